@@ -1,0 +1,227 @@
+//! The pair this product learns from: a typo and what a person accepted instead.
+//!
+//! Owns the row as the table holds it, the rules that say whether a row may be trained on, the normalising
+//! that decides whether two texts are the same, and the templates that turn a text into what the model sees.
+//! Never touches a network, a file or a clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest typo or correction, in characters, that is trained on.
+pub const MAX_CHARACTERS: usize = 256;
+
+/// One row of the corrections table, as PostgREST, Realtime and a webhook deliver it.
+///
+/// `Debug` shows the id and the lengths only: pairs are what people typed and don't belong in logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Primary key.
+    pub id: i64,
+    /// What was typed.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub typo: String,
+    /// What was accepted instead.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub corrected: String,
+    /// Which field of the form it was typed into, such as `brand` or `model`.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub domain: String,
+    /// When the row was inserted, as the database wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+}
+
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Row")
+            .field("id", &self.id)
+            .field("typo_chars", &self.typo.chars().count())
+            .field("corrected_chars", &self.corrected.chars().count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a row is kept but left out of training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The typo or the correction is empty after trimming.
+    Empty,
+    /// The typo or the correction is longer than [`MAX_CHARACTERS`].
+    TooLong,
+    /// The typo or the correction holds a control character.
+    ControlCharacters,
+    /// The typo equals the correction after normalising: nothing to learn.
+    Unchanged,
+}
+
+impl Refusal {
+    /// Every reason, in the order they are checked.
+    pub const ALL: [Self; 4] = [Self::Empty, Self::TooLong, Self::ControlCharacters, Self::Unchanged];
+
+    /// The name used in message headers, metrics and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong => "too-long",
+            Self::ControlCharacters => "control-characters",
+            Self::Unchanged => "unchanged",
+        }
+    }
+
+    /// The reason with this [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.name() == name)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Row {
+    /// Says whether this row may be trained on.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] that applies, in the order of [`Refusal::ALL`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let sides = [self.typo.as_str(), self.corrected.as_str()];
+        if sides.iter().any(|text| text.trim().is_empty()) {
+            return Err(Refusal::Empty);
+        }
+        if sides.iter().any(|text| text.chars().count() > MAX_CHARACTERS) {
+            return Err(Refusal::TooLong);
+        }
+        if sides.iter().any(|text| text.chars().any(char::is_control)) {
+            return Err(Refusal::ControlCharacters);
+        }
+        if normalise(&self.typo) == normalise(&self.corrected) {
+            return Err(Refusal::Unchanged);
+        }
+        Ok(())
+    }
+}
+
+/// Two texts are the same entry when this is equal: trimmed, lower case, white space collapsed to one space.
+pub fn normalise(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !normal.is_empty() {
+            normal.push(' ');
+        }
+        normal.extend(word.chars().flat_map(char::to_lowercase));
+    }
+    normal
+}
+
+/// A domain as one token of a message subject: lower case ASCII letters, digits, `-` and `_`; anything else
+/// becomes `_`, and nothing at all becomes `unknown`. A subject's `.`, `*`, `>` and spaces can't come through.
+pub fn subject_token(domain: &str) -> String {
+    let token: String = domain
+        .trim()
+        .chars()
+        .take(64)
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '-' | '_') => c,
+            _ => '_',
+        })
+        .collect();
+    if token.is_empty() { "unknown".to_owned() } else { token }
+}
+
+/// Turns a text of a domain into what the model sees, such as `car brand: toyta`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Templates {
+    /// Template per domain; `{text}` stands for the text.
+    pub domains: BTreeMap<String, String>,
+    /// Template of every other domain.
+    pub fallback: String,
+}
+
+impl Default for Templates {
+    /// What the backend uses: `brand` is `car brand: {text}`, all else `car model: {text}`.
+    fn default() -> Self {
+        Self {
+            domains: BTreeMap::from([("brand".to_owned(), "car brand: {text}".to_owned())]),
+            fallback: "car model: {text}".to_owned(),
+        }
+    }
+}
+
+impl Templates {
+    /// What the model sees for `text` of `domain`.
+    pub fn render(&self, domain: &str, text: &str) -> String {
+        let template = self.domains.get(domain).unwrap_or(&self.fallback);
+        template.replace("{text}", &clean(text))
+    }
+}
+
+/// Trims a text and collapses its inner white space, keeping its case: a tokenizer decides what case means.
+fn clean(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(typo: &str, corrected: &str) -> Row {
+        Row { id: 1, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), created_at: None }
+    }
+
+    #[test]
+    fn a_row_is_refused_for_the_first_reason_that_applies() {
+        assert_eq!(row("toyta", "Toyota").check(), Ok(()));
+        assert_eq!(row("  ", "Toyota").check(), Err(Refusal::Empty));
+        assert_eq!(row(&"x".repeat(257), "Toyota").check(), Err(Refusal::TooLong));
+        assert_eq!(row(&"é".repeat(256), "Toyota").check(), Ok(()), "characters are counted, not bytes");
+        assert_eq!(row("toy\u{0}ta", "Toyota").check(), Err(Refusal::ControlCharacters));
+        assert_eq!(row(" toyota", "TOYOTA ").check(), Err(Refusal::Unchanged));
+    }
+
+    #[test]
+    fn null_and_absent_columns_read_as_empty_text() {
+        let row: Row = serde_json::from_str(r#"{"id":7,"typo":null,"corrected":"Audi"}"#).unwrap();
+        assert_eq!((row.typo.as_str(), row.domain.as_str()), ("", ""));
+        assert_eq!(row.check(), Err(Refusal::Empty));
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let shown = format!("{:?}", row("secret typo", "secret brand"));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn templates_are_the_backends() {
+        let templates = Templates::default();
+        assert_eq!(templates.render("brand", " toyta "), "car brand: toyta");
+        assert_eq!(templates.render("model", "corola\t x"), "car model: corola x");
+        assert_eq!(templates.render("trim", "GLX"), "car model: GLX");
+    }
+
+    proptest! {
+        #[test]
+        fn a_subject_token_is_always_one_safe_token(domain in ".{0,80}") {
+            let token = subject_token(&domain);
+            prop_assert!(!token.is_empty() && token.len() <= 64);
+            prop_assert!(token.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_'));
+        }
+
+        #[test]
+        fn normalising_twice_changes_nothing(text in ".{0,40}") {
+            let once = normalise(&text);
+            prop_assert_eq!(normalise(&once), once);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Retrieval metrics, hold-out, baselines and the gate. Knows no network.

@@ -1,0 +1,34 @@
+//! AutoValidate trainer: turns accepted corrections of mistyped car names into a better embedding model.
+//!
+//! The folders follow the data, and dependencies point down this list only:
+//!
+//! ```text
+//! cli          one file per command
+//! server       health, metrics, webhook
+//! job          a training run: its stages, and the pipeline that walks them
+//! supabase     where pairs come from: table sweep, Realtime, and the ingest that merges them
+//! trigger      N pairs, or T elapsed: decides when a job starts
+//! queue        JetStream: corrections, jobs, runs, events, the supervised embedded server
+//! hub          the Hugging Face Hub: list, download, upload, commit, release names
+//! evaluate     hold-out, retrieval metrics, baselines, gate
+//! train        dataset, batches, vocabulary compaction, AdamW, schedule, the training session
+//! onnx         graph builder, reverse-mode differentiation, encoder, loss, artifacts
+//! model        a sentence-transformers folder: config, weights, tokenizer, archive
+//! correction   the pair: validation, normalising, templates
+//! failure      what an error asks of whoever meets it
+//! ```
+//!
+//! `onnx`, `model` and `train` know nothing of queues or networks. `local` holds the stand-ins for Supabase
+//! and the Hub that development and tests use; only `cli` knows it.
+
+pub mod correction;
+pub mod evaluate;
+pub mod failure;
+pub mod hub;
+pub mod local;
+pub mod model;
+pub mod onnx;
+pub mod queue;
+pub mod supabase;
+pub mod train;
+pub mod trigger;

@@ -1,0 +1,1 @@
+//! Car names and typos for the demo.

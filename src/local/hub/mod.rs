@@ -1,0 +1,1 @@
+//! A local Hub that speaks the wire protocol of the real one.

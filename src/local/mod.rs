@@ -1,0 +1,5 @@
+//! Stand-ins for development and tests.
+
+pub mod hub;
+pub mod supabase;
+pub mod demo;

@@ -1,0 +1,1 @@
+//! A local Supabase: PostgREST subset, Realtime, webhook.

@@ -1,0 +1,2 @@
+//! Boots the program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A sentence-transformers folder. Knows no network.

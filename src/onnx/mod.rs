@@ -1,0 +1,1 @@
+//! ONNX graphs: builder, differentiation, encoder, loss. Knows no network.

@@ -1,0 +1,1 @@
+//! JetStream: streams, corrections, jobs, runs, the supervised server.

@@ -1,0 +1,1 @@
+//! Where pairs come from: PostgREST, Realtime, webhook, and the ingest that merges them.

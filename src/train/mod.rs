@@ -1,0 +1,1 @@
+//! Training of one model. Knows no network.

@@ -1,0 +1,51 @@
+#![allow(dead_code)]
+//! What several tests need: deadlines that name their call site, and where `scripts/setup` put things.
+
+use std::future::Future;
+use std::panic::Location;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Awaits `future`, and fails the test naming the caller's line if it takes longer than `limit`.
+#[track_caller]
+pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        match tokio::time::timeout(limit, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened within {limit:?} at {caller}"),
+        }
+    }
+}
+
+/// A path below `.local/`, which `scripts/setup` fills. Fails with the command to run when it is not there.
+#[track_caller]
+pub fn local(path: &str) -> PathBuf {
+    let full = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".local").join(path);
+    assert!(full.exists(), "{} is missing: run scripts/setup first", full.display());
+    full
+}
+
+/// The nats-server program that `scripts/setup` installed.
+#[track_caller]
+pub fn nats_server() -> PathBuf {
+    local("bin/nats-server")
+}
+
+/// The Python with the official clients (`realtime`, `huggingface_hub`, `nats-py`) that `scripts/setup` installed.
+#[track_caller]
+pub fn python() -> PathBuf {
+    local("python/bin/python")
+}
+
+/// The ONNX Runtime library that `scripts/setup` installed.
+#[track_caller]
+pub fn onnxruntime() -> PathBuf {
+    local("lib/libonnxruntime.so")
+}
+
+/// The all-MiniLM-L6-v2 folder that `scripts/setup` installed.
+#[track_caller]
+pub fn minilm() -> PathBuf {
+    local("models/all-MiniLM-L6-v2")
+}
