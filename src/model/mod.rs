@@ -1,1 +1,24 @@
-//! A sentence-transformers folder. Knows no network.
+//! A sentence-transformers folder: what the encoder looks like, its weights, its tokenizer, and its archive.
+//!
+//! Owns reading and writing the folder as `SentenceTransformer(path)` expects it, and refuses one it can't train
+//! with a sentence that says why. Never trains, never runs a graph, never touches a network.
+//!
+//! ```text
+//! archive    a folder as a zip, and back
+//! config     the encoder's shape (config.json)
+//! folder     the modules (modules.json, 1_Pooling, Normalize) and files of a folder
+//! tokenizer  texts to token ids (tokenizer.json)
+//! weights    tensors of a safetensors file, read by range and rewritten by streaming
+//! ```
+
+mod config;
+mod error;
+mod folder;
+mod tokenizer;
+mod weights;
+
+pub use config::EncoderConfig;
+pub use error::ModelError;
+pub use folder::{Head, ModelFolder, Pooling};
+pub use tokenizer::{Tokenised, Tokenizer};
+pub use weights::{Alteration, WeightFile};

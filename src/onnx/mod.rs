@@ -1,1 +1,38 @@
-//! ONNX graphs: builder, differentiation, encoder, loss. Knows no network.
+//! ONNX graphs that train and run sentence encoders on a stock ONNX Runtime.
+//!
+//! Owns how a graph is written, differentiated and encoded, what the artifacts contain, and how a session of the
+//! runtime is opened. Never reads a model folder, never knows where texts come from, never touches a network.
+//!
+//! ```text
+//! proto        the part of ONNX's protobuf schema used here
+//! graph        a graph under construction
+//! ops          operators as methods of the graph
+//! tape         reverse-mode differentiation
+//! layers       linear, layer norm, Gelu, residual, pooling, unit rows
+//! attention    multi-head self-attention, packed and padded
+//! contrastive  the ranking loss
+//! parameter    trainable tensors and the form of their gradients
+//! encoder      BERT out of the layers
+//! artifacts    the model files
+//! runtime      libonnxruntime: loading it, opening sessions
+//! ```
+
+mod artifacts;
+mod attention;
+mod contrastive;
+mod encoder;
+mod graph;
+mod layers;
+mod ops;
+mod parameter;
+mod proto;
+mod runtime;
+mod tape;
+
+pub use artifacts::{MASKED, eval_model, inference_model, optimizer_model, training_model};
+pub use contrastive::Loss;
+pub use encoder::parameters;
+pub use graph::{Dimension, Element, Graph, Value};
+pub use parameter::{GradientForm, Parameter, RowIndex};
+pub use runtime::{Runtime, RuntimeError};
+pub use tape::Tape;

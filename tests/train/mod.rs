@@ -1,1 +1,5 @@
-//! Tests of `train`.
+//! Tests of `train`: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py`.
+
+mod exactness;
+mod folder;
+mod reference;

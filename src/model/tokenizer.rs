@@ -1,0 +1,66 @@
+//! Texts to token ids, as the model folder's own tokenizer does it.
+
+use std::path::Path;
+
+use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
+
+use super::ModelError;
+
+/// A model's tokenizer, without padding, cutting at the model's longest text.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    max_tokens: usize,
+    lower_case: bool,
+}
+
+/// Token ids of several texts, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenised {
+    /// Per text, its ids.
+    pub texts: Vec<Vec<u32>>,
+    /// How many texts were cut at the longest length.
+    pub cut: usize,
+}
+
+impl Tokenizer {
+    /// Opens a `tokenizer.json`.
+    pub(super) fn open(path: &Path, max_tokens: usize, lower_case: bool) -> Result<Self, ModelError> {
+        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(ModelError::Tokenizer)?;
+        // The file may hold settings of its own (all-MiniLM-L6-v2's pads every text to 128 tokens).
+        inner.with_padding(None);
+        inner
+            .with_truncation(Some(TruncationParams {
+                direction: TruncationDirection::Right,
+                max_length: max_tokens,
+                strategy: TruncationStrategy::LongestFirst,
+                stride: 0,
+            }))
+            .map_err(ModelError::Tokenizer)?;
+        Ok(Self { inner, max_tokens, lower_case })
+    }
+
+    /// Tokenises texts, in order.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] when the tokenizer refuses a text.
+    pub fn encode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Tokenised, ModelError> {
+        let mut cut = 0;
+        let texts = texts
+            .iter()
+            .map(|text| {
+                let encoding = if self.lower_case {
+                    self.inner.encode(text.as_ref().to_lowercase(), true)
+                } else {
+                    self.inner.encode(text.as_ref(), true)
+                }
+                .map_err(ModelError::Tokenizer)?;
+                if !encoding.get_overflowing().is_empty() {
+                    cut += 1;
+                }
+                debug_assert!(encoding.len() <= self.max_tokens);
+                Ok(encoding.get_ids().to_vec())
+            })
+            .collect::<Result<_, ModelError>>()?;
+        Ok(Tokenised { texts, cut })
+    }
+}

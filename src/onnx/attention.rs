@@ -1,0 +1,150 @@
+//! Multi-head self-attention over packed or padded rows.
+//!
+//! Shapes: `N` tokens in the batch, `T` texts, `S` tokens in the longest text, `A` heads of `D = H / A`.
+//!
+//! *Packed* attention starts from stacked rows `[N, 3H]`; one gather with indices from the caller pads the texts
+//! and separates the heads at once, and the inverse gather packs the result. Padded key positions are masked
+//! before the softmax; padded query positions are multiplied away after it, so no gradient enters through
+//! them. *Padded* attention takes `[T * S, 3H]` and is used by the exported inference model only.
+
+use super::graph::{Dimension, Element, Graph, Value};
+use super::ops::Product;
+use super::tape::{Gradients, Step, Tape};
+
+/// What the caller feeds so that packed rows can attend within their text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PackedLayout {
+    /// `[3, T, A, S]`: for query, key and value, the row of `[3 A N, D]` that holds a padded position.
+    unpack: Value,
+    /// `[N, A]`: the row of `[T A S, D]` that holds a token's head.
+    pack: Value,
+    /// `[T, A, S]`: the row of `[N A, D]` that holds a padded position; the way back of `pack`.
+    unpack_context: Value,
+    /// `[N, 3A]`: the row of `[3 T A S, D]` that holds a token's query, key or value head; back of `unpack`.
+    pack_stacked: Value,
+    /// `[T, 1, 1, S]`: 0 for a token, a large negative number for padding.
+    key_mask: Value,
+    /// `[T, 1, S, 1]`: 1 for a token, 0 for padding.
+    query_mask: Value,
+}
+
+impl PackedLayout {
+    /// Declares the layout's inputs. Graphs that never differentiate leave out those of the way back.
+    pub(super) fn declare(graph: &mut Graph, heads: usize, backward: bool) -> Self {
+        let (t, s, n) =
+            (|| Dimension::from("texts"), || Dimension::from("length"), || Dimension::from("tokens"));
+        let (one, a) = (|| Dimension::from(1), || Dimension::from(heads));
+        let unpack = graph.input("unpack", Element::Int64, &[3.into(), t(), a(), s()]);
+        let pack = graph.input("pack", Element::Int64, &[n(), a()]);
+        let key_mask = graph.input("key_mask", Element::Float, &[t(), one(), one(), s()]);
+        let query_mask = graph.input("query_mask", Element::Float, &[t(), one(), s(), one()]);
+        let (unpack_context, pack_stacked) = if backward {
+            (
+                graph.input("unpack_context", Element::Int64, &[t(), a(), s()]),
+                graph.input("pack_stacked", Element::Int64, &[n(), (3 * heads).into()]),
+            )
+        } else {
+            (unpack, pack)
+        };
+        Self { unpack, pack, unpack_context, pack_stacked, key_mask, query_mask }
+    }
+}
+
+/// Sizes of the heads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) count: usize,
+    pub(super) size: usize,
+}
+
+impl Heads {
+    fn scale(self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+}
+
+impl Tape {
+    /// Attends within each text: `[N, 3H]` (query, key, value side by side) to `[N, H]`.
+    pub(super) fn packed_attention(&mut self, stacked: Value, heads: Heads, layout: PackedLayout) -> Value {
+        let graph = &mut self.graph;
+        let size = heads.size as i64;
+        let rows = graph.reshape(stacked, &[-1, size]);
+        let padded = graph.gather(rows, layout.unpack, 0);
+        let [query, key, value] = graph.split_three(padded);
+        let scores = graph.matmul(query, key, Product::RIGHT_TRANSPOSED.scaled(heads.scale()));
+        let scores = graph.add(scores, layout.key_mask);
+        let attention = graph.softmax(scores);
+        let attention = graph.mul(attention, layout.query_mask);
+        let context = graph.matmul(attention, value, Product::PLAIN);
+        let context = graph.reshape(context, &[-1, size]);
+        let packed = graph.gather(context, layout.pack, 0);
+        let output = graph.reshape(packed, &[-1, (heads.count * heads.size) as i64]);
+        self.record(PackedAttention { stacked, heads, layout, query, key, value, attention, output })
+    }
+}
+
+impl Graph {
+    /// Attends within each padded text, for inference: `[T * S, 3H]` to `[T * S, H]`. `padded_shape` is the
+    /// vector `[T, S, 3, A, D]`, `key_mask` is `[T, 1, 1, S]`.
+    pub(super) fn padded_attention(
+        &mut self,
+        stacked: Value,
+        heads: Heads,
+        padded_shape: Value,
+        key_mask: Value,
+    ) -> Value {
+        let split = self.reshape_to(stacked, padded_shape);
+        let split = self.transpose(split, &[2, 0, 3, 1, 4]);
+        let [query, key, value] = self.split_three(split);
+        // The scale goes onto the query and the products are plain `MatMul`s, so that any ONNX runtime can load
+        // the exported model.
+        let scale = self.scalar(heads.scale());
+        let query = self.mul(query, scale);
+        let key = self.transpose(key, &[0, 1, 3, 2]);
+        let scores = self.op("MatMul", &[query, key], &[]);
+        let scores = self.add(scores, key_mask);
+        let attention = self.softmax(scores);
+        let context = self.op("MatMul", &[attention, value], &[]);
+        let context = self.transpose(context, &[0, 2, 1, 3]);
+        self.reshape(context, &[-1, (heads.count * heads.size) as i64])
+    }
+}
+
+struct PackedAttention {
+    stacked: Value,
+    heads: Heads,
+    layout: PackedLayout,
+    query: Value,
+    key: Value,
+    value: Value,
+    attention: Value,
+    output: Value,
+}
+
+impl Step for PackedAttention {
+    fn output(&self) -> Value {
+        self.output
+    }
+
+    /// With `P = softmax(scores)` and `dP = dcontext * value^T`: `dscores = P * (dP - sum(dP * P))`.
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let size = self.heads.size as i64;
+        let scale = self.heads.scale();
+        let rows = graph.reshape(upstream, &[-1, size]);
+        // Padded positions fetch some token's gradient here; the masked attention multiplies it by zero.
+        let context = graph.gather(rows, self.layout.unpack_context, 0);
+        let value = graph.matmul(self.attention, context, Product::LEFT_TRANSPOSED);
+        let attention = graph.matmul(context, self.value, Product::RIGHT_TRANSPOSED);
+        let weighted = graph.mul(attention, self.attention);
+        let sum = graph.sum(weighted, -1, true);
+        let shared = graph.mul(self.attention, sum);
+        let scores = graph.sub(weighted, shared);
+        let query = graph.matmul(scores, self.key, Product::PLAIN.scaled(scale));
+        let key = graph.matmul(scores, self.query, Product::LEFT_TRANSPOSED.scaled(scale));
+        let flat = [query, key, value].map(|part| graph.reshape(part, &[-1, size]));
+        let all = graph.concat(&flat, 0);
+        let packed = graph.gather(all, self.layout.pack_stacked, 0);
+        let stacked = graph.reshape(packed, &[-1, 3 * self.heads.count as i64 * size]);
+        gradients.add(graph, self.stacked, stacked);
+    }
+}

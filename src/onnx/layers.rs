@@ -1,0 +1,207 @@
+//! The layers every encoder is made of, each with its forward pass and its vector-Jacobian product.
+//!
+//! Shapes: `x` is packed rows `[N, H]`, one row per token of the batch, no padding. Weights are `[out, in]`, as
+//! PyTorch's `nn.Linear` stores them.
+
+use super::graph::{Graph, Value};
+use super::ops::Product;
+use super::tape::{Gradients, Step, Tape};
+
+/// Weight and bias of a linear layer, or scale and shift of a normalisation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Affine {
+    pub(super) weight: Value,
+    pub(super) bias: Value,
+}
+
+impl Tape {
+    /// `x * weight^T + bias`.
+    pub(super) fn linear(&mut self, x: Value, affine: Affine) -> Value {
+        let y = self.graph.gemm(x, affine.weight, Some(affine.bias), Product::RIGHT_TRANSPOSED);
+        self.record(Linear { x, affine, y })
+    }
+
+    /// Layer normalisation over the last axis.
+    pub(super) fn layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> Value {
+        let [y, mean, inverse_deviation] =
+            self.graph.layer_normalization(x, affine.weight, affine.bias, epsilon);
+        self.record(LayerNorm { x, affine, mean, inverse_deviation, y })
+    }
+
+    /// Exact Gelu.
+    pub(super) fn gelu(&mut self, x: Value) -> Value {
+        let y = self.graph.gelu_exact(x);
+        self.record(Gelu { x, y })
+    }
+
+    /// `a + b`, the residual connection.
+    pub(super) fn residual(&mut self, a: Value, b: Value) -> Value {
+        let y = self.graph.add(a, b);
+        self.record(Residual { a, b, y })
+    }
+
+    /// `matrix * x`, where the caller's matrix is data and has no gradient: pooling.
+    pub(super) fn combine_rows(&mut self, matrix: Value, x: Value) -> Value {
+        let y = self.graph.gemm(matrix, x, None, Product::PLAIN);
+        self.record(CombineRows { matrix, x, y })
+    }
+
+    /// Scales each row to unit length, as `torch.nn.functional.normalize` does.
+    pub(super) fn unit_rows(&mut self, x: Value) -> Value {
+        let graph = &mut self.graph;
+        let squares = graph.mul(x, x);
+        let sum = graph.sum(squares, -1, true);
+        let length = graph.sqrt(sum);
+        let tiny = graph.scalar(1e-12);
+        let length = graph.max(length, tiny);
+        let y = graph.div(x, length);
+        self.record(UnitRows { x, length, y })
+    }
+}
+
+struct Linear {
+    x: Value,
+    affine: Affine,
+    y: Value,
+}
+
+impl Step for Linear {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let bias = graph.sum(upstream, 0, false);
+        gradients.parameter(self.affine.bias, bias);
+        let weight = graph.gemm(upstream, self.x, None, Product::LEFT_TRANSPOSED);
+        gradients.parameter(self.affine.weight, weight);
+        // What the residual around this layer contributed is accumulated by the product itself.
+        let earlier = gradients.take(self.x);
+        let x = graph.gemm(upstream, self.affine.weight, earlier, Product::PLAIN);
+        gradients.replace(self.x, x);
+    }
+}
+
+struct LayerNorm {
+    x: Value,
+    affine: Affine,
+    mean: Value,
+    inverse_deviation: Value,
+    y: Value,
+}
+
+impl Step for LayerNorm {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    /// With `h = (x - mean) / deviation` and `g = upstream * scale`:
+    /// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`, `dshift = sum(upstream)`.
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let centred = graph.sub(self.x, self.mean);
+        let normal = graph.mul(centred, self.inverse_deviation);
+        let scaled_normal = graph.mul(upstream, normal);
+        let scale = graph.sum(scaled_normal, 0, false);
+        gradients.parameter(self.affine.weight, scale);
+        let shift = graph.sum(upstream, 0, false);
+        gradients.parameter(self.affine.bias, shift);
+
+        let g = graph.mul(upstream, self.affine.weight);
+        let mean_g = graph.mean_last(g);
+        let g_normal = graph.mul(scaled_normal, self.affine.weight);
+        let mean_g_normal = graph.mean_last(g_normal);
+        let along = graph.mul(normal, mean_g_normal);
+        let rest = graph.sub(g, mean_g);
+        let rest = graph.sub(rest, along);
+        let x = graph.mul(rest, self.inverse_deviation);
+        gradients.add(graph, self.x, x);
+    }
+}
+
+struct Gelu {
+    x: Value,
+    y: Value,
+}
+
+impl Step for Gelu {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    /// `d/dx x Phi(x) = Phi(x) + x phi(x)` with the normal distribution's `Phi` and density `phi`.
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let (half, inverse_root_two) = (graph.scalar(0.5), graph.scalar(std::f32::consts::FRAC_1_SQRT_2));
+        let scaled = graph.mul(self.x, inverse_root_two);
+        let erf = graph.erf(scaled);
+        let halved = graph.mul(erf, half);
+        let cumulative = graph.add(halved, half);
+
+        let minus_half = graph.scalar(-0.5);
+        let square = graph.mul(self.x, self.x);
+        let exponent = graph.mul(square, minus_half);
+        let bell = graph.exp(exponent);
+        let peak = graph.scalar(0.398_942_3); // 1 / sqrt(2 pi)
+        let density = graph.mul(bell, peak);
+        let slope = graph.mul(self.x, density);
+        let slope = graph.add(cumulative, slope);
+        let x = graph.mul(upstream, slope);
+        gradients.add(graph, self.x, x);
+    }
+}
+
+struct Residual {
+    a: Value,
+    b: Value,
+    y: Value,
+}
+
+impl Step for Residual {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        gradients.add(graph, self.a, upstream);
+        gradients.add(graph, self.b, upstream);
+    }
+}
+
+struct CombineRows {
+    matrix: Value,
+    x: Value,
+    y: Value,
+}
+
+impl Step for CombineRows {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let earlier = gradients.take(self.x);
+        let x = graph.gemm(self.matrix, upstream, earlier, Product::LEFT_TRANSPOSED);
+        gradients.replace(self.x, x);
+    }
+}
+
+struct UnitRows {
+    x: Value,
+    length: Value,
+    y: Value,
+}
+
+impl Step for UnitRows {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    /// `dx = (upstream - y (upstream . y)) / |x|`: only what turns the row counts, not what lengthens it.
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let along = graph.mul(upstream, self.y);
+        let along = graph.sum(along, -1, true);
+        let radial = graph.mul(self.y, along);
+        let turning = graph.sub(upstream, radial);
+        let x = graph.div(turning, self.length);
+        gradients.add(graph, self.x, x);
+    }
+}

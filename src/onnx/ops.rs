@@ -1,0 +1,197 @@
+//! ONNX operators as methods of [`Graph`], named after what they compute.
+
+use super::graph::Attribute::{Float, Int, Ints};
+use super::graph::{Graph, Value};
+
+/// `alpha * op(a) * op(b)` over the last two dimensions, where `op` may transpose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product {
+    pub(super) transpose_a: bool,
+    pub(super) transpose_b: bool,
+    pub(super) alpha: f32,
+}
+
+impl Product {
+    /// `a * b`.
+    pub(super) const PLAIN: Self = Self { transpose_a: false, transpose_b: false, alpha: 1.0 };
+    /// `a^T * b`.
+    pub(super) const LEFT_TRANSPOSED: Self = Self { transpose_a: true, ..Self::PLAIN };
+    /// `a * b^T`.
+    pub(super) const RIGHT_TRANSPOSED: Self = Self { transpose_b: true, ..Self::PLAIN };
+
+    pub(super) const fn scaled(self, alpha: f32) -> Self {
+        Self { alpha, ..self }
+    }
+}
+
+impl Graph {
+    pub(super) fn add(&mut self, a: Value, b: Value) -> Value {
+        self.op("Add", &[a, b], &[])
+    }
+
+    pub(super) fn sub(&mut self, a: Value, b: Value) -> Value {
+        self.op("Sub", &[a, b], &[])
+    }
+
+    pub(super) fn mul(&mut self, a: Value, b: Value) -> Value {
+        self.op("Mul", &[a, b], &[])
+    }
+
+    pub(super) fn div(&mut self, a: Value, b: Value) -> Value {
+        self.op("Div", &[a, b], &[])
+    }
+
+    pub(super) fn sqrt(&mut self, x: Value) -> Value {
+        self.op("Sqrt", &[x], &[])
+    }
+
+    pub(super) fn max(&mut self, a: Value, b: Value) -> Value {
+        self.op("Max", &[a, b], &[])
+    }
+
+    /// `op(a) * op(b) + c` for matrices; `c` is a row to broadcast or a whole matrix to accumulate onto.
+    pub(super) fn gemm(&mut self, a: Value, b: Value, c: Option<Value>, product: Product) -> Value {
+        let mut inputs = vec![a, b];
+        inputs.extend(c);
+        self.op(
+            "Gemm",
+            &inputs,
+            &[
+                ("transA", Int(i64::from(product.transpose_a))),
+                ("transB", Int(i64::from(product.transpose_b))),
+                ("alpha", Float(product.alpha)),
+            ],
+        )
+    }
+
+    /// Batched matrix product with transposition and scale folded in (ONNX Runtime's `FusedMatMul`).
+    pub(super) fn matmul(&mut self, a: Value, b: Value, product: Product) -> Value {
+        self.op(
+            "FusedMatMul",
+            &[a, b],
+            &[
+                ("transA", Int(i64::from(product.transpose_a))),
+                ("transB", Int(i64::from(product.transpose_b))),
+                ("alpha", Float(product.alpha)),
+            ],
+        )
+    }
+
+    /// Sums over one axis.
+    pub(super) fn sum(&mut self, x: Value, axis: i64, keep: bool) -> Value {
+        let axes = self.ints(&[axis]);
+        self.op("ReduceSum", &[x, axes], &[("keepdims", Int(i64::from(keep)))])
+    }
+
+    /// Sums over everything, to a scalar.
+    pub(super) fn total(&mut self, x: Value) -> Value {
+        self.op("ReduceSum", &[x], &[("keepdims", Int(0))])
+    }
+
+    /// Mean over the last axis, which stays with size one.
+    pub(super) fn mean_last(&mut self, x: Value) -> Value {
+        let axes = self.ints(&[-1]);
+        self.op("ReduceMean", &[x, axes], &[("keepdims", Int(1))])
+    }
+
+    pub(super) fn reshape(&mut self, x: Value, shape: &[i64]) -> Value {
+        let shape = self.ints(shape);
+        self.op("Reshape", &[x, shape], &[])
+    }
+
+    /// A reshape whose target is computed in the graph.
+    pub(super) fn reshape_to(&mut self, x: Value, shape: Value) -> Value {
+        self.op("Reshape", &[x, shape], &[])
+    }
+
+    pub(super) fn transpose(&mut self, x: Value, permutation: &[i64]) -> Value {
+        self.op("Transpose", &[x], &[("perm", Ints(permutation.to_vec()))])
+    }
+
+    pub(super) fn concat(&mut self, parts: &[Value], axis: i64) -> Value {
+        self.op("Concat", parts, &[("axis", Int(axis))])
+    }
+
+    /// Takes slices of `x` along `axis` by index.
+    pub(super) fn gather(&mut self, x: Value, indices: Value, axis: i64) -> Value {
+        self.op("Gather", &[x, indices], &[("axis", Int(axis))])
+    }
+
+    /// Cuts the first axis, of size three, into its parts.
+    pub(super) fn split_three(&mut self, x: Value) -> [Value; 3] {
+        let axis = self.ints(&[0]);
+        let parts = self.node("Split", &[x], 3, &[("axis", Int(0)), ("num_outputs", Int(3))]);
+        [0, 1, 2].map(|index| self.op("Squeeze", &[parts[index], axis], &[]))
+    }
+
+    /// Softmax over the last axis.
+    pub(super) fn softmax(&mut self, x: Value) -> Value {
+        self.op("Softmax", &[x], &[("axis", Int(-1))])
+    }
+
+    /// Logarithm of the softmax over the last axis.
+    pub(super) fn log_softmax(&mut self, x: Value) -> Value {
+        self.op("LogSoftmax", &[x], &[("axis", Int(-1))])
+    }
+
+    pub(super) fn exp(&mut self, x: Value) -> Value {
+        self.op("Exp", &[x], &[])
+    }
+
+    pub(super) fn erf(&mut self, x: Value) -> Value {
+        self.op("Erf", &[x], &[])
+    }
+
+    pub(super) fn neg(&mut self, x: Value) -> Value {
+        self.op("Neg", &[x], &[])
+    }
+
+    /// Exact Gelu: `x * Phi(x)`.
+    pub(super) fn gelu_exact(&mut self, x: Value) -> Value {
+        self.op("Gelu", &[x], &[])
+    }
+
+    /// Layer normalisation over the last axis: result, mean and inverse standard deviation.
+    pub(super) fn layer_normalization(
+        &mut self,
+        x: Value,
+        scale: Value,
+        shift: Value,
+        epsilon: f32,
+    ) -> [Value; 3] {
+        let outputs = self.node(
+            "LayerNormalization",
+            &[x, scale, shift],
+            3,
+            &[("axis", Int(-1)), ("epsilon", Float(epsilon))],
+        );
+        [outputs[0], outputs[1], outputs[2]]
+    }
+
+    /// The sizes of `x`, as a vector.
+    pub(super) fn shape_of(&mut self, x: Value) -> Value {
+        self.op("Shape", &[x], &[])
+    }
+
+    /// `0, 1, .. count - 1` for a scalar `count`.
+    pub(super) fn range(&mut self, count: Value) -> Value {
+        let (zero, one) = (self.int(0), self.int(1));
+        self.op("Range", &[zero, count, one], &[])
+    }
+
+    /// Repeats along dimensions of size one up to `shape`.
+    pub(super) fn expand(&mut self, x: Value, shape: Value) -> Value {
+        self.op("Expand", &[x, shape], &[])
+    }
+
+    /// Adds dimensions of size one at `axes`.
+    pub(super) fn unsqueeze(&mut self, x: Value, axes: &[i64]) -> Value {
+        let axes = self.ints(axes);
+        self.op("Unsqueeze", &[x, axes], &[])
+    }
+
+    /// Converts to float.
+    pub(super) fn to_float(&mut self, x: Value) -> Value {
+        self.op("Cast", &[x], &[("to", Int(i64::from(super::proto::data_type::FLOAT)))])
+    }
+}

@@ -1,0 +1,115 @@
+//! libonnxruntime: loading the shared library once per process, and opening sessions on it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use crate::failure::{Failure, Remedy};
+
+/// The environment of this process. ONNX Runtime allows one, and it must not be torn down while sessions live,
+/// so it is kept until the process ends, with the library it came from.
+static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// Why the runtime can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The file is missing, is no shared library, or isn't an ONNX Runtime of a version we can drive.
+    #[error("{} is not a usable ONNX Runtime library", library.display())]
+    Library {
+        /// What was to be loaded.
+        library: PathBuf,
+        /// What the loader said.
+        source: ort::LoadDynamicError,
+    },
+    /// The runtime refused a call.
+    #[error("ONNX Runtime refused to {action}")]
+    Call {
+        /// What was asked of it.
+        action: &'static str,
+        /// What it said.
+        source: ort::Error,
+    },
+}
+
+impl RuntimeError {
+    /// For `map_err`: the runtime refused to do `action`.
+    pub(crate) fn call(action: &'static str) -> impl Fn(ort::Error) -> Self {
+        move |source| Self::Call { action, source }
+    }
+}
+
+impl Failure for RuntimeError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Library { .. } => Remedy::Person,
+            Self::Call { .. } => Remedy::Never,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Library { .. } => {
+                "Set ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup puts one under .local/lib)."
+                    .to_owned()
+            }
+            Self::Call { .. } => {
+                "This is a defect or an unsupported model; run with RUST_LOG=debug and report what it says.".to_owned()
+            }
+        }
+    }
+}
+
+/// A loaded ONNX Runtime.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    environment: Environment,
+    threads: usize,
+}
+
+impl Runtime {
+    /// Loads the library, or takes the one this process has loaded already (there can be only one).
+    ///
+    /// `threads` is how many threads a session computes with.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Library`] when the file can't be used.
+    pub fn load(library: &Path, threads: usize) -> Result<Self, RuntimeError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, environment)) = loaded.as_ref() {
+            return Ok(Self { environment: environment.clone(), threads });
+        }
+        let builder = ort::init_from(library)
+            .map_err(|source| RuntimeError::Library { library: library.to_owned(), source })?;
+        let environment = builder
+            .with_name("autovalidate")
+            .with_telemetry(false)
+            .build()
+            .map_err(RuntimeError::call("start"))?;
+        *loaded = Some((library.to_owned(), environment.clone()));
+        Ok(Self { environment, threads })
+    }
+
+    /// The number of threads sessions compute with.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Opens a session on an encoded graph.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Call`] when the runtime refuses the graph.
+    pub fn session(&self, model: &[u8]) -> Result<Session, RuntimeError> {
+        let open = || -> ort::Result<Session> {
+            Session::builder(&self.environment)?
+                .with_intra_threads(self.threads)?
+                .with_optimization_level(GraphOptimizationLevel::All)?
+                // Shapes vary from batch to batch: a plan for one is of no use to the next, and costs memory.
+                .with_memory_pattern(false)?
+                .commit_from_memory(model)
+        };
+        open().map_err(RuntimeError::call("open a graph"))
+    }
+}

@@ -1,0 +1,168 @@
+//! Gradient clipping and AdamW in one pass over the parameters, in PyTorch's order of operations.
+//!
+//! Source: `torch.optim.AdamW` (single-tensor form) and `torch.nn.utils.clip_grad_norm_`. The arithmetic stays
+//! strict (no reassociation, no approximate roots): approximations turned tiny second moments into NaN.
+//!
+//! Work is cut into fixed chunks, so results don't depend on the number of threads.
+
+use rayon::prelude::*;
+
+/// Elements per chunk: large enough to pay for a task, small enough to share.
+const CHUNK: usize = 1 << 15;
+
+/// AdamW's settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta_1: f32,
+    /// Decay of the second moment.
+    pub beta_2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+}
+
+impl AdamW {
+    /// PyTorch's defaults with this weight decay.
+    pub fn with_decay(weight_decay: f32) -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay }
+    }
+}
+
+/// The optimiser's state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// Running mean of gradients, one per parameter element.
+    pub first: Vec<f32>,
+    /// Running mean of squared gradients.
+    pub second: Vec<f32>,
+    /// Updates made.
+    pub step: u64,
+    /// What weight decay has left so far of a decayed element whose gradient was always zero.
+    pub kept: f64,
+}
+
+impl Moments {
+    /// The state before the first update of `elements` parameters.
+    pub fn zero(elements: usize) -> Self {
+        Self { first: vec![0.0; elements], second: vec![0.0; elements], step: 0, kept: 1.0 }
+    }
+}
+
+/// Length of all gradients together, as one vector.
+pub(super) fn norm(gradients: &[&[f32]]) -> f32 {
+    let sums: Vec<f64> = gradients
+        .par_iter()
+        .flat_map_iter(|gradient| gradient.chunks(CHUNK))
+        .map(|chunk| chunk.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>())
+        .collect();
+    sums.iter().sum::<f64>().sqrt() as f32
+}
+
+/// The factor that shortens gradients of length `norm` to at most `longest`.
+pub(super) fn clip_factor(norm: f32, longest: f32) -> f32 {
+    (longest / (norm + 1e-6)).min(1.0)
+}
+
+/// One update. `gradients` are the parameters' gradients in order, together as long as `values`; the first
+/// `decayed` elements are decayed. Every gradient is multiplied by `gradient_scale` first.
+pub fn update(
+    settings: AdamW,
+    values: &mut [f32],
+    gradients: &[&[f32]],
+    moments: &mut Moments,
+    decayed: usize,
+    learning_rate: f32,
+    gradient_scale: f32,
+) {
+    moments.step += 1;
+    let decay = f64::from(learning_rate) * f64::from(settings.weight_decay);
+    moments.kept *= 1.0 - decay;
+    let time = moments.step as f64;
+    let correction_1 = 1.0 - f64::from(settings.beta_1).powf(time);
+    let correction_2 = 1.0 - f64::from(settings.beta_2).powf(time);
+    let kernel = Kernel {
+        gradient_scale,
+        take_1: 1.0 - settings.beta_1,
+        keep_2: settings.beta_2,
+        take_2: 1.0 - settings.beta_2,
+        root_correction: correction_2.sqrt() as f32,
+        epsilon: settings.epsilon,
+        step_size: (f64::from(learning_rate) / correction_1) as f32,
+        kept: (1.0 - decay) as f32,
+    };
+
+    let mut tasks = Vec::new();
+    let (mut values, mut first, mut second) = (values, &mut moments.first[..], &mut moments.second[..]);
+    let mut done = 0;
+    for gradient in gradients {
+        let kept = if done < decayed { kernel.kept } else { 1.0 };
+        done += gradient.len();
+        for gradient in gradient.chunks(CHUNK) {
+            let length = gradient.len();
+            let (value, rest) = values.split_at_mut(length);
+            values = rest;
+            let (moment_1, rest) = first.split_at_mut(length);
+            first = rest;
+            let (moment_2, rest) = second.split_at_mut(length);
+            second = rest;
+            tasks.push((value, gradient, moment_1, moment_2, kept));
+        }
+    }
+    tasks.into_par_iter().for_each(|(value, gradient, first, second, kept)| {
+        Kernel { kept, ..kernel }.apply(value, gradient, first, second);
+    });
+}
+
+/// One step's scalars.
+#[derive(Clone, Copy)]
+struct Kernel {
+    gradient_scale: f32,
+    take_1: f32,
+    keep_2: f32,
+    take_2: f32,
+    root_correction: f32,
+    epsilon: f32,
+    step_size: f32,
+    kept: f32,
+}
+
+impl Kernel {
+    fn apply(&self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32]) {
+        for (((value, gradient), first), second) in
+            values.iter_mut().zip(gradients).zip(first.iter_mut()).zip(second.iter_mut())
+        {
+            let gradient = gradient * self.gradient_scale;
+            *first += (gradient - *first) * self.take_1;
+            *second = *second * self.keep_2 + gradient * gradient * self.take_2;
+            let denominator = second.sqrt() / self.root_correction + self.epsilon;
+            *value = *value * self.kept - self.step_size * (*first / denominator);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_step_by_hand() {
+        // torch: p=[1., -2.], g=[0.5, 0.], AdamW(lr=0.1, weight_decay=0.1), first element decayed.
+        let mut values = [1.0, -2.0];
+        let mut moments = Moments::zero(2);
+        update(AdamW::with_decay(0.1), &mut values, &[&[0.5], &[0.0]], &mut moments, 1, 0.1, 1.0);
+        // The first update moves by the learning rate whatever the gradient's size: 1 * 0.99 - 0.1.
+        assert!((values[0] - 0.89).abs() < 1e-6, "{values:?}");
+        assert_eq!(values[1], -2.0, "no gradient, no decay: no change");
+        assert!((moments.kept - 0.99).abs() < 1e-9);
+    }
+
+    #[test]
+    fn clipping_is_torchs() {
+        assert_eq!(clip_factor(0.5, 1.0), 1.0);
+        assert!((clip_factor(4.0, 1.0) - 0.25).abs() < 1e-6);
+        let gradients: [&[f32]; 2] = [&[3.0], &[4.0]];
+        assert_eq!(norm(&gradients), 5.0);
+    }
+}

@@ -1,0 +1,80 @@
+//! Texts to embeddings, with the evaluation graph and parameters that may still be in training.
+
+use ndarray::{Array2, s};
+use ort::session::Session;
+
+use crate::model::{EncoderConfig, Head, ModelFolder};
+use crate::onnx::{Runtime, RuntimeError, eval_model};
+
+use super::packed::PackedTexts;
+use super::step::feed_matrix;
+use super::{ParameterBuffer, TrainError, Vocabulary};
+
+/// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.
+const TEXTS: usize = 64;
+
+/// A session of the evaluation graph.
+pub struct Encoder {
+    session: Session,
+    config: EncoderConfig,
+    head: Head,
+}
+
+impl Encoder {
+    /// Opens the evaluation graph of an encoder.
+    ///
+    /// # Errors
+    /// [`TrainError::Runtime`] when the runtime refuses it.
+    pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
+        let session = runtime.session(&eval_model(config, head))?;
+        Ok(Self { session, config: config.clone(), head })
+    }
+
+    /// Embeds texts, given as rows of the parameters' vocabulary: `[texts, H]`, in order.
+    ///
+    /// # Errors
+    /// [`TrainError::Runtime`] when the runtime fails.
+    pub fn embed(
+        &mut self,
+        parameters: &ParameterBuffer,
+        texts: &[Vec<u32>],
+    ) -> Result<Array2<f32>, TrainError> {
+        let mut embeddings = Array2::zeros((texts.len(), self.config.hidden));
+        // Texts of like length together, so that attention pads little.
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|text| texts[*text].len());
+        for chunk in order.chunks(TEXTS) {
+            let of: Vec<&[u32]> = chunk.iter().map(|text| texts[*text].as_slice()).collect();
+            let packed = PackedTexts::new(&of, self.config.heads);
+            let pooling = packed.pooling(&(0..of.len()).collect::<Vec<_>>(), self.head.pooling);
+            let mut inputs = Vec::new();
+            packed.feed(false, &mut inputs)?;
+            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            parameters.feed(&mut inputs)?;
+            let outputs = self.session.run(inputs).map_err(RuntimeError::call("run the evaluation graph"))?;
+            let rows = outputs["sentence_embedding"]
+                .try_extract_array::<f32>()
+                .map_err(RuntimeError::call("read embeddings"))?;
+            for (row, text) in chunk.iter().enumerate() {
+                embeddings.slice_mut(s![*text, ..]).assign(&rows.slice(s![row, ..]));
+            }
+        }
+        Ok(embeddings)
+    }
+
+    /// Embeds texts with a model folder's weights.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the folder can't be read or the runtime fails.
+    pub fn embed_with<S: AsRef<str>>(
+        runtime: &Runtime,
+        folder: &ModelFolder,
+        texts: &[S],
+    ) -> Result<Array2<f32>, TrainError> {
+        let tokens = folder.tokenizer()?.encode(texts)?.texts;
+        let vocabulary = Vocabulary::of(&tokens);
+        let compact: Vec<Vec<u32>> = tokens.iter().filter_map(|text| vocabulary.compact(text)).collect();
+        let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
+        Self::new(runtime, &folder.config, folder.head)?.embed(&parameters, &compact)
+    }
+}

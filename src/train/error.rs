@@ -1,0 +1,80 @@
+//! Why training fails.
+
+use crate::failure::{Failure, Remedy};
+use crate::model::ModelError;
+use crate::onnx::RuntimeError;
+
+/// Why training fails.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The model folder can't be read or written.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The runtime failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The loss or a gradient is not a number, or infinite.
+    #[error("{what} became {value} at step {step} (learning rate {learning_rate:e}, rows {rows:?})")]
+    NotFinite {
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// What it became.
+        value: f32,
+        /// The step, from 0.
+        step: usize,
+        /// The step's learning rate.
+        learning_rate: f32,
+        /// Ids of the batch's rows.
+        rows: Vec<i64>,
+    },
+    /// There is nothing to learn from.
+    #[error("{found} pairs to train on; at least {needed} with different corrections are needed")]
+    TooFewPairs {
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A setting of the recipe is absurd.
+    #[error("{setting} is {value}; it must be {expected}")]
+    Recipe {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The caller asked to stop.
+    #[error("stopped after step {step}")]
+    Stopped {
+        /// Steps done.
+        step: usize,
+    },
+}
+
+impl Failure for TrainError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Model(error) => error.remedy(),
+            Self::Runtime(error) => error.remedy(),
+            Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } => Remedy::Never,
+            Self::Stopped { .. } => Remedy::Retry,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Model(error) => error.advice(),
+            Self::Runtime(error) => error.advice(),
+            Self::NotFinite { .. } => {
+                "Lower the learning rate; look at the rows named for extreme texts.".to_owned()
+            }
+            Self::TooFewPairs { .. } => {
+                "Wait for more corrections, or train with --force on fewer.".to_owned()
+            }
+            Self::Recipe { setting, expected, .. } => format!("Set {setting} to {expected}."),
+            Self::Stopped { .. } => "Start the run again.".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Tokenised pairs, with what makes two of them equal.
+
+use std::collections::HashMap;
+
+use super::Vocabulary;
+
+/// A pair as text: what the model sees of a typo and of its correction.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairTexts {
+    /// Id of the row it came from.
+    pub row: i64,
+    /// The typo, rendered.
+    pub anchor: String,
+    /// The correction, rendered.
+    pub positive: String,
+}
+
+/// Pairs ready to be batched. Texts are interned: equal texts have equal numbers.
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    /// Id of the row each pair came from.
+    pub(super) rows: Vec<i64>,
+    /// Text number of each pair's anchor and positive.
+    pub(super) sides: Vec<(usize, usize)>,
+    /// Compact vocabulary rows of each text.
+    pub(super) texts: Vec<Vec<u32>>,
+}
+
+impl Pairs {
+    /// Interns tokenised pairs. `anchors` and `positives` hold token ids, `rows` the ids of the rows.
+    ///
+    /// Returns `None` when a token is not in the vocabulary or the three differ in length.
+    pub fn new(
+        rows: Vec<i64>,
+        anchors: &[Vec<u32>],
+        positives: &[Vec<u32>],
+        vocabulary: &Vocabulary,
+    ) -> Option<Self> {
+        if rows.len() != anchors.len() || rows.len() != positives.len() {
+            return None;
+        }
+        let mut texts = Vec::new();
+        let mut numbers = HashMap::new();
+        let mut intern = |text: &[u32]| -> Option<usize> {
+            let compact = vocabulary.compact(text)?;
+            Some(*numbers.entry(compact).or_insert_with_key(|compact| {
+                texts.push(compact.clone());
+                texts.len() - 1
+            }))
+        };
+        let sides = anchors
+            .iter()
+            .zip(positives)
+            .map(|(anchor, positive)| Some((intern(anchor)?, intern(positive)?)))
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self { rows, sides, texts })
+    }
+
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The number of different positives: the largest batch without equal corrections.
+    pub fn distinct_positives(&self) -> usize {
+        let mut positives: Vec<usize> = self.sides.iter().map(|(_, positive)| *positive).collect();
+        positives.sort_unstable();
+        positives.dedup();
+        positives.len()
+    }
+}

@@ -1,0 +1,81 @@
+//! The settings of a run, with defaults chosen by measurement (larger batches, one symmetric pass, no dropout,
+//! no equal corrections in a batch).
+
+use serde::{Deserialize, Serialize};
+
+use crate::onnx::Loss;
+
+use super::TrainError;
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Passes over the pairs.
+    pub epochs: usize,
+    /// Pairs in a batch; each pair's negatives are the others.
+    pub batch_size: usize,
+    /// Highest learning rate, reached at the end of the warm-up.
+    pub learning_rate: f32,
+    /// Share of the steps over which the learning rate rises from zero.
+    pub warmup_ratio: f32,
+    /// AdamW's weight decay, of weights only.
+    pub weight_decay: f32,
+    /// Gradients longer than this are shortened to it.
+    pub max_gradient_norm: f32,
+    /// What cosines are multiplied by before the softmax.
+    pub scale: f32,
+    /// Directions of a pair that are ranked.
+    pub loss: Loss,
+    /// Seed of the order of the pairs.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            epochs: 5,
+            batch_size: 64,
+            learning_rate: 3e-4,
+            warmup_ratio: 0.1,
+            weight_decay: 0.01,
+            max_gradient_norm: 1.0,
+            scale: 20.0,
+            loss: Loss::MnrlSymmetric,
+            seed: 42,
+        }
+    }
+}
+
+impl Recipe {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`TrainError::Recipe`] naming the first absurd one.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let fail = |setting, value: String, expected| Err(TrainError::Recipe { setting, value, expected });
+        let positive = |number: f32| number.is_finite() && number > 0.0;
+        if !(1..=1_000).contains(&self.epochs) {
+            return fail("epochs", self.epochs.to_string(), "from 1 to 1000");
+        }
+        if !(2..=4_096).contains(&self.batch_size) {
+            return fail("batch_size", self.batch_size.to_string(), "from 2 to 4096");
+        }
+        if !positive(self.learning_rate) || self.learning_rate >= 1.0 {
+            return fail("learning_rate", self.learning_rate.to_string(), "above 0 and below 1");
+        }
+        if !(0.0..1.0).contains(&self.warmup_ratio) {
+            return fail("warmup_ratio", self.warmup_ratio.to_string(), "at least 0 and below 1");
+        }
+        if !(0.0..1.0).contains(&self.weight_decay) {
+            return fail("weight_decay", self.weight_decay.to_string(), "at least 0 and below 1");
+        }
+        if !positive(self.max_gradient_norm) {
+            return fail("max_gradient_norm", self.max_gradient_norm.to_string(), "above 0");
+        }
+        if !positive(self.scale) || self.scale > 1_000.0 {
+            return fail("scale", self.scale.to_string(), "above 0 and at most 1000");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Pairs into batches in which no text occurs in two pairs.
+//!
+//! Two pairs with the same correction would be each other's negatives, and the loss would push apart what it
+//! should pull together. So each batch takes pairs in shuffled order and defers those that clash with it to later
+//! batches. Every pair is used once an epoch.
+
+use std::collections::{HashSet, VecDeque};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::Pairs;
+
+/// The batches of one epoch, as indices of pairs. The same seed and epoch give the same batches.
+///
+/// Batches are full while different texts last; those that remain at the end (many pairs of few corrections) are
+/// smaller. A batch of one has no negative and teaches nothing, so a lonely pair joins the batch before it while
+/// that is less than twice the size; the score mask keeps equal texts there from being negatives.
+pub fn batches(pairs: &Pairs, batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(epoch as u64);
+    order.shuffle(&mut random);
+
+    let mut waiting: VecDeque<usize> = order.into();
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    while !waiting.is_empty() {
+        let mut batch = Vec::with_capacity(batch_size);
+        let mut texts = HashSet::with_capacity(2 * batch_size);
+        let mut deferred = VecDeque::new();
+        while batch.len() < batch_size {
+            let Some(pair) = waiting.pop_front() else { break };
+            let (anchor, positive) = pairs.sides[pair];
+            if texts.contains(&anchor) || texts.contains(&positive) {
+                deferred.push_back(pair);
+            } else {
+                texts.extend([anchor, positive]);
+                batch.push(pair);
+            }
+        }
+        // Deferred pairs go first into the next batch, in their order.
+        while let Some(pair) = deferred.pop_back() {
+            waiting.push_front(pair);
+        }
+        match batches.last_mut() {
+            Some(previous) if batch.len() == 1 && previous.len() < 2 * batch_size => {
+                previous.append(&mut batch);
+            }
+            _ => batches.push(batch),
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Vocabulary;
+    use proptest::prelude::*;
+
+    fn pairs(corrections: &[u32]) -> Pairs {
+        let anchors: Vec<Vec<u32>> =
+            (0..corrections.len() as u32).map(|index| vec![1, 1_000 + index]).collect();
+        let positives: Vec<Vec<u32>> =
+            corrections.iter().map(|correction| vec![1, 2, *correction + 3]).collect();
+        let vocabulary = Vocabulary::of(anchors.iter().chain(&positives));
+        Pairs::new((0..corrections.len() as i64).collect(), &anchors, &positives, &vocabulary).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn every_pair_once_and_no_equal_corrections(
+            corrections in prop::collection::vec(0_u32..20, 2..120), size in 2_usize..40, seed: u64, epoch in 0_usize..5,
+        ) {
+            let pairs = pairs(&corrections);
+            let batches = super::batches(&pairs, size, seed, epoch);
+            let mut seen: Vec<usize> = batches.iter().flatten().copied().collect();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..pairs.len()).collect::<Vec<_>>());
+            for (index, batch) in batches.iter().enumerate() {
+                prop_assert!(batch.len() <= 2 * size);
+                // The batch proper: what comes before the first equal correction, which only a lonely pair brings.
+                let mut distinct = HashSet::new();
+                let proper = batch.iter().take_while(|pair| distinct.insert(pairs.sides[**pair].1)).count();
+                let left: HashSet<usize> = batches[index..].iter().flatten().map(|pair| pairs.sides[*pair].1).collect();
+                prop_assert_eq!(proper.min(size), left.len().min(size));
+            }
+            prop_assert_eq!(&batches, &super::batches(&pairs, size, seed, epoch));
+        }
+    }
+
+    #[test]
+    fn another_epoch_has_another_order() {
+        let pairs = pairs(&(0..50).collect::<Vec<_>>());
+        assert_ne!(batches(&pairs, 8, 1, 0), batches(&pairs, 8, 1, 1));
+        assert_ne!(batches(&pairs, 8, 1, 0), batches(&pairs, 8, 2, 0));
+    }
+}

@@ -1,0 +1,41 @@
+//! Linear warm-up, then linear decay to zero, as `transformers.get_linear_schedule_with_warmup` computes it.
+
+/// The learning rate of each step of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    peak: f32,
+    warmup: usize,
+    steps: usize,
+}
+
+impl Schedule {
+    /// A run of `steps` steps whose first `ceil(steps * warmup_ratio)` warm up.
+    pub fn new(peak: f32, steps: usize, warmup_ratio: f32) -> Self {
+        let warmup = (steps as f64 * f64::from(warmup_ratio)).ceil() as usize;
+        Self { peak, warmup, steps }
+    }
+
+    /// The learning rate of step `step`, counted from 0. The first step of a warm-up has rate 0, as in PyTorch.
+    pub fn rate(&self, step: usize) -> f32 {
+        let factor = if step < self.warmup {
+            step as f64 / self.warmup.max(1) as f64
+        } else {
+            let left = self.steps.saturating_sub(step) as f64;
+            left / self.steps.saturating_sub(self.warmup).max(1) as f64
+        };
+        (f64::from(self.peak) * factor) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_transformers() {
+        // get_linear_schedule_with_warmup(optimizer, num_warmup_steps=2, num_training_steps=10), peak 1.0.
+        let schedule = Schedule::new(1.0, 10, 0.15);
+        let rates: Vec<f32> = (0..10).map(|step| schedule.rate(step)).collect();
+        assert_eq!(rates, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
+    }
+}

@@ -1,0 +1,58 @@
+//! Vocabulary compaction: training only those rows of the token table that a run's texts use.
+//!
+//! This is exact, not an approximation: the token ids of a run are known before it starts, every other row has
+//! a zero gradient and zero moments, and AdamW then only decays it. [`AdamW`](super::AdamW) keeps the product of
+//! those decays, and saving applies it to the rows that were left out.
+
+use std::collections::HashMap;
+
+/// The rows of the token table a run uses, numbered densely in ascending order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vocabulary {
+    ids: Vec<u32>,
+    rows: HashMap<u32, u32>,
+}
+
+impl Vocabulary {
+    /// The vocabulary of these texts.
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a Vec<u32>>) -> Self {
+        let mut ids: Vec<u32> = texts.into_iter().flatten().copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows = ids.iter().zip(0..).map(|(id, row)| (*id, row)).collect();
+        Self { ids, rows }
+    }
+
+    /// Token ids in the order of their compact rows.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The compact row of a token id, if the vocabulary has it.
+    pub fn row(&self, id: u32) -> Option<u32> {
+        self.rows.get(&id).copied()
+    }
+
+    /// Replaces a text's token ids by compact rows. `None` when an id is not of this vocabulary.
+    pub fn compact(&self, text: &[u32]) -> Option<Vec<u32>> {
+        text.iter().map(|id| self.row(*id)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compact_rows_lead_back_to_the_ids() {
+        let texts = vec![vec![101, 7, 9_000, 102], vec![101, 7, 102]];
+        let vocabulary = Vocabulary::of(&texts);
+        assert_eq!(vocabulary.ids(), [7, 101, 102, 9_000]);
+        for text in &texts {
+            let compact = vocabulary.compact(text).unwrap();
+            let back: Vec<u32> = compact.iter().map(|row| vocabulary.ids()[*row as usize]).collect();
+            assert_eq!(&back, text);
+        }
+        assert_eq!(vocabulary.compact(&[8]), None);
+    }
+}

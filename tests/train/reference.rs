@@ -1,0 +1,109 @@
+//! Reference numbers from the fixtures.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use autovalidate::model::{ModelFolder, WeightFile};
+use autovalidate::onnx::Runtime;
+use autovalidate::train::{Batch, Pairs, ParameterBuffer, Vocabulary};
+use safetensors::SafeTensors;
+
+use crate::support;
+
+/// A loaded fixture.
+pub(crate) struct Reference {
+    tensors: HashMap<String, Vec<f64>>,
+    /// Pairs of texts, as the reference encoded them.
+    pub(crate) pairs: Vec<(String, String)>,
+    /// The fixture's settings.
+    pub(crate) about: HashMap<String, String>,
+}
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+impl Reference {
+    pub(crate) fn load(name: &str) -> Self {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let about = metadata.metadata().clone().unwrap();
+        let pairs = serde_json::from_str(&about["pairs"]).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes)
+            .unwrap()
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let data = view.data();
+                let numbers = match view.dtype() {
+                    safetensors::Dtype::F32 => data
+                        .chunks_exact(4)
+                        .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+                        .collect(),
+                    safetensors::Dtype::F64 => {
+                        data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+                    }
+                    other => panic!("fixture tensor of type {other:?}"),
+                };
+                (name, numbers)
+            })
+            .collect();
+        Self { tensors, pairs, about }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &[f64] {
+        self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
+    }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    Runtime::load(&support::onnxruntime(), 2).unwrap()
+}
+
+/// A model folder with its reference's pairs, ready to train.
+pub(crate) struct Setting {
+    pub(crate) folder: ModelFolder,
+    pub(crate) weights: WeightFile,
+    pub(crate) parameters: ParameterBuffer,
+    pub(crate) pairs: Pairs,
+}
+
+impl Setting {
+    pub(crate) fn new(folder: &std::path::Path, texts: &[(String, String)]) -> Self {
+        let folder = ModelFolder::open(folder).unwrap();
+        let tokenizer = folder.tokenizer().unwrap();
+        let side = |first: bool| {
+            let texts: Vec<&str> =
+                texts.iter().map(|pair| if first { pair.0.as_str() } else { pair.1.as_str() }).collect();
+            tokenizer.encode(&texts).unwrap().texts
+        };
+        let (anchors, positives) = (side(true), side(false));
+        let vocabulary = Vocabulary::of(anchors.iter().chain(&positives));
+        let rows = (0..texts.len() as i64).collect();
+        let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).unwrap();
+        let weights = folder.weights().unwrap();
+        let parameters = ParameterBuffer::load(&folder.config, &weights, vocabulary).unwrap();
+        Self { folder, weights, parameters, pairs }
+    }
+
+    /// All pairs as one batch.
+    pub(crate) fn batch(&self) -> Batch {
+        let all: Vec<usize> = (0..self.pairs.len()).collect();
+        Batch::new(&self.pairs, &all, &self.folder.config, self.folder.head)
+    }
+
+    /// A parameter's numbers as the weight file's tensors, look-up tables with all rows (absent rows filled).
+    pub(crate) fn by_source(&self, name: &str, values: &[f32], absent: f32) -> Vec<(String, Vec<f32>)> {
+        let parameter = self.parameters.parameters().iter().find(|parameter| parameter.name == name).unwrap();
+        if name.contains("word_embeddings") {
+            let width = parameter.shape[1];
+            let mut full = vec![absent; self.folder.config.vocabulary * width];
+            for (row, id) in values.chunks_exact(width).zip(self.parameters.vocabulary().ids()) {
+                full[*id as usize * width..][..width].copy_from_slice(row);
+            }
+            return vec![(name.to_owned(), full)];
+        }
+        let size = values.len() / parameter.sources.len();
+        parameter.sources.iter().cloned().zip(values.chunks_exact(size).map(<[f32]>::to_vec)).collect()
+    }
+}
