@@ -144,11 +144,12 @@ pub fn optimizer_model(beta_1: f32, beta_2: f32, epsilon: f32) -> Vec<u8> {
 }
 
 /// The inference model with its weights inside, for any ONNX runtime: standard operators only, padded inputs
-/// `input_ids`, `attention_mask`, `token_type_ids` `[T, S]`. `weights` gives each parameter's elements.
+/// `input_ids`, `attention_mask`, `token_type_ids` `[T, S]`. `weights` gives the elements of each of
+/// [`parameters`], in order.
 pub fn inference_model(
     config: &EncoderConfig,
     head: Head,
-    weights: &dyn Fn(&Parameter) -> Vec<f32>,
+    weights: &mut dyn Iterator<Item = Vec<f32>>,
 ) -> Vec<u8> {
     let mut tape = Tape::new();
     let graph = &mut tape.graph;
@@ -156,10 +157,11 @@ pub fn inference_model(
     let [ids, mask, types] = ["input_ids", "attention_mask", "token_type_ids"]
         .map(|name| graph.input(name, Element::Int64, &text));
     let values: BTreeMap<String, Value> = parameters(config)
-        .iter()
-        .map(|parameter| {
-            let value = graph.weight(&parameter.name, &parameter.shape, &weights(parameter));
-            (parameter.name.clone(), value)
+        .into_iter()
+        .zip(weights)
+        .map(|(parameter, elements)| {
+            let value = graph.weight(&parameter.name, &parameter.shape, &elements);
+            (parameter.name, value)
         })
         .collect();
     let heads = Heads { count: config.heads, size: config.hidden / config.heads };

@@ -32,6 +32,9 @@ pub enum RuntimeError {
         /// What it said.
         source: ort::Error,
     },
+    /// An output has another shape than the graph declares.
+    #[error("output {0} has an unexpected shape")]
+    Shape(&'static str),
 }
 
 impl RuntimeError {
@@ -45,7 +48,7 @@ impl Failure for RuntimeError {
     fn remedy(&self) -> Remedy {
         match self {
             Self::Library { .. } => Remedy::Person,
-            Self::Call { .. } => Remedy::Never,
+            Self::Call { .. } | Self::Shape(_) => Remedy::Never,
         }
     }
 
@@ -55,7 +58,7 @@ impl Failure for RuntimeError {
                 "Set ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup puts one under .local/lib)."
                     .to_owned()
             }
-            Self::Call { .. } => {
+            Self::Call { .. } | Self::Shape(_) => {
                 "This is a defect or an unsupported model; run with RUST_LOG=debug and report what it says.".to_owned()
             }
         }

@@ -15,11 +15,13 @@
 //! encoder      texts to embeddings
 //! step         one optimiser step
 //! fit          the loop
+//! export       a finished run as a model folder
 //! ```
 
 mod adamw;
 mod encoder;
 mod error;
+mod export;
 mod fit;
 mod packed;
 mod pairs;
@@ -33,6 +35,7 @@ mod vocabulary;
 pub use adamw::{AdamW, Moments, update as adamw_update};
 pub use encoder::Encoder;
 pub use error::TrainError;
+pub use export::{ONNX_MODEL, embed_exported, export};
 pub use fit::{Fit, Observer, Progress, Summary, fit};
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};

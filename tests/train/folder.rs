@@ -1,9 +1,11 @@
 //! A run on a folder, from tokens to a folder that loads again.
 
 use autovalidate::onnx::Loss;
-use autovalidate::train::{Progress, Recipe, TrainError, fit};
+use autovalidate::model::ModelFolder;
+use autovalidate::train::{Encoder, Progress, Recipe, TrainError, embed_exported, export, fit};
 
 use super::reference::{Reference, Setting, fixture, runtime};
+use crate::support;
 
 #[test]
 fn a_run_lowers_the_loss_and_repeats_bit_for_bit() {
@@ -65,4 +67,37 @@ fn an_observer_stops_a_run() {
         &mut observer,
     );
     assert!(matches!(stopped, Err(TrainError::Stopped { step: 3 })));
+}
+
+#[test]
+fn an_exported_folder_loads_and_its_onnx_model_embeds_alike() {
+    for (name, folder) in [("tiny.safetensors", fixture("tiny")), ("minilm.safetensors", support::minilm())] {
+        let reference = Reference::load(name);
+        let setting = Setting::new(&folder, &reference.pairs);
+        let recipe = Recipe { epochs: 2, batch_size: 4, learning_rate: 1e-3, ..Recipe::default() };
+        let fit = fit(
+            &runtime(),
+            &setting.folder.config,
+            setting.folder.head,
+            &recipe,
+            setting.parameters.clone(),
+            &setting.pairs,
+            &mut |_: &Progress| true,
+        )
+        .unwrap();
+        let target = tempfile::tempdir().unwrap();
+        export(&setting.folder, &fit.parameters, fit.moments.kept, target.path()).unwrap();
+
+        let exported = ModelFolder::open(target.path()).unwrap();
+        assert_eq!((&exported.config, exported.head), (&setting.folder.config, setting.folder.head));
+        let texts: Vec<&str> = reference.pairs.iter().map(|pair| pair.0.as_str()).collect();
+        let ours = Encoder::embed_with(&runtime(), &exported, &texts).unwrap();
+        let onnx = embed_exported(&runtime(), &exported, &texts).unwrap();
+        let before = Encoder::embed_with(&runtime(), &setting.folder, &texts).unwrap();
+        let apart = |a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>| {
+            a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+        };
+        assert!(apart(&ours, &onnx) < 1e-5, "{name}: the ONNX model is off by {}", apart(&ours, &onnx));
+        assert!(apart(&ours, &before) > 1e-3, "{name}: training changed nothing");
+    }
 }

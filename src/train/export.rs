@@ -1,0 +1,87 @@
+//! A finished run as a model folder: what the original held, with new weights, and the same model as ONNX.
+
+use std::fs;
+use std::path::Path;
+
+use ndarray::{Array2, Axis};
+use ort::value::TensorRef;
+
+use crate::model::{ModelError, ModelFolder};
+use crate::onnx::{Runtime, RuntimeError, inference_model};
+
+use super::{ParameterBuffer, TrainError};
+
+/// Where the exported ONNX model stands in a model folder.
+pub const ONNX_MODEL: &str = "onnx/model.onnx";
+
+/// Writes a model folder like `original` with these parameters into `to`, which must exist and be empty:
+/// everything `SentenceTransformer(path)` needs, and `onnx/model.onnx`.
+///
+/// `kept` is what weight decay left of the token rows that were not trained.
+///
+/// # Errors
+/// [`ModelError`] when a file can't be read or written.
+pub fn export(
+    original: &ModelFolder,
+    parameters: &ParameterBuffer,
+    kept: f64,
+    to: &Path,
+) -> Result<(), ModelError> {
+    let weights = original.weights()?;
+    let target = original.copy_description(to)?;
+    parameters.save(&weights, &target, kept)?;
+
+    let mut elements = Vec::with_capacity(parameters.parameters().len());
+    for index in 0..parameters.parameters().len() {
+        elements.push(parameters.full(index, &weights, kept)?);
+    }
+    let model = inference_model(&original.config, original.head, &mut elements.into_iter());
+    let path = to.join(ONNX_MODEL);
+    let failed = |source| ModelError::File { action: "write", path: path.clone(), source };
+    fs::create_dir_all(to.join("onnx")).map_err(failed)?;
+    fs::write(&path, model).map_err(failed)?;
+    Ok(())
+}
+
+/// Embeds texts with a folder's `onnx/model.onnx`, as any ONNX consumer would: padded, weights from the file.
+///
+/// # Errors
+/// [`TrainError`] when the folder can't be read or the runtime fails.
+pub fn embed_exported<S: AsRef<str>>(
+    runtime: &Runtime,
+    folder: &ModelFolder,
+    texts: &[S],
+) -> Result<Array2<f32>, TrainError> {
+    const TEXTS: usize = 32;
+    let path = folder.path().join(ONNX_MODEL);
+    let bytes = fs::read(&path).map_err(|source| ModelError::File { action: "read", path, source })?;
+    let mut session = runtime.session(&bytes)?;
+    let tokens = folder.tokenizer()?.encode(texts)?.texts;
+    let mut embeddings = Array2::zeros((0, folder.config.hidden));
+    for chunk in tokens.chunks(TEXTS) {
+        let longest = chunk.iter().map(Vec::len).max().unwrap_or(0);
+        let ids = Array2::from_shape_fn((chunk.len(), longest), |(text, place)| {
+            chunk[text].get(place).map_or(0, |id| i64::from(*id))
+        });
+        let mask = Array2::from_shape_fn((chunk.len(), longest), |(text, place)| {
+            i64::from(place < chunk[text].len())
+        });
+        let types = Array2::<i64>::zeros((chunk.len(), longest));
+        let take = RuntimeError::call("take a batch");
+        let outputs = session
+            .run(ort::inputs! {
+                "input_ids" => TensorRef::from_array_view(ids.view()).map_err(&take)?,
+                "attention_mask" => TensorRef::from_array_view(mask.view()).map_err(&take)?,
+                "token_type_ids" => TensorRef::from_array_view(types.view()).map_err(&take)?,
+            })
+            .map_err(RuntimeError::call("run the exported model"))?;
+        let rows = outputs["sentence_embedding"]
+            .try_extract_array::<f32>()
+            .map_err(RuntimeError::call("read embeddings"))?;
+        for row in rows.axis_iter(Axis(0)) {
+            let row = row.into_dimensionality().map_err(|_| RuntimeError::Shape("sentence_embedding"))?;
+            embeddings.push_row(row).map_err(|_| RuntimeError::Shape("sentence_embedding"))?;
+        }
+    }
+    Ok(embeddings)
+}
