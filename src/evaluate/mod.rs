@@ -1,1 +1,29 @@
-//! Retrieval metrics, hold-out, baselines and the gate. Knows no network.
+//! How good a model is at what it is for, and whether it may be published.
+//!
+//! Owns the hold-out that keeps the test apart from the training, the retrieval metrics, the fuzzy matcher as the
+//! bar to beat, the gate and the report. Never loads a model, opens a file or connects to anything: embeddings
+//! come in from a closure, so that any model can be scored. Everything is deterministic; the one use of chance,
+//! the gate's resampling, is seeded.
+//!
+//! ```text
+//! holdout      which pairs are never trained on
+//! catalogue    queries, and the names they are looked up among
+//! retrieval    ranks of the right names by a model, and what they add up to
+//! fuzzy        ranks by the string metric, and the slice of queries it leaves to the model
+//! gate         better, no worse, worse, or can't be told: may the model be published?
+//! report       all of it in one struct, and as a table
+//! ```
+
+mod catalogue;
+mod fuzzy;
+mod gate;
+mod holdout;
+mod report;
+mod retrieval;
+
+pub use catalogue::{Catalogue, Query};
+pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
+pub use gate::{Gate, Judgement, Policy, Verdict, judge};
+pub use holdout::{HoldOut, Side};
+pub use report::{Comparison, EndToEnd, Group, Report};
+pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, model_ranks};

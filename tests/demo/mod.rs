@@ -1,1 +1,61 @@
-//! Tests of `demo`.
+//! The demo's data: what a worker that trains on it may rely on.
+
+use std::collections::{BTreeSet, HashSet};
+
+use autovalidate::correction::{Row, normalise};
+use autovalidate::local::demo::{catalogue, corrections};
+
+#[test]
+fn the_catalogue_holds_each_name_once() {
+    let entries = catalogue();
+    let names: HashSet<String> = entries.iter().map(|entry| normalise(entry.name)).collect();
+    assert_eq!(names.len(), entries.len(), "a name occurs twice");
+    assert!(entries.iter().filter(|entry| entry.domain == "brand").count() >= 60);
+    assert!(entries.iter().filter(|entry| entry.domain == "model").count() >= 180);
+    let domains: BTreeSet<&str> = entries.iter().map(|entry| entry.domain).collect();
+    assert_eq!(domains, BTreeSet::from(["brand", "model"]));
+    assert!(entries.iter().any(|entry| entry.name == "Land Cruiser"), "names of several words");
+    assert!(entries.iter().all(|entry| entry.name.trim() == entry.name && !entry.name.is_empty()));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_corrections_and_another_seed_others() {
+    let first = corrections(42, 300);
+    assert_eq!(first.len(), 300);
+    assert_eq!(first, corrections(42, 300));
+    assert_eq!(first[..100], corrections(42, 100), "a longer list continues a shorter one");
+    assert_ne!(first, corrections(43, 300));
+}
+
+#[test]
+fn every_correction_may_be_trained_on_and_no_typo_is_a_name_or_comes_twice() {
+    let names: HashSet<String> = catalogue().iter().map(|entry| normalise(entry.name)).collect();
+    let drawn = corrections(1, 10_000);
+    assert_eq!(drawn.len(), 10_000);
+    let mut typos = HashSet::new();
+    for (id, pair) in (1..).zip(drawn) {
+        let row = Row {
+            id,
+            typo: pair.typo.clone(),
+            corrected: pair.corrected.into(),
+            domain: pair.domain.into(),
+            created_at: None,
+        };
+        assert_eq!(row.check(), Ok(()), "{pair:?}");
+        assert!(!names.contains(&normalise(&pair.typo)), "{pair:?}");
+        assert!(typos.insert(normalise(&pair.typo)), "{pair:?}");
+    }
+}
+
+#[test]
+fn typos_stay_close_to_what_was_meant() {
+    let drawn = corrections(3, 2_000);
+    let ratios: Vec<f64> = drawn
+        .iter()
+        .map(|pair| rapidfuzz::fuzz::ratio(normalise(&pair.typo).chars(), normalise(pair.corrected).chars()))
+        .collect();
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    assert!((0.80..0.95).contains(&mean), "mean ratio {mean}");
+    let hard = ratios.iter().filter(|ratio| **ratio < 0.75).count();
+    assert!((20..600).contains(&hard), "{hard} of 2000 would pass the fuzzy matcher by");
+}

@@ -1,1 +1,16 @@
-//! Tests of `evaluate`.
+//! Evaluation: figures computed by hand, and what must hold for any input.
+
+mod gate;
+mod holdout;
+mod report;
+mod retrieval;
+
+use autovalidate::evaluate::{Catalogue, Query, Side};
+
+fn query(domain: &str, typo: &str, corrected: &str, side: Side) -> Query {
+    Query { domain: domain.into(), typo: typo.into(), corrected: corrected.into(), side }
+}
+
+fn brands() -> Catalogue {
+    Catalogue::new([("brand", "Audi"), ("brand", "BMW"), ("brand", "Fiat"), ("brand", "Ford")])
+}

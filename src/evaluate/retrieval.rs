@@ -1,0 +1,193 @@
+//! Ranks of the right names among all names of their domain by cosine, and what they add up to.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, ArrayView1, Axis};
+use serde::{Deserialize, Serialize};
+
+use super::{Catalogue, Query};
+use crate::correction::Templates;
+use crate::failure::{Failure, Remedy};
+
+/// Where the right name came in among all names of its domain: 1 is the top. `None` when it could not be found at
+/// all, because the catalogue lacks it or the model gave no number.
+pub type Rank = Option<usize>;
+
+/// Queries scored at once: bounds the memory of the similarity matrix.
+const QUERIES_AT_ONCE: usize = 256;
+
+/// Why a model could not be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError<E: std::error::Error + 'static> {
+    /// The model failed to encode.
+    #[error("the model could not encode the evaluation's texts")]
+    Encode(#[source] E),
+    /// The model did not give one embedding per text.
+    #[error("the model gave {found} embeddings for {texts} texts")]
+    Count {
+        /// Number of texts.
+        texts: usize,
+        /// Number of embeddings.
+        found: usize,
+    },
+    /// The model's embeddings changed their width between two calls.
+    #[error("the model gave embeddings of {names} values for names and of {queries} for queries")]
+    Width {
+        /// Width of the names' embeddings.
+        names: usize,
+        /// Width of the queries' embeddings.
+        queries: usize,
+    },
+}
+
+impl<E: Failure> Failure for EvaluateError<E> {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Encode(source) => source.remedy(),
+            Self::Count { .. } | Self::Width { .. } => Remedy::Person,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Encode(source) => source.advice(),
+            Self::Count { .. } | Self::Width { .. } => {
+                "This is a defect of the encoder; report it with the model folder's configuration.".to_owned()
+            }
+        }
+    }
+}
+
+/// The rank of each query's right name, in the order of the queries.
+///
+/// `encode` turns texts as the model sees them into one unit-length embedding each, `[texts, width]`; it is called
+/// twice per domain. Names that score the same are ranked in the order of the catalogue.
+///
+/// # Errors
+/// When `encode` fails, or gives something else than one embedding per text.
+pub fn model_ranks<E: std::error::Error + 'static>(
+    queries: &[Query],
+    catalogue: &Catalogue,
+    templates: &Templates,
+    mut encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
+) -> Result<Vec<Rank>, EvaluateError<E>> {
+    let mut embed = |texts: Vec<String>| {
+        let embeddings = encode(&texts).map_err(EvaluateError::Encode)?;
+        match embeddings.nrows() {
+            found if found == texts.len() => Ok(embeddings),
+            found => Err(EvaluateError::Count { texts: texts.len(), found }),
+        }
+    };
+
+    let mut by_domain: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, query) in queries.iter().enumerate() {
+        by_domain.entry(&query.domain).or_default().push(index);
+    }
+    let mut ranks = vec![None; queries.len()];
+    for (domain, indices) in by_domain {
+        let Some(names) = catalogue.names(domain) else { continue };
+        let name_embeddings =
+            embed(names.spelled.iter().map(|name| templates.render(domain, name)).collect())?;
+        let query_embeddings =
+            embed(indices.iter().map(|&index| templates.render(domain, &queries[index].typo)).collect())?;
+        if name_embeddings.ncols() != query_embeddings.ncols() {
+            return Err(EvaluateError::Width {
+                names: name_embeddings.ncols(),
+                queries: query_embeddings.ncols(),
+            });
+        }
+        let chunks = query_embeddings.axis_chunks_iter(Axis(0), QUERIES_AT_ONCE);
+        for (chunk, indices) in chunks.zip(indices.chunks(QUERIES_AT_ONCE)) {
+            let cosines = chunk.dot(&name_embeddings.t());
+            for (row, &index) in cosines.rows().into_iter().zip(indices) {
+                ranks[index] = names.position(&queries[index].corrected).and_then(|right| rank(row, right));
+            }
+        }
+    }
+    Ok(ranks)
+}
+
+/// The rank of position `right` by descending score; equal scores keep their order. `None` without a number.
+pub(super) fn rank<T: PartialOrd>(scores: ArrayView1<'_, T>, right: usize) -> Rank {
+    let own = &scores[right];
+    #[expect(clippy::eq_op, reason = "only what is not a number differs from itself")]
+    if own != own {
+        return None;
+    }
+    let ahead =
+        scores.iter().enumerate().filter(|(at, score)| *score > own || (*score == own && *at < right));
+    Some(1 + ahead.count())
+}
+
+/// What the ranks of a set of queries add up to. All zero for no query.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Scores {
+    /// Number of queries.
+    pub queries: usize,
+    /// Share of queries whose right name came first.
+    pub accuracy_at_1: f64,
+    /// Mean of 1 / rank, 0 beyond rank 10.
+    pub mrr_at_10: f64,
+    /// Share of queries whose right name came among the first three.
+    pub recall_at_3: f64,
+}
+
+impl Scores {
+    /// The scores of these ranks.
+    pub fn of(ranks: impl IntoIterator<Item = Rank>) -> Self {
+        let mut scores = Self::default();
+        for rank in ranks {
+            scores.queries += 1;
+            scores.accuracy_at_1 += f64::from(u8::from(rank == Some(1)));
+            scores.mrr_at_10 += reciprocal(rank);
+            scores.recall_at_3 += f64::from(u8::from(rank.is_some_and(|rank| rank <= 3)));
+        }
+        let queries = scores.queries.max(1) as f64;
+        scores.accuracy_at_1 /= queries;
+        scores.mrr_at_10 /= queries;
+        scores.recall_at_3 /= queries;
+        scores
+    }
+}
+
+/// 1 / rank, 0 beyond rank 10.
+pub(super) fn reciprocal(rank: Rank) -> f64 {
+    match rank {
+        Some(rank @ 1..=10) => 1.0 / rank as f64,
+        _ => 0.0,
+    }
+}
+
+/// Scores over all queries and by domain.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Retrieval {
+    /// Over all queries.
+    pub overall: Scores,
+    /// Mean over the domains, each counting the same however many queries it has.
+    pub macro_mean: Scores,
+    /// By domain; a domain without a query is absent.
+    pub domains: BTreeMap<String, Scores>,
+}
+
+impl Retrieval {
+    /// The scores of ranked queries.
+    pub fn of<'a>(ranked: impl IntoIterator<Item = (&'a Query, Rank)>) -> Self {
+        let mut by_domain: BTreeMap<String, Vec<Rank>> = BTreeMap::new();
+        for (query, rank) in ranked {
+            by_domain.entry(query.domain.clone()).or_default().push(rank);
+        }
+        let overall = Scores::of(by_domain.values().flatten().copied());
+        let domains: BTreeMap<String, Scores> =
+            by_domain.into_iter().map(|(domain, ranks)| (domain, Scores::of(ranks))).collect();
+        let mean = |score: fn(&Scores) -> f64| {
+            domains.values().map(score).sum::<f64>() / domains.len().max(1) as f64
+        };
+        let macro_mean = Scores {
+            queries: overall.queries,
+            accuracy_at_1: mean(|scores| scores.accuracy_at_1),
+            mrr_at_10: mean(|scores| scores.mrr_at_10),
+            recall_at_3: mean(|scores| scores.recall_at_3),
+        };
+        Self { overall, macro_mean, domains }
+    }
+}

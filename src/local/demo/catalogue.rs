@@ -1,0 +1,20 @@
+//! The names people mean: brands and models of cars.
+
+/// One name of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// `brand` or `model`.
+    pub domain: &'static str,
+    /// The name as it is spelled, such as `Land Cruiser`.
+    pub name: &'static str,
+}
+
+/// Every name, brands first; each occurs once, whatever its domain.
+pub fn catalogue() -> Vec<Entry> {
+    include_str!("catalogue.csv")
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(','))
+        .map(|(domain, name)| Entry { domain, name })
+        .collect()
+}

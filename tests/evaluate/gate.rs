@@ -1,0 +1,101 @@
+//! The gate: four verdicts, and what they do to publishing.
+
+use autovalidate::evaluate::{Gate, Judgement, Policy, Query, Side, Verdict, judge};
+use proptest::prelude::*;
+
+use super::query;
+
+type Ranks = Vec<Option<usize>>;
+
+/// `first` queries answered first, the rest not at all.
+fn ranks(first: usize, of: usize) -> Ranks {
+    (0..of).map(|at| (at < first).then_some(1)).collect()
+}
+
+#[test]
+fn each_verdict() {
+    let policy = Policy::default();
+    let verdict = |candidate: &Ranks, reference: &Ranks| judge(candidate, reference, &policy).verdict;
+    assert_eq!(verdict(&ranks(80, 100), &ranks(50, 100)), Verdict::Better);
+    assert_eq!(verdict(&ranks(50, 100), &ranks(80, 100)), Verdict::Worse);
+    assert_eq!(verdict(&ranks(50, 100), &ranks(50, 100)), Verdict::NoWorse);
+    // Ten better, ten worse: no difference on average, but the bounds reach far below.
+    let mixed: Ranks = (0..100).map(|at| (at >= 10 && at < 60).then_some(1)).collect();
+    assert_eq!(verdict(&mixed, &ranks(50, 100)), Verdict::CannotTell);
+    assert_eq!(verdict(&ranks(19, 19), &ranks(0, 19)), Verdict::CannotTell, "too few queries");
+    assert_eq!(verdict(&Ranks::new(), &Ranks::new()), Verdict::CannotTell);
+}
+
+#[test]
+fn the_difference_and_its_bounds_are_right() {
+    let Judgement { queries, difference, lower, upper, .. } =
+        judge(&ranks(60, 100), &ranks(50, 100), &Policy::default());
+    assert_eq!(queries, 100);
+    assert!((difference - 0.10).abs() < 1e-12);
+    // Ten of a hundred differ by one: a binomial share with standard error 0.03, so 95 % is about 0.10 +- 0.059.
+    assert!((lower - 0.05).abs() < 0.021, "{lower}");
+    assert!((upper - 0.16).abs() < 0.021, "{upper}");
+}
+
+#[test]
+fn a_name_that_climbs_without_reaching_the_top_counts() {
+    let candidate: Ranks = vec![Some(2); 40];
+    let reference: Ranks = vec![Some(5); 40];
+    let judgement = judge(&candidate, &reference, &Policy::default());
+    assert_eq!(judgement.verdict, Verdict::Better);
+    assert!((judgement.difference - 0.3).abs() < 1e-12);
+}
+
+#[test]
+fn one_worse_domain_blocks_what_is_better_on_the_whole() {
+    let queries: Vec<Query> = (0..200)
+        .map(|at| query(if at < 150 { "brand" } else { "model" }, "typo", "name", Side::NewTypo))
+        .collect();
+    let candidate: Ranks = (0..200).map(|at| (at < 160).then_some(1)).collect();
+    let reference: Ranks = (0..200).map(|at| (at >= 100).then_some(1)).collect();
+    let gate = Gate::decide(&queries, &candidate, &reference, &Policy::default());
+    assert_eq!(gate.overall.verdict, Verdict::Better);
+    assert_eq!((gate.verdict, gate.publish), (Verdict::Worse, false));
+    assert_eq!(gate.worse_domains().collect::<Vec<_>>(), ["model"]);
+}
+
+#[test]
+fn doubt_publishes_unless_the_setting_says_otherwise() {
+    let queries = [query("brand", "typo", "name", Side::NewTypo)];
+    let decide = |publish_when_unsure| {
+        let policy = Policy { publish_when_unsure, ..Policy::default() };
+        Gate::decide(&queries, &[None], &[Some(1)], &policy)
+    };
+    assert_eq!((decide(true).verdict, decide(true).publish), (Verdict::CannotTell, true));
+    assert_eq!((decide(false).verdict, decide(false).publish), (Verdict::CannotTell, false));
+}
+
+#[test]
+fn a_policy_is_read_with_defaults_and_refuses_what_it_does_not_know() {
+    let policy: Policy = serde_json::from_str(r#"{"margin":0.05}"#).unwrap();
+    assert_eq!(policy, Policy { margin: 0.05, ..Policy::default() });
+    assert!(serde_json::from_str::<Policy>(r#"{"margn":0.05}"#).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn judging_is_deterministic_ordered_and_antisymmetric(
+        pairs in prop::collection::vec((prop::option::of(1usize..15), prop::option::of(1usize..15)), 0..60),
+        seed in any::<u64>(),
+    ) {
+        let policy = Policy { seed, resamples: 200, ..Policy::default() };
+        let (candidate, reference): (Ranks, Ranks) = pairs.into_iter().unzip();
+        let one = judge(&candidate, &reference, &policy);
+        prop_assert_eq!(one, judge(&candidate, &reference, &policy));
+        prop_assert!(one.lower <= one.upper);
+        prop_assert!(one.lower >= -1.0 && one.upper <= 1.0);
+        let other = judge(&reference, &candidate, &policy);
+        prop_assert!((one.difference + other.difference).abs() < 1e-9);
+        prop_assert!((one.lower + other.upper).abs() < 1e-9, "the same resamples, mirrored");
+        if one.verdict == Verdict::Better {
+            prop_assert_eq!(other.verdict, Verdict::Worse);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The hold-out: fixed by text, whatever else there is.
+
+use autovalidate::evaluate::{HoldOut, Side};
+use proptest::prelude::*;
+
+#[test]
+fn known_pairs_stay_where_they_were_put() {
+    // A change here makes every older run's figures incomparable and trains on what was tested: it needs a new
+    // version of the salt, and this test says so.
+    let hold_out = HoldOut::default();
+    let held_out: Vec<usize> =
+        (0..60).filter(|index| hold_out.holds_typo(&format!("typo {index}"))).collect();
+    assert_eq!(held_out, HELD_OUT_TYPOS);
+    let held_out: Vec<usize> =
+        (0..60).filter(|index| hold_out.holds_correction(&format!("name {index}"))).collect();
+    assert_eq!(held_out, HELD_OUT_CORRECTIONS);
+}
+
+// Computed apart from the code, with another language's SHA-256.
+const HELD_OUT_TYPOS: [usize; 4] = [24, 47, 49, 55];
+const HELD_OUT_CORRECTIONS: [usize; 3] = [7, 31, 48];
+
+#[test]
+fn the_shares_are_what_the_settings_say() {
+    let hold_out = HoldOut { typos: 0.2, corrections: 0.1 };
+    let share =
+        |held: &dyn Fn(String) -> bool| (0..5_000).filter(|n| held(n.to_string())).count() as f64 / 5_000.0;
+    // Five standard deviations of a draw of 5,000 are 0.028 and 0.021.
+    assert!((share(&|text| hold_out.holds_typo(&text)) - 0.2).abs() < 0.028);
+    assert!((share(&|text| hold_out.holds_correction(&text)) - 0.1).abs() < 0.021);
+    let both = (0..5_000).map(|n| n.to_string());
+    let both = both.filter(|text| hold_out.holds_typo(text) && hold_out.holds_correction(text)).count();
+    assert!((50..160).contains(&both), "typos and corrections are drawn apart: {both} of 5,000 in both");
+}
+
+#[test]
+fn a_share_of_nothing_holds_nothing_and_of_everything_all() {
+    let none = HoldOut { typos: 0.0, corrections: 0.0 };
+    let typos = HoldOut { typos: 1.0, corrections: 0.0 };
+    let all = HoldOut { typos: 0.0, corrections: 1.0 };
+    for n in 0..500 {
+        let (typo, corrected) = (format!("t{n}"), format!("c{n}"));
+        assert_eq!(none.side(&typo, &corrected), Side::Train);
+        assert_eq!(typos.side(&typo, &corrected), Side::NewTypo);
+        assert_eq!(all.side(&typo, &corrected), Side::UnseenCorrection);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_side_follows_from_the_normalised_text_alone(typo in ".{1,20}", corrected in ".{1,20}") {
+        let hold_out = HoldOut { typos: 0.4, corrections: 0.4 };
+        let side = hold_out.side(&typo, &corrected);
+        prop_assert_eq!(hold_out.side(&format!("  {typo}\t"), &format!(" {corrected} ")), side);
+        prop_assert_eq!(side == Side::UnseenCorrection, hold_out.holds_correction(&corrected));
+    }
+
+    #[test]
+    fn all_pairs_of_a_held_out_correction_are_out(corrected in "[a-z]{1,12}", typos in prop::collection::vec("[a-z]{1,12}", 2..8)) {
+        let hold_out = HoldOut { typos: 0.3, corrections: 0.5 };
+        let out: Vec<bool> =
+            typos.iter().map(|typo| hold_out.side(typo, &corrected) == Side::UnseenCorrection).collect();
+        prop_assert!(out.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn a_larger_share_keeps_what_a_smaller_one_held(text in ".{1,20}", small in 0.0..1.0f64, more in 0.0..1.0f64) {
+        let small_share = HoldOut { typos: small, corrections: small };
+        let large_share = HoldOut { typos: small + more, corrections: small + more };
+        prop_assert!(!small_share.holds_typo(&text) || large_share.holds_typo(&text));
+        prop_assert!(!small_share.holds_correction(&text) || large_share.holds_correction(&text));
+    }
+}

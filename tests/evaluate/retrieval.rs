@@ -1,0 +1,157 @@
+//! Ranks and what they add up to, by hand.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+
+use autovalidate::correction::Templates;
+use autovalidate::evaluate::{
+    Catalogue, EvaluateError, Query, Retrieval, Scores, Side, fuzzy_match, fuzzy_ratio, model_ranks,
+};
+use ndarray::{Array2, array};
+
+use super::{brands, query};
+
+/// A model that knows each text's embedding by heart.
+fn by_heart(known: &[(&str, [f32; 2])]) -> impl FnMut(&[String]) -> Result<Array2<f32>, Infallible> + use<> {
+    let known: BTreeMap<String, [f32; 2]> = known.iter().map(|(text, at)| ((*text).into(), *at)).collect();
+    move |texts| {
+        let rows: Vec<[f32; 2]> = texts.iter().map(|text| known[text]).collect();
+        Ok(rows.into())
+    }
+}
+
+#[test]
+fn ranks_are_by_cosine_among_the_names_of_the_domain() {
+    let catalogue =
+        Catalogue::new([("brand", "Audi"), ("brand", "BMW"), ("brand", "Fiat"), ("model", "Polo")]);
+    let queries = [
+        query("brand", "oudi", "AUDI", Side::NewTypo),
+        query("model", "pollo", "Polo", Side::NewTypo),
+        query("brand", "bmv", "BMW", Side::NewTypo),
+        query("brand", "fait", "Fiat", Side::NewTypo),
+        query("brand", "fait", "Lada", Side::NewTypo),
+        query("trim", "glx", "GLX", Side::NewTypo),
+    ];
+    let model = by_heart(&[
+        ("car brand: Audi", [1.0, 0.0]),
+        ("car brand: BMW", [0.6, 0.8]),
+        ("car brand: Fiat", [0.0, 1.0]),
+        ("car model: Polo", [-1.0, 0.0]),
+        ("car brand: oudi", [1.0, 0.0]),  // cosines 1.0 0.6 0.0: Audi first
+        ("car model: pollo", [1.0, 0.0]), // -1.0, but the only model
+        ("car brand: bmv", [0.0, 1.0]),   // 0.0 0.8 1.0: BMW second
+        ("car brand: fait", [1.0, 0.0]),  // 1.0 0.6 0.0: Fiat third, and Lada is not there
+    ]);
+    let ranks = model_ranks(&queries, &catalogue, &Templates::default(), model).unwrap();
+    assert_eq!(ranks, [Some(1), Some(1), Some(2), Some(3), None, None]);
+
+    let retrieval = Retrieval::of(queries.iter().zip(ranks.iter().copied()));
+    assert_eq!(retrieval.overall.queries, 6);
+    assert_close(retrieval.overall.accuracy_at_1, 2.0 / 6.0);
+    assert_close(retrieval.overall.mrr_at_10, (1.0 + 1.0 + 1.0 / 2.0 + 1.0 / 3.0) / 6.0);
+    assert_close(retrieval.overall.recall_at_3, 4.0 / 6.0);
+    assert_close(retrieval.domains["brand"].accuracy_at_1, 1.0 / 4.0);
+    assert_close(retrieval.domains["model"].accuracy_at_1, 1.0);
+    assert_close(retrieval.domains["trim"].accuracy_at_1, 0.0);
+    assert_close(retrieval.macro_mean.accuracy_at_1, (0.25 + 1.0 + 0.0) / 3.0);
+}
+
+#[test]
+fn equal_scores_are_ranked_in_the_order_of_the_catalogue() {
+    let queries = ["Audi", "BMW", "Fiat", "Ford"].map(|name| query("brand", name, name, Side::NewTypo));
+    let ranks =
+        model_ranks(&queries, &brands(), &Templates::default(), |texts| constant(texts, 1.0)).unwrap();
+    assert_eq!(ranks, [Some(1), Some(2), Some(3), Some(4)]);
+}
+
+#[test]
+fn a_model_that_gives_no_numbers_finds_nothing() {
+    let queries = ["Audi", "Ford"].map(|name| query("brand", name, name, Side::NewTypo));
+    let ranks =
+        model_ranks(&queries, &brands(), &Templates::default(), |texts| constant(texts, f32::NAN)).unwrap();
+    assert_eq!(ranks, [None, None]);
+}
+
+#[test]
+fn more_queries_than_are_scored_at_once_keep_their_order() {
+    let catalogue = Catalogue::new((0..300).map(|n| ("brand", format!("n{n}"))));
+    let queries: Vec<Query> =
+        (0..300).map(|n| query("brand", &format!("n{n}"), &format!("n{n}"), Side::NewTypo)).collect();
+    // Points on a quarter of a circle: each is nearest to itself.
+    let model = |texts: &[String]| {
+        let angle = |text: &String| text.rsplit('n').next().unwrap().parse::<f32>().unwrap() / 200.0;
+        let rows: Vec<[f32; 2]> = texts.iter().map(|text| [angle(text).cos(), angle(text).sin()]).collect();
+        Ok::<_, Infallible>(Array2::from(rows))
+    };
+    let ranks = model_ranks(&queries, &catalogue, &Templates::default(), model).unwrap();
+    assert!(ranks.iter().all(|rank| *rank == Some(1)), "{ranks:?}");
+}
+
+#[test]
+fn ranks_beyond_the_cut_count_nothing() {
+    let scores = Scores::of([Some(1), Some(3), Some(4), Some(10), Some(11), None]);
+    assert_close(scores.accuracy_at_1, 1.0 / 6.0);
+    assert_close(scores.recall_at_3, 2.0 / 6.0);
+    assert_close(scores.mrr_at_10, (1.0 + 1.0 / 3.0 + 0.25 + 0.1) / 6.0);
+    assert_eq!(Scores::of([]), Scores::default());
+}
+
+#[test]
+fn an_encoder_that_misbehaves_is_an_error_and_no_panic() {
+    let queries = [query("brand", "oudi", "Audi", Side::NewTypo)];
+    let rank = |encode: &mut dyn FnMut(&[String]) -> io::Result<Array2<f32>>| {
+        model_ranks(&queries, &brands(), &Templates::default(), encode)
+    };
+    let error = rank(&mut |_| Ok(array![[1.0, 0.0]])).unwrap_err();
+    assert!(matches!(error, EvaluateError::Count { texts: 4, found: 1 }));
+    let error = rank(&mut |texts| Ok(Array2::zeros((texts.len(), texts.len())))).unwrap_err();
+    assert!(matches!(error, EvaluateError::Width { names: 4, queries: 1 }));
+    let error = rank(&mut |_| Err(io::ErrorKind::TimedOut.into())).unwrap_err();
+    assert!(matches!(error, EvaluateError::Encode(_)));
+}
+
+#[test]
+fn the_catalogue_keeps_the_first_of_equal_names() {
+    let catalogue =
+        Catalogue::new([("model", "Polo"), ("model", " POLO"), ("brand", "Polo"), ("model", "Golf")]);
+    let domains: Vec<(&str, Vec<&str>)> = catalogue
+        .domains()
+        .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(domains, [("brand", vec!["Polo"]), ("model", vec!["Polo", "Golf"])]);
+    assert_eq!(catalogue.len(), 3);
+}
+
+#[test]
+fn the_fuzzy_ratio_is_pythons() {
+    // 200 * (longest common subsequence) / (sum of lengths), which is what rapidfuzz.fuzz.ratio gives.
+    assert_close(fuzzy_ratio("toyta", "Toyota"), 200.0 * 5.0 / 11.0);
+    assert_close(fuzzy_ratio("BMW", "bmw "), 100.0);
+    assert_close(fuzzy_ratio("abc", "xyz"), 0.0);
+    assert_close(fuzzy_ratio("", ""), 100.0);
+    assert_close(fuzzy_ratio("škoda", "Skoda"), 80.0);
+}
+
+#[test]
+fn the_slice_is_what_the_fuzzy_matcher_is_not_sure_of() {
+    // Against Audi, BMW, Fiat, Ford: "fird" has ratio 75 to Ford (6/8) and 50 to Audi and Fiat.
+    let sure = fuzzy_match(&query("brand", "fird", "Ford", Side::NewTypo), &brands());
+    assert_eq!((sure.rank, sure.best), (Some(1), 75.0));
+    assert!(!sure.leaves_to_model(), "the threshold itself is sure");
+    // "fxrx" has 50 to Ford (f, r) and 25 to Fiat (f): Ford is first, but not sure.
+    let unsure = fuzzy_match(&query("brand", "fxrx", "Fiat", Side::NewTypo), &brands());
+    assert_eq!((unsure.rank, unsure.best), (Some(2), 50.0));
+    assert!(unsure.leaves_to_model());
+    let unknown = fuzzy_match(&query("trim", "glx", "GLX", Side::NewTypo), &brands());
+    assert_eq!((unknown.rank, unknown.best), (None, 0.0));
+}
+
+fn constant(texts: &[String], value: f32) -> Result<Array2<f32>, Infallible> {
+    Ok(Array2::from_elem((texts.len(), 1), value))
+}
+
+#[track_caller]
+fn assert_close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+}
