@@ -45,6 +45,9 @@ pub enum TrainError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A text has a token that the run's vocabulary was not made from.
+    #[error("a text has a token outside the run's vocabulary")]
+    ForeignToken,
     /// The caller asked to stop.
     #[error("stopped after step {step}")]
     Stopped {
@@ -58,7 +61,9 @@ impl Failure for TrainError {
         match self {
             Self::Model(error) => error.remedy(),
             Self::Runtime(error) => error.remedy(),
-            Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } => Remedy::Never,
+            Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } | Self::ForeignToken => {
+                Remedy::Never
+            }
             Self::Stopped { .. } => Remedy::Retry,
         }
     }
@@ -74,6 +79,7 @@ impl Failure for TrainError {
                 "Wait for more corrections, or train with --force on fewer.".to_owned()
             }
             Self::Recipe { setting, expected, .. } => format!("Set {setting} to {expected}."),
+            Self::ForeignToken => "This is a defect; report it.".to_owned(),
             Self::Stopped { .. } => "Start the run again.".to_owned(),
         }
     }

@@ -1,0 +1,216 @@
+//! The rows of a run, sorted into what is trained on and what is asked.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::correction::{Row, Templates, normalise};
+use crate::evaluate::{Catalogue, HoldOut, Query, Side};
+use crate::train::PairTexts;
+
+/// What a run learns from and is judged by.
+pub struct Dataset {
+    /// Pairs to train on, rendered; equal pairs once.
+    pub pairs: Vec<PairTexts>,
+    /// Held-out pairs, as questions.
+    pub queries: Vec<Query>,
+    /// Every name, to look questions up among.
+    pub catalogue: Catalogue,
+    /// What went in.
+    pub summary: DatasetSummary,
+}
+
+/// What went into a dataset: counts and a hash, no text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// Rows read.
+    pub rows: usize,
+    /// Rows refused by their text; refused rows are normally quarantined before they get here.
+    pub refused: usize,
+    /// Rows that repeat another row's pair.
+    pub repeated: usize,
+    /// Pairs trained on, by domain.
+    pub training: BTreeMap<String, usize>,
+    /// Held-out new typos of known corrections.
+    pub new_typos: usize,
+    /// Held-out corrections that are in no training pair, with all their typos.
+    pub unseen_corrections: usize,
+    /// Names in the catalogue.
+    pub catalogue: usize,
+    /// Ids of the rows read, as inclusive ranges in ascending order.
+    pub row_ids: Vec<(i64, i64)>,
+    /// SHA-256 of the rows read, in the order of their ids.
+    pub hash: String,
+}
+
+impl DatasetSummary {
+    /// Pairs trained on.
+    pub fn training_pairs(&self) -> usize {
+        self.training.values().sum()
+    }
+
+    /// Held-out pairs.
+    pub fn held_out(&self) -> usize {
+        self.new_typos + self.unseen_corrections
+    }
+}
+
+impl fmt::Display for DatasetSummary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} rows: {} pairs to train on, {} held out, {} names",
+            self.rows,
+            self.training_pairs(),
+            self.held_out(),
+            self.catalogue
+        )
+    }
+}
+
+impl Dataset {
+    /// Sorts rows. Their order doesn't matter: the same set of rows gives the same dataset.
+    pub fn new(mut rows: Vec<Row>, hold_out: &HoldOut, templates: &Templates) -> Self {
+        rows.sort_by_key(|row| row.id);
+        rows.dedup_by_key(|row| row.id);
+        let hash = hash(&rows);
+        let row_ids = ranges(rows.iter().map(|row| row.id));
+        let total = rows.len();
+
+        let mut seen = HashSet::new();
+        let (mut refused, mut repeated) = (0, 0);
+        let (mut pairs, mut queries, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let mut training = BTreeMap::new();
+        let (mut new_typos, mut unseen_corrections) = (0, 0);
+        for row in rows {
+            if row.check().is_err() {
+                refused += 1;
+                continue;
+            }
+            if !seen.insert((row.domain.clone(), normalise(&row.typo), normalise(&row.corrected))) {
+                repeated += 1;
+                continue;
+            }
+            names.push((row.domain.clone(), row.corrected.clone()));
+            match hold_out.side(&row.typo, &row.corrected) {
+                Side::Train => {
+                    *training.entry(row.domain.clone()).or_insert(0) += 1;
+                    pairs.push(PairTexts {
+                        row: row.id,
+                        anchor: templates.render(&row.domain, &row.typo),
+                        positive: templates.render(&row.domain, &row.corrected),
+                    });
+                }
+                side => {
+                    match side {
+                        Side::NewTypo => new_typos += 1,
+                        Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
+                    }
+                    queries.push(Query {
+                        domain: row.domain,
+                        typo: row.typo,
+                        corrected: row.corrected,
+                        side,
+                    });
+                }
+            }
+        }
+        let catalogue = Catalogue::new(names);
+        let summary = DatasetSummary {
+            rows: total,
+            refused,
+            repeated,
+            training,
+            new_typos,
+            unseen_corrections,
+            catalogue: catalogue.len(),
+            row_ids,
+            hash,
+        };
+        Self { pairs, queries, catalogue, summary }
+    }
+
+    /// Every text a model will see in this run, rendered: training pairs, questions and names.
+    pub(super) fn texts(&self, templates: &Templates) -> Vec<String> {
+        let pairs = self.pairs.iter().flat_map(|pair| [pair.anchor.clone(), pair.positive.clone()]);
+        let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
+        let names = self
+            .catalogue
+            .domains()
+            .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)));
+        pairs.chain(queries).chain(names).collect()
+    }
+}
+
+/// A hash of rows in the order of their ids; lengths keep fields apart.
+fn hash(rows: &[Row]) -> String {
+    let mut digest = Sha256::new();
+    for row in rows {
+        digest.update(row.id.to_le_bytes());
+        for text in [&row.typo, &row.corrected, &row.domain] {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Ascending ids as inclusive ranges.
+fn ranges(ids: impl IntoIterator<Item = i64>) -> Vec<(i64, i64)> {
+    let mut ranges: Vec<(i64, i64)> = Vec::new();
+    for id in ids {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
+            _ => ranges.push((id, id)),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(id: i64, typo: &str, corrected: &str) -> Row {
+        Row { id, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), created_at: None }
+    }
+
+    #[test]
+    fn every_row_is_trained_on_asked_refused_or_a_repetition() {
+        let mut rows: Vec<Row> = (0..300).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
+        rows.push(row(300, "same", "SAME "));
+        rows.push(row(301, "TYPO 0", "Name 0"));
+        let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default());
+        let summary = &dataset.summary;
+        assert_eq!((summary.rows, summary.refused, summary.repeated), (302, 1, 1));
+        assert_eq!(summary.training_pairs() + summary.held_out(), 300);
+        assert_eq!(dataset.pairs.len(), summary.training_pairs());
+        assert_eq!(dataset.queries.len(), summary.held_out());
+        assert_eq!(summary.row_ids, [(0, 301)]);
+        assert_eq!(summary.catalogue, 40);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_repetition_of_rows_change_nothing(ids in prop::collection::vec(0_i64..50, 1..40)) {
+            let rows: Vec<Row> = ids.iter().map(|id| row(*id, &format!("t{id}"), &format!("n{}", id % 7))).collect();
+            let mut other = rows.clone();
+            other.reverse();
+            other.extend(rows.clone());
+            let one = Dataset::new(rows, &HoldOut::default(), &Templates::default());
+            let two = Dataset::new(other, &HoldOut::default(), &Templates::default());
+            prop_assert_eq!(one.summary, two.summary);
+        }
+
+        #[test]
+        fn ranges_hold_exactly_the_ids(ids in prop::collection::btree_set(-30_i64..30, 0..40)) {
+            let ranges = ranges(ids.iter().copied());
+            let back: Vec<i64> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+            prop_assert_eq!(back, ids.into_iter().collect::<Vec<_>>());
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Everything a person can set, read once at start and checked as a whole.
+//!
+//! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
+//! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
+
+mod reader;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::correction::Templates;
+use crate::evaluate::HoldOut;
+use crate::failure::{Failure, Remedy};
+use crate::hub::RepoName;
+use crate::train::Recipe;
+use crate::trigger::Policy;
+
+use reader::Reader;
+pub use reader::{Effective, Origin, Problem};
+
+/// The settings file looked for in the working directory.
+pub const FILE: &str = "autovalidate.toml";
+
+/// What a command needs to have been set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Where corrections come from.
+    pub supabase: bool,
+    /// Where models come from and go.
+    pub hub: bool,
+    /// The library to compute with.
+    pub runtime: bool,
+}
+
+/// Everything a person can set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The table corrections are inserted into; `None` when not set and not needed.
+    pub supabase: Option<crate::supabase::Access>,
+    /// The repository models are published to; `None` when not set and not needed.
+    pub hub: Option<crate::hub::Access>,
+    /// The message broker.
+    pub nats: Nats,
+    /// When training starts.
+    pub trigger: Policy,
+    /// How training is done.
+    pub recipe: Recipe,
+    /// What is held out.
+    pub hold_out: HoldOut,
+    /// What the model sees of a text.
+    pub templates: Templates,
+    /// Folder or Hub name of the model training starts from when nothing has been published yet.
+    pub base_model: String,
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// The ONNX Runtime library.
+    pub runtime_library: PathBuf,
+    /// Threads to train with.
+    pub threads: usize,
+    /// The secret a webhook must carry; without it webhooks are refused.
+    pub webhook_secret: Option<SecretString>,
+    /// Where health, metrics and the webhook are served.
+    pub http_address: SocketAddr,
+    /// Every setting as it is in force, with secrets as `***`.
+    pub effective: Vec<Effective>,
+}
+
+/// The message broker.
+#[derive(Debug, Clone)]
+pub enum Nats {
+    /// A nats-server that the worker supervises, with its store in the data directory.
+    Embedded {
+        /// The program; found on `PATH` when not set.
+        program: Option<PathBuf>,
+        /// Where it listens; port 0 takes a free one.
+        address: SocketAddr,
+    },
+    /// A server somebody else runs.
+    Remote {
+        /// One or several addresses.
+        urls: Vec<String>,
+        /// A credentials file.
+        credentials: Option<PathBuf>,
+        /// A token.
+        token: Option<SecretString>,
+    },
+}
+
+/// Settings that can't be used. Shows every problem, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{} in the settings:\n{}", count(.0), list(.0))]
+pub struct SettingsError(pub Vec<Problem>);
+
+fn count(problems: &[Problem]) -> String {
+    match problems.len() {
+        1 => "1 problem".to_owned(),
+        more => format!("{more} problems"),
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+impl Failure for SettingsError {
+    fn remedy(&self) -> Remedy {
+        Remedy::Person
+    }
+
+    fn advice(&self) -> String {
+        "Set them in the environment or in autovalidate.toml; `autovalidate init` prints a template.".to_owned()
+    }
+}
+
+impl Settings {
+    /// Reads the settings of this process: its environment and `autovalidate.toml` in its working directory.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with every problem.
+    pub fn from_process(needs: Needs) -> Result<Self, SettingsError> {
+        let file = Path::new(FILE);
+        Self::read(&|name| std::env::var(name).ok(), file.exists().then_some(file), needs)
+    }
+
+    /// Reads settings from an environment and a file.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with every problem.
+    pub fn read(
+        environment: &dyn Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+        needs: Needs,
+    ) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(environment, file);
+        let supabase = supabase(&mut reader, needs.supabase);
+        let hub = hub(&mut reader, needs.hub);
+        let nats = nats(&mut reader);
+        let trigger = trigger(&mut reader);
+        let recipe = recipe(&mut reader);
+        let hold_out = hold_out(&mut reader);
+        let templates = templates(&mut reader);
+        let base_model =
+            reader.parse_or("BASE_MODEL", "a folder or a Hub name", "sentence-transformers/all-MiniLM-L6-v2".to_owned(), |_| true);
+        let data_dir = PathBuf::from(reader.parse_or("DATA_DIR", "a folder", "data".to_owned(), |_| true));
+        let runtime_library = library(&mut reader, needs.runtime);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
+        let webhook_secret = reader.secret("WEBHOOK_SECRET");
+        let http_address = reader.parse_or(
+            "HTTP_ADDR",
+            "an address with a port, such as 0.0.0.0:8080",
+            SocketAddr::from(([0, 0, 0, 0], 8080)),
+            |_| true,
+        );
+        reader.report_unknown();
+        if !reader.problems.is_empty() {
+            return Err(SettingsError(reader.problems));
+        }
+        Ok(Self {
+            supabase,
+            hub,
+            nats,
+            trigger,
+            recipe,
+            hold_out,
+            templates,
+            base_model,
+            data_dir,
+            runtime_library,
+            threads,
+            webhook_secret,
+            http_address,
+            effective: reader.effective,
+        })
+    }
+}
+
+fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Access> {
+    let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
+    let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
+    let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
+    let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
+    // The service key sees every row; the anonymous one only what policies let it see.
+    let key = service.or(anonymous);
+    if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
+        reader.problem("SUPABASE_URL", "is not set; it is the project's URL, https://<project>.supabase.co");
+    }
+    if needed && key.is_none() {
+        reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
+    }
+    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns: Default::default() })
+}
+
+fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
+    let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
+    let token = reader.secret("HF_TOKEN");
+    let repo = reader.text("HF_REPO");
+    if needed && token.is_none() {
+        reader.problem("HF_TOKEN", "is not set; make one with write access in the Hub's settings");
+    }
+    let repo = match repo {
+        None => {
+            if needed {
+                reader.problem("HF_REPO", "is not set; it is the model repository, owner/name");
+            }
+            None
+        }
+        Some(name) => match name.parse::<RepoName>() {
+            Ok(repo) => Some(repo),
+            Err(_) => {
+                reader.problem("HF_REPO", format!("is {name:?}; it must be owner/name"));
+                None
+            }
+        },
+    };
+    let endpoint = endpoint.or_else(|| Url::parse("https://huggingface.co").ok())?;
+    Some(crate::hub::Access { endpoint, token, repo: repo? })
+}
+
+fn url(reader: &mut Reader<'_>, name: &'static str, example: &str) -> Option<Url> {
+    let text = reader.text(name)?;
+    match Url::parse(&text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.host().is_some() => Some(url),
+        _ => {
+            reader.problem(name, format!("is {text:?}; it must be a URL such as {example}"));
+            None
+        }
+    }
+}
+
+fn nats(reader: &mut Reader<'_>) -> Nats {
+    let address = reader.parse_or(
+        "NATS_LISTEN",
+        "an address with a port, such as 127.0.0.1:4222; port 0 takes a free one",
+        SocketAddr::from(([127, 0, 0, 1], 4222)),
+        |_| true,
+    );
+    let program = reader.path("NATS_SERVER");
+    let credentials = reader.path("NATS_CREDS");
+    let token = reader.secret("NATS_TOKEN");
+    if let Some(path) = credentials.as_ref().filter(|path| !path.exists()) {
+        let problem = format!("is {}, which doesn't exist", path.display());
+        reader.problem("NATS_CREDS", problem);
+    }
+    match reader.text("NATS_URL") {
+        None => Nats::Embedded { program, address },
+        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address },
+        Some(urls) => {
+            let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
+            for url in &urls {
+                let known = ["nats", "tls", "ws", "wss"];
+                if !Url::parse(url).is_ok_and(|url| known.contains(&url.scheme()) && url.host().is_some()) {
+                    let problem =
+                        format!("has {url:?}; each must be a URL such as nats://host:4222, or the whole `embedded`");
+                    reader.problem("NATS_URL", problem);
+                }
+            }
+            Nats::Remote { urls, credentials, token }
+        }
+    }
+}
+
+fn trigger(reader: &mut Reader<'_>) -> Policy {
+    Policy {
+        threshold: reader.parse_or("TRAIN_THRESHOLD", "a whole number from 1", 100, |n: &u64| *n > 0),
+        max_wait: reader.duration("TRAIN_MAX_WAIT", Some(Duration::from_secs(7 * 24 * 3600))),
+        quiet: reader.duration("TRAIN_QUIET", None),
+        cooldown: reader.duration("TRAIN_COOLDOWN", Some(Duration::from_secs(600))).unwrap_or_default(),
+    }
+}
+
+fn recipe(reader: &mut Reader<'_>) -> Recipe {
+    let default = Recipe::default();
+    let whole = |range: std::ops::RangeInclusive<usize>| move |n: &usize| range.contains(n);
+    Recipe {
+        epochs: reader.parse_or("TRAIN_EPOCHS", "from 1 to 1000", default.epochs, whole(1..=1_000)),
+        batch_size: reader.parse_or("TRAIN_BATCH_SIZE", "from 2 to 4096", default.batch_size, whole(2..=4_096)),
+        learning_rate: reader.parse_or(
+            "TRAIN_LEARNING_RATE",
+            "above 0 and below 1",
+            default.learning_rate,
+            |rate| *rate > 0.0 && *rate < 1.0,
+        ),
+        seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
+        ..default
+    }
+}
+
+fn hold_out(reader: &mut Reader<'_>) -> HoldOut {
+    let default = HoldOut::default();
+    let share = |share: &f64| (0.0..=0.5).contains(share);
+    HoldOut {
+        typos: reader.parse_or("HOLDOUT_TYPOS", "a share from 0 to 0.5", default.typos, share),
+        corrections: reader.parse_or("HOLDOUT_CORRECTIONS", "a share from 0 to 0.5", default.corrections, share),
+    }
+}
+
+fn templates(reader: &mut Reader<'_>) -> Templates {
+    let Some(entries) = reader.table("templates") else { return Templates::default() };
+    let mut templates = Templates { domains: Default::default(), fallback: Templates::default().fallback };
+    for (domain, template) in entries {
+        if !template.contains("{text}") {
+            reader.problem(&format!("templates.{domain}"), "must contain {text}");
+        }
+        if domain == "default" {
+            templates.fallback = template;
+        } else {
+            templates.domains.insert(domain, template);
+        }
+    }
+    templates
+}
+
+fn library(reader: &mut Reader<'_>, needed: bool) -> PathBuf {
+    let path = reader.path("ORT_DYLIB_PATH").unwrap_or_else(|| PathBuf::from("libonnxruntime.so"));
+    // A bare name is left to the system's loader; a path that isn't there is a mistake we can name now.
+    if needed && path.components().count() > 1 && !path.exists() {
+        reader.problem("ORT_DYLIB_PATH", format!("is {}, which doesn't exist", path.display()));
+    }
+    path
+}

@@ -1,0 +1,209 @@
+//! Looks settings up in the environment and in `autovalidate.toml`, and collects every problem on the way.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// What is wrong with one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting's name in the environment.
+    pub setting: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.setting, self.problem)
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An environment variable.
+    Environment,
+    /// The settings file.
+    File,
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Environment => "environment",
+            Self::File => "autovalidate.toml",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// One setting as it is in force, with secrets as `***`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The setting's name in the environment.
+    pub setting: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Looks settings up. A setting `NAME` is the variable `NAME`, or the key `name` of the file; the environment wins.
+/// An empty variable counts as not set, as container platforms can't unset one.
+pub(super) struct Reader<'a> {
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    file: toml::Table,
+    known: Vec<String>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) effective: Vec<Effective>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the settings file, if there is one.
+    pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, file: Option<&Path>) -> Self {
+        let mut reader = Self {
+            environment,
+            file: toml::Table::new(),
+            known: Vec::new(),
+            problems: Vec::new(),
+            effective: Vec::new(),
+        };
+        if let Some(path) = file {
+            let shown = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Ok(text) => match text.parse::<toml::Table>() {
+                    Ok(table) => reader.file = table,
+                    Err(error) => reader.problem(&shown, format!("is not TOML: {}", error.message())),
+                },
+                Err(error) => reader.problem(&shown, format!("can't be read: {error}")),
+            }
+        }
+        reader
+    }
+
+    pub(super) fn problem(&mut self, setting: &str, problem: impl Into<String>) {
+        self.problems.push(Problem { setting: setting.to_owned(), problem: problem.into() });
+    }
+
+    fn look_up(&mut self, name: &'static str) -> Option<(String, Origin)> {
+        let key = name.to_ascii_lowercase();
+        let of_file = self.file.get(&key).cloned();
+        self.known.push(key);
+        if let Some(value) = (self.environment)(name).filter(|value| !value.trim().is_empty()) {
+            return Some((value.trim().to_owned(), Origin::Environment));
+        }
+        match of_file? {
+            toml::Value::String(text) => Some((text, Origin::File)),
+            toml::Value::Integer(number) => Some((number.to_string(), Origin::File)),
+            toml::Value::Float(number) => Some((number.to_string(), Origin::File)),
+            toml::Value::Boolean(flag) => Some((flag.to_string(), Origin::File)),
+            _ => {
+                self.problem(name, "must be a single value in autovalidate.toml");
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, setting: &'static str, value: impl Into<String>, origin: Origin) {
+        self.effective.push(Effective { setting, value: value.into(), origin });
+    }
+
+    /// A text, if it is set.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        let (value, origin) = self.look_up(name)?;
+        self.note(name, value.clone(), origin);
+        Some(value)
+    }
+
+    /// A secret, if it is set.
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let (value, origin) = self.look_up(name)?;
+        self.note(name, "***", origin);
+        Some(SecretString::from(value))
+    }
+
+    /// A path, if it is set.
+    pub(super) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// A value of any type that parses, with what it must be in words, and what it is when nobody set it.
+    pub(super) fn parse_or<T: FromStr + fmt::Display>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        default: T,
+        accept: impl Fn(&T) -> bool,
+    ) -> T {
+        let Some((value, origin)) = self.look_up(name) else {
+            self.note(name, default.to_string(), Origin::Default);
+            return default;
+        };
+        match value.parse::<T>() {
+            Ok(parsed) if accept(&parsed) => {
+                self.note(name, value, origin);
+                parsed
+            }
+            _ => {
+                self.problem(name, format!("is {value:?}; it must be {expected}"));
+                default
+            }
+        }
+    }
+
+    /// A duration such as `15m` or `2h 30m`, if it is set and not `0` or `off`.
+    pub(super) fn duration(&mut self, name: &'static str, default: Option<Duration>) -> Option<Duration> {
+        let Some((value, origin)) = self.look_up(name) else {
+            let shown = default.map_or("off".to_owned(), |default| format!("{default:?}"));
+            self.note(name, shown, Origin::Default);
+            return default;
+        };
+        if value == "off" || value == "0" {
+            self.note(name, "off", origin);
+            return None;
+        }
+        let parsed = value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+        match parsed {
+            Some(duration) if !duration.is_zero() => {
+                self.note(name, value, origin);
+                Some(duration)
+            }
+            _ => {
+                self.problem(name, format!("is {value:?}; it must be a duration such as 30s, 15m or 2h, or off"));
+                default
+            }
+        }
+    }
+
+    /// A table of texts in the file, such as `[templates]`.
+    pub(super) fn table(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
+        self.known.push(key.to_owned());
+        let value = self.file.get(key)?.clone();
+        let toml::Value::Table(table) = value else {
+            self.problem(key, "must be a table in autovalidate.toml");
+            return None;
+        };
+        let mut entries = Vec::new();
+        for (name, value) in table {
+            match value {
+                toml::Value::String(text) => entries.push((name, text)),
+                _ => self.problem(&format!("{key}.{name}"), "must be a text"),
+            }
+        }
+        Some(entries)
+    }
+
+    /// Reports keys of the file that no setting has: most are misspelled.
+    pub(super) fn report_unknown(&mut self) {
+        let unknown: Vec<String> = self.file.keys().filter(|key| !self.known.contains(key)).cloned().collect();
+        for key in unknown {
+            self.problem(&key, "in autovalidate.toml is not a setting");
+        }
+    }
+}
