@@ -176,7 +176,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(typo: &str, corrected: &str) -> Row {
-        Row { id: 1, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), created_at: None }
+        Row {
+            id: 1,
+            typo: typo.into(),
+            corrected: corrected.into(),
+            domain: "brand".into(),
+            created_at: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Stand-ins for development and tests.
 
+pub mod demo;
 pub mod hub;
 pub mod supabase;
-pub mod demo;
