@@ -1,1 +1,56 @@
-//! JetStream: streams, corrections, jobs, runs, the supervised server.
+//! JetStream: everything the worker keeps or hands on goes through here.
+//!
+//! Owns the broker (embedded or remote), its streams and buckets, the pairs, the job requests, the run
+//! records, the events and the status service. Never decides when to train (that is `trigger`) and never
+//! trains.
+//!
+//! ```text
+//! embedded/       the supervised nats-server child
+//! connection.rs   which broker, and whether it can do what we need
+//! streams.rs      the streams and buckets, created and read back
+//! corrections.rs  the pairs: append once, count, snapshot
+//! ledger.rs       which row ids are kept already
+//! scan.rs         reads a stretch of a stream in order
+//! request.rs      a request to train, parsed from outside bytes
+//! jobs.rs         the queue of requests: add, take, refuse
+//! job.rs          a job in hand: kept alive, settled
+//! runs.rs         the run records
+//! events.rs       progress and outcomes, for whoever listens
+//! status.rs       the status service
+//! records.rs      typed records, changed by compare-and-swap
+//! clock.rs        time as an argument
+//! error.rs        what can go wrong
+//! ```
+
+mod clock;
+mod connection;
+mod corrections;
+pub mod embedded;
+mod error;
+mod events;
+mod job;
+mod jobs;
+mod ledger;
+mod records;
+mod request;
+mod runs;
+mod scan;
+mod status;
+mod streams;
+
+pub use clock::{Clock, SystemClock};
+pub use connection::{Broker, Connection, Remote};
+pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, Snapshot};
+pub use error::QueueError;
+pub use events::{Event, Events, REFUSED, SETTLED};
+pub use job::Job;
+pub use jobs::{JobSettings, Jobs};
+pub(crate) use records::Records;
+pub use records::Revision;
+pub use request::{JobId, JobRequest, RequestRefusal};
+pub use runs::{PublishedArtifact, RecordedError, RunRecord, RunState, Runs, StageRecord};
+pub use status::{STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
+pub use streams::{
+    CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING, TRAINING_EVENTS,
+    TRAINING_RUNS,
+};

@@ -1,0 +1,151 @@
+//! The way to the broker: which one, and whether it can do what we need.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::context::ContextBuilder;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::embedded::{self, Server};
+use super::error::QueueError;
+
+/// The oldest server that works: an older one silently ignores settings that we rely on.
+pub(super) const OLDEST_SERVER: &str = "2.10";
+
+/// How long the server has to take a connection.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the server has to answer one request. It bounds every request of the JetStream context.
+pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Which broker the worker uses.
+#[derive(Debug, Clone)]
+pub enum Broker {
+    /// A nats-server that this process supervises.
+    Embedded(embedded::Options),
+    /// A server or cluster that somebody else runs.
+    Remote(Remote),
+}
+
+/// A server or cluster that somebody else runs.
+#[derive(Debug, Clone, Default)]
+pub struct Remote {
+    /// Server addresses, such as `nats://one:4222`. Any of them leads to the whole cluster.
+    pub urls: Vec<String>,
+    /// A credentials file (JWT and nkey seed), as `nsc` writes it.
+    pub credentials: Option<PathBuf>,
+    /// An authentication token.
+    pub token: Option<SecretString>,
+}
+
+/// A checked connection. Clones share it; an embedded server ends with [`Connection::close`], or is killed
+/// with the last clone.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: async_nats::Client,
+    jetstream: jetstream::Context,
+    server: Option<Arc<Server>>,
+}
+
+impl Connection {
+    /// Starts the broker when it is embedded, connects, and checks version and JetStream.
+    ///
+    /// # Errors
+    /// Those of [`Server::start`], [`QueueError::Connect`], [`QueueError::Credentials`],
+    /// [`QueueError::ServerTooOld`], [`QueueError::JetStreamUnavailable`].
+    pub async fn open(broker: &Broker) -> Result<Self, QueueError> {
+        match broker {
+            Broker::Embedded(options) => {
+                let server = Server::start(options.clone()).await?;
+                let remote = Remote { urls: vec![server.url()], ..Remote::default() };
+                Self::connect(&remote, Some(Arc::new(server))).await
+            }
+            Broker::Remote(remote) => Self::connect(remote, None).await,
+        }
+    }
+
+    async fn connect(remote: &Remote, server: Option<Arc<Server>>) -> Result<Self, QueueError> {
+        let mut options = async_nats::ConnectOptions::new()
+            .name("autovalidate")
+            .connection_timeout(CONNECT_DEADLINE)
+            .request_timeout(Some(REQUEST_DEADLINE))
+            .event_callback(|event| async move { tracing::info!(%event, "nats connection") });
+        if let Some(path) = &remote.credentials {
+            options = options
+                .credentials_file(path)
+                .await
+                .map_err(|source| QueueError::Credentials { path: path.clone(), source })?;
+        }
+        if let Some(token) = &remote.token {
+            options = options.token(token.expose_secret().to_owned());
+        }
+        let client = tokio::time::timeout(CONNECT_DEADLINE, options.connect(&remote.urls))
+            .await
+            .map_err(|_| QueueError::TimedOut { what: "connecting" })?
+            .map_err(|source| QueueError::Connect { source })?;
+
+        let version = client.server_info().version;
+        if !is_new_enough(&version) {
+            return Err(QueueError::ServerTooOld { found: version, needed: OLDEST_SERVER });
+        }
+        let jetstream = ContextBuilder::new().timeout(REQUEST_DEADLINE).build(client.clone());
+        match jetstream.query_account().await {
+            Ok(_) => {}
+            Err(error) if error.kind() == jetstream::context::AccountErrorKind::TimedOut => {
+                return Err(QueueError::TimedOut { what: "asking for the JetStream account" });
+            }
+            Err(error) => return Err(QueueError::JetStreamUnavailable { source: error.into() }),
+        }
+        Ok(Self { client, jetstream, server })
+    }
+
+    /// The core NATS client.
+    pub fn client(&self) -> &async_nats::Client {
+        &self.client
+    }
+
+    /// The JetStream context; each of its requests has a deadline.
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// The embedded server, if this process runs it.
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_deref()
+    }
+
+    /// Flushes what was sent and ends the embedded server cleanly, whoever else holds a clone.
+    pub async fn close(&self) {
+        let flushed = tokio::time::timeout(REQUEST_DEADLINE, self.client.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!("nats connection closed with unsent messages");
+        }
+        if let Some(server) = &self.server {
+            server.stop().await;
+        }
+    }
+}
+
+/// Whether a version such as `2.10.27` or `2.15.0-RC.1` is at least [`OLDEST_SERVER`].
+pub(super) fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
+    let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else { return false };
+    (major, minor) >= (2, 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        for new in ["2.10.0", "2.10.27", "2.15.0-RC.1", "3.0.0", "10.0"] {
+            assert!(is_new_enough(new), "{new}");
+        }
+        for old in ["2.9.10", "2.9", "1.99.0", "2", "", "v2.10.0", "what"] {
+            assert!(!is_new_enough(old), "{old}");
+        }
+    }
+}

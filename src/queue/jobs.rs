@@ -1,0 +1,205 @@
+//! The queue of job requests: anybody adds, one worker at a time takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{Context, Message};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::error::QueueError;
+use super::events::{Events, REFUSED};
+use super::job::{Delivery, Job};
+use super::request::{JobId, JobRequest};
+use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
+
+/// The durable consumer that all workers share.
+const CONSUMER: &str = "trainer";
+/// How long one pull waits. A pull that a lost connection swallowed is repeated after this and 5 s more.
+const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// The pauses between tries while the broker is in trouble.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a request that could not be refused waits for the next try.
+const REFUSAL_RETRY: Duration = Duration::from_secs(1);
+
+/// What may differ between installations.
+#[derive(Debug, Clone)]
+pub struct JobSettings {
+    /// How long after a worker's last sign of life its job is delivered again. Signs go out at a third of it.
+    pub ack_wait: Duration,
+    /// How many jobs are worked on at the same time, over all workers.
+    pub runs_at_once: i64,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self { ack_wait: Duration::from_secs(60), runs_at_once: 1 }
+    }
+}
+
+/// The job requests on the broker.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    streams: Streams,
+    events: Events,
+    settings: Arc<JobSettings>,
+}
+
+impl Jobs {
+    /// Creates the shared consumer, or changes it to these settings, and reads it back.
+    ///
+    /// # Errors
+    /// [`QueueError::SetUp`], [`QueueError::Mismatch`].
+    pub async fn open(streams: &Streams, events: &Events, settings: JobSettings) -> Result<Self, QueueError> {
+        let jobs = Self { streams: streams.clone(), events: events.clone(), settings: Arc::new(settings) };
+        jobs.consumer().await?;
+        Ok(jobs)
+    }
+
+    /// Adds a request. A request with a job id is kept once, however often it is added.
+    ///
+    /// # Errors
+    /// [`QueueError::Publish`], [`QueueError::Encode`].
+    pub async fn enqueue(&self, request: &JobRequest) -> Result<JobId, QueueError> {
+        let mut message = PublishMessage::build().payload(serde_json::to_vec(request)?.into());
+        if let Some(id) = &request.job_id {
+            message = message.message_id(id.as_str());
+        }
+        let failed = |source| QueueError::Publish { stream: TRAINING, source };
+        let ack = self
+            .context()
+            .send_publish(JOBS_SUBJECT, message)
+            .await
+            .map_err(failed)?
+            .await
+            .map_err(failed)?;
+        let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(ack.sequence));
+        tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
+        Ok(id)
+    }
+
+    /// How many requests wait or are worked on.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub async fn outstanding(&self) -> Result<u64, QueueError> {
+        let info = self.streams.training.get_info().await;
+        Ok(info
+            .map_err(|error| QueueError::request("asking for a stream's state")(error.into()))?
+            .state
+            .messages)
+    }
+
+    /// The next job, waiting for it; `None` once cancelled. Trouble with the broker is logged and waited out.
+    /// A body that makes no sense is refused with an event and never seen again.
+    pub async fn next(&self, cancel: &CancellationToken) -> Option<Job> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let taken = tokio::select! {
+                () = cancel.cancelled() => return None,
+                taken = self.take() => taken,
+            };
+            match taken {
+                Ok(Some(job)) => return Some(job),
+                Ok(None) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::warn!(error = crate::failure::chain(&error), again_in = ?pause, "no job could be taken");
+                    tokio::select! {
+                        () = cancel.cancelled() => return None,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// One pull: a job, or nothing for now.
+    async fn take(&self) -> Result<Option<Job>, QueueError> {
+        let failed = || QueueError::request("taking a job");
+        let consumer = self.consumer().await?;
+        let mut batch = consumer
+            .batch()
+            .max_messages(1)
+            .expires(PULL_EXPIRES)
+            .messages()
+            .await
+            .map_err(|error| failed()(error.into()))?;
+        match batch.next().await {
+            Some(message) => self.accept(message.map_err(failed())?).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Turns a message into a job, or refuses it for good.
+    async fn accept(&self, message: Message) -> Result<Option<Job>, QueueError> {
+        let (sequence, deliveries) = match message.info() {
+            Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or_default()),
+            Err(source) => return Err(QueueError::Request { what: "taking a job", source }),
+        };
+        let Some(reply) = message.reply.clone() else { return Ok(None) };
+        let client = self.streams.connection.client().clone();
+        let delivery = Delivery { client, reply, events: self.events.clone() };
+        let refusal = match JobRequest::parse(&message.payload) {
+            Ok(request) => {
+                let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(sequence));
+                tracing::info!(job = %id, deliveries, "job taken");
+                return Ok(Some(Job::new(id, request, deliveries, delivery, self.settings.ack_wait)));
+            }
+            Err(refusal) => refusal,
+        };
+        let id = JobId::manual(sequence);
+        tracing::warn!(job = %id, %refusal, "job request refused");
+        let detail = json!({ "field": refusal.field(), "problem": refusal.to_string() });
+        // The sender must be able to learn of it, so the request is gone only when the event is stored.
+        if let Err(error) = self.events.publish(&id, REFUSED, detail).await {
+            let delay = format!("-NAK {{\"delay\":{}}}", REFUSAL_RETRY.as_nanos());
+            delivery.acknowledge(delay.into()).await?;
+            return Err(error);
+        }
+        delivery.acknowledge(Bytes::from_static(b"+ACK")).await?;
+        delivery.tell_settled(&id, "refused").await;
+        Ok(None)
+    }
+
+    /// The shared consumer, created when somebody removed it.
+    async fn consumer(&self) -> Result<PullConsumer, QueueError> {
+        let name = "consumer trainer";
+        let JobSettings { ack_wait, runs_at_once } = *self.settings;
+        let config = pull::Config {
+            durable_name: Some(CONSUMER.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait,
+            max_ack_pending: runs_at_once,
+            // A job that fails for ever is given up by the worker, which can say why; the broker can't.
+            max_deliver: -1,
+            num_replicas: self.streams.training.cached_info().config.num_replicas,
+            ..pull::Config::default()
+        };
+        let consumer: PullConsumer = self
+            .streams
+            .training
+            .create_consumer(config)
+            .await
+            .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+        let found = &consumer.cached_info().config;
+        let checks = [
+            (found.ack_policy == AckPolicy::Explicit, "ack policy"),
+            (found.ack_wait == ack_wait, "ack wait"),
+            (found.max_ack_pending == runs_at_once, "max ack pending"),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            None => Ok(consumer),
+            Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
+        }
+    }
+
+    fn context(&self) -> &Context {
+        self.streams.connection.jetstream()
+    }
+}

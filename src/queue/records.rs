@@ -1,0 +1,109 @@
+//! Typed JSON records in a key-value bucket, changed only by compare-and-swap.
+
+use std::marker::PhantomData;
+
+use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
+use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::QueueError;
+
+/// How many records are read at the same time by [`Records::all`].
+const READS_IN_FLIGHT: usize = 16;
+
+/// The revision of a record that was read or written; only its holder can change the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision(u64);
+
+/// A bucket of records of one type.
+#[derive(Debug)]
+pub(crate) struct Records<T> {
+    bucket: &'static str,
+    store: Store,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Records<T> {
+    fn clone(&self) -> Self {
+        Self { bucket: self.bucket, store: self.store.clone(), record: PhantomData }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Records<T> {
+    pub(super) fn new(bucket: &'static str, store: Store) -> Self {
+        Self { bucket, store, record: PhantomData }
+    }
+
+    /// Writes a record that must not be there yet.
+    pub(crate) async fn create(&self, key: &str, record: &T) -> Result<Revision, QueueError> {
+        let bytes = serde_json::to_vec(record)?;
+        match self.store.create(key, bytes.into()).await {
+            Ok(revision) => Ok(Revision(revision)),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                Err(QueueError::Exists { bucket: self.bucket, key: key.to_owned() })
+            }
+            Err(error) => Err(QueueError::request("creating a record")(error.into())),
+        }
+    }
+
+    /// Reads a record and the revision that a change must name.
+    pub(crate) async fn load(&self, key: &str) -> Result<Option<(T, Revision)>, QueueError> {
+        let entry = self
+            .store
+            .entry(key)
+            .await
+            .map_err(|error| QueueError::request("reading a record")(error.into()))?;
+        // A deleted key answers with a marker.
+        let Some(entry) = entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put)
+        else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(&entry.value) {
+            Ok(record) => Ok(Some((record, Revision(entry.revision)))),
+            Err(source) => Err(QueueError::Unreadable { bucket: self.bucket, key: key.to_owned(), source }),
+        }
+    }
+
+    /// Replaces a record, unless somebody else did since `revision`.
+    pub(crate) async fn save(
+        &self,
+        key: &str,
+        record: &T,
+        revision: Revision,
+    ) -> Result<Revision, QueueError> {
+        let bytes = serde_json::to_vec(record)?;
+        match self.store.update(key, bytes.into(), revision.0).await {
+            Ok(revision) => Ok(Revision(revision)),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                Err(QueueError::Conflict { bucket: self.bucket, key: key.to_owned() })
+            }
+            Err(error) => Err(QueueError::request("saving a record")(error.into())),
+        }
+    }
+
+    /// Reads every record, in no order. One that can't be read is skipped and logged: it must not hide the rest.
+    pub(crate) async fn all(&self) -> Result<Vec<T>, QueueError> {
+        let keys: Vec<String> = self
+            .store
+            .keys()
+            .await
+            .map_err(|error| QueueError::request("listing records")(error.into()))?
+            .try_collect()
+            .await
+            .map_err(|error| QueueError::request("listing records")(error.into()))?;
+        let mut loads = futures::stream::iter(keys)
+            .map(|key| async move { self.load(&key).await })
+            .buffer_unordered(READS_IN_FLIGHT);
+        let mut records = Vec::new();
+        while let Some(loaded) = loads.next().await {
+            match loaded {
+                Ok(Some((record, _))) => records.push(record),
+                Ok(None) => {}
+                Err(error @ QueueError::Unreadable { .. }) => tracing::warn!(%error, "a record is skipped"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(records)
+    }
+}

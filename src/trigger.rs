@@ -1,1 +1,0 @@
-//! Decides when a job starts.

@@ -1,0 +1,105 @@
+//! What the trigger remembers over restarts, in the bucket `trainer_state` under the key `trigger`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::policy::Reason;
+use crate::queue::{JobId, JobRequest, QueueError, Records, Revision, Streams};
+
+const KEY: &str = "trigger";
+
+/// Up to where pairs are spoken for, and the job that is about to be published.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Coverage {
+    /// Pairs up to this stream sequence belong to a job that was started, or to a run that ended.
+    pub covered_sequence: u64,
+    /// A job that is decided but perhaps not published.
+    pub intent: Option<Intent>,
+    /// When the last run ended, whatever its outcome.
+    pub last_run_ended_at: Option<Timestamp>,
+}
+
+/// A job that is decided: everything that its publishing needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The job's id, derived from the sequences.
+    pub job_id: JobId,
+    /// The stream sequence of the first pair.
+    pub first_sequence: u64,
+    /// The stream sequence of the last pair.
+    pub last_sequence: u64,
+    /// What made it due.
+    pub reason: Reason,
+}
+
+impl Intent {
+    /// The job as it is published.
+    pub fn request(&self) -> JobRequest {
+        JobRequest {
+            reason: Some(self.reason.to_string()),
+            job_id: Some(self.job_id.clone()),
+            first_sequence: Some(self.first_sequence),
+            last_sequence: Some(self.last_sequence),
+            ..JobRequest::default()
+        }
+    }
+}
+
+impl Coverage {
+    /// Covers the pairs up to a sequence with a new intent.
+    pub(super) fn intend(&self, last_sequence: u64, reason: Reason) -> (Self, Intent) {
+        let first_sequence = self.covered_sequence + 1;
+        let job_id = JobId::for_pairs(first_sequence, last_sequence);
+        let intent = Intent { job_id, first_sequence, last_sequence, reason };
+        (Self { covered_sequence: last_sequence, intent: Some(intent.clone()), ..self.clone() }, intent)
+    }
+}
+
+/// The stored coverage.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    records: Records<Coverage>,
+}
+
+impl Memory {
+    pub(super) fn new(streams: &Streams) -> Self {
+        Self { records: streams.state() }
+    }
+
+    /// Reads the coverage; the first reader ever creates it.
+    pub(super) async fn load(&self) -> Result<(Coverage, Revision), QueueError> {
+        loop {
+            if let Some(found) = self.records.load(KEY).await? {
+                return Ok(found);
+            }
+            match self.records.create(KEY, &Coverage::default()).await {
+                Ok(revision) => return Ok((Coverage::default(), revision)),
+                // Another worker was first: read what it wrote.
+                Err(QueueError::Exists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Replaces the coverage unless somebody else did; says whether it was replaced.
+    pub(super) async fn save(&self, coverage: &Coverage, revision: Revision) -> Result<bool, QueueError> {
+        match self.records.save(KEY, coverage, revision).await {
+            Ok(_) => Ok(true),
+            Err(QueueError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies a change, again and again until nobody else was faster.
+    pub(super) async fn change(&self, change: impl Fn(&mut Coverage)) -> Result<(), QueueError> {
+        loop {
+            let (mut coverage, revision) = self.load().await?;
+            let before = coverage.clone();
+            change(&mut coverage);
+            if coverage == before || self.save(&coverage, revision).await? {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! When a job is due, as a pure function of what is known.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// When a job starts by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// This many pairs start a job at once. 0 counts as 1.
+    pub threshold: u64,
+    /// Fewer pairs start one when the oldest of them has waited this long.
+    pub max_wait: Option<Duration>,
+    /// Fewer pairs start one when no further one has come for this long.
+    pub quiet: Option<Duration>,
+    /// No job starts by itself sooner than this after the last run ended.
+    pub cooldown: Duration,
+}
+
+/// What the decision depends on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Pairs that no run covers.
+    pub pending: u64,
+    /// When the oldest of them was stored.
+    pub oldest_at: Option<Timestamp>,
+    /// When the newest of them was stored.
+    pub newest_at: Option<Timestamp>,
+    /// When the last run ended.
+    pub last_run_ended_at: Option<Timestamp>,
+    /// Whether a job waits or runs.
+    pub run_in_flight: bool,
+}
+
+/// Why a job starts by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// There are enough pairs.
+    Threshold,
+    /// The oldest pair has waited long enough.
+    MaxWait,
+    /// No pair has come for long enough.
+    Quiet,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Threshold => "threshold",
+            Self::MaxWait => "max wait",
+            Self::Quiet => "quiet",
+        })
+    }
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Start a job.
+    Fire(Reason),
+    /// Nothing before this instant, unless something changes.
+    WaitUntil(Timestamp),
+    /// Nothing, unless something changes.
+    Idle,
+}
+
+/// Decides what to do at `now`.
+pub fn decide(policy: &Policy, state: &State, now: Timestamp) -> Decision {
+    if state.pending == 0 || state.run_in_flight {
+        return Decision::Idle;
+    }
+    let enough = state.pending >= policy.threshold;
+    let due = [
+        // Enough pairs are enough since ever: only the cooldown can hold them back.
+        (enough.then_some(Timestamp::MIN), Reason::Threshold),
+        (instant(state.oldest_at, policy.max_wait), Reason::MaxWait),
+        (instant(state.newest_at, policy.quiet), Reason::Quiet),
+    ];
+    let not_before = instant(state.last_run_ended_at, Some(policy.cooldown)).unwrap_or(Timestamp::MIN);
+    // Of several reasons at the same instant the first listed is named.
+    let next = due
+        .into_iter()
+        .filter_map(|(at, reason)| Some((at?.max(not_before), reason)))
+        .min_by_key(|(at, _)| *at);
+    match next {
+        None => Decision::Idle,
+        Some((at, reason)) if at <= now => Decision::Fire(reason),
+        Some((at, _)) => Decision::WaitUntil(at),
+    }
+}
+
+fn instant(from: Option<Timestamp>, after: Option<Duration>) -> Option<Timestamp> {
+    Some(from?.checked_add(after?).unwrap_or(Timestamp::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn seconds(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+        range.prop_map(Duration::from_secs)
+    }
+
+    fn policies() -> impl Strategy<Value = Policy> {
+        let wait = || prop::option::of(seconds(0..50));
+        (0_u64..6, wait(), wait(), seconds(0..50)).prop_map(|(threshold, max_wait, quiet, cooldown)| Policy {
+            threshold,
+            max_wait,
+            quiet,
+            cooldown,
+        })
+    }
+
+    fn states() -> impl Strategy<Value = State> {
+        (0_u64..10, 0_i64..100, 0_i64..100, prop::option::of((0_i64..200).prop_map(at)), any::<bool>())
+            .prop_map(|(pending, one, other, last_run_ended_at, run_in_flight)| State {
+                pending,
+                oldest_at: (pending > 0).then(|| at(one.min(other))),
+                newest_at: (pending > 0).then(|| at(one.max(other))),
+                last_run_ended_at,
+                run_in_flight,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn it_fires_only_with_pairs_after_the_cooldown_and_never_into_a_run(
+            policy in policies(), state in states(), now in 0_i64..400,
+        ) {
+            if let Decision::Fire(reason) = decide(&policy, &state, at(now)) {
+                prop_assert!(state.pending > 0 && !state.run_in_flight);
+                if let Some(ended) = state.last_run_ended_at {
+                    prop_assert!(at(now) >= ended + policy.cooldown);
+                }
+                match reason {
+                    Reason::Threshold => prop_assert!(state.pending >= policy.threshold),
+                    Reason::MaxWait => prop_assert!(at(now) >= state.oldest_at.unwrap() + policy.max_wait.unwrap()),
+                    Reason::Quiet => prop_assert!(at(now) >= state.newest_at.unwrap() + policy.quiet.unwrap()),
+                }
+            }
+        }
+
+        #[test]
+        fn enough_pairs_fire_at_once(policy in policies(), mut state in states(), now in 0_i64..400) {
+            state.pending = state.pending.max(policy.threshold).max(1);
+            state.run_in_flight = false;
+            state.last_run_ended_at = None;
+            prop_assert!(matches!(decide(&policy, &state, at(now)), Decision::Fire(_)));
+        }
+
+        #[test]
+        fn waiting_ends_exactly_at_the_instant_it_names(policy in policies(), state in states(), now in 0_i64..400) {
+            if let Decision::WaitUntil(instant) = decide(&policy, &state, at(now)) {
+                prop_assert!(instant > at(now));
+                prop_assert!(matches!(decide(&policy, &state, instant), Decision::Fire(_)));
+                let just_before = instant - Duration::from_nanos(1);
+                prop_assert_eq!(decide(&policy, &state, just_before), Decision::WaitUntil(instant));
+            }
+        }
+
+        #[test]
+        fn once_due_it_stays_due(policy in policies(), state in states(), now in 0_i64..400, later in 0_i64..400) {
+            if let Decision::Fire(_) = decide(&policy, &state, at(now)) {
+                prop_assert!(matches!(decide(&policy, &state, at(now + later)), Decision::Fire(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_wait_too_few_pairs_wait_for_ever() {
+        let policy = Policy { threshold: 3, max_wait: None, quiet: None, cooldown: Duration::ZERO };
+        let state = State { pending: 2, oldest_at: Some(at(0)), newest_at: Some(at(1)), ..State::default() };
+        assert_eq!(decide(&policy, &state, Timestamp::MAX), Decision::Idle);
+    }
+
+    #[test]
+    fn absurd_durations_never_come() {
+        let policy = Policy {
+            threshold: 3,
+            max_wait: Some(Duration::MAX),
+            quiet: Some(Duration::MAX),
+            cooldown: Duration::MAX,
+        };
+        let state = State { pending: 2, oldest_at: Some(at(0)), newest_at: Some(at(1)), ..State::default() };
+        assert_eq!(decide(&policy, &state, at(5)), Decision::WaitUntil(Timestamp::MAX));
+    }
+}
