@@ -1,1 +1,3 @@
 //! A sentence-transformers folder. Knows no network.
+
+pub mod archive;
