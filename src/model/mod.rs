@@ -11,6 +11,7 @@
 //! weights    tensors of a safetensors file, read by range and rewritten by streaming
 //! ```
 
+pub mod archive;
 mod config;
 mod error;
 mod folder;

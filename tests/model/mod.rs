@@ -1,1 +1,3 @@
-//! Tests of `model`.
+//! The model folder.
+
+mod archive;
