@@ -1,0 +1,123 @@
+//! The model a run starts from: the newest release of the repository, or the configured base model when nothing
+//! has been released yet.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::hub::{RepoName, Repository};
+use crate::model::{ModelFolder, archive};
+
+use super::JobError;
+
+/// A model on this machine, and what to call it.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The model.
+    pub folder: ModelFolder,
+    /// Release path, Hub name or folder name.
+    pub label: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a base model came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The repository's newest release.
+    Release,
+    /// A model repository on the Hub.
+    Hub,
+    /// A folder on this machine.
+    Folder,
+}
+
+/// Finds base models and keeps them below one folder, so that a model is fetched once.
+#[derive(Debug)]
+pub(super) struct Shelf<'a> {
+    pub(super) repository: &'a Repository,
+    /// Where models are kept.
+    pub(super) folder: PathBuf,
+    /// Folder or Hub name of the model to start from when nothing has been released.
+    pub(super) fallback: &'a str,
+}
+
+impl Shelf<'_> {
+    /// The model to start from; `wanted` (a release path, a Hub name or a folder) goes before everything.
+    pub(super) async fn base(&self, wanted: Option<&str>) -> Result<Base, JobError> {
+        let releases = self.repository.releases().await?;
+        let release = match wanted {
+            None => releases.first(),
+            Some(wanted) => {
+                let named = releases
+                    .iter()
+                    .find(|release| release.path() == wanted || release.name.version() == wanted);
+                match named {
+                    Some(release) => Some(release),
+                    None => return self.named(wanted).await,
+                }
+            }
+        };
+        let Some(release) = release else { return self.named(self.fallback).await };
+        let shelf = self.folder.join(release.name.version());
+        let folder = match kept(&shelf) {
+            Some(folder) => folder,
+            None => {
+                let zip = self.repository.download(release, &self.folder).await?;
+                blocking(move || {
+                    let folder = archive::unpack(&zip, &shelf)?;
+                    std::fs::remove_file(&zip).map_err(JobError::file("remove", &zip))?;
+                    Ok(folder)
+                })
+                .await?
+            }
+        };
+        Ok(Base { folder: ModelFolder::open(&folder)?, label: release.path(), origin: Origin::Release })
+    }
+
+    /// A model by folder or Hub name.
+    async fn named(&self, name: &str) -> Result<Base, JobError> {
+        let path = Path::new(name);
+        if path.is_dir() || name.starts_with(['/', '.']) {
+            let label = path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
+            return Ok(Base { folder: ModelFolder::open(path)?, label, origin: Origin::Folder });
+        }
+        let repo: RepoName = name.parse().map_err(|_| JobError::NoSuchModel { name: name.to_owned() })?;
+        let folder = self.folder.join(format!("{}--{}", repo.owner(), repo.name()));
+        if !folder.exists() {
+            self.repository.sibling(repo)?.download_model(&folder).await?;
+        }
+        Ok(Base { folder: ModelFolder::open(&folder)?, label: name.to_owned(), origin: Origin::Hub })
+    }
+
+    /// Removes kept models other than `current`, whose place a newer one has taken.
+    pub(super) fn keep_only(&self, current: &Path) -> Result<usize, JobError> {
+        let mut removed = 0;
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(JobError::file("read", &self.folder)(error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(JobError::file("read", &self.folder))?.path();
+            if path.is_dir() && !current.starts_with(&path) {
+                std::fs::remove_dir_all(&path).map_err(JobError::file("remove", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.
+fn kept(shelf: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(shelf).ok()?.flatten().map(|entry| entry.path()).find(|path| path.join("modules.json").exists())
+}
+
+/// Runs blocking work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    tokio::task::spawn_blocking(work).await.map_err(JobError::Crashed)?
+}

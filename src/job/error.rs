@@ -1,0 +1,116 @@
+//! Why a run fails.
+
+use std::path::PathBuf;
+
+use crate::evaluate::EvaluateError;
+use crate::failure::{Failure, Remedy};
+use crate::hub::HubError;
+use crate::model::ModelError;
+use crate::model::archive::ArchiveError;
+use crate::queue::QueueError;
+use crate::train::TrainError;
+
+/// Why a run fails.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The broker.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The Hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The base model's folder.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A zip.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Training or encoding.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Scoring.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError<TrainError>),
+    /// A file or folder of the run.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The base model is neither a folder nor a Hub name.
+    #[error("there is no model {name:?}: it is neither a release, nor a folder, nor a name like owner/name")]
+    NoSuchModel {
+        /// What was asked for.
+        name: String,
+    },
+    /// No release name sorts after those that are there.
+    #[error("the repository has a release whose name sorts after every date")]
+    NoNewerName,
+    /// The exported ONNX model doesn't embed as the trained one does.
+    #[error("the exported ONNX model's embeddings differ from the trained model's: lowest cosine {cosine}")]
+    Parity {
+        /// Lowest cosine over the compared texts.
+        cosine: f32,
+    },
+    /// The computing thread panicked: a defect of ours or of the runtime.
+    #[error("the computation ended unexpectedly")]
+    Crashed(#[source] tokio::task::JoinError),
+    /// The worker is stopping; the job goes back to the queue.
+    #[error("the worker is stopping")]
+    Stopping,
+}
+
+impl JobError {
+    /// For `map_err`: `action` on `path` failed.
+    pub(super) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Queue(error) => Some(error),
+            Self::Hub(error) => Some(error),
+            Self::Model(error) => Some(error),
+            Self::Archive(error) => Some(error),
+            Self::Train(error) => Some(error),
+            Self::Evaluate(error) => Some(error),
+            Self::File { .. }
+            | Self::NoSuchModel { .. }
+            | Self::NoNewerName
+            | Self::Parity { .. }
+            | Self::Crashed(_)
+            | Self::Stopping => None,
+        }
+    }
+}
+
+impl Failure for JobError {
+    fn remedy(&self) -> Remedy {
+        match self.inner() {
+            Some(inner) => inner.remedy(),
+            None => match self {
+                Self::Stopping => Remedy::Retry,
+                Self::File { .. } | Self::NoSuchModel { .. } | Self::NoNewerName => Remedy::Person,
+                _ => Remedy::Never,
+            },
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self.inner() {
+            Some(inner) => inner.advice(),
+            None => match self {
+                Self::Stopping => "Nothing to do: the job is taken up again when a worker runs.".to_owned(),
+                Self::File { .. } => "Check that DATA_DIR is writable and that its disk has room.".to_owned(),
+                Self::NoSuchModel { .. } => "Set BASE_MODEL, or the request's base_model, to one of these.".to_owned(),
+                Self::NoNewerName => "Remove the file under models/ that is named wrongly.".to_owned(),
+                _ => "This is a defect; report it with the run record.".to_owned(),
+            },
+        }
+    }
+}

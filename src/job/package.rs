@@ -1,0 +1,173 @@
+//! The trained model as a folder and a zip, checked and with its papers.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use serde::Serialize;
+
+use crate::evaluate::{Report, Scores};
+use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
+use crate::model::{ModelFolder, archive};
+use crate::onnx::Runtime;
+use crate::train::{Recipe, embed_exported};
+
+use super::base::{Base, Origin};
+use super::dataset::DatasetSummary;
+use super::receipt::{RECEIPT, Receipt};
+use super::study::Trained;
+use super::JobError;
+
+/// The exported model must embed as the trained one does, up to rounding.
+const PARITY: f32 = 0.9999;
+/// Texts compared.
+const PARITY_TEXTS: usize = 32;
+
+/// A finished zip and its papers.
+#[derive(Debug, Clone)]
+pub(super) struct Package {
+    pub(super) zip: PathBuf,
+    pub(super) card: String,
+    pub(super) figures: PackageFigures,
+}
+
+/// What packaging found.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PackageFigures {
+    pub(super) version: String,
+    pub(super) bytes: u64,
+    pub(super) onnx_parity: f32,
+}
+
+/// What a package says about its run.
+pub(super) struct Papers<'a> {
+    pub(super) job: &'a str,
+    pub(super) release: &'a ReleaseName,
+    pub(super) repo: &'a RepoName,
+    pub(super) made_at: jiff::Timestamp,
+    pub(super) base: &'a Base,
+    pub(super) dataset: &'a DatasetSummary,
+    pub(super) last_sequence: Option<u64>,
+    pub(super) recipe: &'a Recipe,
+    pub(super) report: &'a Report,
+}
+
+impl Papers<'_> {
+    fn receipt(&self, trained: &Trained, onnx_parity: f32) -> Receipt {
+        Receipt {
+            job: self.job.to_owned(),
+            version: self.release.version().to_owned(),
+            made_at: self.made_at.to_string(),
+            base_model: self.base.label.clone(),
+            dataset: self.dataset.clone(),
+            last_sequence: self.last_sequence,
+            recipe: self.recipe.clone(),
+            training: trained.summary.clone(),
+            report: self.report.clone(),
+            onnx_parity,
+            trainer: env!("CARGO_PKG_VERSION").to_owned(),
+            replay: format!("autovalidate enqueue --base-model {}", self.base.label),
+        }
+    }
+
+    fn card(&self, dimensions: usize) -> Card {
+        let of = |scores: &Scores| crate::hub::Scores {
+            accuracy_at_1: scores.accuracy_at_1,
+            mrr_at_10: scores.mrr_at_10,
+            recall_at_3: scores.recall_at_3,
+        };
+        let all = &self.report.held_out.all;
+        let row = |domain: &str, before: &Scores, after: &Scores| DomainScores {
+            domain: domain.to_owned(),
+            queries: after.queries,
+            before: of(before),
+            after: of(after),
+        };
+        let mut scores = vec![row("overall", &all.before.overall, &all.after.overall)];
+        for (domain, after) in &all.after.domains {
+            if let Some(before) = all.before.domains.get(domain) {
+                scores.push(row(domain, before, after));
+            }
+        }
+        let recipe = self.recipe;
+        let settings = [
+            ("epochs", recipe.epochs.to_string()),
+            ("batch size", recipe.batch_size.to_string()),
+            ("learning rate", recipe.learning_rate.to_string()),
+            ("weight decay", recipe.weight_decay.to_string()),
+            ("loss", "MultipleNegativesRankingLoss, cosine, scale 20".to_owned()),
+            ("seed", recipe.seed.to_string()),
+            ("started from", self.base.label.clone()),
+        ];
+        let base_model = match self.base.origin {
+            Origin::Hub => self.base.label.parse().ok(),
+            Origin::Release | Origin::Folder => None,
+        };
+        Card {
+            repo: self.repo.clone(),
+            release: self.release.clone(),
+            base_model,
+            dimensions,
+            trained_pairs: self.dataset.training_pairs(),
+            held_out_pairs: self.dataset.held_out(),
+            synthesised_pairs: 0,
+            scores,
+            verdict: verdict_sentence(self.report),
+            settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        }
+    }
+}
+
+fn verdict_sentence(report: &Report) -> String {
+    let overall = &report.gate.overall;
+    format!(
+        "{}: mean reciprocal rank on {} held-out typos changed by {:+.3} (between {:+.3} and {:+.3}).",
+        report.gate.verdict.name().replace('_', " "),
+        overall.queries,
+        overall.difference,
+        overall.lower,
+        overall.upper
+    )
+}
+
+/// Writes model folder and zip into `workshop`, and proves that the exported ONNX model embeds alike.
+pub(super) fn package(
+    runtime: &Runtime,
+    trained: &mut Trained,
+    papers: &Papers<'_>,
+    workshop: &Path,
+) -> Result<Package, JobError> {
+    let top = papers.release.folder();
+    let folder = workshop.join(top);
+    std::fs::create_dir_all(&folder).map_err(JobError::file("make", &folder))?;
+    trained.export(&folder)?;
+    let exported = ModelFolder::open(&folder)?;
+    let texts = trained.sample_texts(PARITY_TEXTS);
+    let cosine = lowest_cosine(&trained.embed(&texts)?, &embed_exported(runtime, &exported, &texts)?);
+    // Written so that a cosine that is no number fails as well.
+    if !(cosine >= PARITY) {
+        return Err(JobError::Parity { cosine });
+    }
+    let receipt = papers.receipt(trained, cosine);
+    let json = serde_json::to_vec_pretty(&receipt).map_err(crate::queue::QueueError::from)?;
+    let path = folder.join(RECEIPT);
+    std::fs::write(&path, json).map_err(JobError::file("write", &path))?;
+    let card = papers.card(exported.config.hidden).to_string();
+    let path = folder.join("README.md");
+    std::fs::write(&path, &card).map_err(JobError::file("write", &path))?;
+
+    let zip = workshop.join(papers.release.as_str());
+    archive::pack(&folder, top, &zip)?;
+    std::fs::remove_dir_all(&folder).map_err(JobError::file("remove", &folder))?;
+    let bytes = std::fs::metadata(&zip).map_err(JobError::file("read", &zip))?.len();
+    let version = papers.release.version().to_owned();
+    Ok(Package { zip, card, figures: PackageFigures { version, bytes, onnx_parity: cosine } })
+}
+
+/// The lowest cosine between rows of two matrices.
+fn lowest_cosine(one: &Array2<f32>, other: &Array2<f32>) -> f32 {
+    one.rows()
+        .into_iter()
+        .zip(other.rows())
+        .map(|(a, b)| a.dot(&b) / (a.dot(&a).sqrt() * b.dot(&b).sqrt()))
+        .fold(1.0, f32::min)
+}

@@ -1,0 +1,40 @@
+//! The receipt that travels in the zip: what went in, what was done, what came out, and how to do it again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evaluate::Report;
+use crate::train::{Recipe, Summary};
+
+use super::dataset::DatasetSummary;
+
+/// File name of the receipt in a model folder.
+pub const RECEIPT: &str = "training_report.json";
+
+/// What went in, what was done, what came out. Counts, ids and hashes; no text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The job.
+    pub job: String,
+    /// The release's stamp.
+    pub version: String,
+    /// When it was made, RFC 3339.
+    pub made_at: String,
+    /// The model training started from.
+    pub base_model: String,
+    /// The rows.
+    pub dataset: DatasetSummary,
+    /// The last message of the stream that was read, if the rows came from the queue.
+    pub last_sequence: Option<u64>,
+    /// The settings of the training.
+    pub recipe: Recipe,
+    /// What training did.
+    pub training: Summary,
+    /// Before and after.
+    pub report: Report,
+    /// Lowest cosine between the trained model's embeddings and those of the exported ONNX model.
+    pub onnx_parity: f32,
+    /// The trainer's version.
+    pub trainer: String,
+    /// The command that trains the same thing again.
+    pub replay: String,
+}
