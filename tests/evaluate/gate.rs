@@ -20,7 +20,7 @@ fn each_verdict() {
     assert_eq!(verdict(&ranks(50, 100), &ranks(80, 100)), Verdict::Worse);
     assert_eq!(verdict(&ranks(50, 100), &ranks(50, 100)), Verdict::NoWorse);
     // Ten better, ten worse: no difference on average, but the bounds reach far below.
-    let mixed: Ranks = (0..100).map(|at| (at >= 10 && at < 60).then_some(1)).collect();
+    let mixed: Ranks = (0..100).map(|at| (10..60).contains(&at).then_some(1)).collect();
     assert_eq!(verdict(&mixed, &ranks(50, 100)), Verdict::CannotTell);
     assert_eq!(verdict(&ranks(19, 19), &ranks(0, 19)), Verdict::CannotTell, "too few queries");
     assert_eq!(verdict(&Ranks::new(), &Ranks::new()), Verdict::CannotTell);
