@@ -1,5 +1,7 @@
 //! Integration tests, one binary so that the crate links once. Each test starts the real servers it needs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+
 mod demo;
 mod evaluate;
 mod hub;

@@ -1,4 +1,4 @@
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 //! What several tests need: deadlines that name their call site, and where `scripts/setup` put things.
 
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! A run on a folder, from tokens to a folder that loads again.
 
-use autovalidate::onnx::Loss;
 use autovalidate::model::ModelFolder;
+use autovalidate::onnx::Loss;
 use autovalidate::train::{Encoder, Progress, Recipe, TrainError, embed_exported, export, fit};
 
 use super::reference::{Reference, Setting, fixture, runtime};
