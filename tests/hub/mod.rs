@@ -1,1 +1,3 @@
-//! Tests of `hub`.
+//! Tests of `hub`, and of the local Hub they run against.
+
+mod official;
