@@ -19,8 +19,8 @@ use super::digest::Digest;
 pub const FOLDER: &str = "models";
 const STEM: &str = "finetuned-embedding-model-";
 const FORMAT: &str = "%Y%m%d%H%M%S";
-/// 9999-12-31T23:59:59Z: the last second four digits of year can name.
-const LAST_SECOND: i64 = 253_402_300_799;
+/// The last second a [`Timestamp`] can hold, a day before four digits of year run out.
+const LAST_SECOND: i64 = 253_402_207_200;
 
 /// When a release was made, as its name says it: UTC `YYYYMMDDHHMMSS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +32,7 @@ pub struct Stamp(i64);
 pub struct NotAStamp;
 
 impl Stamp {
-    /// The stamp of this time; what no four-digit year can name becomes the nearest that can.
+    /// The stamp of this time; a time before 1970 becomes its first second.
     pub fn at(time: Timestamp) -> Self {
         Self(time.as_second().clamp(0, LAST_SECOND))
     }
@@ -250,13 +250,18 @@ mod tests {
         prop_oneof!["[0-9]{8}", "[0-9]{14}", "20[0-9]{2}-[0-9]{2}-[0-9]{2}", "[ -.0-~é]{0,20}"]
     }
 
+    #[test]
+    fn the_last_second_is_jiffs() {
+        assert_eq!(LAST_SECOND, Timestamp::MAX.as_second());
+    }
+
     proptest! {
         #[test]
         fn the_next_stamp_is_what_the_backend_loads(
             seconds in -1_000_i64..300_000_000_000,
             middles in prop::collection::vec(middles(), 0..6),
         ) {
-            let now = Timestamp::from_second(seconds.min(253_402_200_000)).unwrap();
+            let now = Timestamp::from_second(seconds.min(LAST_SECOND)).unwrap();
             let existing: Vec<_> = middles.iter().filter_map(|m| format!("{STEM}{m}.zip").parse().ok()).collect();
             match Stamp::next(now, &existing) {
                 Some(stamp) => {
