@@ -1,1 +1,3 @@
-//! Tests of `supabase`.
+//! Tests of `supabase` and of its stand-in.
+
+mod official_client;
