@@ -109,6 +109,11 @@ impl Faults {
         self.switches().rest.extend(std::iter::repeat_n(fault, times));
     }
 
+    /// Forgets the failures still to come.
+    pub fn clear_rest(&self) {
+        self.switches().rest.clear();
+    }
+
     /// Delays every REST answer by this much.
     pub fn delay_rest(&self, latency: Duration) {
         self.switches().rest_latency = latency;

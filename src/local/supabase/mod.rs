@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -204,6 +205,8 @@ impl Supabase {
             .route("/realtime/v1/websocket", get(realtime::upgrade))
             .route("/socket/websocket", get(realtime::upgrade))
             .with_state(Arc::clone(&shared));
+        // Frames are small: waiting to fill packets would only add delay.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let stop = shared.stop.clone();
         tasks.spawn(async move {
             // `serve` never fails by itself: it ends when the token is cancelled.

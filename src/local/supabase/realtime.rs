@@ -123,11 +123,8 @@ impl Session {
 
     fn receive(&mut self, frame: &Frame) {
         match (frame.topic.as_str(), frame.event.as_str()) {
-            ("phoenix", "heartbeat") => {
-                if !self.shared.faults.heartbeats_silent() {
-                    self.outbox.push(frame.reply("ok", &json!({})));
-                }
-            }
+            ("phoenix", "heartbeat") if self.shared.faults.heartbeats_silent() => {}
+            ("phoenix", "heartbeat") => self.outbox.push(frame.reply("ok", &json!({}))),
             (_, "phx_join") => self.join(frame),
             (_, "phx_leave") => {
                 self.channels.remove(&frame.topic);

@@ -95,7 +95,7 @@ async fn answer(
     table: &str,
     headers: &HeaderMap,
     profile: &str,
-    work: impl FnOnce(Role) -> Result<Response, Response>,
+    work: impl FnOnce(Role) -> Result<Response, Refusal>,
 ) -> Response {
     tokio::time::sleep(shared.faults.rest_latency()).await;
     let fault = shared.faults.take_rest();
@@ -103,7 +103,7 @@ async fn answer(
         Some(RestFault::Status(status)) => return injected(status),
         Some(RestFault::Html(status)) => return gateway_page(status),
         Some(RestFault::StatementTimeout) => {
-            return error(500, "57014", "canceling statement due to statement timeout");
+            return error(500, "57014", "canceling statement due to statement timeout").into_response();
         }
         Some(RestFault::Truncated) | None => {}
     }
@@ -118,16 +118,15 @@ async fn answer(
         }
         work(role)
     });
-    let response = response.unwrap_or_else(|refusal| refusal);
+    let response = response.unwrap_or_else(Refusal::into_response);
     if fault == Some(RestFault::Truncated) { truncated(response).await } else { response }
 }
 
 /// The key rules: `apikey` must be ours; `Authorization`, when present, must be a token of ours, and a newer
 /// key there must be the same one. A legacy key alone runs as `anon`.
-fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Response> {
-    let unauthorised = |message: &str, hint: &str| {
-        json_body(StatusCode::UNAUTHORIZED, &json!({"message": message, "hint": hint}))
-    };
+fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Refusal> {
+    let unauthorised =
+        |message: &str, hint: &str| Refusal { status: 401, body: json!({"message": message, "hint": hint}) };
     let key = text(headers, "apikey").ok_or_else(|| {
         unauthorised("No API key found in request", "No 'apikey' request header or url param was found.")
     })?;
@@ -147,7 +146,7 @@ fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Response> {
     }
 }
 
-fn refused(shared: &Shared, query: &QueryError) -> Response {
+fn refused(shared: &Shared, query: &QueryError) -> Refusal {
     match query {
         QueryError::Parse(text) => error(400, "PGRST100", text),
         QueryError::Column(name) => {
@@ -159,7 +158,7 @@ fn refused(shared: &Shared, query: &QueryError) -> Response {
     }
 }
 
-fn object(item: Value) -> Result<Record, Response> {
+fn object(item: Value) -> Result<Record, Refusal> {
     match item {
         Value::Object(record) => Ok(record),
         _ => Err(error(400, "PGRST102", "Empty or invalid json")),
@@ -176,14 +175,26 @@ fn as_column((name, value): (String, Value)) -> (String, Value) {
     (name, value)
 }
 
-fn error(status: u16, code: &str, message: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json_body(status, &json!({"code": code, "message": message, "details": null, "hint": null}))
+/// Any answer but a success.
+struct Refusal {
+    status: u16,
+    body: Value,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        json_body(status, &self.body)
+    }
+}
+
+fn error(status: u16, code: &str, message: &str) -> Refusal {
+    Refusal { status, body: json!({"code": code, "message": message, "details": null, "hint": null}) }
 }
 
 fn injected(status: u16) -> Response {
     let code = if status == 503 { "PGRST001" } else { "" };
-    let mut response = error(status, code, "injected");
+    let mut response = error(status, code, "injected").into_response();
     if status == 429 || status == 503 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
