@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::local::supabase::{RestFault, SocketFault};
-use autovalidate::supabase::{IngestEvent, Pace};
+use autovalidate::supabase::{IngestEvent, Limits, Pace};
 
 use super::memory::{Memory, Running, access, pace, supabase};
 
@@ -214,5 +214,17 @@ async fn a_malformed_row_is_counted_once_and_holds_nothing_up() {
     ingest.wake.sweep();
     ingest.event(swept).await;
     assert_eq!(ingest.status.borrow().malformed, 1);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn rows_lost_right_after_the_subscription_are_found_once_it_has_settled() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let limits = Limits { settle: Duration::from_secs(1), ..Limits::default() };
+    let mut ingest = Running::start(access(&supabase), &inbox, Pace { limits, ..pace() });
+    ingest.settled().await;
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds([id]).await;
     ingest.stop().await;
 }

@@ -5,4 +5,5 @@ mod ingest;
 mod memory;
 mod official_client;
 mod rest;
+mod stand_in;
 mod webhook;
