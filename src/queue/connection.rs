@@ -81,7 +81,7 @@ impl Connection {
         if let Some(token) = &remote.token {
             options = options.token(token.expose_secret().to_owned());
         }
-        let client = tokio::time::timeout(CONNECT_DEADLINE, options.connect(&remote.urls))
+        let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
             .await
             .map_err(|_| QueueError::TimedOut { what: "connecting" })?
             .map_err(|source| QueueError::Connect { source })?;

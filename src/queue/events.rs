@@ -55,7 +55,7 @@ impl Events {
         let event = Event { job: job.clone(), stage, at: self.clock.now(), detail };
         let body = serde_json::to_vec(&event)?;
         let failed = |source| QueueError::Publish { stream: TRAINING_EVENTS, source };
-        let context = self.streams.connection.jetstream();
+        let context = self.streams.context();
         context.publish(subject, body.into()).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())
     }

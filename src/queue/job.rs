@@ -104,9 +104,9 @@ impl Delivery {
     pub(super) async fn acknowledge(&self, body: Bytes) -> Result<(), QueueError> {
         let mut attempt = 1;
         loop {
-            let answer =
-                tokio::time::timeout(REQUEST_DEADLINE, self.client.request(self.reply.clone(), body.clone()))
-                    .await;
+            // Boxed: the client's request is a large future.
+            let request = Box::pin(self.client.request(self.reply.clone(), body.clone()));
+            let answer = tokio::time::timeout(REQUEST_DEADLINE, request).await;
             let error = match answer {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => QueueError::Request { what: "acknowledging a job", source: error.into() },

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
@@ -72,6 +72,7 @@ impl Jobs {
         }
         let failed = |source| QueueError::Publish { stream: TRAINING, source };
         let ack = self
+            .streams
             .context()
             .send_publish(JOBS_SUBJECT, message)
             .await
@@ -88,7 +89,7 @@ impl Jobs {
     /// # Errors
     /// [`QueueError::Request`].
     pub async fn outstanding(&self) -> Result<u64, QueueError> {
-        let info = self.streams.training.get_info().await;
+        let info = self.streams.training().get_info().await;
         Ok(info
             .map_err(|error| QueueError::request("asking for a stream's state")(error.into()))?
             .state
@@ -143,7 +144,7 @@ impl Jobs {
             Err(source) => return Err(QueueError::Request { what: "taking a job", source }),
         };
         let Some(reply) = message.reply.clone() else { return Ok(None) };
-        let client = self.streams.connection.client().clone();
+        let client = self.streams.connection().client().clone();
         let delivery = Delivery { client, reply, events: self.events.clone() };
         let refusal = match JobRequest::parse(&message.payload) {
             Ok(request) => {
@@ -178,12 +179,12 @@ impl Jobs {
             max_ack_pending: runs_at_once,
             // A job that fails for ever is given up by the worker, which can say why; the broker can't.
             max_deliver: -1,
-            num_replicas: self.streams.training.cached_info().config.num_replicas,
+            num_replicas: self.streams.training().cached_info().config.num_replicas,
             ..pull::Config::default()
         };
         let consumer: PullConsumer = self
             .streams
-            .training
+            .training()
             .create_consumer(config)
             .await
             .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
@@ -197,9 +198,5 @@ impl Jobs {
             None => Ok(consumer),
             Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
         }
-    }
-
-    fn context(&self) -> &Context {
-        self.streams.connection.jetstream()
     }
 }

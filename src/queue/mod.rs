@@ -8,9 +8,7 @@
 //! embedded/       the supervised nats-server child
 //! connection.rs   which broker, and whether it can do what we need
 //! streams.rs      the streams and buckets, created and read back
-//! corrections.rs  the pairs: append once, count, snapshot
-//! ledger.rs       which row ids are kept already
-//! scan.rs         reads a stretch of a stream in order
+//! corrections/    the pairs: append once, count, snapshot
 //! request.rs      a request to train, parsed from outside bytes
 //! jobs.rs         the queue of requests: add, take, refuse
 //! job.rs          a job in hand: kept alive, settled
@@ -30,11 +28,9 @@ mod error;
 mod events;
 mod job;
 mod jobs;
-mod ledger;
 mod records;
 mod request;
 mod runs;
-mod scan;
 mod status;
 mod streams;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::QueueError;
 use super::records::{Records, Revision};
 use super::request::{JobId, JobRequest};
-use super::streams::{Streams, TRAINING_RUNS};
+use super::streams::Streams;
 use crate::failure::{Failure, Remedy, chain};
 
 /// Where a run stands.
@@ -169,7 +169,7 @@ pub struct Runs {
 impl Runs {
     /// The run records of these streams.
     pub fn new(streams: &Streams) -> Self {
-        Self { records: Records::new(TRAINING_RUNS, streams.runs.clone()) }
+        Self { records: streams.runs() }
     }
 
     /// Writes the record of a run that is new.
