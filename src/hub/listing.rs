@@ -93,10 +93,36 @@ pub(super) async fn head(wire: &Wire) -> Result<CommitId, HubError> {
     Ok(info.sha)
 }
 
+/// A file of a repo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Its path in the repo.
+    pub(super) path: String,
+    /// Its size in bytes.
+    pub(super) size: u64,
+    /// Its checksum, for a file in LFS.
+    pub(super) sha256: Option<Digest>,
+}
+
+/// Every file as of a commit.
+pub(super) async fn files(wire: &Wire, commit: &CommitId) -> Result<Vec<Item>, HubError> {
+    let mut url = wire.api(["tree", commit.as_str()]);
+    url.query_pairs_mut().append_pair("recursive", "true");
+    entries(wire, url).await
+}
+
 /// The releases as of a commit, newest first. No folder of releases means none.
 pub(super) async fn releases(wire: &Wire, commit: &CommitId) -> Result<Vec<Release>, HubError> {
-    let mut releases = Vec::new();
-    let mut next = Some(wire.api(["tree", commit.as_str(), FOLDER]));
+    let items = entries(wire, wire.api(["tree", commit.as_str(), FOLDER])).await?;
+    let mut releases: Vec<Release> = items.into_iter().filter_map(release).collect();
+    releases.sort_by(|a, b| b.name.cmp(&a.name));
+    Ok(releases)
+}
+
+/// The files of a listing, page by page. A folder that is not there has none.
+async fn entries(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
+    let mut items = Vec::new();
+    let mut next = Some(first);
     let mut pages = 0;
     while let Some(url) = next {
         pages += 1;
@@ -108,16 +134,20 @@ pub(super) async fn releases(wire: &Wire, commit: &CommitId) -> Result<Vec<Relea
             page => page?,
         };
         next = link;
-        releases.extend(entries.into_iter().filter_map(release));
+        items.extend(entries.into_iter().filter_map(item));
     }
-    releases.sort_by(|a, b| b.name.cmp(&a.name));
-    Ok(releases)
+    Ok(items)
 }
 
-fn release(entry: Entry) -> Option<Release> {
-    let name = ReleaseName::from_path(&entry.path).filter(|_| entry.kind == "file")?;
+fn item(entry: Entry) -> Option<Item> {
     let size = entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size);
-    Some(Release { name, size, sha256: entry.lfs.map(|lfs| lfs.oid) })
+    let sha256 = entry.lfs.map(|lfs| lfs.oid);
+    (entry.kind == "file").then_some(Item { path: entry.path, size, sha256 })
+}
+
+fn release(item: Item) -> Option<Release> {
+    let name = ReleaseName::from_path(&item.path)?;
+    Some(Release { name, size: item.size, sha256: item.sha256 })
 }
 
 async fn page(wire: &Wire, url: &Url) -> Result<(Vec<Entry>, Option<Url>), HubError> {
@@ -168,7 +198,7 @@ mod tests {
 
         #[test]
         fn no_entry_makes_reading_panic(path in ".{0,60}", kind in "file|directory") {
-            let _ = release(Entry { kind, path, size: 1, lfs: None });
+            let _ = item(Entry { kind, path, size: 1, lfs: None }).and_then(release);
         }
     }
 }

@@ -13,6 +13,7 @@
 //! wire        HTTP calls: token, deadlines, trying again
 //! listing     head and releases
 //! download    one release, resumed and verified
+//! model       a whole model folder
 //! upload/     content, then one commit
 //! card        the model card
 //! ```
@@ -23,6 +24,7 @@ mod digest;
 mod download;
 mod error;
 mod listing;
+mod model;
 mod release;
 mod repository;
 mod upload;

@@ -11,6 +11,7 @@ use super::access::{Access, Patience, RepoName};
 use super::download;
 use super::error::HubError;
 use super::listing::{self, CommitId};
+use super::model;
 use super::release::Release;
 use super::upload::{self, Published, Upload};
 use super::wire::Wire;
@@ -108,6 +109,23 @@ impl Repository {
     pub async fn download(&self, release: &Release, into: &Path) -> Result<PathBuf, HubError> {
         let head = self.head().await?;
         download::download(&self.wire, &self.library, &head, release, into).await
+    }
+
+    /// Another repo on the same Hub, reached with the same token.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn sibling(&self, repo: RepoName) -> Result<Self, HubError> {
+        Self::with_patience(Access { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
+    }
+
+    /// Fetches the sentence-transformers folder that this repo is, verified, into `folder`, which must not be
+    /// there: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`HubError::NoFile`] when the repo is no such folder; else what kept the Hub from answering.
+    pub async fn download_model(&self, folder: &Path) -> Result<(), HubError> {
+        model::download(&self.wire, &self.library, folder).await
     }
 
     /// Makes a release and its small extra files visible, in one commit. Idempotent: what an earlier call
