@@ -294,8 +294,11 @@ impl<F: FnMut(Sign) + Send> Generation<'_, F> {
                 if final_words.iter().any(|words| message.starts_with(words)) {
                     return Err(End::unpublished(self.access));
                 }
-                // The server tries again by itself; if it doesn't succeed in time, this generation is over.
-                self.wait_for_subscription();
+                // The server tries again by itself; if it doesn't succeed in time, this generation is over. Each
+                // try may fail with a message of its own: only the first starts the deadline.
+                if self.stage == Stage::Live {
+                    self.wait_for_subscription();
+                }
                 (self.report)(Sign::Gap);
                 Ok(())
             }
