@@ -9,6 +9,9 @@
 //! reader, and keeps every client and its socket in a reference cycle for ever. Reading the frames here, all
 //! duties are observed: the join's reply and its echo, `Subscribed to PostgreSQL` (again), heartbeat replies,
 //! `phx_close` and `phx_error`, and a deadline on each of them.
+//!
+//! `tungstenite` logs the address with its key, and every frame, at `trace`: telemetry must never let that
+//! target below `debug`.
 
 use std::time::Duration;
 
