@@ -9,6 +9,9 @@
 //! reader, and keeps every client and its socket in a reference cycle for ever. Reading the frames here, all
 //! duties are observed: the join's reply and its echo, `Subscribed to PostgreSQL` (again), heartbeat replies,
 //! `phx_close` and `phx_error`, and a deadline on each of them.
+//!
+//! `tungstenite` logs the address with its key, and every frame, at `trace`: telemetry must never let that
+//! target below `debug`.
 
 use std::time::Duration;
 
@@ -294,8 +297,11 @@ impl<F: FnMut(Sign) + Send> Generation<'_, F> {
                 if final_words.iter().any(|words| message.starts_with(words)) {
                     return Err(End::unpublished(self.access));
                 }
-                // The server tries again by itself; if it doesn't succeed in time, this generation is over.
-                self.wait_for_subscription();
+                // The server tries again by itself; if it doesn't succeed in time, this generation is over. Each
+                // try may fail with a message of its own: only the first starts the deadline.
+                if self.stage == Stage::Live {
+                    self.wait_for_subscription();
+                }
                 (self.report)(Sign::Gap);
                 Ok(())
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::Remedy;
-use autovalidate::local::supabase::{SocketFault, Supabase};
+use autovalidate::local::supabase::{RestFault, SocketFault, Supabase};
 use autovalidate::supabase::{Access, IngestEvent, Limits, Pace, Trouble};
 
 use super::memory::{Memory, Running, access, pace, supabase};
@@ -119,6 +119,7 @@ async fn the_newer_kind_of_key_subscribes_too() {
     let newer = Access { key: supabase.publishable_key().to_owned().into(), ..access(&supabase) };
     let mut ingest = Running::start(newer, &inbox, pace());
     ingest.settled().await;
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
     let id = supabase.insert("toyta", "Toyota", "brand");
     inbox.holds([id]).await;
     assert_eq!(ingest.status_is(|status| status.rows_by_realtime == 1).await.rows_by_sweep, 0);

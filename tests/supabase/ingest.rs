@@ -27,6 +27,8 @@ async fn a_row_arrives_over_realtime_without_waiting_for_a_sweep() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     let mut ingest = Running::start(access(&supabase), &inbox, pace());
     ingest.settled().await;
+    // No sweep can bring it: Realtime does, or nothing.
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
     let id = supabase.insert("toyta", "Toyota", "brand");
     assert_eq!(ingest.event(arrived).await, id);
     inbox.holds([id]).await;
@@ -129,6 +131,7 @@ async fn a_row_delivered_twice_is_stored_once() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     let mut ingest = Running::start(access(&supabase), &inbox, pace());
     ingest.settled().await;
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
     supabase.faults().duplicate_events(true);
     let id = supabase.insert("toyta", "Toyota", "brand");
     ingest.status_is(|status| status.rows_by_realtime == 1 && status.duplicates == 1).await;
