@@ -130,6 +130,9 @@ fn keep(state: &State, received: Received, oid: Digest, size: u64) -> Result<(),
 
 /// Streams a body to disk, letting the switches for uploads strike.
 async fn receive(state: &State, request: Request, cut: &Cut) -> Result<Received, Refusal> {
+    if state.faults.take_ended_link() {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "Request has expired"));
+    }
     if request.headers().get(header::CONTENT_LENGTH).is_none() {
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "Content-Length is missing"));
     }
@@ -220,23 +223,30 @@ fn spoil(
     let limit = state.faults.take_cut_download();
     let mut corrupt = state.faults.take_corrupt_download();
     let mut sent = 0;
-    pieces.map(move |piece| {
-        let mut piece = piece?;
-        if limit.is_some_and(|limit| sent >= limit) {
-            // An error in a body makes the server close the connection before the promised length.
-            return Err(io::ErrorKind::ConnectionReset.into());
+    pieces.then(move |piece| {
+        let ended = limit.is_some_and(|limit| sent >= limit);
+        let piece = piece.map(|mut piece| {
+            if let Some(limit) = limit {
+                piece.truncate(usize::try_from(limit - sent).unwrap_or(usize::MAX));
+            }
+            sent += piece.len() as u64;
+            if std::mem::take(&mut corrupt) { flipped(piece) } else { piece }
+        });
+        async move {
+            if ended {
+                // An error in a body makes the server close the connection before the promised length, and
+                // drop what it hasn't sent; waiting once makes it send that first.
+                tokio::task::yield_now().await;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            piece
         }
-        if let Some(limit) = limit {
-            piece.truncate(usize::try_from(limit - sent).unwrap_or(usize::MAX));
-        }
-        sent += piece.len() as u64;
-        if std::mem::take(&mut corrupt) {
-            let mut other = BytesMut::from(piece);
-            other[0] ^= 0xff;
-            piece = other.freeze();
-        }
-        Ok(piece)
     })
+}
+
+/// The same number of other bytes.
+fn flipped(piece: Bytes) -> Bytes {
+    BytesMut::from(piece).iter().map(|byte| !byte).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
