@@ -12,6 +12,7 @@ use url::Url;
 
 use super::access::{Access, Patience};
 use super::error::HubError;
+use crate::failure::chain;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -65,7 +66,7 @@ impl Wire {
             builder = builder.token(token.expose_secret());
         }
         let repo = &self.access.repo;
-        let client = builder.build().map_err(|error| HubError::library(error, repo, ""))?;
+        let client = builder.build().map_err(|error| HubError::library(error, &self.access, ""))?;
         Ok(client.model(repo.owner(), repo.name()))
     }
 
@@ -191,7 +192,7 @@ impl Wire {
         let Some(pause) = self.patience.pause_after(failures, error.asked_pause()) else {
             return Err(error);
         };
-        tracing::warn!(what, failures, pause_ms = pause.as_millis() as u64, %error, "hub step failed, trying again");
+        tracing::warn!(what, failures, pause_ms = pause.as_millis() as u64, error = %chain(&error), "hub step failed, trying again");
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -83,8 +83,8 @@ async fn a_download_that_is_cut_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn cuts_wrong_bytes_and_a_busy_hub_are_overcome() {
-    let bench = Bench::start().await;
+async fn cuts_wrong_bytes_ended_links_and_a_busy_hub_are_overcome() {
+    let bench = Bench::with(|options| options, Patience { attempts: 10, ..patience() }).await;
     let (archive, bytes) = bench.archive(1, 1_000_000);
     bench.publish_upload(upload("20261122160509", archive)).await.unwrap();
     let release = bench.repository.newest().await.unwrap().unwrap();
@@ -93,6 +93,7 @@ async fn cuts_wrong_bytes_and_a_busy_hub_are_overcome() {
     faults.cut_download(100_000);
     faults.corrupt_download(1);
     faults.unavailable(1);
+    faults.end_links(1);
     let path = within(LIMIT, bench.repository.download(&release, bench.folder.path())).await.unwrap();
     assert!(std::fs::read(path).unwrap() == bytes);
     assert!(faults.spent());

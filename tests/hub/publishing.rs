@@ -171,8 +171,13 @@ async fn a_link_that_ended_is_replaced() {
     for transfer in [Transfer::Basic, Transfer::Multipart] {
         let bench = bench(transfer).await;
         bench.hub.faults().end_links(1);
-        bench.publish(VERSION, 1_000_000).await.unwrap();
+        let (archive, _) = bench.archive(1, 1_000_000);
+        let mut upload = upload(VERSION, archive);
+        let told = collected(&mut upload);
+        bench.publish_upload(upload).await.unwrap();
         assert!(bench.hub.faults().spent(), "{transfer:?}");
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.iter().map(|sent| sent.bytes).max(), Some(1_000_000), "nothing counts twice");
         bench.hub.faults().end_links(u32::MAX);
         let refused = bench.publish("202611221605100", 1_000_000).await;
         assert!(matches!(refused, Err(HubError::Store { status: 403 })), "{refused:?}");

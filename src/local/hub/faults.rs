@@ -87,7 +87,7 @@ impl Faults {
         self.switches().cut_uploads.push_back(after);
     }
 
-    /// The next `count` links for an upload have ended by the time they are used.
+    /// The next `count` links to the object store have ended by the time they are used.
     pub fn end_links(&self, count: u32) {
         self.switches().ended_links = count;
     }

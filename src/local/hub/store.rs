@@ -48,6 +48,9 @@ fn check(
     if headers.contains_key(header::AUTHORIZATION) {
         return Err(Refusal::bad_request("Only one auth mechanism allowed"));
     }
+    if state.faults.take_ended_link() {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "Request has expired"));
+    }
     let Path((oid, number)) = target;
     state.check_link(action, *oid, *number, &signed.signature)
 }
@@ -130,9 +133,6 @@ fn keep(state: &State, received: Received, oid: Digest, size: u64) -> Result<(),
 
 /// Streams a body to disk, letting the switches for uploads strike.
 async fn receive(state: &State, request: Request, cut: &Cut) -> Result<Received, Refusal> {
-    if state.faults.take_ended_link() {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "Request has expired"));
-    }
     if request.headers().get(header::CONTENT_LENGTH).is_none() {
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "Content-Length is missing"));
     }
