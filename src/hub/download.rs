@@ -43,7 +43,8 @@ pub(super) async fn download(
     loop {
         let error = match fetch.run().await {
             Ok(()) => break,
-            Err(error @ HubError::Checksum { .. }) => error,
+            // Other bytes may come next time, and a link that ended is given out anew.
+            Err(error @ (HubError::Checksum { .. } | HubError::Store { .. })) => error,
             Err(error) if error.passing() => error,
             Err(error) => return Err(error),
         };
@@ -87,7 +88,7 @@ impl Fetch<'_> {
     }
 
     async fn append(&self, file: &mut BufWriter<File>, hasher: &mut Hasher) -> Result<(), HubError> {
-        let (repo, path) = (&self.wire.access.repo, self.release.path());
+        let path = self.release.path();
         let (start, size) = (hasher.bytes(), self.release.size);
         let idle = self.wire.patience.idle;
         let builder =
@@ -97,14 +98,15 @@ impl Fetch<'_> {
         } else {
             awaited(self.wire.patience.answer, builder.range(start..size).send()).await?
         };
-        let (length, mut pieces) = opened.map_err(|error| HubError::library(error, repo, &path))?;
+        let (length, mut pieces) =
+            opened.map_err(|error| HubError::library(error, &self.wire.access, &path))?;
         if length.is_some_and(|length| length != size - start) {
             // The range was ignored, or the file is another: start over.
             return Err(self.forget(file).await);
         }
         while let Some(piece) = awaited(idle, pieces.next()).await? {
             let piece: HFResult<Bytes> = piece;
-            let piece = piece.map_err(|error| HubError::library(error, repo, &path))?;
+            let piece = piece.map_err(|error| HubError::library(error, &self.wire.access, &path))?;
             if hasher.bytes() + piece.len() as u64 > size {
                 return Err(self.forget(file).await);
             }

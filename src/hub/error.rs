@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use hf_hub::HFError;
 use reqwest::StatusCode;
+use url::Url;
 
-use super::access::RepoName;
+use super::access::{Access, RepoName};
 use super::release::ReleaseName;
 use crate::failure::{Failure, Remedy};
 
@@ -143,7 +144,11 @@ impl HubError {
     }
 
     /// What an error of `hf-hub` is; `path` is the file it was about.
-    pub(super) fn library(error: HFError, repo: &RepoName, path: &str) -> Self {
+    pub(super) fn library(error: HFError, access: &Access, path: &str) -> Self {
+        if let Some(status) = refused_elsewhere(&error, access) {
+            return Self::Store { status };
+        }
+        let repo = &access.repo;
         match error {
             HFError::AuthRequired { .. } => Self::Unauthorized { repo: repo.clone() },
             HFError::Forbidden { .. } => Self::Forbidden { repo: repo.clone() },
@@ -183,6 +188,18 @@ impl HubError {
             _ => None,
         }
     }
+}
+
+/// The status, if it was not the Hub that refused but the object store it sent us to: that is about the link,
+/// not about our rights.
+fn refused_elsewhere(error: &HFError, access: &Access) -> Option<u16> {
+    let context = match error {
+        HFError::AuthRequired { context } | HFError::Forbidden { context } => context,
+        HFError::EntryNotFound { context: Some(context), .. } => context,
+        _ => return None,
+    };
+    let url = Url::parse(&context.url).ok()?;
+    (url.origin() != access.endpoint.origin()).then(|| context.status.as_u16())
 }
 
 impl Failure for HubError {

@@ -139,3 +139,18 @@ impl Repository {
         upload::publish(&self.wire, &self.library, upload).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever runs a job on another task relies on this; it need not run, only compile.
+    #[expect(dead_code)]
+    fn every_step_can_move_between_threads(repository: &Repository, release: &Release, upload: Upload) {
+        fn movable<T: Send>(_: T) {}
+        movable(repository.create_if_missing(true));
+        movable(repository.newest());
+        movable(repository.download(release, Path::new("")));
+        movable(repository.publish(upload));
+    }
+}

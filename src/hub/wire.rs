@@ -12,8 +12,12 @@ use url::Url;
 
 use super::access::{Access, Patience};
 use super::error::HubError;
+use crate::failure::chain;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// The longest body of an error that is read, in bytes.
+const ERROR_LIMIT: u64 = 16 * 1024;
 
 /// The way to one repo.
 pub(super) struct Wire {
@@ -62,7 +66,7 @@ impl Wire {
             builder = builder.token(token.expose_secret());
         }
         let repo = &self.access.repo;
-        let client = builder.build().map_err(|error| HubError::library(error, repo, ""))?;
+        let client = builder.build().map_err(|error| HubError::library(error, &self.access, ""))?;
         Ok(client.model(repo.owner(), repo.name()))
     }
 
@@ -110,12 +114,27 @@ impl Wire {
             return HubError::Limited { retry_after: retry_after(response.headers()) };
         }
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        let code = header("x-error-code");
-        let message = header("x-error-message").unwrap_or_default();
-        if status == StatusCode::NOT_FOUND && code.as_deref() == Some("EntryNotFound") {
+        if status == StatusCode::NOT_FOUND && header("x-error-code").as_deref() == Some("EntryNotFound") {
             return HubError::NoFile { path: response.url().path().to_owned() };
         }
+        let message = match header("x-error-message") {
+            Some(message) => message,
+            None => self.error_in_body(response).await.unwrap_or_default(),
+        };
         HubError::status(status, &self.access.repo, &message)
+    }
+
+    /// The text of `{"error": ".."}`, where the header that repeats it is missing.
+    async fn error_in_body(&self, response: Response) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            error: String,
+        }
+        // A page of a proxy in between may be long, and says nothing to us.
+        if response.content_length().is_none_or(|length| length > ERROR_LIMIT) {
+            return None;
+        }
+        self.read_json::<Body>("an error", response).await.ok().map(|body| body.error)
     }
 
     /// Sends a request, again while that may help, and reads the JSON of the answer.
@@ -173,7 +192,7 @@ impl Wire {
         let Some(pause) = self.patience.pause_after(failures, error.asked_pause()) else {
             return Err(error);
         };
-        tracing::warn!(what, failures, pause_ms = pause.as_millis() as u64, %error, "hub step failed, trying again");
+        tracing::warn!(what, failures, pause_ms = pause.as_millis() as u64, error = %chain(&error), "hub step failed, trying again");
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Listing and fetching releases.
 
-use autovalidate::hub::{Extra, HubError, Patience, Stamp};
-use autovalidate::local::hub::Options;
+use autovalidate::hub::{Extra, HubError, Patience, Repository, Stamp};
+use autovalidate::local::hub::{Hub, Options};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::bench::{Bench, LIMIT, name, patience, upload};
+use super::bench::{Bench, LIMIT, access, name, patience, upload};
 use crate::support::within;
 
 #[tokio::test]
@@ -83,8 +83,8 @@ async fn a_download_that_is_cut_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn cuts_wrong_bytes_and_a_busy_hub_are_overcome() {
-    let bench = Bench::start().await;
+async fn cuts_wrong_bytes_ended_links_and_a_busy_hub_are_overcome() {
+    let bench = Bench::with(|options| options, Patience { attempts: 10, ..patience() }).await;
     let (archive, bytes) = bench.archive(1, 1_000_000);
     bench.publish_upload(upload("20261122160509", archive)).await.unwrap();
     let release = bench.repository.newest().await.unwrap().unwrap();
@@ -93,9 +93,26 @@ async fn cuts_wrong_bytes_and_a_busy_hub_are_overcome() {
     faults.cut_download(100_000);
     faults.corrupt_download(1);
     faults.unavailable(1);
+    faults.end_links(1);
     let path = within(LIMIT, bench.repository.download(&release, bench.folder.path())).await.unwrap();
     assert!(std::fs::read(path).unwrap() == bytes);
     assert!(faults.spent());
+}
+
+#[tokio::test]
+async fn a_hub_that_starts_again_still_serves_what_it_held() {
+    let Bench { hub, repository, folder } = Bench::start().await;
+    let bytes = Bytes::from(vec![7; 10_000]);
+    let archive = folder.path().join("a.zip");
+    std::fs::write(&archive, &bytes).unwrap();
+    within(LIMIT, repository.publish(upload("20261122160509", archive))).await.unwrap();
+    hub.shutdown().await;
+
+    let hub = Hub::start(Options::new(folder.path().join("hub"))).await.unwrap();
+    let repository = Repository::with_patience(access(&hub, hub.token().clone()), patience()).unwrap();
+    let release = repository.newest().await.unwrap().unwrap();
+    let path = within(LIMIT, repository.download(&release, folder.path())).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), bytes);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn a_release_and_its_card_become_visible_in_one_commit() {
         assert_eq!(published.sha256, Digest::of(&bytes));
         assert_eq!((published.size, published.path.as_str()), (2_000_001, name(VERSION).path().as_str()));
         assert_eq!(bench.commits().await, 1, "{transfer:?}");
-        assert_eq!(bench.paths().await, ["README.md", published.path.as_str(), "models/index.bin"].sorted());
+        assert_eq!(bench.paths().await, ["README.md", published.path.as_str(), "models/index.bin"]);
         assert_eq!(bench.repository.head().await.unwrap(), published.commit);
 
         let told = told.lock().unwrap().clone();
@@ -45,17 +45,6 @@ async fn a_release_and_its_card_become_visible_in_one_commit() {
         let fetched =
             within(LIMIT, bench.repository.download(&newest, &bench.folder.path().join("in"))).await;
         assert!(std::fs::read(fetched.unwrap()).unwrap() == bytes, "{transfer:?}");
-    }
-}
-
-trait Sorted {
-    fn sorted(self) -> Self;
-}
-
-impl<const N: usize> Sorted for [&str; N] {
-    fn sorted(mut self) -> Self {
-        self.sort_unstable();
-        self
     }
 }
 
@@ -178,8 +167,27 @@ async fn an_upload_that_is_cut_starts_over() {
 }
 
 #[tokio::test]
+async fn a_link_that_ended_is_replaced() {
+    for transfer in [Transfer::Basic, Transfer::Multipart] {
+        let bench = bench(transfer).await;
+        bench.hub.faults().end_links(1);
+        let (archive, _) = bench.archive(1, 1_000_000);
+        let mut upload = upload(VERSION, archive);
+        let told = collected(&mut upload);
+        bench.publish_upload(upload).await.unwrap();
+        assert!(bench.hub.faults().spent(), "{transfer:?}");
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.iter().map(|sent| sent.bytes).max(), Some(1_000_000), "nothing counts twice");
+        bench.hub.faults().end_links(u32::MAX);
+        let refused = bench.publish("202611221605100", 1_000_000).await;
+        assert!(matches!(refused, Err(HubError::Store { status: 403 })), "{refused:?}");
+        assert_eq!(bench.commits().await, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_upload_may_take_longer_than_a_still_one() {
-    let idle = Duration::from_millis(600);
+    let idle = Duration::from_millis(1500);
     let patience = Patience { idle, attempts: 1, ..patience() };
     let bench = Bench::with(|options| options, patience).await;
     bench.hub.faults().slow_uploads(Duration::from_millis(40));

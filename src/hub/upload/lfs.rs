@@ -77,10 +77,12 @@ fn link<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
 
 /// Stores a file's content, unless it is there.
 pub(super) async fn store(wire: &Wire, file: &Content, meter: &Meter) -> Result<Answer, HubError> {
-    let mut tries = 1;
+    let (mut tries, before) = (1, meter.sent());
     loop {
         match try_store(wire, file, meter).await {
             Err(HubError::Store { status }) if tries < LINKS => {
+                // Parts that had arrived are sent again too.
+                meter.set(before);
                 tracing::warn!(status, tries, "the object store refused, asking for new links");
                 tries += 1;
             }

@@ -46,7 +46,11 @@ impl Meter {
         self.tell(self.sent.fetch_sub(bytes, Ordering::Relaxed) - bytes);
     }
 
-    /// Sets the count, for a sender that counts itself.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Sets the count: back to what still holds, or for a sender that counts itself.
     pub(super) fn set(&self, bytes: u64) {
         self.sent.store(bytes, Ordering::Relaxed);
         self.tell(bytes);

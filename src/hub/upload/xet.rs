@@ -64,7 +64,7 @@ pub(super) async fn commit(
             () = tokio::time::sleep(limit) => return Err(HubError::TimedOut { limit }),
         }
     };
-    let done = done.map_err(|error| HubError::library(error, &wire.access.repo, ""))?;
+    let done = done.map_err(|error| HubError::library(error, &wire.access, ""))?;
     meter.set(files.iter().map(|file| file.size).sum());
     let id = done.commit_oid.and_then(|id| id.parse().ok());
     id.ok_or(HubError::Malformed { what: "the commit's id" })

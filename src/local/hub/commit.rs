@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::connection::Cut;
 use super::options::Transfer;
 use super::refusal::Refusal;
-use super::repos::{File, Files, Kind};
+use super::repos::{File, Kind, Repo};
 use super::state::State;
 use crate::hub::Digest;
 
@@ -161,12 +161,12 @@ async fn apply(
     parent: Option<String>,
     changes: Vec<Change>,
 ) -> Result<String, Refusal> {
-    let change = |repo: &mut super::repos::Repo| {
+    let change = |repo: &mut Repo| {
         let head = repo.head();
         if parent.is_some() && parent.as_deref() != head.map(|commit| commit.id.as_str()) {
             return Err(conflict());
         }
-        let mut files = head.map(|commit| commit.files.clone()).unwrap_or_else(Files::new);
+        let mut files = head.map(|commit| commit.files.clone()).unwrap_or_default();
         for change in changes {
             match change {
                 Change::Put(path, file) => {

@@ -28,6 +28,7 @@ struct Switches {
     lost_commits: u32,
     failed_commits: u32,
     cut_uploads: VecDeque<u64>,
+    ended_links: u32,
     upload_pause: Duration,
     cut_downloads: VecDeque<u64>,
     corrupt_downloads: u32,
@@ -86,6 +87,11 @@ impl Faults {
         self.switches().cut_uploads.push_back(after);
     }
 
+    /// The next `count` links to the object store have ended by the time they are used.
+    pub fn end_links(&self, count: u32) {
+        self.switches().ended_links = count;
+    }
+
     /// Uploads wait this long after every piece they take in.
     pub fn slow_uploads(&self, pause: Duration) {
         self.switches().upload_pause = pause;
@@ -110,6 +116,7 @@ impl Faults {
             switches.conflicts,
             switches.lost_commits,
             switches.failed_commits,
+            switches.ended_links,
             switches.corrupt_downloads,
         ];
         counts.iter().all(|count| *count == 0)
@@ -136,6 +143,10 @@ impl Faults {
 
     pub(super) fn take_cut_upload(&self) -> Option<u64> {
         self.switches().cut_uploads.pop_front()
+    }
+
+    pub(super) fn take_ended_link(&self) -> bool {
+        take(&mut self.switches().ended_links)
     }
 
     pub(super) fn take_cut_download(&self) -> Option<u64> {

@@ -173,7 +173,7 @@ async fn xet_write_token(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
     state.writable(&headers, &owner, &name).await?;
-    let directory = state.xet_directory()?;
+    let directory = state.xet_directory().await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let until = now + Duration::from_secs(3600);
     let url = format!("local://{}", directory.display());

@@ -101,9 +101,9 @@ impl State {
     }
 
     /// Where the Xet library writes content.
-    pub(super) fn xet_directory(&self) -> std::io::Result<PathBuf> {
+    pub(super) async fn xet_directory(&self) -> std::io::Result<PathBuf> {
         let directory = std::path::absolute(&self.options.directory)?.join("xet");
-        std::fs::create_dir_all(&directory)?;
+        tokio::fs::create_dir_all(&directory).await?;
         Ok(directory)
     }
 }

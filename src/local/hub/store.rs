@@ -48,6 +48,9 @@ fn check(
     if headers.contains_key(header::AUTHORIZATION) {
         return Err(Refusal::bad_request("Only one auth mechanism allowed"));
     }
+    if state.faults.take_ended_link() {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "Request has expired"));
+    }
     let Path((oid, number)) = target;
     state.check_link(action, *oid, *number, &signed.signature)
 }
@@ -220,23 +223,30 @@ fn spoil(
     let limit = state.faults.take_cut_download();
     let mut corrupt = state.faults.take_corrupt_download();
     let mut sent = 0;
-    pieces.map(move |piece| {
-        let mut piece = piece?;
-        if limit.is_some_and(|limit| sent >= limit) {
-            // An error in a body makes the server close the connection before the promised length.
-            return Err(io::ErrorKind::ConnectionReset.into());
+    pieces.then(move |piece| {
+        let ended = limit.is_some_and(|limit| sent >= limit);
+        let piece = piece.map(|mut piece| {
+            if let Some(limit) = limit {
+                piece.truncate(usize::try_from(limit - sent).unwrap_or(usize::MAX));
+            }
+            sent += piece.len() as u64;
+            if std::mem::take(&mut corrupt) { flipped(piece) } else { piece }
+        });
+        async move {
+            if ended {
+                // An error in a body makes the server close the connection before the promised length, and
+                // drop what it hasn't sent; waiting once makes it send that first.
+                tokio::task::yield_now().await;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            piece
         }
-        if let Some(limit) = limit {
-            piece.truncate(usize::try_from(limit - sent).unwrap_or(usize::MAX));
-        }
-        sent += piece.len() as u64;
-        if std::mem::take(&mut corrupt) {
-            let mut other = BytesMut::from(piece);
-            other[0] ^= 0xff;
-            piece = other.freeze();
-        }
-        Ok(piece)
     })
+}
+
+/// The same number of other bytes.
+fn flipped(piece: Bytes) -> Bytes {
+    BytesMut::from(piece).iter().map(|byte| !byte).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
