@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use autovalidate::correction::{Refusal, Row};
 use autovalidate::queue::{
-    Appended, Connection, Corrections, QUARANTINE, QueueError, REFUSAL_HEADER, StreamSettings, Streams,
+    Appended, Connection, Corrections, QUARANTINE, QueueError, REFUSAL_HEADER, SHORTENED_HEADER,
+    StreamSettings, Streams,
 };
 use futures::StreamExt;
 
@@ -169,6 +170,30 @@ async fn domains_become_subjects_that_nothing_can_break_out_of() {
     let message = within(SOON, all.next()).await.unwrap();
     assert_eq!(message.subject.as_str().split('.').count(), 2);
     assert_eq!(corrections.count_after(0).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_too_large_for_a_message_holds_up_nothing() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let huge = "\u{1}x".repeat(2_000_000);
+    let batch = [Row { typo: huge.clone(), ..row(1) }, Row { domain: huge, ..row(2) }, row(3)];
+    let appended = within(SOON, corrections.append(&batch)).await.unwrap();
+    assert_eq!(appended, Appended { stored: 2, duplicates: 0, refused: 1 });
+    let snapshot = within(SOON, corrections.snapshot(u64::MAX)).await.unwrap();
+    assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(snapshot.rows[0].1.typo, row(2).typo);
+    let stream = bench.connection.jetstream().get_stream(QUARANTINE).await.unwrap();
+    assert!(stream.direct_get(1).await.unwrap().headers.get(SHORTENED_HEADER).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_name_that_would_break_a_header_is_refused() {
+    let bench = Bench::new().await;
+    for table in ["", "pairs\r\nX: y"] {
+        let error = within(SOON, Corrections::open(&bench.streams, table)).await.unwrap_err();
+        assert!(matches!(error, QueueError::InvalidTable), "{error:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
