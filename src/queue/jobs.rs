@@ -19,7 +19,7 @@ use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
 
 /// The durable consumer that all workers share.
 const CONSUMER: &str = "trainer";
-/// How long one pull waits. A pull that a lost connection swallowed is repeated after this and 5 s more.
+/// How long one pull waits.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// The pauses between tries while the broker is in trouble.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -100,9 +100,12 @@ impl Jobs {
     /// A body that makes no sense is refused with an event and never seen again.
     pub async fn next(&self, cancel: &CancellationToken) -> Option<Job> {
         let mut pause = FIRST_PAUSE;
+        let mut connects = self.streams.connection().connects();
         loop {
             let taken = tokio::select! {
                 () = cancel.cancelled() => return None,
+                // A pull is lost with its connection.
+                Ok(()) = connects.changed() => continue,
                 taken = self.take() => taken,
             };
             match taken {

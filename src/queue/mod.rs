@@ -36,7 +36,7 @@ mod streams;
 
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
-pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, Snapshot};
+pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, SHORTENED_HEADER, Snapshot};
 pub use error::QueueError;
 pub use events::{Event, Events, REFUSED, SETTLED};
 pub use job::Job;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use autovalidate::correction::{Refusal, Row};
 use autovalidate::queue::{
-    Appended, Connection, Corrections, QUARANTINE, QueueError, REFUSAL_HEADER, StreamSettings, Streams,
+    Appended, Connection, Corrections, QUARANTINE, QueueError, REFUSAL_HEADER, SHORTENED_HEADER,
+    StreamSettings, Streams,
 };
 use futures::StreamExt;
 
@@ -37,7 +38,15 @@ async fn the_ledger_refuses_what_the_brokers_window_has_forgotten() {
     within(SOON, corrections.append(&batch)).await.unwrap();
     drop(corrections);
 
-    // The broker has forgotten them when a publish of the same id is stored again.
+    window_passes(&bench).await;
+    let reopened = bench.corrections().await;
+    let again = within(SOON, reopened.append(&batch)).await.unwrap();
+    assert_eq!(again, Appended { stored: 0, duplicates: 3, refused: 0 });
+    assert_eq!(reopened.highest_id().await.unwrap(), Some(7));
+}
+
+/// Waits until the broker stores a message id a second time: it has then forgotten all that came before.
+async fn window_passes(bench: &Bench) {
     let foreign = || async {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Msg-Id", "another_table:1");
@@ -51,11 +60,6 @@ async fn the_ledger_refuses_what_the_brokers_window_has_forgotten() {
         }
     })
     .await;
-
-    let reopened = bench.corrections().await;
-    let again = within(SOON, reopened.append(&batch)).await.unwrap();
-    assert_eq!(again, Appended { stored: 0, duplicates: 3, refused: 0 });
-    assert_eq!(reopened.highest_id().await.unwrap(), Some(7));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,6 +70,7 @@ async fn two_workers_keep_a_row_once() {
     let one = bench.corrections().await;
     let other = bench.corrections().await;
     within(SOON, one.append(&rows(1..=10))).await.unwrap();
+    window_passes(&bench).await;
     // The other ledger was read before: it must learn of these rows without help from the window.
     let late = within(SOON, other.append(&rows(5..=12))).await.unwrap();
     assert_eq!(late.stored, 2);
@@ -169,6 +174,30 @@ async fn domains_become_subjects_that_nothing_can_break_out_of() {
     let message = within(SOON, all.next()).await.unwrap();
     assert_eq!(message.subject.as_str().split('.').count(), 2);
     assert_eq!(corrections.count_after(0).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_too_large_for_a_message_holds_up_nothing() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let huge = "\u{1}x".repeat(2_000_000);
+    let batch = [Row { typo: huge.clone(), ..row(1) }, Row { domain: huge, ..row(2) }, row(3)];
+    let appended = within(SOON, corrections.append(&batch)).await.unwrap();
+    assert_eq!(appended, Appended { stored: 2, duplicates: 0, refused: 1 });
+    let snapshot = within(SOON, corrections.snapshot(u64::MAX)).await.unwrap();
+    assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(snapshot.rows[0].1.typo, row(2).typo);
+    let stream = bench.connection.jetstream().get_stream(QUARANTINE).await.unwrap();
+    assert!(stream.direct_get(1).await.unwrap().headers.get(SHORTENED_HEADER).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_name_that_would_break_a_header_is_refused() {
+    let bench = Bench::new().await;
+    for table in ["", "pairs\r\nX: y"] {
+        let error = within(SOON, Corrections::open(&bench.streams, table)).await.unwrap_err();
+        assert!(matches!(error, QueueError::InvalidTable), "{error:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

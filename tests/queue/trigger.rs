@@ -253,3 +253,33 @@ async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
     assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
     assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
+    let cancel = CancellationToken::new();
+    let running = spawn(&trigger, &cancel);
+    let waiting = tokio::spawn({
+        let (jobs, cancel) = (jobs.clone(), cancel.clone());
+        async move { jobs.next(&cancel).await }
+    });
+    within(SOON, corrections.append(&rows(1..=9))).await.unwrap();
+    let server = bench.connection.server().unwrap();
+    let before = server.pid().borrow().unwrap();
+    let mut pid = server.pid();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(before.try_into().unwrap()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    within(SOON, pid.wait_for(|now| now.is_some_and(|now| now != before))).await.unwrap();
+    within(SOON, async { while corrections.append(&rows(10..=10)).await.is_err() {} }).await;
+    let job = within(SOON * 2, waiting).await.unwrap().unwrap();
+    assert_eq!(job.id(), &JobId::for_pairs(1, 10));
+    within(SOON, job.complete()).await.unwrap();
+    cancel.cancel();
+    within(SOON, running).await.unwrap();
+}

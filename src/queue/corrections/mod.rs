@@ -36,6 +36,13 @@ use crate::correction::{Refusal, Row, subject_token};
 /// The header of a quarantined row that names its [`Refusal`].
 pub const REFUSAL_HEADER: &str = "Refusal";
 
+/// The header of a row whose texts were cut because they would not fit into a message.
+pub const SHORTENED_HEADER: &str = "Shortened";
+
+/// The longest text that is stored, in characters. Four of them fit into any server's largest message. A pair
+/// that may be trained on has far shorter ones, so only its domain or date can be cut.
+const MAX_STORED_CHARACTERS: usize = 4 * crate::correction::MAX_CHARACTERS;
+
 /// How many publishes wait for their acknowledgement at the same time.
 const PUBLISHES_IN_FLIGHT: usize = 512;
 
@@ -70,8 +77,12 @@ impl Corrections {
     /// Opens the pairs of one table, reading the ids of all rows that are kept already.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    /// [`QueueError::InvalidTable`], [`QueueError::Request`], [`QueueError::TimedOut`].
     pub async fn open(streams: &Streams, table: &str) -> Result<Self, QueueError> {
+        // The name becomes part of a header, where a line break would end it.
+        if table.is_empty() || table.chars().any(char::is_control) {
+            return Err(QueueError::InvalidTable);
+        }
         let corrections =
             Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) };
         corrections.catch_up(&mut *corrections.known.lock().await).await?;
@@ -131,7 +142,14 @@ impl Corrections {
                 (format!("quarantine.{refusal}"), Some(refusal))
             }
         };
-        let message = PublishMessage::build().headers(headers).payload(serde_json::to_vec(row)?.into());
+        let body = match shortened(row) {
+            Some(short) => {
+                headers.insert(SHORTENED_HEADER, "true");
+                serde_json::to_vec(&short)?
+            }
+            None => serde_json::to_vec(row)?,
+        };
+        let message = PublishMessage::build().headers(headers).payload(body.into());
         let stream = if refusal.is_some() { QUARANTINE } else { CORRECTIONS };
         let acknowledged = self
             .streams
@@ -172,6 +190,21 @@ impl Corrections {
     fn row_id(&self, message_id: &str) -> Option<i64> {
         message_id.strip_prefix(&*self.table)?.strip_prefix(':')?.parse().ok()
     }
+}
+
+/// The row with its texts cut, if one is too long: a row that no message can hold would hold up all behind it.
+fn shortened(row: &Row) -> Option<Row> {
+    let long = |text: &str| text.chars().nth(MAX_STORED_CHARACTERS).is_some();
+    let cut = |text: &str| text.chars().take(MAX_STORED_CHARACTERS).collect::<String>();
+    let texts =
+        [row.typo.as_str(), &row.corrected, &row.domain, row.created_at.as_deref().unwrap_or_default()];
+    texts.into_iter().any(long).then(|| Row {
+        id: row.id,
+        typo: cut(&row.typo),
+        corrected: cut(&row.corrected),
+        domain: cut(&row.domain),
+        created_at: row.created_at.as_deref().map(cut),
+    })
 }
 
 /// A publish whose acknowledgement is awaited.
