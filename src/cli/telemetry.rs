@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What is said when `RUST_LOG` is not set.
 pub(super) enum Default {
@@ -25,6 +26,11 @@ impl Default {
 /// Starts logging.
 pub(super) fn start(default: Default) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default.filter()));
+    // At `trace` the websocket library writes addresses with their key, and every frame.
+    let filter = match "tungstenite=debug".parse() {
+        Ok(cap) if filter.max_level_hint() == Some(LevelFilter::TRACE) => filter.add_directive(cap),
+        _ => filter,
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if std::io::stderr().is_terminal() {
         builder.compact().with_target(false).try_init()

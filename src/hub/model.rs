@@ -59,7 +59,7 @@ async fn fetch(
         .local_dir(into.to_owned())
         .send()
         .await
-        .map_err(|error| HubError::library(error, &wire.access.repo, &item.path))?;
+        .map_err(|error| HubError::library(error, &wire.access, &item.path))?;
     let checksum = || HubError::Checksum { path: item.path.clone() };
     let path = fetched.clone();
     let measured = tokio::task::spawn_blocking(move || Digest::of_file(&path)).await;

@@ -12,7 +12,7 @@ use super::JobError;
 
 /// A model on this machine, and what to call it.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub(super) struct Base {
     /// The model.
     pub folder: ModelFolder,
     /// Release path, Hub name or folder name.
@@ -24,7 +24,7 @@ pub struct Base {
 /// Where a base model came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub(super) enum Origin {
     /// The repository's newest release.
     Release,
     /// A model repository on the Hub.
