@@ -192,7 +192,8 @@ impl Wire {
         let Some(pause) = self.patience.pause_after(failures, error.asked_pause()) else {
             return Err(error);
         };
-        tracing::warn!(what, failures, pause_ms = pause.as_millis() as u64, error = %chain(&error), "hub step failed, trying again");
+        let (pause_ms, error) = (pause.as_millis() as u64, chain(&error));
+        tracing::warn!(what, failures, pause_ms, error, "hub step failed, trying again");
         tokio::time::sleep(pause).await;
         Ok(())
     }

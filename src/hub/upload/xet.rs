@@ -5,10 +5,9 @@ use hf_hub::repository::CommitOperation;
 use hf_hub::{HFRepository, RepoTypeModel};
 use tokio::sync::watch;
 
-use super::Progress;
-use super::Sent;
 use super::content::{Content, Source};
 use super::transfer::Meter;
+use super::{Progress, Sent};
 use crate::hub::error::HubError;
 use crate::hub::listing::CommitId;
 use crate::hub::wire::Wire;
