@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::error::QueueError;
-use super::request::JobId;
+use super::job_id::JobId;
 use super::streams::{Streams, TRAINING_EVENTS};
 use crate::correction::subject_token;
 

@@ -10,7 +10,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connection::REQUEST_DEADLINE;
 use super::error::QueueError;
 use super::events::{Events, SETTLED};
-use super::request::{JobId, JobRequest};
+use super::job_id::JobId;
+use super::request::JobRequest;
 
 /// How often an acknowledgement is sent before it is given up; the broker ignores repeats.
 const ACKNOWLEDGE_ATTEMPTS: u32 = 3;

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::error::QueueError;
 use super::events::{Events, REFUSED};
 use super::job::{Delivery, Job};
-use super::request::{JobId, JobRequest};
+use super::job_id::JobId;
+use super::request::JobRequest;
 use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
 
 /// The durable consumer that all workers share.

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::QueueError;
+use super::job_id::JobId;
 use super::records::{Records, Revision};
-use super::request::{JobId, JobRequest};
+use super::request::JobRequest;
 use super::streams::Streams;
 use crate::failure::{Failure, Remedy, chain};
 

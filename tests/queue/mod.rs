@@ -9,3 +9,4 @@ mod jobs;
 mod records;
 mod setup;
 mod trigger;
+mod trigger_faults;

@@ -1,16 +1,12 @@
 //! Exactly one job per N pairs, whatever races or crashes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use autovalidate::queue::{
-    Clock, Corrections, Events, Job, JobId, JobRequest, JobSettings, Jobs, QueueError, RunRecord, Runs,
-    SystemClock,
+    Clock, Corrections, Events, Job, JobId, JobRequest, JobSettings, Jobs, SystemClock,
 };
 use autovalidate::trigger::{Decision, JobQueue, Policy, Reason, Trigger};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,21 +14,27 @@ use tokio_util::sync::CancellationToken;
 use super::setup::{Bench, ManualClock, SOON, rows};
 use crate::support::within;
 
-const TEN: Policy = Policy { threshold: 10, max_wait: None, quiet: None, cooldown: Duration::ZERO };
+pub(super) const TEN: Policy =
+    Policy { threshold: 10, max_wait: None, quiet: None, cooldown: Duration::ZERO };
 
-fn trigger(bench: &Bench, corrections: &Corrections, jobs: Arc<dyn JobQueue>, policy: Policy) -> Trigger {
+pub(super) fn trigger(
+    bench: &Bench,
+    corrections: &Corrections,
+    jobs: Arc<dyn JobQueue>,
+    policy: Policy,
+) -> Trigger {
     Trigger::new(&bench.streams, corrections, jobs, policy, Arc::new(SystemClock))
 }
 
-async fn look(trigger: &Trigger) -> Decision {
+pub(super) async fn look(trigger: &Trigger) -> Decision {
     within(SOON, trigger.look()).await.unwrap()
 }
 
-async fn next(jobs: &Jobs) -> Job {
+pub(super) async fn next(jobs: &Jobs) -> Job {
     within(SOON, jobs.next(&CancellationToken::new())).await.unwrap()
 }
 
-fn spawn(trigger: &Trigger, cancel: &CancellationToken) -> JoinHandle<()> {
+pub(super) fn spawn(trigger: &Trigger, cancel: &CancellationToken) -> JoinHandle<()> {
     let (trigger, cancel) = (trigger.clone(), cancel.clone());
     tokio::spawn(async move { trigger.run(&cancel).await })
 }
@@ -110,81 +112,6 @@ async fn racing_triggers_start_one_job_between_them() {
     }
 }
 
-/// Fails each publish, before or after it took effect, as a crash at that point does.
-#[derive(Debug)]
-struct Failing {
-    jobs: Jobs,
-    after_effect: bool,
-    tried: AtomicBool,
-}
-
-impl JobQueue for Failing {
-    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, QueueError>> {
-        async move {
-            if self.after_effect {
-                self.jobs.enqueue(request).await?;
-            }
-            self.tried.store(true, Ordering::SeqCst);
-            Err(QueueError::TimedOut { what: "a fault of the test" })
-        }
-        .boxed()
-    }
-
-    fn outstanding(&self) -> BoxFuture<'_, Result<u64, QueueError>> {
-        self.jobs.outstanding().boxed()
-    }
-}
-
-async fn crash_between_intent_and_clearing(after_effect: bool) {
-    let bench = Bench::new().await;
-    let corrections = bench.corrections().await;
-    let jobs = bench.jobs(JobSettings::default()).await;
-    let failing = Arc::new(Failing { jobs: jobs.clone(), after_effect, tried: AtomicBool::new(false) });
-    let crashing = trigger(&bench, &corrections, failing.clone(), TEN);
-    within(SOON, corrections.append(&rows(1..=10))).await.unwrap();
-    let error = within(SOON, crashing.look()).await.unwrap_err();
-    assert!(matches!(error, QueueError::TimedOut { .. }), "{error:?}");
-    assert!(failing.tried.load(Ordering::SeqCst));
-    drop(crashing);
-    assert_eq!(jobs.outstanding().await.unwrap(), u64::from(after_effect));
-
-    // Three more pairs came while it was down: they are not part of the decided job.
-    within(SOON, corrections.append(&rows(11..=13))).await.unwrap();
-    let restarted = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
-    assert_eq!(look(&restarted).await, Decision::Idle);
-    assert_eq!(look(&restarted).await, Decision::Idle);
-    assert_eq!(jobs.outstanding().await.unwrap(), 1);
-    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(1, 10));
-    assert_eq!(restarted.pending().await.unwrap(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_before_the_job_is_published_loses_nothing() {
-    Box::pin(crash_between_intent_and_clearing(false)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_after_the_job_is_published_repeats_nothing() {
-    Box::pin(crash_between_intent_and_clearing(true)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_intent_whose_run_is_known_is_not_published_again() {
-    let bench = Bench::new().await;
-    let corrections = bench.corrections().await;
-    let jobs = bench.jobs(JobSettings::default()).await;
-    let failing =
-        Arc::new(Failing { jobs: jobs.clone(), after_effect: false, tried: AtomicBool::new(false) });
-    within(SOON, corrections.append(&rows(1..=10))).await.unwrap();
-    within(SOON, trigger(&bench, &corrections, failing, TEN).look()).await.unwrap_err();
-    // The job was taken so long ago that the broker has forgotten its id; its record is there.
-    let record = RunRecord::new(JobId::for_pairs(1, 10), JobRequest::default(), Timestamp::now());
-    within(SOON, Runs::new(&bench.streams).create(&record)).await.unwrap();
-    let restarted = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
-    assert_eq!(look(&restarted).await, Decision::Idle);
-    assert_eq!(jobs.outstanding().await.unwrap(), 0);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn time_elapsed_starts_a_job_with_fewer_pairs() {
     let bench = Bench::new().await;
@@ -252,34 +179,4 @@ async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
     within(SOON, corrections.append(&rows(10..=17))).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
     assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
-    let bench = Bench::new().await;
-    let corrections = bench.corrections().await;
-    let jobs = bench.jobs(JobSettings::default()).await;
-    let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
-    let cancel = CancellationToken::new();
-    let running = spawn(&trigger, &cancel);
-    let waiting = tokio::spawn({
-        let (jobs, cancel) = (jobs.clone(), cancel.clone());
-        async move { jobs.next(&cancel).await }
-    });
-    within(SOON, corrections.append(&rows(1..=9))).await.unwrap();
-    let server = bench.connection.server().unwrap();
-    let before = server.pid().borrow().unwrap();
-    let mut pid = server.pid();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(before.try_into().unwrap()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
-    within(SOON, pid.wait_for(|now| now.is_some_and(|now| now != before))).await.unwrap();
-    within(SOON, async { while corrections.append(&rows(10..=10)).await.is_err() {} }).await;
-    let job = within(SOON * 2, waiting).await.unwrap().unwrap();
-    assert_eq!(job.id(), &JobId::for_pairs(1, 10));
-    within(SOON, job.complete()).await.unwrap();
-    cancel.cancel();
-    within(SOON, running).await.unwrap();
 }

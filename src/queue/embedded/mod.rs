@@ -105,7 +105,7 @@ impl Server {
         let (pid_sender, pid) = watch::channel(process.pid());
         let stop = CancellationToken::new();
         let supervisor =
-            AbortOnDropHandle::new(tokio::spawn(supervise(launcher, process, pid_sender, stop.clone())));
+            AbortOnDropHandle::new(tokio::spawn(supervise(pid_sender, launcher, process, stop.clone())));
         Ok(Self { address, version, pid, stop, _supervisor: supervisor })
     }
 
@@ -149,11 +149,12 @@ impl Launcher {
     }
 }
 
-/// Restarts the child with growing pauses whenever it ends, until it is told to stop.
+/// Restarts the child with growing pauses whenever it ends, until it is told to stop. `pid` comes first so that
+/// it is dropped last: whoever waits for it to close finds the store's lock free.
 async fn supervise(
+    pid: watch::Sender<Option<u32>>,
     launcher: Launcher,
     first: Process,
-    pid: watch::Sender<Option<u32>>,
     stop: CancellationToken,
 ) {
     let options = &launcher.options;
