@@ -25,6 +25,11 @@ impl Product {
 }
 
 impl Graph {
+    /// The matrix product `a * b`.
+    pub fn product(&mut self, a: Value, b: Value) -> Value {
+        self.op("MatMul", &[a, b], &[])
+    }
+
     pub(super) fn add(&mut self, a: Value, b: Value) -> Value {
         self.op("Add", &[a, b], &[])
     }
