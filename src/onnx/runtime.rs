@@ -111,6 +111,8 @@ impl Runtime {
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 // Shapes vary from batch to batch: a plan for one is of no use to the next, and costs memory.
                 .with_memory_pattern(false)?
+                // Between runs the optimiser needs the cores that the runtime's idle threads would spin on.
+                .with_config_entry("session.force_spinning_stop", "1")?
                 .commit_from_memory(model)
         };
         open().map_err(RuntimeError::call("open a graph"))

@@ -7,6 +7,8 @@
 
 use rayon::prelude::*;
 
+use super::lanes::{self, Kernel};
+
 /// Elements per chunk: large enough to pay for a task, small enough to share.
 const CHUNK: usize = 1 << 15;
 
@@ -52,11 +54,8 @@ impl Moments {
 
 /// Length of all gradients together, as one vector.
 pub(super) fn norm(gradients: &[&[f32]]) -> f32 {
-    let sums: Vec<f64> = gradients
-        .par_iter()
-        .flat_map_iter(|gradient| gradient.chunks(CHUNK))
-        .map(|chunk| chunk.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>())
-        .collect();
+    let sums: Vec<f64> =
+        gradients.par_iter().flat_map_iter(|gradient| gradient.chunks(CHUNK)).map(lanes::squares).collect();
     sums.iter().sum::<f64>().sqrt() as f32
 }
 
@@ -111,35 +110,8 @@ pub fn update(
         }
     }
     tasks.into_par_iter().for_each(|(value, gradient, first, second, kept)| {
-        Kernel { kept, ..kernel }.apply(value, gradient, first, second);
+        lanes::apply(&Kernel { kept, ..kernel }, value, gradient, first, second);
     });
-}
-
-/// One step's scalars.
-#[derive(Clone, Copy)]
-struct Kernel {
-    gradient_scale: f32,
-    take_1: f32,
-    keep_2: f32,
-    take_2: f32,
-    root_correction: f32,
-    epsilon: f32,
-    step_size: f32,
-    kept: f32,
-}
-
-impl Kernel {
-    fn apply(&self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32]) {
-        for (((value, gradient), first), second) in
-            values.iter_mut().zip(gradients).zip(first.iter_mut()).zip(second.iter_mut())
-        {
-            let gradient = gradient * self.gradient_scale;
-            *first += (gradient - *first) * self.take_1;
-            *second = *second * self.keep_2 + gradient * gradient * self.take_2;
-            let denominator = second.sqrt() / self.root_correction + self.epsilon;
-            *value = *value * self.kept - self.step_size * (*first / denominator);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use crate::failure::{Failure, Remedy};
 use crate::model::ModelError;
 use crate::onnx::RuntimeError;
 
+use super::CheckpointError;
+
 /// Why training fails.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -13,6 +15,9 @@ pub enum TrainError {
     /// The runtime failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// A checkpoint can't be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The loss or a gradient is not a number, or infinite.
     #[error("{what} became {value} at step {step} (learning rate {learning_rate:e}, rows {rows:?})")]
     NotFinite {
@@ -61,6 +66,7 @@ impl Failure for TrainError {
         match self {
             Self::Model(error) => error.remedy(),
             Self::Runtime(error) => error.remedy(),
+            Self::Checkpoint(error) => error.remedy(),
             Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } | Self::ForeignToken => {
                 Remedy::Never
             }
@@ -72,6 +78,7 @@ impl Failure for TrainError {
         match self {
             Self::Model(error) => error.advice(),
             Self::Runtime(error) => error.advice(),
+            Self::Checkpoint(error) => error.advice(),
             Self::NotFinite { .. } => {
                 "Lower the learning rate; look at the rows named for extreme texts.".to_owned()
             }
@@ -80,7 +87,9 @@ impl Failure for TrainError {
             }
             Self::Recipe { setting, expected, .. } => format!("Set {setting} to {expected}."),
             Self::ForeignToken => "This is a defect; report it.".to_owned(),
-            Self::Stopped { .. } => "Start the run again.".to_owned(),
+            Self::Stopped { .. } => {
+                "Start the run again: it goes on from its checkpoint if it kept any.".to_owned()
+            }
         }
     }
 }

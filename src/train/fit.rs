@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::Runtime;
 
-use super::{Batch, Moments, Pairs, ParameterBuffer, Recipe, Schedule, Stepper, TrainError, batches};
+use super::resume::Resume;
+use super::{
+    Batch, Checkpoints, Moments, Pairs, ParameterBuffer, Recipe, Schedule, Stepper, TrainError, batches,
+};
 
 /// Where the loop is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,29 @@ pub struct Progress {
 pub trait Observer {
     /// Called after every step. Returning `false` ends the run with [`TrainError::Stopped`].
     fn step(&mut self, progress: &Progress) -> bool;
+
+    /// Where the run keeps checkpoints, and goes on from; nowhere unless an observer says so.
+    fn checkpoints(&self) -> Option<&Checkpoints> {
+        None
+    }
+}
+
+/// An observer whose run keeps checkpoints and goes on from the last.
+pub struct Resumable<'o> {
+    /// Watches the steps, of this process only.
+    pub observer: &'o mut dyn Observer,
+    /// Where and when.
+    pub checkpoints: Checkpoints,
+}
+
+impl Observer for Resumable<'_> {
+    fn step(&mut self, progress: &Progress) -> bool {
+        self.observer.step(progress)
+    }
+
+    fn checkpoints(&self) -> Option<&Checkpoints> {
+        Some(&self.checkpoints)
+    }
 }
 
 impl<F: FnMut(&Progress) -> bool> Observer for F {
@@ -69,7 +95,8 @@ pub struct Fit {
     pub summary: Summary,
 }
 
-/// Trains `parameters` on `pairs`.
+/// Trains `parameters` on `pairs`. With an observer that is [`Resumable`], a run that was interrupted anywhere goes
+/// on from its last checkpoint and ends with the bits of an uninterrupted one.
 ///
 /// # Errors
 /// [`TrainError`]: an absurd recipe, fewer than two different corrections, a loss that isn't finite, the runtime, or
@@ -93,13 +120,17 @@ pub fn fit(
     let steps = epochs.iter().map(Vec::len).sum();
     let schedule = Schedule::new(recipe.learning_rate, steps, recipe.warmup_ratio);
     let vocabulary = parameters.vocabulary().ids().len();
+    let mut resume = Resume::new(observer.checkpoints(), recipe, pairs, &parameters);
     let mut stepper = Stepper::new(runtime, config, recipe, parameters)?;
+    let (mut losses, before) = resume.restore(&mut stepper)?;
     let started = Instant::now();
-    let mut losses = Vec::with_capacity(steps);
     let mut epoch_losses = Vec::with_capacity(recipe.epochs);
+    let mut end = 0;
     for (epoch, batches) in epochs.iter().enumerate() {
-        let first = losses.len();
-        for indices in batches {
+        let first = end;
+        end += batches.len();
+        // What an earlier process did is skipped.
+        for indices in batches.iter().skip(losses.len().saturating_sub(first)) {
             let batch = Batch::new(pairs, indices, config, head);
             let learning_rate = schedule.rate(losses.len());
             let report = stepper.step(&batch, learning_rate)?;
@@ -112,17 +143,18 @@ pub fn fit(
                 gradient_norm: report.gradient_norm,
                 learning_rate,
                 pairs: indices.len(),
-                elapsed: started.elapsed(),
+                elapsed: before + started.elapsed(),
             });
+            resume.after_step(&stepper, &losses, before + started.elapsed(), !go_on)?;
             if !go_on {
                 return Err(TrainError::Stopped { step: losses.len() });
             }
         }
-        let of_epoch = &losses[first..];
+        let of_epoch = &losses[first..end];
         epoch_losses.push(of_epoch.iter().sum::<f32>() / of_epoch.len().max(1) as f32);
     }
     let (parameters, moments) = stepper.finish();
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = (before + started.elapsed()).as_secs_f64();
     let summary = Summary { steps, pairs: pairs.len(), vocabulary, epoch_losses, losses, seconds };
     Ok(Fit { parameters, moments, summary })
 }

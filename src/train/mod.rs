@@ -11,32 +11,39 @@
 //! sampler      pairs into batches without equal corrections
 //! parameters   the flat buffer of trainable numbers: load, save
 //! adamw        clipping and AdamW in one pass over the buffer
+//! lanes        the optimiser's arithmetic, for each width of vector registers
 //! schedule     warm-up and decay of the learning rate
 //! encoder      texts to embeddings
 //! step         one optimiser step
 //! fit          the loop
+//! checkpoint   where a run stands, on disk
+//! resume       keeps checkpoints while a run goes, finds where to go on
 //! export       a finished run as a model folder
 //! ```
 
 mod adamw;
+mod checkpoint;
 mod encoder;
 mod error;
 mod export;
 mod fit;
+mod lanes;
 mod packed;
 mod pairs;
 mod parameters;
 mod recipe;
+mod resume;
 mod sampler;
 mod schedule;
 mod step;
 mod vocabulary;
 
 pub use adamw::{AdamW, Moments, update as adamw_update};
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval};
 pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export};
-pub use fit::{Fit, Observer, Progress, Summary, fit};
+pub use fit::{Fit, Observer, Progress, Resumable, Summary, fit};
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;

@@ -129,6 +129,12 @@ impl Stepper {
         &self.moments
     }
 
+    /// Goes back to an earlier standing of the same run. `values` are as many as the parameters'.
+    pub(super) fn restore(&mut self, values: &[f32], moments: Moments) {
+        self.parameters.values_mut().copy_from_slice(values);
+        self.moments = moments;
+    }
+
     /// Ends the session, handing back the parameters and the state.
     pub fn finish(self) -> (ParameterBuffer, Moments) {
         (self.parameters, self.moments)

@@ -3,3 +3,4 @@
 mod exactness;
 mod folder;
 mod reference;
+mod resume;

@@ -1,0 +1,101 @@
+//! Keeps a run's checkpoints while it goes, and finds where to go on.
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::failure::chain;
+
+use super::checkpoint::{Standing, hex, in_bytes};
+use super::{
+    Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval, Pairs, ParameterBuffer, Recipe, Stepper,
+    TrainError,
+};
+
+/// A run's checkpoints, if it keeps any.
+pub(super) struct Resume(Option<Kept>);
+
+struct Kept {
+    checkpoints: Checkpoints,
+    run: Fingerprint,
+    last: Instant,
+}
+
+impl Resume {
+    pub(super) fn new(
+        checkpoints: Option<&Checkpoints>,
+        recipe: &Recipe,
+        pairs: &Pairs,
+        start: &ParameterBuffer,
+    ) -> Self {
+        Self(checkpoints.map(|checkpoints| Kept {
+            checkpoints: checkpoints.clone(),
+            run: Fingerprint::of(recipe, pairs, start),
+            last: Instant::now(),
+        }))
+    }
+
+    /// Puts the last checkpoint into `stepper`; says the losses and the time of the steps it holds.
+    ///
+    /// A damaged checkpoint is worth nothing, but no reason to fail either: the run starts at its beginning.
+    pub(super) fn restore(&self, stepper: &mut Stepper) -> Result<(Vec<f32>, Duration), TrainError> {
+        let nothing = (Vec::new(), Duration::ZERO);
+        let Some(kept) = &self.0 else { return Ok(nothing) };
+        let found = match Checkpoint::load(&kept.checkpoints.folder, &kept.run) {
+            Ok(found) => found,
+            Err(error @ CheckpointError::Damaged { .. }) => {
+                tracing::warn!(error = chain(&error), "a run starts at its beginning");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // The fingerprint covers the number of parameters, so they fit.
+        let Some(checkpoint) =
+            found.filter(|found| found.values.len() == stepper.parameters().values().len())
+        else {
+            return Ok(nothing);
+        };
+        tracing::info!(step = checkpoint.moments.step, "a run goes on from its checkpoint");
+        stepper.restore(&checkpoint.values, checkpoint.moments);
+        Ok((checkpoint.losses, checkpoint.elapsed))
+    }
+
+    /// Writes a checkpoint when it is time, and always when the run is about to stop.
+    pub(super) fn after_step(
+        &mut self,
+        stepper: &Stepper,
+        losses: &[f32],
+        elapsed: Duration,
+        stopping: bool,
+    ) -> Result<(), TrainError> {
+        let Some(kept) = &mut self.0 else { return Ok(()) };
+        let moments = stepper.moments();
+        let due = match kept.checkpoints.interval {
+            Interval::Steps(steps) => moments.step.is_multiple_of(steps.max(1)),
+            Interval::Time(time) => kept.last.elapsed() >= time,
+        };
+        if due || stopping {
+            let values = stepper.parameters().values();
+            Standing { values, moments, losses, elapsed }.save(&kept.checkpoints.folder, &kept.run)?;
+            kept.last = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+impl Fingerprint {
+    /// Of the recipe, the pairs as they are batched, and the weights the run starts with.
+    pub(super) fn of(recipe: &Recipe, pairs: &Pairs, start: &ParameterBuffer) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(env!("CARGO_PKG_VERSION"));
+        // `Debug` of plain numbers is exact, and says every field, new ones included.
+        digest.update(format!("{recipe:?} {:?} {:?}", pairs.rows, pairs.sides));
+        digest.update(format!("{:?} {:?}", pairs.texts, start.vocabulary().ids()));
+        let hashed = in_bytes(start.values(), |bytes| {
+            digest.update(bytes);
+            Ok(())
+        });
+        debug_assert!(hashed.is_ok(), "hashing can't fail");
+        Self(hex(&digest.finalize()))
+    }
+}

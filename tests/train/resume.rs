@@ -1,0 +1,125 @@
+//! A run that was interrupted ends with the bits of one that wasn't.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use autovalidate::train::{
+    Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
+};
+
+use super::reference::{Reference, Setting, fixture, runtime};
+
+/// The folder in which a child process trains.
+const FOLDER: &str = "RESUME_TEST_FOLDER";
+
+fn train(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+    let reference = Reference::load("tiny.safetensors");
+    let setting = Setting::new(&fixture("tiny"), &reference.pairs);
+    let recipe = Recipe { epochs: 6, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };
+    let (config, head) = (&setting.folder.config, setting.folder.head);
+    fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, observer)
+}
+
+fn resumable<'o>(observer: &'o mut dyn Observer, folder: &Path, every: u64) -> Resumable<'o> {
+    let checkpoints = Checkpoints { folder: folder.to_owned(), interval: Interval::Steps(every) };
+    Resumable { observer, checkpoints }
+}
+
+fn assert_same_bits(ours: &Fit, truth: &Fit) {
+    let bits = |fit: &Fit| {
+        [fit.parameters.values(), &fit.moments.first, &fit.moments.second, &fit.summary.losses]
+            .concat()
+            .into_iter()
+            .map(f32::to_bits)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(bits(ours), bits(truth), "weights, moments or losses differ");
+    assert_eq!(ours.moments.step, truth.moments.step);
+    assert_eq!(ours.moments.kept.to_bits(), truth.moments.kept.to_bits());
+    assert_eq!(ours.summary.epoch_losses, truth.summary.epoch_losses);
+}
+
+#[test]
+fn stopped_after_every_single_step_it_ends_with_the_same_bits() {
+    let truth = train(&mut |_: &Progress| true).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut stops = 0;
+    let fit = loop {
+        let mut observer = |progress: &Progress| {
+            assert_eq!(progress.step, stops + 1, "it went on where it was stopped");
+            false
+        };
+        // No interval is ever due: what is continued was written on stopping.
+        match train(&mut resumable(&mut observer, folder.path(), u64::MAX)) {
+            Err(TrainError::Stopped { step }) => {
+                stops += 1;
+                assert_eq!(step, stops);
+            }
+            Ok(fit) => break fit,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(stops, truth.summary.steps);
+    assert_same_bits(&fit, &truth);
+}
+
+#[test]
+fn killed_it_ends_with_the_same_bits() {
+    let truth = train(&mut |_: &Progress| true).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for kill_at in ["step 4", "step 9"] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "train::resume::trains_until_killed", "--ignored", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let reached = lines.map_while(Result::ok).any(|line| line == kill_at);
+        // On Unix this is SIGKILL: the child can't clean up, and may be writing a checkpoint just now.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(reached, "the child never came to {kill_at}");
+    }
+    let mut first = None;
+    let mut observer = |progress: &Progress| {
+        first.get_or_insert(progress.step);
+        true
+    };
+    let fit = train(&mut resumable(&mut observer, folder.path(), 1)).unwrap();
+    assert!(first.unwrap() >= 9, "it began again at step {first:?}");
+    assert_same_bits(&fit, &truth);
+}
+
+/// The child of the test above; by itself it has nothing to do.
+#[test]
+#[ignore = "run by killed_it_ends_with_the_same_bits"]
+fn trains_until_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let mut observer = |progress: &Progress| {
+        writeln!(std::io::stderr(), "step {}", progress.step).unwrap();
+        true
+    };
+    train(&mut resumable(&mut observer, Path::new(&folder), 1)).unwrap();
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stop = |progress: &Progress| progress.step < 3;
+    assert!(train(&mut resumable(&mut stop, folder.path(), 1)).is_err());
+    let reference = Reference::load("tiny.safetensors");
+    let setting = Setting::new(&fixture("tiny"), &reference.pairs);
+    let other = Recipe { epochs: 1, batch_size: 4, seed: 43, ..Recipe::default() };
+    let mut first = None;
+    let mut observer = |progress: &Progress| {
+        first.get_or_insert(progress.step);
+        true
+    };
+    let mut observer = resumable(&mut observer, folder.path(), 1);
+    let (config, head) = (&setting.folder.config, setting.folder.head);
+    fit(&runtime(), config, head, &other, setting.parameters, &setting.pairs, &mut observer).unwrap();
+    assert_eq!(first, Some(1));
+}
