@@ -11,7 +11,10 @@ pub struct Schedule {
 impl Schedule {
     /// A run of `steps` steps whose first `ceil(steps * warmup_ratio)` warm up.
     pub fn new(peak: f32, steps: usize, warmup_ratio: f32) -> Self {
-        let warmup = (steps as f64 * f64::from(warmup_ratio)).ceil() as usize;
+        // The decimal that was written, as Python has it: 0.1 in single precision is a little more than a tenth, and
+        // a tenth of 50 steps would become 6.
+        let ratio = warmup_ratio.to_string().parse().unwrap_or_else(|_| f64::from(warmup_ratio));
+        let warmup = (steps as f64 * ratio).ceil() as usize;
         Self { peak, warmup, steps }
     }
 
@@ -36,6 +39,8 @@ mod tests {
         // get_linear_schedule_with_warmup(optimizer, num_warmup_steps=2, num_training_steps=10), peak 1.0.
         let schedule = Schedule::new(1.0, 10, 0.15);
         let rates: Vec<f32> = (0..10).map(|step| schedule.rate(step)).collect();
+        let tenth = Schedule::new(1.0, 50, 0.1);
+        assert_eq!((tenth.rate(1), tenth.rate(5)), (0.2, 1.0));
         assert_eq!(rates, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
     }
 }

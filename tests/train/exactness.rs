@@ -1,14 +1,12 @@
 //! Loss, gradients, embeddings and optimiser steps equal PyTorch's.
 
-use autovalidate::onnx::{Loss, optimizer_model};
+use autovalidate::onnx::optimizer_model;
 use autovalidate::train::{AdamW, Encoder, Moments, Recipe, Schedule, Stepper, adamw_update};
 use ort::value::Tensor;
 use rand::{RngExt, SeedableRng};
 
-use super::reference::{Reference, Setting, fixture, runtime};
+use super::reference::{LOSSES, Reference, Setting, fixture, runtime};
 use crate::support;
-
-const LOSSES: [(&str, Loss); 2] = [("mnrl", Loss::Mnrl), ("mnrl-symmetric", Loss::MnrlSymmetric)];
 
 fn length(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers.map(|x| x * x).sum::<f64>().sqrt()

@@ -1,6 +1,7 @@
-//! Tests of `train`: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py`.
+//! Tests of `train`: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py` and `steps.py`.
 
 mod exactness;
 mod folder;
 mod reference;
 mod resume;
+mod steps;

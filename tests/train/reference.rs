@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use autovalidate::model::{ModelFolder, WeightFile};
-use autovalidate::onnx::Runtime;
+use autovalidate::onnx::{Loss, Runtime};
 use autovalidate::train::{Batch, Pairs, ParameterBuffer, Vocabulary};
 use safetensors::SafeTensors;
 
 use crate::support;
+
+/// The losses, under the names the fixtures give them.
+pub(crate) const LOSSES: [(&str, Loss); 2] = [("mnrl", Loss::Mnrl), ("mnrl-symmetric", Loss::MnrlSymmetric)];
 
 /// A loaded fixture.
 pub(crate) struct Reference {

@@ -1,0 +1,74 @@
+//! Fifty steps: weights and losses stay as near to PyTorch in double precision as PyTorch in single does.
+
+use autovalidate::train::{Batch, ParameterBuffer, Recipe, Schedule, Stepper};
+
+use super::reference::{LOSSES, Reference, Setting, fixture, runtime};
+use crate::support;
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
+}
+
+/// Every tensor of the weight file, as a run would save it: rows that no text uses are decayed.
+fn tensors(setting: &Setting, parameters: &ParameterBuffer, kept: f64) -> Vec<(String, Vec<f64>)> {
+    let mut all = Vec::new();
+    for (index, parameter) in parameters.parameters().iter().enumerate() {
+        let values = parameters.full(index, &setting.weights, kept).unwrap();
+        let size = values.len() / parameter.sources.len();
+        for (source, values) in parameter.sources.iter().zip(values.chunks_exact(size)) {
+            all.push((source.clone(), values.iter().map(|value| f64::from(*value)).collect()));
+        }
+    }
+    all
+}
+
+fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model: usize) {
+    let batches: Vec<Vec<usize>> = serde_json::from_str(&reference.about["batches"]).unwrap();
+    let number = |key: &str| reference.about[key].parse::<f32>().unwrap();
+    let sampled: usize = reference.about["sampled"].parse().unwrap();
+    for (name, loss) in LOSSES {
+        let setting = Setting::new(folder, &reference.pairs);
+        let recipe = Recipe { loss, weight_decay: number("decay"), ..Recipe::default() };
+        let schedule = Schedule::new(number("rate"), batches.len(), number("ratio"));
+        let (config, head) = (&setting.folder.config, setting.folder.head);
+        let start = tensors(&setting, &setting.parameters, 1.0);
+        let mut stepper = Stepper::new(&runtime(), config, &recipe, setting.parameters.clone()).unwrap();
+        let curve = reference.get(&format!("{name}.double.losses"));
+        for (step, (indices, truth)) in batches.iter().zip(curve).enumerate() {
+            let batch = Batch::new(&setting.pairs, indices, config, head);
+            let loss = f64::from(stepper.step(&batch, schedule.rate(step)).unwrap().loss);
+            assert!((loss - truth).abs() < 1e-5 * truth, "{name}: step {step}: loss {loss}, PyTorch {truth}");
+        }
+        let (trained, moments) = stepper.finish();
+        let trained = tensors(&setting, &trained, moments.kept);
+        assert_eq!(trained.len(), tensors_of_model, "every trainable tensor is compared");
+        for ((tensor, ours), (_, start)) in trained.iter().zip(&start) {
+            let truth = reference.get(&format!("{name}.double.{tensor}"));
+            let single = reference.get(&format!("{name}.single.{tensor}"));
+            let every = if truth.len() == ours.len() { 1 } else { (ours.len() / sampled).max(1) };
+            let pick = |values: &[f64]| -> Vec<f64> {
+                values.iter().step_by(every).take(truth.len()).copied().collect()
+            };
+            let (ours, start) = (pick(ours), pick(start));
+            let change = distance(truth, &start);
+            let (ours_off, theirs_off) = (distance(&ours, truth), distance(single, truth));
+            assert!(ours != start, "{name}: {tensor} didn't change");
+            // A key's bias has no gradient but rounding noise, of which AdamW makes full steps in any direction.
+            assert!(
+                ours_off <= 2.0 * theirs_off || tensor.contains("key.bias"),
+                "{name}: {tensor}: off by {ours_off:e}, PyTorch single by {theirs_off:e}, change {change:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn fifty_steps_of_a_tiny_encoder_are_pytorchs() {
+    fifty_steps(&Reference::load("steps-tiny.safetensors"), &fixture("tiny"), 5 + 2 * 16);
+}
+
+#[test]
+fn fifty_steps_of_minilm_are_pytorchs() {
+    fifty_steps(&Reference::load("steps-minilm.safetensors"), &support::minilm(), 5 + 6 * 16);
+}
