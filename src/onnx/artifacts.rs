@@ -18,7 +18,7 @@ use super::contrastive::Loss;
 use super::encoder::{Encoded, Layout, Tokens, Weights, encode, parameters};
 use super::graph::{Dimension, Element, Graph, Value};
 use super::parameter::{GradientForm, Parameter};
-use super::tape::Tape;
+use super::tape::{Gradients, Tape};
 
 /// The training graph: loss and gradients.
 ///
@@ -40,22 +40,32 @@ pub fn training_model(config: &EncoderConfig, loss: Loss, scale: f32) -> Vec<u8>
     tape.graph.enter("backward");
     let gradients = tape.backward(&[(anchors, ranked.anchors), (positives, ranked.positives)]);
 
-    let embedding_gradient = gradients.inputs[&encoded.embeddings];
     let graph = &mut tape.graph;
     graph.output(ranked.loss, "loss", Element::Float, &[]);
-    let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
-    graph.output(embedding_gradient, "gradient.embeddings", Element::Float, &rows);
-    for (parameter, value) in &values {
-        if parameter.gradient == GradientForm::Dense {
-            let gradient = gradients.parameters[value];
-            graph.output(gradient, &parameter.gradient_output(), Element::Float, &sizes(&parameter.shape));
-        }
-    }
+    gradient_outputs(graph, &gradients, encoded.embeddings, &values, config);
     graph.encode(
         "training",
         "Loss of a batch of pairs and its gradient with respect to every parameter.",
         &[("loss", format!("{loss:?}")), ("scale", scale.to_string())],
     )
+}
+
+/// Declares an output for each parameter's gradient.
+pub(super) fn gradient_outputs(
+    graph: &mut Graph,
+    gradients: &Gradients,
+    embeddings: Value,
+    values: &[(Parameter, Value)],
+    config: &EncoderConfig,
+) {
+    let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
+    graph.output(gradients.inputs[&embeddings], "gradient.embeddings", Element::Float, &rows);
+    for (parameter, value) in values {
+        if parameter.gradient == GradientForm::Dense {
+            let gradient = gradients.parameters[value];
+            graph.output(gradient, &parameter.gradient_output(), Element::Float, &sizes(&parameter.shape));
+        }
+    }
 }
 
 /// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`.
@@ -72,7 +82,7 @@ pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
     tape.graph.encode("evaluation", "Sentence embeddings of packed texts.", &[])
 }
 
-fn packed_encoder(
+pub(super) fn packed_encoder(
     tape: &mut Tape,
     config: &EncoderConfig,
     backward: bool,
@@ -215,6 +225,6 @@ pub fn inference_model(
 /// that a row of nothing but masked positions stays finite.
 pub const MASKED: f32 = -1e9;
 
-fn sizes(shape: &[usize]) -> Vec<Dimension> {
+pub(super) fn sizes(shape: &[usize]) -> Vec<Dimension> {
     shape.iter().map(|size| Dimension::Size(*size)).collect()
 }

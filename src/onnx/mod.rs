@@ -14,11 +14,13 @@
 //! parameter    trainable tensors and the form of their gradients
 //! encoder      BERT out of the layers
 //! artifacts    the model files
+//! cached       the training graph in halves, for batches larger than memory
 //! runtime      libonnxruntime: loading it, opening sessions
 //! ```
 
 mod artifacts;
 mod attention;
+mod cached;
 mod contrastive;
 mod encoder;
 mod graph;
@@ -30,6 +32,7 @@ mod runtime;
 mod tape;
 
 pub use artifacts::{MASKED, eval_model, inference_model, optimizer_model, training_model};
+pub use cached::{ranking_model, seeded_model};
 pub use contrastive::Loss;
 pub use encoder::parameters;
 pub use graph::{Dimension, Element, Graph, Value};

@@ -131,7 +131,7 @@ pub fn fit(
         end += batches.len();
         // What an earlier process did is skipped.
         for indices in batches.iter().skip(losses.len().saturating_sub(first)) {
-            let batch = Batch::new(pairs, indices, config, head);
+            let batch = Batch::in_parts(pairs, indices, config, head, recipe.mini_batch);
             let learning_rate = schedule.rate(losses.len());
             let report = stepper.step(&batch, learning_rate)?;
             losses.push(report.loss);

@@ -14,6 +14,8 @@
 //! lanes        the optimiser's arithmetic, for each width of vector registers
 //! schedule     warm-up and decay of the learning rate
 //! encoder      texts to embeddings
+//! batch        pairs as the graphs are fed with them
+//! cached       gradients of a batch that is encoded in parts
 //! step         one optimiser step
 //! fit          the loop
 //! checkpoint   where a run stands, on disk
@@ -22,6 +24,8 @@
 //! ```
 
 mod adamw;
+mod batch;
+mod cached;
 mod checkpoint;
 mod encoder;
 mod error;
@@ -39,6 +43,7 @@ mod step;
 mod vocabulary;
 
 pub use adamw::{AdamW, Moments, update as adamw_update};
+pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval};
 pub use encoder::Encoder;
 pub use error::TrainError;
@@ -50,5 +55,5 @@ pub use parameters::ParameterBuffer;
 pub use recipe::Recipe;
 pub use sampler::batches;
 pub use schedule::Schedule;
-pub use step::{Batch, StepReport, Stepper};
+pub use step::{StepReport, Stepper};
 pub use vocabulary::Vocabulary;

@@ -15,6 +15,9 @@ pub struct Recipe {
     pub epochs: usize,
     /// Pairs in a batch; each pair's negatives are the others.
     pub batch_size: usize,
+    /// Pairs whose texts are encoded at a time. A larger batch is encoded in parts, and twice (GradCache): the same
+    /// gradients in the memory of so many pairs.
+    pub mini_batch: usize,
     /// Highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f32,
     /// Share of the steps over which the learning rate rises from zero.
@@ -36,6 +39,7 @@ impl Default for Recipe {
         Self {
             epochs: 5,
             batch_size: 64,
+            mini_batch: 256,
             learning_rate: 3e-4,
             warmup_ratio: 0.1,
             weight_decay: 0.01,
@@ -60,6 +64,9 @@ impl Recipe {
         }
         if !(2..=4_096).contains(&self.batch_size) {
             return fail("batch_size", self.batch_size.to_string(), "from 2 to 4096");
+        }
+        if self.mini_batch == 0 {
+            return fail("mini_batch", self.mini_batch.to_string(), "at least 1");
         }
         if !positive(self.learning_rate) || self.learning_rate >= 1.0 {
             return fail("learning_rate", self.learning_rate.to_string(), "above 0 and below 1");

@@ -1,7 +1,5 @@
 //! One optimiser step: feed a batch, take loss and gradients, add up look-up gradients, clip, update.
 
-use std::collections::HashMap;
-
 use ndarray::Array2;
 use ort::memory::Allocator;
 use ort::session::{
@@ -9,60 +7,13 @@ use ort::session::{
 };
 use ort::value::{Tensor, TensorRef};
 
-use crate::model::{EncoderConfig, Head};
-use crate::onnx::{GradientForm, MASKED, RowIndex, Runtime, RuntimeError, training_model};
+use crate::model::EncoderConfig;
+use crate::onnx::{GradientForm, Parameter, RowIndex, Runtime, RuntimeError, training_model};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
+use super::cached::Cached;
 use super::packed::PackedTexts;
-use super::{Pairs, ParameterBuffer, Recipe, TrainError};
-
-/// Pairs as the training graph is fed with them.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Ids of the rows the pairs came from.
-    pub rows: Vec<i64>,
-    texts: PackedTexts,
-    anchor_pooling: Array2<f32>,
-    positive_pooling: Array2<f32>,
-    score_mask: Array2<f32>,
-    targets: Array2<f32>,
-}
-
-impl Batch {
-    /// Packs the pairs with these indices. Equal texts are encoded once, and are never negatives of each other.
-    pub fn new(pairs: &Pairs, indices: &[usize], config: &EncoderConfig, head: Head) -> Self {
-        let mut texts: Vec<&[u32]> = Vec::new();
-        let mut places = HashMap::new();
-        let mut place = |text: usize| {
-            *places.entry(text).or_insert_with(|| {
-                texts.push(&pairs.texts[text]);
-                texts.len() - 1
-            })
-        };
-        let anchors: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].0)).collect();
-        let positives: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].1)).collect();
-        let packed = PackedTexts::new(&texts, config.heads);
-        let count = indices.len();
-        let score_mask = Array2::from_shape_fn((count, count), |(i, j)| {
-            let equal =
-                anchors[i] == anchors[j] || positives[i] == positives[j] || anchors[i] == positives[j];
-            if i != j && equal { MASKED } else { 0.0 }
-        });
-        Self {
-            rows: indices.iter().map(|pair| pairs.rows[*pair]).collect(),
-            anchor_pooling: packed.pooling(&anchors, head.pooling),
-            positive_pooling: packed.pooling(&positives, head.pooling),
-            texts: packed,
-            score_mask,
-            targets: Array2::eye(count),
-        }
-    }
-
-    /// Number of tokens that are encoded.
-    pub fn tokens(&self) -> usize {
-        self.texts.tokens()
-    }
-}
+use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,12 +26,22 @@ pub struct StepReport {
 
 /// A training session: the graph, the parameters and the optimiser's state.
 pub struct Stepper {
-    session: Session,
-    options: RunOptions<HasSelectedOutputs>,
+    runtime: Runtime,
+    config: EncoderConfig,
+    recipe: Recipe,
+    /// Opened for the first batch that is encoded at once.
+    whole: Option<Whole>,
+    /// Opened for the first batch that is encoded in parts.
+    cached: Option<Cached>,
     parameters: ParameterBuffer,
     moments: Moments,
     optimizer: AdamW,
-    max_gradient_norm: f32,
+}
+
+/// The training graph and where its gradients go.
+struct Whole {
+    session: Session,
+    options: RunOptions<HasSelectedOutputs>,
     /// Gradients of the look-up tables, in the order of the parameters; empty for dense ones.
     tables: Vec<Vec<f32>>,
 }
@@ -96,27 +57,33 @@ impl Stepper {
         recipe: &Recipe,
         parameters: ParameterBuffer,
     ) -> Result<Self, TrainError> {
-        let session = runtime.session(&training_model(config, recipe.loss, recipe.scale))?;
-        let mut outputs = OutputSelector::default();
-        let mut tables = Vec::new();
-        for parameter in parameters.parameters() {
-            match parameter.gradient {
-                // Gradients land in the same memory at each step.
-                GradientForm::Dense => {
-                    let tensor = Tensor::<f32>::new(&Allocator::default(), parameter.shape.clone())
-                        .map_err(RuntimeError::call("allocate a gradient"))?;
-                    outputs = outputs.preallocate(parameter.gradient_output(), tensor);
-                    tables.push(Vec::new());
-                }
-                GradientForm::Rows(_) => tables.push(vec![0.0; parameter.elements()]),
-            }
+        let mut stepper = Self {
+            runtime: runtime.clone(),
+            config: config.clone(),
+            recipe: recipe.clone(),
+            whole: None,
+            cached: None,
+            moments: Moments::zero(parameters.values().len()),
+            optimizer: AdamW::with_decay(recipe.weight_decay),
+            parameters,
+        };
+        stepper.open(recipe.batch_size > recipe.mini_batch)?;
+        Ok(stepper)
+    }
+
+    /// Opens the graphs for batches in parts, or at once, unless they are open.
+    fn open(&mut self, in_parts: bool) -> Result<(), TrainError> {
+        if in_parts && self.cached.is_none() {
+            self.cached = Some(Cached::new(&self.runtime, &self.config, &self.recipe, &self.parameters)?);
+        } else if !in_parts && self.whole.is_none() {
+            let model = training_model(&self.config, self.recipe.loss, self.recipe.scale);
+            self.whole = Some(Whole {
+                session: self.runtime.session(&model)?,
+                options: gradient_outputs(&self.parameters)?,
+                tables: tables(&self.parameters),
+            });
         }
-        let options =
-            RunOptions::new().map_err(RuntimeError::call("make run options"))?.with_outputs(outputs);
-        let moments = Moments::zero(parameters.values().len());
-        let optimizer = AdamW::with_decay(recipe.weight_decay);
-        let max_gradient_norm = recipe.max_gradient_norm;
-        Ok(Self { session, options, parameters, moments, optimizer, max_gradient_norm, tables })
+        Ok(())
     }
 
     /// The parameters as they are now.
@@ -146,21 +113,20 @@ impl Stepper {
     /// [`TrainError::NotFinite`] when the loss or the gradient's length isn't finite: parameters are then as
     /// they were before.
     pub fn step(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, TrainError> {
-        let step = self.moments.step as usize;
-        let Self { session, options, parameters, moments, optimizer, tables, .. } = self;
-        let outputs = run(session, options, parameters, batch)?;
-        let (loss, gradients) = collect(&outputs, parameters, batch, tables)?;
-        let gradient_norm = norm(&gradients);
-        for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
-            if !value.is_finite() {
-                let rows = batch.rows.clone();
-                return Err(TrainError::NotFinite { what, value, step, learning_rate, rows });
+        let (optimizer, longest) = (self.optimizer, self.recipe.max_gradient_norm);
+        self.with_gradients(batch, |loss, gradients, parameters, moments| {
+            let gradient_norm = norm(&gradients);
+            for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
+                if !value.is_finite() {
+                    let (step, rows) = (moments.step as usize, batch.rows.clone());
+                    return Err(TrainError::NotFinite { what, value, step, learning_rate, rows });
+                }
             }
-        }
-        let scale = clip_factor(gradient_norm, self.max_gradient_norm);
-        let decayed = parameters.decayed();
-        update(*optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
-        Ok(StepReport { loss, gradient_norm })
+            let scale = clip_factor(gradient_norm, longest);
+            let decayed = parameters.decayed();
+            update(optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
+            Ok(StepReport { loss, gradient_norm })
+        })?
     }
 
     /// Loss of a batch and the gradient of each parameter, by name, without an update. Look-up tables have the
@@ -169,11 +135,59 @@ impl Stepper {
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
     pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, Vec<(String, Vec<f32>)>), TrainError> {
-        let outputs = run(&mut self.session, &self.options, &self.parameters, batch)?;
-        let (loss, gradients) = collect(&outputs, &self.parameters, batch, &mut self.tables)?;
-        let names = self.parameters.parameters().iter().map(|parameter| parameter.name.clone());
-        Ok((loss, names.zip(gradients.into_iter().map(<[f32]>::to_vec)).collect()))
+        self.with_gradients(batch, |loss, gradients, parameters, _| {
+            let names = parameters.parameters().iter().map(|parameter| parameter.name.clone());
+            (loss, names.zip(gradients.into_iter().map(<[f32]>::to_vec)).collect())
+        })
     }
+
+    /// Hands loss and gradients to `then`, while they are still where the runtime put them.
+    fn with_gradients<R>(
+        &mut self,
+        batch: &Batch,
+        then: impl FnOnce(f32, Vec<&[f32]>, &mut ParameterBuffer, &mut Moments) -> R,
+    ) -> Result<R, TrainError> {
+        let in_parts = batch.parts.len() > 1;
+        self.open(in_parts)?;
+        let Self { whole, cached, parameters, moments, .. } = self;
+        match (whole, cached) {
+            (_, Some(cached)) if in_parts => {
+                let (loss, gradients) = cached.gradients(parameters, batch)?;
+                Ok(then(loss, gradients, parameters, moments))
+            }
+            (Some(whole), _) => {
+                let outputs = run(&mut whole.session, &whole.options, parameters, batch)?;
+                let (loss, gradients) = collect(&outputs, parameters, batch, &mut whole.tables)?;
+                Ok(then(loss, gradients, parameters, moments))
+            }
+            // `open` has just filled the one that is asked for.
+            (None, _) => Err(RuntimeError::Shape("batch").into()),
+        }
+    }
+}
+
+/// Run options under which gradients land in the same memory at each step.
+pub(super) fn gradient_outputs(
+    parameters: &ParameterBuffer,
+) -> Result<RunOptions<HasSelectedOutputs>, RuntimeError> {
+    let mut outputs = OutputSelector::default();
+    for parameter in parameters.parameters() {
+        if parameter.gradient == GradientForm::Dense {
+            let tensor = Tensor::<f32>::new(&Allocator::default(), parameter.shape.clone())
+                .map_err(RuntimeError::call("allocate a gradient"))?;
+            outputs = outputs.preallocate(parameter.gradient_output(), tensor);
+        }
+    }
+    Ok(RunOptions::new().map_err(RuntimeError::call("make run options"))?.with_outputs(outputs))
+}
+
+/// Room for the gradients of the look-up tables.
+fn tables(parameters: &ParameterBuffer) -> Vec<Vec<f32>> {
+    let room = |parameter: &Parameter| match parameter.gradient {
+        GradientForm::Dense => Vec::new(),
+        GradientForm::Rows(_) => vec![0.0; parameter.elements()],
+    };
+    parameters.parameters().iter().map(room).collect()
 }
 
 fn run<'s>(
@@ -183,10 +197,13 @@ fn run<'s>(
     batch: &Batch,
 ) -> Result<SessionOutputs<'s>, TrainError> {
     let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
-    batch.texts.feed(true, &mut inputs)?;
+    let texts = &batch.parts[0];
+    texts.feed(true, &mut inputs)?;
+    let (anchors, positives) =
+        (texts.pooling(&batch.anchors, batch.pooling), texts.pooling(&batch.positives, batch.pooling));
     let matrices = [
-        ("anchor_pooling", &batch.anchor_pooling),
-        ("positive_pooling", &batch.positive_pooling),
+        ("anchor_pooling", &anchors),
+        ("positive_pooling", &positives),
         ("score_mask", &batch.score_mask),
         ("targets", &batch.targets),
     ];
@@ -212,27 +229,14 @@ fn collect<'a>(
     tables: &'a mut [Vec<f32>],
 ) -> Result<(f32, Vec<&'a [f32]>), TrainError> {
     let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
-    let (_, rows) = outputs["gradient.embeddings"]
-        .try_extract_tensor::<f32>()
-        .map_err(RuntimeError::call("read the embeddings' gradient"))?;
-    let width = rows.len() / batch.tokens().max(1);
     let mut gradients = Vec::with_capacity(tables.len());
     for (parameter, table) in parameters.parameters().iter().zip(tables) {
+        let output = read_gradient(outputs, parameter)?;
         gradients.push(match parameter.gradient {
-            GradientForm::Dense => {
-                let name = parameter.gradient_output();
-                let (_, gradient) = outputs[name.as_str()]
-                    .try_extract_tensor::<f32>()
-                    .map_err(RuntimeError::call("read a gradient"))?;
-                gradient
-            }
+            GradientForm::Dense => output,
             GradientForm::Rows(index) => {
                 table.fill(0.0);
-                add_rows(table, rows, width, |token| match index {
-                    RowIndex::Ids => batch.texts.ids[token] as usize,
-                    RowIndex::Positions => batch.texts.positions[token] as usize,
-                    RowIndex::First => 0,
-                });
+                add_rows(table, output, index, &batch.parts[0]);
                 table.as_slice()
             }
         });
@@ -240,10 +244,27 @@ fn collect<'a>(
     Ok((loss, gradients))
 }
 
-/// Adds row `i` of `rows` onto row `index(i)` of `table`.
-fn add_rows(table: &mut [f32], rows: &[f32], width: usize, index: impl Fn(usize) -> usize) {
-    for (token, row) in rows.chunks_exact(width).enumerate() {
-        let target = &mut table[index(token) * width..][..width];
+/// What the graph gave out for a parameter: its gradient, or the rows that make it up.
+pub(super) fn read_gradient<'a>(
+    outputs: &'a SessionOutputs<'_>,
+    parameter: &Parameter,
+) -> Result<&'a [f32], RuntimeError> {
+    let (_, gradient) = outputs[parameter.gradient_output().as_str()]
+        .try_extract_tensor::<f32>()
+        .map_err(RuntimeError::call("read a gradient"))?;
+    Ok(gradient)
+}
+
+/// Adds each token's row of `rows` onto the row of `table` it used.
+pub(super) fn add_rows(table: &mut [f32], rows: &[f32], index: RowIndex, texts: &PackedTexts) {
+    let width = rows.len() / texts.tokens().max(1);
+    for (token, row) in rows.chunks_exact(width.max(1)).enumerate() {
+        let used = match index {
+            RowIndex::Ids => texts.ids[token] as usize,
+            RowIndex::Positions => texts.positions[token] as usize,
+            RowIndex::First => 0,
+        };
+        let target = &mut table[used * width..][..width];
         target.iter_mut().zip(row).for_each(|(sum, gradient)| *sum += gradient);
     }
 }

@@ -2,6 +2,7 @@
 
 mod exactness;
 mod folder;
+mod parts;
 mod reference;
 mod resume;
 mod steps;

@@ -35,10 +35,14 @@ fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model
         let start = tensors(&setting, &setting.parameters, 1.0);
         let mut stepper = Stepper::new(&runtime(), config, &recipe, setting.parameters.clone()).unwrap();
         let curve = reference.get(&format!("{name}.double.losses"));
+        // Scores of up to 20 have a last bit of 2e-6, so a loss far below 1 can't be had to 1e-5 of itself.
+        let single = reference.get(&format!("{name}.single.losses"));
+        let rounding = curve.iter().zip(single).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         for (step, (indices, truth)) in batches.iter().zip(curve).enumerate() {
             let batch = Batch::new(&setting.pairs, indices, config, head);
             let loss = f64::from(stepper.step(&batch, schedule.rate(step)).unwrap().loss);
-            assert!((loss - truth).abs() < 1e-5 * truth, "{name}: step {step}: loss {loss}, PyTorch {truth}");
+            let bound = (1e-5 * truth).max(2.0 * rounding);
+            assert!((loss - truth).abs() < bound, "{name}: step {step}: loss {loss}, PyTorch {truth}");
         }
         let (trained, moments) = stepper.finish();
         let trained = tensors(&setting, &trained, moments.kept);

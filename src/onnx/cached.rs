@@ -1,0 +1,45 @@
+//! The training graph in two halves, so that a batch can be larger than what fits in memory at once (GradCache,
+//! Gao et al. 2021): embed the texts some at a time, rank all embeddings, and lead the loss's gradient with respect
+//! to each embedding back through the encoder, again some texts at a time.
+//!
+//! The gradients are those of the whole graph, up to rounding; texts are encoded twice for it. The first pass uses the
+//! evaluation graph.
+
+use crate::model::EncoderConfig;
+
+use super::artifacts::{gradient_outputs, packed_encoder};
+use super::contrastive::Loss;
+use super::graph::{Dimension, Element, Graph};
+use super::tape::Tape;
+
+/// Loss of unit embeddings and its gradient with respect to them.
+///
+/// Inputs: `anchors`, `positives` `[B, H]`, `score_mask` and `targets` `[B, B]`. Outputs: `loss`,
+/// `gradient.anchors`, `gradient.positives`.
+pub fn ranking_model(hidden: usize, loss: Loss, scale: f32) -> Vec<u8> {
+    let mut graph = Graph::new();
+    let dims = [Dimension::from("pairs"), Dimension::from(hidden)];
+    let [anchors, positives] = ["anchors", "positives"].map(|name| graph.input(name, Element::Float, &dims));
+    let ranked = graph.rank(anchors, positives, loss, scale);
+    graph.output(ranked.loss, "loss", Element::Float, &[]);
+    graph.output(ranked.anchors, "gradient.anchors", Element::Float, &dims);
+    graph.output(ranked.positives, "gradient.positives", Element::Float, &dims);
+    graph.encode("ranking", "Loss of embeddings and its gradient with respect to them.", &[])
+}
+
+/// Gradients of the parameters from those of the unit embeddings of some texts.
+///
+/// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`. Outputs: the
+/// gradients, as in the training graph.
+pub fn seeded_model(config: &EncoderConfig) -> Vec<u8> {
+    let mut tape = Tape::new();
+    let (encoded, values) = packed_encoder(&mut tape, config, true);
+    let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), "tokens".into()]);
+    let seeds = tape.graph.input("seeds", Element::Float, &["texts".into(), config.hidden.into()]);
+    let pooled = tape.combine_rows(pooling, encoded.rows);
+    let embeddings = tape.unit_rows(pooled);
+    tape.graph.enter("backward");
+    let gradients = tape.backward(&[(embeddings, seeds)]);
+    gradient_outputs(&mut tape.graph, &gradients, encoded.embeddings, &values, config);
+    tape.graph.encode("seeded", "Gradients of parameters from those of embeddings.", &[])
+}

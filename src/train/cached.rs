@@ -1,0 +1,151 @@
+//! Gradients of a batch that is encoded in parts (GradCache): in the memory of one part, whatever the batch.
+
+use ndarray::{Array2, ArrayView2, s};
+use ort::session::{HasSelectedOutputs, RunOptions, Session};
+
+use crate::model::{EncoderConfig, Head, Pooling};
+use crate::onnx::{GradientForm, Runtime, RuntimeError, eval_model, ranking_model, seeded_model};
+
+use super::packed::PackedTexts;
+use super::step::{add_rows, feed_matrix, gradient_outputs, read_gradient};
+use super::{Batch, ParameterBuffer, Recipe, TrainError};
+
+/// The sessions of the three passes, and where gradients add up.
+pub(super) struct Cached {
+    forward: Session,
+    ranking: Session,
+    backward: Session,
+    options: RunOptions<HasSelectedOutputs>,
+    hidden: usize,
+    sums: Vec<Vec<f32>>,
+}
+
+impl Cached {
+    pub(super) fn new(
+        runtime: &Runtime,
+        config: &EncoderConfig,
+        recipe: &Recipe,
+        parameters: &ParameterBuffer,
+    ) -> Result<Self, TrainError> {
+        // How texts are pooled is in the matrices fed, whatever is said here; ranking needs unit rows whatever the folder says.
+        let head = Head { pooling: Pooling::Mean, normalise: true };
+        Ok(Self {
+            forward: runtime.session(&eval_model(config, head))?,
+            ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
+            backward: runtime.session(&seeded_model(config))?,
+            options: gradient_outputs(parameters)?,
+            hidden: config.hidden,
+            sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
+        })
+    }
+
+    /// The loss and a gradient per parameter, in order.
+    pub(super) fn gradients(
+        &mut self,
+        parameters: &ParameterBuffer,
+        batch: &Batch,
+    ) -> Result<(f32, Vec<&[f32]>), TrainError> {
+        let embeddings = self.embed(parameters, batch)?;
+        let (loss, seeds) = self.rank(batch, &embeddings)?;
+        self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
+        let mut first = 0;
+        for part in &batch.parts {
+            let end = first + part.texts();
+            self.lead_back(parameters, part, batch, &seeds.slice(s![first..end, ..]).to_owned())?;
+            first = end;
+        }
+        Ok((loss, self.sums.iter().map(Vec::as_slice).collect()))
+    }
+
+    /// Unit embeddings of all texts, `[texts, H]`.
+    fn embed(&mut self, parameters: &ParameterBuffer, batch: &Batch) -> Result<Array2<f32>, TrainError> {
+        let count = batch.parts.iter().map(PackedTexts::texts).sum();
+        let mut embeddings = Array2::zeros((count, self.hidden));
+        let mut first = 0;
+        for part in &batch.parts {
+            let pooling = pooling(part, batch);
+            let mut inputs = Vec::new();
+            part.feed(false, &mut inputs)?;
+            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            parameters.feed(&mut inputs)?;
+            let outputs = self.forward.run(inputs).map_err(RuntimeError::call("embed a part of a batch"))?;
+            let rows = matrix(&outputs, "sentence_embedding", [part.texts(), self.hidden])?;
+            embeddings.slice_mut(s![first..first + part.texts(), ..]).assign(&rows);
+            first += part.texts();
+        }
+        Ok(embeddings)
+    }
+
+    /// The loss, and its gradient with respect to each text's embedding.
+    fn rank(&mut self, batch: &Batch, embeddings: &Array2<f32>) -> Result<(f32, Array2<f32>), TrainError> {
+        let select = |places: &[usize]| embeddings.select(ndarray::Axis(0), places);
+        let (anchors, positives) = (select(&batch.anchors), select(&batch.positives));
+        let inputs = [
+            ("anchors", &anchors),
+            ("positives", &positives),
+            ("score_mask", &batch.score_mask),
+            ("targets", &batch.targets),
+        ];
+        let mut fed = Vec::with_capacity(inputs.len());
+        for (name, matrix) in inputs {
+            fed.push((name.to_owned(), feed_matrix(matrix)?));
+        }
+        let outputs = self.ranking.run(fed).map_err(RuntimeError::call("rank a batch"))?;
+        let loss =
+            outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
+        let mut seeds = Array2::zeros(embeddings.raw_dim());
+        for (name, places) in [("gradient.anchors", &batch.anchors), ("gradient.positives", &batch.positives)]
+        {
+            let gradient = matrix(&outputs, name, [places.len(), self.hidden])?;
+            for (row, place) in gradient.outer_iter().zip(places) {
+                // A text of several pairs is led back once, with all they ask of it.
+                seeds.row_mut(*place).zip_mut_with(&row, |sum, gradient| *sum += gradient);
+            }
+        }
+        Ok((loss, seeds))
+    }
+
+    /// Adds a part's share of the parameters' gradients onto the sums.
+    fn lead_back(
+        &mut self,
+        parameters: &ParameterBuffer,
+        part: &PackedTexts,
+        batch: &Batch,
+        seeds: &Array2<f32>,
+    ) -> Result<(), TrainError> {
+        let pooling = pooling(part, batch);
+        let mut inputs = Vec::new();
+        part.feed(true, &mut inputs)?;
+        inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+        inputs.push(("seeds".to_owned(), feed_matrix(seeds)?));
+        parameters.feed(&mut inputs)?;
+        let outputs = self
+            .backward
+            .run_with_options(inputs, &self.options)
+            .map_err(RuntimeError::call("lead a part of a batch back"))?;
+        for (parameter, sum) in parameters.parameters().iter().zip(&mut self.sums) {
+            let output = read_gradient(&outputs, parameter)?;
+            match parameter.gradient {
+                GradientForm::Dense => {
+                    sum.iter_mut().zip(output).for_each(|(sum, gradient)| *sum += gradient);
+                }
+                GradientForm::Rows(index) => add_rows(sum, output, index, part),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pooling(part: &PackedTexts, batch: &Batch) -> Array2<f32> {
+    part.pooling(&(0..part.texts()).collect::<Vec<_>>(), batch.pooling)
+}
+
+fn matrix<'a>(
+    outputs: &'a ort::session::SessionOutputs<'_>,
+    name: &'static str,
+    shape: [usize; 2],
+) -> Result<ArrayView2<'a, f32>, RuntimeError> {
+    let (_, elements) =
+        outputs[name].try_extract_tensor::<f32>().map_err(RuntimeError::call("read a matrix"))?;
+    ArrayView2::from_shape(shape, elements).map_err(|_| RuntimeError::Shape(name))
+}

@@ -1,0 +1,55 @@
+//! A batch that is encoded in parts has the gradients of one that is encoded at once.
+
+use autovalidate::train::{Batch, Progress, Recipe, Stepper, fit};
+
+use super::reference::{LOSSES, Reference, Setting, fixture, runtime};
+
+#[test]
+fn gradients_in_parts_equal_those_at_once() {
+    let mut texts = Reference::load("tiny.safetensors").pairs;
+    // A correction of two pairs, in two parts: its embedding's gradient has to come together.
+    texts.push(("car brand: totoya".to_owned(), texts[0].1.clone()));
+    for (name, loss) in LOSSES {
+        let setting = Setting::new(&fixture("tiny"), &texts);
+        let (config, head) = (&setting.folder.config, setting.folder.head);
+        let recipe = Recipe { loss, ..Recipe::default() };
+        let mut stepper = Stepper::new(&runtime(), config, &recipe, setting.parameters.clone()).unwrap();
+        let all: Vec<usize> = (0..setting.pairs.len()).collect();
+        let (truth, at_once) = stepper.gradients(&Batch::new(&setting.pairs, &all, config, head)).unwrap();
+        let whole: f32 = at_once.iter().flat_map(|(_, g)| g).map(|g| g * g).sum::<f32>().sqrt();
+        for mini_batch in [1, 3, 8] {
+            let batch = Batch::in_parts(&setting.pairs, &all, config, head, mini_batch);
+            // Twice: sums of an earlier batch must not linger.
+            stepper.gradients(&batch).unwrap();
+            let (loss, in_parts) = stepper.gradients(&batch).unwrap();
+            assert!((loss - truth).abs() < 1e-5 * truth, "{name}: loss {loss} in parts, {truth} at once");
+            assert_eq!(in_parts.len(), at_once.len());
+            for ((parameter, ours), (_, truth)) in in_parts.iter().zip(&at_once) {
+                let length = truth.iter().map(|g| g * g).sum::<f32>().sqrt();
+                let off = ours.iter().zip(truth).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+                assert!(
+                    off <= 1e-5 * length + 1e-6 * whole,
+                    "{name}, parts of {mini_batch}: {parameter} is off by {off:e} of {length:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_chooses_parts_by_itself_and_learns_the_same() {
+    let reference = Reference::load("tiny.safetensors");
+    let run = |mini_batch| {
+        let setting = Setting::new(&fixture("tiny"), &reference.pairs);
+        let recipe =
+            Recipe { epochs: 4, batch_size: 8, mini_batch, learning_rate: 1e-4, ..Recipe::default() };
+        let (config, head) = (&setting.folder.config, setting.folder.head);
+        let mut observer = |_: &Progress| true;
+        fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, &mut observer).unwrap()
+    };
+    let (parts, at_once) = (run(2), run(8));
+    assert_eq!(parts.summary.steps, at_once.summary.steps);
+    for (ours, truth) in parts.summary.losses.iter().zip(&at_once.summary.losses) {
+        assert!((ours - truth).abs() < 1e-4 * truth, "{ours} in parts, {truth} at once");
+    }
+}
