@@ -70,7 +70,7 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
         for _ in 0..count {
             let indices = next.next().context("there are no batches")?;
             let started = Instant::now();
-            let batch = Batch::new(&pairs, indices, &folder.config, folder.head);
+            let batch = Batch::in_parts(&pairs, indices, &folder.config, folder.head, recipe.mini_batch);
             let report = stepper.step(&batch, recipe.learning_rate)?;
             times.push(started.elapsed().as_secs_f64() * 1e3);
             ensure!(report.loss.is_finite(), "the loss is not finite");
