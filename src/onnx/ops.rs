@@ -196,6 +196,7 @@ impl Graph {
     }
 
     /// Converts to float.
+    #[expect(clippy::wrong_self_convention, reason = "it is the value that is converted, not the graph")]
     pub(super) fn to_float(&mut self, x: Value) -> Value {
         self.op("Cast", &[x], &[("to", Int(i64::from(super::proto::data_type::FLOAT)))])
     }

@@ -110,6 +110,8 @@ mod tests {
 
     use super::*;
 
+    type Apply = fn(&Kernel, &mut [f32], &[f32], &mut [f32], &mut [f32]);
+
     proptest! {
         #[test]
         fn every_width_computes_the_same_bits(
@@ -121,7 +123,7 @@ mod tests {
                 gradient_scale: 0.7, take_1: 0.1, keep_2: 0.999, take_2: 0.001, root_correction: 0.3,
                 epsilon: 1e-8, step_size: 1e-2, kept: 0.999,
             };
-            let run = |apply: fn(&Kernel, &mut [f32], &[f32], &mut [f32], &mut [f32])| {
+            let run = |apply: Apply| {
                 let (mut values, mut first, mut second) =
                     (column(|row| row.0), column(|row| row.2), column(|row| row.3));
                 apply(&kernel, &mut values, &gradients, &mut first, &mut second);

@@ -55,5 +55,5 @@ pub use parameters::ParameterBuffer;
 pub use recipe::Recipe;
 pub use sampler::batches;
 pub use schedule::Schedule;
-pub use step::{StepReport, Stepper};
+pub use step::{NamedGradients, StepReport, Stepper};
 pub use vocabulary::Vocabulary;

@@ -15,6 +15,9 @@ use super::cached::Cached;
 use super::packed::PackedTexts;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
+/// The gradient of each parameter, by the parameter's name, in their order.
+pub type NamedGradients = Vec<(String, Vec<f32>)>;
+
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
@@ -134,7 +137,7 @@ impl Stepper {
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
-    pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, Vec<(String, Vec<f32>)>), TrainError> {
+    pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, NamedGradients), TrainError> {
         self.with_gradients(batch, |loss, gradients, parameters, _| {
             let names = parameters.parameters().iter().map(|parameter| parameter.name.clone());
             (loss, names.zip(gradients.into_iter().map(<[f32]>::to_vec)).collect())
