@@ -1,6 +1,6 @@
-//! A batch that is encoded in parts has the gradients of one that is encoded at once.
+//! A batch encoded in parts has the gradients of one encoded at once; one without a finite loss changes nothing.
 
-use autovalidate::train::{Batch, Progress, Recipe, Stepper, fit};
+use autovalidate::train::{Batch, Progress, Recipe, Stepper, TrainError, fit};
 
 use super::reference::{LOSSES, Reference, Setting, fixture, runtime};
 
@@ -51,5 +51,30 @@ fn a_run_chooses_parts_by_itself_and_learns_the_same() {
     assert_eq!(parts.summary.steps, at_once.summary.steps);
     for (ours, truth) in parts.summary.losses.iter().zip(&at_once.summary.losses) {
         assert!((ours - truth).abs() < 1e-4 * truth, "{ours} in parts, {truth} at once");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_its_rows_and_changes_nothing() {
+    let reference = Reference::load("tiny.safetensors");
+    // At once and in parts.
+    for mini_batch in [8, 2] {
+        let setting = Setting::new(&fixture("tiny"), &reference.pairs);
+        let (config, head) = (&setting.folder.config, setting.folder.head);
+        let mut parameters = setting.parameters.clone();
+        let last = parameters.values().len() - 1;
+        parameters.values_mut()[last] = f32::NAN;
+        let before: Vec<u32> = parameters.values().iter().map(|value| value.to_bits()).collect();
+        let mut stepper = Stepper::new(&runtime(), config, &Recipe::default(), parameters).unwrap();
+        let batch = Batch::in_parts(&setting.pairs, &[5, 1, 3], config, head, mini_batch);
+        match stepper.step(&batch, 1e-3) {
+            Err(TrainError::NotFinite { step: 0, rows, learning_rate, .. }) => {
+                assert_eq!((rows, learning_rate), (vec![5, 1, 3], 1e-3));
+            }
+            other => panic!("{other:?}"),
+        }
+        let after: Vec<u32> = stepper.parameters().values().iter().map(|value| value.to_bits()).collect();
+        assert_eq!(after, before);
+        assert_eq!(stepper.moments().step, 0);
     }
 }
