@@ -47,7 +47,7 @@ impl<F: FnMut(&Progress) -> bool> Observer for F {
 pub struct Summary {
     /// Optimiser steps.
     pub steps: usize,
-    /// Pairs of an epoch.
+    /// Pairs of an epoch, reversed ones included.
     pub pairs: usize,
     /// Rows of the token table that were trained.
     pub vocabulary: usize,
@@ -88,12 +88,14 @@ pub fn fit(
     if distinct < 2 {
         return Err(TrainError::TooFewPairs { found: distinct, needed: 2 });
     }
+    let reversed = recipe.reversed.then(|| pairs.with_reversed());
+    let pairs = reversed.as_ref().unwrap_or(pairs);
     let epochs: Vec<Vec<Vec<usize>>> =
         (0..recipe.epochs).map(|epoch| batches(pairs, recipe.batch_size, recipe.seed, epoch)).collect();
     let steps = epochs.iter().map(Vec::len).sum();
     let schedule = Schedule::new(recipe.learning_rate, steps, recipe.warmup_ratio);
     let vocabulary = parameters.vocabulary().ids().len();
-    let mut stepper = Stepper::new(runtime, config, recipe, parameters)?;
+    let mut stepper = Stepper::new(runtime, config, head, recipe, parameters)?;
     let started = Instant::now();
     let mut losses = Vec::with_capacity(steps);
     let mut epoch_losses = Vec::with_capacity(recipe.epochs);

@@ -27,6 +27,9 @@ pub struct Recipe {
     pub scale: f32,
     /// Directions of a pair that are ranked.
     pub loss: Loss,
+    /// Whether each pair is also trained on reversed, as an example of its own: with [`Loss::Mnrl`] this is the form
+    /// that doubles the rows of the data. The symmetric loss learns both directions from one pass instead.
+    pub reversed: bool,
     /// Seed of the order of the pairs.
     pub seed: u64,
 }
@@ -42,6 +45,7 @@ impl Default for Recipe {
             max_gradient_norm: 1.0,
             scale: 20.0,
             loss: Loss::MnrlSymmetric,
+            reversed: false,
             seed: 42,
         }
     }

@@ -41,7 +41,7 @@ impl Batch {
         };
         let anchors: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].0)).collect();
         let positives: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].1)).collect();
-        let packed = PackedTexts::new(&texts, config.heads);
+        let packed = PackedTexts::new(&texts, config, head.pooling);
         let count = indices.len();
         let score_mask = Array2::from_shape_fn((count, count), |(i, j)| {
             let equal =
@@ -50,8 +50,8 @@ impl Batch {
         });
         Self {
             rows: indices.iter().map(|pair| pairs.rows[*pair]).collect(),
-            anchor_pooling: packed.pooling(&anchors, head.pooling),
-            positive_pooling: packed.pooling(&positives, head.pooling),
+            anchor_pooling: packed.pooling(&anchors),
+            positive_pooling: packed.pooling(&positives),
             texts: packed,
             score_mask,
             targets: Array2::eye(count),
@@ -93,10 +93,11 @@ impl Stepper {
     pub fn new(
         runtime: &Runtime,
         config: &EncoderConfig,
+        head: Head,
         recipe: &Recipe,
         parameters: ParameterBuffer,
     ) -> Result<Self, TrainError> {
-        let session = runtime.session(&training_model(config, recipe.loss, recipe.scale))?;
+        let session = runtime.session(&training_model(config, head.pooling, recipe.loss, recipe.scale))?;
         let mut outputs = OutputSelector::default();
         let mut tables = Vec::new();
         for parameter in parameters.parameters() {
