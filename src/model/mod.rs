@@ -7,6 +7,7 @@
 //! archive       a folder as a zip, and back
 //! architecture  what tells BERT, RoBERTa, XLM-RoBERTa, DistilBERT and MPNet apart
 //! config        the encoder's shape (config.json)
+//! durable       files that are there whole or not at all
 //! folder        the modules (modules.json, 1_Pooling, Normalize) and files of a folder
 //! tokenizer     texts to token ids (tokenizer.json)
 //! weights       tensors of safetensors files, read by range and rewritten by streaming
@@ -15,6 +16,7 @@
 mod architecture;
 pub mod archive;
 mod config;
+mod durable;
 mod error;
 mod folder;
 mod tokenizer;
@@ -22,6 +24,7 @@ mod weights;
 
 pub use architecture::{Architecture, Description, LayerNames, Positions};
 pub use config::EncoderConfig;
+pub(crate) use durable::replace;
 pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};
 pub use tokenizer::{Tokenised, Tokenizer};

@@ -2,6 +2,7 @@
 //!
 //! Owns how a graph is written, differentiated and encoded, what the artifacts contain, and how a session of the
 //! runtime is opened. Never reads a model folder, never knows where texts come from, never touches a network.
+//! `docs/engine.md` has the formulas, `onnx/README.md` every input and output.
 //!
 //! ```text
 //! proto        the part of ONNX's protobuf schema used here

@@ -1,12 +1,13 @@
 //! A finished run as a model folder: what the original held, with new weights, and the same model as ONNX.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
 use ort::value::TensorRef;
 
-use crate::model::{ModelError, ModelFolder};
+use crate::model::{ModelError, ModelFolder, replace};
 use crate::onnx::{Runtime, RuntimeError, inference_model};
 
 use super::{ParameterBuffer, TrainError};
@@ -36,8 +37,7 @@ pub fn export(
     let path = to.join(ONNX_MODEL);
     let failed = |source| ModelError::File { action: "write", path: path.clone(), source };
     fs::create_dir_all(to.join("onnx")).map_err(failed)?;
-    fs::write(&path, model).map_err(failed)?;
-    Ok(())
+    replace(&path, |file| file.write_all(&model)).map_err(failed)
 }
 
 /// A folder's model with its weights inside, as an encoded ONNX file.

@@ -1,5 +1,10 @@
 //! Fine-tuning one sentence encoder on pairs of texts, on the CPU.
 //!
+//! With `model` (folders) and `onnx` (graphs) this reads as a library of its own: `examples/fine_tune.rs` takes a folder
+//! and a CSV file of pairs to a new folder with nothing else, and `docs/engine.md` has the formulas and how their
+//! exactness is proved. In short: [`ModelFolder::open`](crate::model::ModelFolder::open), tokenise, [`Vocabulary::of`],
+//! [`Pairs::new`], [`ParameterBuffer::load`], [`fit()`], [`export()`].
+//!
 //! Owns batches, the optimiser, the schedule and the loop; starts from a model folder and ends with one. Never
 //! knows where pairs come from or where the model goes, never touches a network.
 //!
@@ -15,7 +20,7 @@
 //! encoder      texts to embeddings
 //! step         one optimiser step
 //! fit          the loop
-//! export       a finished run as a model folder
+//! export       a finished run as a model folder, and a folder as one ONNX file
 //! ```
 
 mod adamw;

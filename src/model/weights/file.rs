@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::super::ModelError;
+use super::super::{ModelError, replace};
 use super::element::Element;
 
 /// Longest header the safetensors format allows.
@@ -92,15 +92,20 @@ impl WeightFile {
         prefix: &str,
         alterations: &mut HashMap<String, Alteration<'_>>,
     ) -> Result<(), ModelError> {
-        let failed = |source| ModelError::File { action: "write", path: path.to_owned(), source };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut beside = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        let mut out = BufWriter::new(beside.as_file_mut());
-        out.write_all(&self.prologue).map_err(failed)?;
         let mut input = File::open(&self.path).map_err(|source| self.failed("read", source))?;
-        input
-            .seek(SeekFrom::Start(self.prologue.len() as u64))
-            .map_err(|source| self.failed("read", source))?;
+        replace(path, |file| self.copy(&mut input, BufWriter::new(file), prefix, alterations))
+            .map_err(|source| ModelError::File { action: "write", path: path.to_owned(), source })
+    }
+
+    fn copy(
+        &self,
+        input: &mut File,
+        mut out: impl Write,
+        prefix: &str,
+        alterations: &mut HashMap<String, Alteration<'_>>,
+    ) -> std::io::Result<()> {
+        out.write_all(&self.prologue)?;
+        input.seek(SeekFrom::Start(self.prologue.len() as u64))?;
         // Tensors stand in the file in the order of their offsets, without gaps: the header was checked for it.
         for name in self.metadata.offset_keys() {
             let Some(info) = self.metadata.info(&name) else { continue };
@@ -111,20 +116,12 @@ impl WeightFile {
                 name.strip_prefix(prefix).unwrap_or(&name)
             };
             match (alterations.get_mut(known), Element::from_dtype(info.dtype)) {
-                (Some(alter), Some(element)) => {
-                    rewrite_tensor(&mut input, &mut out, bytes, element, alter).map_err(failed)?;
-                }
+                (Some(alter), Some(element)) => rewrite_tensor(input, &mut out, bytes, element, alter)?,
                 // A tensor of another type was never read, so nobody has numbers for it.
-                _ => {
-                    std::io::copy(&mut (&mut input).take(bytes as u64), &mut out).map_err(failed)?;
-                }
+                _ => copy_exactly(input, &mut out, bytes as u64)?,
             }
         }
-        out.flush().map_err(failed)?;
-        drop(out);
-        beside.as_file().sync_all().map_err(failed)?;
-        beside.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        out.flush()
     }
 
     /// The file's own path.
@@ -135,6 +132,12 @@ impl WeightFile {
     fn failed(&self, action: &'static str, source: std::io::Error) -> ModelError {
         ModelError::File { action, path: self.path.clone(), source }
     }
+}
+
+/// Copies so many bytes; a file that has become shorter is an error, not a short copy.
+fn copy_exactly(input: &mut File, out: &mut impl Write, bytes: u64) -> std::io::Result<()> {
+    let copied = std::io::copy(&mut input.take(bytes), out)?;
+    if copied == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
 }
 
 fn rewrite_tensor(

@@ -9,7 +9,7 @@ use std::path::Path;
 use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 
-use super::super::ModelError;
+use super::super::{ModelError, replace};
 use super::element::Element;
 use super::file::{Alteration, WeightFile};
 use super::tensor_error;
@@ -147,13 +147,10 @@ impl WeightSet {
         }
         let Some(index) = &self.index else { return Ok(()) };
         let path = folder.join(INDEX);
-        let write = || {
-            let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-            beside.write_all(index)?;
-            beside.as_file().sync_all()?;
-            beside.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(|source| ModelError::File { action: "write", path: path.clone(), source })
+        replace(&path, |file| file.write_all(index)).map_err(|source| ModelError::File {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Architecture, EncoderConfig, Head, ModelError};
+use crate::model::{Architecture, EncoderConfig, Head, ModelError, replace};
 
 use super::super::contrastive::Loss;
 use super::super::parameter::{Parameter, parameters};
@@ -103,14 +103,7 @@ impl ArtifactSet {
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
         for (name, bytes) in self.files()? {
             let path = folder.join(name);
-            let write = || {
-                let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-                beside.write_all(&bytes)?;
-                beside.as_file().sync_all()?;
-                beside.persist(&path).map_err(|error| error.error)?;
-                Ok(())
-            };
-            write().map_err(|source| failed(&path, source))?;
+            replace(&path, |file| file.write_all(&bytes)).map_err(|source| failed(&path, source))?;
         }
         Ok(())
     }
