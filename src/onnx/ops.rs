@@ -192,12 +192,12 @@ impl Graph {
     }
 
     /// Converts to float.
-    pub(super) fn to_float(&mut self, x: Value) -> Value {
+    pub(super) fn cast_float(&mut self, x: Value) -> Value {
         self.op("Cast", &[x], &[("to", Int(i64::from(data_type::FLOAT)))])
     }
 
     /// Converts to truth values: whether a number isn't zero.
-    pub(super) fn to_bool(&mut self, x: Value) -> Value {
+    pub(super) fn cast_bool(&mut self, x: Value) -> Value {
         self.op("Cast", &[x], &[("to", Int(i64::from(data_type::BOOL)))])
     }
 

@@ -77,7 +77,7 @@ impl Graph {
                 self.div(sum, count)
             }
             Pooling::Max => {
-                let present = self.to_bool(mask);
+                let present = self.cast_bool(mask);
                 let present = self.unsqueeze(present, &[-1]);
                 let lowest = self.scalar(MASKED);
                 let present = self.choose(present, hidden, lowest);

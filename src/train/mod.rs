@@ -48,5 +48,5 @@ pub use parameters::ParameterBuffer;
 pub use recipe::Recipe;
 pub use sampler::batches;
 pub use schedule::Schedule;
-pub use step::{Batch, StepReport, Stepper};
+pub use step::{Batch, NamedGradients, StepReport, Stepper};
 pub use vocabulary::Vocabulary;

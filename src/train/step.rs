@@ -73,6 +73,9 @@ pub struct StepReport {
     pub gradient_norm: f32,
 }
 
+/// Gradient of each parameter, by name.
+pub type NamedGradients = Vec<(String, Vec<f32>)>;
+
 /// A training session: the graph, the parameters and the optimiser's state.
 pub struct Stepper {
     session: Session,
@@ -163,7 +166,7 @@ impl Stepper {
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
-    pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, Vec<(String, Vec<f32>)>), TrainError> {
+    pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, NamedGradients), TrainError> {
         let outputs = run(&mut self.session, &self.options, &self.parameters, batch)?;
         let (loss, gradients) = collect(&outputs, &self.parameters, batch, &mut self.tables)?;
         let names = self.parameters.parameters().iter().map(|parameter| parameter.name.clone());

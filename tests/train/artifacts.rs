@@ -6,7 +6,7 @@ use std::process::Command;
 
 use autovalidate::model::ModelFolder;
 use autovalidate::onnx::{ArtifactSet, ArtifactSettings, Manifest, parameters};
-use autovalidate::train::exported;
+use autovalidate::train::{AdamW, Recipe, exported};
 
 use super::reference::{TINY, fixture};
 use crate::support;
@@ -27,6 +27,14 @@ fn committed_artifacts_are_what_the_code_writes() {
         let committed = fs::read(folder.join(name)).unwrap();
         assert!(committed == bytes, "onnx/{name} is not what the code writes");
     }
+}
+
+#[test]
+fn the_settings_are_those_of_a_run() {
+    let (recipe, optimizer) = (Recipe::default(), AdamW::with_decay(0.0));
+    let AdamW { beta_1, beta_2, epsilon, .. } = optimizer;
+    let of_a_run = ArtifactSettings { loss: recipe.loss, scale: recipe.scale, beta_1, beta_2, epsilon };
+    assert_eq!(ArtifactSettings::default(), of_a_run);
 }
 
 #[test]

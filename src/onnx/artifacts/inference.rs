@@ -45,7 +45,7 @@ pub fn inference_model<E>(
     let positions = positions(graph, config, ids, length, batch_and_length);
     let tail = graph.ints(&[3, heads.count as i64, heads.size as i64]);
     let shape = graph.concat(&[batch_and_length, tail], 0);
-    let mask = graph.to_float(mask);
+    let mask = graph.cast_float(mask);
     let (one, large) = (graph.scalar(1.0), graph.scalar(MASKED));
     let absent = graph.sub(one, mask);
     let key_mask = graph.mul(absent, large);

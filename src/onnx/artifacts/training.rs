@@ -10,7 +10,7 @@ use super::{packed_encoder, sizes};
 
 /// The training graph: loss and gradients.
 ///
-/// Inputs besides those of the [packed layout](PackedLayout) and the parameters: `ids` `[N]`, `positions` `[N]`,
+/// Inputs besides those of the packed layout (`onnx/README.md` has all) and the parameters: `ids` `[N]`, `positions` `[N]`,
 /// `anchor_pooling` and `positive_pooling` `[B, N]` (caller-built pooling matrices, so texts that occur several
 /// times are encoded once), `score_mask` and `targets` `[B, B]`. For max pooling the matrices are `[B, T]` and pick
 /// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
