@@ -3,3 +3,5 @@
 mod exactness;
 mod folder;
 mod reference;
+
+pub(crate) use reference::runtime;
