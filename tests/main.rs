@@ -10,3 +10,4 @@ mod queue;
 mod supabase;
 mod support;
 mod train;
+mod worker;

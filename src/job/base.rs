@@ -12,7 +12,7 @@ use super::JobError;
 
 /// A model on this machine, and what to call it.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub(super) struct Base {
     /// The model.
     pub folder: ModelFolder,
     /// Release path, Hub name or folder name.
@@ -24,7 +24,7 @@ pub struct Base {
 /// Where a base model came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub(super) enum Origin {
     /// The repository's newest release.
     Release,
     /// A model repository on the Hub.
@@ -80,7 +80,8 @@ impl Shelf<'_> {
     async fn named(&self, name: &str) -> Result<Base, JobError> {
         let path = Path::new(name);
         if path.is_dir() || name.starts_with(['/', '.']) {
-            let label = path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
+            let label =
+                path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
             return Ok(Base { folder: ModelFolder::open(path)?, label, origin: Origin::Folder });
         }
         let repo: RepoName = name.parse().map_err(|_| JobError::NoSuchModel { name: name.to_owned() })?;
@@ -112,7 +113,11 @@ impl Shelf<'_> {
 
 /// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.
 fn kept(shelf: &Path) -> Option<PathBuf> {
-    std::fs::read_dir(shelf).ok()?.flatten().map(|entry| entry.path()).find(|path| path.join("modules.json").exists())
+    std::fs::read_dir(shelf)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.join("modules.json").exists())
 }
 
 /// Runs blocking work off the async threads.

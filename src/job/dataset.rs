@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn every_row_is_trained_on_asked_refused_or_a_repetition() {
-        let mut rows: Vec<Row> = (0..300).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
+        let mut rows: Vec<Row> =
+            (0..300).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
         rows.push(row(300, "same", "SAME "));
         rows.push(row(301, "TYPO 0", "Name 0"));
         let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default());

@@ -66,7 +66,10 @@ pub enum JobError {
 
 impl JobError {
     /// For `map_err`: `action` on `path` failed.
-    pub(super) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(super) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
     }
@@ -107,7 +110,9 @@ impl Failure for JobError {
             None => match self {
                 Self::Stopping => "Nothing to do: the job is taken up again when a worker runs.".to_owned(),
                 Self::File { .. } => "Check that DATA_DIR is writable and that its disk has room.".to_owned(),
-                Self::NoSuchModel { .. } => "Set BASE_MODEL, or the request's base_model, to one of these.".to_owned(),
+                Self::NoSuchModel { .. } => {
+                    "Set BASE_MODEL, or the request's base_model, to one of these.".to_owned()
+                }
                 Self::NoNewerName => "Remove the file under models/ that is named wrongly.".to_owned(),
                 _ => "This is a defect; report it with the run record.".to_owned(),
             },

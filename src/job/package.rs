@@ -11,11 +11,11 @@ use crate::model::{ModelFolder, archive};
 use crate::onnx::Runtime;
 use crate::train::{Recipe, embed_exported};
 
+use super::JobError;
 use super::base::{Base, Origin};
 use super::dataset::DatasetSummary;
 use super::receipt::{RECEIPT, Receipt};
 use super::study::Trained;
-use super::JobError;
 
 /// The exported model must embed as the trained one does, up to rounding.
 const PARITY: f32 = 0.9999;

@@ -95,7 +95,8 @@ impl Pipeline {
         }
         let workshop = Workshop::open(&self.plan.data_dir, job.id())?;
         let walked = self.walk(&mut journal, job.request(), &workshop, cancel).await;
-        let cleaned = journal.stage(Stage::CleanUp, async { Ok(((), json!({ "removed": workshop.remove()? }))) }).await;
+        let cleaned =
+            journal.stage(Stage::CleanUp, async { Ok(((), json!({ "removed": workshop.remove()? }))) }).await;
         let finished = match (walked, cleaned) {
             (Ok(finished), Ok(())) => Ok(finished),
             (Ok(_), Err(error)) | (Err(error), _) => Err(error),
@@ -137,7 +138,8 @@ impl Pipeline {
         let covered = self.corrections.last_sequence().await?;
         let dataset = journal
             .stage(Stage::FetchData, async {
-                let snapshot = stoppable(cancel, async { Ok(self.corrections.snapshot(covered).await?) }).await?;
+                let snapshot =
+                    stoppable(cancel, async { Ok(self.corrections.snapshot(covered).await?) }).await?;
                 let (hold_out, templates) = (self.plan.hold_out, self.plan.templates.clone());
                 let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
                 let dataset = blocking(move || Ok(Dataset::new(rows, &hold_out, &templates))).await?;
@@ -185,7 +187,8 @@ impl Pipeline {
             .stage(Stage::Package, async {
                 let (runtime, folder) = (self.runtime.clone(), workshop.folder.clone());
                 let (job, repo) = (id.to_string(), self.repository.name().clone());
-                let (base, recipe, name, made_at) = (base.clone(), recipe.clone(), release.clone(), self.clock.now());
+                let (base, recipe, name, made_at) =
+                    (base.clone(), recipe.clone(), release.clone(), self.clock.now());
                 blocking(move || {
                     let papers = Papers {
                         job: &job,

@@ -76,7 +76,8 @@ impl Study {
         let rows = dataset.pairs.iter().map(|pair| pair.row).collect();
         let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).ok_or(TrainError::ForeignToken)?;
         let weights = base.weights().map_err(TrainError::from)?;
-        let parameters = ParameterBuffer::load(&base.config, &weights, vocabulary).map_err(TrainError::from)?;
+        let parameters =
+            ParameterBuffer::load(&base.config, &weights, vocabulary).map_err(TrainError::from)?;
         let mut reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
         let before = ranks(&dataset, templates, &mut reader, &parameters)?;
         let figures = StudyFigures {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Event;
 use async_nats::jetstream;
 use async_nats::jetstream::context::ContextBuilder;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 
 use super::embedded::{self, Server};
 use super::error::QueueError;
@@ -46,6 +48,7 @@ pub struct Remote {
 pub struct Connection {
     client: async_nats::Client,
     jetstream: jetstream::Context,
+    connects: watch::Receiver<u64>,
     server: Option<Arc<Server>>,
 }
 
@@ -67,11 +70,18 @@ impl Connection {
     }
 
     async fn connect(remote: &Remote, server: Option<Arc<Server>>) -> Result<Self, QueueError> {
+        let (connected, connects) = watch::channel(0);
         let mut options = async_nats::ConnectOptions::new()
             .name("autovalidate")
             .connection_timeout(CONNECT_DEADLINE)
             .request_timeout(Some(REQUEST_DEADLINE))
-            .event_callback(|event| async move { tracing::info!(%event, "nats connection") });
+            .event_callback(move |event| {
+                tracing::info!(%event, "nats connection");
+                if matches!(event, Event::Connected) {
+                    connected.send_modify(|count| *count += 1);
+                }
+                std::future::ready(())
+            });
         if let Some(path) = &remote.credentials {
             options = options
                 .credentials_file(path)
@@ -81,7 +91,7 @@ impl Connection {
         if let Some(token) = &remote.token {
             options = options.token(token.expose_secret().to_owned());
         }
-        let client = tokio::time::timeout(CONNECT_DEADLINE, options.connect(&remote.urls))
+        let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
             .await
             .map_err(|_| QueueError::TimedOut { what: "connecting" })?
             .map_err(|source| QueueError::Connect { source })?;
@@ -98,7 +108,7 @@ impl Connection {
             }
             Err(error) => return Err(QueueError::JetStreamUnavailable { source: error.into() }),
         }
-        Ok(Self { client, jetstream, server })
+        Ok(Self { client, jetstream, connects, server })
     }
 
     /// The core NATS client.
@@ -109,6 +119,13 @@ impl Connection {
     /// The JetStream context; each of its requests has a deadline.
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
+    }
+
+    /// How often the connection was made; a change says that what was waited for on the old one may be lost.
+    pub(crate) fn connects(&self) -> watch::Receiver<u64> {
+        let mut connects = self.connects.clone();
+        connects.mark_unchanged();
+        connects
     }
 
     /// The embedded server, if this process runs it.

@@ -156,6 +156,9 @@ pub enum QueueError {
         #[from]
         source: serde_json::Error,
     },
+    /// A table's name is empty or holds control characters.
+    #[error("not a table name")]
+    InvalidTable,
     /// A text is no job id: 1 to 64 ASCII letters, digits, `-` and `_`.
     #[error("not a job id")]
     InvalidJobId,
@@ -200,6 +203,7 @@ impl Failure for QueueError {
             | Self::JetStreamUnavailable { .. }
             | Self::SetUp { .. }
             | Self::Mismatch { .. }
+            | Self::InvalidTable
             | Self::Unreadable { .. } => Remedy::Person,
             Self::Exists { .. } | Self::Encode { .. } | Self::InvalidJobId => Remedy::Never,
         }
@@ -242,6 +246,7 @@ impl Failure for QueueError {
                 format!("Look at `nats kv get {bucket} {key}`; a newer version of this program may have written it.")
             }
             Self::Encode { .. } => "Report this as a defect.".into(),
+            Self::InvalidTable => "Check SUPABASE_TABLE.".into(),
             Self::InvalidJobId => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
         }
     }

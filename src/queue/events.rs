@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::error::QueueError;
-use super::request::JobId;
+use super::job_id::JobId;
 use super::streams::{Streams, TRAINING_EVENTS};
 use crate::correction::subject_token;
 
@@ -55,7 +55,7 @@ impl Events {
         let event = Event { job: job.clone(), stage, at: self.clock.now(), detail };
         let body = serde_json::to_vec(&event)?;
         let failed = |source| QueueError::Publish { stream: TRAINING_EVENTS, source };
-        let context = self.streams.connection.jetstream();
+        let context = self.streams.context();
         context.publish(subject, body.into()).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())
     }

@@ -10,7 +10,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connection::REQUEST_DEADLINE;
 use super::error::QueueError;
 use super::events::{Events, SETTLED};
-use super::request::{JobId, JobRequest};
+use super::job_id::JobId;
+use super::request::JobRequest;
 
 /// How often an acknowledgement is sent before it is given up; the broker ignores repeats.
 const ACKNOWLEDGE_ATTEMPTS: u32 = 3;
@@ -104,9 +105,9 @@ impl Delivery {
     pub(super) async fn acknowledge(&self, body: Bytes) -> Result<(), QueueError> {
         let mut attempt = 1;
         loop {
-            let answer =
-                tokio::time::timeout(REQUEST_DEADLINE, self.client.request(self.reply.clone(), body.clone()))
-                    .await;
+            // Boxed: the client's request is a large future.
+            let request = Box::pin(self.client.request(self.reply.clone(), body.clone()));
+            let answer = tokio::time::timeout(REQUEST_DEADLINE, request).await;
             let error = match answer {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => QueueError::Request { what: "acknowledging a job", source: error.into() },

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::error::QueueError;
 use super::events::{Events, REFUSED};
 use super::job::{Delivery, Job};
-use super::request::{JobId, JobRequest};
+use super::job_id::JobId;
+use super::request::JobRequest;
 use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
 
 /// The durable consumer that all workers share.
 const CONSUMER: &str = "trainer";
-/// How long one pull waits. A pull that a lost connection swallowed is repeated after this and 5 s more.
+/// How long one pull waits.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// The pauses between tries while the broker is in trouble.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -72,6 +73,7 @@ impl Jobs {
         }
         let failed = |source| QueueError::Publish { stream: TRAINING, source };
         let ack = self
+            .streams
             .context()
             .send_publish(JOBS_SUBJECT, message)
             .await
@@ -88,7 +90,7 @@ impl Jobs {
     /// # Errors
     /// [`QueueError::Request`].
     pub async fn outstanding(&self) -> Result<u64, QueueError> {
-        let info = self.streams.training.get_info().await;
+        let info = self.streams.training().get_info().await;
         Ok(info
             .map_err(|error| QueueError::request("asking for a stream's state")(error.into()))?
             .state
@@ -99,9 +101,12 @@ impl Jobs {
     /// A body that makes no sense is refused with an event and never seen again.
     pub async fn next(&self, cancel: &CancellationToken) -> Option<Job> {
         let mut pause = FIRST_PAUSE;
+        let mut connects = self.streams.connection().connects();
         loop {
             let taken = tokio::select! {
                 () = cancel.cancelled() => return None,
+                // A pull is lost with its connection.
+                Ok(()) = connects.changed() => continue,
                 taken = self.take() => taken,
             };
             match taken {
@@ -143,7 +148,7 @@ impl Jobs {
             Err(source) => return Err(QueueError::Request { what: "taking a job", source }),
         };
         let Some(reply) = message.reply.clone() else { return Ok(None) };
-        let client = self.streams.connection.client().clone();
+        let client = self.streams.connection().client().clone();
         let delivery = Delivery { client, reply, events: self.events.clone() };
         let refusal = match JobRequest::parse(&message.payload) {
             Ok(request) => {
@@ -178,12 +183,12 @@ impl Jobs {
             max_ack_pending: runs_at_once,
             // A job that fails for ever is given up by the worker, which can say why; the broker can't.
             max_deliver: -1,
-            num_replicas: self.streams.training.cached_info().config.num_replicas,
+            num_replicas: self.streams.training().cached_info().config.num_replicas,
             ..pull::Config::default()
         };
         let consumer: PullConsumer = self
             .streams
-            .training
+            .training()
             .create_consumer(config)
             .await
             .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
@@ -197,9 +202,5 @@ impl Jobs {
             None => Ok(consumer),
             Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
         }
-    }
-
-    fn context(&self) -> &Context {
-        self.streams.connection.jetstream()
     }
 }

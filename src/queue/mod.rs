@@ -8,9 +8,8 @@
 //! embedded/       the supervised nats-server child
 //! connection.rs   which broker, and whether it can do what we need
 //! streams.rs      the streams and buckets, created and read back
-//! corrections.rs  the pairs: append once, count, snapshot
-//! ledger.rs       which row ids are kept already
-//! scan.rs         reads a stretch of a stream in order
+//! corrections/    the pairs: append once, count, snapshot
+//! job_id.rs       what a run is called
 //! request.rs      a request to train, parsed from outside bytes
 //! jobs.rs         the queue of requests: add, take, refuse
 //! job.rs          a job in hand: kept alive, settled
@@ -29,25 +28,25 @@ pub mod embedded;
 mod error;
 mod events;
 mod job;
+mod job_id;
 mod jobs;
-mod ledger;
 mod records;
 mod request;
 mod runs;
-mod scan;
 mod status;
 mod streams;
 
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
-pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, Snapshot};
+pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, SHORTENED_HEADER, Snapshot};
 pub use error::QueueError;
 pub use events::{Event, Events, REFUSED, SETTLED};
 pub use job::Job;
+pub use job_id::JobId;
 pub use jobs::{JobSettings, Jobs};
 pub(crate) use records::Records;
 pub use records::Revision;
-pub use request::{JobId, JobRequest, RequestRefusal};
+pub use request::{JobRequest, RequestRefusal};
 pub use runs::{PublishedArtifact, RecordedError, RunRecord, RunState, Runs, StageRecord};
 pub use status::{STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{

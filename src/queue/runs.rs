@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::QueueError;
+use super::job_id::JobId;
 use super::records::{Records, Revision};
-use super::request::{JobId, JobRequest};
-use super::streams::{Streams, TRAINING_RUNS};
+use super::request::JobRequest;
+use super::streams::Streams;
 use crate::failure::{Failure, Remedy, chain};
 
 /// Where a run stands.
@@ -169,7 +170,7 @@ pub struct Runs {
 impl Runs {
     /// The run records of these streams.
     pub fn new(streams: &Streams) -> Self {
-        Self { records: Records::new(TRAINING_RUNS, streams.runs.clone()) }
+        Self { records: streams.runs() }
     }
 
     /// Writes the record of a run that is new.

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Connection, REQUEST_DEADLINE};
 use super::error::QueueError;
-use super::request::JobId;
+use super::job_id::JobId;
 use super::runs::RunRecord;
 
 /// The service's name in `nats micro ls`.

@@ -9,6 +9,7 @@
 //! | `training_runs` | job id | the run records |
 //! | `trainer_state` | `trigger` | what must survive a restart |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -71,14 +72,19 @@ const EVENT_DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
 /// How many revisions of a run record can be looked back at.
 const RUN_HISTORY: i64 = 16;
 
-/// The checked streams and buckets, and the connection they live on.
+/// The checked streams and buckets, and the connection they live on. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Streams {
-    pub(super) connection: Connection,
-    pub(super) corrections: Stream,
-    pub(super) quarantine: Stream,
-    pub(super) training: Stream,
-    pub(super) runs: kv::Store,
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    connection: Connection,
+    corrections: Stream,
+    quarantine: Stream,
+    training: Stream,
+    runs: kv::Store,
     state: kv::Store,
 }
 
@@ -90,6 +96,11 @@ impl Streams {
     /// # Errors
     /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::Request`].
     pub async fn ensure(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
+        // Boxed: setting up is rare and its future is large.
+        Box::pin(Self::set_up(connection, settings)).await
+    }
+
+    async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
         let context = connection.jetstream();
         let kept = |name, subject: &str| Wanted {
             name,
@@ -117,24 +128,40 @@ impl Streams {
             ..kept(TRAINING_EVENTS, "training.events.>")
         };
         ensure_stream(context, events).await?;
-        Ok(Self {
-            connection: connection.clone(),
-            corrections,
-            quarantine,
-            training,
-            runs: ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?,
-            state: ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?,
-        })
+        let runs = ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?;
+        let state = ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?;
+        let connection = connection.clone();
+        Ok(Self { parts: Arc::new(Parts { connection, corrections, quarantine, training, runs, state }) })
     }
 
     /// The connection the streams live on.
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        &self.parts.connection
+    }
+
+    pub(super) fn context(&self) -> &jetstream::Context {
+        self.parts.connection.jetstream()
+    }
+
+    pub(super) fn corrections(&self) -> &Stream {
+        &self.parts.corrections
+    }
+
+    pub(super) fn quarantine(&self) -> &Stream {
+        &self.parts.quarantine
+    }
+
+    pub(super) fn training(&self) -> &Stream {
+        &self.parts.training
+    }
+
+    pub(super) fn runs<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
+        Records::new(TRAINING_RUNS, self.parts.runs.clone())
     }
 
     /// The bucket of what must survive a restart, for records of one type.
     pub(crate) fn state<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
-        Records::new(TRAINER_STATE, self.state.clone())
+        Records::new(TRAINER_STATE, self.parts.state.clone())
     }
 
     /// Yields when a job has been settled. Notices that a lost connection swallows are not repeated.
@@ -142,7 +169,7 @@ impl Streams {
         &self,
     ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, QueueError> {
         let subject = format!("training.events.*.{SETTLED}");
-        let subscription = self.connection.client().subscribe(subject).await;
+        let subscription = self.parts.connection.client().subscribe(subject).await;
         Ok(subscription
             .map_err(|error| QueueError::request("watching for settled jobs")(error.into()))?
             .map(drop))

@@ -112,7 +112,8 @@ impl Failure for SettingsError {
     }
 
     fn advice(&self) -> String {
-        "Set them in the environment or in autovalidate.toml; `autovalidate init` prints a template.".to_owned()
+        "Set them in the environment or in autovalidate.toml; `autovalidate init` prints a template."
+            .to_owned()
     }
 }
 
@@ -143,12 +144,17 @@ impl Settings {
         let recipe = recipe(&mut reader);
         let hold_out = hold_out(&mut reader);
         let templates = templates(&mut reader);
-        let base_model =
-            reader.parse_or("BASE_MODEL", "a folder or a Hub name", "sentence-transformers/all-MiniLM-L6-v2".to_owned(), |_| true);
+        let base_model = reader.parse_or(
+            "BASE_MODEL",
+            "a folder or a Hub name",
+            "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
+            |_| true,
+        );
         let data_dir = PathBuf::from(reader.parse_or("DATA_DIR", "a folder", "data".to_owned(), |_| true));
         let runtime_library = library(&mut reader, needs.runtime);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
+        let threads =
+            reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
         let http_address = reader.parse_or(
             "HTTP_ADDR",
@@ -254,8 +260,9 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
             for url in &urls {
                 let known = ["nats", "tls", "ws", "wss"];
                 if !Url::parse(url).is_ok_and(|url| known.contains(&url.scheme()) && url.host().is_some()) {
-                    let problem =
-                        format!("has {url:?}; each must be a URL such as nats://host:4222, or the whole `embedded`");
+                    let problem = format!(
+                        "has {url:?}; each must be a URL such as nats://host:4222, or the whole `embedded`"
+                    );
                     reader.problem("NATS_URL", problem);
                 }
             }
@@ -278,7 +285,12 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
     let whole = |range: std::ops::RangeInclusive<usize>| move |n: &usize| range.contains(n);
     Recipe {
         epochs: reader.parse_or("TRAIN_EPOCHS", "from 1 to 1000", default.epochs, whole(1..=1_000)),
-        batch_size: reader.parse_or("TRAIN_BATCH_SIZE", "from 2 to 4096", default.batch_size, whole(2..=4_096)),
+        batch_size: reader.parse_or(
+            "TRAIN_BATCH_SIZE",
+            "from 2 to 4096",
+            default.batch_size,
+            whole(2..=4_096),
+        ),
         learning_rate: reader.parse_or(
             "TRAIN_LEARNING_RATE",
             "above 0 and below 1",
@@ -295,7 +307,12 @@ fn hold_out(reader: &mut Reader<'_>) -> HoldOut {
     let share = |share: &f64| (0.0..=0.5).contains(share);
     HoldOut {
         typos: reader.parse_or("HOLDOUT_TYPOS", "a share from 0 to 0.5", default.typos, share),
-        corrections: reader.parse_or("HOLDOUT_CORRECTIONS", "a share from 0 to 0.5", default.corrections, share),
+        corrections: reader.parse_or(
+            "HOLDOUT_CORRECTIONS",
+            "a share from 0 to 0.5",
+            default.corrections,
+            share,
+        ),
     }
 }
 

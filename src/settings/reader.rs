@@ -168,14 +168,18 @@ impl<'a> Reader<'a> {
             self.note(name, "off", origin);
             return None;
         }
-        let parsed = value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+        let parsed =
+            value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
         match parsed {
             Some(duration) if !duration.is_zero() => {
                 self.note(name, value, origin);
                 Some(duration)
             }
             _ => {
-                self.problem(name, format!("is {value:?}; it must be a duration such as 30s, 15m or 2h, or off"));
+                self.problem(
+                    name,
+                    format!("is {value:?}; it must be a duration such as 30s, 15m or 2h, or off"),
+                );
                 default
             }
         }
@@ -201,7 +205,8 @@ impl<'a> Reader<'a> {
 
     /// Reports keys of the file that no setting has: most are misspelled.
     pub(super) fn report_unknown(&mut self) {
-        let unknown: Vec<String> = self.file.keys().filter(|key| !self.known.contains(key)).cloned().collect();
+        let unknown: Vec<String> =
+            self.file.keys().filter(|key| !self.known.contains(key)).cloned().collect();
         for key in unknown {
             self.problem(&key, "in autovalidate.toml is not a setting");
         }

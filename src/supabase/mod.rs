@@ -1,1 +1,43 @@
 //! Where pairs come from: PostgREST, Realtime, webhook, and the ingest that merges them.
+//!
+//! Owns reading the corrections table, by whichever way a row shows itself first, and handing every row to an
+//! [`Inbox`] at least once. Never writes to the table, never keeps a pair itself, and never trusts Realtime or
+//! a webhook to be complete: the sweep is what guarantees that nothing is lost.
+//!
+//! ```text
+//! access      where the table is, its key, its columns; reading a record
+//! rest        the table through PostgREST
+//! rest_error  what can be answered instead of rows
+//! realtime    one generation of the Realtime connection
+//! end         why a generation ended
+//! inbox       the port rows leave through
+//! sweep       everything the inbox may lack, by keyset with overlap
+//! ingest      the three loops that merge it all
+//! status      what the ingest shows of itself
+//! backoff     how long to wait before trying again
+//! webhook     a database webhook's request: secret and hint
+//! sql         what makes a project ready
+//! ```
+
+mod access;
+mod backoff;
+mod end;
+mod inbox;
+mod ingest;
+mod realtime;
+mod rest;
+mod rest_error;
+pub mod sql;
+mod status;
+mod sweep;
+pub mod webhook;
+
+pub use access::{Access, AccessError, Columns, Malformed};
+pub use end::{End, Step};
+pub use inbox::{Accepted, Inbox, InboxError};
+pub use ingest::{Ingest, Pace, Wake};
+pub use realtime::Limits;
+pub use rest::{Page, Table};
+pub use rest_error::RestError;
+pub use status::{IngestEvent, IngestStatus, Trouble};
+pub use sweep::SweepError;

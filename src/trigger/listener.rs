@@ -175,9 +175,12 @@ impl Trigger {
     /// Fires whenever it is time to, until cancelled. Trouble with the broker is logged and waited out.
     pub async fn run(&self, cancel: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
+        let mut connects = self.streams.connection().connects();
         while !cancel.is_cancelled() {
             let watched = tokio::select! {
                 () = cancel.cancelled() => return,
+                // Notices and answers are lost with their connection: watch anew, which begins with a look.
+                Ok(()) = connects.changed() => continue,
                 watched = self.watch(&mut pause) => watched,
             };
             if let Err(error) = watched {

@@ -1,1 +1,12 @@
-//! Tests of `queue`.
+//! Tests of `queue` and `trigger`, each against a real nats-server of its own.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod corrections;
+mod embedded;
+mod foreign_clients;
+mod jobs;
+mod records;
+mod setup;
+mod trigger;
+mod trigger_faults;

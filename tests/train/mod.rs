@@ -17,3 +17,5 @@ mod folder;
 mod reference;
 mod reversed;
 mod weights;
+
+pub(crate) use reference::runtime;

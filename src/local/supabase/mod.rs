@@ -1,1 +1,291 @@
 //! A local Supabase: PostgREST subset, Realtime, webhook.
+//!
+//! Owns one table in memory and speaks the services' wire protocols well enough for the official clients,
+//! with switches ([`Faults`]) that make it fail the way they fail. Never persists anything, never checks who
+//! calls beyond its own fixed keys, and is for development and tests only.
+//!
+//! ```text
+//! table      rows and commit log
+//! keys       API keys and their roles
+//! rest       PostgREST: reading and writing over HTTP
+//! query      a PostgREST query string: select, filters, order, limit
+//! realtime   the websocket and its sessions
+//! channel    a joined channel and the payloads it is sent
+//! frame      Phoenix framing, versions 1 and 2
+//! webhook    one POST per row
+//! faults     the switches
+//! ```
+
+mod channel;
+mod faults;
+mod frame;
+mod keys;
+mod query;
+mod realtime;
+mod rest;
+mod table;
+mod webhook;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use faults::{Faults, RestFault, SocketFault};
+use keys::Keys;
+use table::{Record, Table};
+
+/// How long [`Supabase::shutdown`] waits for open requests before it drops them.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How the stand-in behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Schema of the table.
+    pub schema: String,
+    /// Name of the table.
+    pub table: String,
+    /// PostgREST's `db-max-rows`: longer answers are cut in silence.
+    pub max_rows: usize,
+    /// How often Realtime polls the commit log.
+    pub poll: Duration,
+    /// How long Realtime waits before it refuses a join.
+    pub join_error_delay: Duration,
+    /// Time between a join's reply and `Subscribed to PostgreSQL`.
+    pub subscribed_delay: Duration,
+    /// Realtime closes a socket that sends nothing for this long.
+    pub silence: Duration,
+    /// Endpoint called for every inserted row.
+    pub webhook: Option<Webhook>,
+    /// The switches; keep a clone to flip them.
+    pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            schema: "public".to_owned(),
+            table: "typo_training_dataset".to_owned(),
+            max_rows: 1000,
+            poll: Duration::from_millis(100),
+            join_error_delay: Duration::from_secs(5),
+            subscribed_delay: Duration::from_millis(50),
+            silence: Duration::from_secs(60),
+            webhook: None,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// A database webhook: where, and which header carries the secret.
+#[derive(Clone)]
+pub struct Webhook {
+    /// The endpoint.
+    pub url: Url,
+    /// Name of the header.
+    pub header: String,
+    /// Value of the header.
+    pub secret: String,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Webhook").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+/// Why the stand-in could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken or not ours.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The webhook's HTTP client can't be built.
+    #[error("can't build the webhook's HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// The bound address makes no URL.
+    #[error("the bound address makes no URL")]
+    Address(#[source] url::ParseError),
+}
+
+/// What every request and socket shares.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    faults: Faults,
+    keys: Keys,
+    table: Mutex<Table>,
+    commits: watch::Sender<usize>,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while it holds the lock, and a commit is complete once its row is in the log.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit(&self, id: i64, values: Record) -> Option<Record> {
+        let (record, committed) = {
+            let mut table = self.table();
+            (table.commit(id, values, Timestamp::now())?, table.committed())
+        };
+        self.commits.send_replace(committed);
+        Some(record)
+    }
+}
+
+/// A running stand-in. Dropping it stops it.
+#[derive(Debug)]
+pub struct Supabase {
+    shared: Arc<Shared>,
+    url: Url,
+    tasks: JoinSet<()>,
+}
+
+/// An id taken from the sequence by a transaction that has not committed yet.
+#[derive(Debug)]
+#[must_use = "an id that is never committed leaves a hole, as a rolled back transaction does"]
+pub struct Reservation(i64);
+
+impl Reservation {
+    /// The id.
+    pub fn id(&self) -> i64 {
+        self.0
+    }
+}
+
+impl Supabase {
+    /// Binds the address and serves until [`shutdown`](Self::shutdown) or drop.
+    ///
+    /// # Errors
+    /// [`StartError`] when the address can't be bound.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let address = options.listen;
+        let listen = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let bound = listener.local_addr().map_err(listen)?;
+        let url = Url::parse(&format!("http://{bound}")).map_err(StartError::Address)?;
+
+        let shared = Arc::new(Shared {
+            faults: options.faults.clone(),
+            options,
+            keys: Keys::local(),
+            table: Mutex::default(),
+            commits: watch::Sender::new(0),
+            stop: CancellationToken::new(),
+        });
+        let mut tasks = JoinSet::new();
+        if let Some(target) = shared.options.webhook.clone() {
+            let client = reqwest::Client::builder().build().map_err(StartError::Client)?;
+            tasks.spawn(webhook::call(Arc::clone(&shared), target, client, shared.commits.subscribe()));
+        }
+        let app = Router::new()
+            .route("/rest/v1/{table}", get(rest::read).post(rest::write))
+            .route("/realtime/v1/websocket", get(realtime::upgrade))
+            .route("/socket/websocket", get(realtime::upgrade))
+            .with_state(Arc::clone(&shared));
+        // Frames are small: waiting to fill packets would only add delay.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let stop = shared.stop.clone();
+        tasks.spawn(async move {
+            // `serve` never fails by itself: it ends when the token is cancelled.
+            let _ = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+        });
+        Ok(Self { shared, url, tasks })
+    }
+
+    /// The project's address, such as `http://127.0.0.1:54321/`.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The legacy `anon` key, a JWT.
+    pub fn anon_key(&self) -> &str {
+        &self.shared.keys.anon
+    }
+
+    /// The legacy `service_role` key, a JWT.
+    pub fn service_key(&self) -> &str {
+        &self.shared.keys.service
+    }
+
+    /// The newer key of the `anon` role.
+    pub fn publishable_key(&self) -> &str {
+        &self.shared.keys.publishable
+    }
+
+    /// The switches.
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// How many rows were committed so far; changes with every commit.
+    pub fn commits(&self) -> watch::Receiver<usize> {
+        self.shared.commits.subscribe()
+    }
+
+    /// Inserts a pair as another client would, and returns its id.
+    pub fn insert(&self, typo: &str, corrected: &str, domain: &str) -> i64 {
+        let reservation = self.reserve();
+        let id = reservation.id();
+        self.commit(reservation, typo, corrected, domain);
+        id
+    }
+
+    /// Inserts a row of any shape, such as a number where a text belongs, and returns its id.
+    pub fn insert_values(&self, values: Map<String, Value>) -> i64 {
+        let id = self.shared.table().reserve();
+        self.shared.commit(id, values);
+        id
+    }
+
+    /// Takes an id as a transaction does that commits later.
+    pub fn reserve(&self) -> Reservation {
+        Reservation(self.shared.table().reserve())
+    }
+
+    /// Commits a pair under an id taken before.
+    pub fn commit(&self, reservation: Reservation, typo: &str, corrected: &str, domain: &str) {
+        let values = json!({"typo": typo, "corrected": corrected, "domain": domain});
+        if let Value::Object(values) = values {
+            self.shared.commit(reservation.id(), values);
+        }
+    }
+
+    /// Stops serving, closes the sockets, and waits for the tasks up to a deadline.
+    pub async fn shutdown(mut self) {
+        self.shared.stop.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_DEADLINE, ended).await.is_err() {
+            self.tasks.abort_all();
+        }
+    }
+}
+
+impl Drop for Supabase {
+    /// Sockets are served by tasks of their own: the token ends them, dropping the set ends the rest.
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}

@@ -40,7 +40,6 @@ impl Process {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         // A terminal's Ctrl-C reaches the whole foreground group; the worker must end before its broker does.
-        #[cfg(unix)]
         command.process_group(0);
         let mut child =
             command.spawn().map_err(|source| QueueError::Program { program: program.to_owned(), source })?;

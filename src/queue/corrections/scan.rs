@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
 use async_nats::jetstream::stream::Stream;
 use futures::StreamExt;
 
-use super::error::QueueError;
+use crate::queue::error::QueueError;
 
 /// How long the next message may take; the ordered consumer recovers by itself from a lost connection.
 const NEXT_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,0 +1,31 @@
+//! `autovalidate artifacts`: the training artifacts of a model, as files.
+
+use std::path::PathBuf;
+
+use crate::model::ModelFolder;
+use crate::onnx::{ArtifactSet, ArtifactSettings};
+
+use super::{CliError, Ending};
+
+/// Writes training_model.onnx, eval_model.onnx, optimizer_model.onnx and manifest.json of a model folder.
+///
+/// Example: autovalidate artifacts --model .local/models/all-MiniLM-L6-v2 --out onnx
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A sentence-transformers folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// Where the files go.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+    let folder = ModelFolder::open(&args.model).map_err(crate::job::JobError::from)?;
+    let set = ArtifactSet::new(&folder.config, folder.head, ArtifactSettings::default());
+    set.write(&args.out).map_err(crate::job::JobError::from)?;
+    for (name, bytes) in set.files().map_err(crate::job::JobError::from)? {
+        println!("{} ({} kB)", args.out.join(name).display(), bytes.len() / 1000);
+    }
+    Ok(Ending::Done)
+}

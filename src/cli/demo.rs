@@ -1,0 +1,226 @@
+//! What `dev` shows, and what `dev --demo` does: inserts corrections as the app would, follows the run they set off,
+//! and sums it up.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use async_nats::Subscriber;
+use futures::StreamExt;
+use serde_json::json;
+use tokio::sync::broadcast;
+use url::Url;
+
+use crate::evaluate::Report;
+use crate::job::ENDED;
+use crate::local::demo::{Correction, corrections};
+use crate::queue::{Event, RunRecord};
+use crate::supabase::IngestEvent;
+use crate::worker::{Desk, Worker};
+
+use super::screen::{Screen, curve};
+use super::{CliError, Ending};
+
+/// Rows inserted by one request.
+const BATCH: usize = 20;
+/// Pause between two requests, so that arriving can be watched.
+const PAUSE: Duration = Duration::from_millis(60);
+
+/// Where and what the demo inserts.
+pub(super) struct DemoSettings {
+    pub(super) url: Url,
+    pub(super) key: String,
+    pub(super) table: String,
+    pub(super) pairs: u64,
+    pub(super) seed: u64,
+}
+
+/// Watches a worker.
+pub(super) struct Demo {
+    screen: Screen,
+    ingest: Option<broadcast::Receiver<IngestEvent>>,
+    events: Subscriber,
+    arrived: u64,
+    threshold: u64,
+}
+
+/// What was seen next.
+enum Seen {
+    Run(Event),
+    Nothing,
+}
+
+impl Demo {
+    /// Begins to watch, before anything can happen.
+    pub(super) async fn watch(worker: &mut Worker, screen: Screen, threshold: u64) -> Result<Self, CliError> {
+        let client = worker.desk().streams.connection().client();
+        let events = client.subscribe("training.events.>").await.map_err(|source| CliError::Plain {
+            what: "events can't be followed".to_owned(),
+            advice: "Start again.".to_owned(),
+            source: Some(Box::new(source)),
+        })?;
+        // The subscription must be with the server before the first event is published.
+        client.flush().await.map_err(|source| CliError::Plain {
+            what: "events can't be followed".to_owned(),
+            advice: "Start again.".to_owned(),
+            source: Some(Box::new(source)),
+        })?;
+        Ok(Self { screen, ingest: worker.take_ingest_events(), events, arrived: 0, threshold })
+    }
+
+    /// Shows what happens, for ever.
+    pub(super) async fn follow(&mut self) {
+        loop {
+            if let Seen::Run(event) = self.next().await
+                && event.stage == ENDED
+            {
+                self.screen.line(&format!("  run {} ended: {}", event.job, event.detail["state"]));
+                self.arrived = 0;
+            }
+        }
+    }
+
+    /// Inserts corrections and shows the run they set off, to its end.
+    pub(super) async fn run(
+        &mut self,
+        settings: &DemoSettings,
+        desk: &Desk,
+        hub: &Path,
+    ) -> Result<Ending, CliError> {
+        let started = Instant::now();
+        let pairs = corrections(settings.seed, usize::try_from(settings.pairs).unwrap_or(usize::MAX));
+        self.screen.line(&format!("\nInserting {} corrections over the Supabase REST API:", pairs.len()));
+        let ended = {
+            let insert = insert(settings, &pairs);
+            tokio::pin!(insert);
+            let mut inserted = false;
+            loop {
+                tokio::select! {
+                    done = &mut insert, if !inserted => {
+                        done?;
+                        inserted = true;
+                    }
+                    seen = self.next() => {
+                        if let Seen::Run(event) = seen && event.stage == ENDED {
+                            break event;
+                        }
+                    }
+                }
+            }
+        };
+        self.screen.close();
+        let Some((record, _)) = desk.runs.load(&ended.job).await? else {
+            return Err(CliError::plain(format!("run {} has no record", ended.job), "Report this."));
+        };
+        self.sum_up(&record, hub, started.elapsed());
+        Ok(if record.artifact.is_some() { Ending::Done } else { Ending::NothingPublished })
+    }
+
+    async fn next(&mut self) -> Seen {
+        tokio::select! {
+            event = next_ingest(&mut self.ingest) => {
+                match event {
+                    IngestEvent::Arrived { .. } => {
+                        self.arrived += 1;
+                        self.screen.pairs(self.arrived, self.threshold);
+                    }
+                    IngestEvent::Swept { stored, .. } if stored > 0 => {
+                        self.arrived += stored;
+                        self.screen.pairs(self.arrived, self.threshold);
+                    }
+                    IngestEvent::GenerationEnded { trouble, .. } | IngestEvent::Failed { trouble } => {
+                        self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
+                    }
+                    _ => {}
+                }
+                Seen::Nothing
+            }
+            message = self.events.next() => {
+                let event = message.and_then(|message| serde_json::from_slice::<Event>(&message.payload).ok());
+                let Some(event) = event else { return Seen::Nothing };
+                if event.stage == "load-base" && event.detail["phase"] == "started" {
+                    self.screen.close();
+                    self.screen.line(&format!("\nRun {} started by itself:", event.job));
+                }
+                self.screen.event(&event);
+                Seen::Run(event)
+            }
+        }
+    }
+
+    fn sum_up(&self, record: &RunRecord, hub: &Path, took: Duration) {
+        let line = |text: &str| self.screen.line(text);
+        if let Some(error) = &record.error {
+            line(&format!("\nThe run failed: {}\n  what to do: {}", error.message, error.advice));
+            return;
+        }
+        let training =
+            record.stages.iter().find(|stage| stage.stage == "train").map(|stage| &stage.figures["training"]);
+        if let Some(training) = training {
+            let numbers = |name: &str| -> Vec<f64> {
+                training[name]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(serde_json::Value::as_f64)
+                    .collect()
+            };
+            let losses = numbers("losses");
+            if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
+                line(&format!("\nLoss  {first:.3} {} {last:.3}", curve(&losses, 48)));
+            }
+        }
+        match serde_json::from_value::<Report>(record.metrics.clone()) {
+            Ok(report) => line(&format!("\n{report}")),
+            Err(error) => tracing::warn!(%error, "the report can't be read"),
+        }
+        if let Some(artifact) = &record.artifact {
+            line(&format!("\nPublished  {}  ({:.0} MB)", artifact.path, artifact.size as f64 / 1e6));
+            line(&format!("           commit {}  sha256 {}", artifact.commit, artifact.sha256));
+            line(&format!("           the local Hub keeps it below {}", hub.display()));
+        }
+        line(&format!("Took       {:.0} s from the first insert", took.as_secs_f64()));
+    }
+}
+
+/// The next thing the ingest did; without an ingest, never. What a slow screen misses is not worth stopping for.
+async fn next_ingest(events: &mut Option<broadcast::Receiver<IngestEvent>>) -> IngestEvent {
+    loop {
+        let Some(receiver) = events else { return std::future::pending().await };
+        match receiver.recv().await {
+            Ok(event) => return event,
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => *events = None,
+        }
+    }
+}
+
+/// Inserts as the app does: with the anonymous key, through PostgREST.
+async fn insert(settings: &DemoSettings, pairs: &[Correction]) -> Result<(), CliError> {
+    let failed = |source: reqwest::Error| CliError::Plain {
+        what: "corrections can't be inserted".to_owned(),
+        advice: "Start again.".to_owned(),
+        source: Some(Box::new(source)),
+    };
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().map_err(failed)?;
+    let url = settings
+        .url
+        .join(&format!("rest/v1/{}", settings.table))
+        .map_err(|_| CliError::plain("the table's address is malformed", "Report this."))?;
+    for batch in pairs.chunks(BATCH) {
+        let rows: Vec<_> = batch
+            .iter()
+            .map(|pair| json!({ "typo": pair.typo, "corrected": pair.corrected, "domain": pair.domain }))
+            .collect();
+        client
+            .post(url.clone())
+            .header("apikey", &settings.key)
+            .bearer_auth(&settings.key)
+            .json(&rows)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(failed)?;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}

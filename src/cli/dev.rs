@@ -1,0 +1,181 @@
+//! `autovalidate dev`: everything on this machine, no account needed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::local::{hub, supabase};
+use crate::settings::{FILE, Needs, Settings};
+use crate::worker::{Role, Worker};
+
+use super::demo::{Demo, DemoSettings};
+use super::screen::Screen;
+use super::{CliError, Ending};
+
+/// Runs a local Supabase, a local Hub, a real nats-server and the worker. Stop it with Ctrl-C.
+///
+/// Example: autovalidate dev --demo
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Inserts made-up corrections, shows the run they set off, and ends.
+    #[arg(long)]
+    demo: bool,
+    /// With --demo: goes on running afterwards.
+    #[arg(long, requires = "demo")]
+    keep: bool,
+    /// Where state is kept; --demo starts with an empty one.
+    #[arg(long, default_value = ".local/dev")]
+    data: PathBuf,
+    /// With --demo: how many corrections are inserted, which is also the threshold.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(50..=5_000))]
+    pairs: u64,
+    /// With --demo: seed of the corrections.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Port of the local Supabase; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    supabase_port: u16,
+    /// Port of the local Hub; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    hub_port: u16,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let data = if args.demo { args.data.join("demo") } else { args.data.clone() };
+    if args.demo && data.exists() {
+        std::fs::remove_dir_all(&data).map_err(|source| cannot("empty", &data, source))?;
+    }
+    std::fs::create_dir_all(&data).map_err(|source| cannot("make", &data, source))?;
+    let supabase = supabase::Supabase::start(supabase::Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], args.supabase_port)),
+        ..supabase::Options::default()
+    })
+    .await
+    .map_err(|source| CliError::Plain {
+        what: "the local Supabase can't start".to_owned(),
+        advice: "Choose another --supabase-port.".to_owned(),
+        source: Some(Box::new(source)),
+    })?;
+    let hub = hub::Hub::start(hub::Options {
+        address: SocketAddr::from(([127, 0, 0, 1], args.hub_port)),
+        ..hub::Options::new(data.join("hub"))
+    })
+    .await
+    .map_err(|source| CliError::Plain {
+        what: "the local Hub can't start".to_owned(),
+        advice: "Choose another --hub-port.".to_owned(),
+        source: Some(source.into()),
+    })?;
+
+    let stop = CancellationToken::new();
+    let settings = settings(&args, &data, &supabase, &hub)?;
+    let mut worker = Worker::start(&settings, Role::All, stop.clone()).await?;
+    let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
+    let screen = Screen::new();
+    introduce(&screen, &settings, &worker, &supabase);
+    let mut demo = Demo::watch(&mut worker, screen, settings.trigger.threshold).await?;
+    let mut ending = Ending::Done;
+    if args.demo {
+        let inserting = DemoSettings {
+            url: supabase.url().clone(),
+            key: supabase.anon_key().to_owned(),
+            table: settings.supabase.as_ref().map_or_else(String::new, |access| access.table.clone()),
+            pairs: args.pairs,
+            seed: args.seed,
+        };
+        let hub_folder = data.join("hub");
+        ending = tokio::select! {
+            () = stop.cancelled() => Ending::NothingPublished,
+            shown = demo.run(&inserting, worker.desk(), &hub_folder) => shown?,
+        };
+    }
+    if args.keep {
+        println!(
+            "\nStill running; insert rows, `nats pub training.jobs '{{}}'`, look around. Ctrl-C ends it."
+        );
+    }
+    if args.keep || !args.demo {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = demo.follow() => {}
+        }
+    }
+    stop.cancel();
+    let joined = worker.join().await;
+    signals.abort();
+    supabase.shutdown().await;
+    hub.shutdown().await;
+    joined?;
+    Ok(ending)
+}
+
+/// The process's own settings, with the places of the stand-ins put over them.
+fn settings(
+    args: &Args,
+    data: &Path,
+    supabase: &supabase::Supabase,
+    hub: &hub::Hub,
+) -> Result<Settings, CliError> {
+    let pairs = args.pairs.to_string();
+    let data = data.join("worker").display().to_string();
+    let environment = |name: &str| -> Option<String> {
+        let own = || std::env::var(name).ok().filter(|value| !value.is_empty());
+        match name {
+            "SUPABASE_URL" => Some(supabase.url().to_string()),
+            "SUPABASE_ANON_KEY" => Some(supabase.anon_key().to_owned()),
+            "SUPABASE_SERVICE_KEY"
+            | "SUPABASE_SCHEMA"
+            | "SUPABASE_TABLE"
+            | "NATS_URL"
+            | "NATS_CREDS"
+            | "NATS_TOKEN" => None,
+            "HF_ENDPOINT" => Some(hub.url().to_string()),
+            "HF_TOKEN" => Some(hub.token().expose_secret().to_owned()),
+            "HF_REPO" => Some("local/autovalidate-embeddings".to_owned()),
+            "DATA_DIR" => Some(data.clone()),
+            "HTTP_ADDR" => own().or_else(|| Some("127.0.0.1:0".to_owned())),
+            "NATS_LISTEN" => own().or_else(|| Some("127.0.0.1:0".to_owned())),
+            "TRAIN_THRESHOLD" if args.demo => Some(pairs.clone()),
+            "TRAIN_COOLDOWN" => own().or_else(|| Some("off".to_owned())),
+            _ => own(),
+        }
+    };
+    let file = Path::new(FILE);
+    let needs = Needs { supabase: true, hub: true, runtime: true };
+    Ok(Settings::read(&environment, file.exists().then_some(file), needs)?)
+}
+
+fn introduce(screen: &Screen, settings: &Settings, worker: &Worker, supabase: &supabase::Supabase) {
+    let nats = worker
+        .desk()
+        .streams
+        .connection()
+        .server()
+        .map(crate::queue::embedded::Server::url)
+        .unwrap_or_default();
+    let endpoint = settings.hub.as_ref().map(|hub| hub.endpoint.to_string()).unwrap_or_default();
+    screen.line("AutoValidate trainer, everything on this machine:");
+    screen.line(&format!(
+        "  Supabase (stand-in)  {}   anon key {}",
+        supabase.url(),
+        shortened(supabase.anon_key())
+    ));
+    screen.line(&format!("  Hub (stand-in)       {endpoint}   token hf_local"));
+    screen.line(&format!("  nats-server          {nats}"));
+    screen.line(&format!("  worker               http://{}/healthz  /metrics", worker.http()));
+}
+
+/// A stand-in's key is no secret, but long.
+fn shortened(key: &str) -> String {
+    if key.len() <= 24 { key.to_owned() } else { format!("{}...", &key[..21]) }
+}
+
+fn cannot(action: &str, path: &Path, source: std::io::Error) -> CliError {
+    CliError::Plain {
+        what: format!("cannot {action} {}", path.display()),
+        advice: "Choose another folder with --data.".to_owned(),
+        source: Some(source.into()),
+    }
+}

@@ -1,0 +1,66 @@
+//! `autovalidate enqueue`: starts a run at once, as `nats pub training.jobs '{}'` does.
+
+use crate::queue::JobRequest;
+
+use super::{CliError, Ending, desk, print_json};
+
+/// Starts a run at once, through the same queue as every other.
+///
+/// Example: autovalidate enqueue --reason "after cleanup" --epochs 8
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Why, for the run's record.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Release, Hub name or folder to start from instead of the newest release.
+    #[arg(long)]
+    base_model: Option<String>,
+    /// Passes over the pairs.
+    #[arg(long)]
+    epochs: Option<u32>,
+    /// Pairs in a batch.
+    #[arg(long)]
+    batch_size: Option<u32>,
+    /// Highest learning rate.
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Does everything but publish.
+    #[arg(long)]
+    dry_run: bool,
+    /// Publishes whatever the gate says.
+    #[arg(long)]
+    force: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let request = JobRequest {
+        reason: args.reason,
+        base_model: args.base_model,
+        epochs: args.epochs,
+        batch_size: args.batch_size,
+        learning_rate: args.learning_rate,
+        dry_run: args.dry_run,
+        force: args.force,
+        ..JobRequest::default()
+    };
+    // Refuse here what the worker would refuse, so that the mistake is told where it was made.
+    let body = serde_json::to_vec(&request).map_err(crate::queue::QueueError::from)?;
+    if let Err(refusal) = JobRequest::parse(&body) {
+        return Err(CliError::plain(
+            refusal.to_string(),
+            "Correct the argument; see `autovalidate enqueue --help`.",
+        ));
+    }
+    let desk = desk().await?;
+    let id = desk.jobs.enqueue(&request).await?;
+    desk.streams.connection().close().await;
+    if args.json {
+        print_json(&serde_json::json!({ "job": id }))?;
+    } else {
+        println!("enqueued {id}; follow it with: autovalidate runs show {id}");
+    }
+    Ok(Ending::Done)
+}

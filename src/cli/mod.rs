@@ -1,0 +1,192 @@
+//! The command line: one file per command.
+//!
+//! Owns arguments, what is printed, and exit codes. Decides nothing: every command calls into the library.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong settings or arguments; 3 the run ended but nothing was published.
+//!
+//! ```text
+//! worker     listens, trains, or both
+//! dev        everything on this machine, no account needed
+//! demo       what `dev --demo` does and shows
+//! screen     progress on a terminal, lines elsewhere
+//! enqueue    starts a run
+//! status     where the worker stands
+//! runs       run records
+//! models     releases on the Hub
+//! init       SQL and an environment template
+//! doctor     checks everything a worker needs
+//! artifacts  writes the training artifacts of a model
+//! telemetry  logs
+//! ```
+
+#![allow(clippy::print_stdout, reason = "printing is what a command line does")]
+
+mod artifacts;
+mod demo;
+mod dev;
+mod doctor;
+mod enqueue;
+mod init;
+mod models;
+mod runs;
+mod screen;
+mod status;
+mod telemetry;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{Failure, Remedy, chain};
+use crate::settings::SettingsError;
+use crate::worker::{Desk, WorkerError};
+
+/// Turns accepted corrections of mistyped car names into a better embedding model.
+#[derive(Parser)]
+#[command(
+    name = "autovalidate",
+    version,
+    max_term_width = 100,
+    after_help = "Settings come from the environment and from autovalidate.toml; see `autovalidate init`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Worker(worker::Args),
+    Dev(dev::Args),
+    Enqueue(enqueue::Args),
+    Status(status::Args),
+    Runs(runs::Args),
+    Models(models::Args),
+    Doctor(doctor::Args),
+    Init(init::Args),
+    Artifacts(artifacts::Args),
+}
+
+/// How a command ended.
+enum Ending {
+    Done,
+    NothingPublished,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error(transparent)]
+    Job(#[from] crate::job::JobError),
+    #[error("{what}")]
+    Plain {
+        what: String,
+        advice: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl CliError {
+    fn plain(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Plain { what: what.into(), advice: advice.into(), source: None }
+    }
+}
+
+impl From<crate::queue::QueueError> for CliError {
+    fn from(error: crate::queue::QueueError) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
+impl From<crate::hub::HubError> for CliError {
+    fn from(error: crate::hub::HubError) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
+impl Failure for CliError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Settings(error) => error.remedy(),
+            Self::Worker(error) => error.remedy(),
+            Self::Job(error) => error.remedy(),
+            Self::Plain { .. } => Remedy::Person,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Settings(error) => error.advice(),
+            Self::Worker(error) => error.advice(),
+            Self::Job(error) => error.advice(),
+            Self::Plain { advice, .. } => advice.clone(),
+        }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(match &cli.command {
+        Command::Worker(_) => telemetry::Default::Info,
+        Command::Dev(_) => telemetry::Default::Warn,
+        _ => telemetry::Default::Error,
+    });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the async runtime can't start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Worker(args) => Box::pin(worker::run(args)).await,
+            Command::Dev(args) => Box::pin(dev::run(args)).await,
+            Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
+            Command::Status(args) => Box::pin(status::run(args)).await,
+            Command::Runs(args) => Box::pin(runs::run(args)).await,
+            Command::Models(args) => Box::pin(models::run(args)).await,
+            Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+            Command::Init(args) => init::run(&args),
+            Command::Artifacts(args) => artifacts::run(&args),
+        }
+    });
+    // A task of a library that doesn't end must not keep the program.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match result {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::NothingPublished) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            eprintln!("  what to do: {}", error.advice());
+            ExitCode::from(if matches!(error, CliError::Settings(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Opens the broker of a worker that runs already: a command must not start a second embedded server beside it.
+async fn desk() -> Result<Desk, CliError> {
+    let mut settings = crate::settings::Settings::from_process(crate::settings::Needs::default())?;
+    if let crate::settings::Nats::Embedded { address, .. } = settings.nats {
+        settings.nats = crate::settings::Nats::Remote {
+            urls: vec![format!("nats://{address}")],
+            credentials: None,
+            token: None,
+        };
+    }
+    Ok(Desk::open(&settings).await?)
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(crate::queue::QueueError::from)?;
+    println!("{text}");
+    Ok(())
+}

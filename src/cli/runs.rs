@@ -1,0 +1,83 @@
+//! `autovalidate runs`: what was done.
+
+use clap::Subcommand;
+
+use crate::queue::{JobId, RunRecord};
+
+use super::{CliError, Ending, desk, print_json};
+
+/// Lists runs, or shows one.
+///
+/// Example: autovalidate runs show pairs-1-200
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists runs, newest first.
+    List {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one run's record.
+    Show {
+        /// The run's id.
+        id: String,
+    },
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let desk = desk().await?;
+    match args.command {
+        Command::List { json } => {
+            let runs = desk.runs.list().await?;
+            if json {
+                print_json(&runs)?;
+            } else if runs.is_empty() {
+                println!("no runs yet");
+            } else {
+                runs.iter().for_each(|run| println!("{}", line(run)));
+            }
+        }
+        Command::Show { id } => {
+            let found = match id.parse::<JobId>() {
+                Ok(id) => desk.runs.load(&id).await?,
+                Err(_) => None,
+            };
+            let Some((record, _)) = found else {
+                return Err(CliError::plain(
+                    format!("there is no run {id:?}"),
+                    "`autovalidate runs list` shows all.",
+                ));
+            };
+            print_json(&record)?;
+        }
+    }
+    desk.streams.connection().close().await;
+    Ok(Ending::Done)
+}
+
+/// A run on one line.
+pub(super) fn line(run: &RunRecord) -> String {
+    let state = serde_json::to_value(run.state).ok().and_then(|state| state.as_str().map(str::to_owned));
+    let mut line = format!(
+        "{}  {}  {}",
+        run.created_at.strftime("%Y-%m-%d %H:%M:%S"),
+        run.id,
+        state.unwrap_or_default()
+    );
+    if let Some(verdict) = &run.verdict {
+        line.push_str(&format!("  {verdict}"));
+    }
+    if let Some(artifact) = &run.artifact {
+        line.push_str(&format!("  {}", artifact.path));
+    }
+    if let Some(error) = &run.error {
+        line.push_str(&format!("  {} ({})", error.message, error.advice));
+    }
+    line
+}

@@ -1,0 +1,38 @@
+//! `autovalidate status`: where the worker stands.
+
+use super::{CliError, Ending, desk, print_json};
+
+/// Shows pairs waiting, the threshold, the current job and the last run.
+///
+/// Example: autovalidate status --json
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let desk = desk().await?;
+    let status = desk.status().await?;
+    let quarantined = desk.corrections.quarantined_counts().await?;
+    desk.streams.connection().close().await;
+    if args.json {
+        let mut value = serde_json::to_value(&status).map_err(crate::queue::QueueError::from)?;
+        value["quarantined"] = serde_json::to_value(&quarantined).map_err(crate::queue::QueueError::from)?;
+        print_json(&value)?;
+        return Ok(Ending::Done);
+    }
+    println!("{} of {} pairs wait for the next run", status.pending, status.threshold);
+    for (refusal, count) in quarantined {
+        println!("{count} rows are kept out of training: {refusal}");
+    }
+    match &status.current_job {
+        Some(job) => println!("working on {job}"),
+        None => println!("no run in progress"),
+    }
+    if let Some(run) = status.last_run {
+        println!("last run: {}", super::runs::line(&run));
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,43 @@
+//! Logs: to standard error, readable on a terminal, JSON elsewhere. `RUST_LOG` decides what is said.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// What is said when `RUST_LOG` is not set.
+pub(super) enum Default {
+    Info,
+    Warn,
+    Error,
+}
+
+impl Default {
+    fn filter(&self) -> &'static str {
+        match self {
+            // The libraries' own chatter starts at warnings.
+            Self::Info => "warn,autovalidate=info",
+            Self::Warn => "error,autovalidate=warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Starts logging.
+pub(super) fn start(default: Default) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default.filter()));
+    // At `trace` the websocket library writes addresses with their key, and every frame.
+    let filter = match "tungstenite=debug".parse() {
+        Ok(cap) if filter.max_level_hint() == Some(LevelFilter::TRACE) => filter.add_directive(cap),
+        _ => filter,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if std::io::stderr().is_terminal() {
+        builder.compact().with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    if let Err(error) = started {
+        eprintln!("logging can't start: {error}");
+    }
+}

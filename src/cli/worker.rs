@@ -1,0 +1,62 @@
+//! `autovalidate worker`: listens, trains, or both, until it is told to stop.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{Needs, Settings};
+use crate::worker::{Role, Worker};
+
+use super::{CliError, Ending};
+
+/// Listens for corrections, trains when there are enough, publishes what is better.
+///
+/// Example: SUPABASE_URL=.. SUPABASE_ANON_KEY=.. HF_TOKEN=.. HF_REPO=you/model autovalidate worker
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What this machine does.
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+    /// Prints the settings in force, secrets as ***, and where each came from, then exits.
+    #[arg(long)]
+    print_config: bool,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let needs = Needs { supabase: args.role.listens(), hub: args.role.trains(), runtime: args.role.trains() };
+    let settings = Settings::from_process(needs)?;
+    if args.print_config {
+        for setting in &settings.effective {
+            println!("{} = {}  ({})", setting.setting, setting.value, setting.origin);
+        }
+        return Ok(Ending::Done);
+    }
+    let stop = CancellationToken::new();
+    let worker = Worker::start(&settings, args.role, stop.clone()).await?;
+    let signals = tokio::spawn(stop_on_signal(stop));
+    let ended = worker.join().await;
+    signals.abort();
+    ended?;
+    Ok(Ending::Done)
+}
+
+/// Cancels on the first SIGINT or SIGTERM; a second one ends the program at once.
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::error!(%error, "signals can't be watched");
+            return;
+        }
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        if first {
+            tracing::info!("stopping; a second signal ends at once");
+            stop.cancel();
+        } else {
+            std::process::exit(130);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which repo, on which Hub, with which token; and how long to wait for it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// A model repo's name on the Hub: `owner/name`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepoName {
+    owner: String,
+    name: String,
+}
+
+/// A text that is not `owner/name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a repo's name: it has the form owner/name, of ASCII letters, digits, `-`, `_` and `.`")]
+pub struct NotARepoName;
+
+impl RepoName {
+    /// The user or organisation it belongs to.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Its name below the owner.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl FromStr for RepoName {
+    type Err = NotARepoName;
+
+    fn from_str(text: &str) -> Result<Self, NotARepoName> {
+        let (owner, name) = text.split_once('/').ok_or(NotARepoName)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        // The Hub's own rules: these would be ambiguous in its URLs, or in git.
+        let valid = |part: &str| {
+            (1..=96).contains(&part.len())
+                && part.chars().all(allowed)
+                && !part.starts_with(['-', '.'])
+                && !part.ends_with(['-', '.'])
+                && !part.contains("--")
+                && !part.contains("..")
+                && !part.ends_with(".git")
+        };
+        if valid(owner) && valid(name) {
+            Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
+        } else {
+            Err(NotARepoName)
+        }
+    }
+}
+
+impl TryFrom<String> for RepoName {
+    type Error = NotARepoName;
+
+    fn try_from(text: String) -> Result<Self, NotARepoName> {
+        text.parse()
+    }
+}
+
+impl From<RepoName> for String {
+    fn from(name: RepoName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for RepoName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.owner, self.name)
+    }
+}
+
+/// Which repo, on which Hub, with which token.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The Hub: `HF_ENDPOINT`, or `https://huggingface.co`.
+    pub endpoint: Url,
+    /// `None` reads public repos. Downloads then go out with what `hf-hub` finds itself, as every Hub client
+    /// does: `HF_TOKEN`, or the token of `hf auth login`, unless `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set.
+    pub token: Option<SecretString>,
+    /// The repo.
+    pub repo: RepoName,
+}
+
+/// How long to wait for the Hub, and how often to try.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// For a connection to stand.
+    pub connect: Duration,
+    /// For the answer to a call that moves no file.
+    pub answer: Duration,
+    /// For the next byte of a file to move, either way.
+    pub idle: Duration,
+    /// How often to try a step in all, at least once.
+    pub attempts: u32,
+    /// Pause after the first failure; it doubles with each further one.
+    pub pause: Duration,
+    /// The longest pause, also when the Hub asks for a longer one.
+    pub longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            attempts: 5,
+            pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Patience {
+    /// How long to pause after this failure (counted from 1), or `None` to give up. `asked` is what the Hub
+    /// asked for.
+    pub(super) fn pause_after(&self, failure: u32, asked: Option<Duration>) -> Option<Duration> {
+        if failure >= self.attempts {
+            return None;
+        }
+        let doubled = self.pause.saturating_mul(1 << (failure - 1).min(16));
+        Some(doubled.max(asked.unwrap_or_default()).min(self.longest_pause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_repo_name_is_owner_and_name() {
+        let name: RepoName = "acme/cars-v1.2_x".parse().unwrap();
+        assert_eq!((name.owner(), name.name()), ("acme", "cars-v1.2_x"));
+        for wrong in
+            ["", "acme", "/cars", "acme/", "a/b/c", "acme/..", "acme/a b", "acme/-a", "a/b.git", "é/b"]
+        {
+            assert_eq!(wrong.parse::<RepoName>(), Err(NotARepoName), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_end() {
+        let patience = Patience { attempts: 4, longest_pause: Duration::from_secs(3), ..Patience::default() };
+        let pause = |failure, asked| patience.pause_after(failure, asked).map(|pause| pause.as_secs());
+        assert_eq!([pause(1, None), pause(2, None), pause(3, None)], [Some(1), Some(2), Some(3)]);
+        assert_eq!(pause(4, None), None);
+        assert_eq!(pause(1, Some(Duration::from_secs(2))), Some(2));
+        assert_eq!(pause(1, Some(Duration::from_secs(3600))), Some(3));
+    }
+
+    proptest! {
+        #[test]
+        fn a_repo_name_reads_back(text in "[a-z0-9./_-]{0,20}") {
+            if let Ok(name) = text.parse::<RepoName>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The model card: what a person sees on the repo's page.
+//!
+//! Made of counts, scores and settings only. It never shows a pair: those are what people typed.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::access::RepoName;
+use super::release::ReleaseName;
+
+/// How well a model finds the right name for a typo, each from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// Share of queries whose first answer is right.
+    pub accuracy_at_1: f64,
+    /// Mean reciprocal rank of the right answer, within the first ten.
+    pub mrr_at_10: f64,
+    /// Share of queries with the right answer among the first three.
+    pub recall_at_3: f64,
+}
+
+/// Scores of one domain, before and after training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainScores {
+    /// The domain, such as `brand`, or `overall`.
+    pub domain: String,
+    /// Held-out typos asked.
+    pub queries: usize,
+    /// The model training started from.
+    pub before: Scores,
+    /// The model of this release.
+    pub after: Scores,
+}
+
+/// What the card says; [`Display`] writes it as Markdown with the Hub's front matter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Card {
+    /// Where the card lies.
+    pub repo: RepoName,
+    /// The release it describes.
+    pub release: ReleaseName,
+    /// The Hub name of the model the training started from; `None` when that is not on the Hub.
+    pub base_model: Option<RepoName>,
+    /// Embedding size.
+    pub dimensions: usize,
+    /// Accepted corrections that were trained on.
+    pub trained_pairs: usize,
+    /// Accepted corrections held out for the scores.
+    pub held_out_pairs: usize,
+    /// Typos made up from the catalogue and trained on.
+    pub synthesised_pairs: usize,
+    /// Scores per domain.
+    pub scores: Vec<DomainScores>,
+    /// Why it was published, in one sentence.
+    pub verdict: String,
+    /// Settings of the training, by name.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Display for Card {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        self.front_matter(out)?;
+        writeln!(out, "# {}\n", self.repo.name())?;
+        writeln!(
+            out,
+            "A sentence-transformers model that embeds mistyped car names near the right ones ({} dimensions), \
+             fine-tuned on corrections that people accepted.\n",
+            self.dimensions
+        )?;
+        writeln!(out, "This card describes `{}`.\n", self.release.path())?;
+        self.data(out)?;
+        self.score_table(out)?;
+        self.settings_table(out)?;
+        self.usage(out)
+    }
+}
+
+impl Card {
+    fn front_matter(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity")?;
+        if let Some(base) = &self.base_model {
+            // Quoted, for a name such as `1/2` would read as something else than a text.
+            writeln!(out, "base_model: \"{base}\"")?;
+        }
+        writeln!(out, "tags:")?;
+        for tag in ["sentence-transformers", "sentence-similarity", "feature-extraction", "onnx"] {
+            writeln!(out, "- {tag}")?;
+        }
+        writeln!(out, "---\n")
+    }
+
+    fn data(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "## Data\n\n| | pairs |\n|---|---:|")?;
+        writeln!(out, "| accepted corrections, trained on | {} |", self.trained_pairs)?;
+        writeln!(out, "| accepted corrections, held out | {} |", self.held_out_pairs)?;
+        writeln!(out, "| typos made up from the catalogue | {} |\n", self.synthesised_pairs)
+    }
+
+    fn score_table(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "## Scores on held-out typos\n")?;
+        writeln!(out, "| domain | queries | model | accuracy@1 | MRR@10 | recall@3 |")?;
+        writeln!(out, "|---|---:|---|---:|---:|---:|")?;
+        for row in &self.scores {
+            for (model, scores) in [("before", row.before), ("after", row.after)] {
+                let Scores { accuracy_at_1, mrr_at_10, recall_at_3 } = scores;
+                let (domain, queries) = (cell(&row.domain), row.queries);
+                writeln!(
+                    out,
+                    "| {domain} | {queries} | {model} | {accuracy_at_1:.3} | {mrr_at_10:.3} | {recall_at_3:.3} |"
+                )?;
+            }
+        }
+        writeln!(out, "\n{}\n", line(&self.verdict))
+    }
+
+    fn settings_table(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "## Training\n\n| setting | value |\n|---|---|")?;
+        for (name, value) in &self.settings {
+            writeln!(out, "| {} | {} |", cell(name), cell(value))?;
+        }
+        writeln!(out, "\n`training_report.json` inside the archive holds the whole receipt.\n")
+    }
+
+    fn usage(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let (repo, path, folder) = (&self.repo, self.release.path(), self.release.folder());
+        write!(
+            out,
+            r#"## Use
+
+```python
+import zipfile
+from huggingface_hub import hf_hub_download
+from sentence_transformers import SentenceTransformer
+
+archive = hf_hub_download("{repo}", "{path}")
+zipfile.ZipFile(archive).extractall(".")
+model = SentenceTransformer("{folder}")
+embeddings = model.encode(["car brand: toyta", "car brand: Toyota"])
+```
+
+With ONNX Runtime alone, no PyTorch:
+
+```python
+import numpy as np, onnxruntime, tokenizers
+
+tokenizer = tokenizers.Tokenizer.from_file("{folder}/tokenizer.json")
+tokenizer.enable_padding()
+session = onnxruntime.InferenceSession("{folder}/onnx/model.onnx")
+batch = tokenizer.encode_batch(["car brand: toyta", "car brand: Toyota"])
+columns = {{
+    "input_ids": [row.ids for row in batch],
+    "attention_mask": [row.attention_mask for row in batch],
+    "token_type_ids": [row.type_ids for row in batch],
+}}
+wanted = {{each.name for each in session.get_inputs()}}
+inputs = {{name: np.array(rows, np.int64) for name, rows in columns.items() if name in wanted}}
+names = [each.name for each in session.get_outputs()]
+outputs = dict(zip(names, session.run(None, inputs)))
+embeddings = outputs.get("sentence_embedding")
+if embeddings is None:  # token embeddings: average those of real tokens
+    tokens, mask = outputs[names[0]], np.array(columns["attention_mask"])[..., None]
+    embeddings = (tokens * mask).sum(1) / mask.sum(1)
+embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+```
+"#
+        )
+    }
+}
+
+/// A text as one line.
+fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A text that stays inside its table cell.
+fn cell(text: &str) -> String {
+    line(text).replace('\\', "\\\\").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card() -> Card {
+        let scores = Scores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
+        let after = Scores { accuracy_at_1: 0.8754, ..scores };
+        Card {
+            repo: "acme/cars".parse().unwrap(),
+            release: "finetuned-embedding-model-20261122160509.zip".parse().unwrap(),
+            base_model: Some("acme/base".parse().unwrap()),
+            dimensions: 384,
+            trained_pairs: 600,
+            held_out_pairs: 60,
+            synthesised_pairs: 1_820,
+            scores: vec![DomainScores { domain: "a|b\nc".into(), queries: 7, before: scores, after }],
+            verdict: "Better on\nevery domain.".into(),
+            settings: vec![("epochs".into(), "4".into())],
+        }
+    }
+
+    #[test]
+    fn the_card_opens_with_front_matter_the_hub_reads() {
+        let text = card().to_string();
+        let (front, body) = text.strip_prefix("---\n").unwrap().split_once("---\n").unwrap();
+        let lines: Vec<_> = front.lines().collect();
+        assert!(lines.contains(&"library_name: sentence-transformers"));
+        assert!(lines.contains(&"pipeline_tag: sentence-similarity"));
+        assert!(lines.contains(&"base_model: \"acme/base\""));
+        assert!(body.contains(
+            "hf_hub_download(\"acme/cars\", \"models/finetuned-embedding-model-20261122160509.zip\")"
+        ));
+        let without = Card { base_model: None, ..card() }.to_string();
+        assert!(!without.contains("base_model"));
+    }
+
+    #[test]
+    fn every_number_is_in_its_row() {
+        let text = card().to_string();
+        for row in [
+            "| accepted corrections, trained on | 600 |",
+            "| a\\|b c | 7 | before | 0.250 | 0.500 | 0.750 |",
+            "| a\\|b c | 7 | after | 0.875 | 0.500 | 0.750 |",
+            "| epochs | 4 |",
+            "Better on every domain.",
+        ] {
+            assert!(text.lines().any(|line| line == row), "{row}\n{text}");
+        }
+    }
+}

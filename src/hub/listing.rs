@@ -1,0 +1,204 @@
+//! What a repo holds: its head, and the releases as of a commit.
+//!
+//! Reads the tree's JSON itself: `hf-hub` looks for an LFS file's checksum under another key than the Hub
+//! sends, and so never finds it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use reqwest::header::{HeaderMap, LINK};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::digest::Digest;
+use super::error::HubError;
+use super::release::{FOLDER, Release, ReleaseName};
+use super::wire::Wire;
+
+/// More pages than any repo of releases has: beyond that the Hub sends us round in circles.
+const MAX_PAGES: usize = 1_000;
+
+/// A commit's id: 40 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CommitId(String);
+
+impl CommitId {
+    /// Its 40 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that is not a commit's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a commit's id of 40 hex digits")]
+pub struct NotACommitId;
+
+impl FromStr for CommitId {
+    type Err = NotACommitId;
+
+    fn from_str(text: &str) -> Result<Self, NotACommitId> {
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == 40 && text.bytes().all(hex) { Ok(Self(text.to_owned())) } else { Err(NotACommitId) }
+    }
+}
+
+impl TryFrom<String> for CommitId {
+    type Error = NotACommitId;
+
+    fn try_from(text: String) -> Result<Self, NotACommitId> {
+        text.parse()
+    }
+}
+
+impl From<CommitId> for String {
+    fn from(id: CommitId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[derive(Deserialize)]
+struct Info {
+    sha: CommitId,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    oid: Digest,
+    size: u64,
+}
+
+/// The commit at the head of `main`.
+pub(super) async fn head(wire: &Wire) -> Result<CommitId, HubError> {
+    let url = wire.api([]);
+    let info: Info =
+        wire.json("the repo's info", || wire.authorised(&url, wire.client.get(url.clone()))).await?;
+    Ok(info.sha)
+}
+
+/// A file of a repo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Its path in the repo.
+    pub(super) path: String,
+    /// Its size in bytes.
+    pub(super) size: u64,
+    /// Its checksum, for a file in LFS.
+    pub(super) sha256: Option<Digest>,
+}
+
+/// Every file as of a commit.
+pub(super) async fn files(wire: &Wire, commit: &CommitId) -> Result<Vec<Item>, HubError> {
+    let mut url = wire.api(["tree", commit.as_str()]);
+    url.query_pairs_mut().append_pair("recursive", "true");
+    entries(wire, url).await
+}
+
+/// The releases as of a commit, newest first. No folder of releases means none.
+pub(super) async fn releases(wire: &Wire, commit: &CommitId) -> Result<Vec<Release>, HubError> {
+    let items = entries(wire, wire.api(["tree", commit.as_str(), FOLDER])).await?;
+    let mut releases: Vec<Release> = items.into_iter().filter_map(release).collect();
+    releases.sort_by(|a, b| b.name.cmp(&a.name));
+    Ok(releases)
+}
+
+/// The files of a listing, page by page. A folder that is not there has none.
+async fn entries(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
+    let mut items = Vec::new();
+    let mut next = Some(first);
+    let mut pages = 0;
+    while let Some(url) = next {
+        pages += 1;
+        if pages > MAX_PAGES {
+            return Err(HubError::Malformed { what: "the file list, which doesn't end" });
+        }
+        let (entries, link) = match page(wire, &url).await {
+            Err(HubError::NoFile { .. }) if pages == 1 => return Ok(Vec::new()),
+            page => page?,
+        };
+        next = link;
+        items.extend(entries.into_iter().filter_map(item));
+    }
+    Ok(items)
+}
+
+fn item(entry: Entry) -> Option<Item> {
+    let size = entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size);
+    let sha256 = entry.lfs.map(|lfs| lfs.oid);
+    (entry.kind == "file").then_some(Item { path: entry.path, size, sha256 })
+}
+
+fn release(item: Item) -> Option<Release> {
+    let name = ReleaseName::from_path(&item.path)?;
+    Some(Release { name, size: item.size, sha256: item.sha256 })
+}
+
+async fn page(wire: &Wire, url: &Url) -> Result<(Vec<Entry>, Option<Url>), HubError> {
+    const WHAT: &str = "the file list";
+    wire.retried(WHAT, || async {
+        let response = wire.once(wire.authorised(url, wire.client.get(url.clone()))).await?;
+        let next = next_link(response.headers(), url);
+        Ok((wire.read_json(WHAT, response).await?, next))
+    })
+    .await
+}
+
+/// The page that `Link: <url>; rel="next"` names.
+fn next_link(headers: &HeaderMap, base: &Url) -> Option<Url> {
+    let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    // A comma parts links, but a URL may hold one too; what follows `<` up to `>` is always the URL.
+    links.flat_map(|value| value.split('<').skip(1)).find_map(|link| {
+        let (url, parameters) = link.split_once('>')?;
+        let is_next = parameters.replace([' ', '"'], "").split([';', ',']).any(|part| part == "rel=next");
+        if is_next { base.join(url).ok() } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn next(link: &str) -> Option<String> {
+        let headers = HeaderMap::from_iter([(LINK, link.parse().ok()?)]);
+        next_link(&headers, &Url::parse("http://hub/api/x").unwrap()).map(String::from)
+    }
+
+    #[test]
+    fn the_next_page_is_read_from_the_link_header() {
+        assert_eq!(next("<http://hub/a?cursor=b,c>; rel=\"next\"").unwrap(), "http://hub/a?cursor=b,c");
+        assert_eq!(next("<http://hub/1>; rel=\"prev\", <http://hub/3>; rel=next").unwrap(), "http://hub/3");
+        assert_eq!(next("</api/y>; rel=\"next\"").unwrap(), "http://hub/api/y");
+        assert_eq!(next("<http://hub/1>; rel=\"last\""), None);
+        assert_eq!(next("http://hub/1"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_link_makes_reading_panic(link in "[ -~]{0,60}") {
+            let _ = next(&link);
+        }
+
+        #[test]
+        fn no_entry_makes_reading_panic(path in ".{0,60}", kind in "file|directory") {
+            let _ = item(Entry { kind, path, size: 1, lfs: None }).and_then(release);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Upload and commit in one, as `hf-hub` does it where the Hub takes content through Xet.
+
+use hf_hub::progress::{ProgressEvent, ProgressHandler, UploadEvent};
+use hf_hub::repository::CommitOperation;
+use hf_hub::{HFRepository, RepoTypeModel};
+use tokio::sync::watch;
+
+use super::content::{Content, Source};
+use super::transfer::Meter;
+use super::{Progress, Sent};
+use crate::hub::error::HubError;
+use crate::hub::listing::CommitId;
+use crate::hub::wire::Wire;
+
+/// Passes the library's events on, and lets the caller see that something happens.
+struct Events {
+    happened: watch::Sender<()>,
+    progress: Option<(Progress, u64)>,
+}
+
+impl ProgressHandler for Events {
+    fn on_progress(&self, event: &ProgressEvent) {
+        self.happened.send_replace(());
+        if let (
+            ProgressEvent::Upload(UploadEvent::Progress { bytes_completed, .. }),
+            Some((progress, total)),
+        ) = (event, &self.progress)
+        {
+            progress(Sent { bytes: *bytes_completed, total: *total });
+        }
+    }
+}
+
+/// Stores and commits once, on top of exactly this parent. As with [`super::commit::commit`], whoever calls
+/// looks before trying again.
+pub(super) async fn commit(
+    wire: &Wire,
+    library: &HFRepository<RepoTypeModel>,
+    parent: &CommitId,
+    summary: &str,
+    files: &[Content],
+    meter: &Meter,
+) -> Result<CommitId, HubError> {
+    let operation = |file: &Content| match &file.source {
+        Source::File(path) => CommitOperation::add_file(&file.path, path),
+        Source::Memory(bytes) => CommitOperation::add_bytes(&file.path, bytes.clone()),
+    };
+    let (happened, mut watched) = watch::channel(());
+    let events = Events { happened, progress: meter.tells() };
+    let commit = library
+        .create_commit()
+        .operations(files.iter().map(operation).collect())
+        .commit_message(summary)
+        .parent_commit(parent.as_str())
+        .progress(hf_hub::progress::Progress::new(events))
+        .send();
+    let mut commit = Box::pin(commit);
+    let limit = wire.patience.idle.max(wire.patience.answer);
+    let done = loop {
+        tokio::select! {
+            done = &mut commit => break done,
+            Ok(()) = watched.changed() => {}
+            () = tokio::time::sleep(limit) => return Err(HubError::TimedOut { limit }),
+        }
+    };
+    let done = done.map_err(|error| HubError::library(error, &wire.access, ""))?;
+    meter.set(files.iter().map(|file| file.size).sum());
+    let id = done.commit_oid.and_then(|id| id.parse().ok());
+    id.ok_or(HubError::Malformed { what: "the commit's id" })
+}

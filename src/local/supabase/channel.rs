@@ -1,0 +1,127 @@
+//! A joined channel: what it listens to, how far it has read, and the payloads it is sent.
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::frame::Frame;
+use super::table::{COLUMNS, Commit, commit_timestamp};
+
+/// A change larger than this loses its long values.
+const MAX_CHANGE_BYTES: usize = 1 << 20;
+/// What survives in a change that is too large.
+const MAX_VALUE_BYTES: usize = 64;
+
+/// A joined channel of one socket.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) join_ref: Value,
+    pub(super) bindings: Vec<Binding>,
+    pub(super) stage: Stage,
+}
+
+/// How far a channel's subscription to row changes has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stage {
+    /// Joined; `Subscribed to PostgreSQL` follows at this time.
+    Subscribing { ready: Instant },
+    /// Rows flow from this position of the commit log.
+    Live { position: usize },
+    /// Joined without row changes, or refused: the server doesn't try again.
+    Deaf,
+}
+
+/// One entry of `postgres_changes` in a join.
+#[derive(Debug)]
+pub(super) struct Binding {
+    id: u32,
+    /// The entry exactly as sent, plus `id`.
+    pub(super) echo: Value,
+}
+
+/// The entries of a join's payload. The id is a hash of the entry: the same entry has the same id.
+pub(super) fn bindings(payload: &Value) -> Vec<Binding> {
+    let entries = payload.pointer("/config/postgres_changes").and_then(Value::as_array);
+    entries.into_iter().flatten().map(Binding::of).collect()
+}
+
+impl Binding {
+    fn of(entry: &Value) -> Self {
+        let hash = Sha256::digest(entry.to_string());
+        let id = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) & ((1 << 27) - 1);
+        let mut echo = entry.clone();
+        if let Value::Object(keys) = &mut echo {
+            keys.insert("id".to_owned(), id.into());
+        }
+        Self { id, echo }
+    }
+
+    fn wants_inserts(&self, schema: &str, table: &str) -> bool {
+        let matches = |key: &str, default: &str, wanted: &str| {
+            let value = self.echo.get(key).and_then(Value::as_str).unwrap_or(default);
+            value == "*" || value == wanted
+        };
+        matches("event", "*", "INSERT") && matches("schema", "public", schema) && matches("table", "*", table)
+    }
+}
+
+impl Channel {
+    /// `phx_close` with the reference of this channel's join.
+    pub(super) fn closed(&self, topic: &str) -> Frame {
+        let mut frame = Frame::push(&self.join_ref, topic, "phx_close", json!({}));
+        frame.reference = self.join_ref.clone();
+        frame
+    }
+
+    /// A `system` message on this channel; its `channel` is the topic's own name.
+    pub(super) fn system(&self, topic: &str, mut payload: Value) -> Frame {
+        payload["channel"] = topic.strip_prefix("realtime:").unwrap_or(topic).into();
+        Frame::push(&self.join_ref, topic, "system", payload)
+    }
+
+    /// What the server says when the table is not in the publication.
+    pub(super) fn unable(&self) -> String {
+        let entry = self.bindings.first().map(|binding| &binding.echo);
+        let name = |key| entry.and_then(|entry| entry.get(key)).and_then(Value::as_str).unwrap_or("*");
+        format!(
+            "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the \
+             given connect parameters: [event: {}, schema: {}, table: {}, filters: [], select: nil]",
+            name("event"),
+            name("schema"),
+            name("table"),
+        )
+    }
+}
+
+/// The payload of a `system` message, without its channel.
+pub(super) fn system(extension: &str, status: &str, message: &str) -> Value {
+    json!({"extension": extension, "status": status, "message": message})
+}
+
+/// The payload of a row event, or `None` when no entry of the channel asks for it.
+pub(super) fn row_event(shared: &Shared, channel: &Channel, commit: &Commit) -> Option<Value> {
+    let (schema, table) = (&shared.options.schema, &shared.options.table);
+    let wanting = channel.bindings.iter().filter(|binding| binding.wants_inserts(schema, table));
+    let ids: Vec<_> = wanting.map(|binding| binding.id).collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let mut data = json!({
+        "schema": schema, "table": table, "type": "INSERT", "errors": null,
+        "commit_timestamp": commit_timestamp(commit.at),
+        "columns": COLUMNS.map(|(name, kind)| json!({"name": name, "type": kind})),
+        "record": commit.record,
+    });
+    if shared.faults.events_broken() {
+        data["errors"] = json!(["Error 401: Unauthorized"]);
+        (data["columns"], data["record"]) = (json!([]), json!({}));
+        data["commit_timestamp"] = Value::Null;
+    } else if data["record"].to_string().len() > MAX_CHANGE_BYTES {
+        data["errors"] = json!(["Error 413: Payload Too Large"]);
+        let short = |value: &Value| value.to_string().len() <= MAX_VALUE_BYTES;
+        let kept: Map<_, _> = commit.record.clone().into_iter().filter(|(_, value)| short(value)).collect();
+        data["record"] = Value::Object(kept);
+    }
+    Some(json!({"ids": ids, "data": data}))
+}

@@ -1,0 +1,187 @@
+//! Switches that make the stand-in fail the way the real service does, flipped while it runs.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+/// A fault that strikes every open socket once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketFault {
+    /// The connection drops without a close frame.
+    Kill,
+    /// `Token has expired`, then `phx_close`: the channels are dead, the socket stays open.
+    TokenExpired,
+    /// `phx_error`: the channels crashed, the socket stays open.
+    ChannelCrash,
+    /// Events committed since the last poll are lost and `Subscribed to PostgreSQL` comes again.
+    Resubscribed,
+    /// A close frame with this code.
+    Close(u16),
+}
+
+/// How the next REST request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestFault {
+    /// PostgREST's JSON error body with this status (429 and 503 carry `Retry-After: 1`).
+    Status(u16),
+    /// A gateway's HTML page with this status.
+    Html(u16),
+    /// The right status and headers, half of the body.
+    Truncated,
+    /// PostgreSQL cancelled the statement: 500 with code 57014.
+    StatementTimeout,
+}
+
+/// The switches. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    switches: Arc<Mutex<Switches>>,
+    strikes: broadcast::Sender<SocketFault>,
+}
+
+#[derive(Debug, Default)]
+struct Switches {
+    silent_heartbeats: bool,
+    silent_joins: bool,
+    join_refusal: Option<String>,
+    upgrade_refusals: VecDeque<u16>,
+    dropped_events: u64,
+    duplicate_events: bool,
+    event_errors: bool,
+    rest: VecDeque<RestFault>,
+    rest_latency: Duration,
+    hidden_rows: bool,
+    unpublished: bool,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { switches: Arc::default(), strikes: broadcast::Sender::new(64) }
+    }
+}
+
+impl Faults {
+    /// Strikes every open socket with `fault`, once.
+    pub fn strike(&self, fault: SocketFault) {
+        // Nobody listening means no socket is open: nothing to strike.
+        let _ = self.strikes.send(fault);
+    }
+
+    /// Stops (or resumes) answering heartbeats.
+    pub fn silence_heartbeats(&self, on: bool) {
+        self.switches().silent_heartbeats = on;
+    }
+
+    /// Accepts joins without ever replying (or replies again).
+    pub fn silence_joins(&self, on: bool) {
+        self.switches().silent_joins = on;
+    }
+
+    /// Refuses joins with this reason, such as `InitializingProjectConnection: ...`; `None` accepts again.
+    pub fn refuse_joins(&self, reason: Option<&str>) {
+        self.switches().join_refusal = reason.map(str::to_owned);
+    }
+
+    /// Answers the next `times` websocket upgrades with this HTTP status.
+    pub fn refuse_upgrades(&self, status: u16, times: usize) {
+        self.switches().upgrade_refusals.extend(std::iter::repeat_n(status, times));
+    }
+
+    /// Loses the next `count` row events without a sign.
+    pub fn drop_events(&self, count: u64) {
+        self.switches().dropped_events = count;
+    }
+
+    /// Sends every row event twice (or once again).
+    pub fn duplicate_events(&self, on: bool) {
+        self.switches().duplicate_events = on;
+    }
+
+    /// Sends row events as the server does for a role without rights: an error, no row, no timestamp.
+    pub fn break_events(&self, on: bool) {
+        self.switches().event_errors = on;
+    }
+
+    /// Makes the next `times` REST requests fail like this.
+    pub fn fail_rest(&self, fault: RestFault, times: usize) {
+        self.switches().rest.extend(std::iter::repeat_n(fault, times));
+    }
+
+    /// Forgets the failures still to come.
+    pub fn clear_rest(&self) {
+        self.switches().rest.clear();
+    }
+
+    /// Delays every REST answer by this much.
+    pub fn delay_rest(&self, latency: Duration) {
+        self.switches().rest_latency = latency;
+    }
+
+    /// Hides every row from the `anon` role, as row level security without a policy does: no error, no row.
+    pub fn hide_rows(&self, on: bool) {
+        self.switches().hidden_rows = on;
+    }
+
+    /// Takes the table out of the publication (or puts it back).
+    pub fn unpublish(&self, on: bool) {
+        self.switches().unpublished = on;
+    }
+
+    pub(super) fn strikes(&self) -> broadcast::Receiver<SocketFault> {
+        self.strikes.subscribe()
+    }
+
+    pub(super) fn heartbeats_silent(&self) -> bool {
+        self.switches().silent_heartbeats
+    }
+
+    pub(super) fn joins_silent(&self) -> bool {
+        self.switches().silent_joins
+    }
+
+    pub(super) fn join_refusal(&self) -> Option<String> {
+        self.switches().join_refusal.clone()
+    }
+
+    pub(super) fn take_upgrade_refusal(&self) -> Option<u16> {
+        self.switches().upgrade_refusals.pop_front()
+    }
+
+    pub(super) fn take_dropped_event(&self) -> bool {
+        let mut switches = self.switches();
+        let drop = switches.dropped_events > 0;
+        switches.dropped_events = switches.dropped_events.saturating_sub(1);
+        drop
+    }
+
+    pub(super) fn events_doubled(&self) -> bool {
+        self.switches().duplicate_events
+    }
+
+    pub(super) fn events_broken(&self) -> bool {
+        self.switches().event_errors
+    }
+
+    pub(super) fn take_rest(&self) -> Option<RestFault> {
+        self.switches().rest.pop_front()
+    }
+
+    pub(super) fn rest_latency(&self) -> Duration {
+        self.switches().rest_latency
+    }
+
+    pub(super) fn rows_hidden(&self) -> bool {
+        self.switches().hidden_rows
+    }
+
+    pub(super) fn unpublished(&self) -> bool {
+        self.switches().unpublished
+    }
+
+    fn switches(&self) -> MutexGuard<'_, Switches> {
+        // A switch is one assignment: a panic elsewhere can't leave it half set.
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

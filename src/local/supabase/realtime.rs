@@ -1,0 +1,262 @@
+//! Realtime: the websocket, its channels, and row events in commit order.
+//!
+//! One task per socket. Everything timed (the `system` message after a join, delayed refusals, row events)
+//! happens on the poll tick, so a channel's frames keep the order the real server gives them. There is no
+//! replay: a channel starts at the end of the commit log.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Shared;
+use super::channel::{Channel, Stage, bindings, row_event, system};
+use super::faults::SocketFault;
+use super::frame::{Frame, Framing};
+use super::keys::Role;
+
+/// The largest frame a client may send.
+const MAX_FRAME_BYTES: usize = 5 << 20;
+
+/// `GET /realtime/v1/websocket?apikey=..&vsn=..`
+pub(super) async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Some(status) = shared.faults.take_upgrade_refusal() {
+        return refusal(status, "Too many connected users");
+    }
+    let query = query.unwrap_or_default();
+    let parameter = |name: &str| {
+        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let header = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(Into::into);
+    let Some(key) = header.or_else(|| parameter("apikey")) else {
+        return refusal(401, "API key is missing");
+    };
+    let Some(role) = shared.keys.role(&key) else {
+        return refusal(401, "The token provided is not a valid JWT");
+    };
+    let framing = Framing::of_version(parameter("vsn").as_deref());
+    upgrade
+        .max_message_size(MAX_FRAME_BYTES)
+        .on_upgrade(move |socket| async move { Session::new(shared, framing, role).serve(socket).await })
+}
+
+fn refusal(status: u16, error: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(json!({"error": error}))).into_response()
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    framing: Framing,
+    role: Role,
+    channels: HashMap<String, Channel>,
+    /// Frames that wait for their time: refused joins.
+    delayed: Vec<(Instant, Frame)>,
+    /// Frames to send now.
+    outbox: Vec<Frame>,
+}
+
+impl Session {
+    fn new(shared: Arc<Shared>, framing: Framing, role: Role) -> Self {
+        Self { shared, framing, role, channels: HashMap::new(), delayed: Vec::new(), outbox: Vec::new() }
+    }
+
+    /// Serves the socket until either side ends it. Returning drops the connection without a close frame.
+    async fn serve(mut self, mut socket: WebSocket) {
+        let mut strikes = self.shared.faults.strikes();
+        let mut poll = tokio::time::interval(self.shared.options.poll);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            let silence = heard + self.shared.options.silence;
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return close(&mut socket, 1012).await,
+                () = tokio::time::sleep_until(silence) => return close(&mut socket, 1000).await,
+                Ok(fault) = strikes.recv() => match fault {
+                    SocketFault::Kill => return,
+                    SocketFault::Close(code) => return close(&mut socket, code).await,
+                    SocketFault::TokenExpired => self.expire(),
+                    SocketFault::ChannelCrash => self.crash(),
+                    SocketFault::Resubscribed => self.resubscribe(),
+                },
+                _ = poll.tick() => self.poll(),
+                message = socket.recv() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        heard = Instant::now();
+                        if let Some(frame) = self.framing.decode(&text) {
+                            self.receive(&frame);
+                        }
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => heard = Instant::now(),
+                },
+            }
+            if self.flush(&mut socket).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    async fn flush(&mut self, socket: &mut WebSocket) -> ControlFlow<()> {
+        for frame in self.outbox.drain(..) {
+            let text = Message::Text(self.framing.encode(&frame).into());
+            match tokio::time::timeout(Duration::from_secs(30), socket.send(text)).await {
+                Ok(Ok(())) => {}
+                _ => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn receive(&mut self, frame: &Frame) {
+        match (frame.topic.as_str(), frame.event.as_str()) {
+            ("phoenix", "heartbeat") if self.shared.faults.heartbeats_silent() => {}
+            ("phoenix", "heartbeat") => self.outbox.push(frame.reply("ok", &json!({}))),
+            (_, "phx_join") => self.join(frame),
+            (_, "phx_leave") => {
+                self.channels.remove(&frame.topic);
+                self.outbox.push(frame.reply("ok", &json!({})));
+                let mut closed = Frame::push(&frame.join_ref, &frame.topic, "phx_close", json!({}));
+                closed.reference = frame.join_ref.clone();
+                self.outbox.push(closed);
+            }
+            (_, "access_token") => self.refresh(frame),
+            (topic, _) if !self.channels.contains_key(topic) => {
+                self.outbox.push(frame.reply("error", &json!({"reason": "unmatched topic"})));
+            }
+            // Broadcast and presence are not the worker's business.
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, frame: &Frame) {
+        if self.shared.faults.joins_silent() {
+            return;
+        }
+        let token = frame.payload.get("access_token").and_then(Value::as_str);
+        let reason = match frame.topic.strip_prefix("realtime:") {
+            None | Some("") => Some("TopicNameRequired: You must provide a topic name".to_owned()),
+            Some(_) => self.shared.faults.join_refusal().or_else(|| self.token_fault(token)),
+        };
+        if let Some(reason) = reason {
+            let due = Instant::now() + self.shared.options.join_error_delay;
+            self.delayed.push((due, frame.reply("error", &json!({"reason": reason}))));
+            return;
+        }
+        if let Some(old) = self.channels.remove(&frame.topic) {
+            self.outbox.push(old.closed(&frame.topic));
+        }
+        let bindings = bindings(&frame.payload);
+        let echo: Vec<_> = bindings.iter().map(|binding| binding.echo.clone()).collect();
+        self.outbox.push(frame.reply("ok", &json!({"postgres_changes": echo})));
+        let ready = Instant::now() + self.shared.options.subscribed_delay;
+        let stage = if bindings.is_empty() { Stage::Deaf } else { Stage::Subscribing { ready } };
+        let channel = Channel { join_ref: frame.join_ref.clone(), bindings, stage };
+        self.channels.insert(frame.topic.clone(), channel);
+    }
+
+    /// Why a channel's own token is refused; the newer kinds of key are ignored here, as the server does.
+    fn token_fault(&self, token: Option<&str>) -> Option<String> {
+        let token = token.filter(|token| !token.starts_with("sb_"))?;
+        self.shared
+            .keys
+            .role(token)
+            .is_none()
+            .then(|| "MalformedJWT: The token provided is not a valid JWT".to_owned())
+    }
+
+    fn refresh(&mut self, frame: &Frame) {
+        let token = frame.payload.get("access_token").and_then(Value::as_str);
+        let fault = self.token_fault(token);
+        let Some(channel) = self.channels.get(&frame.topic) else { return };
+        if fault.is_some() {
+            let text = "Fields 'role' and 'exp' are required in JWT";
+            self.outbox.push(channel.system(&frame.topic, system("system", "error", text)));
+            self.outbox.push(channel.closed(&frame.topic));
+            self.channels.remove(&frame.topic);
+        }
+    }
+
+    fn expire(&mut self) {
+        for (topic, channel) in self.channels.drain() {
+            let text = "Token has expired 1 seconds ago";
+            self.outbox.push(channel.system(&topic, system("system", "error", text)));
+            self.outbox.push(channel.closed(&topic));
+        }
+    }
+
+    fn crash(&mut self) {
+        for (topic, channel) in self.channels.drain() {
+            let mut frame = channel.closed(&topic);
+            frame.event = "phx_error".to_owned();
+            self.outbox.push(frame);
+        }
+    }
+
+    fn resubscribe(&mut self) {
+        let ready = Instant::now() + self.shared.options.subscribed_delay;
+        for channel in self.channels.values_mut() {
+            channel.stage = Stage::Subscribing { ready };
+        }
+    }
+
+    /// One poll of the write-ahead log: what is due, then what was committed.
+    fn poll(&mut self) {
+        let now = Instant::now();
+        for (_, frame) in self.delayed.extract_if(.., |(due, _)| *due <= now) {
+            self.outbox.push(frame);
+        }
+        for (topic, channel) in &mut self.channels {
+            match channel.stage {
+                Stage::Subscribing { ready } if ready <= now => {
+                    let (status, text) = if self.shared.faults.unpublished() {
+                        channel.stage = Stage::Deaf;
+                        ("error", channel.unable())
+                    } else {
+                        channel.stage = Stage::Live { position: self.shared.table().committed() };
+                        ("ok", "Subscribed to PostgreSQL".to_owned())
+                    };
+                    self.outbox.push(channel.system(topic, system("postgres_changes", status, &text)));
+                }
+                Stage::Live { position } => {
+                    let commits = self.shared.table().since(position);
+                    channel.stage = Stage::Live { position: position + commits.len() };
+                    if self.role == Role::Anon && self.shared.faults.rows_hidden() {
+                        continue;
+                    }
+                    for commit in commits {
+                        let Some(event) = row_event(&self.shared, channel, &commit) else { continue };
+                        if self.shared.faults.take_dropped_event() {
+                            continue;
+                        }
+                        let frame = Frame::push(&channel.join_ref, topic, "postgres_changes", event);
+                        if self.shared.faults.events_doubled() {
+                            self.outbox.push(frame.clone());
+                        }
+                        self.outbox.push(frame);
+                    }
+                }
+                Stage::Subscribing { .. } | Stage::Deaf => {}
+            }
+        }
+    }
+}
+
+async fn close(socket: &mut WebSocket, code: u16) {
+    let frame = CloseFrame { code, reason: "".into() };
+    // The peer may be gone already: the socket is dropped next either way.
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
+}

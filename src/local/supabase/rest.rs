@@ -1,0 +1,228 @@
+//! PostgREST: reading and writing the table over HTTP.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use super::faults::RestFault;
+use super::keys::Role;
+use super::query::{Query, QueryError};
+use super::table::{Record, has_column};
+
+/// `GET /rest/v1/<table>`
+pub(super) async fn read(
+    State(shared): State<Arc<Shared>>,
+    Path(table): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    answer(&shared, &table, &headers, "accept-profile", |role| {
+        let query = Query::parse(query.as_deref().unwrap_or_default()).map_err(|e| refused(&shared, &e))?;
+        let hidden = role == Role::Anon && shared.faults.rows_hidden();
+        let (page, total) = match hidden {
+            true => (Vec::new(), 0),
+            false => query.page(shared.table().rows(), shared.options.max_rows),
+        };
+        let counted = prefers(&headers, "count=exact");
+        if counted && query.offset > 0 && query.offset >= total {
+            return Err(error(416, "PGRST103", "Requested range not satisfiable"));
+        }
+        let span = match page.len() {
+            0 => "*".to_owned(),
+            length => format!("{}-{}", query.offset, query.offset + length - 1),
+        };
+        let status = if counted && page.len() < total { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        let total = if counted { total.to_string() } else { "*".to_owned() };
+        let mut response = json_body(status, &json!(page));
+        if let Ok(range) = HeaderValue::from_str(&format!("{span}/{total}")) {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        Ok(response)
+    })
+    .await
+}
+
+/// `POST /rest/v1/<table>` with one object or an array of objects with equal keys.
+pub(super) async fn write(
+    State(shared): State<Arc<Shared>>,
+    Path(table): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&shared, &table, &headers, "content-profile", |_| {
+        let records = match serde_json::from_slice(&body) {
+            Ok(Value::Object(record)) => vec![record],
+            Ok(Value::Array(items)) => items.into_iter().map(object).collect::<Result<_, _>>()?,
+            _ => return Err(error(400, "PGRST102", "Empty or invalid json")),
+        };
+        let keys = |record: &Record| record.keys().cloned().collect::<Vec<_>>();
+        if records.windows(2).any(|pair| keys(&pair[0]) != keys(&pair[1])) {
+            return Err(error(400, "PGRST102", "All object keys must match"));
+        }
+        if let Some(unknown) = records.iter().flat_map(Map::keys).find(|name| !has_column(name)) {
+            let table = &shared.options.table;
+            let text = format!("Could not find the '{unknown}' column of '{table}' in the schema cache");
+            return Err(error(400, "PGRST204", &text));
+        }
+        let mut inserted = Vec::with_capacity(records.len());
+        for record in records {
+            let id = match record.get("id") {
+                None => shared.table().reserve(),
+                Some(id) => {
+                    id.as_i64().ok_or_else(|| error(400, "22P02", "invalid input syntax for type bigint"))?
+                }
+            };
+            let committed = shared.commit(id, record.into_iter().map(as_column).collect());
+            let duplicate = || error(409, "23505", "duplicate key value violates unique constraint");
+            inserted.push(committed.ok_or_else(duplicate)?);
+        }
+        if prefers(&headers, "return=representation") {
+            return Ok(json_body(StatusCode::CREATED, &json!(inserted)));
+        }
+        Ok(StatusCode::CREATED.into_response())
+    })
+    .await
+}
+
+/// What every request goes through: injected faults, key, schema and table, then `work`.
+async fn answer(
+    shared: &Shared,
+    table: &str,
+    headers: &HeaderMap,
+    profile: &str,
+    work: impl FnOnce(Role) -> Result<Response, Refusal>,
+) -> Response {
+    tokio::time::sleep(shared.faults.rest_latency()).await;
+    let fault = shared.faults.take_rest();
+    match fault {
+        Some(RestFault::Status(status)) => return injected(status),
+        Some(RestFault::Html(status)) => return gateway_page(status),
+        Some(RestFault::StatementTimeout) => {
+            return error(500, "57014", "canceling statement due to statement timeout").into_response();
+        }
+        Some(RestFault::Truncated) | None => {}
+    }
+    let response = role(shared, headers).and_then(|role| {
+        let asked = text(headers, profile).unwrap_or("public");
+        if asked != shared.options.schema {
+            return Err(error(406, "PGRST106", "Invalid schema"));
+        }
+        if table != shared.options.table {
+            let text = format!("Could not find the table '{asked}.{table}' in the schema cache");
+            return Err(error(404, "PGRST205", &text));
+        }
+        work(role)
+    });
+    let response = response.unwrap_or_else(Refusal::into_response);
+    if fault == Some(RestFault::Truncated) { truncated(response).await } else { response }
+}
+
+/// The key rules: `apikey` must be ours; `Authorization`, when present, must be a token of ours, and a newer
+/// key there must be the same one. A legacy key alone runs as `anon`.
+fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Refusal> {
+    let unauthorised =
+        |message: &str, hint: &str| Refusal { status: 401, body: json!({"message": message, "hint": hint}) };
+    let key = text(headers, "apikey").ok_or_else(|| {
+        unauthorised("No API key found in request", "No 'apikey' request header or url param was found.")
+    })?;
+    let of_key = shared.keys.role(key).ok_or_else(|| {
+        unauthorised("Invalid API key", "Double check your Supabase `anon` or `service_role` API key.")
+    })?;
+    match text(headers, "authorization").map(|value| value.strip_prefix("Bearer ").unwrap_or(value)) {
+        None if key.starts_with("sb_") => Ok(of_key),
+        None => Ok(Role::Anon),
+        Some(token) if token == key => Ok(of_key),
+        Some(token) if token.starts_with("sb_") => {
+            Err(error(401, "PGRST301", "Expected 3 parts in JWT; got 1"))
+        }
+        Some(token) => {
+            shared.keys.role(token).ok_or_else(|| error(401, "PGRST301", "No suitable key was found"))
+        }
+    }
+}
+
+fn refused(shared: &Shared, query: &QueryError) -> Refusal {
+    match query {
+        QueryError::Parse(text) => error(400, "PGRST100", text),
+        QueryError::Column(name) => {
+            error(400, "42703", &format!("column {}.{name} does not exist", shared.options.table))
+        }
+        QueryError::Literal(text) => {
+            error(400, "22P02", &format!("invalid input syntax for type bigint: \"{text}\""))
+        }
+    }
+}
+
+fn object(item: Value) -> Result<Record, Refusal> {
+    match item {
+        Value::Object(record) => Ok(record),
+        _ => Err(error(400, "PGRST102", "Empty or invalid json")),
+    }
+}
+
+/// PostgreSQL turns any JSON value into the column's text.
+fn as_column((name, value): (String, Value)) -> (String, Value) {
+    let value = match value {
+        value @ (Value::Null | Value::String(_)) => value,
+        other if name == "id" => other,
+        other => Value::String(other.to_string()),
+    };
+    (name, value)
+}
+
+/// Any answer but a success.
+struct Refusal {
+    status: u16,
+    body: Value,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        json_body(status, &self.body)
+    }
+}
+
+fn error(status: u16, code: &str, message: &str) -> Refusal {
+    Refusal { status, body: json!({"code": code, "message": message, "details": null, "hint": null}) }
+}
+
+fn injected(status: u16) -> Response {
+    let code = if status == 503 { "PGRST001" } else { "" };
+    let mut response = error(status, code, "injected").into_response();
+    if status == 429 || status == 503 {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn gateway_page(status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    (status, [(header::CONTENT_TYPE, "text/html")], "<html><title>Bad gateway</title></html>").into_response()
+}
+
+fn json_body(status: StatusCode, body: &Value) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    (status, kind, body.to_string()).into_response()
+}
+
+/// Half of the body, as a connection cut by a proxy that closes it neatly.
+async fn truncated(response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    Response::from_parts(parts, Body::from(whole.slice(..whole.len() / 2)))
+}
+
+fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim() == preference)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

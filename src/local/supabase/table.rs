@@ -1,0 +1,122 @@
+//! The table and its commit log, in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+/// A row as PostgREST shows it: column name to value.
+pub(super) type Record = Map<String, Value>;
+
+/// Name and PostgreSQL type of every column, in table order.
+pub(super) const COLUMNS: [(&str, &str); 5] = [
+    ("id", "int8"),
+    ("typo", "text"),
+    ("corrected", "text"),
+    ("domain", "text"),
+    ("created_at", "timestamptz"),
+];
+
+/// Whether the table has this column.
+pub(super) fn has_column(name: &str) -> bool {
+    COLUMNS.iter().any(|(column, _)| *column == name)
+}
+
+/// One committed insert.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) record: Record,
+    pub(super) at: Timestamp,
+}
+
+/// Rows by id, and what was committed in which order. Ids are handed out before commits, as a sequence does,
+/// so the two orders differ when transactions overlap.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: BTreeMap<i64, Record>,
+    log: Vec<Arc<Commit>>,
+    next_id: i64,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), log: Vec::new(), next_id: 1 }
+    }
+}
+
+impl Table {
+    /// Takes the next id of the sequence. An id is never handed out twice, committed or not.
+    pub(super) fn reserve(&mut self) -> i64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Makes a row visible. Missing columns are null, except `created_at`, which is the time of the insert.
+    /// `None` when the id is taken.
+    pub(super) fn commit(&mut self, id: i64, mut values: Record, at: Timestamp) -> Option<Record> {
+        if self.rows.contains_key(&id) {
+            return None;
+        }
+        values.insert("id".to_owned(), id.into());
+        values.entry("created_at").or_insert_with(|| Value::String(timestamptz(at)));
+        let record: Record = COLUMNS
+            .iter()
+            .map(|(name, _)| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
+            .collect();
+        self.rows.insert(id, record.clone());
+        self.log.push(Arc::new(Commit { record: record.clone(), at }));
+        Some(record)
+    }
+
+    /// Every visible row, by id.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Record> {
+        self.rows.values()
+    }
+
+    /// How many inserts were committed: a position in the log.
+    pub(super) fn committed(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The commits from a position on.
+    pub(super) fn since(&self, position: usize) -> Vec<Arc<Commit>> {
+        self.log.get(position..).unwrap_or_default().to_vec()
+    }
+}
+
+/// A time as PostgreSQL's JSON writes it: `2026-11-22T09:50:04.809501+00:00`, trailing zeros cut.
+pub(super) fn timestamptz(at: Timestamp) -> String {
+    let micros = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
+    micros.strftime("%Y-%m-%dT%H:%M:%S%.f+00:00").to_string()
+}
+
+/// A commit time as Realtime writes it: three decimals and `Z`.
+pub(super) fn commit_timestamp(at: Timestamp) -> String {
+    let millis = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
+    millis.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_the_sequence_and_the_log_follows_the_commits() {
+        let mut table = Table::default();
+        let (slow, quick) = (table.reserve(), table.reserve());
+        table.commit(quick, Record::new(), Timestamp::UNIX_EPOCH);
+        table.commit(slow, Record::new(), Timestamp::UNIX_EPOCH);
+        let logged: Vec<_> = table.since(0).iter().map(|commit| commit.record["id"].clone()).collect();
+        assert_eq!(logged, [Value::from(quick), Value::from(slow)]);
+        assert!(table.commit(slow, Record::new(), Timestamp::UNIX_EPOCH).is_none());
+    }
+
+    #[test]
+    fn times_are_written_as_the_services_do() {
+        let at = Timestamp::from_microsecond(1_795_341_004_809_500).expect("in range");
+        assert!(timestamptz(at).ends_with(":04.8095+00:00"), "{}", timestamptz(at));
+        assert!(commit_timestamp(at).ends_with(":04.809Z"), "{}", commit_timestamp(at));
+    }
+}

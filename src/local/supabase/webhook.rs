@@ -1,0 +1,52 @@
+//! The database webhook: one POST per committed row, as `pg_net` sends it, without retry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Shared, Webhook};
+
+/// How long `pg_net` waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How many requests `pg_net` has under way at once.
+const CONCURRENT: usize = 200;
+
+/// Calls the endpoint for every row committed from now on, until the stand-in stops.
+pub(super) async fn call(
+    shared: Arc<Shared>,
+    target: Webhook,
+    client: reqwest::Client,
+    mut commits: watch::Receiver<usize>,
+) {
+    let mut position = *commits.borrow_and_update();
+    let mut calls = JoinSet::new();
+    loop {
+        let fresh = shared.table().since(position);
+        position += fresh.len();
+        for commit in fresh {
+            if calls.len() >= CONCURRENT {
+                calls.join_next().await;
+            }
+            let body = json!({
+                "type": "INSERT", "table": shared.options.table, "schema": shared.options.schema,
+                "record": commit.record, "old_record": null,
+            });
+            let request = client
+                .post(target.url.clone())
+                .timeout(TIMEOUT)
+                .header("User-Agent", "pg_net/0.20.0")
+                .header(&target.header, &target.secret)
+                .json(&body);
+            // A call that fails is lost: that is what the real one does.
+            calls.spawn(async move { drop(request.send().await) });
+        }
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            changed = commits.changed() => if changed.is_err() { return },
+            Some(_) = calls.join_next() => {}
+        }
+    }
+}

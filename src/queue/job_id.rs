@@ -1,0 +1,67 @@
+//! What a run is called, everywhere.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::QueueError;
+
+/// The longest job id, in bytes.
+const MAX_JOB_ID: usize = 64;
+
+/// Identifies a run everywhere: job, events, run record. 1 to 64 ASCII letters, digits, `-` and `_`, so that
+/// it is one token of a subject and a key of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(String);
+
+impl JobId {
+    /// The id of a request that came without one: its sequence on the stream, the same at every delivery.
+    pub fn manual(sequence: u64) -> Self {
+        Self(format!("manual-{sequence}"))
+    }
+
+    /// The id of the job for the pairs with these stream sequences: whoever asks for it names it the same.
+    pub fn for_pairs(first_sequence: u64, last_sequence: u64) -> Self {
+        Self(format!("pairs-{first_sequence}-{last_sequence}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = QueueError;
+
+    fn try_from(text: String) -> Result<Self, QueueError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (1..=MAX_JOB_ID).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text))
+        } else {
+            Err(QueueError::InvalidJobId)
+        }
+    }
+}
+
+impl FromStr for JobId {
+    type Err = QueueError;
+
+    fn from_str(text: &str) -> Result<Self, QueueError> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.0
+    }
+}

@@ -1,0 +1,52 @@
+//! What Prometheus reads: names and help texts in one place, no labels, so that nothing grows without bound.
+
+use std::fmt::Write;
+
+use crate::queue::Status;
+use crate::supabase::IngestStatus;
+
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+/// The metrics as Prometheus' text format has them. What isn't known is left out.
+pub(super) fn render(status: Option<&Status>, ingest: Option<&IngestStatus>) -> String {
+    let mut text = String::new();
+    let mut add = |name: &str, kind: Kind, help: &str, value: f64| {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    };
+    let up = f64::from(u8::from(status.is_some()));
+    add("autovalidate_broker_up", Kind::Gauge, "Whether the broker answers.", up);
+    if let Some(status) = status {
+        let pending = status.pending as f64;
+        add("autovalidate_pairs_pending", Kind::Gauge, "Pairs that wait for the next run.", pending);
+        let threshold = status.threshold as f64;
+        add("autovalidate_pairs_threshold", Kind::Gauge, "How many pairs start a run.", threshold);
+        let running = f64::from(u8::from(status.current_job.is_some()));
+        add("autovalidate_run_in_flight", Kind::Gauge, "Whether a run is worked on.", running);
+    }
+    if let Some(ingest) = ingest {
+        let connected = f64::from(u8::from(ingest.connected));
+        add("autovalidate_realtime_connected", Kind::Gauge, "Whether row changes flow.", connected);
+        let generation = ingest.generation as f64;
+        add(
+            "autovalidate_realtime_generations_total",
+            Kind::Counter,
+            "Realtime connections made.",
+            generation,
+        );
+        let rows = ingest.rows_by_realtime as f64;
+        add("autovalidate_rows_by_realtime_total", Kind::Counter, "New pairs that Realtime brought.", rows);
+        let rows = ingest.rows_by_sweep as f64;
+        add("autovalidate_rows_by_sweep_total", Kind::Counter, "New pairs that the sweep found.", rows);
+        let duplicates = ingest.duplicates as f64;
+        add("autovalidate_rows_repeated_total", Kind::Counter, "Rows seen again.", duplicates);
+    }
+    text
+}

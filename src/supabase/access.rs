@@ -1,0 +1,216 @@
+//! Where the table is and what opens it.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::correction::Row;
+use crate::failure::{Failure, Remedy};
+
+/// A Supabase project's table and the key that reads it.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The project's address, such as `https://<ref>.supabase.co`.
+    pub url: Url,
+    /// A legacy JWT (`anon` or `service_role`) or a newer `sb_publishable_`/`sb_secret_` key.
+    pub key: SecretString,
+    /// Schema of the table.
+    pub schema: String,
+    /// Name of the table.
+    pub table: String,
+    /// Names of its columns.
+    pub columns: Columns,
+}
+
+/// Names of the table's columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// Primary key, `bigint`, increasing.
+    pub id: String,
+    /// What was typed.
+    pub typo: String,
+    /// What was accepted instead.
+    pub corrected: String,
+    /// Which field it was typed into.
+    pub domain: String,
+    /// When it was inserted.
+    pub created_at: String,
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        let [id, typo, corrected, domain, created_at] =
+            ["id", "typo", "corrected", "domain", "created_at"].map(str::to_owned);
+        Self { id, typo, corrected, domain, created_at }
+    }
+}
+
+/// An address that is no Supabase project's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// Neither `http` nor `https`, or no host.
+    #[error("the project's address is not an http(s) address")]
+    Address,
+    /// The key is empty or holds characters no header can carry.
+    #[error("the project's key is not a key")]
+    Key,
+}
+
+impl Failure for AccessError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Address | Self::Key => Remedy::Person,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Address => "Set SUPABASE_URL to the project's address, such as https://<ref>.supabase.co.",
+            Self::Key => {
+                "Set SUPABASE_ANON_KEY or SUPABASE_SERVICE_KEY to a key from Project Settings > API Keys."
+            }
+        }
+        .to_owned()
+    }
+}
+
+impl Access {
+    /// Access to `public.typo_training_dataset` with the usual column names.
+    pub fn new(url: Url, key: SecretString) -> Self {
+        Self {
+            url,
+            key,
+            schema: "public".to_owned(),
+            table: "typo_training_dataset".to_owned(),
+            columns: Columns::default(),
+        }
+    }
+
+    /// The table's PostgREST address.
+    pub(super) fn rest_url(&self) -> Result<Url, AccessError> {
+        self.below(&["rest", "v1", &self.table])
+    }
+
+    /// Realtime's websocket address, with the key in its query as the service wants it: never log it.
+    pub(super) fn realtime_url(&self) -> Result<SecretString, AccessError> {
+        let mut url = self.below(&["realtime", "v1", "websocket"])?;
+        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+        url.set_scheme(scheme).map_err(|()| AccessError::Address)?;
+        url.query_pairs_mut().append_pair("apikey", self.key.expose_secret()).append_pair("vsn", "1.0.0");
+        Ok(String::from(url).into())
+    }
+
+    /// The key when it is a JWT, which must be sent as the bearer too. The newer kinds may not.
+    pub(super) fn token(&self) -> Option<&SecretString> {
+        (!self.key.expose_secret().starts_with("sb_")).then_some(&self.key)
+    }
+
+    fn below(&self, segments: &[&str]) -> Result<Url, AccessError> {
+        if !matches!(self.url.scheme(), "http" | "https") || !self.url.has_host() {
+            return Err(AccessError::Address);
+        }
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url.path_segments_mut().map_err(|()| AccessError::Address)?.pop_if_empty().extend(segments);
+        Ok(url)
+    }
+}
+
+/// A row that can't be a pair: a column is missing or of another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// The row's id, when at least that could be read.
+    pub id: Option<i64>,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(formatter, "row {id} has columns of other types"),
+            None => formatter.write_str("a row without a readable id"),
+        }
+    }
+}
+
+impl Columns {
+    /// The columns in the order the table has them.
+    pub(super) fn names(&self) -> [&str; 5] {
+        [&self.id, &self.typo, &self.corrected, &self.domain, &self.created_at]
+    }
+
+    /// The id of a record: a whole number, or one written as text.
+    pub(super) fn id_of(&self, record: &Map<String, Value>) -> Option<i64> {
+        match record.get(&self.id)? {
+            Value::String(text) => text.parse().ok(),
+            value => value.as_i64(),
+        }
+    }
+
+    /// Reads a record as PostgREST, Realtime and a webhook write it. Null is an empty text, which is refused
+    /// later by [`Row::check`] and counted; a value of another type is no row at all.
+    pub(super) fn decode(&self, record: &Map<String, Value>) -> Result<Row, Malformed> {
+        let id = self.id_of(record).ok_or(Malformed { id: None })?;
+        let text = |name: &str| match record.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Null) => Ok(String::new()),
+            _ => Err(Malformed { id: Some(id) }),
+        };
+        Ok(Row {
+            id,
+            typo: text(&self.typo)?,
+            corrected: text(&self.corrected)?,
+            domain: text(&self.domain)?,
+            created_at: record.get(&self.created_at).and_then(Value::as_str).map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn decode(record: &Value) -> Result<Row, Malformed> {
+        Columns::default().decode(record.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn null_is_empty_and_another_type_is_malformed() {
+        let row = decode(&json!({"id": "7", "typo": null, "corrected": "b", "domain": "c", "created_at": 5}));
+        assert_eq!(row.expect("a row").id, 7);
+        let number = decode(&json!({"id": 8, "typo": 1, "corrected": "b", "domain": "c"}));
+        assert_eq!(number, Err(Malformed { id: Some(8) }));
+        assert_eq!(decode(&json!({"id": 1.5})), Err(Malformed { id: None }));
+    }
+
+    #[test]
+    fn addresses_keep_a_path_and_lose_nothing() {
+        let url = Url::parse("https://example.org/base/").expect("an address");
+        let access = Access::new(url, "sb_secret_x".to_owned().into());
+        let rest = access.rest_url().expect("an address");
+        assert_eq!(rest.as_str(), "https://example.org/base/rest/v1/typo_training_dataset");
+        let realtime = access.realtime_url().expect("an address");
+        assert!(realtime.expose_secret().starts_with("wss://example.org/base/realtime/v1/websocket?apikey="));
+        assert!(access.token().is_none());
+        assert!(!format!("{access:?}").contains("sb_secret_x"));
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        let access = Access::new(Url::parse("mailto:a@b.c").expect("an address"), "k".to_owned().into());
+        assert_eq!(access.rest_url(), Err(AccessError::Address));
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_read_without_panic(text in "\\{.{0,80}\\}", id in any::<f64>()) {
+            if let Ok(Value::Object(record)) = serde_json::from_str(&text) {
+                let _ = Columns::default().decode(&record);
+            }
+            let _ = decode(&json!({"id": id, "typo": "a", "corrected": "b", "domain": "c"}));
+        }
+    }
+}

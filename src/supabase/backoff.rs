@@ -1,0 +1,39 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+use crate::failure::Remedy;
+
+/// The official clients' steps; the last one repeats.
+const STEPS: [u64; 4] = [1, 2, 5, 10];
+/// Between tries of something that waits for a person.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The wait after the `attempt`th failure in a row (from 0), with full jitter: `random` is in `0.0..1.0`.
+/// The server's own `asked` wait is a lower bound.
+pub(super) fn delay(remedy: Remedy, attempt: usize, asked: Option<Duration>, random: f64) -> Duration {
+    let step = STEPS.get(attempt).or(STEPS.last()).copied().unwrap_or_default();
+    let jittered = match remedy {
+        Remedy::Retry => Duration::from_secs(step).mul_f64(random),
+        // Spread a little, so that workers that failed together don't come back together.
+        Remedy::Person | Remedy::Never => PATIENCE.mul_f64(0.75 + random / 4.0),
+    };
+    match asked {
+        Some(asked) => asked.min(PATIENCE) + jittered,
+        None => jittered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_ten_seconds_and_obey_the_server() {
+        let most = |attempt| delay(Remedy::Retry, attempt, None, 1.0).as_secs();
+        assert_eq!([most(0), most(1), most(2), most(3), most(99)], [1, 2, 5, 10, 10]);
+        assert_eq!(delay(Remedy::Retry, 0, None, 0.0), Duration::ZERO);
+        assert_eq!(delay(Remedy::Retry, 0, Some(Duration::from_secs(7)), 0.0), Duration::from_secs(7));
+        assert!(delay(Remedy::Person, 0, None, 0.0) >= Duration::from_secs(45));
+    }
+}

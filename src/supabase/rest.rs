@@ -1,0 +1,194 @@
+//! The table through PostgREST: keyset pages, rows by id, a count.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::access::{Access, AccessError, Malformed};
+use super::rest_error::RestError;
+use crate::correction::Row;
+
+/// Time to open a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a whole request; hosted databases cancel statements after 8 s at most.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer read: a thousand rows of 16 KiB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Ids in one `id=in.(..)`: 100 ids of 19 digits keep the address below 8 KB.
+const IDS_PER_REQUEST: usize = 100;
+
+/// The corrections table, read only.
+#[derive(Debug, Clone)]
+pub struct Table {
+    client: Client,
+    url: Url,
+    access: Access,
+}
+
+/// Some rows in the order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The rows that could be read.
+    pub rows: Vec<Row>,
+    /// The rows that could not.
+    pub malformed: Vec<Malformed>,
+    /// The highest id among all of them; `None` only when the page is empty, which alone means the end: a
+    /// short page may be the server's cap.
+    pub last_id: Option<i64>,
+}
+
+impl Table {
+    /// A client for the table; no request is made yet.
+    ///
+    /// # Errors
+    /// [`RestError::Access`] for an address or key that can't be used.
+    pub fn new(access: &Access) -> Result<Self, RestError> {
+        let url = access.rest_url()?;
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .user_agent(concat!("autovalidate-trainer/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers(access)?)
+            // A redirect would carry the key to wherever it points.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(RestError::Request)?;
+        Ok(Self { client, url, access: access.clone() })
+    }
+
+    /// Where the table is.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The next rows with an id above `cursor`, at most `limit`, by id.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn page_after(&self, cursor: i64, limit: usize) -> Result<Page, RestError> {
+        let filter = (self.access.columns.id.as_str(), format!("gt.{cursor}"));
+        let page = self.page(&self.access.columns.names().join(","), &[filter], limit).await?;
+        self.decode(&page)
+    }
+
+    /// Rows with these ids, in any order; ids that don't exist are left out.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn rows_by_id(&self, ids: &[i64]) -> Result<Page, RestError> {
+        let select = self.access.columns.names().join(",");
+        let mut found = Page::default();
+        for ids in ids.chunks(IDS_PER_REQUEST) {
+            let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+            let filter = (self.access.columns.id.as_str(), format!("in.({list})"));
+            let page = self.decode(&self.page(&select, &[filter], ids.len()).await?)?;
+            found.rows.extend(page.rows);
+            found.malformed.extend(page.malformed);
+            found.last_id = found.last_id.max(page.last_id);
+        }
+        Ok(found)
+    }
+
+    /// Every id above `after` up to `last`, at most `limit`, ascending: a cheap look back.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn ids_between(&self, after: i64, last: i64, limit: usize) -> Result<Vec<i64>, RestError> {
+        let id = self.access.columns.id.as_str();
+        let filters = [(id, format!("gt.{after}")), (id, format!("lte.{last}"))];
+        let page = self.page(id, &filters, limit).await?;
+        Ok(page.iter().filter_map(|record| self.access.columns.id_of(record)).collect())
+    }
+
+    /// How many rows the key's role can see.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn count(&self) -> Result<u64, RestError> {
+        let query = [("select", self.access.columns.id.as_str()), ("limit", "1")];
+        let request = self.client.get(self.url.clone()).query(&query).header("prefer", "count=exact");
+        let response = self.send(request).await?;
+        let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
+        let total = range.and_then(|range| range.rsplit_once('/')).and_then(|(_, total)| total.parse().ok());
+        total.ok_or(RestError::Gateway { status: response.status().as_u16() })
+    }
+
+    async fn page(
+        &self,
+        select: &str,
+        filters: &[(&str, String)],
+        limit: usize,
+    ) -> Result<Vec<Map<String, Value>>, RestError> {
+        let order = format!("{}.asc", self.access.columns.id);
+        let limit = limit.to_string();
+        let query = [("select", select), ("order", &order), ("limit", &limit)];
+        let request = self.client.get(self.url.clone()).query(&query).query(filters);
+        let body = bounded(self.send(request).await?).await?;
+        serde_json::from_slice(&body).map_err(RestError::Body)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, RestError> {
+        let response = request.send().await.map_err(|error| RestError::Request(error.without_url()))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = bounded(response).await?;
+        Err(RestError::of_answer(&self.access, status, &headers, &body))
+    }
+
+    fn decode(&self, records: &[Map<String, Value>]) -> Result<Page, RestError> {
+        let columns = &self.access.columns;
+        let mut page = Page::default();
+        for record in records {
+            page.last_id = page.last_id.max(columns.id_of(record));
+            match columns.decode(record) {
+                Ok(row) => page.rows.push(row),
+                Err(malformed) => page.malformed.push(malformed),
+            }
+        }
+        if page.last_id.is_none() && !records.is_empty() {
+            return Err(RestError::NoIds);
+        }
+        Ok(page)
+    }
+}
+
+/// The headers of every request: the key, and the key again as bearer when it is a JWT, without which
+/// PostgREST would run as `anon`.
+fn headers(access: &Access) -> Result<HeaderMap, AccessError> {
+    let secret = |text: &str| {
+        let mut value = HeaderValue::from_str(text).map_err(|_| AccessError::Key)?;
+        value.set_sensitive(true);
+        Ok(value)
+    };
+    let key = access.key.expose_secret();
+    if key.is_empty() {
+        return Err(AccessError::Key);
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static("apikey"), secret(key)?);
+    if let Some(token) = access.token().map(SecretString::expose_secret) {
+        headers.insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
+    }
+    let schema = HeaderValue::from_str(&access.schema).map_err(|_| AccessError::Address)?;
+    headers.insert(HeaderName::from_static("accept-profile"), schema);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    Ok(headers)
+}
+
+/// Reads a body, but never more than [`MAX_ANSWER_BYTES`].
+async fn bounded(mut response: Response) -> Result<Vec<u8>, RestError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| RestError::Request(error.without_url()))? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(RestError::TooLarge { limit: MAX_ANSWER_BYTES });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

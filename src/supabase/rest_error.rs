@@ -1,0 +1,234 @@
+//! What PostgREST and the gateway before it can answer instead of rows.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde::Deserialize;
+
+use super::access::{Access, AccessError};
+use super::sql;
+use crate::failure::{Failure, Remedy};
+
+/// Why the table could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RestError {
+    /// The settings make no address or no header.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// No connection, no answer in time, or an answer cut short.
+    #[error("the request failed")]
+    Request(#[source] reqwest::Error),
+    /// The key is missing, wrong or expired.
+    #[error("the key is refused (HTTP {status}, code {code:?})")]
+    Key {
+        /// HTTP status.
+        status: u16,
+        /// PostgREST's code, when it was PostgREST that refused.
+        code: Option<String>,
+    },
+    /// The key's role may not read the table (42501).
+    #[error("the key's role may not read the table")]
+    NotPermitted {
+        /// SQL that permits it.
+        sql: String,
+    },
+    /// No such table (PGRST205, 42P01).
+    #[error("the table {schema}.{table} does not exist")]
+    MissingTable {
+        /// Schema asked for.
+        schema: String,
+        /// Table asked for.
+        table: String,
+        /// SQL that creates it.
+        sql: String,
+    },
+    /// The schema is not exposed (PGRST106).
+    #[error("the schema {schema} is not exposed")]
+    MissingSchema {
+        /// Schema asked for.
+        schema: String,
+    },
+    /// The table lacks a column that is read (42703).
+    #[error("a column is missing ({detail})")]
+    MissingColumn {
+        /// The server's sentence, which names the column.
+        detail: String,
+        /// SQL of a table that has them all.
+        sql: String,
+    },
+    /// Too many requests, or the database is down or starting (429, 503, 504).
+    #[error("the service is busy (HTTP {status})")]
+    Busy {
+        /// HTTP status.
+        status: u16,
+        /// How long the service asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The statement took too long (57014): ask for fewer rows.
+    #[error("the database cancelled the statement after its time limit")]
+    StatementTimeout,
+    /// A page of a gateway or proxy, not the service's JSON.
+    #[error("a gateway answered instead of the service (HTTP {status})")]
+    Gateway {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The answer is not the JSON it should be, cut short for instance.
+    #[error("the answer can't be read")]
+    Body(#[source] serde_json::Error),
+    /// The answer is larger than any page may be.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A page of rows of which none has a whole number as its id.
+    #[error("no row of a page has a whole number in its id column")]
+    NoIds,
+    /// Any other refusal.
+    #[error("the request is refused (HTTP {status}, code {code:?})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// PostgREST's code.
+        code: Option<String>,
+    },
+}
+
+impl RestError {
+    /// The wait the service asked for.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Tells apart every answer that is not a success.
+    pub(super) fn of_answer(access: &Access, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Answer {
+            code: Option<String>,
+            message: Option<String>,
+        }
+        let Ok(Answer { code, message }) = serde_json::from_slice(body) else {
+            return Self::of_gateway(status, headers);
+        };
+        let number = status.as_u16();
+        match (number, code.as_deref().unwrap_or_default()) {
+            (_, "57014") => Self::StatementTimeout,
+            (_, "42501") => Self::NotPermitted { sql: sql::policies(access) },
+            (_, "PGRST205" | "42P01") => Self::MissingTable {
+                schema: access.schema.clone(),
+                table: access.table.clone(),
+                sql: sql::table(access),
+            },
+            (_, "PGRST106") => Self::MissingSchema { schema: access.schema.clone() },
+            (_, "42703" | "PGRST204") => {
+                Self::MissingColumn { detail: message.unwrap_or_default(), sql: sql::table(access) }
+            }
+            (401 | 403, _) => Self::Key { status: number, code },
+            (408 | 429, _) => Self::Busy { status: number, retry_after: retry_after(headers) },
+            (500.., _) => Self::Busy { status: number, retry_after: retry_after(headers) },
+            _ => Self::Refused { status: number, code },
+        }
+    }
+
+    fn of_gateway(status: StatusCode, headers: &HeaderMap) -> Self {
+        match status.as_u16() {
+            status @ (401 | 403) => Self::Key { status, code: None },
+            status @ (429 | 503 | 504) => Self::Busy { status, retry_after: retry_after(headers) },
+            status => Self::Gateway { status },
+        }
+    }
+}
+
+/// `Retry-After` in seconds; its other form, a date, is not used by these services.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+impl Failure for RestError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Request(_)
+            | Self::Busy { .. }
+            | Self::StatementTimeout
+            | Self::Gateway { .. }
+            | Self::Body(_)
+            | Self::TooLarge { .. } => Remedy::Retry,
+            Self::Access(_)
+            | Self::Key { .. }
+            | Self::NotPermitted { .. }
+            | Self::MissingTable { .. }
+            | Self::MissingSchema { .. }
+            | Self::MissingColumn { .. }
+            | Self::NoIds
+            | Self::Refused { .. } => Remedy::Person,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Access(error) => error.advice(),
+            Self::Request(_) => "Check SUPABASE_URL and the network; the worker tries again.".to_owned(),
+            Self::Key { .. } => {
+                "Check SUPABASE_ANON_KEY or SUPABASE_SERVICE_KEY against Project Settings > API Keys."
+                    .to_owned()
+            }
+            Self::NotPermitted { sql } => format!("Use a service key, or run in the SQL editor:\n{sql}"),
+            Self::MissingTable { sql, .. } => {
+                format!("Set SUPABASE_TABLE to the table's name, or run in the SQL editor:\n{sql}")
+            }
+            Self::MissingSchema { schema } => {
+                format!("Expose the schema {schema} under Project Settings > Data API.")
+            }
+            Self::MissingColumn { sql, .. } => {
+                format!("The worker reads the columns of this table; rename or add what is missing:\n{sql}")
+            }
+            Self::Busy { .. } | Self::StatementTimeout | Self::Gateway { .. } | Self::Body(_) => {
+                "Nothing to do: the worker tries again.".to_owned()
+            }
+            Self::TooLarge { .. } => "Check the table for rows with very long texts.".to_owned(),
+            Self::NoIds => "The id column must be a bigint; check which column the settings name.".to_owned(),
+            Self::Refused { .. } => "Check SUPABASE_URL: does PostgREST answer there?".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use url::Url;
+
+    fn answer(status: u16, body: &[u8]) -> RestError {
+        let url = Url::parse("https://example.org").expect("an address");
+        let access = Access::new(url, "key".to_owned().into());
+        let status = StatusCode::from_u16(status).expect("a status");
+        RestError::of_answer(&access, status, &HeaderMap::new(), body)
+    }
+
+    #[test]
+    fn codes_decide_before_statuses() {
+        let of =
+            |status, code: &str| answer(status, format!(r#"{{"code":"{code}","message":""}}"#).as_bytes());
+        assert!(matches!(of(401, "42501"), RestError::NotPermitted { .. }));
+        assert!(matches!(of(401, "PGRST303"), RestError::Key { status: 401, .. }));
+        assert!(matches!(of(404, "42P01"), RestError::MissingTable { .. }));
+        assert!(matches!(of(406, "PGRST106"), RestError::MissingSchema { .. }));
+        assert!(matches!(of(500, "57014"), RestError::StatementTimeout));
+        assert!(matches!(of(504, "PGRST003"), RestError::Busy { status: 504, .. }));
+        assert!(matches!(of(400, "PGRST100"), RestError::Refused { status: 400, .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_has_a_remedy(status in 300_u16..600, body in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let error = answer(status, &body);
+            prop_assert!(error.remedy() != Remedy::Never && !error.advice().is_empty());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The SQL that makes a project ready: table, rights, publication, webhook.
+//!
+//! Writes text for a person to run; never runs it. Names are quoted, so any table name is safe.
+
+use url::Url;
+
+use super::access::Access;
+
+/// Creates the table, as the app writes it and the worker reads it. Harmless when it exists.
+pub fn table(access: &Access) -> String {
+    let name = qualified(access);
+    let [id, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
+    format!(
+        "create table if not exists {name} (\n  \
+           {id} bigint generated always as identity primary key,\n  \
+           {typo} text not null,\n  \
+           {corrected} text not null,\n  \
+           {domain} text not null,\n  \
+           {created_at} timestamptz not null default now()\n\
+         );"
+    )
+}
+
+/// Lets the `anon` role read, with row level security on. A `service_role` key needs none of this.
+pub fn policies(access: &Access) -> String {
+    let name = qualified(access);
+    let policy = quoted(&format!("{} readable by the trainer", access.table));
+    format!(
+        "grant usage on schema {schema} to anon;\n\
+         grant select on {name} to anon;\n\
+         alter table {name} enable row level security;\n\
+         drop policy if exists {policy} on {name};\n\
+         create policy {policy} on {name} for select to anon using (true);",
+        schema = quoted(&access.schema),
+    )
+}
+
+/// Puts the table into the publication that Realtime reads. Harmless when it is there.
+pub fn publication(access: &Access) -> String {
+    let name = qualified(access);
+    format!(
+        "do $$ begin\n  \
+           alter publication supabase_realtime add table {name};\n\
+         exception when duplicate_object then null;\n\
+         end $$;"
+    )
+}
+
+/// Calls `endpoint` for every new row, with the secret in the header `header`. The secret is a placeholder:
+/// put the value of `WEBHOOK_SECRET` in its place.
+pub fn webhook(access: &Access, endpoint: &Url, header: &str) -> String {
+    let name = qualified(access);
+    let headers = serde_json::json!({"Content-Type": "application/json", header: "<WEBHOOK_SECRET>"});
+    format!(
+        "drop trigger if exists notify_trainer on {name};\n\
+         create trigger notify_trainer after insert on {name} for each row\n\
+         execute function supabase_functions.http_request({url}, 'POST', {headers}, '{{}}', '5000');",
+        url = literal(endpoint.as_str()),
+        headers = literal(&headers.to_string()),
+    )
+}
+
+fn qualified(access: &Access) -> String {
+    format!("{}.{}", quoted(&access.schema), quoted(&access.table))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_not_break_out_of_their_quotes() {
+        let url = Url::parse("https://example.org").expect("an address");
+        let mut access = Access::new(url, "key".to_owned().into());
+        access.table = r#"a"; drop table b; --"#.to_owned();
+        let name = r#""public"."a""; drop table b; --""#;
+        assert!(table(&access).contains(name) && publication(&access).contains(name));
+        assert!(policies(&access).contains(name));
+        assert_eq!(literal("it's"), "'it''s'");
+    }
+}

@@ -1,0 +1,189 @@
+//! The sweep: everything the table has that the inbox may lack, by keyset through PostgREST.
+//!
+//! It reads on from a durable cursor to the end of the table, and looks back over an overlap below it, since
+//! rows become visible in commit order: a slow transaction's id appears below ids already read. Looking back
+//! fetches ids only, and then just the rows that are not known to be in the inbox.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::inbox::{Accepted, Inbox, InboxError};
+use super::rest::{Page, Table};
+use super::rest_error::RestError;
+use crate::correction::Row;
+use crate::failure::{Failure, Remedy};
+
+/// A statement that takes too long is tried again with half the rows, but never fewer than this.
+const MIN_PAGE: usize = 50;
+/// The inbox must answer within this time.
+const INBOX_DEADLINE: Duration = Duration::from_secs(60);
+/// Ids remembered at most; forgetting one costs a look at a row that is known.
+const MAX_KNOWN: usize = 100_000;
+
+/// Why a sweep or a delivery stopped half-way. Nothing is lost: the cursor stays where it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The table can't be read.
+    #[error("the table can't be read")]
+    Rest(#[from] RestError),
+    /// The inbox can't take rows.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// The inbox doesn't answer.
+    #[error("the inbox did not answer within {INBOX_DEADLINE:?}")]
+    InboxSilent,
+}
+
+impl SweepError {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rest(error) => error.retry_after(),
+            Self::Inbox(_) | Self::InboxSilent => None,
+        }
+    }
+}
+
+impl Failure for SweepError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Rest(error) => error.remedy(),
+            Self::Inbox(error) => error.remedy(),
+            Self::InboxSilent => Remedy::Retry,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Rest(error) => error.advice(),
+            Self::Inbox(error) => error.advice(),
+            Self::InboxSilent => "Check that the queue is reachable; the worker tries again.".to_owned(),
+        }
+    }
+}
+
+/// Ids known to be dealt with: in the inbox, or malformed for good.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<BTreeSet<i64>>);
+
+impl Known {
+    pub(super) fn add(&self, ids: impl IntoIterator<Item = i64>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(ids);
+        while known.len() > MAX_KNOWN {
+            known.pop_first();
+        }
+    }
+
+    fn missing(&self, ids: &[i64]) -> Vec<i64> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().copied().filter(|id| !known.contains(id)).collect()
+    }
+
+    /// Leaves out of a page what is known, such as rows that Realtime delivered before the sweep.
+    fn leave_out(&self, page: &mut Page) {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        page.rows.retain(|row| !known.contains(&row.id));
+        page.malformed.retain(|malformed| malformed.id.is_none_or(|id| !known.contains(&id)));
+    }
+
+    fn forget_below(&self, id: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = known.split_off(&id);
+    }
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    pub(super) accepted: Accepted,
+    pub(super) malformed: u64,
+}
+
+/// A table, an inbox, and how to read from one into the other.
+pub(super) struct Sweep<'a, I> {
+    pub(super) table: &'a Table,
+    pub(super) inbox: &'a I,
+    pub(super) known: &'a Known,
+    /// Rows per request.
+    pub(super) page: usize,
+    /// How far below the cursor late commits are looked for, in ids.
+    pub(super) overlap: i64,
+}
+
+impl<I: Inbox> Sweep<'_, I> {
+    /// Looks back from `cursor`, then reads on to the end of the table, moving `cursor` with every page that is
+    /// safely in the inbox. What was done before an error stays done, and is counted in `swept`.
+    pub(super) async fn run(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
+        self.look_back(*cursor, swept).await?;
+        self.read_on(cursor, swept).await?;
+        self.known.forget_below(cursor.saturating_sub(self.overlap));
+        Ok(())
+    }
+
+    async fn look_back(&self, cursor: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let mut after = cursor.saturating_sub(self.overlap);
+        while after < cursor {
+            let ids = self.table.ids_between(after, cursor, self.page).await?;
+            // An empty page is the end; a short one may be the server's cap.
+            let Some(last) = ids.last() else { break };
+            after = *last;
+            let missing = self.known.missing(&ids);
+            if !missing.is_empty() {
+                self.hand_over(self.table.rows_by_id(&missing).await?, swept).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_on(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let mut size = self.page;
+        loop {
+            let page = match self.table.page_after(*cursor, size).await {
+                Err(RestError::StatementTimeout) if size > MIN_PAGE => {
+                    size = (size / 2).max(MIN_PAGE);
+                    continue;
+                }
+                page => page?,
+            };
+            let Some(last) = page.last_id else { return Ok(()) };
+            self.hand_over(page, swept).await?;
+            self.in_time(self.inbox.advance(last)).await?;
+            *cursor = last;
+        }
+    }
+
+    async fn hand_over(&self, mut page: Page, swept: &mut Swept) -> Result<(), SweepError> {
+        self.known.leave_out(&mut page);
+        let accepted = self.accept(&page.rows).await?;
+        swept.accepted.stored += accepted.stored;
+        swept.accepted.duplicates += accepted.duplicates;
+        swept.accepted.refused += accepted.refused;
+        for malformed in &page.malformed {
+            swept.malformed += 1;
+            warn!(id = malformed.id, "a row was skipped: its columns are of other types");
+        }
+        self.known.add(page.malformed.iter().filter_map(|malformed| malformed.id));
+        Ok(())
+    }
+
+    /// Hands rows to the inbox, and remembers them once it has taken them.
+    pub(super) async fn accept(&self, rows: &[Row]) -> Result<Accepted, SweepError> {
+        if rows.is_empty() {
+            return Ok(Accepted::default());
+        }
+        let accepted = self.in_time(self.inbox.accept(rows)).await?;
+        self.known.add(rows.iter().map(|row| row.id));
+        Ok(accepted)
+    }
+
+    pub(super) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, InboxError>>,
+    ) -> Result<T, SweepError> {
+        Ok(timeout(INBOX_DEADLINE, answer).await.map_err(|_| SweepError::InboxSilent)??)
+    }
+}

@@ -1,0 +1,142 @@
+//! A database webhook's request: is it ours, and which row does it hint at.
+//!
+//! Pure functions; the HTTP route belongs to the server. A webhook is a hint only (at most once, unordered,
+//! unsigned), so nothing of the row itself is taken from it: the sweep reads the row from the table.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::access::Access;
+use crate::failure::{Failure, Remedy};
+
+/// The header that carries the secret.
+pub const SECRET_HEADER: &str = "x-webhook-secret";
+
+/// The largest body worth reading, in bytes: a row of two short texts, with room to spare.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// No secret, or another one.
+    #[error("the webhook's secret is missing or wrong")]
+    Secret,
+    /// The body is larger than [`MAX_BODY_BYTES`].
+    #[error("the webhook's body of {bytes} bytes is too large")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The body is not the JSON object a database webhook sends.
+    #[error("the webhook's body can't be read")]
+    Body(#[source] serde_json::Error),
+    /// The body is about another table.
+    #[error("the webhook is about another table")]
+    OtherTable,
+}
+
+impl Failure for WebhookError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Secret | Self::OtherTable => Remedy::Person,
+            Self::TooLarge { .. } | Self::Body(_) => Remedy::Never,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Secret => {
+                "Give the database webhook the header x-webhook-secret with WEBHOOK_SECRET's value."
+            }
+            Self::OtherTable => "Point the database webhook at the table that SUPABASE_TABLE names.",
+            Self::TooLarge { .. } | Self::Body(_) => {
+                "Check that only the database webhook calls this address."
+            }
+        }
+        .to_owned()
+    }
+}
+
+/// What a webhook says: a row was inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hint {
+    /// The row's id, when the body carried one.
+    pub id: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    schema: Option<String>,
+    #[serde(default)]
+    table: Option<String>,
+    #[serde(default)]
+    record: Option<Map<String, Value>>,
+}
+
+/// Checks the secret in constant time and reads the hint. Answer 2xx at once and wake the ingest.
+///
+/// # Errors
+/// [`WebhookError`]; [`WebhookError::Secret`] is decided before anything of the body is looked at.
+pub fn receive(
+    access: &Access,
+    secret: &SecretString,
+    presented: Option<&[u8]>,
+    body: &[u8],
+) -> Result<Hint, WebhookError> {
+    // Digests have one length, so that not even the secret's length shows in the time.
+    let expected = Sha256::digest(secret.expose_secret());
+    let given = Sha256::digest(presented.unwrap_or_default());
+    if presented.is_none() || !bool::from(expected.ct_eq(&given)) {
+        return Err(WebhookError::Secret);
+    }
+    if body.len() > MAX_BODY_BYTES {
+        return Err(WebhookError::TooLarge { bytes: body.len() });
+    }
+    let body: Body = serde_json::from_slice(body).map_err(WebhookError::Body)?;
+    let is = |said: Option<String>, ours: &str| said.is_none_or(|said| said == ours);
+    if !is(body.schema, &access.schema) || !is(body.table, &access.table) {
+        return Err(WebhookError::OtherTable);
+    }
+    Ok(Hint { id: body.record.and_then(|record| access.columns.id_of(&record)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use url::Url;
+
+    fn ask(presented: Option<&[u8]>, body: &[u8]) -> Result<Hint, WebhookError> {
+        let url = Url::parse("https://example.org").expect("an address");
+        let access = Access::new(url, "key".to_owned().into());
+        receive(&access, &"open sesame".to_owned().into(), presented, body)
+    }
+
+    #[test]
+    fn only_the_secret_opens() {
+        let body = br#"{"type":"INSERT","table":"typo_training_dataset","record":{"id":5},"user_id":null}"#;
+        assert_eq!(ask(Some(b"open sesame"), body).expect("ours").id, Some(5));
+        assert!(matches!(ask(None, body), Err(WebhookError::Secret)));
+        assert!(matches!(ask(Some(b""), body), Err(WebhookError::Secret)));
+        assert!(matches!(ask(Some(b"open"), body), Err(WebhookError::Secret)));
+    }
+
+    #[test]
+    fn bodies_are_bounded_and_of_our_table() {
+        let large = vec![b' '; MAX_BODY_BYTES + 1];
+        assert!(matches!(ask(Some(b"open sesame"), &large), Err(WebhookError::TooLarge { .. })));
+        assert!(matches!(ask(Some(b"open sesame"), br#"{"table":"t"}"#), Err(WebhookError::OtherTable)));
+        assert_eq!(ask(Some(b"open sesame"), b"{}").expect("a hint").id, None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_without_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ask(Some(b"open sesame"), &body);
+        }
+    }
+}

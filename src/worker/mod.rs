@@ -1,0 +1,265 @@
+//! A running worker: opens what a role needs, starts its tasks, and ends them in order.
+//!
+//! Owns the wiring and the life of the tasks. Never decides anything itself: the ingest, the trigger and the
+//! pipeline do.
+//!
+//! ```text
+//! role    listener, trainer, or both
+//! error   what keeps a worker from starting
+//! inbox   where the ingest's rows go
+//! ```
+
+mod error;
+mod inbox;
+mod role;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::evaluate;
+use crate::hub::Repository;
+use crate::job::{self, Pipeline, Plan};
+use crate::onnx::Runtime;
+use crate::queue::{
+    Broker, Clock, Connection, Corrections, Events, JobSettings, Jobs, Remote, RunState, Runs, Status,
+    StatusService, StreamSettings, Streams, SystemClock, embedded,
+};
+use crate::server::{Hook, Server, Views};
+use crate::settings::{Nats, Settings};
+use crate::supabase::{Ingest, IngestEvent, Pace};
+use crate::trigger::Trigger;
+
+pub use error::WorkerError;
+pub use role::Role;
+
+use inbox::DurableInbox;
+
+/// The broker and everything that is kept on it.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The streams and buckets, and the connection to them.
+    pub streams: Streams,
+    /// The pairs.
+    pub corrections: Corrections,
+    /// The job requests.
+    pub jobs: Jobs,
+    /// The run records.
+    pub runs: Runs,
+    /// Progress and outcomes.
+    pub events: Events,
+    /// What starts jobs.
+    pub trigger: Trigger,
+}
+
+impl Desk {
+    /// Connects to the broker, starting it if it is embedded, and opens the streams.
+    ///
+    /// # Errors
+    /// [`WorkerError::Queue`].
+    pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
+        let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let streams = Streams::ensure(&connection, &StreamSettings::default()).await?;
+        let table =
+            settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
+        let corrections = Corrections::open(&streams, table).await?;
+        let events = Events::new(&streams, Arc::clone(&clock));
+        let jobs = Jobs::open(&streams, &events, JobSettings::default()).await?;
+        let trigger =
+            Trigger::new(&streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
+        let runs = Runs::new(&streams);
+        Ok(Self { streams, corrections, jobs, runs, events, trigger })
+    }
+
+    /// Where the worker stands.
+    ///
+    /// # Errors
+    /// Those of the queue.
+    pub async fn status(&self) -> Result<Status, crate::queue::QueueError> {
+        let runs = self.runs.list().await?;
+        let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
+        Ok(Status {
+            pending: self.trigger.pending().await?,
+            threshold: self.trigger.policy().threshold,
+            current_job: running,
+            last_run: runs.into_iter().find(|run| run.state.is_final()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+}
+
+fn broker(nats: &Nats, data_dir: &Path) -> Broker {
+    match nats {
+        Nats::Embedded { program, address } => Broker::Embedded(embedded::Options {
+            program: program.clone(),
+            host: address.ip(),
+            port: address.port(),
+            ..embedded::Options::new(data_dir.join("nats"))
+        }),
+        Nats::Remote { urls, credentials, token } => Broker::Remote(Remote {
+            urls: urls.clone(),
+            credentials: credentials.clone(),
+            token: token.clone(),
+        }),
+    }
+}
+
+/// A worker that has started.
+pub struct Worker {
+    desk: Desk,
+    tasks: JoinSet<&'static str>,
+    stop: CancellationToken,
+    http: SocketAddr,
+    ingest: Option<broadcast::Receiver<IngestEvent>>,
+    /// Kept for its answers; it ends when dropped.
+    _status: StatusService,
+}
+
+impl Worker {
+    /// Opens what the role needs and starts its tasks. They end when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`WorkerError`]; nothing is then left running.
+    pub async fn start(
+        settings: &Settings,
+        role: Role,
+        stop: CancellationToken,
+    ) -> Result<Self, WorkerError> {
+        std::fs::create_dir_all(&settings.data_dir)
+            .map_err(|source| WorkerError::DataDir { path: settings.data_dir.clone(), source })?;
+        // The trainer's parts first: a wrong library or repository is told before anything runs.
+        let trainer = match role.trains() {
+            true => Some(Trainer::open(settings)?),
+            false => None,
+        };
+        let desk = Desk::open(settings).await?;
+        let mut tasks = JoinSet::new();
+
+        let mut views = Views { status: status_of(&desk), ingest: None, webhook: None };
+        let mut ingest_events = None;
+        if role.listens() {
+            let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
+            let inbox = Arc::new(DurableInbox::new(&desk.streams, desk.corrections.clone()));
+            let ingest = Ingest::new(access.clone(), inbox, Pace::default())?;
+            views.ingest = Some(ingest.status());
+            ingest_events = Some(ingest.events());
+            let wake = ingest.wake();
+            views.webhook = settings.webhook_secret.clone().map(|secret| Hook { access, secret, wake });
+            tasks.spawn(ingest.run(stop.clone()).map(|()| "ingest"));
+            let (trigger, cancel) = (desk.trigger.clone(), stop.clone());
+            tasks.spawn(async move {
+                trigger.run(&cancel).await;
+                "trigger"
+            });
+        }
+        if let Some(trainer) = trainer {
+            let pipeline = trainer.pipeline(&desk, settings);
+            let (jobs, trigger, cancel) = (desk.jobs.clone(), desk.trigger.clone(), stop.clone());
+            tasks.spawn(async move {
+                job::work(&jobs, &pipeline, &trigger, &cancel).await;
+                "trainer"
+            });
+        }
+        let failed = |source| WorkerError::Listen { address: settings.http_address, source };
+        let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
+        let http = server.address().map_err(failed)?;
+        let cancel = stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = server.serve(cancel.cancelled_owned()).await {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+            "http"
+        });
+        let answering = status_of(&desk);
+        let status = StatusService::start(desk.streams.connection(), answering).await?;
+        tracing::info!(%role, %http, "worker started");
+        Ok(Self { desk, tasks, stop, http, ingest: ingest_events, _status: status })
+    }
+
+    /// What is kept on the broker.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Where health, metrics and the webhook are served.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// What the ingest does, from the start; once.
+    pub fn take_ingest_events(&mut self) -> Option<broadcast::Receiver<IngestEvent>> {
+        self.ingest.take()
+    }
+
+    /// Waits until the worker was told to stop and every task has ended, then closes the broker.
+    ///
+    /// A task that ends by itself stops the others: a worker without its ingest would look alive and learn nothing.
+    ///
+    /// # Errors
+    /// [`WorkerError::TaskEnded`] when a task ended by itself.
+    pub async fn join(mut self) -> Result<(), WorkerError> {
+        let mut early = None;
+        while let Some(ended) = self.tasks.join_next().await {
+            if !self.stop.is_cancelled() {
+                let task = ended.unwrap_or("a task");
+                tracing::error!(task, "a task ended by itself");
+                early.get_or_insert(task);
+                self.stop.cancel();
+            }
+        }
+        self.desk.streams.connection().close().await;
+        early.map_or(Ok(()), |task| Err(WorkerError::TaskEnded(task)))
+    }
+}
+
+type StatusView = Box<
+    dyn Fn() -> futures::future::BoxFuture<'static, Result<Status, crate::queue::QueueError>> + Send + Sync,
+>;
+
+fn status_of(desk: &Desk) -> StatusView {
+    let desk = Arc::new(desk.clone());
+    Box::new(move || {
+        let desk = Arc::clone(&desk);
+        async move { desk.status().await }.boxed()
+    })
+}
+
+/// What only a trainer needs.
+struct Trainer {
+    runtime: Runtime,
+    repository: Repository,
+}
+
+impl Trainer {
+    fn open(settings: &Settings) -> Result<Self, WorkerError> {
+        let runtime = Runtime::load(&settings.runtime_library, settings.threads)?;
+        let access = settings.hub.clone().ok_or(WorkerError::Missing("HF_REPO"))?;
+        Ok(Self { runtime, repository: Repository::open(access)? })
+    }
+
+    fn pipeline(self, desk: &Desk, settings: &Settings) -> Pipeline {
+        Pipeline {
+            runtime: self.runtime,
+            repository: self.repository,
+            corrections: desk.corrections.clone(),
+            runs: desk.runs.clone(),
+            events: desk.events.clone(),
+            clock: Arc::new(SystemClock),
+            plan: Plan {
+                recipe: settings.recipe.clone(),
+                hold_out: settings.hold_out,
+                templates: settings.templates.clone(),
+                gate: evaluate::Policy::default(),
+                base_model: settings.base_model.clone(),
+                data_dir: settings.data_dir.clone(),
+                private_repository: true,
+            },
+        }
+    }
+}

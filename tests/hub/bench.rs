@@ -1,0 +1,107 @@
+//! A local Hub with one repo, and the worker's way to it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use autovalidate::hub::{
+    Access, Extra, HubError, Patience, Published, ReleaseName, RepoName, Repository, Sent, Upload,
+};
+use autovalidate::local::hub::{Hub, Options};
+use bytes::Bytes;
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use crate::support::within;
+
+pub(super) const REPO: &str = "acme/cars";
+/// Longer than anything here takes, on a busy machine.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Pauses too short to notice, so that tests of trying again don't wait.
+pub(super) fn patience() -> Patience {
+    Patience {
+        pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(5),
+        ..Patience::default()
+    }
+}
+
+pub(super) struct Bench {
+    pub(super) hub: Hub,
+    pub(super) repository: Repository,
+    pub(super) folder: TempDir,
+}
+
+impl Bench {
+    pub(super) async fn start() -> Self {
+        Self::with(|options| options, patience()).await
+    }
+
+    /// A Hub with these options, and a repo that was just created.
+    pub(super) async fn with(options: impl FnOnce(Options) -> Options, patience: Patience) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::start(options(Options::new(folder.path().join("hub")))).await.unwrap();
+        let repository = Repository::with_patience(access(&hub, hub.token().clone()), patience).unwrap();
+        within(LIMIT, repository.create_if_missing(true)).await.unwrap();
+        Self { hub, repository, folder }
+    }
+
+    /// Writes an archive of this many bytes, different for every `seed`.
+    pub(super) fn archive(&self, seed: u64, size: usize) -> (PathBuf, Vec<u8>) {
+        let step = |state: &mut u64| {
+            *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            Some((*state >> 56) as u8)
+        };
+        let bytes: Vec<u8> = std::iter::repeat_n((), size).scan(seed, |state, ()| step(state)).collect();
+        let path = self.folder.path().join(format!("{seed}.zip"));
+        std::fs::write(&path, &bytes).unwrap();
+        (path, bytes)
+    }
+
+    /// Publishes a release of this many bytes together with a README.
+    pub(super) async fn publish(&self, version: &str, size: usize) -> Result<Published, HubError> {
+        let (archive, _) = self.archive(version.len() as u64, size);
+        self.publish_upload(upload(version, archive)).await
+    }
+
+    pub(super) async fn publish_upload(&self, upload: Upload) -> Result<Published, HubError> {
+        within(LIMIT, self.repository.publish(upload)).await
+    }
+
+    /// How many commits there are on top of the one that created the repo.
+    pub(super) async fn commits(&self) -> usize {
+        self.hub.commits(REPO).await.len() - 1
+    }
+
+    /// The paths as of the head.
+    pub(super) async fn paths(&self) -> Vec<String> {
+        self.hub.commits(REPO).await.pop().unwrap().paths
+    }
+}
+
+pub(super) fn access(hub: &Hub, token: SecretString) -> Access {
+    Access { endpoint: hub.url().clone(), token: Some(token), repo: REPO.parse::<RepoName>().unwrap() }
+}
+
+pub(super) fn name(version: &str) -> ReleaseName {
+    format!("finetuned-embedding-model-{version}.zip").parse().unwrap()
+}
+
+pub(super) fn upload(version: &str, archive: PathBuf) -> Upload {
+    Upload {
+        release: name(version),
+        archive,
+        extras: vec![Extra { path: "README.md".into(), content: Bytes::from_static(b"# Cars\n") }],
+        summary: format!("Release {version}"),
+        progress: None,
+    }
+}
+
+/// Collects what an upload tells about its progress.
+pub(super) fn collected(upload: &mut Upload) -> Arc<Mutex<Vec<Sent>>> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    upload.progress = Some(Arc::new(move |sent| teller.lock().unwrap().push(sent)));
+    told
+}

@@ -1,0 +1,58 @@
+//! The stand-in Hub and our releases against the official Python client: what that accepts, we may build on.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use autovalidate::local::hub::{Hub, Options, Transfer};
+use secrecy::ExposeSecret;
+use tokio::process::Command;
+
+use super::bench::Bench;
+use crate::support::{python, within};
+
+/// Runs a script against a Hub, with an environment of its own.
+async fn drive(script: &str, hub: &Hub, folder: &Path) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub").join(script);
+    let command = Command::new(python())
+        .arg(script)
+        .args([hub.url().as_str().trim_end_matches('/'), hub.token().expose_secret()])
+        .arg(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    within(Duration::from_secs(90), command).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_official_client_is_served() {
+    for (transfer, page_size) in [(Transfer::Basic, 2), (Transfer::Multipart, 1_000)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            Options { transfer, page_size, part_size: 1_000_000, ..Options::new(folder.path().join("hub")) };
+        let hub = Hub::start(options.clone()).await.unwrap();
+        let output = drive("official_client.py", &hub, folder.path()).await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.trim(), "proved", "{transfer:?}: {}", String::from_utf8_lossy(&output.stderr));
+
+        // Another start with the same directory finds the same commits.
+        let before = hub.commits("acme/cars").await;
+        hub.shutdown().await;
+        let hub = Hub::start(options).await.unwrap();
+        assert_eq!(hub.commits("acme/cars").await, before);
+        assert_eq!(before.last().unwrap().paths, ["models/a b#c.json", "models/m.zip"]);
+    }
+}
+
+#[tokio::test]
+async fn the_backend_takes_the_release_we_published_last() {
+    let bench = Bench::start().await;
+    bench.publish("20261122", 1_000).await.unwrap();
+    let published = bench.publish("20261122160509", 50_000).await.unwrap();
+    let output = drive("backend.py", &bench.hub, bench.folder.path()).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("20261122160509 {}", published.sha256);
+    assert_eq!(said.trim(), expected, "{}", String::from_utf8_lossy(&output.stderr));
+}
