@@ -9,4 +9,5 @@ mod model;
 mod queue;
 mod supabase;
 mod support;
+mod synthesis;
 mod train;
