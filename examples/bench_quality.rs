@@ -198,6 +198,8 @@ struct Outcome {
 #[derive(Serialize)]
 struct Figures {
     queries: usize,
+    /// Of the model training started from.
+    before: f64,
     all: f64,
     slice_queries: usize,
     slice: f64,
@@ -211,6 +213,7 @@ impl Figures {
         let EndToEnd { before, after } = group.end_to_end;
         Self {
             queries: group.all.after.overall.queries,
+            before: group.all.before.overall.accuracy_at_1,
             all: group.all.after.overall.accuracy_at_1,
             slice_queries: group.slice.after.overall.queries,
             slice: group.slice.after.overall.accuracy_at_1,
@@ -254,19 +257,13 @@ impl Bench {
         let before = ranks(&parameters)?;
         let source = lessons.tokenised(tokenizer, &vocabulary);
         let training = std::time::Instant::now();
-        let fit = fit(
-            runtime,
-            &folder.config,
-            folder.head,
-            &recipe,
-            parameters,
-            &source,
-            &mut |_: &Progress| true,
-        )?;
+        let fit =
+            fit(runtime, &folder.config, folder.head, &recipe, parameters, &source, &mut |_: &Progress| {
+                true
+            })?;
         let seconds = prepared + training.elapsed().as_secs_f64();
         let after = ranks(&fit.parameters)?;
-        let report =
-            Report::new(&dataset.queries, &dataset.catalogue, &before, &after, &Policy::default());
+        let report = Report::new(&dataset.queries, &dataset.catalogue, &before, &after, &Policy::default());
         Ok(Outcome {
             recipe: trial.name.clone(),
             dataset: dataset.name.clone(),
@@ -283,9 +280,7 @@ impl Bench {
         let pairs = dataset.training.iter();
         let keyboard = trial.synthesis.keyboard;
         let rates = match trial.synthesis.learn_rates {
-            true => {
-                SlipRates::learn(pairs.map(|(_, typo, name)| (typo.as_str(), name.as_str())), keyboard)
-            }
+            true => SlipRates::learn(pairs.map(|(_, typo, name)| (typo.as_str(), name.as_str())), keyboard),
             false => SlipRates::default(),
         };
         let mut real = Vec::new();
@@ -313,8 +308,19 @@ fn main() -> Result<()> {
     };
     println!(
         "{:28}{:9}{:>5}{:>7}{:>8} | {:>6}{:>7}{:>7}{:>7} | {:>6}{:>7}{:>7}{:>7}",
-        "recipe", "dataset", "seed", "steps", "seconds", "known", "slice", "fuzzy", "served", "unseen",
-        "slice", "fuzzy", "served"
+        "recipe",
+        "dataset",
+        "seed",
+        "steps",
+        "seconds",
+        "known",
+        "slice",
+        "fuzzy",
+        "served",
+        "unseen",
+        "slice",
+        "fuzzy",
+        "served"
     );
     for seed in &arguments.seeds {
         for name in &arguments.datasets {
@@ -328,8 +334,16 @@ fn main() -> Result<()> {
                 let Outcome { known, unseen, steps, seconds, .. } = &outcome;
                 println!(
                     "{:28}{:9}{seed:>5}{steps:>7}{seconds:>8.1} | {:>6.3}{:>7.3}{:>7.3}{:>7.3} | {:>6.3}{:>7.3}{:>7.3}{:>7.3}",
-                    trial.name, name, known.all, known.slice, known.slice_fuzzy, known.end_to_end,
-                    unseen.all, unseen.slice, unseen.slice_fuzzy, unseen.end_to_end,
+                    trial.name,
+                    name,
+                    known.all,
+                    known.slice,
+                    known.slice_fuzzy,
+                    known.end_to_end,
+                    unseen.all,
+                    unseen.slice,
+                    unseen.slice_fuzzy,
+                    unseen.end_to_end,
                 );
                 if let Some(path) = &arguments.json {
                     use std::io::Write;

@@ -30,4 +30,4 @@ pub use lessons::{Lessons, TokenisedLessons};
 pub use rates::SlipRates;
 pub use settings::{SettingsError, SynthesisSettings};
 pub use slip::Slip;
-pub use synthesiser::{SyntheticPair, Synthesiser};
+pub use synthesiser::{Synthesiser, SyntheticPair};

@@ -49,13 +49,7 @@ impl Default for SlipRates {
             (Slip::Split, 0.02),
             (Slip::Stray, 0.07),
         ];
-        Self {
-            kinds: kinds.into(),
-            counts: [0.70, 0.25, 0.05],
-            lower_case: 0.60,
-            capitals: 0.02,
-            pairs: 0,
-        }
+        Self { kinds: kinds.into(), counts: [0.70, 0.25, 0.05], lower_case: 0.60, capitals: 0.02, pairs: 0 }
     }
 }
 

@@ -19,10 +19,10 @@ pub enum Slip {
     Swapped,
     /// A space or hyphen was left out, or one written for the other: `landrover`.
     Joined,
-    /// A neighbouring key was hit: `toyora`.
-    Neighbour,
     /// It was written as it sounds: `mitsubishy`.
     Phonetic,
+    /// A neighbouring key was hit: `toyora`.
+    Neighbour,
     /// A space where none belongs: `land cruis er`.
     Split,
     /// A neighbouring key was hit as well: `toyotra`.
@@ -30,14 +30,15 @@ pub enum Slip {
 }
 
 impl Slip {
-    /// Every kind. An alignment that could be explained by several takes the first.
+    /// Every kind. An alignment that could be explained by several takes the first: of a few sounds and many
+    /// neighbours, what is both (`s` for `z`) is the more telling one.
     pub const ALL: [Self; 8] = [
         Self::Doubled,
         Self::Dropped,
         Self::Swapped,
         Self::Joined,
-        Self::Neighbour,
         Self::Phonetic,
+        Self::Neighbour,
         Self::Split,
         Self::Stray,
     ];

@@ -110,7 +110,7 @@ impl Synthesiser {
             slips = (slips + 1).min(if text.len() <= SHORT { MOST_SLIPS } else { MOST_SLIPS + 1 });
         }
         for _ in 0..slips {
-            slip(&self.rates, self.settings.keyboard, &mut text, random)?.apply(&mut text);
+            slip(&self.rates, self.settings.keyboard, &text, random)?.apply(&mut text);
         }
         let text: String = text.into_iter().collect();
         let style = random.random::<f64>();
@@ -124,22 +124,23 @@ impl Synthesiser {
     }
 }
 
-/// One way to slip: first the kind, among those that can happen, then the place.
-fn slip(rates: &SlipRates, keyboard: Keyboard, text: &mut [char], random: &mut impl RngExt) -> Option<Edit> {
+/// One way to slip: first the kind, drawn again when it can't happen to this text, then the place.
+fn slip(rates: &SlipRates, keyboard: Keyboard, text: &[char], random: &mut impl RngExt) -> Option<Edit> {
     let text = lower(text);
-    let ways: Vec<(f64, Vec<Edit>)> = Slip::ALL
-        .into_iter()
-        .map(|kind| (rates.kinds.get(&kind).copied().unwrap_or_default(), edits(kind, &text, keyboard)))
-        .filter(|(_, edits)| !edits.is_empty())
-        .collect();
-    let weights: Vec<f64> = ways.iter().map(|(weight, _)| *weight).collect();
-    let (_, edits) = ways.get(weighted(&weights, random)?)?;
-    // The first letter is looked at while it is typed, and slips a quarter as often as its share.
-    let later: Vec<&Edit> = edits.iter().filter(|edit| edit.at > 0).collect();
-    match later.choose(random) {
-        Some(edit) if random.random_bool(0.75) => Some((*edit).clone()),
-        _ => edits.choose(random).cloned(),
+    let weights = Slip::ALL.map(|kind| rates.kinds.get(&kind).copied().unwrap_or_default());
+    for _ in 0..TRIES {
+        let edits = edits(Slip::ALL[weighted(&weights, random)?], &text, keyboard);
+        let later: Vec<&Edit> = edits.iter().filter(|edit| edit.at > 0).collect();
+        // The first letter is looked at while it is typed, and slips a quarter as often as its share.
+        match later.choose(random) {
+            Some(edit) if random.random_bool(0.75) => return Some((*edit).clone()),
+            _ => match edits.choose(random) {
+                Some(edit) => return Some(edit.clone()),
+                None => continue,
+            },
+        }
     }
+    None
 }
 
 /// A position, in proportion to its weight. None when nothing has weight.

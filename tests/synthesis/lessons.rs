@@ -1,12 +1,18 @@
 //! What training is given, epoch by epoch.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::Catalogue;
 use autovalidate::model::ModelFolder;
-use autovalidate::synthesis::{Lessons, SlipRates, SynthesisSettings};
-use autovalidate::train::{PairSource, PairTexts, TrainError, Vocabulary};
+use autovalidate::onnx::Runtime;
+use autovalidate::synthesis::{Lessons, SlipRates, SynthesisSettings, TokenisedLessons};
+use autovalidate::train::{
+    PairSource, PairTexts, Pairs, ParameterBuffer, Progress, Recipe, TrainError, Vocabulary, fit,
+};
 
 use super::synthesiser;
 use crate::support;
@@ -51,4 +57,42 @@ fn the_vocabulary_is_known_before_the_start() {
     }
     let narrow = Vocabulary::of([&vec![101, 102]]);
     assert!(matches!(lessons.tokenised(&tokenizer, &narrow).epoch(0), Err(TrainError::ForeignToken)));
+}
+
+/// Lessons that write down which epochs were asked for.
+struct Recorded<'a> {
+    lessons: TokenisedLessons<'a>,
+    asked: RefCell<Vec<usize>>,
+}
+
+impl PairSource for Recorded<'_> {
+    fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
+        self.asked.borrow_mut().push(epoch);
+        self.lessons.epoch(epoch)
+    }
+}
+
+#[test]
+fn training_takes_each_epochs_own_pairs() {
+    let folder =
+        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny")).unwrap();
+    let tokenizer = folder.tokenizer().unwrap();
+    let lessons = lessons();
+    let vocabulary = Vocabulary::of([&lessons.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let parameters =
+        ParameterBuffer::load(&folder.config, &folder.weights().unwrap(), vocabulary.clone()).unwrap();
+    let recipe = Recipe { epochs: EPOCHS, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };
+    let source = Recorded { lessons: lessons.tokenised(&tokenizer, &vocabulary), asked: RefCell::default() };
+    let mut pairs = [0; EPOCHS];
+    let mut observer = |progress: &Progress| {
+        pairs[progress.epoch - 1] += progress.pairs;
+        true
+    };
+    let runtime = Runtime::load(&support::onnxruntime(), 2).unwrap();
+    let fit =
+        fit(&runtime, &folder.config, folder.head, &recipe, parameters, &source, &mut observer).unwrap();
+    assert_eq!(pairs, [17; EPOCHS], "every pair once an epoch");
+    assert_eq!(source.asked.into_inner(), [0, 1, 2, 0, 1, 2], "planned, then taken");
+    assert_eq!(fit.summary.losses.len(), fit.summary.steps);
+    assert!(fit.summary.epoch_losses[2] < fit.summary.epoch_losses[0], "{:?}", fit.summary.epoch_losses);
 }

@@ -12,19 +12,17 @@ fn relearned(rates: &SlipRates) -> SlipRates {
     // One of each name an epoch: names must not run out of likely typos, which would favour the unlikely.
     let settings = SynthesisSettings { variants: 1, hard_share: 0.0, ..SynthesisSettings::default() };
     let synthesiser = synthesiser(cars(), rates.clone(), settings);
-    let pairs: Vec<_> = (0..20).flat_map(|epoch| synthesiser.epoch(9, epoch, 0)).collect();
-    SlipRates::learn(
-        pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())),
-        Keyboard::Qwerty,
-    )
+    let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesiser.epoch(9, epoch, 0)).collect();
+    SlipRates::learn(pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())), Keyboard::Qwerty)
 }
 
 #[test]
 fn known_rates_are_recovered() {
     let default = SlipRates::default();
-    let mut clumsy = SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
+    let mut clumsy =
+        SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
     // Someone who mostly swaps letters, and someone who spells by ear.
-    for favourite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbour, Slip::Joined] {
+    for favourite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbour] {
         clumsy.kinds = default
             .kinds
             .iter()
@@ -33,11 +31,14 @@ fn known_rates_are_recovered() {
         let total: f64 = clumsy.kinds.values().sum();
         clumsy.kinds.values_mut().for_each(|weight| *weight /= total);
         let learned = relearned(&clumsy);
-        assert!(learned.pairs > 5_000);
+        assert!(learned.pairs > 2_500);
         for (slip, weight) in &clumsy.kinds {
             let found = learned.kinds[slip];
             // Slips that look like another (`s` for `z`: the ear or the finger?) are read as that one: a few of a hundred.
-            assert!((found - weight).abs() < 0.08, "{favourite:?}: {slip:?} is {weight:.3}, learned {found:.3}");
+            assert!(
+                (found - weight).abs() < 0.08,
+                "{favourite:?}: {slip:?} is {weight:.3}, learned {found:.3}"
+            );
         }
         for (count, found) in clumsy.counts.iter().zip(learned.counts) {
             assert!((found - count).abs() < 0.05, "{count} {found}");

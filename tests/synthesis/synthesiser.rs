@@ -102,7 +102,8 @@ fn the_share_of_hard_typos_is_what_the_settings_say() {
 fn the_share_of_synthetic_pairs_is_kept() {
     let settings = SynthesisSettings { share: 0.5, ..settings(20, 0.5) };
     let names = cars().len();
-    let made = |real: usize| synthesiser(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real).len();
+    let made =
+        |real: usize| synthesiser(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real).len();
     assert_eq!(made(0), 0);
     assert!(made(3 * names) <= 3 * names && made(3 * names) > 2 * names);
     assert!(made(1_000 * names) > 19 * names);
