@@ -2,7 +2,8 @@
 //!
 //! A recipe is written `name:key=value,...`; keys: `epochs`, `batch`, `lr`, `scale`, `warmup`, `loss` (`symmetric` or
 //! `mnrl`), `reversed` (each pair a second time the other way round), `variants` (0: nothing is synthesised),
-//! `hard`, `below`, `share`, `rates` (`learned` or `fixed`), `real` (`no`: synthesised typos only). What is left out is the product's default.
+//! `hard`, `below`, `share`, `rates` (`learned` or `fixed`), `real` (`no`: synthesised typos only). What is left out
+//! is the product's default.
 
 #![allow(clippy::print_stdout, reason = "its results go to the terminal")]
 #![allow(missing_docs, reason = "an example has no users of its items")]

@@ -54,7 +54,7 @@ impl Default for SlipRates {
 }
 
 impl SlipRates {
-    /// Learns from `(typo, corrected)`. Pairs that more than three slips or letters nobody can explain lie between are left out;
+    /// Learns from `(typo, corrected)`. Left out are pairs with more than three slips or a letter no slip explains;
     /// with no pair at all this is the [default](Self::default).
     pub fn learn<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, keyboard: Keyboard) -> Self {
         let prior = Self::default();

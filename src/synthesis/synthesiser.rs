@@ -52,8 +52,8 @@ impl Synthesiser {
         Self { catalogue, rates, settings, hold_out }
     }
 
-    /// The synthetic pairs of one epoch, in the order of the catalogue, beside `real` real pairs. They follow from the arguments
-    /// alone; another epoch has others.
+    /// The synthetic pairs of one epoch, in the order of the catalogue, beside `real` real pairs. They follow from
+    /// the arguments alone; another epoch has others.
     pub fn epoch(&self, seed: u64, epoch: usize, real: usize) -> Vec<SyntheticPair> {
         let variants = self.settings.variants_beside(self.catalogue.len(), real);
         let hard = (variants as f64 * self.settings.hard_share).round() as usize;

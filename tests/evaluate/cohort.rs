@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::{brands, query};
 
+type Ranks = Vec<Option<usize>>;
+
 #[test]
 fn the_window_is_a_share_or_a_count_of_the_newest() {
     let rows = [40, 10, 30, 20, 50, 20];
@@ -29,7 +31,7 @@ fn a_row_is_new_or_old_or_neither() {
 }
 
 /// 200 brands: the 60 oldest get worse, all others get better.
-fn forgetful() -> (Vec<Query>, Vec<i64>, Vec<Option<usize>>, Vec<Option<usize>>) {
+fn forgetful() -> (Vec<Query>, Vec<i64>, Ranks, Ranks) {
     let queries = (0..200).map(|_| query("brand", "oudi", "Audi", Side::NewTypo)).collect();
     let before = (0..200).map(|at| Some(if at < 60 { 1 } else { 2 })).collect();
     let after = (0..200).map(|at| Some(if at < 60 { 2 } else { 1 })).collect();
