@@ -24,11 +24,12 @@ pub struct SynthesisSettings {
 }
 
 impl Default for SynthesisSettings {
+    /// The best of the recipes measured in `docs/quality.md`.
     fn default() -> Self {
         Self {
             variants: 20,
             share: 1.0,
-            hard_share: 0.5,
+            hard_share: 0.25,
             hard_below: 80.0,
             keyboard: Keyboard::Qwerty,
             learn_rates: true,
