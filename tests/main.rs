@@ -9,5 +9,6 @@ mod model;
 mod queue;
 mod supabase;
 mod support;
+mod synthesis;
 mod train;
 mod worker;

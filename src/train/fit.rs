@@ -1,5 +1,6 @@
 //! The loop: epochs of batches, one optimiser step each.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ impl<F: FnMut(&Progress) -> bool> Observer for F {
 pub struct Summary {
     /// Optimiser steps.
     pub steps: usize,
-    /// Pairs of an epoch, reversed ones included.
+    /// Pairs of an epoch, reversed ones included; of the largest where epochs differ.
     pub pairs: usize,
     /// Rows of the token table that were trained.
     pub vocabulary: usize,
@@ -69,40 +70,64 @@ pub struct Fit {
     pub summary: Summary,
 }
 
-/// Trains `parameters` on `pairs`.
+/// Where a run's pairs come from, epoch by epoch.
+pub trait PairSource {
+    /// The pairs of an epoch, counted from 0. Must give the same pairs each time it is asked for the same epoch: the
+    /// loop asks once to plan its steps and again to take them, so that no more than one epoch is held.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the pairs can't be made, such as [`TrainError::ForeignToken`].
+    fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError>;
+}
+
+/// The same pairs in every epoch.
+impl PairSource for Pairs {
+    fn epoch(&self, _epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+/// Trains `parameters` on the pairs of `source`, whose tokens the parameters' vocabulary must hold.
 ///
 /// # Errors
-/// [`TrainError`]: an absurd recipe, fewer than two different corrections, a loss that isn't finite, the runtime, or
-/// the observer's wish to stop.
+/// [`TrainError`]: an absurd recipe, fewer than two different corrections, a loss that isn't finite, the runtime, the
+/// source, or the observer's wish to stop.
 pub fn fit(
     runtime: &Runtime,
     config: &EncoderConfig,
     head: Head,
     recipe: &Recipe,
     parameters: ParameterBuffer,
-    pairs: &Pairs,
+    source: &dyn PairSource,
     observer: &mut dyn Observer,
 ) -> Result<Fit, TrainError> {
     recipe.check()?;
-    let distinct = pairs.distinct_positives();
-    if distinct < 2 {
-        return Err(TrainError::TooFewPairs { found: distinct, needed: 2 });
+    let pairs_of = |epoch| {
+        let pairs = source.epoch(epoch)?;
+        Ok::<_, TrainError>(if recipe.reversed { Cow::Owned(pairs.with_reversed()) } else { pairs })
+    };
+    let plan = |pairs: &Pairs, epoch| batches(pairs, recipe.batch_size, recipe.seed, epoch);
+    let (mut steps, mut pairs_of_epoch) = (0, 0);
+    for epoch in 0..recipe.epochs {
+        let pairs = pairs_of(epoch)?;
+        let distinct = pairs.distinct_positives();
+        if distinct < 2 {
+            return Err(TrainError::TooFewPairs { found: distinct, needed: 2 });
+        }
+        pairs_of_epoch = pairs_of_epoch.max(pairs.len());
+        steps += plan(&pairs, epoch).len();
     }
-    let reversed = recipe.reversed.then(|| pairs.with_reversed());
-    let pairs = reversed.as_ref().unwrap_or(pairs);
-    let epochs: Vec<Vec<Vec<usize>>> =
-        (0..recipe.epochs).map(|epoch| batches(pairs, recipe.batch_size, recipe.seed, epoch)).collect();
-    let steps = epochs.iter().map(Vec::len).sum();
     let schedule = Schedule::new(recipe.learning_rate, steps, recipe.warmup_ratio);
     let vocabulary = parameters.vocabulary().ids().len();
     let mut stepper = Stepper::new(runtime, config, head, recipe, parameters)?;
     let started = Instant::now();
     let mut losses = Vec::with_capacity(steps);
     let mut epoch_losses = Vec::with_capacity(recipe.epochs);
-    for (epoch, batches) in epochs.iter().enumerate() {
+    for epoch in 0..recipe.epochs {
+        let pairs = pairs_of(epoch)?;
         let first = losses.len();
-        for indices in batches {
-            let batch = Batch::new(pairs, indices, config, head);
+        for indices in plan(&pairs, epoch) {
+            let batch = Batch::new(&pairs, &indices, config, head);
             let learning_rate = schedule.rate(losses.len());
             let report = stepper.step(&batch, learning_rate)?;
             losses.push(report.loss);
@@ -125,6 +150,6 @@ pub fn fit(
     }
     let (parameters, moments) = stepper.finish();
     let seconds = started.elapsed().as_secs_f64();
-    let summary = Summary { steps, pairs: pairs.len(), vocabulary, epoch_losses, losses, seconds };
+    let summary = Summary { steps, pairs: pairs_of_epoch, vocabulary, epoch_losses, losses, seconds };
     Ok(Fit { parameters, moments, summary })
 }

@@ -41,7 +41,7 @@ pub use adamw::{AdamW, Moments, update as adamw_update};
 pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export, exported};
-pub use fit::{Fit, Observer, Progress, Summary, fit};
+pub use fit::{Fit, Observer, PairSource, Progress, Summary, fit};
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;
