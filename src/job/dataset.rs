@@ -14,6 +14,8 @@ use crate::train::PairTexts;
 pub struct Dataset {
     /// Pairs to train on, rendered; equal pairs once.
     pub pairs: Vec<PairTexts>,
+    /// Typo and correction of each of them as people wrote them: what is learned about how they slip.
+    pub slips: Vec<(String, String)>,
     /// Held-out pairs, as questions.
     pub queries: Vec<Query>,
     /// Every name, to look questions up among.
@@ -81,7 +83,8 @@ impl Dataset {
 
         let mut seen = HashSet::new();
         let (mut refused, mut repeated) = (0, 0);
-        let (mut pairs, mut queries, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pairs, mut slips) = (Vec::new(), Vec::new());
+        let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
         let (mut new_typos, mut unseen_corrections) = (0, 0);
         for row in rows {
@@ -102,6 +105,7 @@ impl Dataset {
                         anchor: templates.render(&row.domain, &row.typo),
                         positive: templates.render(&row.domain, &row.corrected),
                     });
+                    slips.push((row.typo, row.corrected));
                 }
                 side => {
                     match side {
@@ -129,18 +133,17 @@ impl Dataset {
             row_ids,
             hash,
         };
-        Self { pairs, queries, catalogue, summary }
+        Self { pairs, slips, queries, catalogue, summary }
     }
 
-    /// Every text a model will see in this run, rendered: training pairs, questions and names.
+    /// The texts of the evaluation, rendered: questions and names.
     pub(super) fn texts(&self, templates: &Templates) -> Vec<String> {
-        let pairs = self.pairs.iter().flat_map(|pair| [pair.anchor.clone(), pair.positive.clone()]);
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let names = self
             .catalogue
             .domains()
             .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)));
-        pairs.chain(queries).chain(names).collect()
+        queries.chain(names).collect()
     }
 }
 

@@ -28,6 +28,9 @@ pub enum JobError {
     /// Training or encoding.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// The settings of the made-up typos.
+    #[error(transparent)]
+    Synthesis(#[from] crate::synthesis::SettingsError),
     /// Scoring.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError<TrainError>),
@@ -82,6 +85,7 @@ impl JobError {
             Self::Archive(error) => Some(error),
             Self::Train(error) => Some(error),
             Self::Evaluate(error) => Some(error),
+            Self::Synthesis(error) => Some(error),
             Self::File { .. }
             | Self::NoSuchModel { .. }
             | Self::NoNewerName

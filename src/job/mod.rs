@@ -32,5 +32,5 @@ pub use journal::ENDED;
 pub use pipeline::{Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt};
 pub use stage::Stage;
-pub use study::{Study, StudyFigures, Trained};
+pub use study::{Lecture, Study, StudyFigures, Trained};
 pub use trainer::work;

@@ -12,13 +12,14 @@ use crate::evaluate::{HoldOut, Policy};
 use crate::hub::{Extra, Published, ReleaseName, Repository, Stamp, Upload};
 use crate::onnx::Runtime;
 use crate::queue::{Clock, Corrections, Events, Job, JobId, JobRequest, PublishedArtifact, RunState, Runs};
+use crate::synthesis::SynthesisSettings;
 use crate::train::{Progress, Recipe, TrainError};
 
 use super::base::{Base, Shelf, blocking};
 use super::dataset::Dataset;
 use super::journal::Journal;
 use super::package::{Papers, package};
-use super::study::{Study, Trained};
+use super::study::{Lecture, Study, Trained};
 use super::{JobError, Stage};
 
 /// What a run needs beside the job.
@@ -44,6 +45,8 @@ pub struct Pipeline {
 pub struct Plan {
     /// The recipe, where a request doesn't say otherwise.
     pub recipe: Recipe,
+    /// How typos are made up.
+    pub synthesis: SynthesisSettings,
     /// What is held out.
     pub hold_out: HoldOut,
     /// What the model sees of a text.
@@ -187,6 +190,7 @@ impl Pipeline {
             .stage(Stage::Package, async {
                 let (runtime, folder) = (self.runtime.clone(), workshop.folder.clone());
                 let (job, repo) = (id.to_string(), self.repository.name().clone());
+                let synthesis = self.plan.synthesis.clone();
                 let (base, recipe, name, made_at) =
                     (base.clone(), recipe.clone(), release.clone(), self.clock.now());
                 blocking(move || {
@@ -199,6 +203,7 @@ impl Pipeline {
                         dataset: &summary,
                         last_sequence: Some(covered),
                         recipe: &recipe,
+                        synthesis: &synthesis,
                         report: &report,
                     };
                     let ready = package(&runtime, &mut trained, &papers, &folder)?;
@@ -252,19 +257,23 @@ impl Pipeline {
         cancel: &CancellationToken,
     ) -> Result<Trained, JobError> {
         let (report, mut progress) = watch::channel(None::<Progress>);
-        let (runtime, templates) = (self.runtime.clone(), self.plan.templates.clone());
-        let (folder, recipe, stop) = (base.folder.clone(), recipe.clone(), cancel.clone());
+        let (runtime, folder, stop) = (self.runtime.clone(), base.folder.clone(), cancel.clone());
+        let lecture = Lecture {
+            recipe: recipe.clone(),
+            synthesis: self.plan.synthesis.clone(),
+            hold_out: self.plan.hold_out,
+            templates: self.plan.templates.clone(),
+        };
         let work = blocking(move || {
-            let study = Study::prepare(&runtime, folder, dataset, &templates)?;
-            let figures = study.figures.clone();
-            let trained = study.train(&recipe, &mut |progress: &Progress| {
+            let study = Study::prepare(&runtime, folder, dataset, lecture)?;
+            let trained = study.train(&mut |progress: &Progress| {
                 report.send_replace(Some(*progress));
                 !stop.is_cancelled()
             });
             match trained {
                 Err(JobError::Train(TrainError::Stopped { .. })) => Err(JobError::Stopping),
                 Err(error) => Err(error),
-                Ok(trained) => Ok((trained, figures)),
+                Ok(trained) => Ok(trained),
             }
         });
         let (events, id) = (self.events.clone(), journal.record.id.clone());
@@ -289,8 +298,8 @@ impl Pipeline {
             .stage(Stage::Train, async {
                 // The channel closes when the work ends, so both end together.
                 let (done, ()) = tokio::join!(work, telling);
-                let (trained, study) = done?;
-                let figures = json!({ "study": study, "training": trained.summary });
+                let trained = done?;
+                let figures = json!({ "study": trained.figures, "training": trained.summary });
                 Ok((trained, figures))
             })
             .await

@@ -16,6 +16,7 @@ use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
 use crate::hub::RepoName;
+use crate::synthesis::{Keyboard, SynthesisSettings};
 use crate::train::Recipe;
 use crate::trigger::Policy;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub trigger: Policy,
     /// How training is done.
     pub recipe: Recipe,
+    /// How typos are made up beside the real ones.
+    pub synthesis: SynthesisSettings,
     /// What is held out.
     pub hold_out: HoldOut,
     /// What the model sees of a text.
@@ -142,6 +145,7 @@ impl Settings {
         let nats = nats(&mut reader);
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
+        let synthesis = synthesis(&mut reader);
         let hold_out = hold_out(&mut reader);
         let templates = templates(&mut reader);
         let base_model = reader.parse_or(
@@ -172,6 +176,7 @@ impl Settings {
             nats,
             trigger,
             recipe,
+            synthesis,
             hold_out,
             templates,
             base_model,
@@ -300,6 +305,23 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
         seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
         ..default
     }
+}
+
+fn synthesis(reader: &mut Reader<'_>) -> SynthesisSettings {
+    let default = SynthesisSettings::default();
+    let variants =
+        reader.parse_or("SYNTHESIS_VARIANTS", "from 0 (off) to 1000", default.variants, |n| *n <= 1_000);
+    let keyboard = match reader.text("SYNTHESIS_KEYBOARD").as_deref() {
+        None => default.keyboard,
+        Some("qwerty") => Keyboard::Qwerty,
+        Some("qwertz") => Keyboard::Qwertz,
+        Some("azerty") => Keyboard::Azerty,
+        Some(other) => {
+            reader.problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
+            default.keyboard
+        }
+    };
+    SynthesisSettings { variants, keyboard, ..default }
 }
 
 fn hold_out(reader: &mut Reader<'_>) -> HoldOut {

@@ -253,6 +253,7 @@ impl Trainer {
             clock: Arc::new(SystemClock),
             plan: Plan {
                 recipe: settings.recipe.clone(),
+                synthesis: settings.synthesis.clone(),
                 hold_out: settings.hold_out,
                 templates: settings.templates.clone(),
                 gate: evaluate::Policy::default(),

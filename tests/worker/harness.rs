@@ -70,6 +70,7 @@ impl House {
             ("TRAIN_THREADS", "1".to_owned()),
             ("TRAIN_EPOCHS", "3".to_owned()),
             ("TRAIN_BATCH_SIZE", "16".to_owned()),
+            ("SYNTHESIS_VARIANTS", "2".to_owned()),
         ]);
         environment.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let needs = Needs { supabase: true, hub: true, runtime: true };
