@@ -9,6 +9,9 @@
 //! dev        everything on this machine, no account needed
 //! demo       what `dev --demo` does and shows
 //! screen     progress on a terminal, lines elsewhere
+//! train      one run in the foreground, from a file
+//! evaluate   one model against another
+//! suggest    the nearest names to a typo
 //! enqueue    starts a run
 //! status     where the worker stands
 //! runs       run records
@@ -26,12 +29,15 @@ mod demo;
 mod dev;
 mod doctor;
 mod enqueue;
+mod evaluate;
 mod init;
 mod models;
 mod runs;
 mod screen;
 mod status;
+mod suggest;
 mod telemetry;
+mod train;
 mod worker;
 
 use std::process::ExitCode;
@@ -59,6 +65,9 @@ struct Cli {
 enum Command {
     Worker(worker::Args),
     Dev(dev::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Suggest(suggest::Args),
     Enqueue(enqueue::Args),
     Status(status::Args),
     Runs(runs::Args),
@@ -149,6 +158,9 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Worker(args) => Box::pin(worker::run(args)).await,
             Command::Dev(args) => Box::pin(dev::run(args)).await,
+            Command::Train(args) => train::run(&args),
+            Command::Evaluate(args) => evaluate::run(&args),
+            Command::Suggest(args) => suggest::run(&args),
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,

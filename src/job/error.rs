@@ -25,6 +25,12 @@ pub enum JobError {
     /// A zip.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A file of rows.
+    #[error(transparent)]
+    RowsFile(#[from] super::RowsFileError),
+    /// The library to compute with.
+    #[error(transparent)]
+    Runtime(#[from] crate::onnx::RuntimeError),
     /// Training or encoding.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -83,6 +89,8 @@ impl JobError {
             Self::Hub(error) => Some(error),
             Self::Model(error) => Some(error),
             Self::Archive(error) => Some(error),
+            Self::RowsFile(error) => Some(error),
+            Self::Runtime(error) => Some(error),
             Self::Train(error) => Some(error),
             Self::Evaluate(error) => Some(error),
             Self::Synthesis(error) => Some(error),

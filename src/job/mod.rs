@@ -11,6 +11,7 @@
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
 //! study      train and evaluate: a model and a dataset brought together
 //! package    package: folder, zip, proof of the ONNX model
+//! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
 //! trainer    takes jobs and settles them
 //! ```
@@ -22,6 +23,7 @@ mod journal;
 mod package;
 mod pipeline;
 mod receipt;
+mod rows_file;
 mod stage;
 mod study;
 mod trainer;
@@ -31,6 +33,7 @@ pub use error::JobError;
 pub use journal::ENDED;
 pub use pipeline::{Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt};
+pub use rows_file::{RowsFileError, read_rows};
 pub use stage::Stage;
 pub use study::{Lecture, Study, StudyFigures, Trained};
 pub use trainer::work;

@@ -9,7 +9,7 @@ use crate::correction::Templates;
 use crate::evaluate::{HoldOut, Policy, Rank, Report, model_ranks};
 use crate::model::{ModelFolder, Tokenizer};
 use crate::onnx::Runtime;
-use crate::synthesis::{Lessons, SlipRates, Synthesiser, SynthesisSettings};
+use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
 use crate::train::{Encoder, Observer, ParameterBuffer, Recipe, Summary, TrainError, Vocabulary, fit};
 
 use super::{Dataset, JobError};

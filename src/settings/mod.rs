@@ -317,7 +317,8 @@ fn synthesis(reader: &mut Reader<'_>) -> SynthesisSettings {
         Some("qwertz") => Keyboard::Qwertz,
         Some("azerty") => Keyboard::Azerty,
         Some(other) => {
-            reader.problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
+            reader
+                .problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
             default.keyboard
         }
     };

@@ -89,7 +89,20 @@ fn a_library_that_is_no_onnx_runtime_is_one_clear_sentence() {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
-    for command in ["worker", "dev", "enqueue", "status", "runs", "models", "doctor", "init", "artifacts"] {
+    for command in [
+        "worker",
+        "dev",
+        "train",
+        "evaluate",
+        "suggest",
+        "enqueue",
+        "status",
+        "runs",
+        "models",
+        "doctor",
+        "init",
+        "artifacts",
+    ] {
         let output = autovalidate(&[command, "--help"], &[], folder.path());
         assert!(output.status.success());
         let help = String::from_utf8(output.stdout).unwrap();
