@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod control;
 mod corrections;
+pub(crate) mod crash_points;
 mod embedded;
 mod foreign_clients;
 mod jobs;
