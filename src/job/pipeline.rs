@@ -1,7 +1,7 @@
 //! A run from a job request to a published model: walks the stages and keeps the journal.
 //!
-//! Every stage looks first at what an attempt before has recorded: the base model's name, the rows' hash, training's
-//! checkpoint, the finished zip. Only one worker can save the record, and what is sent to the Hub is written down
+//! Every stage looks first at what an attempt before has recorded: the base model's name, the rows' hash, the release's
+//! name, the finished zip. Only one worker can save the record, and what is sent to the Hub is written down
 //! there before, so that of several attempts, even at the same time, one model comes out.
 
 use std::path::PathBuf;

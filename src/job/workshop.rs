@@ -2,7 +2,6 @@
 //! was done.
 //!
 //! ```text
-//! <data dir>/jobs/<job>/checkpoint/    training, as far as it got
 //! <data dir>/jobs/<job>/attempt-<n>/   what an attempt is at; worthless afterwards
 //! <data dir>/jobs/<job>/<release>.zip  the finished zip
 //! <data dir>/jobs/<job>/README.md      the model card that goes with it
@@ -49,11 +48,6 @@ impl Workshop {
     /// Where this attempt puts what is not finished.
     pub(super) fn attempt_folder(&self) -> PathBuf {
         self.folder.join(format!("{ATTEMPT}{}", self.attempt))
-    }
-
-    /// Where training keeps its checkpoint.
-    pub(super) fn checkpoint_folder(&self) -> PathBuf {
-        self.folder.join("checkpoint")
     }
 
     /// Moves a finished zip and its card out of the attempt's folder. The card comes first: a zip that is there is

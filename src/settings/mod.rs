@@ -25,6 +25,8 @@ pub use reader::{Effective, Origin, Problem};
 /// The settings file looked for in the working directory.
 pub const FILE: &str = "autovalidate.toml";
 
+/// Long enough for a broker's change of leader, short enough that nobody waits for a dead worker.
+const ACK_WAIT: Duration = Duration::from_secs(60);
 /// A machine that is taken away usually gives five minutes at most (Fly: 300 s), which this stays below.
 const STOP_DEADLINE: Duration = Duration::from_secs(240);
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub nats: Nats,
     /// Copies of every stream and bucket, in a cluster.
     pub nats_replicas: usize,
+    /// How long after a worker's last sign of life its job goes to another.
+    pub ack_wait: Duration,
     /// How long a stopping worker has to finish what it is at.
     pub stop_deadline: Duration,
     /// When training starts.
@@ -150,6 +154,7 @@ impl Settings {
         let hub = hub(&mut reader, needs.hub);
         let nats = nats(&mut reader);
         let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
+        let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
         let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
@@ -182,6 +187,7 @@ impl Settings {
             hub,
             nats,
             nats_replicas,
+            ack_wait,
             stop_deadline,
             trigger,
             recipe,

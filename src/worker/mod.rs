@@ -73,7 +73,8 @@ impl Desk {
             settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
         let corrections = Corrections::open(&streams, table).await?;
         let events = Events::new(&streams, Arc::clone(&clock));
-        let jobs = Jobs::open(&streams, &events, JobSettings::default()).await?;
+        let job_settings = JobSettings { ack_wait: settings.ack_wait, ..JobSettings::default() };
+        let jobs = Jobs::open(&streams, &events, job_settings).await?;
         let trigger =
             Trigger::new(&streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
         let runs = Runs::new(&streams);

@@ -9,6 +9,7 @@ mod embedded;
 mod foreign_clients;
 mod jobs;
 mod records;
-mod setup;
+mod remote;
+pub(crate) mod setup;
 mod trigger;
 mod trigger_faults;
