@@ -140,7 +140,8 @@ impl Failure for JobError {
                 Self::Cancelled => "Nothing to do; `autovalidate runs retry` takes it up again.".to_owned(),
                 Self::PackageLost => "Check that nothing else writes into DATA_DIR.".to_owned(),
                 Self::DiedTooOften { .. } => {
-                    "Look for an end by the system, such as out of memory, then `autovalidate runs retry`.".to_owned()
+                    "Look for an end by the system, such as out of memory, then `autovalidate runs retry`."
+                        .to_owned()
                 }
                 Self::File { .. } => "Check that DATA_DIR is writable and that its disk has room.".to_owned(),
                 Self::NoSuchModel { .. } => {

@@ -36,9 +36,9 @@ mod trainer;
 mod training;
 mod workshop;
 
+pub use crate::queue::ENDED;
 pub use dataset::{Dataset, DatasetSummary};
 pub use error::JobError;
-pub use crate::queue::ENDED;
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt};
 pub use stage::Stage;

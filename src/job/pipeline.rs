@@ -16,7 +16,9 @@ use crate::evaluate::{HoldOut, Policy, Report};
 use crate::failure::{Failure, Remedy, chain};
 use crate::hub::{ReleaseName, Repository, Stamp};
 use crate::onnx::Runtime;
-use crate::queue::{Clock, Corrections, Events, Job, JobRequest, PublishedArtifact, RunRecord, RunState, Runs};
+use crate::queue::{
+    Clock, Corrections, Events, Job, JobRequest, PublishedArtifact, RunRecord, RunState, Runs,
+};
 use crate::train::Recipe;
 
 use super::base::{Base, Shelf, blocking};
@@ -119,7 +121,8 @@ pub enum Ending {
 impl Pipeline {
     /// Works on a job until it has ended, fails, or must stop. The run's record holds how.
     pub async fn run(&self, job: &Job, stop: &CancellationToken) -> Ending {
-        let opened = Journal::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job).await;
+        let opened =
+            Journal::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job).await;
         let mut journal = match opened {
             Ok(Opened::Ready(journal)) => journal,
             Ok(Opened::Ended(record)) => return ended_before(record),

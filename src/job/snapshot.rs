@@ -82,7 +82,13 @@ mod tests {
     use super::*;
 
     fn row(id: i64) -> Row {
-        Row { id, typo: "a\nb\u{2028}".into(), corrected: "c".into(), domain: "brand".into(), created_at: None }
+        Row {
+            id,
+            typo: "a\nb\u{2028}".into(),
+            corrected: "c".into(),
+            domain: "brand".into(),
+            created_at: None,
+        }
     }
 
     #[test]

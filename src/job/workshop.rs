@@ -106,9 +106,10 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
 /// The paths in a folder; none when it is not there.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, JobError> {
     match std::fs::read_dir(folder) {
-        Ok(entries) => {
-            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(JobError::file("read", folder))
-        }
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(JobError::file("read", folder)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(JobError::file("read", folder)(error)),
     }
@@ -121,7 +122,9 @@ fn sync(path: &Path) -> Result<(), JobError> {
 /// Removes a folder; another worker on the same disk may have been faster.
 fn remove(folder: &Path) -> Result<(), JobError> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(JobError::file("remove", folder)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(JobError::file("remove", folder)(error))
+        }
         _ => Ok(()),
     }
 }

@@ -84,6 +84,8 @@ impl Connection {
                 }
                 std::future::ready(())
             });
+        // The client asks for the process's choice. A refusal says that it was made before.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         if let Some(path) = &remote.credentials {
             options = options
                 .credentials_file(path)

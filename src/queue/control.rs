@@ -145,9 +145,12 @@ impl Jobs {
         let consumer: PullConsumer =
             events.create_consumer(config).await.map_err(|error| failed()(error.into()))?;
         let batch = consumer.batch().max_messages(1).expires(PULL_EXPIRES).messages().await;
-        let Some(message) = batch.map_err(|error| failed()(error.into()))?.next().await else { return Ok(()) };
+        let Some(message) = batch.map_err(|error| failed()(error.into()))?.next().await else {
+            return Ok(());
+        };
         let message = message.map_err(failed())?;
-        let id = std::str::from_utf8(&message.payload).ok().and_then(|text| text.trim().parse::<JobId>().ok());
+        let id =
+            std::str::from_utf8(&message.payload).ok().and_then(|text| text.trim().parse::<JobId>().ok());
         match id {
             None => tracing::warn!("a cancellation names no run"),
             Some(id) => match self.cancel_stored(&id).await {

@@ -93,7 +93,13 @@ impl Jobs {
     /// Puts a message onto the queue, and waits until it is stored.
     pub(super) async fn store(&self, message: PublishMessage) -> Result<PublishAck, QueueError> {
         let failed = |source| QueueError::Publish { stream: TRAINING, source };
-        self.streams.context().send_publish(JOBS_SUBJECT, message).await.map_err(failed)?.await.map_err(failed)
+        self.streams
+            .context()
+            .send_publish(JOBS_SUBJECT, message)
+            .await
+            .map_err(failed)?
+            .await
+            .map_err(failed)
     }
 
     /// How many requests wait or are worked on.

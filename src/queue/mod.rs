@@ -54,6 +54,6 @@ pub use request::{JobRequest, RequestRefusal};
 pub use runs::{PackageRecord, PublishedArtifact, RecordedError, RunRecord, RunState, Runs, StageRecord};
 pub use status::{STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
-    CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING, TRAINING_EVENTS,
-    TRAINING_RUNS,
+    CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
+    TRAINING_EVENTS, TRAINING_RUNS,
 };

@@ -136,7 +136,9 @@ impl Streams {
         let runs = ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?;
         let state = ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?;
         let connection = connection.clone();
-        Ok(Self { parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }) })
+        Ok(Self {
+            parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }),
+        })
     }
 
     /// The connection the streams live on.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use autovalidate::queue::{
-    Broker, Connection, JobId, JobRequest, JobSettings, Jobs, Remote, RunState, Runs, StreamSettings, Streams,
-    SystemClock,
+    Broker, Connection, JobId, JobRequest, JobSettings, Jobs, Remote, RunState, Runs, StreamSettings,
+    Streams, SystemClock,
 };
 use tokio::process::{Child, Command};
 
@@ -51,7 +51,8 @@ impl Cluster {
     async fn open(&self) -> Streams {
         let remote = Remote { urls: self.url.split(',').map(str::to_owned).collect(), ..Remote::default() };
         let settings = StreamSettings { replicas: 3, ..StreamSettings::default() };
-        within(SOON, async {
+        // Until the servers have agreed on a leader, each try waits for its deadline.
+        within(SOON * 2, async {
             loop {
                 if let Ok(connection) = Connection::open(&Broker::Remote(remote.clone())).await
                     && let Ok(streams) = Streams::ensure(&connection, &settings).await
@@ -105,7 +106,8 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
 
     // The two that are left take more, and everything that was there still is.
     let events = autovalidate::queue::Events::new(&streams, std::sync::Arc::new(SystemClock));
-    let jobs = Jobs::open(&streams, &events, JobSettings { ack_wait: Duration::from_secs(5), ..Default::default() });
+    let jobs =
+        Jobs::open(&streams, &events, JobSettings { ack_wait: Duration::from_secs(5), ..Default::default() });
     let jobs = within(SOON, jobs).await.unwrap();
     let third = JobRequest { dry_run: true, ..JobRequest::default() };
     assert_eq!(within(SOON, jobs.enqueue(&third)).await.unwrap(), JobId::manual(3));

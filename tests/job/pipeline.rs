@@ -91,6 +91,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let handed_back = site.record(&id).await;
     assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
 
+    let mut events = site.bench.listen("training.events.>").await;
     // Rows that come meanwhile count for the next run, not for this one.
     let late = crate::queue::setup::rows(9_001..=9_003);
     within(SOON, site.corrections.append(&late)).await.unwrap();
@@ -119,6 +120,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     assert_eq!(site.releases().await.len(), 0);
 
     // A person changes his mind: the cancellation doesn't stop the retry.
+    let mut events = site.bench.listen("training.events.>").await;
     within(SOON, site.jobs.retry(&id)).await.unwrap();
     let job = next(&site).await;
     assert_eq!(job.retry(), 1);

@@ -10,9 +10,7 @@ use autovalidate::job::{Pipeline, Plan};
 use autovalidate::local::demo;
 use autovalidate::local::hub::{Hub, Options};
 use autovalidate::onnx::Runtime;
-use autovalidate::queue::{
-    Corrections, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock,
-};
+use autovalidate::queue::{Corrections, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock};
 use autovalidate::train::Recipe;
 use autovalidate::trigger::{Policy, Trigger};
 
@@ -69,13 +67,8 @@ impl Site {
         within(SOON, corrections.append(&rows())).await.unwrap();
         let jobs = bench.jobs(JobSettings { ack_wait: ACK_WAIT, ..JobSettings::default() }).await;
         let policy = Policy { threshold: 1_000, max_wait: None, quiet: None, cooldown: Duration::ZERO };
-        let trigger = Trigger::new(
-            &bench.streams,
-            &corrections,
-            Arc::new(jobs.clone()),
-            policy,
-            Arc::new(SystemClock),
-        );
+        let trigger =
+            Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(SystemClock));
         let runs = Runs::new(&bench.streams);
         let runtime = Runtime::load(&onnxruntime(), 1).unwrap();
         Self { bench, hub, corrections, jobs, runs, trigger, runtime }

@@ -30,7 +30,8 @@ async fn serve(folder: &Path, configuration: &str) -> (Child, u16) {
             let text = found.and_then(|file| std::fs::read_to_string(file.path()).ok());
             let ports = text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
             let url = ports.as_ref().and_then(|ports| ports["nats"][0].as_str().map(str::to_owned));
-            if let Some(port) = url.and_then(|url| url.rsplit(':').next().and_then(|port| port.parse().ok())) {
+            if let Some(port) = url.and_then(|url| url.rsplit(':').next().and_then(|port| port.parse().ok()))
+            {
                 return port;
             }
             tokio::task::yield_now().await;
@@ -113,9 +114,26 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     arguments.extend(["-keyout", &k, "-out", &r]);
     run(&arguments);
     let (c, e) = (text(&certificate), text(&extensions));
-    run(&["x509", "-req", "-days", "2", "-in", &r, "-CA", &a, "-CAkey", &ak, "-CAcreateserial", "-extfile", &e, "-out", &c]);
+    run(&[
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        &r,
+        "-CA",
+        &a,
+        "-CAkey",
+        &ak,
+        "-CAcreateserial",
+        "-extfile",
+        &e,
+        "-out",
+        &c,
+    ]);
     // The server shows the whole chain, so one file serves both sides.
-    let chain = std::fs::read_to_string(&certificate).unwrap() + &std::fs::read_to_string(&authority).unwrap();
+    let chain =
+        std::fs::read_to_string(&certificate).unwrap() + &std::fs::read_to_string(&authority).unwrap();
     std::fs::write(&certificate, chain).unwrap();
     (certificate, key)
 }
