@@ -5,6 +5,7 @@
 mod demo;
 mod evaluate;
 mod hub;
+mod job;
 mod model;
 mod queue;
 mod supabase;

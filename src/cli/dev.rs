@@ -130,6 +130,8 @@ fn settings(
             | "SUPABASE_TABLE"
             | "NATS_URL"
             | "NATS_CREDS"
+            | "NATS_CA"
+            | "NATS_REPLICAS"
             | "NATS_TOKEN" => None,
             "HF_ENDPOINT" => Some(hub.url().to_string()),
             "HF_TOKEN" => Some(hub.token().expose_secret().to_owned()),

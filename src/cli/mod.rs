@@ -191,6 +191,7 @@ async fn desk() -> Result<Desk, CliError> {
             urls: vec![format!("nats://{address}")],
             credentials: None,
             token: None,
+            authority: None,
         };
     }
     Ok(Desk::open(&settings).await?)

@@ -26,6 +26,11 @@ pub use reader::{Effective, Origin, Problem};
 /// The settings file looked for in the working directory.
 pub const FILE: &str = "autovalidate.toml";
 
+/// Long enough for a broker's change of leader, short enough that nobody waits for a dead worker.
+const ACK_WAIT: Duration = Duration::from_secs(60);
+/// A machine that is taken away usually gives five minutes at most (Fly: 300 s), which this stays below.
+const STOP_DEADLINE: Duration = Duration::from_secs(240);
+
 /// What a command needs to have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
@@ -46,6 +51,12 @@ pub struct Settings {
     pub hub: Option<crate::hub::Access>,
     /// The message broker.
     pub nats: Nats,
+    /// Copies of every stream and bucket, in a cluster.
+    pub nats_replicas: usize,
+    /// How long after a worker's last sign of life its job goes to another.
+    pub ack_wait: Duration,
+    /// How long a stopping worker has to finish what it is at.
+    pub stop_deadline: Duration,
     /// When training starts.
     pub trigger: Policy,
     /// How training is done.
@@ -90,6 +101,8 @@ pub enum Nats {
         credentials: Option<PathBuf>,
         /// A token.
         token: Option<SecretString>,
+        /// Certificates to trust beside the system's.
+        authority: Option<PathBuf>,
     },
 }
 
@@ -143,6 +156,9 @@ impl Settings {
         let supabase = supabase(&mut reader, needs.supabase);
         let hub = hub(&mut reader, needs.hub);
         let nats = nats(&mut reader);
+        let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
+        let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
+        let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
         let synthesis = synthesis(&mut reader);
@@ -174,6 +190,9 @@ impl Settings {
             supabase,
             hub,
             nats,
+            nats_replicas,
+            ack_wait,
+            stop_deadline,
             trigger,
             recipe,
             synthesis,
@@ -257,6 +276,11 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         let problem = format!("is {}, which doesn't exist", path.display());
         reader.problem("NATS_CREDS", problem);
     }
+    let authority = reader.path("NATS_CA");
+    if let Some(path) = authority.as_ref().filter(|path| !path.exists()) {
+        let problem = format!("is {}, which doesn't exist", path.display());
+        reader.problem("NATS_CA", problem);
+    }
     match reader.text("NATS_URL") {
         None => Nats::Embedded { program, address },
         Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address },
@@ -271,7 +295,7 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
                     reader.problem("NATS_URL", problem);
                 }
             }
-            Nats::Remote { urls, credentials, token }
+            Nats::Remote { urls, credentials, token, authority }
         }
     }
 }

@@ -1,0 +1,110 @@
+//! The rows a run was made from, kept by their hash.
+//!
+//! The stream of pairs only grows, so the rows of a run can always be read again up to the sequence in its record; the
+//! file saves that reading after a crash, and outlives the run so that its model can be made again.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::correction::Row;
+
+use super::JobError;
+use super::workshop::{entries, replace};
+
+/// How many snapshots are kept.
+const KEPT: usize = 10;
+/// What their names end in.
+const SUFFIX: &str = ".jsonl";
+
+/// A folder of snapshots, `<hash>.jsonl` each, one row a line.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshots {
+    folder: PathBuf,
+}
+
+/// Where a run's rows came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RowSource {
+    /// The stream of pairs.
+    Stream,
+    /// The snapshot of an attempt before.
+    Snapshot,
+}
+
+impl Snapshots {
+    /// The snapshots below a folder.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    fn path(&self, hash: &str) -> PathBuf {
+        self.folder.join(format!("{hash}{SUFFIX}"))
+    }
+
+    /// The rows under a hash, if they are here. Whoever asks checks the hash: it is computed anyway.
+    pub(super) fn load(&self, hash: &str) -> Option<Vec<Row>> {
+        // The hash comes from a record, which anybody may have written.
+        if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let text = std::fs::read_to_string(self.path(hash)).ok()?;
+        text.lines().map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Keeps rows under their hash, and forgets the oldest snapshots.
+    pub(super) fn keep(&self, hash: &str, rows: &[Row]) -> Result<(), JobError> {
+        let path = self.path(hash);
+        let mut bytes = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut bytes, row).map_err(crate::queue::QueueError::from)?;
+            bytes.push(b'\n');
+        }
+        replace(&path, &bytes)?;
+        let mut known: Vec<_> = entries(&self.folder)?
+            .into_iter()
+            .filter(|path| path.to_string_lossy().ends_with(SUFFIX))
+            .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .collect();
+        known.sort();
+        for (_, oldest) in known.iter().rev().skip(KEPT).filter(|(_, other)| *other != path) {
+            if let Err(error) = std::fs::remove_file(oldest) {
+                tracing::warn!(%error, "an old snapshot can't be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64) -> Row {
+        Row {
+            id,
+            typo: "a\nb\u{2028}".into(),
+            corrected: "c".into(),
+            domain: "brand".into(),
+            created_at: None,
+        }
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_and_only_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path().join("snapshots"));
+        let rows = [row(1), row(2)];
+        for number in 0..KEPT + 3 {
+            snapshots.keep(&format!("{number:02}"), &rows).unwrap();
+        }
+        let last = format!("{:02}", KEPT + 2);
+        assert_eq!(snapshots.load(&last).unwrap(), rows);
+        assert_eq!(entries(&folder.path().join("snapshots")).unwrap().len(), KEPT);
+        assert!(snapshots.load("00").is_none());
+        assert!(snapshots.load("../00").is_none());
+        std::fs::write(snapshots.path(&last), b"{\"id\":").unwrap();
+        assert!(snapshots.load(&last).is_none(), "half a file is no snapshot");
+    }
+}
