@@ -13,6 +13,7 @@
 //! status     where the worker stands
 //! runs       run records
 //! models     releases on the Hub
+//! quarantine rows that are kept out of training
 //! init       SQL and an environment template
 //! doctor     checks everything a worker needs
 //! artifacts  writes the training artifacts of a model
@@ -28,6 +29,7 @@ mod doctor;
 mod enqueue;
 mod init;
 mod models;
+mod quarantine;
 mod runs;
 mod screen;
 mod status;
@@ -63,6 +65,7 @@ enum Command {
     Status(status::Args),
     Runs(runs::Args),
     Models(models::Args),
+    Quarantine(quarantine::Args),
     Doctor(doctor::Args),
     Init(init::Args),
     Artifacts(artifacts::Args),
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
+            Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),
             Command::Artifacts(args) => artifacts::run(&args),

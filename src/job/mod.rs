@@ -9,6 +9,7 @@
 //! journal    the run record and the events
 //! base       load-base: the model a run starts from
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
+//! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
 //! package    package: folder, zip, proof of the ONNX model
 //! receipt    what travels in the zip
@@ -16,6 +17,7 @@
 //! ```
 
 mod base;
+mod conflict;
 mod dataset;
 mod error;
 mod journal;
@@ -26,6 +28,7 @@ mod stage;
 mod study;
 mod trainer;
 
+pub use conflict::Conflicts;
 pub use dataset::{Dataset, DatasetSummary};
 pub use error::JobError;
 pub use journal::ENDED;

@@ -141,8 +141,14 @@ impl Pipeline {
                 let snapshot =
                     stoppable(cancel, async { Ok(self.corrections.snapshot(covered).await?) }).await?;
                 let (hold_out, templates) = (self.plan.hold_out, self.plan.templates.clone());
+                let quarantined = self.corrections.quarantined_counts().await?;
                 let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
-                let dataset = blocking(move || Ok(Dataset::new(rows, &hold_out, &templates))).await?;
+                let released = snapshot.released;
+                let mut dataset = blocking(move || {
+                    Ok(Dataset::with_released(rows, &released, &hold_out, &templates))
+                })
+                .await?;
+                dataset.summary.quarantined = quarantined;
                 let figures = dataset.summary.clone();
                 Ok((dataset, figures))
             })

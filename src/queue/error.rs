@@ -159,6 +159,12 @@ pub enum QueueError {
     /// A table's name is empty or holds control characters.
     #[error("not a table name")]
     InvalidTable,
+    /// A row whose own text can't be trained on, whoever says so.
+    #[error("a row that is {refusal} can't be released")]
+    NotReleasable {
+        /// Why it is in quarantine.
+        refusal: crate::correction::Refusal,
+    },
     /// A text is no job id: 1 to 64 ASCII letters, digits, `-` and `_`.
     #[error("not a job id")]
     InvalidJobId,
@@ -205,7 +211,9 @@ impl Failure for QueueError {
             | Self::Mismatch { .. }
             | Self::InvalidTable
             | Self::Unreadable { .. } => Remedy::Person,
-            Self::Exists { .. } | Self::Encode { .. } | Self::InvalidJobId => Remedy::Never,
+            Self::Exists { .. } | Self::Encode { .. } | Self::NotReleasable { .. } | Self::InvalidJobId => {
+                Remedy::Never
+            }
         }
     }
 
@@ -246,6 +254,9 @@ impl Failure for QueueError {
                 format!("Look at `nats kv get {bucket} {key}`; a newer version of this program may have written it.")
             }
             Self::Encode { .. } => "Report this as a defect.".into(),
+            Self::NotReleasable { .. } => {
+                "Insert a corrected row into the table, and drop this one.".into()
+            }
             Self::InvalidTable => "Check SUPABASE_TABLE.".into(),
             Self::InvalidJobId => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
         }

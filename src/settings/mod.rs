@@ -41,6 +41,10 @@ pub struct Needs {
 pub struct Settings {
     /// The table corrections are inserted into; `None` when not set and not needed.
     pub supabase: Option<crate::supabase::Access>,
+    /// The names a correction may be; `None` when any name will do.
+    pub catalogue: Option<crate::supabase::CatalogueSource>,
+    /// When rows come from nowhere; `None` when any rate will do.
+    pub burst: Option<crate::queue::BurstLimit>,
     /// The repository models are published to; `None` when not set and not needed.
     pub hub: Option<crate::hub::Access>,
     /// The message broker.
@@ -138,6 +142,8 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(environment, file);
         let supabase = supabase(&mut reader, needs.supabase);
+        let catalogue = catalogue(&mut reader);
+        let burst = burst(&mut reader);
         let hub = hub(&mut reader, needs.hub);
         let nats = nats(&mut reader);
         let trigger = trigger(&mut reader);
@@ -168,6 +174,8 @@ impl Settings {
         }
         Ok(Self {
             supabase,
+            catalogue,
+            burst,
             hub,
             nats,
             trigger,
@@ -190,6 +198,7 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
     let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
+    let columns = columns(reader);
     // The service key sees every row; the anonymous one only what policies let it see.
     let key = service.or(anonymous);
     if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
@@ -198,7 +207,62 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     if needed && key.is_none() {
         reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
     }
-    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns: Default::default() })
+    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
+}
+
+/// The column names of `[columns]` in the file, or of `SUPABASE_COLUMNS` as `id=pk,typo=wrong`.
+fn columns(reader: &mut Reader<'_>) -> crate::supabase::Columns {
+    let mut columns = crate::supabase::Columns::default();
+    let mut entries = reader.table("columns").unwrap_or_default();
+    if let Some(text) = reader.text("SUPABASE_COLUMNS") {
+        for entry in text.split(',') {
+            match entry.split_once('=') {
+                Some((column, name)) => entries.push((column.trim().to_owned(), name.trim().to_owned())),
+                None => reader.problem("SUPABASE_COLUMNS", format!("has {entry:?}; it must be column=name")),
+            }
+        }
+    }
+    for (column, name) in entries {
+        // PostgREST's own syntax would take these apart; Realtime knows no quoting at all.
+        if name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            reader.problem("SUPABASE_COLUMNS", format!("names {name:?}, which is no plain column name"));
+            continue;
+        }
+        match column.as_str() {
+            "id" => columns.id = name,
+            "typo" => columns.typo = name,
+            "corrected" => columns.corrected = name,
+            "domain" => columns.domain = name,
+            "created_at" => columns.created_at = name,
+            _ => reader.problem(
+                "SUPABASE_COLUMNS",
+                format!("has {column:?}; the columns are id, typo, corrected, domain and created_at"),
+            ),
+        }
+    }
+    columns
+}
+
+fn catalogue(reader: &mut Reader<'_>) -> Option<crate::supabase::CatalogueSource> {
+    let text = reader.text("CATALOG")?;
+    match text.parse() {
+        Ok(crate::supabase::CatalogueSource::File(path)) if !path.exists() => {
+            reader.problem("CATALOG", format!("is {}, which doesn't exist", path.display()));
+            None
+        }
+        Ok(source) => Some(source),
+        Err(error) => {
+            reader.problem("CATALOG", format!("is {text:?}, {error}"));
+            None
+        }
+    }
+}
+
+fn burst(reader: &mut Reader<'_>) -> Option<crate::queue::BurstLimit> {
+    let default = crate::queue::BurstLimit::default();
+    let factor = reader.parse_or("BURST_FACTOR", "a whole number; 0 allows any rate", default.factor, |_| true);
+    let floor = reader.parse_or("BURST_FLOOR", "rows a minute, from 1", default.floor, |floor| *floor > 0);
+    (factor > 0).then_some(crate::queue::BurstLimit { factor, floor, ..default })
 }
 
 fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {

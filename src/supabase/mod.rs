@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! access      where the table is, its key, its columns; reading a record
+//! catalogue   the names a correction may be
 //! rest        the table through PostgREST
 //! rest_error  what can be answered instead of rows
 //! realtime    one generation of the Realtime connection
@@ -21,6 +22,7 @@
 
 mod access;
 mod backoff;
+mod catalogue;
 mod end;
 mod inbox;
 mod ingest;
@@ -33,6 +35,7 @@ mod sweep;
 pub mod webhook;
 
 pub use access::{Access, AccessError, Columns, Malformed};
+pub use catalogue::{CatalogueError, CatalogueSource, NoCatalogue};
 pub use end::{End, Step};
 pub use inbox::{Accepted, Inbox, InboxError};
 pub use ingest::{Ingest, Pace, Wake};
