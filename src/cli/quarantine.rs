@@ -76,7 +76,10 @@ struct Kept {
 enum Place {
     Quarantine(Quarantined),
     /// Among the pairs, but outvoted or undecided when a dataset is built.
-    Pairs { sequence: u64, row: Row },
+    Pairs {
+        sequence: u64,
+        row: Row,
+    },
 }
 
 impl Kept {

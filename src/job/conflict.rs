@@ -36,7 +36,8 @@ impl Conflicts {
                 Some(_) => &mut conflicts.outvoted,
                 None => &mut conflicts.undecided,
             };
-            let losers = corrections.into_iter().filter(|(correction, _)| Some(correction) != winner.as_ref());
+            let losers =
+                corrections.into_iter().filter(|(correction, _)| Some(correction) != winner.as_ref());
             side.extend(losers.flat_map(|(_, ids)| ids));
         }
         conflicts

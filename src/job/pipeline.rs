@@ -144,10 +144,9 @@ impl Pipeline {
                 let quarantined = self.corrections.quarantined_counts().await?;
                 let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
                 let released = snapshot.released;
-                let mut dataset = blocking(move || {
-                    Ok(Dataset::with_released(rows, &released, &hold_out, &templates))
-                })
-                .await?;
+                let mut dataset =
+                    blocking(move || Ok(Dataset::with_released(rows, &released, &hold_out, &templates)))
+                        .await?;
                 dataset.summary.quarantined = quarantined;
                 let figures = dataset.summary.clone();
                 Ok((dataset, figures))

@@ -25,6 +25,9 @@ pub use reader::{Effective, Origin, Problem};
 /// The settings file looked for in the working directory.
 pub const FILE: &str = "autovalidate.toml";
 
+/// Time between sweeps of the table; they are what nothing is lost by, so they can't be turned off.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// What a command needs to have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
@@ -41,6 +44,8 @@ pub struct Needs {
 pub struct Settings {
     /// The table corrections are inserted into; `None` when not set and not needed.
     pub supabase: Option<crate::supabase::Access>,
+    /// Time between sweeps of the table when nothing else asks for one.
+    pub sweep_every: Duration,
     /// The names a correction may be; `None` when any name will do.
     pub catalogue: Option<crate::supabase::CatalogueSource>,
     /// When rows come from nowhere; `None` when any rate will do.
@@ -142,6 +147,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(environment, file);
         let supabase = supabase(&mut reader, needs.supabase);
+        let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
         let catalogue = catalogue(&mut reader);
         let burst = burst(&mut reader);
         let hub = hub(&mut reader, needs.hub);
@@ -174,6 +180,7 @@ impl Settings {
         }
         Ok(Self {
             supabase,
+            sweep_every,
             catalogue,
             burst,
             hub,
@@ -260,7 +267,8 @@ fn catalogue(reader: &mut Reader<'_>) -> Option<crate::supabase::CatalogueSource
 
 fn burst(reader: &mut Reader<'_>) -> Option<crate::queue::BurstLimit> {
     let default = crate::queue::BurstLimit::default();
-    let factor = reader.parse_or("BURST_FACTOR", "a whole number; 0 allows any rate", default.factor, |_| true);
+    let factor =
+        reader.parse_or("BURST_FACTOR", "a whole number; 0 allows any rate", default.factor, |_| true);
     let floor = reader.parse_or("BURST_FLOOR", "rows a minute, from 1", default.floor, |floor| *floor > 0);
     (factor > 0).then_some(crate::queue::BurstLimit { factor, floor, ..default })
 }

@@ -6,6 +6,7 @@ mod corrections;
 mod embedded;
 mod foreign_clients;
 mod jobs;
+mod quarantine;
 mod records;
 mod setup;
 mod trigger;

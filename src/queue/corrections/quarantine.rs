@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::scan::{Depth, scan};
 use super::{
-    Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER, last_sequence,
+    Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER,
+    last_sequence,
 };
 use crate::correction::{Refusal, Row, subject_token};
 use crate::queue::clock::timestamp;
@@ -181,8 +182,12 @@ async fn delete(stream: &Stream, sequence: u64) -> Result<(), QueueError> {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
             DeleteMessageErrorKind::JetStream(refusal)
-                if [ErrorCode::NO_MESSAGE_FOUND, ErrorCode::STREAM_MESSAGE_DELETE_FAILED, ErrorCode::SEQUENCE_NOT_FOUND]
-                    .contains(&refusal.error_code()) =>
+                if [
+                    ErrorCode::NO_MESSAGE_FOUND,
+                    ErrorCode::STREAM_MESSAGE_DELETE_FAILED,
+                    ErrorCode::SEQUENCE_NOT_FOUND,
+                ]
+                .contains(&refusal.error_code()) =>
             {
                 Ok(())
             }

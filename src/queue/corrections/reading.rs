@@ -105,7 +105,8 @@ impl Corrections {
         scan(self.streams.corrections(), 1, to, Depth::Whole, |sequence, message| {
             match trainable(&message.payload) {
                 Some(row) => {
-                    if message.headers.as_ref().is_some_and(|headers| headers.get(RELEASED_HEADER).is_some()) {
+                    if message.headers.as_ref().is_some_and(|headers| headers.get(RELEASED_HEADER).is_some())
+                    {
                         snapshot.released.insert(row.id);
                     }
                     snapshot.rows.push((sequence, row));
