@@ -280,9 +280,11 @@ impl<I: Inbox> Ingest<I> {
         let begun = Instant::now();
         let told = std::sync::atomic::AtomicU64::new(0);
         let total = std::sync::OnceLock::new();
+        let long = Notify::new();
         let progress = |read: u64, cursor: i64| {
             let slot = (begun.elapsed().as_millis() / PROGRESS_EVERY.as_millis()) as u64;
             if told.swap(slot, std::sync::atomic::Ordering::Relaxed) != slot {
+                long.notify_one();
                 self.progress(Backfill { read, total: total.get().copied(), cursor }, begun.elapsed());
             }
         };
@@ -291,14 +293,20 @@ impl<I: Inbox> Ingest<I> {
             Some(cursor) => cursor,
             None => sweeper.in_time(self.inbox.cursor()).await?,
         };
-        if self.status.borrow().sweeps == 0 {
-            // How much lies ahead is worth knowing once; it is no reason to wait when the table doesn't say.
-            if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), self.table.count_up_to(cursor)) {
+        let mut swept = Swept::default();
+        let from = cursor;
+        // How much lies ahead is worth knowing once a sweep is long; it is no reason to wait when the table doesn't say.
+        let counting = async {
+            long.notified().await;
+            if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), self.table.count_up_to(from)) {
                 let _ = total.set(all.saturating_sub(done));
             }
-        }
-        let mut swept = Swept::default();
-        let result = sweeper.run(&mut cursor, &mut swept).await;
+            std::future::pending().await
+        };
+        let result = tokio::select! {
+            result = sweeper.run(&mut cursor, &mut swept) => result,
+            never = counting => never,
+        };
         *known_cursor = Some(cursor);
         self.status.send_modify(|status| {
             status.backfill = None;
