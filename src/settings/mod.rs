@@ -3,6 +3,7 @@
 //! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
 //! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
 
+mod ingest;
 mod reader;
 
 use std::net::SocketAddr;
@@ -87,6 +88,9 @@ pub enum Nats {
         program: Option<PathBuf>,
         /// Where it listens; port 0 takes a free one.
         address: SocketAddr,
+        /// How often its store is flushed to disk; `None` flushes every message before it is acknowledged. What a
+        /// power failure takes, the ingest's audit finds missing and reads again from the table.
+        sync_every: Option<Duration>,
     },
     /// A server somebody else runs.
     Remote {
@@ -148,8 +152,8 @@ impl Settings {
         let mut reader = Reader::new(environment, file);
         let supabase = supabase(&mut reader, needs.supabase);
         let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
-        let catalogue = catalogue(&mut reader);
-        let burst = burst(&mut reader);
+        let catalogue = ingest::catalogue(&mut reader);
+        let burst = ingest::burst(&mut reader);
         let hub = hub(&mut reader, needs.hub);
         let nats = nats(&mut reader);
         let trigger = trigger(&mut reader);
@@ -205,7 +209,7 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
     let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
-    let columns = columns(reader);
+    let columns = ingest::columns(reader);
     // The service key sees every row; the anonymous one only what policies let it see.
     let key = service.or(anonymous);
     if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
@@ -215,62 +219,6 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
         reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
     }
     Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
-}
-
-/// The column names of `[columns]` in the file, or of `SUPABASE_COLUMNS` as `id=pk,typo=wrong`.
-fn columns(reader: &mut Reader<'_>) -> crate::supabase::Columns {
-    let mut columns = crate::supabase::Columns::default();
-    let mut entries = reader.table("columns").unwrap_or_default();
-    if let Some(text) = reader.text("SUPABASE_COLUMNS") {
-        for entry in text.split(',') {
-            match entry.split_once('=') {
-                Some((column, name)) => entries.push((column.trim().to_owned(), name.trim().to_owned())),
-                None => reader.problem("SUPABASE_COLUMNS", format!("has {entry:?}; it must be column=name")),
-            }
-        }
-    }
-    for (column, name) in entries {
-        // PostgREST's own syntax would take these apart; Realtime knows no quoting at all.
-        if name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
-            reader.problem("SUPABASE_COLUMNS", format!("names {name:?}, which is no plain column name"));
-            continue;
-        }
-        match column.as_str() {
-            "id" => columns.id = name,
-            "typo" => columns.typo = name,
-            "corrected" => columns.corrected = name,
-            "domain" => columns.domain = name,
-            "created_at" => columns.created_at = name,
-            _ => reader.problem(
-                "SUPABASE_COLUMNS",
-                format!("has {column:?}; the columns are id, typo, corrected, domain and created_at"),
-            ),
-        }
-    }
-    columns
-}
-
-fn catalogue(reader: &mut Reader<'_>) -> Option<crate::supabase::CatalogueSource> {
-    let text = reader.text("CATALOG")?;
-    match text.parse() {
-        Ok(crate::supabase::CatalogueSource::File(path)) if !path.exists() => {
-            reader.problem("CATALOG", format!("is {}, which doesn't exist", path.display()));
-            None
-        }
-        Ok(source) => Some(source),
-        Err(error) => {
-            reader.problem("CATALOG", format!("is {text:?}, {error}"));
-            None
-        }
-    }
-}
-
-fn burst(reader: &mut Reader<'_>) -> Option<crate::queue::BurstLimit> {
-    let default = crate::queue::BurstLimit::default();
-    let factor =
-        reader.parse_or("BURST_FACTOR", "a whole number; 0 allows any rate", default.factor, |_| true);
-    let floor = reader.parse_or("BURST_FLOOR", "rows a minute, from 1", default.floor, |floor| *floor > 0);
-    (factor > 0).then_some(crate::queue::BurstLimit { factor, floor, ..default })
 }
 
 fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
@@ -317,6 +265,7 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         SocketAddr::from(([127, 0, 0, 1], 4222)),
         |_| true,
     );
+    let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
     let program = reader.path("NATS_SERVER");
     let credentials = reader.path("NATS_CREDS");
     let token = reader.secret("NATS_TOKEN");
@@ -325,8 +274,8 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         reader.problem("NATS_CREDS", problem);
     }
     match reader.text("NATS_URL") {
-        None => Nats::Embedded { program, address },
-        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address },
+        None => Nats::Embedded { program, address, sync_every },
+        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address, sync_every },
         Some(urls) => {
             let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
             for url in &urls {

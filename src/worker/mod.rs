@@ -96,10 +96,11 @@ impl Desk {
 
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {
     match nats {
-        Nats::Embedded { program, address } => Broker::Embedded(embedded::Options {
+        Nats::Embedded { program, address, sync_every } => Broker::Embedded(embedded::Options {
             program: program.clone(),
             host: address.ip(),
             port: address.port(),
+            sync_every: *sync_every,
             ..embedded::Options::new(data_dir.join("nats"))
         }),
         Nats::Remote { urls, credentials, token } => Broker::Remote(Remote {

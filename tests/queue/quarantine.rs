@@ -92,3 +92,49 @@ async fn a_pair_that_lost_its_majority_can_be_dropped_or_vouched_for() {
     let again = within(SOON, bench.corrections().await.append(&rows(1..=2))).await.unwrap();
     assert_eq!(again.duplicates, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_releases_and_drops_rows_on_the_command_line() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    corrections.set_screen(Screen { names: names(&["Toyota 2", "Toyota 4"]), burst: None }).await;
+    let outvoted = Row { typo: "toyta 2".into(), corrected: "Toyota 4".into(), ..row(4) };
+    let again = |id: i64| Row { id, ..row(2) };
+    let mut batch = rows(1..=3);
+    batch.extend([outvoted, again(6), again(8)]);
+    within(SOON, corrections.append(&batch)).await.unwrap();
+
+    let url = bench.url();
+    let run = async |arguments: &[&str]| {
+        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+            .arg("quarantine")
+            .args(arguments)
+            .current_dir(bench.folder.path())
+            .envs([
+                ("NATS_URL", url.as_str()),
+                ("SUPABASE_URL", "http://localhost"),
+                ("SUPABASE_ANON_KEY", "key"),
+            ])
+            .env("SUPABASE_TABLE", "pairs")
+            .kill_on_drop(true)
+            .output();
+        let output = within(SOON, command).await.unwrap();
+        (
+            output.status.success(),
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default(),
+        )
+    };
+    let (_, listed) = run(&["list", "--json"]).await;
+    let expected = serde_json::json!([
+        {"id": 1, "reason": "not-in-catalogue"}, {"id": 3, "reason": "not-in-catalogue"},
+        {"id": 4, "reason": "conflict"},
+    ]);
+    assert_eq!(listed, expected);
+    let (_, shown) = run(&["show", "3", "--json"]).await;
+    assert_eq!(shown["row"]["corrected"], "Toyota 3");
+    assert!(run(&["release", "1"]).await.0 && run(&["drop", "3", "4"]).await.0);
+    assert_eq!(run(&["list", "--json"]).await.1, serde_json::json!([]));
+    assert!(!run(&["release", "1"]).await.0, "it is not kept out any more");
+    let snapshot = within(SOON, corrections.snapshot(u64::MAX)).await.unwrap();
+    assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 6, 8, 1]);
+}
