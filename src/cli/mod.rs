@@ -16,6 +16,7 @@
 //! status     where the worker stands
 //! runs       run records
 //! models     releases on the Hub
+//! quarantine rows that are kept out of training
 //! init       SQL and an environment template
 //! doctor     checks everything a worker needs
 //! artifacts  writes the training artifacts of a model
@@ -32,6 +33,7 @@ mod enqueue;
 mod evaluate;
 mod init;
 mod models;
+mod quarantine;
 mod runs;
 mod screen;
 mod status;
@@ -72,6 +74,7 @@ enum Command {
     Status(status::Args),
     Runs(runs::Args),
     Models(models::Args),
+    Quarantine(quarantine::Args),
     Doctor(doctor::Args),
     Init(init::Args),
     Artifacts(artifacts::Args),
@@ -165,6 +168,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
+            Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),
             Command::Artifacts(args) => artifacts::run(&args),

@@ -14,6 +14,7 @@
 //! publishing publish: looks before it sends
 //! base       load-base: the model a run starts from
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
+//! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
 //! package    package: folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
@@ -22,6 +23,7 @@
 //! ```
 
 mod base;
+mod conflict;
 mod dataset;
 mod error;
 mod guard;
@@ -39,6 +41,7 @@ mod training;
 mod workshop;
 
 pub use crate::queue::ENDED;
+pub use conflict::Conflicts;
 pub use dataset::{Dataset, DatasetSummary};
 pub use error::JobError;
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};

@@ -28,7 +28,7 @@ use super::guard::Guard;
 use super::journal::{Journal, Opened};
 use super::package::{Papers, package};
 use super::publishing;
-use super::snapshot::{RowSource, Snapshots};
+use super::snapshot::{RowSource, Snapshots, TakenRows};
 use super::study::Trained;
 use super::training::train;
 use super::workshop::Workshop;
@@ -309,27 +309,29 @@ impl Pipeline {
                 let kept = {
                     let (snapshots, templates) = (snapshots.clone(), templates.clone());
                     blocking(move || {
-                        let rows = known.as_ref().and_then(|hash| snapshots.load(hash));
-                        let dataset = rows.map(|rows| Dataset::new(rows, &hold_out, &templates));
+                        let taken = known.as_ref().and_then(|hash| snapshots.load(hash));
+                        let dataset = taken.map(|taken| taken.dataset(&hold_out, &templates));
                         Ok(dataset.filter(|dataset| Some(&dataset.summary.hash) == known.as_ref()))
                     })
                     .await?
                 };
-                let (dataset, source) = match kept {
+                let (mut dataset, source) = match kept {
                     Some(dataset) => (dataset, RowSource::Snapshot),
                     None => {
                         let snapshot =
                             guard.watch(async { Ok(self.corrections.snapshot(covered).await?) }).await?;
-                        let rows: Vec<_> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
+                        let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
+                        let taken = TakenRows { rows, released: snapshot.released };
                         let dataset = blocking(move || {
-                            let dataset = Dataset::new(rows.clone(), &hold_out, &templates);
-                            snapshots.keep(&dataset.summary.hash, &rows)?;
+                            let dataset = taken.clone().dataset(&hold_out, &templates);
+                            snapshots.keep(&dataset.summary.hash, &taken)?;
                             Ok(dataset)
                         })
                         .await?;
                         (dataset, RowSource::Stream)
                     }
                 };
+                dataset.summary.quarantined = self.corrections.quarantined_counts().await?;
                 let mut figures =
                     serde_json::to_value(&dataset.summary).map_err(crate::queue::QueueError::from)?;
                 figures["source"] = json!(source);

@@ -3,14 +3,16 @@
 //! The stream of pairs only grows, so the rows of a run can always be read again up to the sequence in its record; the
 //! file saves that reading after a crash, and outlives the run so that its model can be made again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::correction::Row;
+use crate::correction::{Row, Templates};
+use crate::evaluate::HoldOut;
 
-use super::JobError;
 use super::workshop::{entries, replace};
+use super::{Dataset, JobError};
 
 /// How many snapshots are kept.
 const KEPT: usize = 10;
@@ -21,6 +23,30 @@ const SUFFIX: &str = ".jsonl";
 #[derive(Debug, Clone)]
 pub(super) struct Snapshots {
     folder: PathBuf,
+}
+
+/// The rows of a run, as the stream gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TakenRows {
+    pub(super) rows: Vec<Row>,
+    /// Ids of those that a person released from quarantine.
+    pub(super) released: BTreeSet<i64>,
+}
+
+impl TakenRows {
+    /// The dataset they make.
+    pub(super) fn dataset(self, hold_out: &HoldOut, templates: &Templates) -> Dataset {
+        Dataset::with_released(self.rows, &self.released, hold_out, templates)
+    }
+}
+
+/// A line of a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    row: Row,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    released: bool,
 }
 
 /// Where a run's rows came from.
@@ -44,21 +70,30 @@ impl Snapshots {
     }
 
     /// The rows under a hash, if they are here. Whoever asks checks the hash: it is computed anyway.
-    pub(super) fn load(&self, hash: &str) -> Option<Vec<Row>> {
+    pub(super) fn load(&self, hash: &str) -> Option<TakenRows> {
         // The hash comes from a record, which anybody may have written.
         if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
         let text = std::fs::read_to_string(self.path(hash)).ok()?;
-        text.lines().map(|line| serde_json::from_str(line).ok()).collect()
+        let mut taken = TakenRows { rows: Vec::new(), released: BTreeSet::new() };
+        for line in text.lines() {
+            let Line { row, released } = serde_json::from_str(line).ok()?;
+            if released {
+                taken.released.insert(row.id);
+            }
+            taken.rows.push(row);
+        }
+        Some(taken)
     }
 
     /// Keeps rows under their hash, and forgets the oldest snapshots.
-    pub(super) fn keep(&self, hash: &str, rows: &[Row]) -> Result<(), JobError> {
+    pub(super) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), JobError> {
         let path = self.path(hash);
         let mut bytes = Vec::new();
-        for row in rows {
-            serde_json::to_writer(&mut bytes, row).map_err(crate::queue::QueueError::from)?;
+        for row in &taken.rows {
+            let line = Line { row: row.clone(), released: taken.released.contains(&row.id) };
+            serde_json::to_writer(&mut bytes, &line).map_err(crate::queue::QueueError::from)?;
             bytes.push(b'\n');
         }
         replace(&path, &bytes)?;
@@ -95,7 +130,7 @@ mod tests {
     fn rows_come_back_as_they_were_and_only_the_newest_stay() {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path().join("snapshots"));
-        let rows = [row(1), row(2)];
+        let rows = TakenRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]) };
         for number in 0..KEPT + 3 {
             snapshots.keep(&format!("{number:02}"), &rows).unwrap();
         }

@@ -183,6 +183,12 @@ pub enum QueueError {
         /// Where it stands.
         state: RunState,
     },
+    /// A row whose own text can't be trained on, whoever says so.
+    #[error("a row that is {refusal} can't be released")]
+    NotReleasable {
+        /// Why it is in quarantine.
+        refusal: crate::correction::Refusal,
+    },
     /// A text is no job id: 1 to 64 ASCII letters, digits, `-` and `_`.
     #[error("not a job id")]
     InvalidJobId,
@@ -231,6 +237,7 @@ impl Failure for QueueError {
             | Self::Unreadable { .. } => Remedy::Person,
             Self::Exists { .. }
             | Self::Encode { .. }
+            | Self::NotReleasable { .. }
             | Self::UnknownRun { .. }
             | Self::RunEnded { .. }
             | Self::RunNotEnded { .. }
@@ -275,6 +282,9 @@ impl Failure for QueueError {
                 format!("Look at `nats kv get {bucket} {key}`; a newer version of this program may have written it.")
             }
             Self::Encode { .. } => "Report this as a defect.".into(),
+            Self::NotReleasable { .. } => {
+                "Insert a corrected row into the table, and drop this one.".into()
+            }
             Self::InvalidTable => "Check SUPABASE_TABLE.".into(),
             Self::UnknownRun { .. } => "`autovalidate runs list` shows all.".into(),
             Self::RunEnded { .. } => {

@@ -8,7 +8,7 @@
 //! embedded/       the supervised nats-server child
 //! connection.rs   which broker, and whether it can do what we need
 //! streams.rs      the streams and buckets, created and read back
-//! corrections/    the pairs: append once, count, snapshot
+//! corrections/    the pairs: append once, screen, count, snapshot, quarantine
 //! job_id.rs       what a run is called
 //! request.rs      a request to train, parsed from outside bytes
 //! jobs.rs         the queue of requests: add, take, refuse
@@ -42,7 +42,10 @@ mod waiting;
 
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
-pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, SHORTENED_HEADER, Snapshot};
+pub use corrections::{
+    Appended, Arrivals, BurstLimit, Corrections, Decided, KnownNames, Quarantined, REFUSAL_HEADER,
+    RELEASED_HEADER, SHORTENED_HEADER, Screen, Snapshot,
+};
 pub use error::QueueError;
 pub use events::{ENDED, Event, Events, QUEUED, REFUSED, SETTLED};
 pub use job::Job;

@@ -3,6 +3,7 @@
 //! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
 //! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
 
+mod ingest;
 mod reader;
 
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ pub const FILE: &str = "autovalidate.toml";
 const ACK_WAIT: Duration = Duration::from_secs(60);
 /// A machine that is taken away usually gives five minutes at most (Fly: 300 s), which this stays below.
 const STOP_DEADLINE: Duration = Duration::from_secs(240);
+/// Time between sweeps of the table; they are what nothing is lost by, so they can't be turned off.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What a command needs to have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +50,12 @@ pub struct Needs {
 pub struct Settings {
     /// The table corrections are inserted into; `None` when not set and not needed.
     pub supabase: Option<crate::supabase::Access>,
+    /// Time between sweeps of the table when nothing else asks for one.
+    pub sweep_every: Duration,
+    /// The names a correction may be; `None` when any name will do.
+    pub catalogue: Option<crate::supabase::CatalogueSource>,
+    /// When rows come from nowhere; `None` when any rate will do.
+    pub burst: Option<crate::queue::BurstLimit>,
     /// The repository models are published to; `None` when not set and not needed.
     pub hub: Option<crate::hub::Access>,
     /// The message broker.
@@ -92,6 +101,9 @@ pub enum Nats {
         program: Option<PathBuf>,
         /// Where it listens; port 0 takes a free one.
         address: SocketAddr,
+        /// How often its store is flushed to disk; `None` flushes every message before it is acknowledged. What a
+        /// power failure takes, the ingest's audit finds missing and reads again from the table.
+        sync_every: Option<Duration>,
     },
     /// A server somebody else runs.
     Remote {
@@ -154,6 +166,9 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(environment, file);
         let supabase = supabase(&mut reader, needs.supabase);
+        let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
+        let catalogue = ingest::catalogue(&mut reader);
+        let burst = ingest::burst(&mut reader);
         let hub = hub(&mut reader, needs.hub);
         let nats = nats(&mut reader);
         let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
@@ -188,6 +203,9 @@ impl Settings {
         }
         Ok(Self {
             supabase,
+            sweep_every,
+            catalogue,
+            burst,
             hub,
             nats,
             nats_replicas,
@@ -214,6 +232,7 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
     let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
+    let columns = ingest::columns(reader);
     // The service key sees every row; the anonymous one only what policies let it see.
     let key = service.or(anonymous);
     if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
@@ -222,7 +241,7 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     if needed && key.is_none() {
         reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
     }
-    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns: Default::default() })
+    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
 }
 
 fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
@@ -269,6 +288,7 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         SocketAddr::from(([127, 0, 0, 1], 4222)),
         |_| true,
     );
+    let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
     let program = reader.path("NATS_SERVER");
     let credentials = reader.path("NATS_CREDS");
     let token = reader.secret("NATS_TOKEN");
@@ -282,8 +302,8 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         reader.problem("NATS_CA", problem);
     }
     match reader.text("NATS_URL") {
-        None => Nats::Embedded { program, address },
-        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address },
+        None => Nats::Embedded { program, address, sync_every },
+        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address, sync_every },
         Some(urls) => {
             let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
             for url in &urls {

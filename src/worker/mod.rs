@@ -39,7 +39,7 @@ use crate::trigger::Trigger;
 pub use error::WorkerError;
 pub use role::Role;
 
-use inbox::DurableInbox;
+use inbox::{DurableInbox, Hygiene};
 
 /// The broker and everything that is kept on it.
 #[derive(Debug, Clone)]
@@ -103,10 +103,11 @@ impl Desk {
 
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {
     match nats {
-        Nats::Embedded { program, address } => Broker::Embedded(embedded::Options {
+        Nats::Embedded { program, address, sync_every } => Broker::Embedded(embedded::Options {
             program: program.clone(),
             host: address.ip(),
             port: address.port(),
+            sync_every: *sync_every,
             ..embedded::Options::new(data_dir.join("nats"))
         }),
         Nats::Remote { urls, credentials, token, authority } => Broker::Remote(Remote {
@@ -154,8 +155,17 @@ impl Worker {
         let mut ingest_events = None;
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
-            let inbox = Arc::new(DurableInbox::new(&desk.streams, desk.corrections.clone()));
-            let ingest = Ingest::new(access.clone(), inbox, Pace::default())?;
+            let hygiene = Hygiene {
+                catalogue: settings.catalogue.clone(),
+                burst: settings.burst,
+                access: access.clone(),
+            };
+            let inbox = Arc::new(DurableInbox::new(&desk.streams, desk.corrections.clone(), hygiene));
+            let ingest = Ingest::new(
+                access.clone(),
+                inbox,
+                Pace { sweep_every: settings.sweep_every, ..Pace::default() },
+            )?;
             views.ingest = Some(ingest.status());
             ingest_events = Some(ingest.events());
             let wake = ingest.wake();

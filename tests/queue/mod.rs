@@ -9,6 +9,7 @@ pub(crate) mod crash_points;
 mod embedded;
 mod foreign_clients;
 mod jobs;
+mod quarantine;
 mod records;
 mod remote;
 pub(crate) mod setup;
