@@ -1,6 +1,7 @@
 //! Tests of `supabase` and of its stand-in.
 
 mod audit;
+mod catalogue;
 mod connection;
 mod ingest;
 mod memory;

@@ -22,7 +22,7 @@ pub struct NamedFault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// No such fault.
-    #[error("no such fault; `--fault help` lists them")]
+    #[error("no such fault")]
     Unknown,
     /// The value is not of the kind this fault takes.
     #[error("the value must be {0}")]
