@@ -78,7 +78,7 @@ async fn landed(
     pipeline: &Pipeline,
     packages: &[PackageRecord],
 ) -> Result<Option<PublishedArtifact>, JobError> {
-    let releases = pipeline.repository.releases().await?;
+    let releases = Box::pin(pipeline.repository.releases()).await?;
     let found = releases.iter().find(|release| {
         packages.iter().any(|package| {
             package.release == release.name.as_str()
