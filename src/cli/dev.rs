@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         striking.spawn(fault.run(supabase.faults().clone(), stop.clone()));
     }
     let settings = settings(&args, &data, &supabase, &hub)?;
-    let mut worker = Worker::start(&settings, Role::All, stop.clone()).await?;
+    let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
     let screen = Screen::new();
     introduce(&screen, &settings, &worker, &supabase);
@@ -116,7 +116,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         }
     }
     stop.cancel();
-    let joined = worker.join().await;
+    let joined = Box::pin(worker.join()).await;
     signals.abort();
     supabase.shutdown().await;
     hub.shutdown().await;

@@ -63,6 +63,24 @@ impl Guard {
         }
     }
 
+    /// Does the work that makes a run's result visible. A cancellation comes too late for it: stopped halfway, nobody
+    /// would know whether it took effect.
+    pub(super) async fn commit<T>(
+        &self,
+        work: impl Future<Output = Result<T, JobError>>,
+    ) -> Result<T, JobError> {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = self.token.cancelled() => {}
+        }
+        match self.reason.get() {
+            Some(Interruption::Cancelled) => work.await,
+            Some(Interruption::Overtaken) | None => Err(self.error()),
+        }
+    }
+
     /// Between two pieces of work that can't be given up.
     pub(super) fn check(&self) -> Result<(), JobError> {
         if self.token.is_cancelled() { Err(self.error()) } else { Ok(()) }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,9 +34,9 @@ pub(super) struct Journal {
 /// What a job's record says when a worker takes it up.
 pub(super) enum Opened {
     /// There is work to do.
-    Ready(Journal),
+    Ready(Box<Journal>),
     /// The run has ended before; only the broker doesn't know yet.
-    Ended(RunRecord),
+    Ended(Box<RunRecord>),
 }
 
 impl Journal {
@@ -60,7 +61,7 @@ impl Journal {
                 }
             };
             if record.state.is_final() {
-                return Ok(Opened::Ended(record));
+                return Ok(Opened::Ended(Box::new(record)));
             }
             if record.state == RunState::Running {
                 // The attempt before ended without a word: killed, out of memory, cut off.
@@ -70,7 +71,9 @@ impl Journal {
             record.state = RunState::Running;
             record.ended_at = None;
             match runs.save(&record, revision).await {
-                Ok(revision) => return Ok(Opened::Ready(Self { runs, events, clock, record, revision })),
+                Ok(revision) => {
+                    return Ok(Opened::Ready(Box::new(Self { runs, events, clock, record, revision })));
+                }
                 // Somebody cancelled it, or took it up, at this moment: look again.
                 Err(QueueError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
@@ -78,8 +81,17 @@ impl Journal {
         }
     }
 
-    /// Does a stage's work and records its start, its end and its figures, or its error.
-    pub(super) async fn stage<T, F: Serialize>(
+    /// Does a stage's work and records its start, its end and its figures, or its error. Boxed: work on the network
+    /// makes large futures.
+    pub(super) fn stage<'a, T: Send + 'a, F: Serialize + Send + 'a>(
+        &'a mut self,
+        stage: Stage,
+        work: impl Future<Output = Result<(T, F), JobError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, JobError>> {
+        Box::pin(self.walk(stage, Box::pin(work)))
+    }
+
+    async fn walk<T, F: Serialize>(
         &mut self,
         stage: Stage,
         work: impl Future<Output = Result<(T, F), JobError>>,
@@ -145,7 +157,7 @@ impl Journal {
     pub(super) async fn save(&mut self) -> Result<(), JobError> {
         let mut tries = 1;
         loop {
-            let error = match self.runs.save(&self.record, self.revision).await {
+            let error = match Box::pin(self.runs.save(&self.record, self.revision)).await {
                 Ok(revision) => {
                     self.revision = revision;
                     return Ok(());
@@ -153,7 +165,7 @@ impl Journal {
                 Err(error) => error,
             };
             let conflict = matches!(error, QueueError::Conflict { .. });
-            match self.runs.load(&self.record.id).await {
+            match Box::pin(self.runs.load(&self.record.id)).await {
                 // Saved, and the answer got lost.
                 Ok(Some((stored, revision))) if stored == self.record => {
                     self.revision = revision;

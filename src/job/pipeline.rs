@@ -128,7 +128,7 @@ impl Pipeline {
             Journal::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job).await;
         let mut journal = match opened {
             Ok(Opened::Ready(journal)) => journal,
-            Ok(Opened::Ended(record)) => return ended_before(record),
+            Ok(Opened::Ended(record)) => return ended_before(*record),
             Err(error) => {
                 tracing::warn!(job = %job.id(), error = chain(&error), "a run's record can't be opened");
                 return Ending::Again { failures: job.deliveries() };
@@ -137,7 +137,7 @@ impl Pipeline {
         let guard = Guard::new(self.runs.clone(), &journal.record, stop);
         let walked = match journal.record.failures {
             failures if failures >= ATTEMPTS => Err(JobError::DiedTooOften { attempts: failures }),
-            _ => self.walk(&mut journal, job.request(), &guard).await,
+            _ => Box::pin(self.walk(&mut journal, job.request(), &guard)).await,
         };
         self.close(&mut journal, walked).await.unwrap_or_else(|error| {
             tracing::warn!(job = %job.id(), error = chain(&error), "a run's record can't be closed");
@@ -204,11 +204,11 @@ impl Pipeline {
         };
         let published = match request.dry_run {
             true => None,
-            false => publishing::resume(self, journal, &workshop, guard).await?,
+            false => Box::pin(publishing::resume(self, journal, &workshop, guard)).await?,
         };
         let outcome = match published {
             Some(artifact) => Outcome::Published(artifact),
-            None => self.make(journal, request, &workshop, covered, guard).await?,
+            None => Box::pin(self.make(journal, request, &workshop, covered, guard)).await?,
         };
         journal
             .stage(Stage::CleanUp, async {
@@ -253,11 +253,11 @@ impl Pipeline {
         }
         guard.check()?;
         let papers = RunPapers { base: &base, summary, recipe, report, covered };
-        self.package(journal, workshop, trained, papers).await?;
+        Box::pin(self.package(journal, workshop, trained, papers)).await?;
         if request.dry_run {
             return Ok(Outcome::DryRun);
         }
-        let Some(artifact) = publishing::resume(self, journal, workshop, guard).await? else {
+        let Some(artifact) = Box::pin(publishing::resume(self, journal, workshop, guard)).await? else {
             return Err(JobError::PackageLost);
         };
         shelf.keep_only(base.folder.path())?;

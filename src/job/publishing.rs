@@ -42,7 +42,8 @@ pub(super) async fn resume(
     let ours = journal.record.packages.clone();
     let published = journal
         .stage(Stage::Publish, async {
-            let published = guard.watch(async { Ok(pipeline.repository.publish(upload).await?) }).await;
+            let published =
+                guard.commit(async { Ok(Box::pin(pipeline.repository.publish(upload)).await?) }).await;
             let artifact = match published {
                 Ok(published) => PublishedArtifact {
                     path: published.path,
@@ -78,7 +79,7 @@ async fn landed(
     pipeline: &Pipeline,
     packages: &[PackageRecord],
 ) -> Result<Option<PublishedArtifact>, JobError> {
-    let releases = pipeline.repository.releases().await?;
+    let releases = Box::pin(pipeline.repository.releases()).await?;
     let found = releases.iter().find(|release| {
         packages.iter().any(|package| {
             package.release == release.name.as_str()

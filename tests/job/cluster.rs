@@ -109,8 +109,13 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
     let jobs =
         Jobs::open(&streams, &events, JobSettings { ack_wait: Duration::from_secs(5), ..Default::default() });
     let jobs = within(SOON, jobs).await.unwrap();
-    let third = JobRequest { dry_run: true, ..JobRequest::default() };
-    assert_eq!(within(SOON, jobs.enqueue(&third)).await.unwrap(), JobId::manual(3));
+    // With an id of its own it can be asked for until the new leader answers, and is kept once.
+    let id: JobId = "after-the-leader".parse().unwrap();
+    let third = JobRequest { job_id: Some(id.clone()), ..JobRequest::default() };
+    within(SOON, async { while jobs.enqueue(&third).await.is_err() {} }).await;
+    assert_eq!(within(SOON, jobs.enqueue(&third)).await.unwrap(), id);
+    let stored = within(SOON, streams.connection().jetstream().get_stream("TRAINING")).await.unwrap();
+    assert_eq!(stored.cached_info().state.last_sequence, 3, "three requests were ever stored");
     let pairs = within(SOON, streams.connection().jetstream().get_stream("CORRECTIONS")).await.unwrap();
     assert_eq!(pairs.cached_info().state.messages, PAIRS as u64);
 }
