@@ -60,7 +60,7 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
     let options: serde_json::Map<String, serde_json::Value> = serde_json::from_str(options)?;
     recipe.as_object_mut().context("a recipe is an object")?.extend(options);
     let recipe: Recipe = serde_json::from_value(recipe)?;
-    let mut stepper = Stepper::new(runtime, &folder.config, &recipe, parameters)?;
+    let mut stepper = Stepper::new(runtime, &folder.config, folder.head, &recipe, parameters)?;
 
     let mut next = work.batches.iter().cycle();
     let mut operations = Vec::new();

@@ -60,11 +60,34 @@ pub enum Refusal {
     ControlCharacters,
     /// The typo equals the correction after normalising: nothing to learn.
     Unchanged,
+    /// The correction is no name of the catalogue that was given.
+    NotInCatalogue,
+    /// Rows came far faster than this table's rows usually do.
+    Burst,
+    /// Other rows correct the same typo to something else, and more of them.
+    Conflict,
 }
 
 impl Refusal {
     /// Every reason, in the order they are checked.
-    pub const ALL: [Self; 4] = [Self::Empty, Self::TooLong, Self::ControlCharacters, Self::Unchanged];
+    pub const ALL: [Self; 7] = [
+        Self::Empty,
+        Self::TooLong,
+        Self::ControlCharacters,
+        Self::Unchanged,
+        Self::NotInCatalogue,
+        Self::Burst,
+        Self::Conflict,
+    ];
+
+    /// Whether a person may decide otherwise. The other reasons are about the text itself: there is nothing to
+    /// learn from it, whoever says so.
+    pub fn is_judgement(self) -> bool {
+        match self {
+            Self::Empty | Self::TooLong | Self::ControlCharacters | Self::Unchanged => false,
+            Self::NotInCatalogue | Self::Burst | Self::Conflict => true,
+        }
+    }
 
     /// The name used in message headers, metrics and reports.
     pub fn name(self) -> &'static str {
@@ -73,6 +96,9 @@ impl Refusal {
             Self::TooLong => "too-long",
             Self::ControlCharacters => "control-characters",
             Self::Unchanged => "unchanged",
+            Self::NotInCatalogue => "not-in-catalogue",
+            Self::Burst => "burst",
+            Self::Conflict => "conflict",
         }
     }
 
@@ -89,7 +115,8 @@ impl fmt::Display for Refusal {
 }
 
 impl Row {
-    /// Says whether this row may be trained on.
+    /// Says whether this row's own text may be trained on. What takes more than the row to decide (catalogue,
+    /// rate, other rows) is decided where that is known.
     ///
     /// # Errors
     /// The first [`Refusal`] that applies, in the order of [`Refusal::ALL`].

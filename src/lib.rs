@@ -10,6 +10,7 @@
 //! trigger      N pairs, or T elapsed: decides when a job starts
 //! queue        JetStream: corrections, jobs, runs, events, the supervised embedded server
 //! hub          the Hugging Face Hub: list, download, upload, commit, release names
+//! synthesis    typos made from the catalogue, real and synthetic pairs of each epoch
 //! evaluate     hold-out, retrieval metrics, baselines, gate
 //! train        dataset, batches, vocabulary compaction, AdamW, schedule, the training session
 //! onnx         graph builder, reverse-mode differentiation, encoder, loss, artifacts
@@ -34,6 +35,7 @@ pub mod queue;
 pub mod server;
 pub mod settings;
 pub mod supabase;
+pub mod synthesis;
 pub mod train;
 pub mod trigger;
 pub mod worker;

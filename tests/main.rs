@@ -5,8 +5,11 @@
 mod demo;
 mod evaluate;
 mod hub;
+mod job;
 mod model;
 mod queue;
 mod supabase;
 mod support;
+mod synthesis;
 mod train;
+mod worker;

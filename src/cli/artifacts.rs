@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use crate::model::ModelFolder;
-use crate::onnx::{eval_model, optimizer_model, training_model};
-use crate::train::{AdamW, Recipe};
+use crate::onnx::{ArtifactSet, ArtifactSettings};
 
 use super::{CliError, Ending};
 
-/// Writes training_model.onnx, eval_model.onnx and optimizer_model.onnx of a model folder.
+/// Writes training_model.onnx, eval_model.onnx, optimizer_model.onnx and manifest.json of a model folder.
 ///
 /// Example: autovalidate artifacts --model .local/models/all-MiniLM-L6-v2 --out onnx
 #[derive(clap::Args)]
@@ -23,23 +22,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
     let folder = ModelFolder::open(&args.model).map_err(crate::job::JobError::from)?;
-    let recipe = Recipe::default();
-    let adamw = AdamW::with_decay(recipe.weight_decay);
-    let files = [
-        ("training_model.onnx", training_model(&folder.config, recipe.loss, recipe.scale)),
-        ("eval_model.onnx", eval_model(&folder.config, folder.head)),
-        ("optimizer_model.onnx", optimizer_model(adamw.beta_1, adamw.beta_2, adamw.epsilon)),
-    ];
-    let failed = |source: std::io::Error| CliError::Plain {
-        what: format!("cannot write into {}", args.out.display()),
-        advice: "Choose a folder that can be written with --out.".to_owned(),
-        source: Some(source.into()),
-    };
-    std::fs::create_dir_all(&args.out).map_err(failed)?;
-    for (name, bytes) in files {
-        let path = args.out.join(name);
-        std::fs::write(&path, &bytes).map_err(failed)?;
-        println!("{} ({} kB)", path.display(), bytes.len() / 1000);
+    let set = ArtifactSet::new(&folder.config, folder.head, ArtifactSettings::default());
+    set.write(&args.out).map_err(crate::job::JobError::from)?;
+    for (name, bytes) in set.files().map_err(crate::job::JobError::from)? {
+        println!("{} ({} kB)", args.out.join(name).display(), bytes.len() / 1000);
     }
     Ok(Ending::Done)
 }

@@ -130,6 +130,12 @@ impl Demo {
                     IngestEvent::GenerationEnded { trouble, .. } | IngestEvent::Failed { trouble } => {
                         self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
                     }
+                    IngestEvent::Invisible { kept, trouble } if kept > 0 => {
+                        self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
+                    }
+                    IngestEvent::Progress(backfill) => {
+                        self.screen.line(&format!("  ingest: {} rows read", backfill.read));
+                    }
                     _ => {}
                 }
                 Seen::Nothing

@@ -37,12 +37,20 @@ pub(super) struct Args {
     /// Port of the local Supabase; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     supabase_port: u16,
+    /// Makes the local Supabase fail, NAME or NAME=VALUE; may be repeated. `--fault help` lists the faults.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    fault: Vec<String>,
     /// Port of the local Hub; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     hub_port: u16,
 }
 
 pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    if args.fault.iter().any(|name| name == "help") {
+        print!("{}", supabase::NamedFault::help());
+        return Ok(Ending::Done);
+    }
+    let faults = faults(&args.fault)?;
     let data = if args.demo { args.data.join("demo") } else { args.data.clone() };
     if args.demo && data.exists() {
         std::fs::remove_dir_all(&data).map_err(|source| cannot("empty", &data, source))?;
@@ -70,8 +78,13 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     })?;
 
     let stop = CancellationToken::new();
+    // Dropped, and so ended, with this command.
+    let mut striking = tokio::task::JoinSet::new();
+    for fault in faults {
+        striking.spawn(fault.run(supabase.faults().clone(), stop.clone()));
+    }
     let settings = settings(&args, &data, &supabase, &hub)?;
-    let mut worker = Worker::start(&settings, Role::All, stop.clone()).await?;
+    let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
     let screen = Screen::new();
     introduce(&screen, &settings, &worker, &supabase);
@@ -103,12 +116,24 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         }
     }
     stop.cancel();
-    let joined = worker.join().await;
+    let joined = Box::pin(worker.join()).await;
     signals.abort();
     supabase.shutdown().await;
     hub.shutdown().await;
     joined?;
     Ok(ending)
+}
+
+/// The faults asked for, or every one that is none.
+fn faults(names: &[String]) -> Result<Vec<supabase::NamedFault>, CliError> {
+    let parse = |name: &String| {
+        name.parse::<supabase::NamedFault>().map_err(|source| CliError::Plain {
+            what: format!("--fault {name}"),
+            advice: "`autovalidate dev --fault help` lists the faults and what they take.".to_owned(),
+            source: Some(source.into()),
+        })
+    };
+    names.iter().map(parse).collect()
 }
 
 /// The process's own settings, with the places of the stand-ins put over them.
@@ -130,6 +155,8 @@ fn settings(
             | "SUPABASE_TABLE"
             | "NATS_URL"
             | "NATS_CREDS"
+            | "NATS_CA"
+            | "NATS_REPLICAS"
             | "NATS_TOKEN" => None,
             "HF_ENDPOINT" => Some(hub.url().to_string()),
             "HF_TOKEN" => Some(hub.token().expose_secret().to_owned()),

@@ -6,7 +6,7 @@ use crate::failure::{Failure, chain};
 use crate::hub::Repository;
 use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
-use crate::supabase::Table;
+use crate::supabase::{Invisible, Table};
 
 use super::{CliError, Ending};
 
@@ -34,20 +34,37 @@ pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
     report("ONNX Runtime", library.map(|runtime| format!("{} threads", runtime.threads())).map_err(told));
 
     if let Some(access) = &settings.supabase {
-        let rows = async { Table::new(access)?.page_after(0, 1).await };
+        let rows = async {
+            let table = Table::new(access)?;
+            // The page proves that every column is there, which the count alone doesn't.
+            table.page_after(i64::MIN, 1).await?;
+            table.count().await
+        };
         let found = tokio::time::timeout(PATIENCE, rows).await;
         report(
             "table",
             match found {
-                Ok(Ok(page)) if page.rows.is_empty() && page.malformed.is_empty() => {
-                    let advice = crate::supabase::sql::policies(access);
-                    Err(("no row is visible: it is empty, or policies hide its rows".to_owned(), advice))
-                }
-                Ok(Ok(_)) => Ok(format!("{} can be read", access.table)),
+                Ok(Ok(visible)) => match Invisible::of(access, visible, 0) {
+                    Some(invisible) => Err(told(invisible)),
+                    None => Ok(format!("{visible} rows of {} can be read", access.table)),
+                },
                 Ok(Err(error)) => Err(told(error)),
                 Err(_) => Err(late()),
             },
         );
+        let subscribed = tokio::time::timeout(PATIENCE, Box::pin(crate::supabase::subscribes(access))).await;
+        report(
+            "Realtime",
+            match subscribed {
+                Ok(Ok(())) => Ok(format!("row changes of {} can be subscribed to", access.table)),
+                Ok(Err(end)) => Err(told(end)),
+                Err(_) => Err(late()),
+            },
+        );
+        if let Some(catalogue) = &settings.catalogue {
+            let names = catalogue.read(access).await;
+            report("catalogue", names.map(|names| format!("{} names", names.len())).map_err(told));
+        }
     }
     if let Some(access) = settings.hub {
         let repo = access.repo.clone();

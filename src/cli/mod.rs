@@ -9,10 +9,14 @@
 //! dev        everything on this machine, no account needed
 //! demo       what `dev --demo` does and shows
 //! screen     progress on a terminal, lines elsewhere
+//! train      one run in the foreground, from a file
+//! evaluate   one model against another
+//! suggest    the nearest names to a typo
 //! enqueue    starts a run
 //! status     where the worker stands
 //! runs       run records
 //! models     releases on the Hub
+//! quarantine rows that are kept out of training
 //! init       SQL and an environment template
 //! doctor     checks everything a worker needs
 //! artifacts  writes the training artifacts of a model
@@ -26,12 +30,16 @@ mod demo;
 mod dev;
 mod doctor;
 mod enqueue;
+mod evaluate;
 mod init;
 mod models;
+mod quarantine;
 mod runs;
 mod screen;
 mod status;
+mod suggest;
 mod telemetry;
+mod train;
 mod worker;
 
 use std::process::ExitCode;
@@ -59,10 +67,14 @@ struct Cli {
 enum Command {
     Worker(worker::Args),
     Dev(dev::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Suggest(suggest::Args),
     Enqueue(enqueue::Args),
     Status(status::Args),
     Runs(runs::Args),
     Models(models::Args),
+    Quarantine(quarantine::Args),
     Doctor(doctor::Args),
     Init(init::Args),
     Artifacts(artifacts::Args),
@@ -149,10 +161,14 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Worker(args) => Box::pin(worker::run(args)).await,
             Command::Dev(args) => Box::pin(dev::run(args)).await,
+            Command::Train(args) => train::run(&args),
+            Command::Evaluate(args) => evaluate::run(&args),
+            Command::Suggest(args) => suggest::run(&args),
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
+            Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),
             Command::Artifacts(args) => artifacts::run(&args),
@@ -179,6 +195,7 @@ async fn desk() -> Result<Desk, CliError> {
             urls: vec![format!("nats://{address}")],
             credentials: None,
             token: None,
+            authority: None,
         };
     }
     Ok(Desk::open(&settings).await?)

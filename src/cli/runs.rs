@@ -2,11 +2,11 @@
 
 use clap::Subcommand;
 
-use crate::queue::{JobId, RunRecord};
+use crate::queue::{JobId, RunRecord, RunState};
 
 use super::{CliError, Ending, desk, print_json};
 
-/// Lists runs, or shows one.
+/// Lists runs, shows, cancels or retries one.
 ///
 /// Example: autovalidate runs show pairs-1-200
 #[derive(clap::Args)]
@@ -25,6 +25,16 @@ enum Command {
     },
     /// Shows one run's record.
     Show {
+        /// The run's id.
+        id: String,
+    },
+    /// Cancels a run that waits or is worked on.
+    Cancel {
+        /// The run's id.
+        id: String,
+    },
+    /// Puts a failed or cancelled run back onto the queue; it goes on from what it has recorded.
+    Retry {
         /// The run's id.
         id: String,
     },
@@ -55,6 +65,14 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
                 ));
             };
             print_json(&record)?;
+        }
+        Command::Cancel { id } => match desk.jobs.cancel(&id.parse()?).await? {
+            RunState::Running => println!("{id} is worked on and ends as soon as it can"),
+            _ => println!("{id} is cancelled"),
+        },
+        Command::Retry { id } => {
+            desk.jobs.retry(&id.parse()?).await?;
+            println!("{id} is queued again; follow it with: autovalidate runs show {id}");
         }
     }
     desk.streams.connection().close().await;

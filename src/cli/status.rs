@@ -31,6 +31,9 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         Some(job) => println!("working on {job}"),
         None => println!("no run in progress"),
     }
+    for job in &status.queued {
+        println!("waiting: {job}");
+    }
     if let Some(run) = status.last_run {
         println!("last run: {}", super::runs::line(&run));
     }

@@ -30,9 +30,9 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         return Ok(Ending::Done);
     }
     let stop = CancellationToken::new();
-    let worker = Worker::start(&settings, args.role, stop.clone()).await?;
+    let worker = Box::pin(Worker::start(&settings, args.role, stop.clone())).await?;
     let signals = tokio::spawn(stop_on_signal(stop));
-    let ended = worker.join().await;
+    let ended = Box::pin(worker.join()).await;
     signals.abort();
     ended?;
     Ok(Ending::Done)
@@ -40,16 +40,19 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
 
 /// Cancels on the first SIGINT or SIGTERM; a second one ends the program at once.
 pub(super) async fn stop_on_signal(stop: CancellationToken) {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::error!(%error, "signals can't be watched");
-            return;
-        }
-    };
+    use tokio::signal::unix::{SignalKind, signal};
+    // Both are registered before the first is awaited: a signal that comes while another is handled is not lost.
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals can't be watched");
+                return;
+            }
+        };
     for first in [true, false] {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         if first {

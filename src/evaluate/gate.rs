@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Query;
 use super::retrieval::{Rank, reciprocal};
+use super::{Cohorts, Query};
 
 /// What the comparison says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub struct Judgement {
 /// The gate's decision and its grounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
-    /// The verdict that decides: worse if a single domain is worse, else that over all queries.
+    /// The verdict that decides: worse if a single domain or cohort is worse, else that over all queries.
     pub verdict: Verdict,
     /// Whether the model may be published.
     pub publish: bool,
@@ -97,6 +97,12 @@ pub struct Gate {
     pub overall: Judgement,
     /// By domain.
     pub domains: BTreeMap<String, Judgement>,
+    /// The newest window; none where a run has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Judgement>,
+    /// What earlier versions were judged by: worse here is forgetting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<Judgement>,
 }
 
 impl Gate {
@@ -105,6 +111,19 @@ impl Gate {
     /// A model that gains on one domain what it loses on another is worse for everyone who fills in that other
     /// field, so each domain with enough queries has a veto.
     pub fn decide(queries: &[Query], candidate: &[Rank], reference: &[Rank], policy: &Policy) -> Self {
+        Self::decide_with(queries, &[], candidate, reference, policy, &Cohorts::default())
+    }
+
+    /// As [`decide`](Self::decide), and each cohort has a veto too. `rows` are the ids of the queries' rows, in
+    /// their order.
+    pub fn decide_with(
+        queries: &[Query],
+        rows: &[i64],
+        candidate: &[Rank],
+        reference: &[Rank],
+        policy: &Policy,
+        cohorts: &Cohorts,
+    ) -> Self {
         let differences = differences(candidate, reference);
         let overall = judge_differences(&differences, policy);
         let mut by_domain: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -115,14 +134,25 @@ impl Gate {
             .into_iter()
             .map(|(domain, differences)| (domain, judge_differences(&differences, policy)))
             .collect();
-        let any_worse = domains.values().any(|judgement| judgement.verdict == Verdict::Worse);
+        let cohort = |belongs: &dyn Fn(i64) -> bool| {
+            let of_rows = rows.iter().zip(&differences).filter(|(row, _)| belongs(**row));
+            let differences: Vec<f64> = of_rows.map(|(_, difference)| *difference).collect();
+            (!differences.is_empty()).then(|| judge_differences(&differences, policy))
+        };
+        let newest = cohort(&|row| cohorts.is_newest(row));
+        let legacy = cohort(&|row| cohorts.is_legacy(row));
+        let any_worse = domains
+            .values()
+            .chain(&newest)
+            .chain(&legacy)
+            .any(|judgement| judgement.verdict == Verdict::Worse);
         let verdict = if any_worse { Verdict::Worse } else { overall.verdict };
         let publish = match verdict {
             Verdict::Better | Verdict::NoWorse => true,
             Verdict::Worse => false,
             Verdict::CannotTell => policy.publish_when_unsure,
         };
-        Self { verdict, publish, overall, domains }
+        Self { verdict, publish, overall, domains, newest, legacy }
     }
 
     /// The domains that are worse.

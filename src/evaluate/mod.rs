@@ -10,20 +10,28 @@
 //! catalogue    queries, and the names they are looked up among
 //! retrieval    ranks of the right names by a model, and what they add up to
 //! fuzzy        ranks by the string metric, and the slice of queries it leaves to the model
+//! cohort       the newest rows, and those that earlier versions were judged by
+//! sanity       is what the model gives an embedding at all?
 //! gate         better, no worse, worse, or can't be told: may the model be published?
-//! report       all of it in one struct, and as a table
+//! report       all of it in one struct
+//! table        the report on one screen
 //! ```
 
 mod catalogue;
+mod cohort;
 mod fuzzy;
 mod gate;
 mod holdout;
 mod report;
 mod retrieval;
+mod sanity;
+mod table;
 
 pub use catalogue::{Catalogue, Query};
+pub use cohort::{Cohorts, NewestWindow};
 pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
 pub use gate::{Gate, Judgement, Policy, Verdict, judge};
 pub use holdout::{HoldOut, Side};
 pub use report::{Comparison, EndToEnd, Group, Report};
 pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, model_ranks};
+pub use sanity::{Defect, Sanity};

@@ -1,12 +1,10 @@
-//! Everything an evaluation found, as it goes into the receipt and the run record, and as a table.
-
-use std::fmt;
+//! Everything an evaluation found, as it goes into the receipt and the run record.
 
 use serde::{Deserialize, Serialize};
 
 use super::fuzzy::{FuzzyMatch, fuzzy_match};
 use super::retrieval::{Rank, Retrieval, Scores};
-use super::{Catalogue, Gate, Policy, Query, Side};
+use super::{Catalogue, Cohorts, Gate, Policy, Query, Side};
 
 /// The fuzzy matcher, the model before training and the model after it, on the same queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -50,6 +48,12 @@ pub struct Report {
     pub new_typo: Group,
     /// Typos of corrections that occur in no training pair.
     pub unseen_correction: Group,
+    /// The newest rows; none where a run keeps none out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Group>,
+    /// What earlier versions were judged by; none where no earlier version is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<Group>,
     /// May the model be published?
     pub gate: Gate,
 }
@@ -71,6 +75,20 @@ impl Report {
         after: &[Rank],
         policy: &Policy,
     ) -> Self {
+        Self::with_cohorts(queries, &[], catalogue, before, after, policy, &Cohorts::default())
+    }
+
+    /// As [`new`](Self::new), with the newest rows and those of earlier versions as further groups. `rows` are the
+    /// ids of the queries' rows, in their order.
+    pub fn with_cohorts(
+        queries: &[Query],
+        rows: &[i64],
+        catalogue: &Catalogue,
+        before: &[Rank],
+        after: &[Rank],
+        policy: &Policy,
+        cohorts: &Cohorts,
+    ) -> Self {
         let ranks = before.iter().zip(after);
         let ranked: Vec<Ranked<'_>> = queries
             .iter()
@@ -87,12 +105,19 @@ impl Report {
                 ranked.iter().filter(|ranked| side.is_none_or(|side| ranked.query.side == side)).collect(),
             )
         };
+        let cohort = |belongs: &dyn Fn(i64) -> bool| {
+            let of_rows = rows.iter().zip(&ranked).filter(|(row, _)| belongs(**row));
+            let ranked: Vec<&Ranked<'_>> = of_rows.map(|(_, ranked)| ranked).collect();
+            (!ranked.is_empty()).then(|| Group::of(ranked))
+        };
         Self {
             catalogue: catalogue.len(),
             held_out: group(None),
             new_typo: group(Some(Side::NewTypo)),
             unseen_correction: group(Some(Side::UnseenCorrection)),
-            gate: Gate::decide(queries, after, before, policy),
+            newest: cohort(&|row| cohorts.is_newest(row)),
+            legacy: cohort(&|row| cohorts.is_legacy(row)),
+            gate: Gate::decide_with(queries, rows, after, before, policy, cohorts),
         }
     }
 }
@@ -125,75 +150,4 @@ impl Comparison {
             after: by(|ranked| ranked.after),
         }
     }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = "  fuzzy before  after";
-        writeln!(out, "{:34}{:>8}  {:^21}  {:^21}  {:^21}", "", "", "accuracy@1", "MRR@10", "recall@3")?;
-        writeln!(out, "{:34}{:>8}  {columns}  {columns}  {columns}", "held-out typos", "queries")?;
-        let sides = [
-            ("  new typo, known correction", &self.new_typo),
-            ("  correction never seen", &self.unseen_correction),
-        ];
-        for (name, part) in [
-            ("all", (|group| &group.all) as fn(&Group) -> &Comparison),
-            ("left to the model (ratio below 75)", |group| &group.slice),
-        ] {
-            let whole = part(&self.held_out);
-            row(out, name, [&whole.fuzzy.overall, &whole.before.overall, &whole.after.overall])?;
-            for (domain, after) in &whole.after.domains {
-                if let (Some(fuzzy), Some(before)) =
-                    (whole.fuzzy.domains.get(domain), whole.before.domains.get(domain))
-                {
-                    row(out, &format!("  {domain}"), [fuzzy, before, after])?;
-                }
-            }
-            for (name, group) in sides {
-                let part = part(group);
-                row(out, name, [&part.fuzzy.overall, &part.before.overall, &part.after.overall])?;
-            }
-        }
-        let EndToEnd { before, after } = self.held_out.end_to_end;
-        writeln!(
-            out,
-            "what people get (fuzzy, then model): accuracy@1 {before:.3} before, {after:.3} after"
-        )?;
-        let Gate { verdict, publish, overall, .. } = &self.gate;
-        write!(
-            out,
-            "verdict: {} ({:+.3} mean reciprocal rank, between {:+.3} and {:+.3}; {} queries)",
-            verdict.name(),
-            overall.difference,
-            overall.lower,
-            overall.upper,
-            overall.queries,
-        )?;
-        for domain in self.gate.worse_domains() {
-            write!(out, ", worse on {domain}")?;
-        }
-        write!(out, ": {}", if *publish { "may be published" } else { "is not published" })
-    }
-}
-
-/// One line: the three scores of the fuzzy matcher, before and after. Dashes where there is no query.
-fn row(out: &mut fmt::Formatter<'_>, name: &str, three: [&Scores; 3]) -> fmt::Result {
-    let queries = three[0].queries;
-    // A domain's name comes from outside and may be of any length.
-    let name: String = name.chars().take(34).collect();
-    write!(out, "{name:34}{queries:>8}")?;
-    for score in [
-        (|scores| scores.accuracy_at_1) as fn(&Scores) -> f64,
-        |scores| scores.mrr_at_10,
-        |scores| scores.recall_at_3,
-    ] {
-        write!(out, "  ")?;
-        for scores in three {
-            match queries {
-                0 => write!(out, "{:>7}", "-")?,
-                _ => write!(out, "{:>7.3}", score(scores))?,
-            }
-        }
-    }
-    writeln!(out)
 }

@@ -1,12 +1,13 @@
 //! The rows of a run, sorted into what is trained on and what is asked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::correction::{Row, Templates, normalise};
+use super::conflict::Conflicts;
+use crate::correction::{Refusal, Row, Templates, normalise};
 use crate::evaluate::{Catalogue, HoldOut, Query, Side};
 use crate::train::PairTexts;
 
@@ -14,6 +15,8 @@ use crate::train::PairTexts;
 pub struct Dataset {
     /// Pairs to train on, rendered; equal pairs once.
     pub pairs: Vec<PairTexts>,
+    /// Typo and correction of each of them as people wrote them: what is learned about how they slip.
+    pub slips: Vec<(String, String)>,
     /// Held-out pairs, as questions.
     pub queries: Vec<Query>,
     /// Every name, to look questions up among.
@@ -29,6 +32,15 @@ pub struct DatasetSummary {
     pub rows: usize,
     /// Rows refused by their text; refused rows are normally quarantined before they get here.
     pub refused: usize,
+    /// Rows left out because most rows correct the same typo to something else.
+    #[serde(default)]
+    pub outvoted: usize,
+    /// Rows left out because no correction of their typo has a majority.
+    #[serde(default)]
+    pub undecided: usize,
+    /// Rows in quarantine when the rows were read, by reason; they are not among the rows.
+    #[serde(default)]
+    pub quarantined: BTreeMap<Refusal, u64>,
     /// Rows that repeat another row's pair.
     pub repeated: usize,
     /// Pairs trained on, by domain.
@@ -72,21 +84,36 @@ impl fmt::Display for DatasetSummary {
 
 impl Dataset {
     /// Sorts rows. Their order doesn't matter: the same set of rows gives the same dataset.
-    pub fn new(mut rows: Vec<Row>, hold_out: &HoldOut, templates: &Templates) -> Self {
+    pub fn new(rows: Vec<Row>, hold_out: &HoldOut, templates: &Templates) -> Self {
+        Self::with_released(rows, &BTreeSet::new(), hold_out, templates)
+    }
+
+    /// Sorts rows of which a person released some, by id: those win over conflicting ones.
+    pub fn with_released(
+        mut rows: Vec<Row>,
+        released: &BTreeSet<i64>,
+        hold_out: &HoldOut,
+        templates: &Templates,
+    ) -> Self {
         rows.sort_by_key(|row| row.id);
         rows.dedup_by_key(|row| row.id);
-        let hash = hash(&rows);
+        let hash = hash(&rows, released);
         let row_ids = ranges(rows.iter().map(|row| row.id));
         let total = rows.len();
 
+        let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
         let mut seen = HashSet::new();
         let (mut refused, mut repeated) = (0, 0);
-        let (mut pairs, mut queries, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pairs, mut slips) = (Vec::new(), Vec::new());
+        let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
         let (mut new_typos, mut unseen_corrections) = (0, 0);
         for row in rows {
             if row.check().is_err() {
                 refused += 1;
+                continue;
+            }
+            if conflicts.contains(row.id) {
                 continue;
             }
             if !seen.insert((row.domain.clone(), normalise(&row.typo), normalise(&row.corrected))) {
@@ -102,6 +129,7 @@ impl Dataset {
                         anchor: templates.render(&row.domain, &row.typo),
                         positive: templates.render(&row.domain, &row.corrected),
                     });
+                    slips.push((row.typo, row.corrected));
                 }
                 side => {
                     match side {
@@ -121,6 +149,9 @@ impl Dataset {
         let summary = DatasetSummary {
             rows: total,
             refused,
+            outvoted: conflicts.outvoted.len(),
+            undecided: conflicts.undecided.len(),
+            quarantined: BTreeMap::new(),
             repeated,
             training,
             new_typos,
@@ -129,29 +160,31 @@ impl Dataset {
             row_ids,
             hash,
         };
-        Self { pairs, queries, catalogue, summary }
+        Self { pairs, slips, queries, catalogue, summary }
     }
 
-    /// Every text a model will see in this run, rendered: training pairs, questions and names.
+    /// The texts of the evaluation, rendered: questions and names.
     pub(super) fn texts(&self, templates: &Templates) -> Vec<String> {
-        let pairs = self.pairs.iter().flat_map(|pair| [pair.anchor.clone(), pair.positive.clone()]);
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let names = self
             .catalogue
             .domains()
             .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)));
-        pairs.chain(queries).chain(names).collect()
+        queries.chain(names).collect()
     }
 }
 
-/// A hash of rows in the order of their ids; lengths keep fields apart.
-fn hash(rows: &[Row]) -> String {
+/// A hash of rows in the order of their ids, and of which were released; lengths keep fields apart.
+fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
     let mut digest = Sha256::new();
     for row in rows {
         digest.update(row.id.to_le_bytes());
         for text in [&row.typo, &row.corrected, &row.domain] {
             digest.update((text.len() as u64).to_le_bytes());
             digest.update(text.as_bytes());
+        }
+        if released.contains(&row.id) {
+            digest.update(b"released");
         }
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -176,6 +209,23 @@ mod tests {
 
     fn row(id: i64, typo: &str, corrected: &str) -> Row {
         Row { id, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), created_at: None }
+    }
+
+    #[test]
+    fn a_correction_that_loses_the_majority_is_neither_trained_on_nor_asked_nor_a_name() {
+        let mut rows: Vec<Row> = (0..40).map(|id| row(id, &format!("typo {id}"), "Toyota")).collect();
+        rows.extend([row(40, "typo 1", "Poison"), row(41, "Typo 1", "Toyota"), row(42, "typo 2", "Other")]);
+        let of = |released: &[i64]| {
+            let released = released.iter().copied().collect();
+            Dataset::with_released(rows.clone(), &released, &HoldOut::default(), &Templates::default())
+        };
+        let dataset = of(&[]);
+        let summary = &dataset.summary;
+        assert_eq!((summary.outvoted, summary.undecided, summary.repeated), (1, 2, 1));
+        assert_eq!(summary.training_pairs() + summary.held_out(), 39);
+        assert_eq!(summary.catalogue, 1);
+        assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
+        assert_eq!(of(&[42]).summary.catalogue, 2, "a person said so");
     }
 
     #[test]

@@ -25,9 +25,18 @@ pub enum JobError {
     /// A zip.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A file of rows.
+    #[error(transparent)]
+    RowsFile(#[from] super::RowsFileError),
+    /// The library to compute with.
+    #[error(transparent)]
+    Runtime(#[from] crate::onnx::RuntimeError),
     /// Training or encoding.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// The settings of the made-up typos.
+    #[error(transparent)]
+    Synthesis(#[from] crate::synthesis::SettingsError),
     /// Scoring.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError<TrainError>),
@@ -62,6 +71,21 @@ pub enum JobError {
     /// The worker is stopping; the job goes back to the queue.
     #[error("the worker is stopping")]
     Stopping,
+    /// A person cancelled the run.
+    #[error("the run is cancelled")]
+    Cancelled,
+    /// Another worker has taken the run up.
+    #[error("another worker has the run")]
+    Overtaken,
+    /// Attempts ended without a word: killed, or out of memory.
+    #[error("{attempts} attempts failed or ended without a word")]
+    DiedTooOften {
+        /// How many.
+        attempts: u64,
+    },
+    /// The zip that was just made is gone or damaged.
+    #[error("the finished zip is gone or damaged")]
+    PackageLost,
 }
 
 impl JobError {
@@ -74,20 +98,32 @@ impl JobError {
         move |source| Self::File { action, path, source }
     }
 
+    /// Whether work ended because it must not go on, through nobody's fault.
+    pub(super) fn is_interruption(&self) -> bool {
+        matches!(self, Self::Stopping | Self::Cancelled | Self::Overtaken)
+    }
+
     fn inner(&self) -> Option<&dyn Failure> {
         match self {
             Self::Queue(error) => Some(error),
             Self::Hub(error) => Some(error),
             Self::Model(error) => Some(error),
             Self::Archive(error) => Some(error),
+            Self::RowsFile(error) => Some(error),
+            Self::Runtime(error) => Some(error),
             Self::Train(error) => Some(error),
             Self::Evaluate(error) => Some(error),
+            Self::Synthesis(error) => Some(error),
             Self::File { .. }
             | Self::NoSuchModel { .. }
             | Self::NoNewerName
             | Self::Parity { .. }
             | Self::Crashed(_)
-            | Self::Stopping => None,
+            | Self::Stopping
+            | Self::Cancelled
+            | Self::Overtaken
+            | Self::DiedTooOften { .. }
+            | Self::PackageLost => None,
         }
     }
 }
@@ -97,8 +133,11 @@ impl Failure for JobError {
         match self.inner() {
             Some(inner) => inner.remedy(),
             None => match self {
-                Self::Stopping => Remedy::Retry,
-                Self::File { .. } | Self::NoSuchModel { .. } | Self::NoNewerName => Remedy::Person,
+                Self::Stopping | Self::Overtaken | Self::PackageLost => Remedy::Retry,
+                Self::File { .. }
+                | Self::NoSuchModel { .. }
+                | Self::NoNewerName
+                | Self::DiedTooOften { .. } => Remedy::Person,
                 _ => Remedy::Never,
             },
         }
@@ -109,6 +148,13 @@ impl Failure for JobError {
             Some(inner) => inner.advice(),
             None => match self {
                 Self::Stopping => "Nothing to do: the job is taken up again when a worker runs.".to_owned(),
+                Self::Overtaken => "Nothing to do: the other worker goes on with it.".to_owned(),
+                Self::Cancelled => "Nothing to do; `autovalidate runs retry` takes it up again.".to_owned(),
+                Self::PackageLost => "Check that nothing else writes into DATA_DIR.".to_owned(),
+                Self::DiedTooOften { .. } => {
+                    "Look for an end by the system, such as out of memory, then `autovalidate runs retry`."
+                        .to_owned()
+                }
                 Self::File { .. } => "Check that DATA_DIR is writable and that its disk has room.".to_owned(),
                 Self::NoSuchModel { .. } => {
                     "Set BASE_MODEL, or the request's base_model, to one of these.".to_owned()

@@ -2,18 +2,23 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::failure::chain;
 use crate::queue::{
-    Clock, Events, Job, QueueError, RecordedError, Revision, RunRecord, RunState, Runs, StageRecord,
+    Clock, ENDED, Events, Job, QueueError, RecordedError, Revision, RunRecord, RunState, Runs, StageRecord,
 };
 
 use super::{JobError, Stage};
 
-/// Event stage of a run's end.
-pub const ENDED: &str = "ended";
+/// How often a record is saved before the broker's trouble becomes the run's, and the pause in between. Together they
+/// outlast a cluster's choice of a new leader.
+const SAVES: u32 = 12;
+const SAVE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Keeps a run's record and tells the world. An event that can't be published is logged and forgotten: the
 /// record is what counts.
@@ -21,49 +26,72 @@ pub(super) struct Journal {
     runs: Runs,
     events: Events,
     clock: Arc<dyn Clock>,
-    /// The record as it is stored.
+    /// The record, with what is to be saved next.
     pub(super) record: RunRecord,
     revision: Revision,
 }
 
+/// What a job's record says when a worker takes it up.
+pub(super) enum Opened {
+    /// There is work to do.
+    Ready(Box<Journal>),
+    /// The run has ended before; only the broker doesn't know yet.
+    Ended(Box<RunRecord>),
+}
+
 impl Journal {
-    /// Opens a run's record, or makes it. A redelivered job finds the record of the attempt before; its stages are
-    /// kept, so that the history of attempts stays visible.
+    /// Takes a run up: from now on, whoever had it before can't save its record any more. A redelivered job finds
+    /// the record of the attempt before; its stages are kept, so that the history of attempts stays visible.
     pub(super) async fn open(
         runs: Runs,
         events: Events,
         clock: Arc<dyn Clock>,
         job: &Job,
-    ) -> Result<Self, QueueError> {
-        let mut fresh = RunRecord::new(job.id().clone(), job.request().clone(), clock.now());
-        fresh.state = RunState::Running;
-        let (record, revision) = match runs.create(&fresh).await {
-            Ok(revision) => (fresh, revision),
-            Err(QueueError::Exists { .. }) => match runs.load(job.id()).await? {
-                Some((mut record, revision)) => {
-                    record.state = RunState::Running;
-                    record.error = None;
-                    record.ended_at = None;
-                    let revision = runs.save(&record, revision).await?;
-                    (record, revision)
-                }
+    ) -> Result<Opened, QueueError> {
+        loop {
+            let (mut record, revision) = match runs.load(job.id()).await? {
+                Some(found) => found,
                 None => {
-                    let revision = runs.create(&fresh).await?;
-                    (fresh, revision)
+                    let fresh = RunRecord::new(job.id().clone(), job.request().clone(), clock.now());
+                    match runs.create(&fresh).await {
+                        Ok(revision) => (fresh, revision),
+                        Err(QueueError::Exists { .. }) => continue,
+                        Err(error) => return Err(error),
+                    }
                 }
-            },
-            Err(error) => return Err(error),
-        };
-        Ok(Self { runs, events, clock, record, revision })
+            };
+            if record.state.is_final() {
+                return Ok(Opened::Ended(Box::new(record)));
+            }
+            if record.state == RunState::Running {
+                // The attempt before ended without a word: killed, out of memory, cut off.
+                record.failures += 1;
+            }
+            record.attempts += 1;
+            record.state = RunState::Running;
+            record.ended_at = None;
+            match runs.save(&record, revision).await {
+                Ok(revision) => {
+                    return Ok(Opened::Ready(Box::new(Self { runs, events, clock, record, revision })));
+                }
+                // Somebody cancelled it, or took it up, at this moment: look again.
+                Err(QueueError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    /// Whether an attempt before has ended this run, so that only the acknowledgement was lost.
-    pub(super) fn already_published(&self) -> bool {
-        self.record.artifact.is_some() && self.record.error.is_none()
+    /// Does a stage's work and records its start, its end and its figures, or its error. Boxed: work on the network
+    /// makes large futures.
+    pub(super) fn stage<'a, T: Send + 'a, F: Serialize + Send + 'a>(
+        &'a mut self,
+        stage: Stage,
+        work: impl Future<Output = Result<(T, F), JobError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, JobError>> {
+        Box::pin(self.walk(stage, Box::pin(work)))
     }
 
-    /// Does a stage's work and records its start, its end and its figures, or its error.
-    pub(super) async fn stage<T, F: Serialize>(
+    async fn walk<T, F: Serialize>(
         &mut self,
         stage: Stage,
         work: impl Future<Output = Result<(T, F), JobError>>,
@@ -78,11 +106,11 @@ impl Journal {
             error: None,
         });
         self.save().await?;
-        self.tell(stage.name(), json!({ "phase": "started" })).await;
+        self.events.tell(&self.record.id, stage.name(), json!({ "phase": "started" })).await;
         let result = work.await;
         let ended_at = self.clock.now();
         let seconds = ended_at.duration_since(started_at).as_secs_f64();
-        let Some(entry) = self.record.stages.last_mut() else { return Err(JobError::Stopping) };
+        let Some(entry) = self.record.stages.last_mut() else { return Err(JobError::Overtaken) };
         entry.ended_at = Some(ended_at);
         let (result, detail) = match result {
             Ok((value, figures)) => {
@@ -91,6 +119,8 @@ impl Journal {
                 tracing::info!(job = %self.record.id, %stage, seconds, "stage ended");
                 (Ok(value), detail)
             }
+            // Nobody's fault, and an overtaken worker has nothing to say any more.
+            Err(error) if error.is_interruption() => return Err(error),
             Err(error) => {
                 let recorded = RecordedError::new(&error);
                 let detail = json!({ "phase": "failed", "seconds": seconds, "error": recorded });
@@ -100,12 +130,12 @@ impl Journal {
             }
         };
         self.save().await?;
-        self.tell(stage.name(), detail).await;
+        self.events.tell(&self.record.id, stage.name(), detail).await;
         result
     }
 
-    /// Ends the run.
-    pub(super) async fn end(&mut self, state: RunState, error: Option<&JobError>) -> Result<(), QueueError> {
+    /// Ends the run, or this attempt.
+    pub(super) async fn end(&mut self, state: RunState, error: Option<&JobError>) -> Result<(), JobError> {
         self.record.state = state;
         self.record.error = error.map(|error| RecordedError::new(error));
         self.record.ended_at = state.is_final().then(|| self.clock.now());
@@ -116,18 +146,42 @@ impl Journal {
             "artifact": self.record.artifact,
             "error": self.record.error,
         });
-        self.tell(ENDED, detail).await;
+        self.events.tell(&self.record.id, ENDED, detail).await;
         Ok(())
     }
 
-    async fn save(&mut self) -> Result<(), QueueError> {
-        self.revision = self.runs.save(&self.record, self.revision).await?;
-        Ok(())
-    }
-
-    async fn tell(&self, stage: &str, detail: Value) {
-        if let Err(error) = self.events.publish(&self.record.id, stage, detail).await {
-            tracing::warn!(job = %self.record.id, error = crate::failure::chain(&error), "an event was not published");
+    /// Saves the record, through a broker that is away for a moment and answers that get lost.
+    ///
+    /// # Errors
+    /// [`JobError::Overtaken`] when another worker, or nobody any more, has the run; else what the broker says.
+    pub(super) async fn save(&mut self) -> Result<(), JobError> {
+        let mut tries = 1;
+        loop {
+            let error = match Box::pin(self.runs.save(&self.record, self.revision)).await {
+                Ok(revision) => {
+                    self.revision = revision;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let conflict = matches!(error, QueueError::Conflict { .. });
+            match Box::pin(self.runs.load(&self.record.id)).await {
+                // Saved, and the answer got lost.
+                Ok(Some((stored, revision))) if stored == self.record => {
+                    self.revision = revision;
+                    return Ok(());
+                }
+                Ok(Some((stored, _))) if stored.attempts != self.record.attempts => {
+                    return Err(JobError::Overtaken);
+                }
+                // Readers may be behind for a moment; a conflict never is.
+                Ok(_) if conflict => return Err(JobError::Overtaken),
+                Ok(_) | Err(_) if tries < SAVES => {}
+                Ok(_) | Err(_) => return Err(error.into()),
+            }
+            tracing::warn!(job = %self.record.id, tries, error = chain(&error), "a run's record is saved again");
+            tries += 1;
+            tokio::time::sleep(SAVE_PAUSE).await;
         }
     }
 }

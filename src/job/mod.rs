@@ -6,31 +6,47 @@
 //! ```text
 //! stage      the stages, by name
 //! pipeline   walks them
-//! journal    the run record and the events
+//! journal    the run record and the events; the fence between workers
+//! guard      ends work that must not go on
+//! workshop   the run's folder, for whoever takes the run up again
+//! snapshot   the rows of runs, kept by their hash
+//! training   train: on a thread of its own, telling how far it is
+//! publishing publish: looks before it sends
 //! base       load-base: the model a run starts from
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
+//! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
 //! package    package: folder, zip, proof of the ONNX model
+//! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
 //! trainer    takes jobs and settles them
 //! ```
 
 mod base;
+mod conflict;
 mod dataset;
 mod error;
+mod guard;
 mod journal;
 mod package;
 mod pipeline;
+mod publishing;
 mod receipt;
+mod rows_file;
+mod snapshot;
 mod stage;
 mod study;
 mod trainer;
+mod training;
+mod workshop;
 
+pub use crate::queue::ENDED;
+pub use conflict::Conflicts;
 pub use dataset::{Dataset, DatasetSummary};
 pub use error::JobError;
-pub use journal::ENDED;
-pub use pipeline::{Finished, Outcome, Pipeline, Plan};
+pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt};
+pub use rows_file::{RowsFileError, read_rows};
 pub use stage::Stage;
-pub use study::{Study, StudyFigures, Trained};
-pub use trainer::work;
+pub use study::{Lecture, Study, StudyFigures, Trained};
+pub use trainer::{settle, work};

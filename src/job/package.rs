@@ -9,6 +9,7 @@ use crate::evaluate::{Report, Scores};
 use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
 use crate::model::{ModelFolder, archive};
 use crate::onnx::Runtime;
+use crate::synthesis::SynthesisSettings;
 use crate::train::{Recipe, embed_exported};
 
 use super::JobError;
@@ -48,6 +49,7 @@ pub(super) struct Papers<'a> {
     pub(super) dataset: &'a DatasetSummary,
     pub(super) last_sequence: Option<u64>,
     pub(super) recipe: &'a Recipe,
+    pub(super) synthesis: &'a SynthesisSettings,
     pub(super) report: &'a Report,
 }
 
@@ -61,6 +63,7 @@ impl Papers<'_> {
             dataset: self.dataset.clone(),
             last_sequence: self.last_sequence,
             recipe: self.recipe.clone(),
+            synthesis: self.synthesis.clone(),
             training: trained.summary.clone(),
             report: self.report.clone(),
             onnx_parity,
@@ -69,7 +72,7 @@ impl Papers<'_> {
         }
     }
 
-    fn card(&self, dimensions: usize) -> Card {
+    fn card(&self, dimensions: usize, synthesised: usize) -> Card {
         let of = |scores: &Scores| crate::hub::Scores {
             accuracy_at_1: scores.accuracy_at_1,
             mrr_at_10: scores.mrr_at_10,
@@ -109,7 +112,7 @@ impl Papers<'_> {
             dimensions,
             trained_pairs: self.dataset.training_pairs(),
             held_out_pairs: self.dataset.held_out(),
-            synthesised_pairs: 0,
+            synthesised_pairs: synthesised,
             scores,
             verdict: verdict_sentence(self.report),
             settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
@@ -151,7 +154,7 @@ pub(super) fn package(
     let json = serde_json::to_vec_pretty(&receipt).map_err(crate::queue::QueueError::from)?;
     let path = folder.join(RECEIPT);
     std::fs::write(&path, json).map_err(JobError::file("write", &path))?;
-    let card = papers.card(exported.config.hidden).to_string();
+    let card = papers.card(exported.config.hidden, trained.figures.synthesised).to_string();
     let path = folder.join("README.md");
     std::fs::write(&path, &card).map_err(JobError::file("write", &path))?;
 

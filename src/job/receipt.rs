@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Report;
+use crate::synthesis::SynthesisSettings;
 use crate::train::{Recipe, Summary};
 
 use super::dataset::DatasetSummary;
@@ -27,6 +28,8 @@ pub struct Receipt {
     pub last_sequence: Option<u64>,
     /// The settings of the training.
     pub recipe: Recipe,
+    /// How typos were made up.
+    pub synthesis: SynthesisSettings,
     /// What training did.
     pub training: Summary,
     /// Before and after.

@@ -6,22 +6,39 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
-use crate::evaluate::{Policy, Rank, Report, model_ranks};
+use crate::evaluate::{HoldOut, Policy, Rank, Report, model_ranks};
 use crate::model::{ModelFolder, Tokenizer};
 use crate::onnx::Runtime;
-use crate::train::{Encoder, Observer, Pairs, ParameterBuffer, Recipe, Summary, TrainError, Vocabulary, fit};
+use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
+use crate::train::{
+    Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, TrainError, Vocabulary, fit,
+};
 
 use super::{Dataset, JobError};
+
+/// How a model is to learn.
+#[derive(Debug, Clone)]
+pub struct Lecture {
+    /// The settings of the training.
+    pub recipe: Recipe,
+    /// How many typos are made up beside the real ones, and how.
+    pub synthesis: SynthesisSettings,
+    /// What must not be made up: the typos that are held out.
+    pub hold_out: HoldOut,
+    /// What the model sees of a text.
+    pub templates: Templates,
+}
 
 /// A model ready to learn from a dataset.
 pub struct Study {
     runtime: Runtime,
     base: ModelFolder,
+    recipe: Recipe,
     templates: Templates,
     dataset: Dataset,
+    lessons: Lessons,
     reader: Reader,
     parameters: ParameterBuffer,
-    pairs: Pairs,
     before: Vec<Rank>,
     /// How much is to be learned.
     pub figures: StudyFigures,
@@ -34,8 +51,10 @@ pub struct StudyFigures {
     pub vocabulary: usize,
     /// Numbers that are trained.
     pub parameters: usize,
-    /// Texts that were longer than the model reads.
+    /// Texts of the evaluation that were longer than the model reads.
     pub texts_cut: usize,
+    /// Typos made up for the first epoch.
+    pub synthesised: usize,
 }
 
 /// Texts to embeddings with parameters in training.
@@ -56,51 +75,70 @@ impl Reader {
 }
 
 impl Study {
-    /// Tokenises everything, loads the parameters the texts need, and asks the model all questions once.
+    /// Draws what is to be learned, loads the parameters that its texts need, and asks the model all questions once.
     ///
     /// # Errors
-    /// [`JobError::Train`] when the model can't be read or run.
+    /// [`JobError::Train`] when the model can't be read or run, [`JobError::Synthesis`] for an absurd setting.
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
         dataset: Dataset,
-        templates: &Templates,
+        lecture: Lecture,
     ) -> Result<Self, JobError> {
-        let tokenizer = base.tokenizer().map_err(TrainError::from)?;
-        let all = tokenizer.encode(&dataset.texts(templates)).map_err(TrainError::from)?;
-        let vocabulary = Vocabulary::of(&all.texts);
-        // `texts` starts with the pairs, anchor and positive in turn.
-        let sides = &all.texts[..2 * dataset.pairs.len()];
-        let anchors: Vec<Vec<u32>> = sides.iter().step_by(2).cloned().collect();
-        let positives: Vec<Vec<u32>> = sides.iter().skip(1).step_by(2).cloned().collect();
-        let rows = dataset.pairs.iter().map(|pair| pair.row).collect();
-        let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).ok_or(TrainError::ForeignToken)?;
-        let weights = base.weights().map_err(TrainError::from)?;
-        let parameters =
-            ParameterBuffer::load(&base.config, &weights, vocabulary).map_err(TrainError::from)?;
+        let Lecture { recipe, synthesis, hold_out, templates } = lecture;
+        recipe.check()?;
+        synthesis.check()?;
+        let tokenizer = base.tokenizer()?;
+        let rates = match synthesis.learn_rates {
+            true => {
+                let slips = dataset.slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
+                SlipRates::learn(slips, synthesis.keyboard)
+            }
+            false => SlipRates::default(),
+        };
+        let synthesiser = Synthesiser::new(dataset.catalogue.clone(), rates, synthesis, hold_out);
+        let lessons = Lessons::new(dataset.pairs.clone(), synthesiser, templates.clone(), recipe.seed);
+        let asked = tokenizer.encode(&dataset.texts(&templates))?;
+        let taught = lessons.token_ids(&tokenizer, recipe.epochs)?;
+        let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
+        let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
         let mut reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
-        let before = ranks(&dataset, templates, &mut reader, &parameters)?;
+        let before = ranks(&dataset, &templates, &mut reader, &parameters)?;
         let figures = StudyFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
-            texts_cut: all.cut,
+            texts_cut: asked.cut,
+            synthesised: lessons.epoch(0).len() - dataset.pairs.len(),
         };
-        let (runtime, templates) = (runtime.clone(), templates.clone());
-        Ok(Self { runtime, base, templates, dataset, reader, parameters, pairs, before, figures })
+        let runtime = runtime.clone();
+        Ok(Self { runtime, base, recipe, templates, dataset, lessons, reader, parameters, before, figures })
     }
 
-    /// Trains.
+    /// Trains. With `checkpoints`, from where an earlier training of the same study was stopped.
     ///
     /// # Errors
     /// [`JobError::Train`].
-    pub fn train(self, recipe: &Recipe, observer: &mut dyn Observer) -> Result<Trained, JobError> {
+    pub fn train(
+        self,
+        observer: &mut dyn Observer,
+        checkpoints: Option<Checkpoints>,
+    ) -> Result<Trained, JobError> {
+        let vocabulary = self.parameters.vocabulary().clone();
+        let mut resumable;
+        let observer: &mut dyn Observer = match checkpoints {
+            Some(checkpoints) => {
+                resumable = Resumable { observer, checkpoints };
+                &mut resumable
+            }
+            None => observer,
+        };
         let fit = fit(
             &self.runtime,
             &self.base.config,
             self.base.head,
-            recipe,
+            &self.recipe,
             self.parameters,
-            &self.pairs,
+            &self.lessons.tokenised(&self.reader.tokenizer, &vocabulary),
             observer,
         )?;
         Ok(Trained {
@@ -112,6 +150,7 @@ impl Study {
             parameters: fit.parameters,
             kept: fit.moments.kept,
             summary: fit.summary,
+            figures: self.figures,
         })
     }
 }
@@ -127,6 +166,8 @@ pub struct Trained {
     kept: f64,
     /// What training did.
     pub summary: Summary,
+    /// How much there was to learn.
+    pub figures: StudyFigures,
 }
 
 impl Trained {
@@ -144,8 +185,7 @@ impl Trained {
     /// # Errors
     /// [`JobError::Train`] when it can't be written.
     pub fn export(&self, to: &std::path::Path) -> Result<(), JobError> {
-        crate::train::export(&self.base, &self.parameters, self.kept, to).map_err(TrainError::from)?;
-        Ok(())
+        Ok(crate::train::export(&self.base, &self.parameters, self.kept, to)?)
     }
 
     /// Some of the texts the run was judged by, to compare the exported model with.

@@ -2,11 +2,14 @@
 
 use serde::Deserialize;
 
-use super::ModelError;
+use super::architecture::Positions;
+use super::{Architecture, ModelError};
 
-/// Shape of a BERT-like encoder.
+/// Shape of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
+    /// Which architecture it is.
+    pub architecture: Architecture,
     /// Number of transformer layers.
     pub layers: usize,
     /// Width `H` of a token's row.
@@ -19,35 +22,63 @@ pub struct EncoderConfig {
     pub vocabulary: usize,
     /// Rows of the position table.
     pub positions: usize,
-    /// Rows of the token-type table.
+    /// Rows of the token-type table; 0 when there is none.
     pub token_types: usize,
+    /// Buckets of distance, each with a bias per head; 0 when there is no such bias.
+    pub relative_buckets: usize,
+    /// The padding's token id, where positions start behind its row.
+    pub padding: Option<usize>,
     /// Layer normalisation's epsilon.
     pub epsilon: f32,
 }
 
+/// Field names are BERT's; DistilBERT has its own for the same things.
 #[derive(Deserialize)]
 struct Raw {
-    model_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "activation")]
     hidden_act: Option<String>,
     #[serde(default)]
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: bool,
+    /// DistilBERT's position table is then computed, not trained.
+    #[serde(default)]
+    sinusoidal_pos_embds: bool,
+    #[serde(alias = "n_layers")]
     num_hidden_layers: usize,
+    #[serde(alias = "dim")]
     hidden_size: usize,
+    #[serde(alias = "n_heads")]
     num_attention_heads: usize,
+    #[serde(alias = "hidden_dim")]
     intermediate_size: usize,
     vocab_size: usize,
     max_position_embeddings: usize,
+    #[serde(default = "default_token_types")]
     type_vocab_size: usize,
+    #[serde(default = "default_buckets")]
+    relative_attention_num_buckets: usize,
+    #[serde(default)]
+    pad_token_id: Option<usize>,
     #[serde(default = "default_epsilon")]
     layer_norm_eps: f32,
+}
+
+// What transformers' configuration classes take for an absent field.
+fn default_token_types() -> usize {
+    2
+}
+
+fn default_buckets() -> usize {
+    32
 }
 
 fn default_epsilon() -> f32 {
     1e-12
 }
+
+/// RoBERTa's padding, where `pad_token_id` is absent; also MPNet's, always.
+const TOKEN_ONE: usize = 1;
 
 impl EncoderConfig {
     /// Parses `config.json`.
@@ -56,69 +87,116 @@ impl EncoderConfig {
     /// [`ModelError::Config`] when it isn't such a file, [`ModelError::Unsupported`] when it describes an encoder
     /// whose gradients this program can't compute.
     pub fn parse(json: &[u8]) -> Result<Self, ModelError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            model_type: Option<String>,
-        }
         let config = |source| ModelError::Config { file: "config.json", source };
-        // The kind first: another architecture's file need not have the fields below.
-        let kind: Kind = serde_json::from_slice(json).map_err(config)?;
-        match kind.model_type.as_deref() {
-            Some("bert") => {}
-            other => {
-                return Err(ModelError::Unsupported {
-                    what: "model_type",
-                    found: other.unwrap_or("nothing").to_owned(),
-                    supported: "bert",
-                });
-            }
-        }
+        let architecture = architecture(json)?;
         let raw: Raw = serde_json::from_slice(json).map_err(config)?;
-        let unsupported = |what, found: &str, supported| {
-            Err(ModelError::Unsupported { what, found: found.to_owned(), supported })
+        raw.check()?;
+        let description = architecture.description();
+        let padding = match description.positions {
+            Positions::FromZero => None,
+            Positions::BehindPadding => Some(raw.pad_token_id.unwrap_or(TOKEN_ONE)),
+            Positions::BehindTokenOne => Some(TOKEN_ONE),
         };
-        match raw.hidden_act.as_deref() {
-            None | Some("gelu") => {}
-            Some(other) => return unsupported("hidden_act", other, "gelu"),
-        }
-        match raw.position_embedding_type.as_deref() {
-            None | Some("absolute") => {}
-            Some(other) => return unsupported("position_embedding_type", other, "absolute"),
-        }
-        if raw.is_decoder {
-            return unsupported("is_decoder", "true", "false");
-        }
-        debug_assert_eq!(raw.model_type.as_deref(), Some("bert"));
-        let sizes = [
-            ("num_hidden_layers", raw.num_hidden_layers),
-            ("hidden_size", raw.hidden_size),
-            ("num_attention_heads", raw.num_attention_heads),
-            ("intermediate_size", raw.intermediate_size),
-            ("vocab_size", raw.vocab_size),
-            ("max_position_embeddings", raw.max_position_embeddings),
-            ("type_vocab_size", raw.type_vocab_size),
-        ];
-        for (what, size) in sizes {
-            if size == 0 || size > 1 << 24 {
-                return unsupported(what, &size.to_string(), "a positive number below 2^24");
-            }
-        }
-        if raw.hidden_size % raw.num_attention_heads != 0 {
-            return unsupported(
-                "hidden_size",
-                &raw.hidden_size.to_string(),
-                "a multiple of num_attention_heads",
-            );
-        }
-        Ok(Self {
+        let config = Self {
+            architecture,
             layers: raw.num_hidden_layers,
             hidden: raw.hidden_size,
             heads: raw.num_attention_heads,
             intermediate: raw.intermediate_size,
             vocabulary: raw.vocab_size,
             positions: raw.max_position_embeddings,
-            token_types: raw.type_vocab_size,
+            token_types: if description.token_types { raw.type_vocab_size } else { 0 },
+            relative_buckets: if description.relative_bias.is_some() {
+                raw.relative_attention_num_buckets
+            } else {
+                0
+            },
+            padding,
             epsilon: raw.layer_norm_eps,
-        })
+        };
+        if config.longest() < 2 {
+            return unsupported(
+                "max_position_embeddings",
+                &config.positions.to_string(),
+                "room for two tokens behind the padding's row",
+            );
+        }
+        Ok(config)
     }
+
+    /// The row of the position table that a text's first token uses.
+    pub fn first_position(&self) -> usize {
+        self.padding.map_or(0, |padding| padding.saturating_add(1))
+    }
+
+    /// The longest text in tokens that the position table has rows for.
+    pub fn longest(&self) -> usize {
+        self.positions.saturating_sub(self.first_position())
+    }
+}
+
+/// The architecture, before the other fields: an unknown one's file need not have them.
+fn architecture(json: &[u8]) -> Result<Architecture, ModelError> {
+    #[derive(Deserialize)]
+    struct Kind {
+        model_type: Option<String>,
+    }
+    let kind: Kind =
+        serde_json::from_slice(json).map_err(|source| ModelError::Config { file: "config.json", source })?;
+    let name = kind.model_type.as_deref().unwrap_or("nothing");
+    match Architecture::from_model_type(name) {
+        Some(architecture) => Ok(architecture),
+        None => unsupported("model_type", name, Architecture::SUPPORTED),
+    }
+}
+
+impl Raw {
+    /// Refuses what the graphs don't compute, and sizes that make no encoder.
+    fn check(&self) -> Result<(), ModelError> {
+        match self.hidden_act.as_deref() {
+            None | Some("gelu") => {}
+            Some(other) => return unsupported("hidden_act", other, "gelu"),
+        }
+        match self.position_embedding_type.as_deref() {
+            None | Some("absolute") => {}
+            Some(other) => return unsupported("position_embedding_type", other, "absolute"),
+        }
+        if self.is_decoder {
+            return unsupported("is_decoder", "true", "false");
+        }
+        if self.sinusoidal_pos_embds {
+            return unsupported("sinusoidal_pos_embds", "true", "false");
+        }
+        let sizes = [
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("hidden_size", self.hidden_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("vocab_size", self.vocab_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ];
+        for (what, size) in sizes {
+            if size == 0 || size > 1 << 24 {
+                return unsupported(what, &size.to_string(), "a positive number below 2^24");
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return unsupported(
+                "hidden_size",
+                &self.hidden_size.to_string(),
+                "a multiple of num_attention_heads",
+            );
+        }
+        // transformers computes with 32 buckets whatever the table's size is.
+        if self.relative_attention_num_buckets != default_buckets() {
+            let found = self.relative_attention_num_buckets.to_string();
+            return unsupported("relative_attention_num_buckets", &found, "32");
+        }
+        Ok(())
+    }
+}
+
+fn unsupported<T>(what: &'static str, found: &str, supported: &'static str) -> Result<T, ModelError> {
+    Err(ModelError::Unsupported { what, found: found.to_owned(), supported })
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EncoderConfig, ModelError, Tokenizer, WeightFile};
+use super::weights::WeightSet;
+use super::{EncoderConfig, ModelError, Tokenizer};
 
 /// How token rows become one row per text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub enum Pooling {
     Mean,
     /// The first token's row.
     Cls,
+    /// The largest number of each column over the text's tokens.
+    Max,
 }
 
 /// What follows the encoder.
@@ -79,9 +82,6 @@ struct PoolingFile {
     pooling_mode_lasttoken: bool,
 }
 
-/// File that holds the weights.
-const WEIGHTS: &str = "model.safetensors";
-
 impl ModelFolder {
     /// Reads the folder's description. Weights and tokenizer are opened on demand.
     ///
@@ -120,9 +120,9 @@ impl ModelFolder {
             Some(longest) => longest,
             None => optional::<TokenizerConfig>(path, "tokenizer_config.json")?
                 .model_max_length
-                .map_or(config.positions, |longest| longest as usize),
+                .map_or(config.longest(), |longest| longest as usize),
         };
-        let max_tokens = longest.clamp(2, config.positions.max(2));
+        let max_tokens = longest.clamp(2, config.longest());
         Ok(Self {
             path: path.to_owned(),
             config,
@@ -140,17 +140,9 @@ impl ModelFolder {
     /// Opens the folder's weights.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] when the file is damaged.
-    pub fn weights(&self) -> Result<WeightFile, ModelError> {
-        let path = self.path.join(WEIGHTS);
-        if !path.exists() && self.path.join("pytorch_model.bin").exists() {
-            return Err(ModelError::Unsupported {
-                what: "weight file",
-                found: "pytorch_model.bin".to_owned(),
-                supported: "model.safetensors (convert with: python -c \"from sentence_transformers import SentenceTransformer as S; S('FOLDER').save('NEW')\")",
-            });
-        }
-        WeightFile::open(&path)
+    /// [`ModelError::Weights`] when a file is damaged, [`ModelError::Unsupported`] when they are a pickle.
+    pub fn weights(&self) -> Result<WeightSet, ModelError> {
+        WeightSet::open(&self.path, self.config.architecture.description().prefix)
     }
 
     /// Opens the folder's tokenizer.
@@ -162,19 +154,19 @@ impl ModelFolder {
     }
 
     /// Copies everything but the weights, exported models and the model card into `to`, which must exist.
-    /// The caller then writes `model.safetensors` there.
+    /// The caller then writes the weights there.
     ///
     /// # Errors
     /// [`ModelError::File`] when a file can't be copied.
-    pub fn copy_description(&self, to: &Path) -> Result<PathBuf, ModelError> {
-        copy_tree(&self.path, to)?;
-        Ok(to.join(WEIGHTS))
+    pub fn copy_description(&self, to: &Path) -> Result<(), ModelError> {
+        copy_tree(&self.path, to)
     }
 }
 
 /// Names that are left behind: they hold or describe the old weights, or are no part of a model.
 fn left_behind(name: &str) -> bool {
-    let weights = [".safetensors", ".bin", ".onnx", ".h5", ".ot", ".msgpack", ".pt"];
+    let weights =
+        [".safetensors", ".safetensors.index.json", ".bin", ".onnx", ".h5", ".ot", ".msgpack", ".pt"];
     weights.iter().any(|ending| name.ends_with(ending))
         || ["README.md", "training_report.json", "onnx", "openvino", ".git", ".gitattributes"].contains(&name)
         || name.starts_with('.')
@@ -226,7 +218,8 @@ fn pooling(folder: &Path, module: &str) -> Result<Pooling, ModelError> {
     match found.as_str() {
         "mean" => Ok(Pooling::Mean),
         "cls" => Ok(Pooling::Cls),
-        _ => Err(ModelError::Unsupported { what: "pooling", found, supported: "mean or cls" }),
+        "max" => Ok(Pooling::Max),
+        _ => Err(ModelError::Unsupported { what: "pooling", found, supported: "mean, cls or max" }),
     }
 }
 

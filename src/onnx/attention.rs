@@ -48,6 +48,13 @@ impl PackedLayout {
         };
         Self { unpack, pack, unpack_context, pack_stacked, key_mask, query_mask }
     }
+
+    /// The length `S` of the longest text, a scalar.
+    pub(super) fn length(self, graph: &mut Graph) -> Value {
+        let shape = graph.shape_of(self.key_mask);
+        let last = graph.int(3);
+        graph.gather(shape, last, 0)
+    }
 }
 
 /// Sizes of the heads.
@@ -64,14 +71,25 @@ impl Heads {
 }
 
 impl Tape {
-    /// Attends within each text: `[N, 3H]` (query, key, value side by side) to `[N, H]`.
-    pub(super) fn packed_attention(&mut self, stacked: Value, heads: Heads, layout: PackedLayout) -> Value {
+    /// Attends within each text: `[N, 3H]` (query, key, value side by side) to `[N, H]`. `bias` `[A, S, S]` is
+    /// added to the scores.
+    pub(super) fn packed_attention(
+        &mut self,
+        stacked: Value,
+        heads: Heads,
+        layout: PackedLayout,
+        bias: Option<Value>,
+    ) -> Value {
         let graph = &mut self.graph;
         let size = heads.size as i64;
         let rows = graph.reshape(stacked, &[-1, size]);
         let padded = graph.gather(rows, layout.unpack, 0);
         let [query, key, value] = graph.split_three(padded);
         let scores = graph.matmul(query, key, Product::RIGHT_TRANSPOSED.scaled(heads.scale()));
+        let scores = match bias {
+            Some(bias) => graph.add(scores, bias),
+            None => scores,
+        };
         let scores = graph.add(scores, layout.key_mask);
         let attention = graph.softmax(scores);
         let attention = graph.mul(attention, layout.query_mask);
@@ -79,7 +97,7 @@ impl Tape {
         let context = graph.reshape(context, &[-1, size]);
         let packed = graph.gather(context, layout.pack, 0);
         let output = graph.reshape(packed, &[-1, (heads.count * heads.size) as i64]);
-        self.record(PackedAttention { stacked, heads, layout, query, key, value, attention, output })
+        self.record(PackedAttention { stacked, heads, layout, bias, query, key, value, attention, output })
     }
 }
 
@@ -92,6 +110,7 @@ impl Graph {
         heads: Heads,
         padded_shape: Value,
         key_mask: Value,
+        bias: Option<Value>,
     ) -> Value {
         let split = self.reshape_to(stacked, padded_shape);
         let split = self.transpose(split, &[2, 0, 3, 1, 4]);
@@ -102,6 +121,10 @@ impl Graph {
         let query = self.mul(query, scale);
         let key = self.transpose(key, &[0, 1, 3, 2]);
         let scores = self.op("MatMul", &[query, key], &[]);
+        let scores = match bias {
+            Some(bias) => self.add(scores, bias),
+            None => scores,
+        };
         let scores = self.add(scores, key_mask);
         let attention = self.softmax(scores);
         let context = self.op("MatMul", &[attention, value], &[]);
@@ -114,6 +137,7 @@ struct PackedAttention {
     stacked: Value,
     heads: Heads,
     layout: PackedLayout,
+    bias: Option<Value>,
     query: Value,
     key: Value,
     value: Value,
@@ -139,6 +163,10 @@ impl Step for PackedAttention {
         let sum = graph.sum(weighted, -1, true);
         let shared = graph.mul(self.attention, sum);
         let scores = graph.sub(weighted, shared);
+        if let Some(bias) = self.bias {
+            let over_texts = graph.sum(scores, 0, false);
+            gradients.add(graph, bias, over_texts);
+        }
         let query = graph.matmul(scores, self.key, Product::PLAIN.scaled(scale));
         let key = graph.matmul(scores, self.query, Product::LEFT_TRANSPOSED.scaled(scale));
         let flat = [query, key, value].map(|part| graph.reshape(part, &[-1, size]));

@@ -5,7 +5,7 @@
 //! The gradients are those of the whole graph, up to rounding; texts are encoded twice for it. The first pass uses the
 //! evaluation graph.
 
-use crate::model::EncoderConfig;
+use crate::model::{EncoderConfig, Pooling};
 
 use super::artifacts::{gradient_outputs, packed_encoder};
 use super::contrastive::Loss;
@@ -29,14 +29,15 @@ pub fn ranking_model(hidden: usize, loss: Loss, scale: f32) -> Vec<u8> {
 
 /// Gradients of the parameters from those of the unit embeddings of some texts.
 ///
-/// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`. Outputs: the
-/// gradients, as in the training graph.
-pub fn seeded_model(config: &EncoderConfig) -> Vec<u8> {
+/// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`; for max pooling
+/// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training. Outputs: the gradients, as in the training graph.
+pub fn seeded_model(config: &EncoderConfig, pooling: Pooling) -> Vec<u8> {
     let mut tape = Tape::new();
     let (encoded, values) = packed_encoder(&mut tape, config, true);
-    let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), "tokens".into()]);
+    let (poolable, of) = tape.poolable(encoded.rows, pooling);
+    let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
     let seeds = tape.graph.input("seeds", Element::Float, &["texts".into(), config.hidden.into()]);
-    let pooled = tape.combine_rows(pooling, encoded.rows);
+    let pooled = tape.combine_rows(pooling, poolable);
     let embeddings = tape.unit_rows(pooled);
     tape.graph.enter("backward");
     let gradients = tape.backward(&[(embeddings, seeds)]);

@@ -116,6 +116,12 @@ impl Graph {
         self.constant(data_type::FLOAT, vec![], number.to_le_bytes().to_vec())
     }
 
+    /// A one-dimensional tensor of floats.
+    pub(super) fn floats(&mut self, numbers: &[f32]) -> Value {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.constant(data_type::FLOAT, vec![numbers.len() as i64], bytes)
+    }
+
     /// A one-dimensional tensor of integers, as shapes, axes and indices are given.
     pub(super) fn ints(&mut self, numbers: &[i64]) -> Value {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -194,28 +200,30 @@ impl Graph {
     }
 
     /// Encodes the graph as an ONNX file. `metadata` is stored beside it as key and value.
-    pub fn encode(&self, name: &str, about: &str, metadata: &[(&str, String)]) -> Vec<u8> {
-        let text = |value: &Value| self.names[value.0 as usize].clone();
+    pub fn encode(self, name: &str, about: &str, metadata: &[(&str, String)]) -> Vec<u8> {
+        let names = self.names;
+        let text = |value: &Value| names[value.0 as usize].clone();
         let node = self
             .nodes
-            .iter()
+            .into_iter()
             .zip(&self.node_values)
             .map(|(node, (inputs, outputs))| NodeProto {
                 input: inputs.iter().map(text).collect(),
                 output: outputs.iter().map(text).collect(),
-                ..node.clone()
+                ..node
             })
             .collect();
+        // Moved, not copied: an inference model's weights are here.
         let initializer = self
             .initializers
-            .iter()
-            .map(|(value, tensor)| TensorProto { name: text(value), ..tensor.clone() })
+            .into_iter()
+            .map(|(value, tensor)| TensorProto { name: text(&value), ..tensor })
             .collect();
         let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: OPSET }];
         if self.contrib {
             opset_import.push(OperatorSetIdProto { domain: CONTRIB.to_owned(), version: 1 });
         }
-        let info = |(_, info): &(Value, ValueInfoProto)| info.clone();
+        let info = |(_, info): (Value, ValueInfoProto)| info;
         ModelProto {
             ir_version: IR_VERSION,
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
@@ -225,8 +233,8 @@ impl Graph {
                 node,
                 name: name.to_owned(),
                 initializer,
-                input: self.inputs.iter().map(info).collect(),
-                output: self.outputs.iter().map(info).collect(),
+                input: self.inputs.into_iter().map(info).collect(),
+                output: self.outputs.into_iter().map(info).collect(),
             }),
             opset_import,
             metadata_props: metadata

@@ -2,17 +2,21 @@
 //!
 //! Owns how a graph is written, differentiated and encoded, what the artifacts contain, and how a session of the
 //! runtime is opened. Never reads a model folder, never knows where texts come from, never touches a network.
+//! `docs/engine.md` has the formulas, `onnx/README.md` every input and output.
 //!
 //! ```text
 //! proto        the part of ONNX's protobuf schema used here
 //! graph        a graph under construction
 //! ops          operators as methods of the graph
 //! tape         reverse-mode differentiation
-//! layers       linear, layer norm, Gelu, residual, pooling, unit rows
+//! layers       linear, layer norm, Gelu, residual, products with caller-built matrices, unit rows
 //! attention    multi-head self-attention, packed and padded
+//! relative     the bias that distance adds to attention scores
+//! pooling      token rows to one row per text
 //! contrastive  the ranking loss
+//! names        full names of an encoder's tensors
 //! parameter    trainable tensors and the form of their gradients
-//! encoder      BERT out of the layers
+//! encoder      any of the architectures out of the layers
 //! artifacts    the model files
 //! cached       the training graph in halves, for batches larger than memory
 //! runtime      libonnxruntime: loading it, opening sessions
@@ -25,17 +29,22 @@ mod contrastive;
 mod encoder;
 mod graph;
 mod layers;
+mod names;
 mod ops;
 mod parameter;
+mod pooling;
 mod proto;
+mod relative;
 mod runtime;
 mod tape;
 
-pub use artifacts::{MASKED, eval_model, inference_model, optimizer_model, training_model};
+pub use artifacts::{
+    ArtifactSet, ArtifactSettings, MASKED, Manifest, eval_model, inference_model, optimizer_model,
+    training_model,
+};
 pub use cached::{ranking_model, seeded_model};
 pub use contrastive::Loss;
-pub use encoder::parameters;
 pub use graph::{Dimension, Element, Graph, Value};
-pub use parameter::{GradientForm, Parameter, RowIndex};
+pub use parameter::{GradientForm, Parameter, RowIndex, parameters};
 pub use runtime::{Runtime, RuntimeError};
 pub use tape::Tape;

@@ -2,6 +2,7 @@
 
 use super::graph::Attribute::{Float, Int, Ints};
 use super::graph::{Graph, Value};
+use super::proto::data_type;
 
 /// `alpha * op(a) * op(b)` over the last two dimensions, where `op` may transpose.
 #[derive(Debug, Clone, Copy)]
@@ -196,8 +197,64 @@ impl Graph {
     }
 
     /// Converts to float.
-    #[expect(clippy::wrong_self_convention, reason = "it is the value that is converted, not the graph")]
-    pub(super) fn to_float(&mut self, x: Value) -> Value {
-        self.op("Cast", &[x], &[("to", Int(i64::from(super::proto::data_type::FLOAT)))])
+    pub(super) fn cast_float(&mut self, x: Value) -> Value {
+        self.op("Cast", &[x], &[("to", Int(i64::from(data_type::FLOAT)))])
+    }
+
+    /// Converts to truth values: whether a number isn't zero.
+    pub(super) fn cast_bool(&mut self, x: Value) -> Value {
+        self.op("Cast", &[x], &[("to", Int(i64::from(data_type::BOOL)))])
+    }
+
+    /// 1 where two integers differ, 0 where they are equal.
+    pub(super) fn differs(&mut self, a: Value, b: Value) -> Value {
+        let equal = self.op("Equal", &[a, b], &[]);
+        let different = self.op("Not", &[equal], &[]);
+        self.op("Cast", &[different], &[("to", Int(i64::from(data_type::INT64)))])
+    }
+
+    /// Sums up to and including each place of the last axis.
+    pub(super) fn running_sum(&mut self, x: Value) -> Value {
+        let axis = self.int(-1);
+        self.op("CumSum", &[x, axis], &[])
+    }
+
+    /// `a` where `condition` holds, else `b`.
+    pub(super) fn choose(&mut self, condition: Value, a: Value, b: Value) -> Value {
+        self.op("Where", &[condition, a, b], &[])
+    }
+
+    /// The largest number along an axis, which goes away.
+    pub(super) fn largest(&mut self, x: Value, axis: i64) -> Value {
+        let axes = self.ints(&[axis]);
+        self.op("ReduceMax", &[x, axes], &[("keepdims", Int(0))])
+    }
+
+    /// The place of the largest number along an axis, which goes away; of equal ones the first.
+    pub(super) fn arg_max(&mut self, x: Value, axis: i64) -> Value {
+        self.op("ArgMax", &[x], &[("axis", Int(axis)), ("keepdims", Int(0)), ("select_last_index", Int(0))])
+    }
+
+    /// Takes single elements of `x`: those at `indices` along `axis`, in place otherwise.
+    pub(super) fn gather_elements(&mut self, x: Value, indices: Value, axis: i64) -> Value {
+        self.op("GatherElements", &[x, indices], &[("axis", Int(axis))])
+    }
+
+    /// `x` with `updates` in place of the elements that [`gather_elements`](Self::gather_elements) would take.
+    pub(super) fn scatter_elements(&mut self, x: Value, indices: Value, updates: Value, axis: i64) -> Value {
+        self.op("ScatterElements", &[x, indices, updates], &[("axis", Int(axis))])
+    }
+
+    /// Float zeros of the shape of `x`.
+    pub(super) fn zeros_like(&mut self, x: Value) -> Value {
+        let shape = self.shape_of(x);
+        self.op("ConstantOfShape", &[shape], &[])
+    }
+
+    /// For each index a row of `width` zeros with a one at its place.
+    pub(super) fn one_hot(&mut self, indices: Value, width: i64) -> Value {
+        let width = self.int(width);
+        let off_and_on = self.floats(&[0.0, 1.0]);
+        self.op("OneHot", &[indices, width, off_and_on], &[("axis", Int(-1))])
     }
 }

@@ -97,6 +97,7 @@ pub(crate) struct AttributeProto {
 pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const INT64: i32 = 7;
+    pub(crate) const BOOL: i32 = 9;
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -34,12 +34,14 @@ pub enum Broker {
 /// A server or cluster that somebody else runs.
 #[derive(Debug, Clone, Default)]
 pub struct Remote {
-    /// Server addresses, such as `nats://one:4222`. Any of them leads to the whole cluster.
+    /// Server addresses, such as `nats://one:4222` or `tls://one:4222`. Any of them leads to the whole cluster.
     pub urls: Vec<String>,
     /// A credentials file (JWT and nkey seed), as `nsc` writes it.
     pub credentials: Option<PathBuf>,
     /// An authentication token.
     pub token: Option<SecretString>,
+    /// A file of PEM certificates to trust beside the system's, for a server of an own authority.
+    pub authority: Option<PathBuf>,
 }
 
 /// A checked connection. Clones share it; an embedded server ends with [`Connection::close`], or is killed
@@ -82,6 +84,8 @@ impl Connection {
                 }
                 std::future::ready(())
             });
+        // The client asks for the process's choice. A refusal says that it was made before.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         if let Some(path) = &remote.credentials {
             options = options
                 .credentials_file(path)
@@ -90,6 +94,10 @@ impl Connection {
         }
         if let Some(token) = &remote.token {
             options = options.token(token.expose_secret().to_owned());
+        }
+        if let Some(path) = &remote.authority {
+            // Whoever names an authority wants to be sure whom it speaks to.
+            options = options.add_root_certificates(path.clone()).require_tls(true);
         }
         let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
             .await

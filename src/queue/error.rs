@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use async_nats::ConnectErrorKind;
 
+use super::job_id::JobId;
+use super::runs::RunState;
 use crate::failure::{Failure, Remedy};
 
 /// A source kept for the log; the kinds of this area decide what happens.
@@ -159,6 +161,34 @@ pub enum QueueError {
     /// A table's name is empty or holds control characters.
     #[error("not a table name")]
     InvalidTable,
+    /// There is no run with this id.
+    #[error("there is no run {id}")]
+    UnknownRun {
+        /// The id asked for.
+        id: JobId,
+    },
+    /// The run has ended; there is nothing to cancel, or nothing to try again.
+    #[error("run {id} has ended: {state}")]
+    RunEnded {
+        /// The run.
+        id: JobId,
+        /// How it ended.
+        state: RunState,
+    },
+    /// The run has not ended yet; there is nothing to try again.
+    #[error("run {id} has not ended: {state}")]
+    RunNotEnded {
+        /// The run.
+        id: JobId,
+        /// Where it stands.
+        state: RunState,
+    },
+    /// A row whose own text can't be trained on, whoever says so.
+    #[error("a row that is {refusal} can't be released")]
+    NotReleasable {
+        /// Why it is in quarantine.
+        refusal: crate::correction::Refusal,
+    },
     /// A text is no job id: 1 to 64 ASCII letters, digits, `-` and `_`.
     #[error("not a job id")]
     InvalidJobId,
@@ -205,7 +235,13 @@ impl Failure for QueueError {
             | Self::Mismatch { .. }
             | Self::InvalidTable
             | Self::Unreadable { .. } => Remedy::Person,
-            Self::Exists { .. } | Self::Encode { .. } | Self::InvalidJobId => Remedy::Never,
+            Self::Exists { .. }
+            | Self::Encode { .. }
+            | Self::NotReleasable { .. }
+            | Self::UnknownRun { .. }
+            | Self::RunEnded { .. }
+            | Self::RunNotEnded { .. }
+            | Self::InvalidJobId => Remedy::Never,
         }
     }
 
@@ -246,7 +282,15 @@ impl Failure for QueueError {
                 format!("Look at `nats kv get {bucket} {key}`; a newer version of this program may have written it.")
             }
             Self::Encode { .. } => "Report this as a defect.".into(),
+            Self::NotReleasable { .. } => {
+                "Insert a corrected row into the table, and drop this one.".into()
+            }
             Self::InvalidTable => "Check SUPABASE_TABLE.".into(),
+            Self::UnknownRun { .. } => "`autovalidate runs list` shows all.".into(),
+            Self::RunEnded { .. } => {
+                "Queued and running runs can be cancelled, failed and cancelled ones retried; `autovalidate enqueue` starts a new one.".into()
+            }
+            Self::RunNotEnded { .. } => "Wait for its end, or cancel it first.".into(),
             Self::InvalidJobId => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
         }
     }

@@ -14,6 +14,10 @@ use crate::correction::subject_token;
 
 /// The stage of the event that says a request was refused.
 pub const REFUSED: &str = "refused";
+/// The stage of the event that says a run waits to be worked on.
+pub const QUEUED: &str = "queued";
+/// The stage of the event that says how a run ended, for good or for now.
+pub const ENDED: &str = "ended";
 /// The stage of the event that says the broker no longer holds the job, or will deliver it again.
 pub const SETTLED: &str = "settled";
 
@@ -42,6 +46,19 @@ impl Events {
     /// Publishes on the events stream, dating by `clock`.
     pub fn new(streams: &Streams, clock: Arc<dyn Clock>) -> Self {
         Self { streams: streams.clone(), clock }
+    }
+
+    /// The time, by the clock that dates events.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Publishes an event that is worth a line in the log, not a failure, when it can't be published: the run's
+    /// record is what counts.
+    pub(crate) async fn tell(&self, job: &JobId, stage: &str, detail: Value) {
+        if let Err(error) = self.publish(job, stage, detail).await {
+            tracing::warn!(%job, stage, error = crate::failure::chain(&error), "an event was not published");
+        }
     }
 
     /// Publishes an event and waits until it is stored. `stage` becomes one token of the subject, so anything

@@ -24,6 +24,7 @@ pub struct Job {
     id: JobId,
     request: JobRequest,
     deliveries: u64,
+    retry: u64,
     delivery: Delivery,
     progress: AbortOnDropHandle<()>,
 }
@@ -33,11 +34,12 @@ impl Job {
         id: JobId,
         request: JobRequest,
         deliveries: u64,
+        retry: u64,
         delivery: Delivery,
         ack_wait: Duration,
     ) -> Self {
         let progress = AbortOnDropHandle::new(tokio::spawn(delivery.clone().keep_alive(ack_wait / 3)));
-        Self { id, request, deliveries, delivery, progress }
+        Self { id, request, deliveries, retry, delivery, progress }
     }
 
     /// The run's id, the same at every delivery.
@@ -53,6 +55,11 @@ impl Job {
     /// How often the job was delivered, this time included: more than 1 after a crash or a hand-back.
     pub fn deliveries(&self) -> u64 {
         self.deliveries
+    }
+
+    /// Which retry of its run this is; 0 for the first time it was asked for.
+    pub fn retry(&self) -> u64 {
+        self.retry
     }
 
     /// The job is done, with whatever outcome: it won't be delivered again. Call it when the outcome is durable.
@@ -123,9 +130,7 @@ impl Delivery {
 
     /// Wakes the trigger, which looks again by itself when this gets lost.
     pub(super) async fn tell_settled(&self, job: &JobId, outcome: &str) {
-        if let Err(error) = self.events.publish(job, SETTLED, json!({ "outcome": outcome })).await {
-            tracing::warn!(%job, error = crate::failure::chain(&error), "an event was not published");
-        }
+        self.events.tell(job, SETTLED, json!({ "outcome": outcome })).await;
     }
 
     /// Tells the broker every `period` that the job is worked on. The first word goes out at once: a job may

@@ -1,4 +1,7 @@
 //! The queue of job requests: anybody adds, one worker at a time takes.
+//!
+//! Every stored request has a run record: who adds one through here writes it at once, who takes one makes sure, and
+//! [`waiting`](super::waiting) finds what others added.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
@@ -16,6 +20,7 @@ use super::events::{Events, REFUSED};
 use super::job::{Delivery, Job};
 use super::job_id::JobId;
 use super::request::JobRequest;
+use super::runs::Runs;
 use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
 
 /// The durable consumer that all workers share.
@@ -25,6 +30,8 @@ const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// The pauses between tries while the broker is in trouble.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Header of a request that has a run tried again: which retry it is.
+pub(super) const RETRY_HEADER: &str = "Training-Retry";
 /// How long a request that could not be refused waits for the next try.
 const REFUSAL_RETRY: Duration = Duration::from_secs(1);
 
@@ -46,8 +53,9 @@ impl Default for JobSettings {
 /// The job requests on the broker.
 #[derive(Debug, Clone)]
 pub struct Jobs {
-    streams: Streams,
-    events: Events,
+    pub(super) streams: Streams,
+    pub(super) events: Events,
+    pub(super) runs: Runs,
     settings: Arc<JobSettings>,
 }
 
@@ -57,7 +65,8 @@ impl Jobs {
     /// # Errors
     /// [`QueueError::SetUp`], [`QueueError::Mismatch`].
     pub async fn open(streams: &Streams, events: &Events, settings: JobSettings) -> Result<Self, QueueError> {
-        let jobs = Self { streams: streams.clone(), events: events.clone(), settings: Arc::new(settings) };
+        let (streams, events) = (streams.clone(), events.clone());
+        let jobs = Self { runs: Runs::new(&streams), streams, events, settings: Arc::new(settings) };
         jobs.consumer().await?;
         Ok(jobs)
     }
@@ -71,18 +80,26 @@ impl Jobs {
         if let Some(id) = &request.job_id {
             message = message.message_id(id.as_str());
         }
+        let ack = self.store(message).await?;
+        let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(ack.sequence));
+        tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
+        // The request is stored, so this must not fail it; whoever takes the job makes up for it.
+        if let Err(error) = self.register(&id, request).await {
+            tracing::warn!(job = %id, error = crate::failure::chain(&error), "a queued run has no record yet");
+        }
+        Ok(id)
+    }
+
+    /// Puts a message onto the queue, and waits until it is stored.
+    pub(super) async fn store(&self, message: PublishMessage) -> Result<PublishAck, QueueError> {
         let failed = |source| QueueError::Publish { stream: TRAINING, source };
-        let ack = self
-            .streams
+        self.streams
             .context()
             .send_publish(JOBS_SUBJECT, message)
             .await
             .map_err(failed)?
             .await
-            .map_err(failed)?;
-        let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(ack.sequence));
-        tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
-        Ok(id)
+            .map_err(failed)
     }
 
     /// How many requests wait or are worked on.
@@ -153,8 +170,15 @@ impl Jobs {
         let refusal = match JobRequest::parse(&message.payload) {
             Ok(request) => {
                 let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(sequence));
-                tracing::info!(job = %id, deliveries, "job taken");
-                return Ok(Some(Job::new(id, request, deliveries, delivery, self.settings.ack_wait)));
+                let retry = message.headers.as_ref().map_or(0, retry_of);
+                tracing::info!(job = %id, deliveries, retry, "job taken");
+                let job = Job::new(id, request, deliveries, retry, delivery, self.settings.ack_wait);
+                // Dropped on failure, it is delivered again.
+                self.register(job.id(), job.request()).await?;
+                if retry > 0 {
+                    self.reopen(job.id(), retry).await?;
+                }
+                return Ok(Some(job));
             }
             Err(refusal) => refusal,
         };
@@ -203,4 +227,9 @@ impl Jobs {
             Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
         }
     }
+}
+
+/// Which retry a message asks for; 0 when it is none.
+pub(super) fn retry_of(headers: &async_nats::HeaderMap) -> u64 {
+    headers.get(RETRY_HEADER).and_then(|retry| retry.as_str().parse().ok()).unwrap_or_default()
 }

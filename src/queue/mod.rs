@@ -8,10 +8,12 @@
 //! embedded/       the supervised nats-server child
 //! connection.rs   which broker, and whether it can do what we need
 //! streams.rs      the streams and buckets, created and read back
-//! corrections/    the pairs: append once, count, snapshot
+//! corrections/    the pairs: append once, screen, count, snapshot, quarantine
 //! job_id.rs       what a run is called
 //! request.rs      a request to train, parsed from outside bytes
 //! jobs.rs         the queue of requests: add, take, refuse
+//! waiting.rs      the records of requests that wait
+//! control.rs      cancelling and retrying
 //! job.rs          a job in hand: kept alive, settled
 //! runs.rs         the run records
 //! events.rs       progress and outcomes, for whoever listens
@@ -23,6 +25,7 @@
 
 mod clock;
 mod connection;
+mod control;
 mod corrections;
 pub mod embedded;
 mod error;
@@ -35,21 +38,25 @@ mod request;
 mod runs;
 mod status;
 mod streams;
+mod waiting;
 
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
-pub use corrections::{Appended, Arrivals, Corrections, REFUSAL_HEADER, SHORTENED_HEADER, Snapshot};
+pub use corrections::{
+    Appended, Arrivals, BurstLimit, Corrections, Decided, KnownNames, Quarantined, REFUSAL_HEADER,
+    RELEASED_HEADER, SHORTENED_HEADER, Screen, Snapshot,
+};
 pub use error::QueueError;
-pub use events::{Event, Events, REFUSED, SETTLED};
+pub use events::{ENDED, Event, Events, QUEUED, REFUSED, SETTLED};
 pub use job::Job;
 pub use job_id::JobId;
 pub use jobs::{JobSettings, Jobs};
 pub(crate) use records::Records;
 pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
-pub use runs::{PublishedArtifact, RecordedError, RunRecord, RunState, Runs, StageRecord};
+pub use runs::{PackageRecord, PublishedArtifact, RecordedError, RunRecord, RunState, Runs, StageRecord};
 pub use status::{STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
-    CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING, TRAINING_EVENTS,
-    TRAINING_RUNS,
+    CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
+    TRAINING_EVENTS, TRAINING_RUNS,
 };

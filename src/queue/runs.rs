@@ -1,4 +1,8 @@
 //! The run records: what was asked, what was done, how it ended.
+//!
+//! A record is also the fence between workers. Whoever takes a job up counts `attempts` one further, by
+//! compare-and-swap; a worker that still holds the record from before can't save it any more, and stops. And it is
+//! the dead letter: a run that was given up stays here as `failed`, with the reason, until somebody retries it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,10 +27,23 @@ pub enum RunState {
     Done,
     /// Finished: the new model was not better, or there was nothing to train on.
     Refused,
-    /// Given up.
+    /// Given up: the dead letter, with the reason. It can be retried.
     Failed,
-    /// Stopped by a person.
+    /// Stopped by a person. It can be retried.
     Cancelled,
+}
+
+impl std::fmt::Display for RunState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
 }
 
 impl RunState {
@@ -88,6 +105,17 @@ pub struct PublishedArtifact {
     pub size: u64,
 }
 
+/// A finished zip, written down before it is sent: whoever comes after knows it when it meets it on the Hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecord {
+    /// The release's file name.
+    pub release: String,
+    /// SHA-256 of the zip, in hexadecimal.
+    pub sha256: String,
+    /// Length of the zip in bytes.
+    pub size: u64,
+}
+
 /// All there is to know about a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -97,6 +125,15 @@ pub struct RunRecord {
     pub state: RunState,
     /// What was asked for.
     pub request: JobRequest,
+    /// How often a worker took the run up; the fence between workers.
+    #[serde(default)]
+    pub attempts: u64,
+    /// How many attempts failed, or ended without a word, since the run was asked for or retried.
+    #[serde(default)]
+    pub failures: u64,
+    /// How often a person had the run tried again after its end.
+    #[serde(default)]
+    pub retries: u64,
     /// When the record was created.
     pub created_at: Timestamp,
     /// When the run ended.
@@ -129,6 +166,12 @@ pub struct RunRecord {
     /// What the gate said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
+    /// The name the model is to be published under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Every zip that was made ready to be sent; the last is the one in hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PackageRecord>,
     /// What was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<PublishedArtifact>,
@@ -147,6 +190,9 @@ impl RunRecord {
             last_sequence: request.last_sequence,
             base_model: request.base_model.clone(),
             request,
+            attempts: 0,
+            failures: 0,
+            retries: 0,
             created_at,
             ended_at: None,
             row_count: None,
@@ -155,6 +201,8 @@ impl RunRecord {
             stages: Vec::new(),
             metrics: Value::Null,
             verdict: None,
+            release: None,
+            packages: Vec::new(),
             artifact: None,
             error: None,
         }
@@ -165,12 +213,20 @@ impl RunRecord {
 #[derive(Debug, Clone)]
 pub struct Runs {
     records: Records<RunRecord>,
+    cancellations: Records<Cancellation>,
+}
+
+/// A person's wish that a run stops, under the key `cancel.<job>` beside the trigger's memory.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Cancellation {
+    /// The retry it was meant for: a later retry is not stopped by it.
+    retries: u64,
 }
 
 impl Runs {
     /// The run records of these streams.
     pub fn new(streams: &Streams) -> Self {
-        Self { records: streams.runs() }
+        Self { records: streams.runs(), cancellations: streams.state() }
     }
 
     /// Writes the record of a run that is new.
@@ -199,6 +255,36 @@ impl Runs {
         self.records.save(record.id.as_str(), record, revision).await
     }
 
+    /// Keeps the wish that a run stops, for whichever worker has it or will have it.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub(super) async fn wish_cancelled(&self, id: &JobId, retries: u64) -> Result<(), QueueError> {
+        let (key, wish) = (cancel_key(id), Cancellation { retries });
+        loop {
+            let kept = match self.cancellations.load(&key).await? {
+                Some((known, _)) if known.retries >= retries => return Ok(()),
+                Some((_, revision)) => self.cancellations.save(&key, &wish, revision).await,
+                None => self.cancellations.create(&key, &wish).await,
+            };
+            match kept {
+                Ok(_) => return Ok(()),
+                // Somebody else wished something at the same moment: look again.
+                Err(QueueError::Conflict { .. } | QueueError::Exists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a person wants this run, as of this retry, to stop.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::Unreadable`].
+    pub async fn is_cancellation_wished(&self, id: &JobId, retries: u64) -> Result<bool, QueueError> {
+        let wish = self.cancellations.load(&cancel_key(id)).await?;
+        Ok(wish.is_some_and(|(wish, _)| wish.retries >= retries))
+    }
+
     /// All records, newest first. One that can't be read is left out.
     ///
     /// # Errors
@@ -208,4 +294,8 @@ impl Runs {
         runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)
     }
+}
+
+fn cancel_key(id: &JobId) -> String {
+    format!("cancel.{id}")
 }

@@ -26,6 +26,9 @@ pub struct Status {
     pub threshold: u64,
     /// The job that is worked on.
     pub current_job: Option<JobId>,
+    /// The runs that wait, the one to be worked on next first.
+    #[serde(default)]
+    pub queued: Vec<JobId>,
     /// The last run that ended.
     pub last_run: Option<RunRecord>,
     /// The worker's version.

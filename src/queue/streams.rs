@@ -5,9 +5,9 @@
 //! | `CORRECTIONS` | `corrections.<domain>` | for ever: the training data |
 //! | `QUARANTINE` | `quarantine.<reason>` | for ever: rows that are not trained on |
 //! | `TRAINING` | `training.jobs` | until acknowledged (work queue) |
-//! | `TRAINING_EVENTS` | `training.events.<job>.<stage>` | bounded by age and size |
+//! | `TRAINING_EVENTS` | `training.events.<job>.<stage>`, `training.cancel` | bounded by age and size |
 //! | `training_runs` | job id | the run records |
-//! | `trainer_state` | `trigger` | what must survive a restart |
+//! | `trainer_state` | `trigger`, `cancel.<job>` and others | what must survive a restart |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,9 @@ pub const TRAINING: &str = "TRAINING";
 pub const JOBS_SUBJECT: &str = "training.jobs";
 /// The stream of progress and outcomes.
 pub const TRAINING_EVENTS: &str = "TRAINING_EVENTS";
+/// The subject that asks to stop a run; the body is the run's id. It lies on the events' stream, so that a request
+/// made while no worker runs is found by the next.
+pub const CANCEL_SUBJECT: &str = "training.cancel";
 /// The bucket of run records.
 pub const TRAINING_RUNS: &str = "training_runs";
 /// The bucket of what the worker must remember over a restart.
@@ -84,6 +87,7 @@ struct Parts {
     corrections: Stream,
     quarantine: Stream,
     training: Stream,
+    events: Stream,
     runs: kv::Store,
     state: kv::Store,
 }
@@ -102,9 +106,9 @@ impl Streams {
 
     async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
         let context = connection.jetstream();
-        let kept = |name, subject: &str| Wanted {
+        let kept = |name, subject: &'static str| Wanted {
             name,
-            subject: subject.to_owned(),
+            subjects: vec![subject],
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::New,
             max_age: Duration::ZERO,
@@ -121,17 +125,20 @@ impl Streams {
         };
         let training = ensure_stream(context, jobs).await?;
         let events = Wanted {
+            subjects: vec!["training.events.>", CANCEL_SUBJECT],
             discard: DiscardPolicy::Old,
             max_age: settings.events_max_age,
             max_bytes: settings.events_max_bytes,
             duplicate_window: EVENT_DUPLICATE_WINDOW.min(settings.events_max_age),
             ..kept(TRAINING_EVENTS, "training.events.>")
         };
-        ensure_stream(context, events).await?;
+        let events = ensure_stream(context, events).await?;
         let runs = ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?;
         let state = ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?;
         let connection = connection.clone();
-        Ok(Self { parts: Arc::new(Parts { connection, corrections, quarantine, training, runs, state }) })
+        Ok(Self {
+            parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }),
+        })
     }
 
     /// The connection the streams live on.
@@ -153,6 +160,10 @@ impl Streams {
 
     pub(super) fn training(&self) -> &Stream {
         &self.parts.training
+    }
+
+    pub(super) fn events(&self) -> &Stream {
+        &self.parts.events
     }
 
     pub(super) fn runs<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
@@ -179,7 +190,7 @@ impl Streams {
 /// The settings of a stream that this program depends on.
 struct Wanted {
     name: &'static str,
-    subject: String,
+    subjects: Vec<&'static str>,
     retention: RetentionPolicy,
     discard: DiscardPolicy,
     max_age: Duration,
@@ -191,7 +202,7 @@ struct Wanted {
 impl Wanted {
     fn apply(&self, config: &mut stream::Config) {
         config.name = self.name.to_owned();
-        config.subjects = vec![self.subject.clone()];
+        config.subjects = self.subjects.iter().map(|subject| (*subject).to_owned()).collect();
         config.retention = self.retention;
         config.discard = self.discard;
         config.storage = StorageType::File;
@@ -208,7 +219,7 @@ impl Wanted {
     /// The first setting that is not as wanted.
     fn mismatch(&self, config: &stream::Config) -> Option<&'static str> {
         let checks = [
-            (config.subjects == [self.subject.as_str()], "subjects"),
+            (config.subjects == self.subjects, "subjects"),
             (config.retention == self.retention, "retention"),
             (config.discard == self.discard, "discard policy"),
             (config.storage == StorageType::File, "storage"),

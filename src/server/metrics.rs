@@ -47,6 +47,18 @@ pub(super) fn render(status: Option<&Status>, ingest: Option<&IngestStatus>) -> 
         add("autovalidate_rows_by_sweep_total", Kind::Counter, "New pairs that the sweep found.", rows);
         let duplicates = ingest.duplicates as f64;
         add("autovalidate_rows_repeated_total", Kind::Counter, "Rows seen again.", duplicates);
+        let refused = ingest.refused as f64;
+        add("autovalidate_rows_quarantined_total", Kind::Counter, "Rows kept out of training.", refused);
+        let malformed = ingest.malformed as f64;
+        add("autovalidate_rows_malformed_total", Kind::Counter, "Rows that hold no texts.", malformed);
+        let rows = ingest.rows_by_audit as f64;
+        add("autovalidate_rows_by_audit_total", Kind::Counter, "New pairs only the audit found.", rows);
+        let gaps = ingest.gaps as f64;
+        add("autovalidate_ingest_gaps_total", Kind::Counter, "Times a row may have been missed.", gaps);
+        let held_up = f64::from(u8::from(ingest.sweep_trouble.is_some()));
+        add("autovalidate_ingest_held_up", Kind::Gauge, "Whether the last sweep failed.", held_up);
+        let hidden = f64::from(u8::from(ingest.visibility_trouble.is_some()));
+        add("autovalidate_table_shows_no_row", Kind::Gauge, "Whether no row is visible.", hidden);
     }
     text
 }

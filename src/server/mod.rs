@@ -13,12 +13,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -64,6 +64,7 @@ impl Server {
         let router = Router::new()
             .route("/healthz", get(health))
             .route("/metrics", get(metrics))
+            .route("/ingest", get(ingest))
             .route("/hooks/supabase", post(hook).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
             .with_state(Arc::new(views));
         Ok(Self { listener: TcpListener::bind(address).await?, router })
@@ -102,6 +103,14 @@ async fn metrics(State(views): State<Arc<Views>>) -> Response {
     let ingest = views.ingest.as_ref().map(|ingest| ingest.borrow().clone());
     let text = metrics::render(status.as_ref(), ingest.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// What the ingest shows of itself, troubles with what to do about them included. It holds no text of any row.
+async fn ingest(State(views): State<Arc<Views>>) -> Response {
+    match &views.ingest {
+        Some(ingest) => Json(ingest.borrow().clone()).into_response(),
+        None => (StatusCode::NOT_FOUND, "this worker doesn't listen\n").into_response(),
+    }
 }
 
 /// Answers at once; the sweep it hurries reads the row.

@@ -3,6 +3,7 @@
 //! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
 //! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
 
+mod ingest;
 mod reader;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
 use crate::hub::RepoName;
+use crate::synthesis::{Keyboard, SynthesisSettings};
 use crate::train::Recipe;
 use crate::trigger::Policy;
 
@@ -24,6 +26,13 @@ pub use reader::{Effective, Origin, Problem};
 
 /// The settings file looked for in the working directory.
 pub const FILE: &str = "autovalidate.toml";
+
+/// Long enough for a broker's change of leader, short enough that nobody waits for a dead worker.
+const ACK_WAIT: Duration = Duration::from_secs(60);
+/// A machine that is taken away usually gives five minutes at most (Fly: 300 s), which this stays below.
+const STOP_DEADLINE: Duration = Duration::from_secs(240);
+/// Time between sweeps of the table; they are what nothing is lost by, so they can't be turned off.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What a command needs to have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,14 +50,28 @@ pub struct Needs {
 pub struct Settings {
     /// The table corrections are inserted into; `None` when not set and not needed.
     pub supabase: Option<crate::supabase::Access>,
+    /// Time between sweeps of the table when nothing else asks for one.
+    pub sweep_every: Duration,
+    /// The names a correction may be; `None` when any name will do.
+    pub catalogue: Option<crate::supabase::CatalogueSource>,
+    /// When rows come from nowhere; `None` when any rate will do.
+    pub burst: Option<crate::queue::BurstLimit>,
     /// The repository models are published to; `None` when not set and not needed.
     pub hub: Option<crate::hub::Access>,
     /// The message broker.
     pub nats: Nats,
+    /// Copies of every stream and bucket, in a cluster.
+    pub nats_replicas: usize,
+    /// How long after a worker's last sign of life its job goes to another.
+    pub ack_wait: Duration,
+    /// How long a stopping worker has to finish what it is at.
+    pub stop_deadline: Duration,
     /// When training starts.
     pub trigger: Policy,
     /// How training is done.
     pub recipe: Recipe,
+    /// How typos are made up beside the real ones.
+    pub synthesis: SynthesisSettings,
     /// What is held out.
     pub hold_out: HoldOut,
     /// What the model sees of a text.
@@ -78,6 +101,9 @@ pub enum Nats {
         program: Option<PathBuf>,
         /// Where it listens; port 0 takes a free one.
         address: SocketAddr,
+        /// How often its store is flushed to disk; `None` flushes every message before it is acknowledged. What a
+        /// power failure takes, the ingest's audit finds missing and reads again from the table.
+        sync_every: Option<Duration>,
     },
     /// A server somebody else runs.
     Remote {
@@ -87,6 +113,8 @@ pub enum Nats {
         credentials: Option<PathBuf>,
         /// A token.
         token: Option<SecretString>,
+        /// Certificates to trust beside the system's.
+        authority: Option<PathBuf>,
     },
 }
 
@@ -138,10 +166,17 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(environment, file);
         let supabase = supabase(&mut reader, needs.supabase);
+        let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
+        let catalogue = ingest::catalogue(&mut reader);
+        let burst = ingest::burst(&mut reader);
         let hub = hub(&mut reader, needs.hub);
         let nats = nats(&mut reader);
+        let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
+        let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
+        let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
+        let synthesis = synthesis(&mut reader);
         let hold_out = hold_out(&mut reader);
         let templates = templates(&mut reader);
         let base_model = reader.parse_or(
@@ -168,10 +203,17 @@ impl Settings {
         }
         Ok(Self {
             supabase,
+            sweep_every,
+            catalogue,
+            burst,
             hub,
             nats,
+            nats_replicas,
+            ack_wait,
+            stop_deadline,
             trigger,
             recipe,
+            synthesis,
             hold_out,
             templates,
             base_model,
@@ -190,6 +232,7 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
     let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
+    let columns = ingest::columns(reader);
     // The service key sees every row; the anonymous one only what policies let it see.
     let key = service.or(anonymous);
     if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
@@ -198,7 +241,7 @@ fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Ac
     if needed && key.is_none() {
         reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
     }
-    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns: Default::default() })
+    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
 }
 
 fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
@@ -245,6 +288,7 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         SocketAddr::from(([127, 0, 0, 1], 4222)),
         |_| true,
     );
+    let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
     let program = reader.path("NATS_SERVER");
     let credentials = reader.path("NATS_CREDS");
     let token = reader.secret("NATS_TOKEN");
@@ -252,9 +296,14 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
         let problem = format!("is {}, which doesn't exist", path.display());
         reader.problem("NATS_CREDS", problem);
     }
+    let authority = reader.path("NATS_CA");
+    if let Some(path) = authority.as_ref().filter(|path| !path.exists()) {
+        let problem = format!("is {}, which doesn't exist", path.display());
+        reader.problem("NATS_CA", problem);
+    }
     match reader.text("NATS_URL") {
-        None => Nats::Embedded { program, address },
-        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address },
+        None => Nats::Embedded { program, address, sync_every },
+        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address, sync_every },
         Some(urls) => {
             let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
             for url in &urls {
@@ -266,7 +315,7 @@ fn nats(reader: &mut Reader<'_>) -> Nats {
                     reader.problem("NATS_URL", problem);
                 }
             }
-            Nats::Remote { urls, credentials, token }
+            Nats::Remote { urls, credentials, token, authority }
         }
     }
 }
@@ -300,6 +349,24 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
         seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
         ..default
     }
+}
+
+fn synthesis(reader: &mut Reader<'_>) -> SynthesisSettings {
+    let default = SynthesisSettings::default();
+    let variants =
+        reader.parse_or("SYNTHESIS_VARIANTS", "from 0 (off) to 1000", default.variants, |n| *n <= 1_000);
+    let keyboard = match reader.text("SYNTHESIS_KEYBOARD").as_deref() {
+        None => default.keyboard,
+        Some("qwerty") => Keyboard::Qwerty,
+        Some("qwertz") => Keyboard::Qwertz,
+        Some("azerty") => Keyboard::Azerty,
+        Some(other) => {
+            reader
+                .problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
+            default.keyboard
+        }
+    };
+    SynthesisSettings { variants, keyboard, ..default }
 }
 
 fn hold_out(reader: &mut Reader<'_>) -> HoldOut {

@@ -21,6 +21,12 @@ pub trait Inbox: Send + Sync {
     /// row 100, and a restart in between would then never read what lies between them.
     fn cursor(&self) -> impl Future<Output = Result<i64, InboxError>> + Send;
 
+    /// How many ids up to and including `last` are kept, refused ones among them.
+    fn count_up_to(&self, last: i64) -> impl Future<Output = Result<u64, InboxError>> + Send;
+
+    /// Which of these ids are not kept.
+    fn missing(&self, ids: &[i64]) -> impl Future<Output = Result<Vec<i64>, InboxError>> + Send;
+
     /// Records durably that a sweep has handed over every row that was visible up to this id.
     fn advance(&self, id: i64) -> impl Future<Output = Result<(), InboxError>> + Send;
 }

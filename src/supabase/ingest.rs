@@ -15,19 +15,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::access::Access;
+use super::audit::{Auditor, Invisible};
 use super::backoff;
 use super::end::End;
 use super::inbox::Inbox;
 use super::realtime::{self, Limits, Sign};
 use super::rest::Table;
 use super::rest_error::RestError;
-use super::status::{IngestEvent, IngestStatus, Trouble};
+use super::status::{Backfill, IngestEvent, IngestStatus, Trouble};
 use super::sweep::{Known, Sweep, SweepError, Swept};
 use crate::correction::Row;
 use crate::failure::Failure;
 
 /// Rows handed to the inbox at once.
 const BATCH: usize = 100;
+/// Time between two reports of a long sweep's progress.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// Events kept for a slow follower.
 const EVENTS: usize = 256;
 
@@ -36,6 +39,8 @@ const EVENTS: usize = 256;
 pub struct Pace {
     /// Time between sweeps when nothing else asks for one.
     pub sweep_every: Duration,
+    /// Time between comparisons of the table's count with the inbox's. The first follows the first sweep.
+    pub audit_every: Duration,
     /// Time between sweeps at least, however often one is asked for.
     pub breath: Duration,
     /// Rows per request; at most the server's cap (1000 on Supabase).
@@ -54,8 +59,9 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             sweep_every: Duration::from_secs(60),
+            audit_every: Duration::from_secs(600),
             breath: Duration::from_millis(250),
-            page: 500,
+            page: 1000,
             overlap: 1000,
             buffer: 1024,
             steady: Duration::from_secs(30),
@@ -146,7 +152,12 @@ impl<I: Inbox> Ingest<I> {
             }
             self.gap();
             let trouble = Trouble::of(&end);
-            warn!(generation, error = %trouble.error, remedy = ?trouble.remedy, "realtime ended");
+            if self.status.borrow().realtime_trouble.as_ref() == Some(&trouble) {
+                debug!(generation, error = %trouble.error, "realtime ended again");
+            } else {
+                let Trouble { error, remedy, advice } = &trouble;
+                warn!(generation, %error, ?remedy, %advice, "realtime ended");
+            }
             self.status.send_modify(|status| status.realtime_trouble = Some(trouble.clone()));
             self.tell(IngestEvent::GenerationEnded { generation, trouble });
             attempt = if begun.elapsed() >= self.pace.steady { 0 } else { attempt + 1 };
@@ -187,7 +198,7 @@ impl<I: Inbox> Ingest<I> {
         loop {
             let delivered = async {
                 rows.recv_many(&mut batch, BATCH).await;
-                self.sweeper().accept(&batch).await
+                self.sweeper(&|_, _| {}).accept(&batch).await
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -195,6 +206,9 @@ impl<I: Inbox> Ingest<I> {
                     Ok(accepted) => {
                         self.status.send_modify(|status| {
                             status.rows_by_realtime += accepted.stored;
+                            if accepted.stored > 0 {
+                                status.visibility_trouble = None;
+                            }
                             status.duplicates += accepted.duplicates;
                             status.refused += accepted.refused;
                         });
@@ -218,6 +232,8 @@ impl<I: Inbox> Ingest<I> {
 
     async fn sweep(&self, stop: &CancellationToken) {
         let mut cursor = None;
+        let mut auditor = Auditor::default();
+        let mut audit_due = Instant::now();
         let mut failures = 0;
         let mut due = Instant::now();
         let mut rested = due;
@@ -232,9 +248,23 @@ impl<I: Inbox> Ingest<I> {
                 // While the table or the inbox is in trouble, only the backoff decides.
                 () = woken, if failures == 0 => {}
             }
+            let work = async {
+                self.sweep_once(&mut cursor).await?;
+                if Instant::now() >= audit_due {
+                    match self.audit(&mut auditor, cursor.unwrap_or_default()).await {
+                        // A count may be too much for a large table: what the sweep brings must not wait for it.
+                        Err(SweepError::Rest(error)) => {
+                            warn!(error = crate::failure::chain(&error), "the audit is put off");
+                        }
+                        audited => audited?,
+                    }
+                    audit_due = Instant::now() + self.pace.audit_every;
+                }
+                Ok(())
+            };
             let swept = tokio::select! {
                 () = stop.cancelled() => return,
-                swept = self.sweep_once(&mut cursor) => swept,
+                swept = Box::pin(work) => swept,
             };
             rested = Instant::now() + self.pace.breath;
             let wait = match swept {
@@ -253,16 +283,43 @@ impl<I: Inbox> Ingest<I> {
     }
 
     async fn sweep_once(&self, known_cursor: &mut Option<i64>) -> Result<(), SweepError> {
-        let sweeper = self.sweeper();
+        let begun = Instant::now();
+        let told = std::sync::atomic::AtomicU64::new(0);
+        let total = std::sync::OnceLock::new();
+        let long = Notify::new();
+        let progress = |read: u64, cursor: i64| {
+            let slot = (begun.elapsed().as_millis() / PROGRESS_EVERY.as_millis()) as u64;
+            if told.swap(slot, std::sync::atomic::Ordering::Relaxed) != slot {
+                long.notify_one();
+                self.progress(Backfill { read, total: total.get().copied(), cursor }, begun.elapsed());
+            }
+        };
+        let sweeper = self.sweeper(&progress);
         let mut cursor = match *known_cursor {
             Some(cursor) => cursor,
             None => sweeper.in_time(self.inbox.cursor()).await?,
         };
         let mut swept = Swept::default();
-        let result = sweeper.run(&mut cursor, &mut swept).await;
+        let from = cursor;
+        // How much lies ahead is worth knowing once a sweep is long; it is no reason to wait when the table doesn't say.
+        let counting = async {
+            long.notified().await;
+            if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), self.table.count_up_to(from)) {
+                let _ = total.set(all.saturating_sub(done));
+            }
+            std::future::pending().await
+        };
+        let result = tokio::select! {
+            result = sweeper.run(&mut cursor, &mut swept) => result,
+            never = counting => never,
+        };
         *known_cursor = Some(cursor);
         self.status.send_modify(|status| {
+            status.backfill = None;
             status.rows_by_sweep += swept.accepted.stored;
+            if swept.accepted.stored > 0 {
+                status.visibility_trouble = None;
+            }
             status.duplicates += swept.accepted.duplicates;
             status.refused += swept.accepted.refused;
             status.malformed += swept.malformed;
@@ -278,8 +335,50 @@ impl<I: Inbox> Ingest<I> {
         Ok(())
     }
 
-    fn sweeper(&self) -> Sweep<'_, I> {
+    /// Compares the table with the inbox, and tells once when no row is visible.
+    async fn audit(&self, auditor: &mut Auditor, cursor: i64) -> Result<(), SweepError> {
+        let mut swept = Swept::default();
+        let audited = auditor.audit(&self.sweeper(&|_, _| {}), cursor, &mut swept).await?;
+        let trouble = audited.invisible.as_ref().map(Trouble::of);
+        let fresh = trouble
+            .clone()
+            .filter(|trouble| self.status.borrow().visibility_trouble.as_ref() != Some(trouble));
+        self.status.send_modify(|status| {
+            status.audits += 1;
+            status.rows_by_audit += swept.accepted.stored;
+            status.duplicates += swept.accepted.duplicates;
+            status.refused += swept.accepted.refused;
+            status.visibility_trouble = trouble;
+        });
+        if let Some(trouble) = fresh {
+            let kept = match &audited.invisible {
+                Some(Invisible::Hidden { kept, .. }) => {
+                    warn!(kept, advice = %trouble.advice, "no row is visible any more");
+                    *kept
+                }
+                // Most tables are empty at first: worth a word, no alarm.
+                Some(Invisible::EmptyOrHidden { .. }) | None => {
+                    info!(advice = %trouble.advice, "no row is visible yet");
+                    0
+                }
+            };
+            self.tell(IngestEvent::Invisible { kept, trouble });
+        }
+        self.tell(IngestEvent::Audited { found: audited.found });
+        Ok(())
+    }
+
+    fn progress(&self, backfill: Backfill, elapsed: Duration) {
+        let per_second = backfill.read as f64 / elapsed.as_secs_f64().max(0.001);
+        let Backfill { read, total, cursor } = backfill;
+        info!(read, total, cursor, per_second = per_second as u64, "back-filling");
+        self.status.send_modify(|status| status.backfill = Some(backfill));
+        self.tell(IngestEvent::Progress(backfill));
+    }
+
+    fn sweeper<'a>(&'a self, progress: &'a (dyn Fn(u64, i64) + Sync)) -> Sweep<'a, I> {
         Sweep {
+            progress,
             table: &self.table,
             inbox: &self.inbox,
             known: &self.known,
@@ -296,7 +395,12 @@ impl<I: Inbox> Ingest<I> {
 
     fn fail(&self, error: &SweepError) {
         let trouble = Trouble::of(error);
-        warn!(error = %trouble.error, remedy = ?trouble.remedy, "the ingest is held up");
+        if self.status.borrow().sweep_trouble.as_ref() == Some(&trouble) {
+            debug!(error = %trouble.error, "the ingest is still held up");
+        } else {
+            let Trouble { error, remedy, advice } = &trouble;
+            warn!(%error, ?remedy, %advice, "the ingest is held up");
+        }
         self.status.send_modify(|status| status.sweep_trouble = Some(trouble.clone()));
         self.tell(IngestEvent::Failed { trouble });
     }

@@ -5,10 +5,13 @@
 //! a webhook to be complete: the sweep is what guarantees that nothing is lost.
 //!
 //! ```text
+//! audit       does the inbox have every row, and is any visible
 //! access      where the table is, its key, its columns; reading a record
+//! catalogue   the names a correction may be
 //! rest        the table through PostgREST
 //! rest_error  what can be answered instead of rows
 //! realtime    one generation of the Realtime connection
+//! probe       whether row changes can be subscribed to, asked once
 //! end         why a generation ended
 //! inbox       the port rows leave through
 //! sweep       everything the inbox may lack, by keyset with overlap
@@ -20,10 +23,13 @@
 //! ```
 
 mod access;
+mod audit;
 mod backoff;
+mod catalogue;
 mod end;
 mod inbox;
 mod ingest;
+mod probe;
 mod realtime;
 mod rest;
 mod rest_error;
@@ -33,11 +39,14 @@ mod sweep;
 pub mod webhook;
 
 pub use access::{Access, AccessError, Columns, Malformed};
+pub use audit::Invisible;
+pub use catalogue::{CatalogueError, CatalogueSource, NoCatalogue};
 pub use end::{End, Step};
 pub use inbox::{Accepted, Inbox, InboxError};
 pub use ingest::{Ingest, Pace, Wake};
+pub use probe::subscribes;
 pub use realtime::Limits;
 pub use rest::{Page, Table};
 pub use rest_error::RestError;
-pub use status::{IngestEvent, IngestStatus, Trouble};
+pub use status::{Backfill, IngestEvent, IngestStatus, Trouble};
 pub use sweep::SweepError;

@@ -109,12 +109,53 @@ impl Table {
     /// # Errors
     /// [`RestError`].
     pub async fn count(&self) -> Result<u64, RestError> {
-        let query = [("select", self.access.columns.id.as_str()), ("limit", "1")];
+        self.count_up_to(i64::MAX).await
+    }
+
+    /// How many rows with an id up to `last` the key's role can see.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn count_up_to(&self, last: i64) -> Result<u64, RestError> {
+        let id = self.access.columns.id.as_str();
+        let last = format!("lte.{last}");
+        let query = [("select", id), ("limit", "1"), (id, &last)];
         let request = self.client.get(self.url.clone()).query(&query).header("prefer", "count=exact");
         let response = self.send(request).await?;
         let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
         let total = range.and_then(|range| range.rsplit_once('/')).and_then(|(_, total)| total.parse().ok());
         total.ok_or(RestError::Gateway { status: response.status().as_u16() })
+    }
+
+    /// Every value of a text column, and of a second one beside it, in the order of the first. For a small table
+    /// that is nobody's queue: read by offset, so a row written meanwhile may be missed.
+    pub(super) async fn texts(
+        &self,
+        column: &str,
+        beside: Option<&str>,
+    ) -> Result<Vec<(String, String)>, RestError> {
+        let select = beside.map_or_else(|| column.to_owned(), |beside| format!("{column},{beside}"));
+        let order = format!("{column}.asc");
+        let mut texts = Vec::new();
+        let mut offset = 0;
+        loop {
+            let at = offset.to_string();
+            let query = [("select", select.as_str()), ("order", &order), ("limit", "1000"), ("offset", &at)];
+            let request = self.client.get(self.url.clone()).query(&query);
+            let body = bounded(self.send(request).await?).await?;
+            let page: Vec<Map<String, Value>> = serde_json::from_slice(&body).map_err(RestError::Body)?;
+            if page.is_empty() {
+                return Ok(texts);
+            }
+            offset += page.len();
+            let text = |record: &Map<String, Value>, name: &str| {
+                record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let of_page = page.iter().map(|record| {
+                (beside.map_or_else(String::new, |beside| text(record, beside)), text(record, column))
+            });
+            texts.extend(of_page.filter(|(_, name)| !name.trim().is_empty()));
+        }
     }
 
     async fn page(

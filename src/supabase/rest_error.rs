@@ -54,7 +54,7 @@ pub enum RestError {
     MissingColumn {
         /// The server's sentence, which names the column.
         detail: String,
-        /// SQL of a table that has them all.
+        /// SQL that adds what is missing.
         sql: String,
     },
     /// Too many requests, or the database is down or starting (429, 503, 504).
@@ -126,7 +126,7 @@ impl RestError {
             },
             (_, "PGRST106") => Self::MissingSchema { schema: access.schema.clone() },
             (_, "42703" | "PGRST204") => {
-                Self::MissingColumn { detail: message.unwrap_or_default(), sql: sql::table(access) }
+                Self::MissingColumn { detail: message.unwrap_or_default(), sql: sql::columns(access) }
             }
             (401 | 403, _) => Self::Key { status: number, code },
             (408 | 429, _) => Self::Busy { status: number, retry_after: retry_after(headers) },
@@ -186,7 +186,9 @@ impl Failure for RestError {
                 format!("Expose the schema {schema} under Project Settings > Data API.")
             }
             Self::MissingColumn { sql, .. } => {
-                format!("The worker reads the columns of this table; rename or add what is missing:\n{sql}")
+                format!(
+                    "Set SUPABASE_COLUMNS to what the columns are called, or run in the SQL editor:\n{sql}"
+                )
             }
             Self::Busy { .. } | Self::StatementTimeout | Self::Gateway { .. } | Self::Body(_) => {
                 "Nothing to do: the worker tries again.".to_owned()

@@ -21,6 +21,21 @@ pub fn table(access: &Access) -> String {
     )
 }
 
+/// Adds the columns that the table lacks, but for the id, and has PostgREST look at the table again. Harmless when
+/// they are there.
+pub fn columns(access: &Access) -> String {
+    let name = qualified(access);
+    let [_, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
+    format!(
+        "alter table {name}\n  \
+           add column if not exists {typo} text not null default '',\n  \
+           add column if not exists {corrected} text not null default '',\n  \
+           add column if not exists {domain} text not null default '',\n  \
+           add column if not exists {created_at} timestamptz not null default now();\n\
+         notify pgrst, 'reload schema';"
+    )
+}
+
 /// Lets the `anon` role read, with row level security on. A `service_role` key needs none of this.
 pub fn policies(access: &Access) -> String {
     let name = qualified(access);

@@ -28,6 +28,14 @@ pub struct IngestStatus {
     pub sweeps: u64,
     /// When the last of them did.
     pub last_sweep_at: Option<Timestamp>,
+    /// How far a long sweep has come, while it lasts.
+    pub backfill: Option<Backfill>,
+    /// Rows that only the comparison of all ids found.
+    pub rows_by_audit: u64,
+    /// Comparisons of the table's count with the inbox's.
+    pub audits: u64,
+    /// Why no row is visible, until one is.
+    pub visibility_trouble: Option<Trouble>,
     /// Why there is no connection, until there is one again.
     pub realtime_trouble: Option<Trouble>,
     /// Why the last sweep or delivery failed, until a sweep succeeds.
@@ -37,8 +45,20 @@ pub struct IngestStatus {
 impl IngestStatus {
     /// The trouble that matters most: without sweeps rows are lost to us, without Realtime they are late.
     pub fn last_error(&self) -> Option<&Trouble> {
-        self.sweep_trouble.as_ref().or(self.realtime_trouble.as_ref())
+        let troubles = [&self.sweep_trouble, &self.visibility_trouble, &self.realtime_trouble];
+        troubles.into_iter().find_map(Option::as_ref)
     }
+}
+
+/// How far a long sweep has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Backfill {
+    /// Rows read since it began.
+    pub read: u64,
+    /// Rows that were to be read when it began, if the table said.
+    pub total: Option<u64>,
+    /// The id up to which rows are kept; a restart goes on from there.
+    pub cursor: i64,
 }
 
 /// A failure as it is shown.
@@ -89,6 +109,20 @@ pub enum IngestEvent {
         stored: u64,
         /// The id up to which everything visible has been handed over.
         cursor: i64,
+    },
+    /// A long sweep goes on.
+    Progress(Backfill),
+    /// The table's rows were compared with the inbox's.
+    Audited {
+        /// How many rows were missing and have been handed over.
+        found: u64,
+    },
+    /// No row is visible, which is no error to the table.
+    Invisible {
+        /// How many rows are kept from before; 0 when there never was one, so that the table may just be empty.
+        kept: u64,
+        /// What that may mean.
+        trouble: Trouble,
     },
     /// A sweep or a delivery failed; it is tried again.
     Failed {

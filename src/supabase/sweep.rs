@@ -112,6 +112,8 @@ pub(super) struct Sweep<'a, I> {
     pub(super) page: usize,
     /// How far below the cursor late commits are looked for, in ids.
     pub(super) overlap: i64,
+    /// Told after every page of the way on, with the rows read so far and the id they go up to.
+    pub(super) progress: &'a (dyn Fn(u64, i64) + Sync),
 }
 
 impl<I: Inbox> Sweep<'_, I> {
@@ -141,22 +143,36 @@ impl<I: Inbox> Sweep<'_, I> {
 
     async fn read_on(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
         let mut size = self.page;
-        loop {
-            let page = match self.table.page_after(*cursor, size).await {
-                Err(RestError::StatementTimeout) if size > MIN_PAGE => {
-                    size = (size / 2).max(MIN_PAGE);
-                    continue;
-                }
-                page => page?,
-            };
-            let Some(last) = page.last_id else { return Ok(()) };
-            self.hand_over(page, swept).await?;
-            self.in_time(self.inbox.advance(last)).await?;
+        let mut read = 0;
+        let mut page = self.next_page(*cursor, &mut size).await?;
+        while let Some(last) = page.last_id {
+            read += (page.rows.len() + page.malformed.len()) as u64;
+            // The next page is read while this one is written. Both run to their end: what was read is kept even
+            // when the table fails now.
+            let (kept, next) = tokio::join!(self.keep(page, last, swept), self.next_page(last, &mut size));
+            kept?;
             *cursor = last;
+            (self.progress)(read, last);
+            page = next?;
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, page: Page, last: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        self.hand_over(page, swept).await?;
+        self.in_time(self.inbox.advance(last)).await
+    }
+
+    async fn next_page(&self, after: i64, size: &mut usize) -> Result<Page, SweepError> {
+        loop {
+            match self.table.page_after(after, *size).await {
+                Err(RestError::StatementTimeout) if *size > MIN_PAGE => *size = (*size / 2).max(MIN_PAGE),
+                page => return Ok(page?),
+            }
         }
     }
 
-    async fn hand_over(&self, mut page: Page, swept: &mut Swept) -> Result<(), SweepError> {
+    pub(super) async fn hand_over(&self, mut page: Page, swept: &mut Swept) -> Result<(), SweepError> {
         self.known.leave_out(&mut page);
         let accepted = self.accept(&page.rows).await?;
         swept.accepted.stored += accepted.stored;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ndarray::Array2;
 
-use crate::model::{EncoderConfig, Head, Pooling};
+use crate::model::{EncoderConfig, Head};
 use crate::onnx::MASKED;
 
 use super::Pairs;
@@ -21,7 +21,6 @@ pub struct Batch {
     pub(super) anchors: Vec<usize>,
     /// Each pair's positive, likewise.
     pub(super) positives: Vec<usize>,
-    pub(super) pooling: Pooling,
     pub(super) score_mask: Array2<f32>,
     pub(super) targets: Array2<f32>,
 }
@@ -52,7 +51,8 @@ impl Batch {
         let positives: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].1)).collect();
         let count = indices.len();
         let of_a_part = if count > mini_batch { mini_batch.saturating_mul(2).max(1) } else { texts.len() };
-        let parts = texts.chunks(of_a_part.max(1)).map(|part| PackedTexts::new(part, config.heads)).collect();
+        let pack = |part: &[&[u32]]| PackedTexts::new(part, config, head.pooling);
+        let parts = texts.chunks(of_a_part.max(1)).map(pack).collect();
         let score_mask = Array2::from_shape_fn((count, count), |(i, j)| {
             let equal =
                 anchors[i] == anchors[j] || positives[i] == positives[j] || anchors[i] == positives[j];
@@ -63,7 +63,6 @@ impl Batch {
             parts,
             anchors,
             positives,
-            pooling: head.pooling,
             score_mask,
             targets: Array2::eye(count),
         }

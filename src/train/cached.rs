@@ -24,15 +24,16 @@ impl Cached {
     pub(super) fn new(
         runtime: &Runtime,
         config: &EncoderConfig,
+        pooling: Pooling,
         recipe: &Recipe,
         parameters: &ParameterBuffer,
     ) -> Result<Self, TrainError> {
-        // How texts are pooled is in the matrices fed, whatever is said here; ranking needs unit rows whatever the folder says.
-        let head = Head { pooling: Pooling::Mean, normalise: true };
+        // Ranking needs unit rows, whatever the model's folder says.
+        let head = Head { pooling, normalise: true };
         Ok(Self {
             forward: runtime.session(&eval_model(config, head))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
-            backward: runtime.session(&seeded_model(config))?,
+            backward: runtime.session(&seeded_model(config, pooling))?,
             options: gradient_outputs(parameters)?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
@@ -51,7 +52,7 @@ impl Cached {
         let mut first = 0;
         for part in &batch.parts {
             let end = first + part.texts();
-            self.lead_back(parameters, part, batch, &seeds.slice(s![first..end, ..]).to_owned())?;
+            self.lead_back(parameters, part, &seeds.slice(s![first..end, ..]).to_owned())?;
             first = end;
         }
         Ok((loss, self.sums.iter().map(Vec::as_slice).collect()))
@@ -63,7 +64,7 @@ impl Cached {
         let mut embeddings = Array2::zeros((count, self.hidden));
         let mut first = 0;
         for part in &batch.parts {
-            let pooling = pooling(part, batch);
+            let pooling = pooling(part);
             let mut inputs = Vec::new();
             part.feed(false, &mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
@@ -110,10 +111,9 @@ impl Cached {
         &mut self,
         parameters: &ParameterBuffer,
         part: &PackedTexts,
-        batch: &Batch,
         seeds: &Array2<f32>,
     ) -> Result<(), TrainError> {
-        let pooling = pooling(part, batch);
+        let pooling = pooling(part);
         let mut inputs = Vec::new();
         part.feed(true, &mut inputs)?;
         inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
@@ -136,8 +136,8 @@ impl Cached {
     }
 }
 
-fn pooling(part: &PackedTexts, batch: &Batch) -> Array2<f32> {
-    part.pooling(&(0..part.texts()).collect::<Vec<_>>(), batch.pooling)
+fn pooling(part: &PackedTexts) -> Array2<f32> {
+    part.pooling(&(0..part.texts()).collect::<Vec<_>>())
 }
 
 fn matrix<'a>(

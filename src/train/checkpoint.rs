@@ -20,7 +20,8 @@ use crate::failure::{Failure, Remedy};
 use super::Moments;
 
 const FILE: &str = "checkpoint.safetensors";
-const PARTIAL: &str = "checkpoint.safetensors.partial";
+/// What a file that is being written ends with.
+const PARTIAL: &str = ".partial";
 /// A header is a few hundred bytes; one longer than this is not ours.
 const MAX_HEADER: u64 = 1 << 16;
 /// Floats converted at a time.
@@ -195,22 +196,27 @@ impl Standing<'_> {
 
 /// Writes a file beside the checkpoint and puts it in its place only when all of it is on the disk.
 fn replace(folder: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), CheckpointError> {
-    let beside = folder.join(PARTIAL);
     let attempt = || -> io::Result<()> {
         fs::create_dir_all(folder)?;
-        // One run owns the folder; what a killed one left half written is overwritten.
-        let mut file = File::create(&beside)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&beside, folder.join(FILE))?;
+        // Of a name of its own: a worker that lost the run may still write its last one. On failure the file goes,
+        // for on a full disk it takes the space others need.
+        let mut beside = tempfile::Builder::new().suffix(PARTIAL).tempfile_in(folder)?;
+        write(beside.as_file_mut())?;
+        beside.as_file().sync_all()?;
+        beside.persist(folder.join(FILE)).map_err(|error| error.error)?;
         // The new name itself is durable only once the folder is.
         File::open(folder)?.sync_all()
     };
-    attempt().map_err(|source| {
-        // Best effort: on a full disk the half-written file takes the space others need.
-        let _ = fs::remove_file(&beside);
-        CheckpointError::File { action: "write", path: folder.join(FILE), source }
-    })
+    attempt().map_err(|source| CheckpointError::File { action: "write", path: folder.join(FILE), source })
+}
+
+/// Removes what a killed process left half written. Best effort: it takes space, nothing else.
+pub(super) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(PARTIAL) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 enum ReadError {
@@ -401,11 +407,13 @@ mod tests {
     #[test]
     fn a_half_written_file_beside_is_no_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(PARTIAL), b"half").unwrap();
+        fs::write(folder.path().join(format!("killed{PARTIAL}")), b"half").unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), None);
         standing(&checkpoint(3)).save(folder.path(), &run()).unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(3)));
-        assert!(!folder.path().join(PARTIAL).exists());
+        sweep(folder.path());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(3)));
     }
 
     proptest! {

@@ -45,8 +45,8 @@ impl Encoder {
         order.sort_by_key(|text| texts[*text].len());
         for chunk in order.chunks(TEXTS) {
             let of: Vec<&[u32]> = chunk.iter().map(|text| texts[*text].as_slice()).collect();
-            let packed = PackedTexts::new(&of, self.config.heads);
-            let pooling = packed.pooling(&(0..of.len()).collect::<Vec<_>>(), self.head.pooling);
+            let packed = PackedTexts::new(&of, &self.config, self.head.pooling);
+            let pooling = packed.pooling(&(0..of.len()).collect::<Vec<_>>());
             let mut inputs = Vec::new();
             packed.feed(false, &mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));

@@ -1,12 +1,13 @@
 //! A finished run as a model folder: what the original held, with new weights, and the same model as ONNX.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
 use ort::value::TensorRef;
 
-use crate::model::{ModelError, ModelFolder};
+use crate::model::{ModelError, ModelFolder, replace};
 use crate::onnx::{Runtime, RuntimeError, inference_model};
 
 use super::{ParameterBuffer, TrainError};
@@ -27,20 +28,32 @@ pub fn export(
     kept: f64,
     to: &Path,
 ) -> Result<(), ModelError> {
-    let weights = original.weights()?;
-    let target = original.copy_description(to)?;
-    parameters.save(&weights, &target, kept)?;
+    original.copy_description(to)?;
+    parameters.save(&original.weights()?, to, kept)?;
 
-    let mut elements = Vec::with_capacity(parameters.parameters().len());
-    for index in 0..parameters.parameters().len() {
-        elements.push(parameters.full(index, &weights, kept)?);
-    }
-    let model = inference_model(&original.config, original.head, &mut elements.into_iter());
+    // From the written folder, so that both forms hold the same numbers where weights were rounded to 16 bits.
+    let written = ModelFolder::open(to)?;
+    let model = exported(&written)?;
     let path = to.join(ONNX_MODEL);
     let failed = |source| ModelError::File { action: "write", path: path.clone(), source };
     fs::create_dir_all(to.join("onnx")).map_err(failed)?;
-    fs::write(&path, model).map_err(failed)?;
-    Ok(())
+    replace(&path, |file| file.write_all(&model)).map_err(failed)
+}
+
+/// A folder's model with its weights inside, as an encoded ONNX file.
+///
+/// # Errors
+/// [`ModelError`] when the weights can't be read.
+pub fn exported(folder: &ModelFolder) -> Result<Vec<u8>, ModelError> {
+    let weights = folder.weights()?;
+    inference_model(&folder.config, folder.head, |parameter| {
+        let mut elements = Vec::with_capacity(parameter.elements());
+        let shape = parameter.source_shape();
+        for source in &parameter.sources {
+            weights.read(source, &shape, &mut elements)?;
+        }
+        Ok(elements)
+    })
 }
 
 /// Embeds texts with a folder's `onnx/model.onnx`, as any ONNX consumer would: padded, weights from the file.
@@ -68,13 +81,15 @@ pub fn embed_exported<S: AsRef<str>>(
         });
         let types = Array2::<i64>::zeros((chunk.len(), longest));
         let take = RuntimeError::call("take a batch");
-        let outputs = session
-            .run(ort::inputs! {
-                "input_ids" => TensorRef::from_array_view(ids.view()).map_err(&take)?,
-                "attention_mask" => TensorRef::from_array_view(mask.view()).map_err(&take)?,
-                "token_type_ids" => TensorRef::from_array_view(types.view()).map_err(&take)?,
-            })
-            .map_err(RuntimeError::call("run the exported model"))?;
+        let mut inputs = ort::inputs! {
+            "input_ids" => TensorRef::from_array_view(ids.view()).map_err(&take)?,
+            "attention_mask" => TensorRef::from_array_view(mask.view()).map_err(&take)?,
+        };
+        if folder.config.architecture.description().token_type_input {
+            let types = TensorRef::from_array_view(types.view()).map_err(&take)?;
+            inputs.push(("token_type_ids".into(), types.into()));
+        }
+        let outputs = session.run(inputs).map_err(RuntimeError::call("run the exported model"))?;
         let rows = outputs["sentence_embedding"]
             .try_extract_array::<f32>()
             .map_err(RuntimeError::call("read embeddings"))?;

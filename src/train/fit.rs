@@ -1,5 +1,6 @@
 //! The loop: epochs of batches, one optimiser step each.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ impl<F: FnMut(&Progress) -> bool> Observer for F {
 pub struct Summary {
     /// Optimiser steps.
     pub steps: usize,
-    /// Pairs of an epoch.
+    /// Pairs of an epoch, reversed ones included; of the largest where epochs differ.
     pub pairs: usize,
     /// Rows of the token table that were trained.
     pub vocabulary: usize,
@@ -95,66 +96,97 @@ pub struct Fit {
     pub summary: Summary,
 }
 
-/// Trains `parameters` on `pairs`. With an observer that is [`Resumable`], a run that was interrupted anywhere goes
-/// on from its last checkpoint and ends with the bits of an uninterrupted one.
+/// Where a run's pairs come from, epoch by epoch.
+pub trait PairSource {
+    /// The pairs of an epoch, counted from 0. Must give the same pairs each time it is asked for the same epoch: the
+    /// loop asks once to plan its steps and again to take them, so that no more than one epoch is held.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the pairs can't be made, such as [`TrainError::ForeignToken`].
+    fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError>;
+}
+
+/// The same pairs in every epoch.
+impl PairSource for Pairs {
+    fn epoch(&self, _epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+/// Trains `parameters` on the pairs of `source`, whose tokens the parameters' vocabulary must hold. With an observer that is
+/// [`Resumable`], a run that was interrupted anywhere goes on from its last checkpoint and ends with the bits of an
+/// uninterrupted one.
 ///
 /// # Errors
-/// [`TrainError`]: an absurd recipe, fewer than two different corrections, a loss that isn't finite, the runtime, or
-/// the observer's wish to stop.
+/// [`TrainError`]: an absurd recipe, fewer than two different corrections, a loss that isn't finite, the runtime, the
+/// source, or the observer's wish to stop.
 pub fn fit(
     runtime: &Runtime,
     config: &EncoderConfig,
     head: Head,
     recipe: &Recipe,
     parameters: ParameterBuffer,
-    pairs: &Pairs,
+    source: &dyn PairSource,
     observer: &mut dyn Observer,
 ) -> Result<Fit, TrainError> {
     recipe.check()?;
-    let distinct = pairs.distinct_positives();
-    if distinct < 2 {
-        return Err(TrainError::TooFewPairs { found: distinct, needed: 2 });
+    let pairs_of = |epoch| {
+        let pairs = source.epoch(epoch)?;
+        Ok::<_, TrainError>(if recipe.reversed { Cow::Owned(pairs.with_reversed()) } else { pairs })
+    };
+    let plan = |pairs: &Pairs, epoch| batches(pairs, recipe.batch_size, recipe.seed, epoch);
+    let mut resume = Resume::new(observer.checkpoints(), recipe, (config, head), &parameters);
+    let (mut ends, mut pairs_of_epoch) = (Vec::with_capacity(recipe.epochs), 0);
+    let mut steps = 0;
+    for epoch in 0..recipe.epochs {
+        let pairs = pairs_of(epoch)?;
+        let distinct = pairs.distinct_positives();
+        if distinct < 2 {
+            return Err(TrainError::TooFewPairs { found: distinct, needed: 2 });
+        }
+        resume.covers(&pairs);
+        pairs_of_epoch = pairs_of_epoch.max(pairs.len());
+        steps += plan(&pairs, epoch).len();
+        ends.push(steps);
     }
-    let epochs: Vec<Vec<Vec<usize>>> =
-        (0..recipe.epochs).map(|epoch| batches(pairs, recipe.batch_size, recipe.seed, epoch)).collect();
-    let steps = epochs.iter().map(Vec::len).sum();
     let schedule = Schedule::new(recipe.learning_rate, steps, recipe.warmup_ratio);
     let vocabulary = parameters.vocabulary().ids().len();
-    let mut resume = Resume::new(observer.checkpoints(), recipe, pairs, &parameters);
-    let mut stepper = Stepper::new(runtime, config, recipe, parameters)?;
+    let mut stepper = Stepper::new(runtime, config, head, recipe, parameters)?;
     let (mut losses, before) = resume.restore(&mut stepper)?;
     let started = Instant::now();
     let mut epoch_losses = Vec::with_capacity(recipe.epochs);
-    let mut end = 0;
-    for (epoch, batches) in epochs.iter().enumerate() {
-        let first = end;
-        end += batches.len();
-        // What an earlier process did is skipped.
-        for indices in batches.iter().skip(losses.len().saturating_sub(first)) {
-            let batch = Batch::in_parts(pairs, indices, config, head, recipe.mini_batch);
-            let learning_rate = schedule.rate(losses.len());
-            let report = stepper.step(&batch, learning_rate)?;
-            losses.push(report.loss);
-            let go_on = observer.step(&Progress {
-                step: losses.len(),
-                steps,
-                epoch: epoch + 1,
-                loss: report.loss,
-                gradient_norm: report.gradient_norm,
-                learning_rate,
-                pairs: indices.len(),
-                elapsed: before + started.elapsed(),
-            });
-            resume.after_step(&stepper, &losses, before + started.elapsed(), !go_on)?;
-            if !go_on {
-                return Err(TrainError::Stopped { step: losses.len() });
+    let mut first = 0;
+    for (epoch, end) in ends.into_iter().enumerate() {
+        // What an earlier process did is skipped; the pairs of an epoch it finished aren't even made.
+        if losses.len() < end {
+            let pairs = pairs_of(epoch)?;
+            for indices in plan(&pairs, epoch).iter().skip(losses.len() - first) {
+                let batch = Batch::in_parts(&pairs, indices, config, head, recipe.mini_batch);
+                let learning_rate = schedule.rate(losses.len());
+                let report = stepper.step(&batch, learning_rate)?;
+                losses.push(report.loss);
+                let go_on = observer.step(&Progress {
+                    step: losses.len(),
+                    steps,
+                    epoch: epoch + 1,
+                    loss: report.loss,
+                    gradient_norm: report.gradient_norm,
+                    learning_rate,
+                    pairs: indices.len(),
+                    elapsed: before + started.elapsed(),
+                });
+                resume.after_step(&stepper, &losses, before + started.elapsed(), !go_on)?;
+                if !go_on {
+                    return Err(TrainError::Stopped { step: losses.len() });
+                }
             }
         }
         let of_epoch = &losses[first..end];
         epoch_losses.push(of_epoch.iter().sum::<f32>() / of_epoch.len().max(1) as f32);
+        first = end;
     }
     let (parameters, moments) = stepper.finish();
     let seconds = (before + started.elapsed()).as_secs_f64();
-    let summary = Summary { steps, pairs: pairs.len(), vocabulary, epoch_losses, losses, seconds };
+    let summary = Summary { steps, pairs: pairs_of_epoch, vocabulary, epoch_losses, losses, seconds };
     Ok(Fit { parameters, moments, summary })
 }

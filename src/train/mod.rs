@@ -1,5 +1,10 @@
 //! Fine-tuning one sentence encoder on pairs of texts, on the CPU.
 //!
+//! With `model` (folders) and `onnx` (graphs) this reads as a library of its own: `examples/fine_tune.rs` takes a folder
+//! and a CSV file of pairs to a new folder with nothing else, and `docs/engine.md` has the formulas and how their
+//! exactness is proved. In short: [`ModelFolder::open`](crate::model::ModelFolder::open), tokenise, [`Vocabulary::of`],
+//! [`Pairs::new`], [`ParameterBuffer::load`], [`fit()`], [`export()`].
+//!
 //! Owns batches, the optimiser, the schedule and the loop; starts from a model folder and ends with one. Never
 //! knows where pairs come from or where the model goes, never touches a network.
 //!
@@ -20,7 +25,7 @@
 //! fit          the loop
 //! checkpoint   where a run stands, on disk
 //! resume       keeps checkpoints while a run goes, finds where to go on
-//! export       a finished run as a model folder
+//! export       a finished run as a model folder, and a folder as one ONNX file
 //! ```
 
 mod adamw;
@@ -47,8 +52,8 @@ pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval};
 pub use encoder::Encoder;
 pub use error::TrainError;
-pub use export::{ONNX_MODEL, embed_exported, export};
-pub use fit::{Fit, Observer, Progress, Resumable, Summary, fit};
+pub use export::{ONNX_MODEL, embed_exported, export, exported};
+pub use fit::{Fit, Observer, PairSource, Progress, Resumable, Summary, fit};
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;

@@ -5,7 +5,7 @@ use ndarray::{Array2, Array3, Array4};
 use ort::session::SessionInputValue;
 use ort::value::TensorRef;
 
-use crate::model::Pooling;
+use crate::model::{EncoderConfig, Pooling};
 use crate::onnx::{MASKED, RuntimeError};
 
 /// Several texts, packed.
@@ -13,7 +13,7 @@ use crate::onnx::{MASKED, RuntimeError};
 pub struct PackedTexts {
     /// Compact vocabulary row of each token, `[N]`.
     pub(super) ids: Vec<i64>,
-    /// Place of each token in its text, `[N]`.
+    /// Row of the position table of each token, `[N]`.
     pub(super) positions: Vec<i64>,
     /// First token of each text, and the end, `[T + 1]`.
     starts: Vec<usize>,
@@ -24,17 +24,21 @@ pub struct PackedTexts {
     pub(super) pack_stacked: Array2<i64>,
     pub(super) key_mask: Array4<f32>,
     pub(super) query_mask: Array4<f32>,
+    /// For max pooling: the rows of each text, shorter ones filled up with their first, `[T, S]`.
+    text_tokens: Option<Array2<i64>>,
+    pooling: Pooling,
 }
 
 impl PackedTexts {
-    /// Packs texts (compact vocabulary rows) for an encoder of `heads` heads. Texts must not be empty; a
-    /// tokenizer's special tokens see to that.
-    pub fn new(texts: &[&[u32]], heads: usize) -> Self {
+    /// Packs texts (compact vocabulary rows) for an encoder. Texts must not be empty; a tokenizer's special tokens
+    /// see to that.
+    pub fn new(texts: &[&[u32]], config: &EncoderConfig, pooling: Pooling) -> Self {
+        let (heads, first_position) = (config.heads, config.first_position());
         let mut starts = vec![0];
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         for text in texts {
             ids.extend(text.iter().map(|id| i64::from(*id)));
-            positions.extend((0..text.len()).map(|position| position as i64));
+            positions.extend((0..text.len()).map(|place| (first_position + place) as i64));
             starts.push(ids.len());
         }
         let (count, tokens) = (texts.len(), ids.len());
@@ -68,7 +72,24 @@ impl PackedTexts {
         let query_mask = Array4::from_shape_fn((count, 1, longest, 1), |(text, _, place, _)| {
             if token(text, place).is_some() { 1.0 } else { 0.0 }
         });
-        Self { ids, positions, starts, unpack, pack, unpack_context, pack_stacked, key_mask, query_mask }
+        let text_tokens = (pooling == Pooling::Max).then(|| {
+            Array2::from_shape_fn((count, longest), |(text, place)| {
+                token(text, place).unwrap_or(starts[text]) as i64
+            })
+        });
+        Self {
+            ids,
+            positions,
+            starts,
+            unpack,
+            pack,
+            unpack_context,
+            pack_stacked,
+            key_mask,
+            query_mask,
+            text_tokens,
+            pooling,
+        }
     }
 
     /// Number of tokens `N`.
@@ -81,17 +102,20 @@ impl PackedTexts {
         self.starts.len() - 1
     }
 
-    /// The matrix `[rows, N]` whose row `i`, multiplied with token rows, pools text `of[i]`.
-    pub(super) fn pooling(&self, of: &[usize], pooling: Pooling) -> Array2<f32> {
-        let mut matrix = Array2::zeros((of.len(), self.tokens()));
+    /// The matrix whose row `i` pools text `of[i]`: `[rows, N]`, to be multiplied with token rows, or for max
+    /// pooling `[rows, T]`, to be multiplied with the largest of each text.
+    pub(super) fn pooling(&self, of: &[usize]) -> Array2<f32> {
+        let columns = if self.pooling == Pooling::Max { self.texts() } else { self.tokens() };
+        let mut matrix = Array2::zeros((of.len(), columns));
         for (row, text) in of.iter().enumerate() {
             let (start, end) = (self.starts[*text], self.starts[*text + 1]);
-            match pooling {
+            match self.pooling {
                 Pooling::Mean => {
                     let share = 1.0 / (end - start) as f32;
                     (start..end).for_each(|token| matrix[[row, token]] = share);
                 }
                 Pooling::Cls => matrix[[row, start]] = 1.0,
+                Pooling::Max => matrix[[row, *text]] = 1.0,
             }
         }
         matrix
@@ -115,6 +139,9 @@ impl PackedTexts {
         push("pack", TensorRef::from_array_view(self.pack.view()).map_err(failed())?.into());
         push("key_mask", TensorRef::from_array_view(self.key_mask.view()).map_err(failed())?.into());
         push("query_mask", TensorRef::from_array_view(self.query_mask.view()).map_err(failed())?.into());
+        if let Some(tokens) = &self.text_tokens {
+            push("text_tokens", TensorRef::from_array_view(tokens.view()).map_err(failed())?.into());
+        }
         if backward {
             let context = TensorRef::from_array_view(self.unpack_context.view()).map_err(failed())?;
             push("unpack_context", context.into());

@@ -66,6 +66,15 @@ impl Pairs {
         self.rows.is_empty()
     }
 
+    /// These pairs and, as examples of their own, each of them reversed. The two share their texts, so the batches
+    /// keep them apart, and where they do meet the score mask keeps them from being negatives.
+    pub fn with_reversed(&self) -> Self {
+        let mut both = self.clone();
+        both.rows.extend_from_within(..);
+        both.sides.extend(self.sides.iter().map(|(anchor, positive)| (*positive, *anchor)));
+        both
+    }
+
     /// The number of different positives: the largest batch without equal corrections.
     pub fn distinct_positives(&self) -> usize {
         let mut positives: Vec<usize> = self.sides.iter().map(|(_, positive)| *positive).collect();

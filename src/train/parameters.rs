@@ -7,7 +7,7 @@ use std::path::Path;
 use ort::session::SessionInputValue;
 use ort::value::TensorRef;
 
-use crate::model::{Alteration, EncoderConfig, ModelError, WeightFile};
+use crate::model::{Alteration, EncoderConfig, ModelError, WeightSet};
 use crate::onnx::{GradientForm, Parameter, RowIndex, RuntimeError, parameters};
 
 use super::Vocabulary;
@@ -20,17 +20,16 @@ pub struct ParameterBuffer {
     ranges: Vec<Range<usize>>,
     values: Vec<f32>,
     vocabulary: Vocabulary,
-    full_rows: usize,
 }
 
 impl ParameterBuffer {
-    /// Reads an encoder's parameters from a weight file, of the token table only the vocabulary's rows.
+    /// Reads an encoder's parameters from its weights, of the token table only the vocabulary's rows.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] when a tensor is missing or doesn't fit the configuration.
     pub fn load(
         config: &EncoderConfig,
-        weights: &WeightFile,
+        weights: &WeightSet,
         vocabulary: Vocabulary,
     ) -> Result<Self, ModelError> {
         let mut parameters = parameters(config);
@@ -47,15 +46,14 @@ impl ParameterBuffer {
                 let shape = [config.vocabulary, config.hidden];
                 weights.read_rows(&parameter.name, shape, vocabulary.ids(), &mut values)?;
             } else {
-                let mut shape = parameter.shape.clone();
-                shape[0] /= parameter.sources.len();
+                let shape = parameter.source_shape();
                 for source in &parameter.sources {
                     weights.read(source, &shape, &mut values)?;
                 }
             }
             ranges.push(start..values.len());
         }
-        Ok(Self { parameters, ranges, values, vocabulary, full_rows: config.vocabulary })
+        Ok(Self { parameters, ranges, values, vocabulary })
     }
 
     /// The parameters, with the token table's shape as it is here.
@@ -107,13 +105,13 @@ impl ParameterBuffer {
         Ok(())
     }
 
-    /// Writes a weight file like `original` with these numbers in it.
+    /// Writes weight files like the `original` ones, with these numbers in them, into `folder`.
     ///
     /// `kept` is what weight decay left of every token row that this buffer doesn't hold.
     ///
     /// # Errors
-    /// [`ModelError::File`] when it can't be written; `path` is then untouched.
-    pub fn save(&self, original: &WeightFile, path: &Path, kept: f64) -> Result<(), ModelError> {
+    /// [`ModelError::File`] when one can't be written.
+    pub fn save(&self, original: &WeightSet, folder: &Path, kept: f64) -> Result<(), ModelError> {
         let mut alterations: HashMap<String, Alteration<'_>> = HashMap::new();
         for (parameter, range) in self.parameters.iter().zip(&self.ranges) {
             if is_token_table(parameter) {
@@ -129,7 +127,7 @@ impl ParameterBuffer {
                 alterations.insert(source.clone(), Box::new(copy));
             }
         }
-        original.rewrite(path, &mut alterations)
+        original.rewrite(folder, &mut alterations)
     }
 
     /// Puts the compact rows of the token table back among the full ones, and decays the others.
@@ -145,21 +143,6 @@ impl ParameterBuffer {
                 };
             }
         })
-    }
-
-    /// A parameter's full elements, for an exported model: the token table with every row.
-    ///
-    /// # Errors
-    /// [`ModelError`] when the original's rows can't be read.
-    pub fn full(&self, index: usize, original: &WeightFile, kept: f64) -> Result<Vec<f32>, ModelError> {
-        let (parameter, range) = (&self.parameters[index], self.ranges[index].clone());
-        if !is_token_table(parameter) {
-            return Ok(self.values[range].to_vec());
-        }
-        let mut full = Vec::new();
-        original.read(&parameter.name, &[self.full_rows, parameter.shape[1]], &mut full)?;
-        self.scatter(range, kept)(0, &mut full);
-        Ok(full)
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::failure::chain;
+use crate::model::{EncoderConfig, Head};
 
-use super::checkpoint::{Standing, hex, in_bytes};
+use super::checkpoint::{Standing, hex, in_bytes, sweep};
 use super::{
     Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval, Pairs, ParameterBuffer, Recipe, Stepper,
     TrainError,
@@ -17,22 +18,32 @@ pub(super) struct Resume(Option<Kept>);
 
 struct Kept {
     checkpoints: Checkpoints,
-    run: Fingerprint,
+    /// Of all that makes the run what it is, as far as it has been told.
+    identity: Sha256,
     last: Instant,
 }
 
 impl Resume {
+    /// Of a run with these settings that starts with these weights. Its pairs are told epoch by epoch, with
+    /// [`covers`](Self::covers), before it is restored.
     pub(super) fn new(
         checkpoints: Option<&Checkpoints>,
         recipe: &Recipe,
-        pairs: &Pairs,
+        encoder: (&EncoderConfig, Head),
         start: &ParameterBuffer,
     ) -> Self {
         Self(checkpoints.map(|checkpoints| Kept {
             checkpoints: checkpoints.clone(),
-            run: Fingerprint::of(recipe, pairs, start),
+            identity: identity(recipe, encoder, start),
             last: Instant::now(),
         }))
+    }
+
+    /// Takes in the pairs of the next epoch, as they are batched.
+    pub(super) fn covers(&mut self, pairs: &Pairs) {
+        if let Some(kept) = &mut self.0 {
+            kept.identity.update(format!("{:?} {:?} {:?}", pairs.rows, pairs.sides, pairs.texts));
+        }
     }
 
     /// Puts the last checkpoint into `stepper`; says the losses and the time of the steps it holds.
@@ -41,7 +52,8 @@ impl Resume {
     pub(super) fn restore(&self, stepper: &mut Stepper) -> Result<(Vec<f32>, Duration), TrainError> {
         let nothing = (Vec::new(), Duration::ZERO);
         let Some(kept) = &self.0 else { return Ok(nothing) };
-        let found = match Checkpoint::load(&kept.checkpoints.folder, &kept.run) {
+        sweep(&kept.checkpoints.folder);
+        let found = match Checkpoint::load(&kept.checkpoints.folder, &kept.run()) {
             Ok(found) => found,
             Err(error @ CheckpointError::Damaged { .. }) => {
                 tracing::warn!(error = chain(&error), "a run starts at its beginning");
@@ -76,26 +88,29 @@ impl Resume {
         };
         if due || stopping {
             let values = stepper.parameters().values();
-            Standing { values, moments, losses, elapsed }.save(&kept.checkpoints.folder, &kept.run)?;
+            Standing { values, moments, losses, elapsed }.save(&kept.checkpoints.folder, &kept.run())?;
             kept.last = Instant::now();
         }
         Ok(())
     }
 }
 
-impl Fingerprint {
-    /// Of the recipe, the pairs as they are batched, and the weights the run starts with.
-    pub(super) fn of(recipe: &Recipe, pairs: &Pairs, start: &ParameterBuffer) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(env!("CARGO_PKG_VERSION"));
-        // `Debug` of plain numbers is exact, and says every field, new ones included.
-        digest.update(format!("{recipe:?} {:?} {:?}", pairs.rows, pairs.sides));
-        digest.update(format!("{:?} {:?}", pairs.texts, start.vocabulary().ids()));
-        let hashed = in_bytes(start.values(), |bytes| {
-            digest.update(bytes);
-            Ok(())
-        });
-        debug_assert!(hashed.is_ok(), "hashing can't fail");
-        Self(hex(&digest.finalize()))
+impl Kept {
+    fn run(&self) -> Fingerprint {
+        Fingerprint(hex(&self.identity.clone().finalize()))
     }
+}
+
+/// A digest that has taken in the recipe, the encoder, and the weights the run starts with.
+fn identity(recipe: &Recipe, encoder: (&EncoderConfig, Head), start: &ParameterBuffer) -> Sha256 {
+    let mut digest = Sha256::new();
+    digest.update(env!("CARGO_PKG_VERSION"));
+    // `Debug` of plain numbers is exact, and says every field, new ones included.
+    digest.update(format!("{recipe:?} {encoder:?} {:?}", start.vocabulary().ids()));
+    let hashed = in_bytes(start.values(), |bytes| {
+        digest.update(bytes);
+        Ok(())
+    });
+    debug_assert!(hashed.is_ok(), "hashing can't fail");
+    digest
 }

@@ -7,7 +7,7 @@ use ort::session::{
 };
 use ort::value::{Tensor, TensorRef};
 
-use crate::model::EncoderConfig;
+use crate::model::{EncoderConfig, Head};
 use crate::onnx::{GradientForm, Parameter, RowIndex, Runtime, RuntimeError, training_model};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
@@ -31,6 +31,7 @@ pub struct StepReport {
 pub struct Stepper {
     runtime: Runtime,
     config: EncoderConfig,
+    head: Head,
     recipe: Recipe,
     /// Opened for the first batch that is encoded at once.
     whole: Option<Whole>,
@@ -57,12 +58,14 @@ impl Stepper {
     pub fn new(
         runtime: &Runtime,
         config: &EncoderConfig,
+        head: Head,
         recipe: &Recipe,
         parameters: ParameterBuffer,
     ) -> Result<Self, TrainError> {
         let mut stepper = Self {
             runtime: runtime.clone(),
             config: config.clone(),
+            head,
             recipe: recipe.clone(),
             whole: None,
             cached: None,
@@ -76,10 +79,12 @@ impl Stepper {
 
     /// Opens the graphs for batches in parts, or at once, unless they are open.
     fn open(&mut self, in_parts: bool) -> Result<(), TrainError> {
+        let pooling = self.head.pooling;
         if in_parts && self.cached.is_none() {
-            self.cached = Some(Cached::new(&self.runtime, &self.config, &self.recipe, &self.parameters)?);
+            self.cached =
+                Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
-            let model = training_model(&self.config, self.recipe.loss, self.recipe.scale);
+            let model = training_model(&self.config, pooling, self.recipe.loss, self.recipe.scale);
             self.whole = Some(Whole {
                 session: self.runtime.session(&model)?,
                 options: gradient_outputs(&self.parameters)?,
@@ -202,8 +207,7 @@ fn run<'s>(
     let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
     let texts = &batch.parts[0];
     texts.feed(true, &mut inputs)?;
-    let (anchors, positives) =
-        (texts.pooling(&batch.anchors, batch.pooling), texts.pooling(&batch.positives, batch.pooling));
+    let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
     let matrices = [
         ("anchor_pooling", &anchors),
         ("positive_pooling", &positives),

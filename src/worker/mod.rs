@@ -16,6 +16,7 @@ mod role;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::broadcast;
@@ -38,7 +39,7 @@ use crate::trigger::Trigger;
 pub use error::WorkerError;
 pub use role::Role;
 
-use inbox::DurableInbox;
+use inbox::{DurableInbox, Hygiene};
 
 /// The broker and everything that is kept on it.
 #[derive(Debug, Clone)]
@@ -65,12 +66,15 @@ impl Desk {
     pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
         let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let streams = Streams::ensure(&connection, &StreamSettings::default()).await?;
+        let replicas = settings.nats_replicas;
+        let streams =
+            Streams::ensure(&connection, &StreamSettings { replicas, ..StreamSettings::default() }).await?;
         let table =
             settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
         let corrections = Corrections::open(&streams, table).await?;
         let events = Events::new(&streams, Arc::clone(&clock));
-        let jobs = Jobs::open(&streams, &events, JobSettings::default()).await?;
+        let job_settings = JobSettings { ack_wait: settings.ack_wait, ..JobSettings::default() };
+        let jobs = Jobs::open(&streams, &events, job_settings).await?;
         let trigger =
             Trigger::new(&streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
         let runs = Runs::new(&streams);
@@ -84,10 +88,13 @@ impl Desk {
     pub async fn status(&self) -> Result<Status, crate::queue::QueueError> {
         let runs = self.runs.list().await?;
         let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
+        let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);
+        let queued = queued.map(|run| run.id.clone()).collect();
         Ok(Status {
             pending: self.trigger.pending().await?,
             threshold: self.trigger.policy().threshold,
             current_job: running,
+            queued,
             last_run: runs.into_iter().find(|run| run.state.is_final()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
@@ -96,16 +103,18 @@ impl Desk {
 
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {
     match nats {
-        Nats::Embedded { program, address } => Broker::Embedded(embedded::Options {
+        Nats::Embedded { program, address, sync_every } => Broker::Embedded(embedded::Options {
             program: program.clone(),
             host: address.ip(),
             port: address.port(),
+            sync_every: *sync_every,
             ..embedded::Options::new(data_dir.join("nats"))
         }),
-        Nats::Remote { urls, credentials, token } => Broker::Remote(Remote {
+        Nats::Remote { urls, credentials, token, authority } => Broker::Remote(Remote {
             urls: urls.clone(),
             credentials: credentials.clone(),
             token: token.clone(),
+            authority: authority.clone(),
         }),
     }
 }
@@ -115,6 +124,7 @@ pub struct Worker {
     desk: Desk,
     tasks: JoinSet<&'static str>,
     stop: CancellationToken,
+    stop_deadline: Duration,
     http: SocketAddr,
     ingest: Option<broadcast::Receiver<IngestEvent>>,
     /// Kept for its answers; it ends when dropped.
@@ -145,8 +155,17 @@ impl Worker {
         let mut ingest_events = None;
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
-            let inbox = Arc::new(DurableInbox::new(&desk.streams, desk.corrections.clone()));
-            let ingest = Ingest::new(access.clone(), inbox, Pace::default())?;
+            let hygiene = Hygiene {
+                catalogue: settings.catalogue.clone(),
+                burst: settings.burst,
+                access: access.clone(),
+            };
+            let inbox = Arc::new(DurableInbox::new(&desk.streams, desk.corrections.clone(), hygiene));
+            let ingest = Ingest::new(
+                access.clone(),
+                inbox,
+                Pace { sweep_every: settings.sweep_every, ..Pace::default() },
+            )?;
             views.ingest = Some(ingest.status());
             ingest_events = Some(ingest.events());
             let wake = ingest.wake();
@@ -158,6 +177,11 @@ impl Worker {
                 "trigger"
             });
         }
+        let (jobs, cancel) = (desk.jobs.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::join!(jobs.keep_registered(&cancel), jobs.keep_cancelling(&cancel));
+            "queue watch"
+        });
         if let Some(trainer) = trainer {
             let pipeline = trainer.pipeline(&desk, settings);
             let (jobs, trigger, cancel) = (desk.jobs.clone(), desk.trigger.clone(), stop.clone());
@@ -179,7 +203,8 @@ impl Worker {
         let answering = status_of(&desk);
         let status = StatusService::start(desk.streams.connection(), answering).await?;
         tracing::info!(%role, %http, "worker started");
-        Ok(Self { desk, tasks, stop, http, ingest: ingest_events, _status: status })
+        let stop_deadline = settings.stop_deadline;
+        Ok(Self { desk, tasks, stop, stop_deadline, http, ingest: ingest_events, _status: status })
     }
 
     /// What is kept on the broker.
@@ -199,13 +224,29 @@ impl Worker {
 
     /// Waits until the worker was told to stop and every task has ended, then closes the broker.
     ///
+    /// A task that hasn't ended when the deadline for stopping has passed is given up; its job is delivered again.
+    ///
     /// A task that ends by itself stops the others: a worker without its ingest would look alive and learn nothing.
     ///
     /// # Errors
     /// [`WorkerError::TaskEnded`] when a task ended by itself.
     pub async fn join(mut self) -> Result<(), WorkerError> {
         let mut early = None;
-        while let Some(ended) = self.tasks.join_next().await {
+        let (stop, deadline) = (self.stop.clone(), self.stop_deadline);
+        let late = async move {
+            stop.cancelled().await;
+            tokio::time::sleep(deadline).await;
+        };
+        tokio::pin!(late);
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next() => ended,
+                () = &mut late => {
+                    tracing::warn!(?deadline, "the worker ends with work in hand; the job is delivered again");
+                    break;
+                }
+            };
+            let Some(ended) = ended else { break };
             if !self.stop.is_cancelled() {
                 let task = ended.unwrap_or("a task");
                 tracing::error!(task, "a task ended by itself");
@@ -253,6 +294,7 @@ impl Trainer {
             clock: Arc::new(SystemClock),
             plan: Plan {
                 recipe: settings.recipe.clone(),
+                synthesis: settings.synthesis.clone(),
                 hold_out: settings.hold_out,
                 templates: settings.templates.clone(),
                 gate: evaluate::Policy::default(),

@@ -1,9 +1,11 @@
 //! Evaluation: figures computed by hand, and what must hold for any input.
 
+mod cohort;
 mod gate;
 mod holdout;
 mod report;
 mod retrieval;
+mod sanity;
 
 use autovalidate::evaluate::{Catalogue, Query, Side};
 

@@ -1,3 +1,5 @@
 //! The model folder.
 
 mod archive;
+mod folder;
+pub(crate) mod variants;

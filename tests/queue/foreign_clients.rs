@@ -57,6 +57,7 @@ async fn the_status_is_answered_and_the_service_is_found() {
         pending: 7,
         threshold: 10,
         current_job: Some(JobId::manual(3)),
+        queued: vec![JobId::manual(4)],
         last_run: None,
         version: "1.2.3".into(),
     };

@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod bench;
+mod control;
 mod corrections;
+pub(crate) mod crash_points;
 mod embedded;
 mod foreign_clients;
 mod jobs;
+mod quarantine;
 mod records;
-mod setup;
+mod remote;
+pub(crate) mod setup;
 mod trigger;
 mod trigger_faults;

@@ -18,25 +18,25 @@ use tokio::sync::watch;
 use crate::support::{nats_server, within};
 
 /// Generous: the machine that runs all tests at once is slow.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A real server on a free port, with its own folder.
-pub(super) struct Bench {
-    pub(super) folder: TempDir,
-    pub(super) connection: Connection,
-    pub(super) streams: Streams,
+pub(crate) struct Bench {
+    pub(crate) folder: TempDir,
+    pub(crate) connection: Connection,
+    pub(crate) streams: Streams,
 }
 
-pub(super) fn options(store: &Path) -> embedded::Options {
+pub(crate) fn options(store: &Path) -> embedded::Options {
     embedded::Options { program: Some(nats_server()), ..embedded::Options::new(store) }
 }
 
 impl Bench {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(StreamSettings::default()).await
     }
 
-    pub(super) async fn with(settings: StreamSettings) -> Self {
+    pub(crate) async fn with(settings: StreamSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let broker = Broker::Embedded(options(folder.path()));
         let connection = within(SOON, Connection::open(&broker)).await.unwrap();
@@ -44,31 +44,31 @@ impl Bench {
         Self { folder, connection, streams }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.connection.server().unwrap().url()
     }
 
     /// A second worker: another connection to the same server.
-    pub(super) async fn another_worker(&self) -> Streams {
+    pub(crate) async fn another_worker(&self) -> Streams {
         let remote = Remote { urls: vec![self.url()], ..Remote::default() };
         let connection = within(SOON, Connection::open(&Broker::Remote(remote))).await.unwrap();
         within(SOON, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap()
     }
 
-    pub(super) async fn corrections(&self) -> Corrections {
+    pub(crate) async fn corrections(&self) -> Corrections {
         within(SOON, Corrections::open(&self.streams, "pairs")).await.unwrap()
     }
 
-    pub(super) async fn jobs(&self, settings: JobSettings) -> Jobs {
+    pub(crate) async fn jobs(&self, settings: JobSettings) -> Jobs {
         within(SOON, Jobs::open(&self.streams, &self.events(), settings)).await.unwrap()
     }
 
-    pub(super) fn events(&self) -> Events {
+    pub(crate) fn events(&self) -> Events {
         Events::new(&self.streams, Arc::new(SystemClock))
     }
 
     /// Everything published on a subject from now on.
-    pub(super) async fn listen(&self, subject: &'static str) -> async_nats::Subscriber {
+    pub(crate) async fn listen(&self, subject: &'static str) -> async_nats::Subscriber {
         let subscriber = self.connection.client().subscribe(subject).await.unwrap();
         self.connection.client().flush().await.unwrap();
         subscriber
@@ -76,13 +76,13 @@ impl Bench {
 }
 
 /// The next event of a subscription.
-pub(super) async fn next_event(subscriber: &mut async_nats::Subscriber) -> Event {
+pub(crate) async fn next_event(subscriber: &mut async_nats::Subscriber) -> Event {
     let message = within(SOON, subscriber.next()).await.unwrap();
     serde_json::from_slice(&message.payload).unwrap()
 }
 
 /// A row that may be trained on.
-pub(super) fn row(id: i64) -> Row {
+pub(crate) fn row(id: i64) -> Row {
     Row {
         id,
         typo: format!("toyta {id}"),
@@ -92,7 +92,7 @@ pub(super) fn row(id: i64) -> Row {
     }
 }
 
-pub(super) fn rows(ids: impl IntoIterator<Item = i64>) -> Vec<Row> {
+pub(crate) fn rows(ids: impl IntoIterator<Item = i64>) -> Vec<Row> {
     ids.into_iter().map(row).collect()
 }
 

@@ -64,6 +64,15 @@ impl Inbox for Memory {
         Ok(accepted)
     }
 
+    async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {
+        Ok(self.rows.borrow().range(..=last).count() as u64)
+    }
+
+    async fn missing(&self, ids: &[i64]) -> Result<Vec<i64>, InboxError> {
+        let rows = self.rows.borrow();
+        Ok(ids.iter().copied().filter(|id| !rows.contains_key(id)).collect())
+    }
+
     async fn cursor(&self) -> Result<i64, InboxError> {
         Ok(*self.cursor.borrow())
     }
@@ -103,6 +112,7 @@ impl Memory {
 pub(super) fn pace() -> Pace {
     Pace {
         sweep_every: NEVER,
+        audit_every: NEVER,
         breath: Duration::ZERO,
         limits: Limits { settle: NEVER, ..Limits::default() },
         ..Pace::default()

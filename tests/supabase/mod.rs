@@ -1,9 +1,12 @@
 //! Tests of `supabase` and of its stand-in.
 
+mod audit;
+mod catalogue;
 mod connection;
 mod ingest;
 mod memory;
 mod official_client;
 mod rest;
 mod stand_in;
+mod storm;
 mod webhook;

@@ -105,6 +105,7 @@ async fn what_a_person_must_mend_says_so_and_how() {
         matches!(&error, RestError::MissingColumn { detail, .. } if detail.contains("mistake")),
         "{error:?}"
     );
+    assert!(error.advice().contains(r#"add column if not exists "mistake" text"#));
     assert_eq!(error.remedy(), Remedy::Person);
 
     let error = refusal(&supabase, &Access { schema: "private".to_owned(), ..good }).await;

@@ -1,6 +1,9 @@
 #![allow(dead_code, unreachable_pub)]
 //! What several tests need: deadlines that name their call site, and where `scripts/setup` put things.
 
+pub mod crash;
+pub mod storm;
+
 use std::future::Future;
 use std::panic::Location;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use autovalidate::model::ModelFolder;
 use autovalidate::onnx::Loss;
 use autovalidate::train::{Encoder, Progress, Recipe, TrainError, embed_exported, export, fit};
 
-use super::reference::{Reference, Setting, fixture, runtime};
+use super::reference::{Reference, Setting, TINY, fixture, runtime};
 use crate::support;
 
 #[test]
@@ -71,8 +71,9 @@ fn an_observer_stops_a_run() {
 
 #[test]
 fn an_exported_folder_loads_and_its_onnx_model_embeds_alike() {
-    for (name, folder) in [("tiny.safetensors", fixture("tiny")), ("minilm.safetensors", support::minilm())] {
-        let reference = Reference::load(name);
+    for name in TINY.into_iter().chain(["minilm"]) {
+        let folder = if name == "minilm" { support::minilm() } else { fixture(name) };
+        let reference = Reference::load(&format!("{name}.safetensors"));
         let setting = Setting::new(&folder, &reference.pairs);
         let recipe = Recipe { epochs: 2, batch_size: 4, learning_rate: 1e-3, ..Recipe::default() };
         let fit = fit(

@@ -1,8 +1,28 @@
-//! Tests of `train`: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py` and `steps.py`.
+//! Tests of `train` and the graphs it runs: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py` and
+//! `steps.py`.
+//!
+//! ```text
+//! artifacts           the graphs as files
+//! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
+//! finite_differences  gradients against the loss
+//! folder              a run on a folder, and the exported model
+//! parts               batches encoded in parts
+//! reference           the fixtures
+//! resume              interrupted runs
+//! reversed            pairs and reversed pairs as separate examples
+//! steps               fifty steps against PyTorch
+//! weights             16-bit and sharded weights, names with a prefix
+//! ```
 
+mod artifacts;
 mod exactness;
+mod finite_differences;
 mod folder;
 mod parts;
 mod reference;
 mod resume;
+mod reversed;
 mod steps;
+mod weights;
+
+pub(crate) use reference::runtime;

@@ -1,37 +1,46 @@
 //! A batch encoded in parts has the gradients of one encoded at once; one without a finite loss changes nothing.
 
+use autovalidate::onnx::Loss;
 use autovalidate::train::{Batch, Progress, Recipe, Stepper, TrainError, fit};
 
-use super::reference::{LOSSES, Reference, Setting, fixture, runtime};
+use super::reference::{LOSSES, Reference, Setting, TINY, fixture, runtime};
 
 #[test]
 fn gradients_in_parts_equal_those_at_once() {
-    let mut texts = Reference::load("tiny.safetensors").pairs;
-    // A correction of two pairs, in two parts: its embedding's gradient has to come together.
-    texts.push(("car brand: totoya".to_owned(), texts[0].1.clone()));
-    for (name, loss) in LOSSES {
-        let setting = Setting::new(&fixture("tiny"), &texts);
-        let (config, head) = (&setting.folder.config, setting.folder.head);
-        let recipe = Recipe { loss, ..Recipe::default() };
-        let mut stepper = Stepper::new(&runtime(), config, &recipe, setting.parameters.clone()).unwrap();
-        let all: Vec<usize> = (0..setting.pairs.len()).collect();
-        let (truth, at_once) = stepper.gradients(&Batch::new(&setting.pairs, &all, config, head)).unwrap();
-        let whole: f32 = at_once.iter().flat_map(|(_, g)| g).map(|g| g * g).sum::<f32>().sqrt();
-        for mini_batch in [1, 3, 8] {
-            let batch = Batch::in_parts(&setting.pairs, &all, config, head, mini_batch);
-            // Twice: sums of an earlier batch must not linger.
-            stepper.gradients(&batch).unwrap();
-            let (loss, in_parts) = stepper.gradients(&batch).unwrap();
-            assert!((loss - truth).abs() < 1e-5 * truth, "{name}: loss {loss} in parts, {truth} at once");
-            assert_eq!(in_parts.len(), at_once.len());
-            for ((parameter, ours), (_, truth)) in in_parts.iter().zip(&at_once) {
-                let length = truth.iter().map(|g| g * g).sum::<f32>().sqrt();
-                let off = ours.iter().zip(truth).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
-                assert!(
-                    off <= 1e-5 * length + 1e-6 * whole,
-                    "{name}, parts of {mini_batch}: {parameter} is off by {off:e} of {length:e}"
-                );
-            }
+    let mut ways = std::collections::HashSet::new();
+    for tiny in TINY {
+        let mut texts = Reference::load(&format!("{tiny}.safetensors")).pairs;
+        // A correction of two pairs, in two parts: its embedding's gradient has to come together.
+        texts.push(("car brand: totoya".to_owned(), texts[0].1.clone()));
+        let setting = Setting::new(&fixture(tiny), &texts);
+        ways.insert(format!("{:?}", setting.folder.head.pooling));
+        for (name, loss) in LOSSES {
+            in_parts_as_at_once(&setting, loss, &format!("{tiny}, {name}"));
+        }
+    }
+    assert_eq!(ways.len(), 3, "each way of pooling is among the small encoders: {ways:?}");
+}
+
+fn in_parts_as_at_once(setting: &Setting, loss: Loss, about: &str) {
+    let (config, head) = (&setting.folder.config, setting.folder.head);
+    let mut stepper = setting.stepper(&Recipe { loss, ..Recipe::default() });
+    let all: Vec<usize> = (0..setting.pairs.len()).collect();
+    let (truth, at_once) = stepper.gradients(&Batch::new(&setting.pairs, &all, config, head)).unwrap();
+    let whole: f32 = at_once.iter().flat_map(|(_, g)| g).map(|g| g * g).sum::<f32>().sqrt();
+    for mini_batch in [1, 3, 8] {
+        let batch = Batch::in_parts(&setting.pairs, &all, config, head, mini_batch);
+        // Twice: sums of an earlier batch must not linger.
+        stepper.gradients(&batch).unwrap();
+        let (loss, in_parts) = stepper.gradients(&batch).unwrap();
+        assert!((loss - truth).abs() < 1e-5 * truth, "{about}: loss {loss} in parts, {truth} at once");
+        assert_eq!(in_parts.len(), at_once.len());
+        for ((parameter, ours), (_, truth)) in in_parts.iter().zip(&at_once) {
+            let length = truth.iter().map(|g| g * g).sum::<f32>().sqrt();
+            let off = ours.iter().zip(truth).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+            assert!(
+                off <= 1e-5 * length + 1e-6 * whole,
+                "{about}, parts of {mini_batch}: {parameter} is off by {off:e} of {length:e}"
+            );
         }
     }
 }
@@ -65,7 +74,7 @@ fn a_loss_that_is_no_number_names_its_rows_and_changes_nothing() {
         let last = parameters.values().len() - 1;
         parameters.values_mut()[last] = f32::NAN;
         let before: Vec<u32> = parameters.values().iter().map(|value| value.to_bits()).collect();
-        let mut stepper = Stepper::new(&runtime(), config, &Recipe::default(), parameters).unwrap();
+        let mut stepper = Stepper::new(&runtime(), config, head, &Recipe::default(), parameters).unwrap();
         let batch = Batch::in_parts(&setting.pairs, &[5, 1, 3], config, head, mini_batch);
         match stepper.step(&batch, 1e-3) {
             Err(TrainError::NotFinite { step: 0, rows, learning_rate, .. }) => {

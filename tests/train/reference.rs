@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use autovalidate::model::{ModelFolder, WeightFile};
+use autovalidate::model::{ModelFolder, WeightSet};
 use autovalidate::onnx::{Loss, Runtime};
-use autovalidate::train::{Batch, Pairs, ParameterBuffer, Vocabulary};
+use autovalidate::train::{Batch, Pairs, ParameterBuffer, Recipe, Stepper, Vocabulary};
 use safetensors::SafeTensors;
 
 use crate::support;
@@ -21,6 +21,9 @@ pub(crate) struct Reference {
     /// The fixture's settings.
     pub(crate) about: HashMap<String, String>,
 }
+
+/// The small encoders, one per architecture, and the ways of pooling and normalising spread over them.
+pub(crate) const TINY: [&str; 4] = ["tiny", "tiny-roberta", "tiny-distilbert", "tiny-mpnet"];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -59,6 +62,15 @@ impl Reference {
     }
 }
 
+/// Every tensor of a folder's `model.safetensors`, which must be of 32-bit floats.
+pub(crate) fn floats(folder: &std::path::Path) -> HashMap<String, Vec<f64>> {
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let floats =
+        |data: &[u8]| data.as_chunks().0.iter().map(|four| f64::from(f32::from_le_bytes(*four))).collect();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    tensors.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect()
+}
+
 pub(crate) fn runtime() -> Runtime {
     Runtime::load(&support::onnxruntime(), 2).unwrap()
 }
@@ -66,7 +78,7 @@ pub(crate) fn runtime() -> Runtime {
 /// A model folder with its reference's pairs, ready to train.
 pub(crate) struct Setting {
     pub(crate) folder: ModelFolder,
-    pub(crate) weights: WeightFile,
+    pub(crate) weights: WeightSet,
     pub(crate) parameters: ParameterBuffer,
     pub(crate) pairs: Pairs,
 }
@@ -87,6 +99,12 @@ impl Setting {
         let weights = folder.weights().unwrap();
         let parameters = ParameterBuffer::load(&folder.config, &weights, vocabulary).unwrap();
         Self { folder, weights, parameters, pairs }
+    }
+
+    /// A session on these parameters.
+    pub(crate) fn stepper(&self, recipe: &Recipe) -> Stepper {
+        let ModelFolder { config, head, .. } = &self.folder;
+        Stepper::new(&runtime(), config, *head, recipe, self.parameters.clone()).unwrap()
     }
 
     /// All pairs as one batch.

@@ -1,11 +1,12 @@
 //! A run that was interrupted ends with the bits of one that wasn't.
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use autovalidate::train::{
-    Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
+    Checkpoints, Fit, Interval, Observer, PairSource, Pairs, Progress, Recipe, Resumable, TrainError, fit,
 };
 
 use super::reference::{Reference, Setting, fixture, runtime};
@@ -121,5 +122,72 @@ fn a_checkpoint_of_another_run_is_left_alone() {
     let mut observer = resumable(&mut observer, folder.path(), 1);
     let (config, head) = (&setting.folder.config, setting.folder.head);
     fit(&runtime(), config, head, &other, setting.parameters, &setting.pairs, &mut observer).unwrap();
+    assert_eq!(first, Some(1));
+}
+
+/// Other pairs in the second epoch than in the first.
+struct Lessons(Vec<Pairs>);
+
+impl PairSource for Lessons {
+    fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
+        Ok(Cow::Borrowed(&self.0[epoch]))
+    }
+}
+
+/// Two epochs of other pairs each, and reversed ones; `same` says whether the second is what it always was.
+fn learn(same: bool, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+    let reference = Reference::load("tiny.safetensors");
+    let setting = Setting::new(&fixture("tiny"), &reference.pairs);
+    let second = if same { setting.pairs.with_reversed() } else { setting.pairs.clone() };
+    let lessons = Lessons(vec![setting.pairs, second]);
+    let recipe = Recipe { epochs: 2, batch_size: 4, reversed: true, ..Recipe::default() };
+    let (config, head) = (&setting.folder.config, setting.folder.head);
+    fit(&runtime(), config, head, &recipe, setting.parameters, &lessons, observer)
+}
+
+#[test]
+fn epochs_of_different_pairs_go_on_where_they_were_stopped() {
+    let truth = learn(true, &mut |_: &Progress| true).unwrap();
+    let second_epoch = {
+        let mut first_step = None;
+        let mut watch = |progress: &Progress| {
+            if progress.epoch == 2 {
+                first_step.get_or_insert(progress.step);
+            }
+            true
+        };
+        learn(true, &mut watch).unwrap();
+        first_step.unwrap()
+    };
+    // In the first epoch, at its end, at the second's beginning and within it.
+    for stop_at in [2, second_epoch - 1, second_epoch, second_epoch + 1] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stop = |progress: &Progress| progress.step < stop_at;
+        assert!(learn(true, &mut resumable(&mut stop, folder.path(), u64::MAX)).is_err());
+        let mut steps = Vec::new();
+        let mut watch = |progress: &Progress| {
+            steps.push((progress.step, progress.epoch));
+            true
+        };
+        let fit = learn(true, &mut resumable(&mut watch, folder.path(), u64::MAX)).unwrap();
+        assert_same_bits(&fit, &truth);
+        let expected: Vec<_> = (stop_at + 1..=truth.summary.steps)
+            .map(|step| (step, if step < second_epoch { 1 } else { 2 }))
+            .collect();
+        assert_eq!(steps, expected);
+    }
+}
+
+#[test]
+fn a_run_whose_later_pairs_are_others_is_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stop = |_: &Progress| false;
+    assert!(learn(true, &mut resumable(&mut stop, folder.path(), 1)).is_err());
+    let mut first = None;
+    let mut watch = |progress: &Progress| {
+        first.get_or_insert(progress.step);
+        true
+    };
+    learn(false, &mut resumable(&mut watch, folder.path(), 1)).unwrap();
     assert_eq!(first, Some(1));
 }

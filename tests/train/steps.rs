@@ -2,7 +2,7 @@
 
 use autovalidate::train::{Batch, ParameterBuffer, Recipe, Schedule, Stepper};
 
-use super::reference::{LOSSES, Reference, Setting, fixture, runtime};
+use super::reference::{LOSSES, Reference, Setting, fixture, floats, runtime};
 use crate::support;
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -12,15 +12,11 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 /// Every tensor of the weight file, as a run would save it: rows that no text uses are decayed.
 fn tensors(setting: &Setting, parameters: &ParameterBuffer, kept: f64) -> Vec<(String, Vec<f64>)> {
-    let mut all = Vec::new();
-    for (index, parameter) in parameters.parameters().iter().enumerate() {
-        let values = parameters.full(index, &setting.weights, kept).unwrap();
-        let size = values.len() / parameter.sources.len();
-        for (source, values) in parameter.sources.iter().zip(values.chunks_exact(size)) {
-            all.push((source.clone(), values.iter().map(|value| f64::from(*value)).collect()));
-        }
-    }
-    all
+    let folder = tempfile::tempdir().unwrap();
+    parameters.save(&setting.weights, folder.path(), kept).unwrap();
+    let mut saved = floats(folder.path());
+    let sources = parameters.parameters().iter().flat_map(|parameter| &parameter.sources);
+    sources.map(|source| (source.clone(), saved.remove(source).unwrap())).collect()
 }
 
 fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model: usize) {
@@ -33,7 +29,8 @@ fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model
         let schedule = Schedule::new(number("rate"), batches.len(), number("ratio"));
         let (config, head) = (&setting.folder.config, setting.folder.head);
         let start = tensors(&setting, &setting.parameters, 1.0);
-        let mut stepper = Stepper::new(&runtime(), config, &recipe, setting.parameters.clone()).unwrap();
+        let mut stepper =
+            Stepper::new(&runtime(), config, head, &recipe, setting.parameters.clone()).unwrap();
         let curve = reference.get(&format!("{name}.double.losses"));
         // Scores of up to 20 have a last bit of 2e-6, so a loss far below 1 can't be had to 1e-5 of itself.
         let single = reference.get(&format!("{name}.single.losses"));

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::catalogue::catalogue;
+use super::catalogue::{Entry, catalogue};
 use super::typos::typo;
 use crate::correction::normalise;
 
@@ -29,7 +29,11 @@ pub struct Correction {
 /// No typo occurs twice after normalising, and none is a name of the catalogue. Fewer come back only when the
 /// catalogue yields no more, far beyond ten thousand.
 pub fn corrections(seed: u64, count: usize) -> Vec<Correction> {
-    let entries = catalogue();
+    corrections_of(&catalogue(), seed, count)
+}
+
+/// As [`corrections`], of other names: what a benchmark asks about a catalogue of its own.
+pub fn corrections_of(entries: &[Entry], seed: u64, count: usize) -> Vec<Correction> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut seen: HashSet<String> = entries.iter().map(|entry| normalise(entry.name)).collect();
     let mut corrections = Vec::new();

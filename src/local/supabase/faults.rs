@@ -52,6 +52,7 @@ struct Switches {
     event_errors: bool,
     rest: VecDeque<RestFault>,
     rest_latency: Duration,
+    commit_delay: Duration,
     hidden_rows: bool,
     unpublished: bool,
 }
@@ -119,6 +120,12 @@ impl Faults {
         self.switches().rest_latency = latency;
     }
 
+    /// Makes rows that are inserted from now on visible at some time within this delay. The writer is answered at
+    /// once, unlike by PostgREST: what is tried here is the reader.
+    pub fn delay_commits(&self, delay: Duration) {
+        self.switches().commit_delay = delay;
+    }
+
     /// Hides every row from the `anon` role, as row level security without a policy does: no error, no row.
     pub fn hide_rows(&self, on: bool) {
         self.switches().hidden_rows = on;
@@ -170,6 +177,10 @@ impl Faults {
 
     pub(super) fn rest_latency(&self) -> Duration {
         self.switches().rest_latency
+    }
+
+    pub(super) fn commit_delay(&self) -> Duration {
+        self.switches().commit_delay
     }
 
     pub(super) fn rows_hidden(&self) -> bool {

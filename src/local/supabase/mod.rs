@@ -14,15 +14,19 @@
 //! frame      Phoenix framing, versions 1 and 2
 //! webhook    one POST per row
 //! faults     the switches
+//! script     the switches by name, for the command line
+//! late       transactions that commit late
 //! ```
 
 mod channel;
 mod faults;
 mod frame;
 mod keys;
+mod late;
 mod query;
 mod realtime;
 mod rest;
+mod script;
 mod table;
 mod webhook;
 
@@ -35,15 +39,17 @@ use axum::Router;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use faults::{Faults, RestFault, SocketFault};
 use keys::Keys;
+use late::Late;
+pub use script::{FaultError, NamedFault};
 use table::{Record, Table};
 
 /// How long [`Supabase::shutdown`] waits for open requests before it drops them.
@@ -136,6 +142,7 @@ struct Shared {
     keys: Keys,
     table: Mutex<Table>,
     commits: watch::Sender<usize>,
+    late: mpsc::UnboundedSender<Late>,
     stop: CancellationToken,
 }
 
@@ -143,6 +150,17 @@ impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing panics while it holds the lock, and a commit is complete once its row is in the log.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits at once, or some time within the delay that is switched on.
+    fn submit(&self, id: i64, values: Record) {
+        let delay = self.faults.commit_delay();
+        if delay.is_zero() {
+            self.commit(id, values);
+            return;
+        }
+        // A stand-in that is stopping commits nothing more.
+        let _ = self.late.send(Late { id, values, after: delay.mul_f64(rand::random()) });
     }
 
     fn commit(&self, id: i64, values: Record) -> Option<Record> {
@@ -187,7 +205,9 @@ impl Supabase {
         let bound = listener.local_addr().map_err(listen)?;
         let url = Url::parse(&format!("http://{bound}")).map_err(StartError::Address)?;
 
+        let (late, rows) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
+            late,
             faults: options.faults.clone(),
             options,
             keys: Keys::local(),
@@ -196,6 +216,7 @@ impl Supabase {
             stop: CancellationToken::new(),
         });
         let mut tasks = JoinSet::new();
+        tasks.spawn(late::commit(Arc::clone(&shared), rows));
         if let Some(target) = shared.options.webhook.clone() {
             let client = reqwest::Client::builder().build().map_err(StartError::Client)?;
             tasks.spawn(webhook::call(Arc::clone(&shared), target, client, shared.commits.subscribe()));
@@ -247,10 +268,31 @@ impl Supabase {
 
     /// Inserts a pair as another client would, and returns its id.
     pub fn insert(&self, typo: &str, corrected: &str, domain: &str) -> i64 {
-        let reservation = self.reserve();
-        let id = reservation.id();
-        self.commit(reservation, typo, corrected, domain);
+        let id = self.reserve().id();
+        self.shared.submit(id, pair(typo, corrected, domain));
         id
+    }
+
+    /// Inserts many pairs in one transaction, dated `at`, as an import does.
+    pub fn import(&self, pairs: impl IntoIterator<Item = (String, String, String)>, at: Timestamp) {
+        let mut table = self.shared.table();
+        for (typo, corrected, domain) in pairs {
+            let id = table.reserve();
+            table.commit(id, pair(&typo, &corrected, &domain), at);
+        }
+        let committed = table.committed();
+        drop(table);
+        self.shared.commits.send_replace(committed);
+    }
+
+    /// The ids of all visible rows.
+    pub fn ids(&self) -> Vec<i64> {
+        self.shared.table().ids()
+    }
+
+    /// Deletes a row, and says whether it was there. Realtime is not told: the worker asks for inserts only.
+    pub fn delete(&self, id: i64) -> bool {
+        self.shared.table().delete(id)
     }
 
     /// Inserts a row of any shape, such as a number where a text belongs, and returns its id.
@@ -267,10 +309,7 @@ impl Supabase {
 
     /// Commits a pair under an id taken before.
     pub fn commit(&self, reservation: Reservation, typo: &str, corrected: &str, domain: &str) {
-        let values = json!({"typo": typo, "corrected": corrected, "domain": domain});
-        if let Value::Object(values) = values {
-            self.shared.commit(reservation.id(), values);
-        }
+        self.shared.commit(reservation.id(), pair(typo, corrected, domain));
     }
 
     /// Stops serving, closes the sockets, and waits for the tasks up to a deadline.
@@ -281,6 +320,11 @@ impl Supabase {
             self.tasks.abort_all();
         }
     }
+}
+
+fn pair(typo: &str, corrected: &str, domain: &str) -> Record {
+    let columns = [("typo", typo), ("corrected", corrected), ("domain", domain)];
+    columns.map(|(name, text)| (name.to_owned(), Value::from(text))).into_iter().collect()
 }
 
 impl Drop for Supabase {

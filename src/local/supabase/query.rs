@@ -1,6 +1,7 @@
 //! A PostgREST query string: `select`, filters, `order`, `limit`, `offset`.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -61,6 +62,49 @@ impl Query {
             }
         }
         Ok(parsed)
+    }
+
+    /// The ids that can match, from the filters on the id alone. With an ascending order these make a page a short
+    /// walk, as the primary key's index does.
+    pub(super) fn ids(&self) -> RangeInclusive<i64> {
+        let (mut first, mut last) = (i64::MIN, i64::MAX);
+        for (_, filter) in self.filters.iter().filter(|(name, _)| name == "id") {
+            let Filter::Compare(holds, operand) = filter else { continue };
+            let Some(id) = operand.as_i64() else { continue };
+            let (less, equal, greater) =
+                (holds(Ordering::Less), holds(Ordering::Equal), holds(Ordering::Greater));
+            match (less, equal, greater) {
+                (false, true, true) => first = first.max(id),
+                (false, false, true) => first = first.max(id.saturating_add(1)),
+                (true, true, false) => last = last.min(id),
+                (true, false, false) => last = last.min(id.saturating_sub(1)),
+                _ => {}
+            }
+        }
+        first..=last
+    }
+
+    /// Whether rows that come by id, all within [`ids`](Self::ids), need neither filter nor sorting.
+    pub(super) fn is_by_id(&self) -> bool {
+        let ordered = self.order.is_empty() || self.order == [("id".to_owned(), true)];
+        let bounded = |filter: &Filter| match filter {
+            Filter::Compare(holds, _) => {
+                !(holds(Ordering::Less) && holds(Ordering::Greater))
+                    && (holds(Ordering::Less) || holds(Ordering::Greater))
+            }
+            Filter::In(_) | Filter::Null => false,
+        };
+        ordered && self.filters.iter().all(|(name, filter)| name == "id" && bounded(filter))
+    }
+
+    /// The rows of a page from rows that come by id, for a query that [`is_by_id`](Self::is_by_id).
+    pub(super) fn page_by_id<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a Record>,
+        max_rows: usize,
+    ) -> Vec<Record> {
+        let length = self.limit.unwrap_or(max_rows).min(max_rows);
+        rows.skip(self.offset).take(length).map(|row| self.project(row)).collect()
     }
 
     /// The page this query asks for, never longer than `max_rows`, and how many rows match in all.
@@ -201,6 +245,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_way_by_id_gives_the_same_page(
+            first in 0_i64..12, last in 0_i64..12, strict: bool, limit in 0_usize..12, offset in 0_usize..4,
+        ) {
+            let (above, below) = if strict { ("gt", "lt") } else { ("gte", "lte") };
+            let text = format!("id={above}.{first}&id={below}.{last}&order=id.asc&limit={limit}&offset={offset}");
+            let (query, rows) = (Query::parse(&text).expect("a good query"), rows(1..11));
+            prop_assert!(query.is_by_id());
+            let ids = query.ids();
+            let within: Vec<_> =
+                rows.iter().filter(|row| row["id"].as_i64().is_some_and(|id| ids.contains(&id))).collect();
+            let (page, total) = query.page(rows.iter(), 5);
+            prop_assert_eq!(query.page_by_id(within.iter().copied(), 5), page);
+            prop_assert_eq!(within.len(), total);
+        }
+
         #[test]
         fn any_query_is_read_without_panic(query in ".{0,100}") {
             let rows = rows(1..4);

@@ -24,11 +24,17 @@ pub(super) async fn read(
     answer(&shared, &table, &headers, "accept-profile", |role| {
         let query = Query::parse(query.as_deref().unwrap_or_default()).map_err(|e| refused(&shared, &e))?;
         let hidden = role == Role::Anon && shared.faults.rows_hidden();
+        let counted = prefers(&headers, "count=exact");
+        let max_rows = shared.options.max_rows;
         let (page, total) = match hidden {
             true => (Vec::new(), 0),
-            false => query.page(shared.table().rows(), shared.options.max_rows),
+            false if query.is_by_id() => {
+                let table = shared.table();
+                let total = if counted { table.count(query.ids()) } else { 0 };
+                (query.page_by_id(table.rows(query.ids()), max_rows), total)
+            }
+            false => query.page(shared.table().rows(i64::MIN..=i64::MAX), max_rows),
         };
-        let counted = prefers(&headers, "count=exact");
         if counted && query.offset > 0 && query.offset >= total {
             return Err(error(416, "PGRST103", "Requested range not satisfiable"));
         }

@@ -1,6 +1,7 @@
 //! The table and its commit log, in memory.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,7 +35,7 @@ pub(super) struct Commit {
 /// so the two orders differ when transactions overlap.
 #[derive(Debug)]
 pub(super) struct Table {
-    rows: BTreeMap<i64, Record>,
+    rows: BTreeMap<i64, Arc<Commit>>,
     log: Vec<Arc<Commit>>,
     next_id: i64,
 }
@@ -65,14 +66,38 @@ impl Table {
             .iter()
             .map(|(name, _)| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
             .collect();
-        self.rows.insert(id, record.clone());
-        self.log.push(Arc::new(Commit { record: record.clone(), at }));
+        let commit = Arc::new(Commit { record: record.clone(), at });
+        self.rows.insert(id, Arc::clone(&commit));
+        self.log.push(commit);
         Some(record)
     }
 
-    /// Every visible row, by id.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &Record> {
-        self.rows.values()
+    /// Every visible row with an id in this range, by id.
+    pub(super) fn rows(&self, ids: RangeInclusive<i64>) -> impl Iterator<Item = &Record> {
+        let some = (!ids.is_empty()).then(|| self.rows.range(ids));
+        some.into_iter().flatten().map(|(_, commit)| &commit.record)
+    }
+
+    /// How many visible rows have an id in this range.
+    pub(super) fn count(&self, ids: RangeInclusive<i64>) -> usize {
+        match ids {
+            ids if ids.is_empty() => 0,
+            // The whole table, as the worker's audit asks for, needs no walk.
+            ids if self.rows.first_key_value().is_none_or(|(first, _)| ids.contains(first))
+                && self.rows.last_key_value().is_none_or(|(last, _)| ids.contains(last)) =>
+            {
+                self.rows.len()
+            }
+            ids => self.rows.range(ids).count(),
+        }
+    }
+
+    pub(super) fn ids(&self) -> Vec<i64> {
+        self.rows.keys().copied().collect()
+    }
+
+    pub(super) fn delete(&mut self, id: i64) -> bool {
+        self.rows.remove(&id).is_some()
     }
 
     /// How many inserts were committed: a position in the log.

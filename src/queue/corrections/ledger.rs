@@ -28,6 +28,12 @@ impl Ledger {
         true
     }
 
+    /// How many ids up to and including `last` are in the set.
+    pub(super) fn count_up_to(&self, last: i64) -> u64 {
+        let ranges = self.ranges.range(..=last);
+        ranges.map(|(first, end)| (*end).min(last).abs_diff(*first).saturating_add(1)).sum()
+    }
+
     pub(super) fn highest(&self) -> Option<i64> {
         self.ranges.last_key_value().map(|(_, last)| *last)
     }
@@ -55,6 +61,9 @@ mod tests {
                 prop_assert_eq!(ledger.contains(id), set.contains(&id));
             }
             prop_assert_eq!(ledger.highest(), set.last().copied());
+            for last in [i64::MIN, -7, 0, 5, i64::MAX] {
+                prop_assert_eq!(ledger.count_up_to(last), set.range(..=last).count() as u64);
+            }
             let ranges: Vec<_> = ledger.ranges.into_iter().collect();
             for pair in ranges.windows(2) {
                 prop_assert!(pair[0].1 + 1 < pair[1].0, "ranges that touch are one range");

@@ -6,17 +6,21 @@
 //! have stored since, so it needs no background task and is never behind by more than that moment.
 //!
 //! ```text
-//! mod.rs      append, and what is known already
-//! reading.rs  count, watch, snapshot
-//! ledger.rs   a set of row ids
-//! scan.rs     reads a stretch of a stream in order
+//! mod.rs         append, and what is known already
+//! reading.rs     count, watch, snapshot
+//! quarantine.rs  what a person does about rows that are kept out: look, release, drop
+//! screen.rs      what a row is judged by beyond its own text
+//! ledger.rs      a set of row ids
+//! scan.rs        reads a stretch of a stream in order
 //! ```
 
 mod ledger;
+mod quarantine;
 mod reading;
 mod scan;
+mod screen;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_nats::HeaderMap;
@@ -24,11 +28,15 @@ use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use self::ledger::Ledger;
+pub use self::quarantine::{Decided, Quarantined};
 pub use self::reading::{Arrivals, Snapshot};
 use self::scan::{Depth, scan};
+use self::screen::History;
+pub use self::screen::{BurstLimit, KnownNames, Screen};
 use super::error::QueueError;
 use super::streams::{CORRECTIONS, QUARANTINE, Streams};
 use crate::correction::{Refusal, Row, subject_token};
@@ -38,6 +46,18 @@ pub const REFUSAL_HEADER: &str = "Refusal";
 
 /// The header of a row whose texts were cut because they would not fit into a message.
 pub const SHORTENED_HEADER: &str = "Shortened";
+
+/// The header of a pair that a person released: why it had been refused.
+pub const RELEASED_HEADER: &str = "Released";
+
+/// The header of a pair that says in which minute, since 1970, it was counted against a burst.
+const MINUTE_HEADER: &str = "Minute";
+
+/// What a dropped row's message id ends with.
+const DROPPED_SUFFIX: &str = ":dropped";
+
+/// What a released row's message id ends with.
+const RELEASED_SUFFIX: &str = ":released";
 
 /// The longest text that is stored, in characters. Four of them fit into any server's largest message. A pair
 /// that may be trained on has far shorter ones, so only its domain or date can be cut.
@@ -69,6 +89,10 @@ pub struct Corrections {
 #[derive(Debug, Default)]
 struct Known {
     ids: Ledger,
+    /// Ids that a person put among the pairs.
+    released: BTreeSet<i64>,
+    history: History,
+    screen: Screen,
     corrections_read: u64,
     quarantine_read: u64,
 }
@@ -104,6 +128,7 @@ impl Corrections {
         self.catch_up(&mut known).await?;
         let mut waiting = VecDeque::with_capacity(PUBLISHES_IN_FLIGHT);
         let mut sent = Ledger::default();
+        let now = Timestamp::now();
         for row in rows {
             if known.ids.contains(row.id) || !sent.insert(row.id) {
                 appended.duplicates += 1;
@@ -114,7 +139,8 @@ impl Corrections {
             {
                 settle(publish, &mut known, &mut appended).await?;
             }
-            waiting.push_back(self.publish(row).await?);
+            let judged = known.judge(row, now);
+            waiting.push_back(self.publish(row, judged).await?);
         }
         for publish in waiting {
             settle(publish, &mut known, &mut appended).await?;
@@ -132,11 +158,39 @@ impl Corrections {
         Ok(known.ids.highest())
     }
 
-    async fn publish(&self, row: &Row) -> Result<InFlight, QueueError> {
+    /// Judges rows by more than their own text from now on.
+    pub async fn set_screen(&self, screen: Screen) {
+        self.known.lock().await.screen = screen;
+    }
+
+    /// How many row ids up to and including this one are kept, trained on or not.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn count_ids_up_to(&self, last: i64) -> Result<u64, QueueError> {
+        let mut known = self.known.lock().await;
+        self.catch_up(&mut known).await?;
+        Ok(known.ids.count_up_to(last))
+    }
+
+    /// Which of these row ids are not kept.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn missing(&self, ids: &[i64]) -> Result<Vec<i64>, QueueError> {
+        let mut known = self.known.lock().await;
+        self.catch_up(&mut known).await?;
+        Ok(ids.iter().copied().filter(|id| !known.ids.contains(*id)).collect())
+    }
+
+    async fn publish(&self, row: &Row, judged: Result<i64, Refusal>) -> Result<InFlight, QueueError> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}", self.table, row.id));
-        let (subject, refusal) = match row.check() {
-            Ok(()) => (format!("corrections.{}", subject_token(&row.domain)), None),
+        let (subject, refusal) = match judged {
+            Ok(minute) => {
+                headers.insert(MINUTE_HEADER, minute.to_string());
+                (format!("corrections.{}", subject_token(&row.domain)), None)
+            }
             Err(refusal) => {
                 headers.insert(REFUSAL_HEADER, refusal.name());
                 (format!("quarantine.{refusal}"), Some(refusal))
@@ -167,17 +221,26 @@ impl Corrections {
             tokio::try_join!(last_sequence(corrections), last_sequence(quarantine))?;
         if corrections_last < known.corrections_read || quarantine_last < known.quarantine_read {
             tracing::warn!("a stream of pairs lost messages; the ledger is built anew");
-            *known = Known::default();
+            *known = Known { screen: std::mem::take(&mut known.screen), ..Known::default() };
         }
-        let Known { ids, corrections_read, quarantine_read } = known;
+        let Known { ids, released, history, corrections_read, quarantine_read, .. } = known;
         for (stream, read, last) in [
             (corrections, corrections_read, corrections_last),
             (quarantine, quarantine_read, quarantine_last),
         ] {
             scan(stream, *read + 1, last, Depth::Headers, |_, message| {
-                let id = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
-                if let Some(id) = id.and_then(|id| self.row_id(id.as_str())) {
-                    ids.insert(id);
+                let Some(headers) = &message.headers else { return };
+                let Some(id) = headers.get(NATS_MESSAGE_ID).and_then(|id| self.row_id(id.as_str())) else {
+                    return;
+                };
+                if headers.get(RELEASED_HEADER).is_some() {
+                    released.insert(id);
+                }
+                let minute = headers.get(MINUTE_HEADER).and_then(|minute| minute.as_str().parse().ok());
+                if ids.insert(id)
+                    && let Some(minute) = minute
+                {
+                    history.record(id, minute);
                 }
             })
             .await?;
@@ -186,9 +249,26 @@ impl Corrections {
         Ok(())
     }
 
-    /// The id in a message id of this table.
+    /// The id in a message id of this table: of a row, a released one or the tombstone of a dropped one.
     fn row_id(&self, message_id: &str) -> Option<i64> {
-        message_id.strip_prefix(&*self.table)?.strip_prefix(':')?.parse().ok()
+        let id = message_id.strip_prefix(&*self.table)?.strip_prefix(':')?;
+        let id = id.strip_suffix(DROPPED_SUFFIX).or(id.strip_suffix(RELEASED_SUFFIX)).unwrap_or(id);
+        id.parse().ok()
+    }
+}
+
+impl Known {
+    /// Whether a row may be trained on, as far as one row shows; if so, in which minute it counts.
+    fn judge(&mut self, row: &Row, now: Timestamp) -> Result<i64, Refusal> {
+        row.check()?;
+        self.screen.knows(row)?;
+        let minute = self.history.minute(row, now);
+        if self.screen.burst.is_some_and(|burst| self.history.is_full(minute, &burst)) {
+            return Err(Refusal::Burst);
+        }
+        // Counted before it is stored: of rows whose storing fails, the same come again.
+        self.history.record(row.id, minute);
+        Ok(minute)
     }
 }
 

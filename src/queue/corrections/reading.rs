@@ -1,6 +1,6 @@
 //! Reads the pairs: counts them, watches for more, takes a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::scan::{Depth, scan};
-use super::{Corrections, last_sequence};
+use super::{Corrections, RELEASED_HEADER, last_sequence};
 use crate::correction::{Refusal, Row};
 use crate::queue::clock::timestamp;
 use crate::queue::error::QueueError;
@@ -26,6 +26,8 @@ pub struct Snapshot {
     /// Messages that hold no row, or one that may not be trained on: somebody else published them. They are
     /// left out and never fatal.
     pub malformed: usize,
+    /// Ids of the rows that a person released: they win over conflicting ones.
+    pub released: BTreeSet<i64>,
 }
 
 /// The pairs that came after some stream sequence.
@@ -102,7 +104,13 @@ impl Corrections {
         let mut snapshot = Snapshot::default();
         scan(self.streams.corrections(), 1, to, Depth::Whole, |sequence, message| {
             match trainable(&message.payload) {
-                Some(row) => snapshot.rows.push((sequence, row)),
+                Some(row) => {
+                    if message.headers.as_ref().is_some_and(|headers| headers.get(RELEASED_HEADER).is_some())
+                    {
+                        snapshot.released.insert(row.id);
+                    }
+                    snapshot.rows.push((sequence, row));
+                }
                 None => snapshot.malformed += 1,
             }
         })

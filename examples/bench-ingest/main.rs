@@ -1,0 +1,196 @@
+//! Measures the ingest with a real worker process, a real nats-server and the local Supabase.
+//!
+//! `scripts/bench-ingest --json FILE` runs it; docs/ingest.md holds what it measured and says what each figure means.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "../../tests/support/storm.rs"]
+mod storm;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use autovalidate::local::supabase::Options;
+use clap::Parser;
+use futures::StreamExt;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use storm::{Ground, Storm, weather};
+
+/// Measures the ingest.
+#[derive(Parser)]
+struct Args {
+    /// The worker's program.
+    #[arg(long)]
+    program: PathBuf,
+    /// The nats-server program.
+    #[arg(long)]
+    nats: PathBuf,
+    /// Where the figures go.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Seconds of inserts at each rate.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Rows of the old table.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Inserts of the fault run; 0 leaves it out.
+    #[arg(long, default_value_t = 20_000)]
+    inserts: usize,
+    /// How often the fault run kills the worker.
+    #[arg(long, default_value_t = 10)]
+    kills: usize,
+    /// Inserts a second of the fault run.
+    #[arg(long, default_value_t = 100.0)]
+    inserts_per_second: f64,
+    /// Seed of the fault run.
+    #[arg(long, default_value_t = 4)]
+    seed: u64,
+}
+
+#[tokio::main]
+async fn main() {
+    let args = Args::parse();
+    let mut figures = json!({"latency": [], "seed": args.seed});
+    println!("| what | figure | bar |\n|---|---|---|");
+    for rate in [1, 50, 500] {
+        let latency = latency(&args, rate).await;
+        println!(
+            "| insert to stored, {rate}/s | p50 {} ms, p99 {} ms (poll {} ms) | p99 <= poll + 50 ms |",
+            latency["p50_ms"], latency["p99_ms"], latency["poll_ms"]
+        );
+        figures["latency"].as_array_mut().unwrap().push(latency);
+    }
+    let flushed = Duration::from_secs(1);
+    for (name, sync, rows) in
+        [("flushed every second", Some(flushed), args.rows), ("every message flushed", None, args.rows / 50)]
+    {
+        let backfill = backfill(&args, sync, rows).await;
+        println!(
+            "| back-fill of {} rows, {name} | {} rows/s, {} MB at most ({} its own), {} MB afterwards, {} MB with an empty table ({} its own) | >= 20000 rows/s, 60 MB, 25 MB |",
+            rows,
+            backfill["rows_per_second"],
+            backfill["most_mb"],
+            backfill["most_own_mb"],
+            backfill["after_mb"],
+            backfill["idle_mb"],
+            backfill["idle_own_mb"]
+        );
+        figures[name] = backfill;
+    }
+    if args.inserts > 0 {
+        let storm = Storm {
+            seed: args.seed,
+            inserts: args.inserts,
+            kills: args.kills,
+            inserts_per_second: args.inserts_per_second,
+        };
+        let after = weather(&storm, &args.program, &args.nats).await;
+        println!(
+            "| fault run, seed {}: {} rows, {} faults, {} kills | {} lost, {} surplus, all there {:.1} s after the last insert | 0 and 0 |",
+            args.seed,
+            after.rows,
+            after.faults,
+            args.kills,
+            after.lost,
+            after.surplus,
+            after.calm.as_secs_f64()
+        );
+        figures["fault_run"] = json!({
+            "rows": after.rows, "lost": after.lost, "surplus": after.surplus, "faults": after.faults,
+            "kills": args.kills, "seconds": after.took.as_secs_f64(), "calm_seconds": after.calm.as_secs_f64(),
+        });
+    }
+    if let Some(path) = &args.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&figures).unwrap()).unwrap();
+    }
+}
+
+/// From the insert's commit until a consumer of the stream has it.
+async fn latency(args: &Args, rate: u64) -> Value {
+    let options = Options { poll: Duration::from_millis(100), ..Options::default() };
+    let poll = options.poll;
+    let ground = Ground::new(&args.program, &args.nats, options, Some(Duration::from_secs(1))).await;
+    let streams = ground.streams().await;
+    let stream = streams.connection().jetstream().get_stream("CORRECTIONS").await.unwrap();
+    let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..OrderedConfig::default() };
+    let mut messages = stream.create_consumer(config).await.unwrap().messages().await.unwrap();
+    let _worker = ground.listener(&[]);
+    // The first row says that the worker listens; the settling sweep after the subscription is over then, too.
+    ground.supabase.insert("first", "Toyota", "brand");
+    messages.next().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+
+    let count = rate * args.seconds;
+    let begun = Arc::new(Mutex::new(HashMap::new()));
+    let reading = {
+        let begun = Arc::clone(&begun);
+        tokio::spawn(async move {
+            let mut took = Vec::new();
+            while (took.len() as u64) < count {
+                let message = messages.next().await.unwrap().unwrap();
+                let now = Instant::now();
+                let row: Value = serde_json::from_slice(&message.payload).unwrap();
+                let at: Instant = begun.lock().unwrap()[&row["id"].as_i64().unwrap()];
+                took.push(now - at);
+            }
+            took
+        })
+    };
+    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / rate as f64));
+    for number in 0..count {
+        pace.tick().await;
+        let mut begun = begun.lock().unwrap();
+        let now = Instant::now();
+        let id = ground.supabase.insert(&format!("toyta {number}"), "Toyota", "brand");
+        begun.insert(id, now);
+    }
+    let mut took = tokio::time::timeout(Duration::from_secs(120), reading).await.unwrap().unwrap();
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_millis() as u64;
+    json!({"per_second": rate, "inserts": count, "poll_ms": poll.as_millis() as u64,
+           "p50_ms": at(0.5), "p99_ms": at(0.99), "most_ms": at(1.0)})
+}
+
+/// An old table, met for the first time.
+async fn backfill(args: &Args, sync_every: Option<Duration>, rows: u64) -> Value {
+    let ground = Ground::new(&args.program, &args.nats, storm::quick(), sync_every).await;
+    let worker = ground.listener(&[]);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let idle = worker.id().unwrap();
+    let (idle, idle_own) = (memory(idle, "VmRSS"), memory(idle, "RssAnon"));
+    drop(worker);
+    let pairs = (0..rows).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
+    ground.supabase.import(pairs, Timestamp::now());
+    let worker = ground.listener(&[]);
+    let pid = worker.id().unwrap();
+    let begun = Instant::now();
+    let (mut most, mut most_own) = (0.0_f64, 0.0_f64);
+    let mut glance = tokio::time::interval(Duration::from_millis(200));
+    while ground.stored().await < rows {
+        most = most.max(memory(pid, "VmRSS"));
+        most_own = most_own.max(memory(pid, "RssAnon"));
+        glance.tick().await;
+    }
+    let took = begun.elapsed();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = memory(pid, "VmRSS");
+    json!({"rows": rows, "seconds": took.as_secs_f64(),
+           "rows_per_second": (rows as f64 / took.as_secs_f64()) as u64,
+           "most_mb": most, "most_own_mb": most_own, "after_mb": after, "idle_mb": idle,
+           "idle_own_mb": idle_own})
+}
+
+/// Memory of a process in MB, as Linux tells it: `VmRSS` is all that is resident, pages of the program's file among
+/// it, `RssAnon` what the process itself has made.
+fn memory(pid: u32, kind: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    (kilobytes.unwrap_or(0.0) / 1024.0).round()
+}

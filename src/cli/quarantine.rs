@@ -1,0 +1,215 @@
+//! `autovalidate quarantine`: rows that are kept out of training, and what a person does about them.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::correction::{Refusal, Row};
+use crate::job::Conflicts;
+use crate::queue::{Decided, Quarantined, Snapshot};
+use crate::worker::Desk;
+
+use super::{CliError, Ending, desk, print_json};
+
+/// Shows the rows that are kept out of training; releases or drops them.
+///
+/// Example: autovalidate quarantine list --reason burst
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Lists rows by id and reason, without their text.
+    ///
+    /// Example: autovalidate quarantine list --json
+    List {
+        /// Only rows kept out for this reason.
+        #[arg(long, value_parser = reason)]
+        reason: Option<Refusal>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one row with its text.
+    ///
+    /// Example: autovalidate quarantine show 4711
+    Show {
+        /// The row's id.
+        id: i64,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Puts rows among the pairs: they are trained on, and never quarantined again.
+    ///
+    /// Example: autovalidate quarantine release 4711 4712
+    Release(Which),
+    /// Deletes rows for good; only their ids and reasons stay.
+    ///
+    /// Example: autovalidate quarantine drop --reason burst
+    Drop(Which),
+}
+
+/// Which rows a person decides about.
+#[derive(clap::Args)]
+struct Which {
+    /// Ids of rows.
+    #[arg(required_unless_present = "reason", conflicts_with = "reason")]
+    ids: Vec<i64>,
+    /// All rows kept out for this reason.
+    #[arg(long, value_parser = reason)]
+    reason: Option<Refusal>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A row that is not trained on, wherever it stands.
+struct Kept {
+    refusal: Refusal,
+    place: Place,
+}
+
+enum Place {
+    Quarantine(Quarantined),
+    /// Among the pairs, but outvoted or undecided when a dataset is built.
+    Pairs {
+        sequence: u64,
+        row: Row,
+    },
+}
+
+impl Kept {
+    fn row(&self) -> &Row {
+        match &self.place {
+            Place::Quarantine(quarantined) => &quarantined.row,
+            Place::Pairs { row, .. } => row,
+        }
+    }
+}
+
+fn reason(text: &str) -> Result<Refusal, String> {
+    let names = || Refusal::ALL.map(Refusal::name).join(", ");
+    Refusal::from_name(text).ok_or_else(|| format!("one of {}", names()))
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let desk = desk().await?;
+    let done = act(&desk, args.action).await;
+    desk.streams.connection().close().await;
+    done.map(|()| Ending::Done)
+}
+
+async fn act(desk: &Desk, action: Action) -> Result<(), CliError> {
+    match action {
+        Action::List { reason, json } => list(&kept(desk, reason).await?, json),
+        Action::Show { id, json } => {
+            let all = kept(desk, None).await?;
+            let found: Vec<_> = all.iter().filter(|kept| kept.row().id == id).collect();
+            if found.is_empty() {
+                return Err(not_there(&[id]));
+            }
+            found.into_iter().try_for_each(|kept| show(kept, json))
+        }
+        Action::Release(which) => decide(desk, &which, true).await,
+        Action::Drop(which) => decide(desk, &which, false).await,
+    }
+}
+
+/// Every row that is not trained on: the quarantine, and the pairs that lose to others.
+async fn kept(desk: &Desk, reason: Option<Refusal>) -> Result<Vec<Kept>, CliError> {
+    let quarantined = desk.corrections.quarantined(reason).await?;
+    let mut kept: Vec<_> = quarantined
+        .into_iter()
+        .map(|quarantined| Kept { refusal: quarantined.refusal, place: Place::Quarantine(quarantined) })
+        .collect();
+    if reason.is_none_or(|reason| reason == Refusal::Conflict) {
+        let Snapshot { rows, released, .. } = desk.corrections.snapshot(u64::MAX).await?;
+        let conflicts = Conflicts::among(rows.iter().map(|(_, row)| row), &released);
+        let losers = rows.into_iter().filter(|(_, row)| conflicts.contains(row.id));
+        kept.extend(losers.map(|(sequence, row)| Kept {
+            refusal: Refusal::Conflict,
+            place: Place::Pairs { sequence, row },
+        }));
+    }
+    Ok(kept)
+}
+
+fn list(kept: &[Kept], as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        let rows: Vec<_> =
+            kept.iter().map(|kept| json!({"id": kept.row().id, "reason": kept.refusal})).collect();
+        return print_json(&rows);
+    }
+    for kept in kept {
+        println!("{:>12}  {}", kept.row().id, kept.refusal);
+    }
+    println!("{} rows are kept out of training", kept.len());
+    Ok(())
+}
+
+fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return print_json(&json!({"reason": kept.refusal, "row": kept.row()}));
+    }
+    let row = kept.row();
+    println!("{}  {}", row.id, kept.refusal);
+    // Escaped: what strangers wrote must not reach the terminal as it is.
+    println!("  typo       {:?}\n  corrected  {:?}\n  domain     {:?}", row.typo, row.corrected, row.domain);
+    println!("  inserted   {:?}", row.created_at.as_deref().unwrap_or("unknown"));
+    Ok(())
+}
+
+async fn decide(desk: &Desk, which: &Which, release: bool) -> Result<(), CliError> {
+    let wanted: BTreeSet<i64> = which.ids.iter().copied().collect();
+    let mut kept = kept(desk, which.reason).await?;
+    if which.reason.is_none() {
+        kept.retain(|kept| wanted.contains(&kept.row().id));
+        let found: BTreeSet<i64> = kept.iter().map(|kept| kept.row().id).collect();
+        let missing: Vec<i64> = wanted.difference(&found).copied().collect();
+        if !missing.is_empty() {
+            return Err(not_there(&missing));
+        }
+    }
+    let mut done = Vec::with_capacity(kept.len());
+    for kept in &kept {
+        let corrections = &desk.corrections;
+        let decided = match (&kept.place, release) {
+            (Place::Quarantine(quarantined), true) => corrections.release(quarantined).await?,
+            (Place::Quarantine(quarantined), false) => corrections.drop_quarantined(quarantined).await?,
+            (Place::Pairs { row, .. }, true) => corrections.vouch(row, kept.refusal).await?,
+            (Place::Pairs { sequence, row }, false) => {
+                corrections.drop_pair(*sequence, row.id, kept.refusal).await?
+            }
+        };
+        done.push((kept.row().id, kept.refusal, decided));
+    }
+    if which.json {
+        let done: Vec<_> = done
+            .iter()
+            .map(|(id, refusal, decided)| json!({"id": id, "reason": refusal, "decided": decided}))
+            .collect();
+        return print_json(&done);
+    }
+    for (id, refusal, decided) in &done {
+        let decided = match decided {
+            Decided::Released => "released",
+            Decided::Dropped => "dropped",
+            Decided::Already => "released before",
+        };
+        println!("{id:>12}  {refusal}  {decided}");
+    }
+    println!("{} rows", done.len());
+    Ok(())
+}
+
+fn not_there(ids: &[i64]) -> CliError {
+    let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+    CliError::plain(
+        format!("no row with this id is kept out of training: {}", ids.join(", ")),
+        "`autovalidate quarantine list` shows which are.",
+    )
+}

@@ -1,0 +1,129 @@
+//! `autovalidate train`: one run in the foreground, from a file, without queue or Hub.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::evaluate::Policy;
+use crate::job::{Dataset, JobError, Lecture, Study, read_rows};
+use crate::model::{ModelFolder, archive};
+use crate::onnx::Runtime;
+use crate::settings::{Needs, Settings};
+use crate::train::Progress;
+
+use super::{CliError, Ending};
+
+/// Fine-tunes a model folder on a file of corrections, in the foreground.
+///
+/// Example: autovalidate train --data pairs.csv --base .local/models/all-MiniLM-L6-v2 --out my-model
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// CSV with the header typo,corrected,domain, or JSON lines.
+    #[arg(long)]
+    data: PathBuf,
+    /// The sentence-transformers folder to start from; BASE_MODEL when not given.
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// Where the trained folder goes; must not exist.
+    #[arg(long)]
+    out: PathBuf,
+    /// Also packs the folder into this zip.
+    #[arg(long)]
+    zip: Option<PathBuf>,
+    /// Writes figures, losses and scores as JSON.
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Passes over the pairs.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Pairs in a batch.
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Highest learning rate.
+    #[arg(long)]
+    learning_rate: Option<f32>,
+    /// Typos made up per name and epoch; 0 makes none.
+    #[arg(long)]
+    variants: Option<usize>,
+    /// Seed of everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+    let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let mut lecture = Lecture {
+        recipe: settings.recipe,
+        synthesis: settings.synthesis,
+        hold_out: settings.hold_out,
+        templates: settings.templates,
+    };
+    let recipe = &mut lecture.recipe;
+    recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
+    recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size);
+    recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
+    recipe.seed = args.seed.unwrap_or(recipe.seed);
+    lecture.synthesis.variants = args.variants.unwrap_or(lecture.synthesis.variants);
+    if args.out.exists() {
+        let what = format!("{} is there already", args.out.display());
+        return Err(CliError::plain(what, "Choose another folder with --out."));
+    }
+
+    let rows = read_rows(&args.data).map_err(JobError::from)?;
+    let dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
+    println!("{}", dataset.summary);
+    let summary = dataset.summary.clone();
+    let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));
+    let base = ModelFolder::open(&base).map_err(JobError::from)?;
+    let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
+    let study = Study::prepare(&runtime, base, dataset, lecture)?;
+    println!(
+        "{} typos made up an epoch, {} of the token table's rows",
+        study.figures.synthesised, study.figures.vocabulary
+    );
+
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos}/{len}  {msg}  {eta} left") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    let mut pairs = 0;
+    let mut observer = |progress: &Progress| {
+        pairs += progress.pairs;
+        bar.set_length(progress.steps as u64);
+        bar.set_position(progress.step as u64);
+        let speed = pairs as f64 / progress.elapsed.as_secs_f64().max(1e-9);
+        bar.set_message(format!("loss {:.4}  {speed:.0} pairs/s", progress.loss));
+        true
+    };
+    let mut trained = study.train(&mut observer, None)?;
+    bar.finish();
+    let report = trained.evaluate(&Policy::default())?;
+    println!("{report}");
+
+    // Beside, then renamed: a folder called --out is always whole.
+    let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = |source: std::io::Error| CliError::Plain {
+        what: format!("cannot write {}", args.out.display()),
+        advice: "Choose a folder that can be written with --out.".to_owned(),
+        source: Some(source.into()),
+    };
+    std::fs::create_dir_all(parent).map_err(cannot)?;
+    let beside = tempfile::Builder::new().prefix(".training-").tempdir_in(parent).map_err(cannot)?;
+    trained.export(beside.path())?;
+    std::fs::rename(beside.path(), &args.out).map_err(cannot)?;
+    println!("wrote {}", args.out.display());
+    if let Some(zip) = &args.zip {
+        let top = args.out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        archive::pack(&args.out, &top, zip).map_err(JobError::from)?;
+        println!("wrote {}", zip.display());
+    }
+    if let Some(path) = &args.report {
+        let json = serde_json::json!({
+            "dataset": summary, "study": trained.figures, "training": trained.summary, "report": report,
+        });
+        let text = serde_json::to_vec_pretty(&json).map_err(crate::queue::QueueError::from)?;
+        std::fs::write(path, text).map_err(cannot)?;
+        println!("wrote {}", path.display());
+    }
+    Ok(Ending::Done)
+}

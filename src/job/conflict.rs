@@ -1,0 +1,139 @@
+//! The same typo corrected to different names: who is right.
+//!
+//! The table is written with a key that every visitor has, so a pair may be wrong or poison. Every row stays on
+//! the stream as a vote, since which one is the odd one out shows only later: who came first would win otherwise.
+//! A dataset is built from all of them, and leaves out those that lose, also those that earlier runs learned from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::correction::{Row, normalise};
+
+/// How many times the votes of the next one a correction needs to win.
+const MARGIN: usize = 2;
+
+/// Rows that a dataset leaves out, as other rows correct the same typo differently.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conflicts {
+    /// Ids of rows whose typo has another winner.
+    pub outvoted: BTreeSet<i64>,
+    /// Ids of rows whose typo has no winner.
+    pub undecided: BTreeSet<i64>,
+}
+
+impl Conflicts {
+    /// Counts the votes. A correction wins with at least twice as many rows as the next one; one that a person
+    /// released wins over all others, the latest of several. The order of rows doesn't matter.
+    pub fn among<'a>(rows: impl IntoIterator<Item = &'a Row>, released: &BTreeSet<i64>) -> Self {
+        let mut typos: BTreeMap<(&str, String), BTreeMap<String, BTreeSet<i64>>> = BTreeMap::new();
+        for row in rows {
+            let corrections = typos.entry((row.domain.as_str(), normalise(&row.typo))).or_default();
+            corrections.entry(normalise(&row.corrected)).or_default().insert(row.id);
+        }
+        let mut conflicts = Self::default();
+        for corrections in typos.into_values().filter(|corrections| corrections.len() > 1) {
+            let winner = winner(&corrections, released).map(str::to_owned);
+            let side = match winner {
+                Some(_) => &mut conflicts.outvoted,
+                None => &mut conflicts.undecided,
+            };
+            let losers =
+                corrections.into_iter().filter(|(correction, _)| Some(correction) != winner.as_ref());
+            side.extend(losers.flat_map(|(_, ids)| ids));
+        }
+        conflicts
+    }
+
+    /// Whether a row is left out.
+    pub fn contains(&self, id: i64) -> bool {
+        self.outvoted.contains(&id) || self.undecided.contains(&id)
+    }
+
+    /// How many rows are left out.
+    pub fn len(&self) -> usize {
+        self.outvoted.len() + self.undecided.len()
+    }
+
+    /// Whether no row is left out.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn winner<'a>(corrections: &'a BTreeMap<String, BTreeSet<i64>>, released: &BTreeSet<i64>) -> Option<&'a str> {
+    let vouched = corrections.iter().filter_map(|(correction, ids)| {
+        let latest = ids.iter().rev().find(|id| released.contains(id))?;
+        Some((latest, correction))
+    });
+    if let Some((_, correction)) = vouched.max() {
+        return Some(correction);
+    }
+    let mut votes: Vec<_> = corrections.iter().map(|(correction, ids)| (ids.len(), correction)).collect();
+    votes.sort_unstable();
+    match votes.as_slice() {
+        [.., (next, _), (most, correction)] if *most >= MARGIN * next => Some(correction),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rows(corrections: &[&str]) -> Vec<Row> {
+        (1..)
+            .zip(corrections)
+            .map(|(id, corrected)| Row {
+                id,
+                typo: if id % 2 == 0 { "toyta" } else { " TOYTA" }.to_owned(),
+                corrected: (*corrected).to_owned(),
+                domain: "brand".to_owned(),
+                created_at: None,
+            })
+            .collect()
+    }
+
+    fn left_out(corrections: &[&str], released: &[i64]) -> (Vec<i64>, Vec<i64>) {
+        let conflicts = Conflicts::among(&rows(corrections), &released.iter().copied().collect());
+        (conflicts.outvoted.into_iter().collect(), conflicts.undecided.into_iter().collect())
+    }
+
+    #[test]
+    fn the_majority_wins_with_a_margin() {
+        assert_eq!(left_out(&["Toyota", "toyota "], &[]), (vec![], vec![]));
+        assert_eq!(left_out(&["Skoda", "Toyota", "Toyota"], &[]), (vec![1], vec![]));
+        assert_eq!(left_out(&["Skoda", "Toyota"], &[]), (vec![], vec![1, 2]));
+        assert_eq!(left_out(&["Skoda", "Skoda", "Toyota", "Toyota", "Toyota"], &[]).1.len(), 5);
+    }
+
+    #[test]
+    fn a_pair_that_was_in_the_majority_can_lose_it() {
+        let earlier = ["Skoda", "Skoda", "Toyota"];
+        assert_eq!(left_out(&earlier, &[]).0, [3]);
+        let later = ["Skoda", "Skoda", "Toyota", "Toyota", "Toyota", "Toyota"];
+        assert_eq!(left_out(&later, &[]).0, [1, 2]);
+    }
+
+    #[test]
+    fn a_person_decides_and_the_latest_decision_counts() {
+        let corrections = ["Skoda", "Toyota", "Toyota", "Seat"];
+        assert_eq!(left_out(&corrections, &[1]).0, [2, 3, 4]);
+        assert_eq!(left_out(&corrections, &[1, 4]).0, [1, 2, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_changes_nothing_and_one_correction_at_most_is_left(
+            picks in prop::collection::vec(0_usize..4, 0..30), released in prop::collection::btree_set(1_i64..30, 0..4),
+        ) {
+            let names = ["Skoda", "Toyota", "Seat", "Audi"];
+            let mut rows = rows(&picks.iter().map(|pick| names[*pick]).collect::<Vec<_>>());
+            let one = Conflicts::among(&rows, &released);
+            rows.reverse();
+            prop_assert_eq!(&one, &Conflicts::among(&rows, &released));
+            let kept: BTreeSet<_> = rows.iter().filter(|row| !one.contains(row.id)).map(|row| &row.corrected).collect();
+            prop_assert!(kept.len() <= 1);
+            prop_assert!(one.outvoted.is_disjoint(&one.undecided));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The rows a run was made from, kept by their hash.
+//!
+//! The stream of pairs only grows, so the rows of a run can always be read again up to the sequence in its record; the
+//! file saves that reading after a crash, and outlives the run so that its model can be made again.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::correction::{Row, Templates};
+use crate::evaluate::HoldOut;
+
+use super::workshop::{entries, replace};
+use super::{Dataset, JobError};
+
+/// How many snapshots are kept.
+const KEPT: usize = 10;
+/// What their names end in.
+const SUFFIX: &str = ".jsonl";
+
+/// A folder of snapshots, `<hash>.jsonl` each, one row a line.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshots {
+    folder: PathBuf,
+}
+
+/// The rows of a run, as the stream gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TakenRows {
+    pub(super) rows: Vec<Row>,
+    /// Ids of those that a person released from quarantine.
+    pub(super) released: BTreeSet<i64>,
+}
+
+impl TakenRows {
+    /// The dataset they make.
+    pub(super) fn dataset(self, hold_out: &HoldOut, templates: &Templates) -> Dataset {
+        Dataset::with_released(self.rows, &self.released, hold_out, templates)
+    }
+}
+
+/// A line of a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    row: Row,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    released: bool,
+}
+
+/// Where a run's rows came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RowSource {
+    /// The stream of pairs.
+    Stream,
+    /// The snapshot of an attempt before.
+    Snapshot,
+}
+
+impl Snapshots {
+    /// The snapshots below a folder.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    fn path(&self, hash: &str) -> PathBuf {
+        self.folder.join(format!("{hash}{SUFFIX}"))
+    }
+
+    /// The rows under a hash, if they are here. Whoever asks checks the hash: it is computed anyway.
+    pub(super) fn load(&self, hash: &str) -> Option<TakenRows> {
+        // The hash comes from a record, which anybody may have written.
+        if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let text = std::fs::read_to_string(self.path(hash)).ok()?;
+        let mut taken = TakenRows { rows: Vec::new(), released: BTreeSet::new() };
+        for line in text.lines() {
+            let Line { row, released } = serde_json::from_str(line).ok()?;
+            if released {
+                taken.released.insert(row.id);
+            }
+            taken.rows.push(row);
+        }
+        Some(taken)
+    }
+
+    /// Keeps rows under their hash, and forgets the oldest snapshots.
+    pub(super) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), JobError> {
+        let path = self.path(hash);
+        let mut bytes = Vec::new();
+        for row in &taken.rows {
+            let line = Line { row: row.clone(), released: taken.released.contains(&row.id) };
+            serde_json::to_writer(&mut bytes, &line).map_err(crate::queue::QueueError::from)?;
+            bytes.push(b'\n');
+        }
+        replace(&path, &bytes)?;
+        let mut known: Vec<_> = entries(&self.folder)?
+            .into_iter()
+            .filter(|path| path.to_string_lossy().ends_with(SUFFIX))
+            .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .collect();
+        known.sort();
+        for (_, oldest) in known.iter().rev().skip(KEPT).filter(|(_, other)| *other != path) {
+            if let Err(error) = std::fs::remove_file(oldest) {
+                tracing::warn!(%error, "an old snapshot can't be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64) -> Row {
+        Row {
+            id,
+            typo: "a\nb\u{2028}".into(),
+            corrected: "c".into(),
+            domain: "brand".into(),
+            created_at: None,
+        }
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_and_only_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path().join("snapshots"));
+        let rows = TakenRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]) };
+        for number in 0..KEPT + 3 {
+            snapshots.keep(&format!("{number:02}"), &rows).unwrap();
+        }
+        let last = format!("{:02}", KEPT + 2);
+        assert_eq!(snapshots.load(&last).unwrap(), rows);
+        assert_eq!(entries(&folder.path().join("snapshots")).unwrap().len(), KEPT);
+        assert!(snapshots.load("00").is_none());
+        assert!(snapshots.load("../00").is_none());
+        std::fs::write(snapshots.path(&last), b"{\"id\":").unwrap();
+        assert!(snapshots.load(&last).is_none(), "half a file is no snapshot");
+    }
+}

@@ -1,0 +1,80 @@
+//! The train stage: computes on a thread of its own, and tells how far it is.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
+
+use super::base::{Base, blocking};
+use super::dataset::Dataset;
+use super::guard::Guard;
+use super::journal::Journal;
+use super::pipeline::Pipeline;
+use super::study::{Lecture, Study, Trained};
+use super::workshop::Workshop;
+use super::{JobError, Stage};
+
+/// A worker that dies loses no more than this much training. Writing takes a second or two at most.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(30);
+
+/// Trains, from the last checkpoint of an attempt before if there is one; the newest progress is published as fast as events go out.
+pub(super) async fn train(
+    pipeline: &Pipeline,
+    journal: &mut Journal,
+    recipe: &Recipe,
+    base: &Base,
+    dataset: Dataset,
+    workshop: &Workshop,
+    guard: &Guard,
+) -> Result<Trained, JobError> {
+    let (report, mut progress) = watch::channel(None::<Progress>);
+    let (runtime, folder, stop) = (pipeline.runtime.clone(), base.folder.clone(), guard.token().clone());
+    let lecture = Lecture {
+        recipe: recipe.clone(),
+        synthesis: pipeline.plan.synthesis.clone(),
+        hold_out: pipeline.plan.hold_out,
+        templates: pipeline.plan.templates.clone(),
+    };
+    let checkpoints =
+        Checkpoints { folder: workshop.checkpoints(), interval: Interval::Time(BETWEEN_CHECKPOINTS) };
+    let work = blocking(move || {
+        let study = Study::prepare(&runtime, folder, dataset, lecture)?;
+        let mut observer = |progress: &Progress| {
+            report.send_replace(Some(*progress));
+            !stop.is_cancelled()
+        };
+        study.train(&mut observer, Some(checkpoints))
+    });
+    let (events, id) = (pipeline.events.clone(), journal.record.id.clone());
+    let telling = async move {
+        while progress.changed().await.is_ok() {
+            let Some(now) = *progress.borrow_and_update() else { continue };
+            let detail = json!({
+                "phase": "progress",
+                "step": now.step,
+                "steps": now.steps,
+                "epoch": now.epoch,
+                "loss": now.loss,
+                "learning_rate": now.learning_rate,
+                "seconds": now.elapsed.as_secs_f64(),
+            });
+            if let Err(error) = events.publish(&id, Stage::Train.name(), detail).await {
+                tracing::debug!(error = crate::failure::chain(&error), "progress was not published");
+            }
+        }
+    };
+    journal
+        .stage(Stage::Train, async {
+            // The channel closes when the work ends, so both end together.
+            let (done, ()) = tokio::join!(work, telling);
+            let trained = match done {
+                Err(JobError::Train(TrainError::Stopped { .. })) => return Err(guard.error()),
+                done => done?,
+            };
+            let figures = json!({ "study": trained.figures, "training": trained.summary });
+            Ok((trained, figures))
+        })
+        .await
+}

@@ -1,0 +1,177 @@
+//! The folder a run writes into. It stays until the run has ended, so that whoever takes the run up again finds what
+//! was done.
+//!
+//! ```text
+//! <data dir>/jobs/<job>/attempt-<n>/   what an attempt is at; worthless afterwards
+//! <data dir>/jobs/<job>/checkpoint/    where its training stands
+//! <data dir>/jobs/<job>/<release>.zip  the finished zip
+//! <data dir>/jobs/<job>/README.md      the model card that goes with it
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::hub::Digest;
+use crate::queue::{JobId, PackageRecord};
+
+use super::JobError;
+
+/// A workshop that nothing was written to for so long belongs to a run that nobody will retry.
+const FORGOTTEN: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Name prefix of an attempt's folder.
+const ATTEMPT: &str = "attempt-";
+/// The training's checkpoints.
+const CHECKPOINT: &str = "checkpoint";
+/// The card beside the zip.
+const CARD: &str = "README.md";
+
+/// The folder a run writes into.
+#[derive(Debug, Clone)]
+pub(super) struct Workshop {
+    folder: PathBuf,
+    attempt: u64,
+}
+
+impl Workshop {
+    /// Opens a run's folder for an attempt. What attempts before were at is removed; what they finished stays.
+    pub(super) fn open(data_dir: &Path, job: &JobId, attempt: u64) -> Result<Self, JobError> {
+        let workshop = Self { folder: data_dir.join("jobs").join(job.as_str()), attempt };
+        std::fs::create_dir_all(&workshop.folder).map_err(JobError::file("make", &workshop.folder))?;
+        for path in entries(&workshop.folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(ATTEMPT) {
+                remove(&path)?;
+            }
+        }
+        let attempt = workshop.attempt_folder();
+        std::fs::create_dir_all(&attempt).map_err(JobError::file("make", &attempt))?;
+        Ok(workshop)
+    }
+
+    /// Where this attempt puts what is not finished.
+    pub(super) fn attempt_folder(&self) -> PathBuf {
+        self.folder.join(format!("{ATTEMPT}{}", self.attempt))
+    }
+
+    /// Where training keeps its checkpoints, for the attempts to come.
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        self.folder.join(CHECKPOINT)
+    }
+
+    /// Moves a finished zip and its card out of the attempt's folder. The card comes first: a zip that is there is
+    /// complete.
+    pub(super) fn keep(&self, zip: &Path, release: &str, card: &str) -> Result<PackageRecord, JobError> {
+        let kept = self.folder.join(CARD);
+        let beside = self.attempt_folder().join(CARD);
+        std::fs::write(&beside, card).map_err(JobError::file("write", &beside))?;
+        sync(&beside)?;
+        std::fs::rename(&beside, &kept).map_err(JobError::file("write", &kept))?;
+        let (sha256, size) = Digest::of_file(zip).map_err(JobError::file("read", zip))?;
+        let kept = self.folder.join(release);
+        std::fs::rename(zip, &kept).map_err(JobError::file("write", &kept))?;
+        sync(&self.folder)?;
+        Ok(PackageRecord { release: release.to_owned(), sha256: sha256.to_string(), size })
+    }
+
+    /// A zip that was made before and its card, if both are here and whole.
+    pub(super) fn kept(&self, package: &PackageRecord) -> Option<(PathBuf, String)> {
+        let zip = self.folder.join(&package.release);
+        let (sha256, size) = Digest::of_file(&zip).ok()?;
+        if size != package.size || sha256.to_string() != package.sha256 {
+            return None;
+        }
+        Some((zip, std::fs::read_to_string(self.folder.join(CARD)).ok()?))
+    }
+
+    /// Removes the folder, and those of runs long forgotten. Says how many went.
+    pub(super) fn remove(&self, now: SystemTime) -> Result<usize, JobError> {
+        remove(&self.folder)?;
+        let mut removed = 1;
+        let Some(jobs) = self.folder.parent() else { return Ok(removed) };
+        for path in entries(jobs)? {
+            let changed = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+            let age = changed.ok().and_then(|changed| now.duration_since(changed).ok());
+            if age.is_some_and(|age| age > FORGOTTEN) {
+                remove(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Writes a file beside its place, and puts it there when it is on the disk.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(JobError::file("make", folder))?;
+    let beside = tempfile::NamedTempFile::new_in(folder).map_err(JobError::file("write", path))?;
+    std::fs::write(beside.path(), bytes).map_err(JobError::file("write", path))?;
+    beside.as_file().sync_all().map_err(JobError::file("write", path))?;
+    beside.persist(path).map_err(|error| JobError::file("write", path)(error.error))?;
+    sync(folder)
+}
+
+/// The paths in a folder; none when it is not there.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, JobError> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(JobError::file("read", folder)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(JobError::file("read", folder)(error)),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), JobError> {
+    std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(JobError::file("write", path))
+}
+
+/// Removes a folder; another worker on the same disk may have been faster.
+fn remove(folder: &Path) -> Result<(), JobError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(JobError::file("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_finished_outlives_attempts_and_what_is_damaged_is_not_taken() {
+        let data = tempfile::tempdir().unwrap();
+        let job = JobId::manual(1);
+        let first = Workshop::open(data.path(), &job, 1).unwrap();
+        let zip = first.attempt_folder().join("half.zip");
+        std::fs::write(&zip, b"zip").unwrap();
+        let package = first.keep(&zip, "release.zip", "card").unwrap();
+        std::fs::write(first.attempt_folder().join("rest"), b"rest").unwrap();
+        std::fs::create_dir(first.checkpoints()).unwrap();
+
+        let second = Workshop::open(data.path(), &job, 2).unwrap();
+        assert!(!first.attempt_folder().exists() && second.attempt_folder().exists());
+        assert!(second.checkpoints().exists());
+        let (path, card) = second.kept(&package).unwrap();
+        assert_eq!((std::fs::read(&path).unwrap().as_slice(), card.as_str()), (b"zip".as_slice(), "card"));
+        std::fs::write(&path, b"zap").unwrap();
+        assert!(second.kept(&package).is_none());
+        assert_eq!(second.remove(SystemTime::now()).unwrap(), 1);
+        assert!(second.kept(&package).is_none() && !second.checkpoints().exists());
+    }
+
+    #[test]
+    fn workshops_of_forgotten_runs_go_and_others_stay() {
+        let data = tempfile::tempdir().unwrap();
+        let other = Workshop::open(data.path(), &JobId::manual(2), 1).unwrap();
+        let now = SystemTime::now();
+        let open = || Workshop::open(data.path(), &JobId::manual(1), 1).unwrap();
+        assert_eq!(open().remove(now).unwrap(), 1);
+        assert!(other.attempt_folder().exists());
+        assert_eq!(open().remove(now + FORGOTTEN + Duration::from_secs(60)).unwrap(), 2);
+        assert!(!other.attempt_folder().exists());
+    }
+}

@@ -1,0 +1,165 @@
+//! One safetensors file: its header, ranges of its tensors, and an altered copy of it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use super::super::{ModelError, replace};
+use super::element::Element;
+
+/// Longest header the safetensors format allows.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Changes a run of a tensor's elements in place; the first argument is the index of the first.
+pub type Alteration<'a> = Box<dyn FnMut(usize, &mut [f32]) + 'a>;
+
+/// An open safetensors file.
+#[derive(Debug)]
+pub(super) struct WeightFile {
+    path: PathBuf,
+    /// Length prefix and header, as they stand in the file.
+    prologue: Vec<u8>,
+    metadata: Metadata,
+}
+
+impl WeightFile {
+    /// Reads and checks the header.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] when the header is malformed or the file is shorter or longer than it says.
+    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+        let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
+        let damaged = |problem: String| ModelError::Weights { path: path.to_owned(), problem };
+        let mut file = File::open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let mut prefix = [0; 8];
+        file.read_exact(&mut prefix).map_err(|_| damaged("it is shorter than a header".to_owned()))?;
+        let header = u64::from_le_bytes(prefix);
+        if header > MAX_HEADER || header + 8 > length {
+            return Err(damaged(format!("it claims a header of {header} bytes and has {length}")));
+        }
+        let mut prologue = prefix.to_vec();
+        file.take(header).read_to_end(&mut prologue).map_err(failed)?;
+        let metadata: Metadata = serde_json::from_slice(&prologue[8..])
+            .map_err(|source| damaged(format!("its header is malformed ({source})")))?;
+        let expected = 8 + header + metadata.data_len() as u64;
+        if expected != length {
+            return Err(damaged(format!("its header describes {expected} bytes and it has {length}")));
+        }
+        Ok(Self { path: path.to_owned(), prologue, metadata })
+    }
+
+    /// The tensor called `name`.
+    pub(super) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.metadata.info(name)
+    }
+
+    /// Appends runs of a tensor of this file, each from an element on and so many of them, to `into`.
+    pub(super) fn read(
+        &self,
+        tensor: &TensorInfo,
+        element: Element,
+        runs: impl IntoIterator<Item = (usize, usize)>,
+        into: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        let failed = |source| self.failed("read", source);
+        let start = (self.prologue.len() + tensor.data_offsets.0) as u64;
+        let mut file = File::open(&self.path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        for (first, count) in runs {
+            let offset = start + (first * element.size()) as u64;
+            file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+            bytes.resize(count * element.size(), 0);
+            file.read_exact(&mut bytes).map_err(failed)?;
+            element.decode(&bytes, into);
+        }
+        Ok(())
+    }
+
+    /// Writes a copy of this file to `path` in which the named tensors are altered; everything else, header
+    /// and order included, stays as it is. Alterations are found by name, with or without `prefix`.
+    ///
+    /// The file is written beside, synced and renamed.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] when either file fails.
+    pub(super) fn rewrite(
+        &self,
+        path: &Path,
+        prefix: &str,
+        alterations: &mut HashMap<String, Alteration<'_>>,
+    ) -> Result<(), ModelError> {
+        let mut input = File::open(&self.path).map_err(|source| self.failed("read", source))?;
+        replace(path, |file| self.copy(&mut input, BufWriter::new(file), prefix, alterations))
+            .map_err(|source| ModelError::File { action: "write", path: path.to_owned(), source })
+    }
+
+    fn copy(
+        &self,
+        input: &mut File,
+        mut out: impl Write,
+        prefix: &str,
+        alterations: &mut HashMap<String, Alteration<'_>>,
+    ) -> std::io::Result<()> {
+        out.write_all(&self.prologue)?;
+        input.seek(SeekFrom::Start(self.prologue.len() as u64))?;
+        // Tensors stand in the file in the order of their offsets, without gaps: the header was checked for it.
+        for name in self.metadata.offset_keys() {
+            let Some(info) = self.metadata.info(&name) else { continue };
+            let bytes = info.data_offsets.1 - info.data_offsets.0;
+            let known = if alterations.contains_key(&name) {
+                name.as_str()
+            } else {
+                name.strip_prefix(prefix).unwrap_or(&name)
+            };
+            match (alterations.get_mut(known), Element::from_dtype(info.dtype)) {
+                (Some(alter), Some(element)) => rewrite_tensor(input, &mut out, bytes, element, alter)?,
+                // A tensor of another type was never read, so nobody has numbers for it.
+                _ => copy_exactly(input, &mut out, bytes as u64)?,
+            }
+        }
+        out.flush()
+    }
+
+    /// The file's own path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn failed(&self, action: &'static str, source: std::io::Error) -> ModelError {
+        ModelError::File { action, path: self.path.clone(), source }
+    }
+}
+
+/// Copies so many bytes; a file that has become shorter is an error, not a short copy.
+fn copy_exactly(input: &mut File, out: &mut impl Write, bytes: u64) -> std::io::Result<()> {
+    let copied = std::io::copy(&mut input.take(bytes), out)?;
+    if copied == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn rewrite_tensor(
+    input: &mut File,
+    out: &mut impl Write,
+    bytes: usize,
+    element: Element,
+    alter: &mut Alteration<'_>,
+) -> std::io::Result<()> {
+    const CHUNK: usize = 1 << 18;
+    let mut buffer = vec![0; CHUNK];
+    let mut numbers = Vec::with_capacity(CHUNK / element.size());
+    let mut done = 0;
+    while done < bytes {
+        let take = (bytes - done).min(CHUNK);
+        input.read_exact(&mut buffer[..take])?;
+        numbers.clear();
+        element.decode(&buffer[..take], &mut numbers);
+        alter(done / element.size(), &mut numbers);
+        element.encode(&numbers, &mut buffer[..take]);
+        out.write_all(&buffer[..take])?;
+        done += take;
+    }
+    Ok(())
+}

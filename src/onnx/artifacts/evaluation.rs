@@ -1,0 +1,23 @@
+//! The evaluation graph.
+
+use crate::model::{EncoderConfig, Head};
+
+use super::super::graph::Element;
+use super::super::tape::Tape;
+use super::packed_encoder;
+
+/// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`; for max
+/// pooling it is `[T, T]`, and `text_tokens` `[T, S]` as in training.
+pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
+    let mut tape = Tape::new();
+    let (encoded, _) = packed_encoder(&mut tape, config, false);
+    let (poolable, of) = tape.poolable(encoded.rows, head.pooling);
+    let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
+    let mut embedding = tape.combine_rows(pooling, poolable);
+    if head.normalise {
+        embedding = tape.unit_rows(embedding);
+    }
+    let dims = ["texts".into(), config.hidden.into()];
+    tape.graph.output(embedding, "sentence_embedding", Element::Float, &dims);
+    tape.graph.encode("evaluation", "Sentence embeddings of packed texts.", &[])
+}

@@ -1,0 +1,94 @@
+//! The inference model.
+
+use std::collections::BTreeMap;
+
+use crate::model::{EncoderConfig, Head};
+
+use super::super::attention::Heads;
+use super::super::encoder::{Layout, Tokens, Weights, encode};
+use super::super::graph::{Dimension, Element, Graph, Value};
+use super::super::parameter::{Parameter, parameters};
+use super::super::tape::Tape;
+use super::MASKED;
+
+/// The inference model with its weights inside, for any ONNX runtime: standard operators only, padded inputs
+/// `input_ids`, `attention_mask` and, where transformers exports it, `token_type_ids`, all `[T, S]`. `weights` gives the elements of each of
+/// [`parameters`], asked for one at a time: the model is large, and stands in memory once already.
+///
+/// # Errors
+/// What `weights` fails with.
+pub fn inference_model<E>(
+    config: &EncoderConfig,
+    head: Head,
+    mut weights: impl FnMut(&Parameter) -> Result<Vec<f32>, E>,
+) -> Result<Vec<u8>, E> {
+    let mut tape = Tape::new();
+    let graph = &mut tape.graph;
+    let text = [Dimension::from("batch"), Dimension::from("sequence")];
+    let [ids, mask] = ["input_ids", "attention_mask"].map(|name| graph.input(name, Element::Int64, &text));
+    let types = if config.architecture.description().token_type_input {
+        graph.input("token_type_ids", Element::Int64, &text)
+    } else {
+        graph.ints(&[0])
+    };
+    let mut values = BTreeMap::new();
+    for parameter in parameters(config) {
+        let value = graph.weight(&parameter.name, &parameter.shape, &weights(&parameter)?);
+        values.insert(parameter.name, value);
+    }
+    let heads = Heads { count: config.heads, size: config.hidden / config.heads };
+
+    graph.enter("layout");
+    let batch_and_length = graph.shape_of(ids);
+    let one = graph.int(1);
+    let length = graph.gather(batch_and_length, one, 0);
+    let positions = positions(graph, config, ids, length, batch_and_length);
+    let tail = graph.ints(&[3, heads.count as i64, heads.size as i64]);
+    let shape = graph.concat(&[batch_and_length, tail], 0);
+    let mask = graph.cast_float(mask);
+    let (one, large) = (graph.scalar(1.0), graph.scalar(MASKED));
+    let absent = graph.sub(one, mask);
+    let key_mask = graph.mul(absent, large);
+    let key_mask = graph.unsqueeze(key_mask, &[1, 2]);
+    let [ids, positions, types] = [ids, positions, types].map(|indices| graph.reshape(indices, &[-1]));
+
+    let tokens = Tokens { ids, positions, types };
+    let encoded =
+        encode(&mut tape, config, &Weights(values), &tokens, Layout::Padded { shape, length, key_mask });
+    let graph = &mut tape.graph;
+    let width = graph.ints(&[config.hidden as i64]);
+    let padded = graph.concat(&[batch_and_length, width], 0);
+    let hidden = graph.reshape_to(encoded.rows, padded);
+    let pooled = graph.pool_padded(hidden, mask, head.pooling);
+    let embedding = if head.normalise { tape.unit_rows(pooled) } else { pooled };
+    let graph = &mut tape.graph;
+    let dims = ["batch".into(), "sequence".into(), config.hidden.into()];
+    graph.output(hidden, "last_hidden_state", Element::Float, &dims);
+    let dims = ["batch".into(), config.hidden.into()];
+    graph.output(embedding, "sentence_embedding", Element::Float, &dims);
+    Ok(tape.graph.encode("inference", "Sentence embeddings of tokenised texts.", &[]))
+}
+
+/// Rows of the position table, `[T, S]`, as transformers numbers them: by place or, where padding has a row of its
+/// own, behind that row and counting only what isn't padding.
+fn positions(
+    graph: &mut Graph,
+    config: &EncoderConfig,
+    ids: Value,
+    length: Value,
+    batch_and_length: Value,
+) -> Value {
+    match config.padding {
+        None => {
+            let places = graph.range(length);
+            graph.expand(places, batch_and_length)
+        }
+        Some(padding) => {
+            let padding = graph.int(padding as i64);
+            let present = graph.differs(ids, padding);
+            let count = graph.running_sum(present);
+            let count = graph.mul(count, present);
+            graph.add(count, padding)
+        }
+    }
+}

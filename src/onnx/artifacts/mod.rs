@@ -1,0 +1,97 @@
+//! The files a model is trained and used with.
+//!
+//! | artifact | inputs | outputs |
+//! |---|---|---|
+//! | `training_model.onnx` | packed batch, every parameter | `loss`, a gradient per parameter |
+//! | `eval_model.onnx` | packed texts, every parameter | `sentence_embedding` |
+//! | `optimizer_model.onnx` | a range of parameters, gradients and moments; scalars of the step | the updated ones |
+//! | `onnx/model.onnx` of a model folder | `input_ids`, `attention_mask`, for BERT `token_type_ids` | `last_hidden_state`, `sentence_embedding` |
+//!
+//! The first three hold no weights: they depend on the encoder's shape only, and parameters are fed.
+//!
+//! ```text
+//! training    loss and gradients
+//! evaluation  sentence embeddings of packed texts
+//! optimizer   one AdamW step
+//! inference   sentence embeddings of padded texts, weights inside
+//! set         the first three as files, with a manifest
+//! ```
+
+mod evaluation;
+mod inference;
+mod optimizer;
+mod set;
+mod training;
+
+pub use evaluation::eval_model;
+pub use inference::inference_model;
+pub use optimizer::optimizer_model;
+pub use set::{ArtifactSet, ArtifactSettings, Manifest};
+pub use training::training_model;
+
+use crate::model::EncoderConfig;
+
+use super::attention::PackedLayout;
+use super::encoder::{Encoded, Layout, Tokens, Weights, encode};
+use super::graph::{Dimension, Element, Graph, Value};
+use super::parameter::{GradientForm, Parameter, RowIndex, parameters};
+use super::tape::{Gradients, Tape};
+
+/// Added to the score of a position or pair that must not count: far below any score, far above -infinity so
+/// that a row of nothing but masked positions stays finite.
+pub const MASKED: f32 = -1e9;
+
+/// The encoder over a packed batch, with its inputs declared: tokens, layout, parameters.
+pub(super) fn packed_encoder(
+    tape: &mut Tape,
+    config: &EncoderConfig,
+    backward: bool,
+) -> (Encoded, Vec<(Parameter, Value)>) {
+    let graph = &mut tape.graph;
+    let ids = graph.input("ids", Element::Int64, &["tokens".into()]);
+    let positions = graph.input("positions", Element::Int64, &["tokens".into()]);
+    let layout = PackedLayout::declare(graph, config.heads, backward);
+    let first = graph.ints(&[0]);
+    let values: Vec<(Parameter, Value)> = parameters(config)
+        .into_iter()
+        .map(|parameter| {
+            let mut dims = sizes(&parameter.shape);
+            if let GradientForm::Rows(index) = parameter.gradient {
+                let rows = match index {
+                    RowIndex::Ids => "vocabulary",
+                    RowIndex::Positions => "position_rows",
+                    RowIndex::First => "token_types",
+                };
+                // Any number of rows: a job feeds only those its texts use.
+                dims[0] = rows.into();
+            }
+            let value = graph.input(&parameter.name, Element::Float, &dims);
+            (parameter, value)
+        })
+        .collect();
+    let weights = Weights(values.iter().map(|(parameter, value)| (parameter.name.clone(), *value)).collect());
+    let tokens = Tokens { ids, positions, types: first };
+    (encode(tape, config, &weights, &tokens, Layout::Packed(layout)), values)
+}
+
+/// Declares an output for each parameter's gradient.
+pub(super) fn gradient_outputs(
+    graph: &mut Graph,
+    gradients: &Gradients,
+    embeddings: Value,
+    values: &[(Parameter, Value)],
+    config: &EncoderConfig,
+) {
+    let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
+    graph.output(gradients.inputs[&embeddings], "gradient.embeddings", Element::Float, &rows);
+    for (parameter, value) in values {
+        if parameter.gradient == GradientForm::Dense {
+            let gradient = gradients.parameters[value];
+            graph.output(gradient, &parameter.gradient_output(), Element::Float, &sizes(&parameter.shape));
+        }
+    }
+}
+
+fn sizes(shape: &[usize]) -> Vec<Dimension> {
+    shape.iter().map(|size| Dimension::Size(*size)).collect()
+}

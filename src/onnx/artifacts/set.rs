@@ -1,0 +1,110 @@
+//! The artifacts of an encoder as files, with a manifest of its parameters.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Architecture, EncoderConfig, Head, ModelError, replace};
+
+use super::super::contrastive::Loss;
+use super::super::parameter::{Parameter, parameters};
+use super::{eval_model, optimizer_model, training_model};
+
+/// What the graphs depend on besides the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactSettings {
+    /// Directions of a pair that are ranked.
+    pub loss: Loss,
+    /// What cosines are multiplied by before the softmax.
+    pub scale: f32,
+    /// AdamW's decay of the first moment.
+    pub beta_1: f32,
+    /// AdamW's decay of the second moment.
+    pub beta_2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+}
+
+impl Default for ArtifactSettings {
+    /// The symmetric loss at scale 20, PyTorch's AdamW.
+    fn default() -> Self {
+        Self { loss: Loss::default(), scale: 20.0, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+/// Whoever trains with the artifacts finds here what to feed and what comes out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The encoder's architecture.
+    pub architecture: Architecture,
+    /// What follows the encoder.
+    pub head: Head,
+    /// What else the graphs depend on.
+    pub settings: ArtifactSettings,
+    /// The trainable tensors, in the order of a checkpoint.
+    pub parameters: Vec<Parameter>,
+}
+
+/// The artifacts of an encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArtifactSet {
+    /// `training_model.onnx`.
+    pub training: Vec<u8>,
+    /// `eval_model.onnx`.
+    pub evaluation: Vec<u8>,
+    /// `optimizer_model.onnx`.
+    pub optimizer: Vec<u8>,
+    /// `manifest.json`.
+    pub manifest: Manifest,
+}
+
+impl ArtifactSet {
+    /// The artifacts of an encoder of this shape. The same arguments give the same bytes.
+    pub fn new(config: &EncoderConfig, head: Head, settings: ArtifactSettings) -> Self {
+        let ArtifactSettings { loss, scale, beta_1, beta_2, epsilon } = settings;
+        Self {
+            training: training_model(config, head.pooling, loss, scale),
+            evaluation: eval_model(config, head),
+            optimizer: optimizer_model(beta_1, beta_2, epsilon),
+            manifest: Manifest {
+                architecture: config.architecture,
+                head,
+                settings,
+                parameters: parameters(config),
+            },
+        }
+    }
+
+    /// The files, by name.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] when the manifest can't be written as JSON.
+    pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 4], ModelError> {
+        let mut manifest = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|source| ModelError::Config { file: "manifest.json", source })?;
+        manifest.push(b'\n');
+        Ok([
+            ("training_model.onnx", self.training.clone()),
+            ("eval_model.onnx", self.evaluation.clone()),
+            ("optimizer_model.onnx", self.optimizer.clone()),
+            ("manifest.json", manifest),
+        ])
+    }
+
+    /// Writes the files into `folder`, which is made if need be; each is written beside, synced and renamed.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] when one can't be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ModelError> {
+        let failed =
+            |path: &Path, source| ModelError::File { action: "write", path: path.to_owned(), source };
+        fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
+        for (name, bytes) in self.files()? {
+            let path = folder.join(name);
+            replace(&path, |file| file.write_all(&bytes)).map_err(|source| failed(&path, source))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! The training graph.
+
+use crate::model::{EncoderConfig, Pooling};
+
+use super::super::contrastive::Loss;
+use super::super::graph::Element;
+use super::super::tape::Tape;
+use super::{gradient_outputs, packed_encoder};
+
+/// The training graph: loss and gradients.
+///
+/// Inputs besides those of the packed layout (`onnx/README.md` has all) and the parameters: `ids` `[N]`, `positions` `[N]`,
+/// `anchor_pooling` and `positive_pooling` `[B, N]` (caller-built pooling matrices, so texts that occur several
+/// times are encoded once), `score_mask` and `targets` `[B, B]`. For max pooling the matrices are `[B, T]` and pick
+/// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
+pub fn training_model(config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
+    let mut tape = Tape::new();
+    let (encoded, values) = packed_encoder(&mut tape, config, true);
+    let (poolable, of) = tape.poolable(encoded.rows, pooling);
+    let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]
+        .map(|name| tape.graph.input(name, Element::Float, &["pairs".into(), of.clone()]));
+    let anchors = tape.combine_rows(anchor_pooling, poolable);
+    let anchors = tape.unit_rows(anchors);
+    let positives = tape.combine_rows(positive_pooling, poolable);
+    let positives = tape.unit_rows(positives);
+    let ranked = tape.graph.rank(anchors, positives, loss, scale);
+    tape.graph.enter("backward");
+    let gradients = tape.backward(&[(anchors, ranked.anchors), (positives, ranked.positives)]);
+
+    let graph = &mut tape.graph;
+    graph.output(ranked.loss, "loss", Element::Float, &[]);
+    gradient_outputs(graph, &gradients, encoded.embeddings, &values, config);
+    tape.graph.encode(
+        "training",
+        "Loss of a batch of pairs and its gradient with respect to every parameter.",
+        &[("loss", format!("{loss:?}")), ("scale", scale.to_string())],
+    )
+}

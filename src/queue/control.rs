@@ -1,0 +1,177 @@
+//! What a person does to a run: cancel it, or have it tried again.
+//!
+//! Both are wishes that outlive whoever carries them out. A cancellation is kept beside the run until a worker meets
+//! it; a retry is a new message on the queue, under an id that the broker keeps once, and the record follows it.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::message::PublishMessage;
+use futures::StreamExt;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::error::QueueError;
+use super::events::{ENDED, QUEUED};
+use super::job_id::JobId;
+use super::jobs::{Jobs, RETRY_HEADER};
+use super::runs::RunState;
+use super::streams::CANCEL_SUBJECT;
+use crate::failure::chain;
+
+/// The durable consumer of cancellations that all workers share.
+const CONSUMER: &str = "cancellations";
+/// How long one pull waits.
+const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// The pause after trouble with the broker.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Jobs {
+    /// Cancels a run. One that waits has ended when this returns; one that is worked on ends soon, or not at all when
+    /// its model is being published already. The state returned is the one it had.
+    ///
+    /// # Errors
+    /// [`QueueError::UnknownRun`], [`QueueError::RunEnded`], [`QueueError::Request`].
+    pub async fn cancel(&self, id: &JobId) -> Result<RunState, QueueError> {
+        loop {
+            let Some((mut record, revision)) = self.runs.load(id).await? else {
+                return Err(QueueError::UnknownRun { id: id.clone() });
+            };
+            match record.state {
+                RunState::Running => {
+                    self.runs.wish_cancelled(id, record.retries).await?;
+                    tracing::info!(job = %id, "a running job is to be cancelled");
+                    return Ok(RunState::Running);
+                }
+                RunState::Queued => {
+                    record.state = RunState::Cancelled;
+                    record.ended_at = Some(self.events.now());
+                    match self.runs.save(&record, revision).await {
+                        Ok(_) => {}
+                        // A worker has just taken it up: look again.
+                        Err(QueueError::Conflict { .. }) => continue,
+                        Err(error) => return Err(error),
+                    }
+                    tracing::info!(job = %id, "a queued job is cancelled");
+                    self.events.tell(id, ENDED, json!({ "state": record.state })).await;
+                    return Ok(RunState::Queued);
+                }
+                state => return Err(QueueError::RunEnded { id: id.clone(), state }),
+            }
+        }
+    }
+
+    /// Puts a failed or cancelled run back onto the queue. It goes on from whatever it has recorded.
+    ///
+    /// # Errors
+    /// [`QueueError::UnknownRun`], [`QueueError::RunNotEnded`]; [`QueueError::RunEnded`] for one that ended well;
+    /// [`QueueError::Publish`], [`QueueError::Request`].
+    pub async fn retry(&self, id: &JobId) -> Result<(), QueueError> {
+        let Some((record, _)) = self.runs.load(id).await? else {
+            return Err(QueueError::UnknownRun { id: id.clone() });
+        };
+        let (id, state) = (id.clone(), record.state);
+        match state {
+            RunState::Failed | RunState::Cancelled => {}
+            RunState::Queued | RunState::Running => return Err(QueueError::RunNotEnded { id, state }),
+            RunState::Done | RunState::Refused => return Err(QueueError::RunEnded { id, state }),
+        }
+        let retry = record.retries + 1;
+        let mut request = record.request;
+        request.job_id = Some(id.clone());
+        // First the message: a record that says "queued" with nothing on the queue would wait for ever.
+        let message = PublishMessage::build()
+            .payload(serde_json::to_vec(&request)?.into())
+            .message_id(format!("{id}.retry-{retry}"))
+            .header(RETRY_HEADER, retry.to_string());
+        self.store(message).await?;
+        self.reopen(&id, retry).await
+    }
+
+    /// Brings an ended run's record in line with a retry on the queue. Safe to repeat.
+    pub(super) async fn reopen(&self, id: &JobId, retry: u64) -> Result<(), QueueError> {
+        loop {
+            let Some((mut record, revision)) = self.runs.load(id).await? else { return Ok(()) };
+            if record.retries >= retry {
+                return Ok(());
+            }
+            record.state = RunState::Queued;
+            record.retries = retry;
+            record.failures = 0;
+            record.error = None;
+            record.ended_at = None;
+            match self.runs.save(&record, revision).await {
+                Ok(_) => {
+                    self.events.tell(id, QUEUED, json!({ "retry": retry })).await;
+                    return Ok(());
+                }
+                Err(QueueError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Carries out what is published on [`CANCEL_SUBJECT`], until cancelled itself.
+    pub async fn keep_cancelling(&self, cancel: &CancellationToken) {
+        let mut connects = self.streams.connection().connects();
+        while !cancel.is_cancelled() {
+            let served = tokio::select! {
+                () = cancel.cancelled() => return,
+                // A pull is lost with its connection.
+                Ok(()) = connects.changed() => continue,
+                served = self.serve_cancellation() => served,
+            };
+            if let Err(error) = served {
+                tracing::warn!(error = chain(&error), again_in = ?PAUSE, "cancellations can't be read");
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+
+    /// One pull. The message is acknowledged when its wish is kept.
+    async fn serve_cancellation(&self) -> Result<(), QueueError> {
+        let failed = || QueueError::request("reading cancellations");
+        let config = pull::Config {
+            durable_name: Some(CONSUMER.to_owned()),
+            filter_subject: CANCEL_SUBJECT.to_owned(),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ..pull::Config::default()
+        };
+        let events = self.streams.events();
+        let consumer: PullConsumer =
+            events.create_consumer(config).await.map_err(|error| failed()(error.into()))?;
+        let batch = consumer.batch().max_messages(1).expires(PULL_EXPIRES).messages().await;
+        let Some(message) = batch.map_err(|error| failed()(error.into()))?.next().await else {
+            return Ok(());
+        };
+        let message = message.map_err(failed())?;
+        let id =
+            std::str::from_utf8(&message.payload).ok().and_then(|text| text.trim().parse::<JobId>().ok());
+        match id {
+            None => tracing::warn!("a cancellation names no run"),
+            Some(id) => match self.cancel_stored(&id).await {
+                Ok(_) => {}
+                Err(error @ (QueueError::UnknownRun { .. } | QueueError::RunEnded { .. })) => {
+                    tracing::warn!(%error, "nothing to cancel");
+                }
+                Err(error) => return Err(error),
+            },
+        }
+        message.ack().await.map_err(failed())
+    }
+
+    /// A run that somebody else's client has just asked for may have no record yet.
+    async fn cancel_stored(&self, id: &JobId) -> Result<RunState, QueueError> {
+        match self.cancel(id).await {
+            Err(QueueError::UnknownRun { .. }) => {
+                self.register_waiting().await?;
+                self.cancel(id).await
+            }
+            done => done,
+        }
+    }
+}

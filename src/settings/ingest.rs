@@ -1,0 +1,107 @@
+//! Settings of the ingest: what the table's columns are called, and what is kept out of training.
+
+use crate::queue::BurstLimit;
+use crate::supabase::{CatalogueSource, Columns};
+
+use super::reader::Reader;
+
+/// The column names of `[columns]` in the file, or of `SUPABASE_COLUMNS` as `id=pk,typo=wrong`.
+pub(super) fn columns(reader: &mut Reader<'_>) -> Columns {
+    let mut columns = Columns::default();
+    let mut entries = reader.table("columns").unwrap_or_default();
+    if let Some(text) = reader.text("SUPABASE_COLUMNS") {
+        for entry in text.split(',') {
+            match entry.split_once('=') {
+                Some((column, name)) => entries.push((column.trim().to_owned(), name.trim().to_owned())),
+                None => reader.problem("SUPABASE_COLUMNS", format!("has {entry:?}; it must be column=name")),
+            }
+        }
+    }
+    for (column, name) in entries {
+        // PostgREST's own syntax would take these apart; Realtime knows no quoting at all.
+        if name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            reader.problem("SUPABASE_COLUMNS", format!("names {name:?}, which is no plain column name"));
+            continue;
+        }
+        match column.as_str() {
+            "id" => columns.id = name,
+            "typo" => columns.typo = name,
+            "corrected" => columns.corrected = name,
+            "domain" => columns.domain = name,
+            "created_at" => columns.created_at = name,
+            _ => reader.problem(
+                "SUPABASE_COLUMNS",
+                format!("has {column:?}; the columns are id, typo, corrected, domain and created_at"),
+            ),
+        }
+    }
+    columns
+}
+
+pub(super) fn catalogue(reader: &mut Reader<'_>) -> Option<CatalogueSource> {
+    let text = reader.text("CATALOG")?;
+    match text.parse() {
+        Ok(CatalogueSource::File(path)) if !path.exists() => {
+            reader.problem("CATALOG", format!("is {}, which doesn't exist", path.display()));
+            None
+        }
+        Ok(source) => Some(source),
+        Err(error) => {
+            reader.problem("CATALOG", format!("is {text:?}, {error}"));
+            None
+        }
+    }
+}
+
+pub(super) fn burst(reader: &mut Reader<'_>) -> Option<BurstLimit> {
+    let default = BurstLimit::default();
+    let factor =
+        reader.parse_or("BURST_FACTOR", "a whole number; 0 allows any rate", default.factor, |_| true);
+    let floor = reader.parse_or("BURST_FLOOR", "rows a minute, from 1", default.floor, |floor| *floor > 0);
+    (factor > 0).then_some(BurstLimit { factor, floor, ..default })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads with one variable set, and says which settings have problems.
+    fn with<T>(name: &str, value: &str, read: impl Fn(&mut Reader<'_>) -> T) -> (T, Vec<String>) {
+        let environment = |asked: &str| (asked == name).then(|| value.to_owned());
+        let mut reader = Reader::new(&environment, None);
+        let read = read(&mut reader);
+        (read, reader.problems.into_iter().map(|problem| problem.setting).collect())
+    }
+
+    #[test]
+    fn columns_are_renamed_one_by_one_and_odd_names_are_refused() {
+        let (renamed, problems) = with("SUPABASE_COLUMNS", "id=pk, corrected = right", columns);
+        assert_eq!((renamed.id.as_str(), renamed.corrected.as_str()), ("pk", "right"));
+        assert_eq!((renamed.typo.as_str(), problems.len()), ("typo", 0));
+        for wrong in ["id", "id=a,typo=b c", "name=x", "id=a),select(*"] {
+            assert!(!with("SUPABASE_COLUMNS", wrong, columns).1.is_empty(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_file_may_have_a_table_of_columns() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "[columns]\ntypo = \"wrong\"\n").expect("written");
+        let mut reader = Reader::new(&|_| None, Some(file.path()));
+        assert_eq!(columns(&mut reader).typo, "wrong");
+        reader.report_unknown();
+        assert!(reader.problems.is_empty(), "{:?}", reader.problems);
+    }
+
+    #[test]
+    fn a_catalogue_must_be_there_and_a_burst_factor_of_none_turns_bursts_off() {
+        assert_eq!(with("CATALOG", "nowhere.csv", catalogue), (None, vec!["CATALOG".to_owned()]));
+        assert_eq!(with("CATALOG", "names", catalogue), (None, vec!["CATALOG".to_owned()]));
+        assert!(matches!(
+            with("CATALOG", "table:cars.name", catalogue).0,
+            Some(CatalogueSource::Table { .. })
+        ));
+        assert_eq!(with("BURST_FACTOR", "0", burst), (None, vec![]));
+        assert_eq!(with("BURST_FACTOR", "7", burst).0.map(|burst| burst.factor), Some(7));
+    }
+}

@@ -1,0 +1,241 @@
+//! The names a correction may be, from a file or from a table of the project.
+//!
+//! Owns reading them. Never keeps them: whoever screens rows does, and asks again from time to time, since a
+//! catalogue grows.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::access::Access;
+use super::rest::Table;
+use super::rest_error::RestError;
+use crate::failure::{Failure, Remedy};
+
+/// The largest catalogue file read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Where the catalogue is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CatalogueSource {
+    /// A CSV file with a header, or a file with one JSON object a line. The columns are `name` and, if names
+    /// belong to domains, `domain`; a single column of any other name holds names.
+    File(PathBuf),
+    /// A table of the project: its name, the column of names, the column of domains.
+    Table {
+        /// Name of the table, in the same schema.
+        table: String,
+        /// Column of names.
+        name: String,
+        /// Column of domains, if there is one.
+        domain: Option<String>,
+    },
+}
+
+/// A text that names no catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither a .csv or .jsonl file nor table:<table>.<column>[.<domain column>]")]
+pub struct NoCatalogue;
+
+impl FromStr for CatalogueSource {
+    type Err = NoCatalogue;
+
+    fn from_str(text: &str) -> Result<Self, NoCatalogue> {
+        if let Some(place) = text.strip_prefix("table:") {
+            let mut parts = place.split('.').map(str::to_owned);
+            let (table, name, domain) = (parts.next(), parts.next(), parts.next());
+            let named = |part: &str| !part.is_empty() && !part.contains([',', '(', ')', '&', ' ']);
+            return match (table, name, parts.next()) {
+                (Some(table), Some(name), None)
+                    if named(&table) && named(&name) && domain.as_deref().is_none_or(named) =>
+                {
+                    Ok(Self::Table { table, name, domain })
+                }
+                _ => Err(NoCatalogue),
+            };
+        }
+        let path = PathBuf::from(text);
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("csv" | "jsonl") => Ok(Self::File(path)),
+            _ => Err(NoCatalogue),
+        }
+    }
+}
+
+/// Why the catalogue can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// The file can't be read.
+    #[error("the catalogue {} can't be read", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A line of the file is not what it must be.
+    #[error("line {line} of the catalogue {} holds no name", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// It holds no name at all: every pair would be kept out of training.
+    #[error("the catalogue is empty")]
+    Empty,
+    /// The table can't be read.
+    #[error("the catalogue's table can't be read")]
+    Table(#[source] RestError),
+}
+
+impl Failure for CatalogueError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::File { .. } | Self::Line { .. } | Self::Empty => Remedy::Person,
+            Self::Table(error) => error.remedy(),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::File { .. } | Self::Line { .. } | Self::Empty => {
+                "Set CATALOG to a CSV file with the columns name and domain, or to one JSON object a line; or unset it."
+                    .to_owned()
+            }
+            Self::Table(error) => format!("Check the table that CATALOG names. {}", error.advice()),
+        }
+    }
+}
+
+impl CatalogueSource {
+    /// Every `(domain, name)`; the domain is empty where names belong to none.
+    ///
+    /// # Errors
+    /// [`CatalogueError`].
+    pub async fn read(&self, access: &Access) -> Result<Vec<(String, String)>, CatalogueError> {
+        let names = match self {
+            Self::File(path) => {
+                let owned = path.clone();
+                let read = tokio::task::spawn_blocking(move || read_file(&owned)).await;
+                read.map_err(|gone| CatalogueError::File { path: path.clone(), source: gone.into() })??
+            }
+            Self::Table { table, name, domain } => {
+                let access = Access { table: table.clone(), ..access.clone() };
+                let table = Table::new(&access).map_err(CatalogueError::Table)?;
+                table.texts(name, domain.as_deref()).await.map_err(CatalogueError::Table)?
+            }
+        };
+        if names.is_empty() { Err(CatalogueError::Empty) } else { Ok(names) }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<(String, String)>, CatalogueError> {
+    let failed = |source| CatalogueError::File { path: path.to_owned(), source };
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let parsed = match path.extension().is_some_and(|extension| extension == "jsonl") {
+        true => json_lines(&text),
+        false => csv(&text),
+    };
+    parsed.map_err(|line| CatalogueError::Line { path: path.to_owned(), line })
+}
+
+fn json_lines(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(index, line)| {
+            let value: Value = serde_json::from_str(line).map_err(|_| index + 1)?;
+            let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+            let name = value.as_str().map(str::to_owned).or_else(|| field("name")).ok_or(index + 1)?;
+            Ok((field("domain").unwrap_or_default(), name))
+        })
+        .collect()
+}
+
+fn csv(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let Some((_, header)) = lines.next() else { return Ok(Vec::new()) };
+    let header: Vec<_> = fields(header).ok_or(1_usize)?;
+    let place = |name: &str| header.iter().position(|column| column.trim().eq_ignore_ascii_case(name));
+    let name = place("name").or((header.len() == 1).then_some(0)).ok_or(1_usize)?;
+    let domain = place("domain");
+    lines
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(index, line)| {
+            let fields = fields(line).ok_or(index + 1)?;
+            let name = fields.get(name).filter(|name| !name.trim().is_empty()).ok_or(index + 1)?;
+            let domain = domain.and_then(|domain| fields.get(domain));
+            Ok((domain.cloned().unwrap_or_default(), name.clone()))
+        })
+        .collect()
+}
+
+/// The fields of a CSV line, quoted as RFC 4180 has it; a name holds no line break, so a line is a record.
+fn fields(line: &str) -> Option<Vec<String>> {
+    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                field.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(std::mem::take(&mut field)),
+            other => field.push(other),
+        }
+    }
+    fields.push(field);
+    (!quoted).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pair(domain: &str, name: &str) -> (String, String) {
+        (domain.to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn files_are_read_by_their_header() {
+        let text = "\u{feff}domain,id,Name\r\nbrand,1,Toyota\r\n\r\nmodel,2,\"A \"\"4\"\", long\"\n";
+        assert_eq!(csv(text), Ok(vec![pair("brand", "Toyota"), pair("model", "A \"4\", long")]));
+        assert_eq!(csv("brands\nToyota\n"), Ok(vec![pair("", "Toyota")]));
+        assert_eq!(csv("a,b\n1,2\n"), Err(1));
+        assert_eq!(csv("name\n\"x\n"), Err(2));
+        let text = "{\"name\":\"Toyota\",\"domain\":\"brand\"}\n\"Audi\"\n";
+        assert_eq!(json_lines(text), Ok(vec![pair("brand", "Toyota"), pair("", "Audi")]));
+        assert_eq!(json_lines("{}\n"), Err(1));
+    }
+
+    #[test]
+    fn places_are_told_apart() {
+        let table = |domain: Option<&str>| CatalogueSource::Table {
+            table: "cars".to_owned(),
+            name: "name".to_owned(),
+            domain: domain.map(str::to_owned),
+        };
+        assert_eq!("table:cars.name".parse(), Ok(table(None)));
+        assert_eq!("table:cars.name.kind".parse(), Ok(table(Some("kind"))));
+        assert_eq!("a/b.csv".parse(), Ok(CatalogueSource::File("a/b.csv".into())));
+        for wrong in ["table:cars", "table:.name", "table:a.b.c.d", "names.txt", ""] {
+            assert_eq!(wrong.parse::<CatalogueSource>(), Err(NoCatalogue), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_without_panic(text in "(?s).{0,120}") {
+            let _ = csv(&text);
+            let _ = json_lines(&text);
+            let _ = text.parse::<CatalogueSource>();
+        }
+    }
+}

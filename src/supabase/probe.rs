@@ -1,0 +1,25 @@
+//! Whether row changes can be subscribed to, asked once: what a worker finds out at its start, without the worker.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use super::access::Access;
+use super::end::End;
+use super::realtime::{Limits, Sign, live};
+
+/// Subscribes to the table's row changes as the ingest does, and leaves again.
+///
+/// # Errors
+/// The [`End`] that a worker would meet: [`End::Unpublished`] with the SQL that publishes the table, for instance.
+pub async fn subscribes(access: &Access) -> Result<(), End> {
+    let (stop, subscribed) = (CancellationToken::new(), AtomicBool::new(false));
+    let report = |sign| {
+        if sign == Sign::Subscribed {
+            subscribed.store(true, Ordering::Relaxed);
+            stop.cancel();
+        }
+    };
+    let end = live(access, &Limits::default(), &stop, report).await;
+    if subscribed.load(Ordering::Relaxed) { Ok(()) } else { Err(end) }
+}

@@ -1,0 +1,80 @@
+//! Real and synthetic pairs of each epoch, as training asks for them.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::Synthesiser;
+use crate::correction::Templates;
+use crate::model::{ModelError, Tokenizer};
+use crate::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
+
+/// Each epoch's pairs: every real one, and fresh synthetic ones.
+pub struct Lessons {
+    real: Vec<PairTexts>,
+    synthesiser: Synthesiser,
+    templates: Templates,
+    seed: u64,
+}
+
+impl Lessons {
+    /// Lessons of rendered real pairs and of what `synthesiser` draws with `seed`.
+    pub fn new(real: Vec<PairTexts>, synthesiser: Synthesiser, templates: Templates, seed: u64) -> Self {
+        Self { real, synthesiser, templates, seed }
+    }
+
+    /// The pairs of an epoch, counted from 0; the same at each call. Synthetic ones have negative row ids.
+    pub fn epoch(&self, epoch: usize) -> Vec<PairTexts> {
+        let synthetic = self.synthesiser.epoch(self.seed, epoch, self.real.len());
+        let synthetic = (1..).zip(synthetic).map(|(number, pair): (i64, _)| PairTexts {
+            row: -number,
+            anchor: self.templates.render(&pair.domain, &pair.typo),
+            positive: self.templates.render(&pair.domain, &pair.corrected),
+        });
+        self.real.iter().cloned().chain(synthetic).collect()
+    }
+
+    /// Every token id of `epochs` epochs, once each in ascending order: what the run's vocabulary must hold.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the tokenizer refuses a text.
+    pub fn token_ids(&self, tokenizer: &Tokenizer, epochs: usize) -> Result<Vec<u32>, ModelError> {
+        let mut ids = BTreeSet::new();
+        for epoch in 0..epochs {
+            for pair in self.epoch(epoch) {
+                let tokens = tokenizer.encode(&[pair.anchor, pair.positive])?;
+                ids.extend(tokens.texts.into_iter().flatten());
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    /// These lessons for a run with this tokenizer and vocabulary, made with [`token_ids`](Self::token_ids).
+    pub fn tokenised<'a>(
+        &'a self,
+        tokenizer: &'a Tokenizer,
+        vocabulary: &'a Vocabulary,
+    ) -> TokenisedLessons<'a> {
+        TokenisedLessons { lessons: self, tokenizer, vocabulary }
+    }
+}
+
+/// [`Lessons`] that training can ask for.
+pub struct TokenisedLessons<'a> {
+    lessons: &'a Lessons,
+    tokenizer: &'a Tokenizer,
+    vocabulary: &'a Vocabulary,
+}
+
+impl PairSource for TokenisedLessons<'_> {
+    fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
+        let (mut rows, mut anchors, mut positives) = (Vec::new(), Vec::new(), Vec::new());
+        for pair in self.lessons.epoch(epoch) {
+            let [anchor, positive] = [&pair.anchor, &pair.positive];
+            rows.push(pair.row);
+            anchors.extend(self.tokenizer.encode(&[anchor])?.texts);
+            positives.extend(self.tokenizer.encode(&[positive])?.texts);
+        }
+        let pairs = Pairs::new(rows, &anchors, &positives, self.vocabulary);
+        pairs.map(Cow::Owned).ok_or(TrainError::ForeignToken)
+    }
+}

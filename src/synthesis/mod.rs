@@ -1,0 +1,33 @@
+//! Typos made from the live catalogue, so that a model learns names nobody has mistyped yet.
+//!
+//! Owns the kinds of slip, how often each happens (learned from real pairs where there are any), and the
+//! generator that draws an epoch's synthetic pairs. Never opens a file, reads a clock or trains: everything follows
+//! from the catalogue, the rates, the settings and a seed. It shares no code with the demo's typos on purpose.
+//!
+//! ```text
+//! keyboard      which keys touch
+//! sounds        what is written alike because it sounds alike
+//! slip          the kinds of slip, and every way each can happen to a text
+//! alignment     which slips lead from a correction to a typo
+//! rates         how often each slip happens, learned from pairs
+//! settings      how much is made, and how hard
+//! synthesiser   an epoch's synthetic pairs
+//! lessons       real and synthetic pairs of each epoch, as training asks for them
+//! ```
+
+mod alignment;
+mod keyboard;
+mod lessons;
+mod rates;
+mod settings;
+mod slip;
+mod sounds;
+mod synthesiser;
+
+pub use alignment::{Alignment, align};
+pub use keyboard::Keyboard;
+pub use lessons::{Lessons, TokenisedLessons};
+pub use rates::SlipRates;
+pub use settings::{SettingsError, SynthesisSettings};
+pub use slip::Slip;
+pub use synthesiser::{Synthesiser, SyntheticPair};

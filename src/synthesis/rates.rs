@@ -1,0 +1,156 @@
+//! How often each slip happens, learned from pairs of people who really slipped.
+//!
+//! A name without a space can't lose one, so plain counts would say more about the names than about the people. A
+//! rate here is a weight: of the slips that can happen to a text, each happens in proportion to its weight. The
+//! weights are the most likely ones for the slips seen (the Luce choice model, fitted by the steps of Hunter 2004,
+//! "MM algorithms for generalized Bradley-Terry models"), beside a prior worth a few slips, so that no weight is
+//! ever zero and few pairs change little.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::alignment::align;
+use super::slip::{edits, lower};
+use super::{Keyboard, Slip};
+
+/// How many slips the prior is worth.
+const PRIOR_SLIPS: f64 = 40.0;
+/// Rounds of fitting; the weights settle within a few.
+const ROUNDS: usize = 25;
+/// The most slips a typo is made of; a pair that needs more is another word, not a slip.
+pub(super) const MOST_SLIPS: usize = 3;
+
+/// How people slip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlipRates {
+    /// Weight of each kind among those that can happen to a text; they sum to 1.
+    pub kinds: BTreeMap<Slip, f64>,
+    /// Shares of typos with one, two and three slips; they sum to 1.
+    pub counts: [f64; MOST_SLIPS],
+    /// Share of typos written all in lower case though the name has capitals.
+    pub lower_case: f64,
+    /// Share of typos written all in capitals though the name has small letters.
+    pub capitals: f64,
+    /// Number of real pairs these were learned from.
+    pub pairs: usize,
+}
+
+impl Default for SlipRates {
+    /// What is assumed of people nobody has watched yet: mostly one slip, mostly of the hand.
+    fn default() -> Self {
+        let kinds = [
+            (Slip::Doubled, 0.12),
+            (Slip::Dropped, 0.20),
+            (Slip::Swapped, 0.15),
+            (Slip::Joined, 0.08),
+            (Slip::Neighbour, 0.22),
+            (Slip::Phonetic, 0.14),
+            (Slip::Split, 0.02),
+            (Slip::Stray, 0.07),
+        ];
+        Self { kinds: kinds.into(), counts: [0.70, 0.25, 0.05], lower_case: 0.60, capitals: 0.02, pairs: 0 }
+    }
+}
+
+impl SlipRates {
+    /// Learns from `(typo, corrected)`. Left out are pairs with more than three slips or a letter no slip explains;
+    /// with no pair at all this is the [default](Self::default).
+    pub fn learn<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, keyboard: Keyboard) -> Self {
+        let prior = Self::default();
+        let mut seen: BTreeMap<Slip, f64> = BTreeMap::new();
+        // How many slips happened to texts that can slip in exactly these ways.
+        let mut chances: BTreeMap<Vec<Slip>, f64> = BTreeMap::new();
+        let mut counts = prior.counts.map(|share| share * PRIOR_SLIPS);
+        let mut case = Case::default();
+        let mut learned = 0;
+        for (typo, corrected) in pairs {
+            let alignment = align(typo, corrected, keyboard);
+            let slips = alignment.slips.len();
+            if alignment.unexplained > 0 || slips > MOST_SLIPS {
+                continue;
+            }
+            case.count(typo, corrected);
+            let Some(count) = slips.checked_sub(1) else { continue };
+            learned += 1;
+            counts[count] += 1.0;
+            let possible = possible(corrected, keyboard);
+            *chances.entry(possible).or_default() += slips as f64;
+            for slip in alignment.slips {
+                *seen.entry(slip).or_default() += 1.0;
+            }
+        }
+        let total: f64 = counts.iter().sum();
+        Self {
+            kinds: fit(&prior.kinds, &seen, &chances),
+            counts: counts.map(|count| count / total),
+            lower_case: case.share(case.lower, prior.lower_case),
+            capitals: case.share(case.capitals, prior.capitals),
+            pairs: learned,
+        }
+    }
+}
+
+/// The ways a text can slip.
+fn possible(text: &str, keyboard: Keyboard) -> Vec<Slip> {
+    let text = lower(&text.chars().collect::<Vec<_>>());
+    Slip::ALL.into_iter().filter(|slip| !edits(*slip, &text, keyboard).is_empty()).collect()
+}
+
+fn fit(
+    prior: &BTreeMap<Slip, f64>,
+    seen: &BTreeMap<Slip, f64>,
+    chances: &BTreeMap<Vec<Slip>, f64>,
+) -> BTreeMap<Slip, f64> {
+    let mut weights = prior.clone();
+    for _ in 0..ROUNDS {
+        let mut next = BTreeMap::new();
+        for (slip, share) in prior {
+            // The prior's slips happened to a text to which everything can happen, whose weights sum to 1.
+            let exposure: f64 = chances
+                .iter()
+                .filter(|(possible, _)| possible.contains(slip))
+                .map(|(possible, slips)| {
+                    slips / possible.iter().filter_map(|slip| weights.get(slip)).sum::<f64>()
+                })
+                .sum();
+            let happened = seen.get(slip).copied().unwrap_or_default() + share * PRIOR_SLIPS;
+            next.insert(*slip, happened / (exposure + PRIOR_SLIPS));
+        }
+        let total: f64 = next.values().sum();
+        next.values_mut().for_each(|weight| *weight /= total);
+        weights = next;
+    }
+    weights
+}
+
+/// How typos of names with capitals and small letters were written.
+#[derive(Default)]
+struct Case {
+    pairs: f64,
+    lower: f64,
+    capitals: f64,
+}
+
+impl Case {
+    fn count(&mut self, typo: &str, corrected: &str) {
+        let (upper, small) = letters(corrected);
+        if upper && small {
+            self.pairs += 1.0;
+            match letters(typo) {
+                (false, true) => self.lower += 1.0,
+                (true, false) => self.capitals += 1.0,
+                _ => {}
+            }
+        }
+    }
+
+    fn share(&self, count: f64, prior: f64) -> f64 {
+        (count + prior * PRIOR_SLIPS) / (self.pairs + PRIOR_SLIPS)
+    }
+}
+
+/// Whether a text has capitals, and whether it has small letters.
+fn letters(text: &str) -> (bool, bool) {
+    (text.chars().any(char::is_uppercase), text.chars().any(char::is_lowercase))
+}

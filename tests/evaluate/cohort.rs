@@ -1,0 +1,97 @@
+//! The newest window and what earlier versions were judged by.
+
+use autovalidate::evaluate::{Cohorts, Gate, NewestWindow, Policy, Query, Report, Side, Verdict};
+use proptest::prelude::*;
+
+use super::{brands, query};
+
+type Ranks = Vec<Option<usize>>;
+
+#[test]
+fn the_window_is_a_share_or_a_count_of_the_newest() {
+    let rows = [40, 10, 30, 20, 50, 20];
+    assert_eq!(NewestWindow::Count(2).first_row(rows), Some(40));
+    assert_eq!(NewestWindow::Share(0.2).first_row(rows), Some(50));
+    assert_eq!(NewestWindow::Share(0.19).first_row(rows), None, "rounded down");
+    assert_eq!(NewestWindow::default().first_row(rows), None);
+    assert_eq!(NewestWindow::Count(99).first_row(rows), Some(20), "the oldest is trained on");
+    assert_eq!(NewestWindow::Share(f64::NAN).first_row(rows), None);
+    assert_eq!(NewestWindow::Count(5).first_row([]), None);
+}
+
+#[test]
+fn a_row_is_new_or_old_or_neither() {
+    let cohorts = Cohorts { newest_from: Some(100), legacy_until: Some(50) };
+    let of = |row| (cohorts.is_newest(row), cohorts.is_legacy(row));
+    assert_eq!([of(50), of(51), of(100)], [(false, true), (false, false), (true, false)]);
+    let none = Cohorts::default();
+    assert!(!none.is_newest(i64::MAX) && !none.is_legacy(i64::MIN));
+    let overlapping = Cohorts { newest_from: Some(10), legacy_until: Some(20) };
+    assert!(overlapping.is_newest(15) && !overlapping.is_legacy(15), "never both");
+}
+
+/// 200 brands: the 60 oldest get worse, all others get better.
+fn forgetful() -> (Vec<Query>, Vec<i64>, Ranks, Ranks) {
+    let queries = (0..200).map(|_| query("brand", "oudi", "Audi", Side::NewTypo)).collect();
+    let before = (0..200).map(|at| Some(if at < 60 { 1 } else { 2 })).collect();
+    let after = (0..200).map(|at| Some(if at < 60 { 2 } else { 1 })).collect();
+    (queries, (1..=200).collect(), before, after)
+}
+
+#[test]
+fn forgetting_blocks_what_is_better_on_the_whole() {
+    let (queries, rows, before, after) = forgetful();
+    let decide = |cohorts| Gate::decide_with(&queries, &rows, &after, &before, &Policy::default(), &cohorts);
+    let plain = decide(Cohorts::default());
+    assert_eq!((plain.verdict, plain.publish, plain.legacy), (Verdict::Better, true, None));
+    let gate = decide(Cohorts { legacy_until: Some(60), newest_from: Some(191) });
+    assert_eq!((gate.verdict, gate.publish), (Verdict::Worse, false));
+    assert_eq!(gate.overall.verdict, Verdict::Better);
+    let (legacy, newest) = (gate.legacy.unwrap(), gate.newest.unwrap());
+    assert_eq!((legacy.verdict, legacy.queries), (Verdict::Worse, 60));
+    assert_eq!((newest.verdict, newest.queries), (Verdict::CannotTell, 10), "too few to tell");
+}
+
+#[test]
+fn a_worse_newest_window_blocks_too() {
+    let (queries, rows, before, after) = forgetful();
+    let rows: Vec<i64> = rows.into_iter().rev().collect();
+    let cohorts = Cohorts { newest_from: Some(141), legacy_until: None };
+    let gate = Gate::decide_with(&queries, &rows, &after, &before, &Policy::default(), &cohorts);
+    assert_eq!((gate.newest.unwrap().verdict, gate.publish), (Verdict::Worse, false));
+}
+
+#[test]
+fn the_report_shows_the_cohorts_with_their_counts() {
+    let (queries, rows, before, after) = forgetful();
+    let cohorts = Cohorts { legacy_until: Some(60), newest_from: Some(191) };
+    let report =
+        Report::with_cohorts(&queries, &rows, &brands(), &before, &after, &Policy::default(), &cohorts);
+    assert_eq!(report.legacy.as_ref().unwrap().all.after.overall.accuracy_at_1, 0.0);
+    assert_eq!(report.newest.as_ref().unwrap().all.after.overall.queries, 10);
+    let table = report.to_string();
+    assert!(table.lines().count() <= 24, "{table}");
+    assert!(table.contains("worse on what earlier versions knew (60 queries)"), "{table}");
+    assert!(table.contains("cannot tell on the newest rows (10 queries)"), "{table}");
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+}
+
+#[test]
+fn a_report_from_before_cohorts_still_reads() {
+    let (queries, _, before, after) = forgetful();
+    let report = Report::new(&queries, &brands(), &before, &after, &Policy::default());
+    let json = serde_json::to_string(&report).unwrap();
+    assert!(!json.contains("legacy") && !json.contains("newest"));
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+}
+
+proptest! {
+    #[test]
+    fn the_window_holds_exactly_the_newest(rows in prop::collection::btree_set(any::<i64>(), 1..50), count in 0_usize..60) {
+        let first = NewestWindow::Count(count).first_row(rows.iter().copied());
+        let cohorts = Cohorts { newest_from: first, legacy_until: None };
+        let newest = rows.iter().filter(|row| cohorts.is_newest(**row)).count();
+        prop_assert_eq!(newest, count.min(rows.len() - 1));
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of `job`: whole runs on a tiny model, crashed, stopped, cancelled and fought over.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod cluster;
+mod pipeline;
+mod processes;
+mod site;

@@ -1,0 +1,303 @@
+//! One run, one model: whatever crashes, stops, cancels or overtakes it.
+
+use autovalidate::job::{Ending, Outcome, settle};
+use autovalidate::queue::{Event, Job, JobRequest, RunState};
+use futures::StreamExt;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio_util::sync::CancellationToken;
+
+use super::site::{SOON, Site, stages};
+use crate::support::crash::crash_at;
+use crate::support::within;
+
+async fn next(site: &Site) -> Job {
+    within(SOON, site.jobs.next(&CancellationToken::new())).await.unwrap()
+}
+
+/// Waits for a stage's event with this phase.
+async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
+    within(SOON, async {
+        while let Some(message) = events.next().await {
+            let event: Event = serde_json::from_slice(&message.payload).unwrap();
+            if event.stage == stage && event.detail["phase"] == phase {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+fn published(ending: &Ending) -> &str {
+    match ending {
+        Ending::Finished(finished) => match &finished.outcome {
+            Outcome::Published(artifact) => &artifact.path,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_again() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+    let mut events = site.bench.listen("training.events.>").await;
+    let stop = CancellationToken::new();
+    let job = next(&site).await;
+    {
+        let run = std::pin::pin!(pipeline.run(&job, &stop));
+        tokio::select! {
+            ending = run => panic!("{ending:?}"),
+            () = phase(&mut events, "publish", "started") => {}
+        }
+    }
+    drop(job);
+    let before = site.record(&id).await;
+    assert_eq!(before.state, RunState::Running);
+    let release = before.release.clone().unwrap();
+
+    let job = next(&site).await;
+    let ending = within(SOON, pipeline.run(&job, &stop)).await;
+    assert!(published(&ending).ends_with(&release), "{ending:?}");
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let after = site.record(&id).await;
+    assert_eq!((after.state, after.attempts, after.failures), (RunState::Done, 2, 1));
+    assert_eq!(stages(&after).iter().filter(|stage| **stage == "train").count(), 1, "{after:?}");
+    assert_eq!(after.artifact.unwrap().sha256, before.packages[0].sha256);
+    assert_eq!(site.releases().await.len(), 1);
+    assert!(!site.data("one").join("jobs").join(id.as_str()).exists());
+    assert_eq!(site.trigger.pending().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    let id = within(SOON, site.jobs.enqueue(&Site::long())).await.unwrap();
+    let mut events = site.bench.listen("training.events.>").await;
+    let job = next(&site).await;
+    let stop = CancellationToken::new();
+    let (ending, ()) = within(SOON, async {
+        tokio::join!(pipeline.run(&job, &stop), async {
+            phase(&mut events, "train", "progress").await;
+            stop.cancel();
+        })
+    })
+    .await;
+    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let handed_back = site.record(&id).await;
+    assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
+
+    let mut events = site.bench.listen("training.events.>").await;
+    // Rows that come meanwhile count for the next run, not for this one.
+    let late = crate::queue::setup::rows(9_001..=9_003);
+    within(SOON, site.corrections.append(&late)).await.unwrap();
+    let job = next(&site).await;
+    let stop = CancellationToken::new();
+    let (ending, ()) = within(SOON, async {
+        tokio::join!(pipeline.run(&job, &stop), async {
+            phase(&mut events, "train", "progress").await;
+            site.jobs.cancel(&id).await.unwrap();
+        })
+    })
+    .await;
+    assert!(matches!(ending, Ending::Closed(RunState::Cancelled)), "{ending:?}");
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let cancelled = site.record(&id).await;
+    assert_eq!(cancelled.state, RunState::Cancelled);
+    assert_eq!(cancelled.dataset_hash, handed_back.dataset_hash);
+    let sources: Vec<_> = cancelled
+        .stages
+        .iter()
+        .filter(|stage| stage.stage == "fetch-data")
+        .map(|stage| stage.figures["source"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(sources, ["stream", "snapshot"]);
+    assert_eq!(site.jobs.outstanding().await.unwrap(), 0);
+    assert_eq!(site.releases().await.len(), 0);
+
+    // A person changes his mind: the cancellation doesn't stop the retry.
+    let mut events = site.bench.listen("training.events.>").await;
+    within(SOON, site.jobs.retry(&id)).await.unwrap();
+    let job = next(&site).await;
+    assert_eq!(job.retry(), 1);
+    let stop = CancellationToken::new();
+    let (ending, ()) = within(SOON, async {
+        tokio::join!(pipeline.run(&job, &stop), async {
+            phase(&mut events, "train", "progress").await;
+            stop.cancel();
+        })
+    })
+    .await;
+    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+}
+
+/// The step and the number of steps that an event of the train stage tells, if it tells any.
+fn step(message: &async_nats::Message) -> Option<(u64, u64)> {
+    let event: Event = serde_json::from_slice(&message.payload).unwrap();
+    let number = |name: &str| event.detail[name].as_u64();
+    (event.stage == "train").then(|| Some((number("step")?, number("steps")?))).flatten()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_stopped_while_it_trains_goes_on_from_its_checkpoint_and_publishes() {
+    const ENOUGH: u64 = 40;
+    let site = Site::new().await;
+    let mut pipeline = site.pipeline(&site.data("one"));
+    // What is made up must be the same in the attempt that goes on.
+    pipeline.plan.synthesis.variants = 1;
+    let request = JobRequest { epochs: Some(20), batch_size: Some(8), ..Site::forced() };
+    let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
+    let mut events = site.bench.listen("training.events.>").await;
+    let job = next(&site).await;
+    let stop = CancellationToken::new();
+    let (ending, told) = within(SOON, async {
+        tokio::join!(pipeline.run(&job, &stop), async {
+            loop {
+                let message = events.next().await.unwrap();
+                if let Some((step, steps)) = step(&message).filter(|(step, _)| *step >= ENOUGH) {
+                    stop.cancel();
+                    return (step, steps);
+                }
+            }
+        })
+    })
+    .await;
+    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let folder = site.data("one").join("jobs").join(id.as_str());
+    assert!(folder.join("checkpoint").join("checkpoint.safetensors").exists());
+
+    let mut events = site.bench.listen("training.events.>").await;
+    let job = next(&site).await;
+    let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
+    published(&ending);
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let mut steps = Vec::new();
+    within(SOON, async {
+        while let Some(message) = events.next().await {
+            let event: Event = serde_json::from_slice(&message.payload).unwrap();
+            if event.stage == "train" && event.detail["phase"] == "ended" {
+                return;
+            }
+            steps.extend(step(&message));
+        }
+    })
+    .await;
+    let (done, all) = told;
+    assert!(!steps.is_empty() && steps.iter().all(|(step, _)| *step > done), "{done} done, then {steps:?}");
+    let record = site.record(&id).await;
+    assert_eq!((record.state, record.attempts, record.failures), (RunState::Done, 2, 0));
+    // The summary is of the whole training, whoever did it.
+    let trained: Vec<_> = record.stages.iter().filter(|stage| stage.stage == "train").collect();
+    assert_eq!(trained.len(), 2);
+    assert_eq!(trained[1].figures["training"]["losses"].as_array().unwrap().len() as u64, all);
+    assert!(!folder.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_on_one_run_the_later_finishes_and_the_earlier_stops() {
+    let site = Site::new().await;
+    let (one, other) = (site.pipeline(&site.data("one")), site.pipeline(&site.data("other")));
+    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+    let mut events = site.bench.listen("training.events.>").await;
+    // The same delivery twice is what a worker holds that was cut off and another that was given the job.
+    let job = next(&site).await;
+    let stop = CancellationToken::new();
+    let (first, second) = within(SOON, async {
+        tokio::join!(one.run(&job, &stop), async {
+            phase(&mut events, "load-base", "ended").await;
+            other.run(&job, &stop).await
+        })
+    })
+    .await;
+    assert!(matches!(first, Ending::Overtaken), "{first:?}");
+    published(&second);
+    assert_eq!(site.releases().await.len(), 1);
+    let record = site.record(&id).await;
+    assert_eq!((record.state, record.attempts), (RunState::Done, 2));
+    // Whoever gets the job once more finds that it has ended.
+    let third = within(SOON, one.run(&job, &stop)).await;
+    assert_eq!(published(&third), published(&second));
+    assert_eq!(site.record(&id).await, record);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_keeps_dying_is_given_up_with_the_reason_and_can_be_retried() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+    let (mut record, revision) = site.runs.load(&id).await.unwrap().unwrap();
+    (record.state, record.failures, record.attempts) = (RunState::Running, 4, 4);
+    site.runs.save(&record, revision).await.unwrap();
+    let job = next(&site).await;
+    let stop = CancellationToken::new();
+    let ending = within(SOON, pipeline.run(&job, &stop)).await;
+    assert!(matches!(ending, Ending::Closed(RunState::Failed)), "{ending:?}");
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let dead = site.record(&id).await;
+    assert_eq!(dead.error.unwrap().remedy, autovalidate::failure::Remedy::Person);
+    assert_eq!(site.jobs.outstanding().await.unwrap(), 0);
+
+    within(SOON, site.jobs.retry(&id)).await.unwrap();
+    let job = next(&site).await;
+    let ending = within(SOON, pipeline.run(&job, &stop)).await;
+    published(&ending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_that_died_after_packaging_still_publishes_nothing() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    let request = JobRequest { dry_run: true, ..Site::forced() };
+    within(SOON, site.jobs.enqueue(&request)).await.unwrap();
+    let mut events = site.bench.listen("training.events.>").await;
+    let job = next(&site).await;
+    let stop = CancellationToken::new();
+    {
+        let run = std::pin::pin!(pipeline.run(&job, &stop));
+        tokio::select! {
+            ending = run => panic!("{ending:?}"),
+            () = phase(&mut events, "clean-up", "started") => {}
+        }
+    }
+    let ending = within(SOON, pipeline.run(&job, &stop)).await;
+    assert!(
+        matches!(&ending, Ending::Finished(finished) if finished.outcome == Outcome::DryRun),
+        "{ending:?}"
+    );
+    assert_eq!(site.releases().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_at_any_await_of_the_pipeline_end_in_one_release_a_run() {
+    let site = Site::new().await;
+    let mut draw = ChaCha8Rng::seed_from_u64(11);
+    let stop = CancellationToken::new();
+    let (mut crashes, runs) = (0, 10_usize);
+    for run in 0..runs {
+        let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+        // Trainers in turn: every other one finds nothing of what the one before left on its disk.
+        for attempt in 0..4 {
+            let pipeline = site.pipeline(&site.data(["one", "other"][(run + attempt) % 2]));
+            let job = next(&site).await;
+            let point = if attempt < 3 { draw.random_range(0..160) } else { u64::MAX };
+            let crashed = within(SOON, crash_at(point, pipeline.run(&job, &stop))).await;
+            match crashed {
+                None => crashes += 1,
+                Some(ending) => {
+                    published(&ending);
+                    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+                    break;
+                }
+            }
+        }
+        assert_eq!(site.record(&id).await.state, RunState::Done);
+        assert_eq!(site.releases().await.len(), run + 1, "after {crashes} crashes");
+        assert_eq!(site.jobs.outstanding().await.unwrap(), 0);
+    }
+    assert!(crashes >= runs, "{crashes} crashes only");
+}

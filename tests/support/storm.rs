@@ -1,0 +1,246 @@
+#![allow(dead_code, unreachable_pub)]
+//! A real worker in bad weather: a local Supabase that fails in every way it can, and a worker that is killed again
+//! and again. At the end every row of the table must be on JetStream, once.
+//!
+//! Everything that happens follows from the seed, but for the two programs' own timing. Used by the tests at a small
+//! size and by the benchmark at the full one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use autovalidate::local::supabase::{Options, RestFault, SocketFault, Supabase, Webhook};
+use autovalidate::queue::{Broker, Connection, Remote, StreamSettings, Streams, embedded};
+use futures::StreamExt;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// How long the worker has to bring everything once the weather is good again.
+const CALM: Duration = Duration::from_secs(180);
+
+/// A broker, a local Supabase, and what a worker needs to know of them.
+pub struct Ground {
+    pub folder: TempDir,
+    pub connection: Connection,
+    pub supabase: Supabase,
+    program: PathBuf,
+    url: String,
+}
+
+impl Ground {
+    /// `program` is the worker's, `nats` the server's; `sync_every` is how often that flushes.
+    pub async fn new(program: &Path, nats: &Path, options: Options, sync_every: Option<Duration>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = embedded::Options {
+            program: Some(nats.to_owned()),
+            sync_every,
+            ..embedded::Options::new(folder.path().join("nats"))
+        };
+        let connection = Connection::open(&Broker::Embedded(server)).await.expect("a broker");
+        let url = connection.server().expect("embedded").url();
+        let supabase = Supabase::start(options).await.expect("the stand-in starts");
+        Self { folder, connection, supabase, program: program.to_owned(), url }
+    }
+
+    /// A second connection, as another program has it.
+    pub async fn streams(&self) -> Streams {
+        let remote = Remote { urls: vec![self.url.clone()], ..Remote::default() };
+        let connection = Connection::open(&Broker::Remote(remote)).await.expect("a connection");
+        Streams::ensure(&connection, &StreamSettings::default()).await.expect("streams")
+    }
+
+    /// Starts a worker that listens and doesn't train; it is killed when dropped.
+    pub fn listener(&self, settings: &[(&str, &str)]) -> Child {
+        Command::new(&self.program)
+            .args(["worker", "--role", "listener"])
+            .current_dir(self.folder.path())
+            .env("SUPABASE_URL", self.supabase.url().as_str())
+            .env("SUPABASE_ANON_KEY", self.supabase.anon_key())
+            .env("NATS_URL", &self.url)
+            .env("DATA_DIR", self.folder.path().join("worker"))
+            .env("HTTP_ADDR", "127.0.0.1:0")
+            .env("TRAIN_THRESHOLD", "100000000")
+            .env("TRAIN_MAX_WAIT", "off")
+            .env("RUST_LOG", "error")
+            .envs(settings.iter().copied())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the worker starts")
+    }
+
+    /// How many messages both streams of rows hold; 0 while there is none.
+    pub async fn stored(&self) -> u64 {
+        let mut stored = 0;
+        for name in ["CORRECTIONS", "QUARANTINE"] {
+            if let Ok(stream) = self.connection.jetstream().get_stream(name).await {
+                stored += stream.cached_info().state.messages;
+            }
+        }
+        stored
+    }
+
+    /// Waits until so many are stored; a process of its own can only be looked at.
+    pub async fn holds(&self, count: u64) {
+        let mut glance = tokio::time::interval(Duration::from_millis(50));
+        while self.stored().await < count {
+            glance.tick().await;
+        }
+    }
+
+    /// Every message id in both streams of rows, and how often it occurs.
+    pub async fn message_ids(&self) -> BTreeMap<String, usize> {
+        let mut ids = BTreeMap::new();
+        for name in ["CORRECTIONS", "QUARANTINE"] {
+            let stream = self.connection.jetstream().get_stream(name).await.expect("a stream");
+            let mut left = stream.cached_info().state.messages;
+            if left == 0 {
+                continue;
+            }
+            let config = OrderedConfig { headers_only: true, ..OrderedConfig::default() };
+            let consumer = stream.create_consumer(config).await.expect("a consumer");
+            let mut messages = consumer.messages().await.expect("messages");
+            while left > 0 {
+                let message = messages.next().await.expect("a message").expect("a message");
+                let headers = message.headers.as_ref().expect("headers");
+                let id = headers.get("Nats-Msg-Id").expect("a message id").as_str().to_owned();
+                *ids.entry(id).or_default() += 1;
+                left -= 1;
+            }
+        }
+        ids
+    }
+}
+
+/// How bad the weather is.
+#[derive(Debug, Clone, Copy)]
+pub struct Storm {
+    pub seed: u64,
+    pub inserts: usize,
+    /// How often the worker is killed.
+    pub kills: usize,
+    pub inserts_per_second: f64,
+}
+
+/// What was left after it.
+#[derive(Debug)]
+pub struct Aftermath {
+    /// Rows in the table.
+    pub rows: usize,
+    /// Rows of the table that are not on JetStream.
+    pub lost: usize,
+    /// Messages beyond the first of a row, or of no row.
+    pub surplus: usize,
+    pub faults: usize,
+    pub took: Duration,
+    /// From the last insert until everything was there.
+    pub calm: Duration,
+}
+
+/// A local Supabase that is quick about what the real one takes its time for.
+pub fn quick() -> Options {
+    Options {
+        poll: Duration::from_millis(20),
+        subscribed_delay: Duration::from_millis(20),
+        join_error_delay: Duration::from_millis(100),
+        ..Options::default()
+    }
+}
+
+/// Goes through the storm.
+pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
+    let ground = Ground::new(program, nats, quick(), None).await;
+    let mut random = ChaCha8Rng::seed_from_u64(storm.seed);
+    let mut kills: Vec<usize> = (0..storm.kills).map(|_| random.random_range(1..storm.inserts)).collect();
+    kills.sort_unstable();
+    let every = (storm.inserts / 80).max(1);
+    let settings = [("SWEEP_EVERY", "2s")];
+    let mut worker = ground.listener(&settings);
+    let begun = Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / storm.inserts_per_second));
+    let mut faults = 0;
+    for number in 0..storm.inserts {
+        pace.tick().await;
+        // One in twenty can't be trained on: it belongs into quarantine, once.
+        let typo = if random.random_bool(0.05) { " " } else { "toyta" };
+        ground.supabase.insert(
+            &format!("{typo}{}", if typo == " " { String::new() } else { number.to_string() }),
+            "Toyota",
+            "brand",
+        );
+        if number % every == 0 {
+            strike(&ground.supabase, &mut random);
+            faults += 1;
+        }
+        while kills.first() == Some(&number) {
+            kills.remove(0);
+            worker.kill().await.expect("the worker lives");
+            worker = ground.listener(&settings);
+        }
+    }
+    let calm = Instant::now();
+    let switches = ground.supabase.faults();
+    switches.silence_heartbeats(false);
+    switches.silence_joins(false);
+    switches.duplicate_events(false);
+    switches.break_events(false);
+    switches.drop_events(0);
+    switches.clear_rest();
+    switches.delay_commits(Duration::ZERO);
+    let mut commits = ground.supabase.commits();
+    let settled = async {
+        commits.wait_for(|committed| *committed == storm.inserts).await.expect("the stand-in lives");
+        ground.holds(storm.inserts as u64).await;
+    };
+    // Whether it settled shows in what is counted.
+    let _ = tokio::time::timeout(CALM, settled).await;
+    let calm = calm.elapsed();
+    drop(worker);
+
+    let table: BTreeMap<String, ()> =
+        ground.supabase.ids().into_iter().map(|id| (format!("typo_training_dataset:{id}"), ())).collect();
+    let stored = ground.message_ids().await;
+    Aftermath {
+        rows: table.len(),
+        lost: table.keys().filter(|id| !stored.contains_key(*id)).count(),
+        surplus: stored
+            .iter()
+            .map(|(id, times)| if table.contains_key(id) { times - 1 } else { *times })
+            .sum(),
+        faults,
+        took: begun.elapsed(),
+        calm,
+    }
+}
+
+fn strike(supabase: &Supabase, random: &mut ChaCha8Rng) {
+    let faults = supabase.faults();
+    match random.random_range(0..16) {
+        0 | 1 => faults.strike(SocketFault::Kill),
+        2 => faults.strike(SocketFault::TokenExpired),
+        3 => faults.strike(SocketFault::ChannelCrash),
+        4 => faults.strike(SocketFault::Resubscribed),
+        5 => faults.strike(SocketFault::Close(1012)),
+        6 => faults.silence_heartbeats(random.random_bool(0.5)),
+        7 => faults.drop_events(random.random_range(1..20)),
+        8 => faults.duplicate_events(random.random_bool(0.5)),
+        9 => faults.break_events(random.random_bool(0.3)),
+        10 => faults.delay_commits(Duration::from_millis(random.random_range(0..800))),
+        11 => faults.refuse_upgrades(429, 1),
+        12 => faults.fail_rest(
+            RestFault::Status(*[401, 429, 503].get(random.random_range(0..3_usize)).expect("one of three")),
+            1,
+        ),
+        13 => faults.fail_rest(RestFault::Html(502), 2),
+        14 => faults.fail_rest(RestFault::Truncated, 2),
+        _ => faults.fail_rest(RestFault::StatementTimeout, 1),
+    }
+}
+
+/// A local Supabase with a webhook that calls this address.
+pub fn with_webhook(options: Options, url: url::Url, secret: &str) -> Options {
+    let header = autovalidate::supabase::webhook::SECRET_HEADER.to_owned();
+    Options { webhook: Some(Webhook { url, header, secret: secret.to_owned() }), ..options }
+}

@@ -1,0 +1,98 @@
+//! What training is given, epoch by epoch.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use autovalidate::correction::Templates;
+use autovalidate::evaluate::Catalogue;
+use autovalidate::model::ModelFolder;
+use autovalidate::onnx::Runtime;
+use autovalidate::synthesis::{Lessons, SlipRates, SynthesisSettings, TokenisedLessons};
+use autovalidate::train::{
+    PairSource, PairTexts, Pairs, ParameterBuffer, Progress, Recipe, TrainError, Vocabulary, fit,
+};
+
+use super::synthesiser;
+use crate::support;
+
+const EPOCHS: usize = 3;
+
+fn lessons() -> Lessons {
+    let names = [("brand", "Audi"), ("brand", "Citroën"), ("brand", "Mercedes-Benz"), ("model", "Golf")];
+    let settings = SynthesisSettings { variants: 4, ..SynthesisSettings::default() };
+    let synthesiser = synthesiser(Catalogue::new(names), SlipRates::default(), settings);
+    let real = PairTexts { row: 7, anchor: "car brand: oudi".into(), positive: "car brand: Audi".into() };
+    Lessons::new(vec![real], synthesiser, Templates::default(), 1)
+}
+
+#[test]
+fn each_epoch_has_every_real_pair_and_fresh_synthetic_ones() {
+    let lessons = lessons();
+    let synthetic = |epoch: usize| -> BTreeSet<String> {
+        let pairs = lessons.epoch(epoch);
+        assert_eq!(pairs.iter().filter(|pair| pair.row == 7).count(), 1);
+        let made = pairs.into_iter().filter(|pair| pair.row < 0);
+        made.map(|pair| {
+            assert!(pair.anchor.starts_with("car brand: ") || pair.positive == "car model: Golf");
+            pair.anchor
+        })
+        .collect()
+    };
+    assert_eq!(synthetic(0).len(), 16);
+    assert_eq!(synthetic(0), synthetic(0));
+    assert!(synthetic(0).intersection(&synthetic(1)).count() < 16);
+}
+
+#[test]
+fn the_vocabulary_is_known_before_the_start() {
+    let lessons = lessons();
+    let tokenizer = ModelFolder::open(&support::minilm()).unwrap().tokenizer().unwrap();
+    let ids = lessons.token_ids(&tokenizer, EPOCHS).unwrap();
+    let vocabulary = Vocabulary::of([&ids]);
+    let source = lessons.tokenised(&tokenizer, &vocabulary);
+    for epoch in 0..EPOCHS {
+        assert_eq!(source.epoch(epoch).unwrap().len(), 17);
+    }
+    let narrow = Vocabulary::of([&vec![101, 102]]);
+    assert!(matches!(lessons.tokenised(&tokenizer, &narrow).epoch(0), Err(TrainError::ForeignToken)));
+}
+
+/// Lessons that write down which epochs were asked for.
+struct Recorded<'a> {
+    lessons: TokenisedLessons<'a>,
+    asked: RefCell<Vec<usize>>,
+}
+
+impl PairSource for Recorded<'_> {
+    fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
+        self.asked.borrow_mut().push(epoch);
+        self.lessons.epoch(epoch)
+    }
+}
+
+#[test]
+fn training_takes_each_epochs_own_pairs() {
+    let folder =
+        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny")).unwrap();
+    let tokenizer = folder.tokenizer().unwrap();
+    let lessons = lessons();
+    let vocabulary = Vocabulary::of([&lessons.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let parameters =
+        ParameterBuffer::load(&folder.config, &folder.weights().unwrap(), vocabulary.clone()).unwrap();
+    let recipe = Recipe { epochs: EPOCHS, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };
+    let source = Recorded { lessons: lessons.tokenised(&tokenizer, &vocabulary), asked: RefCell::default() };
+    let mut pairs = [0; EPOCHS];
+    let mut observer = |progress: &Progress| {
+        pairs[progress.epoch - 1] += progress.pairs;
+        true
+    };
+    let runtime = Runtime::load(&support::onnxruntime(), 2).unwrap();
+    let fit =
+        fit(&runtime, &folder.config, folder.head, &recipe, parameters, &source, &mut observer).unwrap();
+    assert_eq!(pairs, [17; EPOCHS], "every pair once an epoch");
+    assert_eq!(source.asked.into_inner(), [0, 1, 2, 0, 1, 2], "planned, then taken");
+    assert_eq!(fit.summary.losses.len(), fit.summary.steps);
+    assert!(fit.summary.epoch_losses[2] < fit.summary.epoch_losses[0], "{:?}", fit.summary.epoch_losses);
+}

@@ -1,0 +1,97 @@
+//! Learning how people slip.
+
+use autovalidate::correction::normalise;
+use autovalidate::local::demo::corrections;
+use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SynthesisSettings};
+use proptest::prelude::*;
+
+use super::{cars, synthesiser};
+
+/// Rates learned from typos drawn with `rates`.
+fn relearned(rates: &SlipRates) -> SlipRates {
+    // One of each name an epoch: names must not run out of likely typos, which would favour the unlikely.
+    let settings = SynthesisSettings { variants: 1, hard_share: 0.0, ..SynthesisSettings::default() };
+    let synthesiser = synthesiser(cars(), rates.clone(), settings);
+    let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesiser.epoch(9, epoch, 0)).collect();
+    SlipRates::learn(pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())), Keyboard::Qwerty)
+}
+
+#[test]
+fn known_rates_are_recovered() {
+    let default = SlipRates::default();
+    let mut clumsy =
+        SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
+    // Someone who mostly swaps letters, and someone who spells by ear.
+    for favourite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbour] {
+        clumsy.kinds = default
+            .kinds
+            .iter()
+            .map(|(slip, weight)| (*slip, if *slip == favourite { 0.6 } else { 0.4 * weight }))
+            .collect();
+        let total: f64 = clumsy.kinds.values().sum();
+        clumsy.kinds.values_mut().for_each(|weight| *weight /= total);
+        let learned = relearned(&clumsy);
+        assert!(learned.pairs > 2_500);
+        for (slip, weight) in &clumsy.kinds {
+            let found = learned.kinds[slip];
+            // Slips that look like another (`s` for `z`: the ear or the finger?) are read as that one: a few of a hundred.
+            assert!(
+                (found - weight).abs() < 0.08,
+                "{favourite:?}: {slip:?} is {weight:.3}, learned {found:.3}"
+            );
+        }
+        for (count, found) in clumsy.counts.iter().zip(learned.counts) {
+            assert!((found - count).abs() < 0.05, "{count} {found}");
+        }
+        assert!((learned.lower_case - 0.2).abs() < 0.06, "{}", learned.lower_case);
+        assert!((learned.capitals - 0.3).abs() < 0.06, "{}", learned.capitals);
+    }
+}
+
+#[test]
+fn few_pairs_move_the_prior_a_little_and_none_not_at_all() {
+    let none = SlipRates::learn([], Keyboard::Qwerty);
+    let default = SlipRates::default();
+    for (slip, weight) in &default.kinds {
+        assert!((none.kinds[slip] - weight).abs() < 1e-9);
+    }
+    let one = SlipRates::learn([("toyoat", "Toyota")], Keyboard::Qwerty);
+    let moved = one.kinds[&Slip::Swapped] - default.kinds[&Slip::Swapped];
+    assert!(moved > 0.0 && moved < 0.05, "{moved}");
+    assert_eq!(one.pairs, 1);
+}
+
+#[test]
+fn another_word_is_no_slip() {
+    let pairs = [("vw", "Volkswagen"), ("benz", "Mercedes-Benz"), ("TOYOTA", "Toyota")];
+    assert_eq!(SlipRates::learn(pairs, Keyboard::Qwerty).pairs, 0);
+}
+
+#[test]
+fn the_demos_slips_are_mostly_understood() {
+    // Another generator, another table of sounds: what the synthesiser knows nothing of.
+    let drawn = corrections(1, 600);
+    let pairs = drawn.iter().map(|pair| (pair.typo.as_str(), pair.corrected));
+    let rates = SlipRates::learn(pairs, Keyboard::Qwerty);
+    assert!(rates.pairs > 500, "{} of 600", rates.pairs);
+    assert!(rates.kinds[&Slip::Stray] < 0.06 && rates.kinds[&Slip::Split] < 0.02, "it never makes these");
+    assert!(rates.counts[0] > 0.5);
+}
+
+proptest! {
+    #[test]
+    fn any_pairs_give_rates_that_can_be_drawn_with(pairs in prop::collection::vec((".{0,12}", ".{0,12}"), 0..20)) {
+        let pairs = pairs.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
+        let rates = SlipRates::learn(pairs, Keyboard::Azerty);
+        prop_assert!((rates.kinds.values().sum::<f64>() - 1.0).abs() < 1e-9);
+        prop_assert!((rates.counts.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        prop_assert!(rates.kinds.len() == Slip::ALL.len() && rates.kinds.values().all(|weight| *weight > 0.0));
+        prop_assert!((0.0..1.0).contains(&rates.lower_case) && (0.0..1.0).contains(&rates.capitals));
+    }
+
+    #[test]
+    fn case_alone_is_no_slip(name in "[a-zA-Z]{1,12}") {
+        let rates = SlipRates::learn([(normalise(&name).as_str(), name.as_str())], Keyboard::Qwerty);
+        prop_assert_eq!(rates.pairs, 0);
+    }
+}

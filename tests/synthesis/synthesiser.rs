@@ -1,0 +1,128 @@
+//! What an epoch's synthetic pairs may and must be.
+
+use std::collections::{BTreeMap, HashSet};
+
+use autovalidate::correction::{Row, normalise};
+use autovalidate::evaluate::{Catalogue, HoldOut, fuzzy_ratio};
+use autovalidate::synthesis::{Keyboard, SlipRates, SynthesisSettings, Synthesiser, SyntheticPair};
+use proptest::prelude::*;
+
+use super::{cars, synthesiser};
+
+fn settings(variants: usize, hard_share: f64) -> SynthesisSettings {
+    SynthesisSettings { variants, hard_share, ..SynthesisSettings::default() }
+}
+
+fn count(pairs: &[SyntheticPair]) -> BTreeMap<&str, usize> {
+    let mut count = BTreeMap::new();
+    for pair in pairs {
+        *count.entry(pair.corrected.as_str()).or_default() += 1;
+    }
+    count
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_forbidden_is_ever_made(
+        names in prop::collection::vec("[A-Za-z0-9éüÀ \\-]{1,9}|.{0,12}|[ab]{1,3}", 1..25),
+        hold_out in 0.0..0.9_f64,
+        hard_share in 0.0..=1.0_f64,
+        keyboard in prop::sample::select(vec![Keyboard::Qwerty, Keyboard::Qwertz, Keyboard::Azerty]),
+        seed: u64,
+    ) {
+        let of_domain = |at: usize| if at.is_multiple_of(3) { "brand" } else { "model" };
+        let catalogue =
+            Catalogue::new(names.iter().enumerate().map(|(at, name)| (of_domain(at), name.as_str())));
+        let entries: HashSet<(String, String)> = catalogue
+            .domains()
+            .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), normalise(name))))
+            .collect();
+        let hold_out = HoldOut { typos: hold_out, corrections: 0.5 };
+        let settings = SynthesisSettings { keyboard, ..settings(6, hard_share) };
+        let synthesiser = Synthesiser::new(catalogue, SlipRates::default(), settings, hold_out);
+        let mut made = HashSet::new();
+        for pair in synthesiser.epoch(seed, 0, 0) {
+            let typo = normalise(&pair.typo);
+            prop_assert!(!typo.is_empty());
+            prop_assert!(typo != normalise(&pair.corrected), "its own name");
+            prop_assert!(entries.contains(&(pair.domain.clone(), normalise(&pair.corrected))));
+            prop_assert!(!entries.contains(&(pair.domain.clone(), typo.clone())), "a name of the domain");
+            prop_assert!(!hold_out.holds_typo(&pair.typo), "held out");
+            prop_assert!(made.insert((pair.domain, typo)), "made twice");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_and_epoch_give_the_same_pairs(seed: u64, epoch in 0_usize..50) {
+        let few = Catalogue::new([("brand", "Volkswagen"), ("model", "Land Cruiser"), ("model", "Golf")]);
+        let synthesiser = synthesiser(few, SlipRates::default(), settings(6, 0.5));
+        let texts = |seed, epoch| -> Vec<String> {
+            synthesiser.epoch(seed, epoch, 0).into_iter().map(|pair| pair.typo).collect()
+        };
+        prop_assert_eq!(texts(seed, epoch), texts(seed, epoch));
+        prop_assert_ne!(texts(seed, epoch), texts(seed, epoch + 1), "another epoch, other typos");
+        prop_assert_ne!(texts(seed, epoch), texts(seed.wrapping_add(1), epoch));
+    }
+}
+
+#[test]
+fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
+    let all_held = HoldOut { typos: 0.1, corrections: 1.0 };
+    let synthesiser = Synthesiser::new(cars(), SlipRates::default(), settings(10, 0.5), all_held);
+    let pairs = synthesiser.epoch(1, 0, 0);
+    let count = count(&pairs);
+    assert_eq!(count.len(), cars().len());
+    // Short names run out of typos that are no other name.
+    assert!(count.iter().all(|(name, typos)| *typos == 10 || (name.chars().count() <= 3 && *typos >= 3)));
+}
+
+#[test]
+fn the_rows_it_makes_may_be_trained_on() {
+    for pair in synthesiser(cars(), SlipRates::default(), settings(5, 0.5)).epoch(3, 0, 0) {
+        let (typo, corrected, domain) = (pair.typo, pair.corrected, pair.domain);
+        assert_eq!(Row { id: 1, typo, corrected, domain, created_at: None }.check(), Ok(()));
+    }
+}
+
+#[test]
+fn the_share_of_hard_typos_is_what_the_settings_say() {
+    let hard = |hard_share: f64| {
+        let pairs = synthesiser(cars(), SlipRates::default(), settings(12, hard_share)).epoch(5, 0, 0);
+        let hard = pairs.iter().filter(|pair| fuzzy_ratio(&pair.typo, &pair.corrected) < 80.0).count();
+        hard as f64 / pairs.len() as f64
+    };
+    let (none, half, most) = (hard(0.0), hard(0.5), hard(1.0));
+    assert!(half > none + 0.15 && most > half + 0.15, "{none} {half} {most}");
+    assert!(most > 0.75, "{most}: long names are seldom hard, short ones always");
+}
+
+#[test]
+fn the_share_of_synthetic_pairs_is_kept() {
+    let settings = SynthesisSettings { share: 0.5, ..settings(20, 0.5) };
+    let names = cars().len();
+    let made =
+        |real: usize| synthesiser(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real).len();
+    assert_eq!(made(0), 0);
+    assert!(made(3 * names) <= 3 * names && made(3 * names) > 2 * names);
+    assert!(made(1_000 * names) > 19 * names);
+}
+
+#[test]
+fn no_variants_make_nothing() {
+    assert!(synthesiser(cars(), SlipRates::default(), settings(0, 0.5)).epoch(1, 0, 600).is_empty());
+    let nothing = Catalogue::new(Vec::<(String, String)>::new());
+    assert!(synthesiser(nothing, SlipRates::default(), settings(5, 0.5)).epoch(1, 0, 600).is_empty());
+}
+
+#[test]
+fn absurd_settings_are_refused() {
+    let refused = |settings: SynthesisSettings| settings.check().unwrap_err().setting;
+    let default = SynthesisSettings::default;
+    assert_eq!(default().check(), Ok(()));
+    assert_eq!(refused(SynthesisSettings { variants: 1_001, ..default() }), "variants");
+    assert_eq!(refused(SynthesisSettings { share: f64::NAN, ..default() }), "share");
+    assert_eq!(refused(SynthesisSettings { hard_share: -0.1, ..default() }), "hard_share");
+    assert_eq!(refused(SynthesisSettings { hard_below: 101.0, ..default() }), "hard_below");
+}

@@ -1,0 +1,95 @@
+//! The commands that need no queue: a fine-tuning tool on files.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::harness::tiny;
+use crate::support;
+
+fn autovalidate(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("ORT_DYLIB_PATH", support::onnxruntime())
+        .env("BASE_MODEL", tiny())
+        .env("TRAIN_THREADS", "1")
+        .output()
+        .unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = String::from("typo,corrected,domain\n");
+    for pair in autovalidate::local::demo::corrections(3, 150) {
+        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
+    }
+    std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
+    let train = [
+        "train",
+        "--data",
+        "pairs.csv",
+        "--out",
+        "model",
+        "--zip",
+        "model.zip",
+        "--report",
+        "report.json",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "32",
+        "--learning-rate",
+        "5e-3",
+        "--variants",
+        "3",
+    ];
+    let told = succeeded(&autovalidate(folder.path(), &train));
+    assert!(told.contains("150 rows") && told.contains("verdict: "), "{told}");
+    for file in ["model/model.safetensors", "model/onnx/model.onnx", "model/modules.json", "model.zip"] {
+        assert!(folder.path().join(file).exists(), "{file} is missing");
+    }
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    let losses = report["training"]["epoch_losses"].as_array().unwrap();
+    assert!(losses[1].as_f64() < losses[0].as_f64(), "{losses:?}");
+
+    // A second time: what is there is not overwritten.
+    let again = autovalidate(folder.path(), &train);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is there already"));
+
+    let compared = succeeded(&autovalidate(
+        folder.path(),
+        &["evaluate", "--data", "pairs.csv", "--model", "model", "--json"],
+    ));
+    let compared: serde_json::Value = serde_json::from_str(&compared).unwrap();
+    assert_eq!(
+        compared["held_out"], report["report"]["held_out"],
+        "the written folder scores as the trained model did"
+    );
+
+    let suggested = succeeded(&autovalidate(
+        folder.path(),
+        &["suggest", "audii", "--names", "pairs.csv", "--model", "model", "--top", "3", "--json"],
+    ));
+    let suggested: serde_json::Value = serde_json::from_str(&suggested).unwrap();
+    assert_eq!(suggested["model"].as_array().unwrap().len(), 3);
+    assert!(suggested["fuzzy ratio"].is_array());
+}
+
+#[test]
+fn a_wrong_file_is_told_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pairs.csv"), "typo,corrected,domain\na,b\n").unwrap();
+    let output = autovalidate(folder.path(), &["train", "--data", "pairs.csv", "--out", "model"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("line 2 of pairs.csv"));
+    assert!(!folder.path().join("model").exists());
+}

@@ -1,0 +1,145 @@
+//! A worker with everything around it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use autovalidate::local::{hub, supabase};
+use autovalidate::queue::{Event, JobId, RunRecord};
+use autovalidate::settings::{Needs, Settings};
+use autovalidate::worker::{Role, Worker};
+use futures::StreamExt;
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::support;
+
+/// How long anything may take that involves a whole run.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const REPO: &str = "local/model";
+pub(crate) const WEBHOOK_SECRET: &str = "a-webhook-secret";
+
+/// A worker, the local Supabase and Hub it works with, and what it tells.
+pub(crate) struct House {
+    pub(crate) supabase: supabase::Supabase,
+    pub(crate) hub: hub::Hub,
+    pub(crate) worker: Worker,
+    pub(crate) events: Subscriber,
+    pub(crate) data: PathBuf,
+    stop: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+/// The small encoder of the fixtures.
+pub(crate) fn tiny() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny")
+}
+
+impl House {
+    /// Starts everything with a base model and further settings.
+    pub(crate) async fn start(base: &Path, more: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let supabase = supabase::Supabase::start(supabase::Options::default()).await.unwrap();
+        let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
+        Self::start_with(folder, supabase, hub, base, more).await
+    }
+
+    pub(crate) async fn start_with(
+        folder: tempfile::TempDir,
+        supabase: supabase::Supabase,
+        hub: hub::Hub,
+        base: &Path,
+        more: &[(&str, &str)],
+    ) -> Self {
+        let data = folder.path().join("data");
+        let mut environment: HashMap<&str, String> = HashMap::from([
+            ("SUPABASE_URL", supabase.url().to_string()),
+            ("SUPABASE_ANON_KEY", supabase.anon_key().to_owned()),
+            ("HF_ENDPOINT", hub.url().to_string()),
+            ("HF_TOKEN", hub.token().expose_secret().to_owned()),
+            ("HF_REPO", REPO.to_owned()),
+            ("BASE_MODEL", base.display().to_string()),
+            ("DATA_DIR", data.display().to_string()),
+            ("ORT_DYLIB_PATH", support::onnxruntime().display().to_string()),
+            ("NATS_SERVER", support::nats_server().display().to_string()),
+            ("NATS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            ("WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("TRAIN_COOLDOWN", "off".to_owned()),
+            ("TRAIN_THREADS", "1".to_owned()),
+            ("TRAIN_EPOCHS", "3".to_owned()),
+            ("TRAIN_BATCH_SIZE", "16".to_owned()),
+            ("SYNTHESIS_VARIANTS", "2".to_owned()),
+        ]);
+        environment.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let needs = Needs { supabase: true, hub: true, runtime: true };
+        let settings = Settings::read(&|name| environment.get(name).cloned(), None, needs).unwrap();
+        let stop = CancellationToken::new();
+        let worker = Worker::start(&settings, Role::All, stop.clone()).await.unwrap();
+        let client = worker.desk().streams.connection().client();
+        let events = client.subscribe("training.events.>").await.unwrap();
+        client.flush().await.unwrap();
+        Self { supabase, hub, worker, events, data, stop, _folder: folder }
+    }
+
+    /// The address a NATS client connects to.
+    pub(crate) fn nats_url(&self) -> String {
+        self.worker.desk().streams.connection().server().unwrap().url()
+    }
+
+    /// Waits for an event of this stage.
+    #[track_caller]
+    pub(crate) fn event(&mut self, stage: &'static str) -> impl Future<Output = Event> {
+        support::within(PATIENCE, async move {
+            loop {
+                let message = self.events.next().await.expect("the subscription ended");
+                let event: Event = serde_json::from_slice(&message.payload).unwrap();
+                if event.stage == stage {
+                    return event;
+                }
+            }
+        })
+    }
+
+    /// Waits for a run's end and gives its record.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> impl Future<Output = RunRecord> {
+        let runs = self.worker.desk().runs.clone();
+        let event = self.event("ended");
+        async move {
+            let job: JobId = event.await.job;
+            runs.load(&job).await.unwrap().unwrap().0
+        }
+    }
+
+    /// Stops everything in order.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        support::within(PATIENCE, self.worker.join()).await.unwrap();
+        self.supabase.shutdown().await;
+        self.hub.shutdown().await;
+    }
+}
+
+/// The demo's first `count` corrections, inserted over HTTP as the app does.
+pub(crate) async fn insert(supabase: &supabase::Supabase, count: usize) {
+    let rows: Vec<_> = autovalidate::local::demo::corrections(7, count)
+        .into_iter()
+        .map(|pair| serde_json::json!({ "typo": pair.typo, "corrected": pair.corrected, "domain": pair.domain }))
+        .collect();
+    post(supabase, &serde_json::json!(rows)).await;
+}
+
+pub(crate) async fn post(supabase: &supabase::Supabase, rows: &serde_json::Value) {
+    let url = supabase.url().join("rest/v1/typo_training_dataset").unwrap();
+    let answer = reqwest::Client::new()
+        .post(url)
+        .header("apikey", supabase.anon_key())
+        .bearer_auth(supabase.anon_key())
+        .json(rows)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+}

@@ -1,0 +1,140 @@
+//! Wrong settings, as a person meets them on the command line.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use autovalidate::settings::{Needs, Settings};
+
+fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("autovalidate.toml"),
+        "trian_threshold = 5\n[templates]\nbrand = \"no place\"\n",
+    )
+    .unwrap();
+    let environment = [
+        ("SUPABASE_URL", "ftp://nowhere"),
+        ("HF_REPO", "no-owner"),
+        ("TRAIN_THRESHOLD", "0"),
+        ("TRAIN_MAX_WAIT", "soon"),
+        ("HTTP_ADDR", "here"),
+        ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so"),
+    ];
+    let output = autovalidate(&["worker"], &environment, folder.path());
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for name in [
+        "SUPABASE_URL",
+        "SUPABASE_ANON_KEY",
+        "HF_TOKEN",
+        "HF_REPO",
+        "TRAIN_THRESHOLD",
+        "TRAIN_MAX_WAIT",
+        "HTTP_ADDR",
+        "ORT_DYLIB_PATH",
+        "trian_threshold",
+        "templates.brand",
+    ] {
+        assert!(told.contains(name), "{name} is missing in:\n{told}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_secrets_are_stars() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("autovalidate.toml");
+    std::fs::write(&file, "train_threshold = 7\ntrain_epochs = 3\nhf_token = \"hf_from_file\"\n").unwrap();
+    let environment = |name: &str| (name == "TRAIN_THRESHOLD").then(|| "9".to_owned());
+    let settings = Settings::read(&environment, Some(&file), Needs::default()).unwrap();
+    assert_eq!((settings.trigger.threshold, settings.recipe.epochs), (9, 3));
+    let shown: Vec<String> = settings.effective.iter().map(|each| format!("{each:?}")).collect();
+    assert!(shown.iter().any(|each| each.contains("HF_TOKEN") && each.contains("***")), "{shown:?}");
+    assert!(!format!("{settings:?}").contains("hf_from_file"));
+}
+
+#[test]
+fn a_library_that_is_no_onnx_runtime_is_one_clear_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libonnxruntime.so");
+    std::fs::write(&library, "not a library").unwrap();
+    let library = library.display().to_string();
+    let environment = [
+        ("SUPABASE_URL", "http://127.0.0.1:9"),
+        ("SUPABASE_ANON_KEY", "key"),
+        ("HF_TOKEN", "hf_x"),
+        ("HF_REPO", "a/b"),
+        ("ORT_DYLIB_PATH", library.as_str()),
+    ];
+    let output = autovalidate(&["worker"], &environment, folder.path());
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("is not a usable ONNX Runtime library") && told.contains("ORT_DYLIB_PATH"),
+        "{told}"
+    );
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        "worker",
+        "dev",
+        "train",
+        "evaluate",
+        "suggest",
+        "enqueue",
+        "status",
+        "runs",
+        "models",
+        "doctor",
+        "init",
+        "artifacts",
+    ] {
+        let output = autovalidate(&[command, "--help"], &[], folder.path());
+        assert!(output.status.success());
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("Example: "), "{command}:\n{help}");
+    }
+}
+
+#[test]
+fn init_prints_sql_and_an_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = autovalidate(
+        &["init", "--table", "typos", "--webhook", "https://x.example/hooks/supabase"],
+        &[],
+        folder.path(),
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in
+        ["SUPABASE_URL", "create table if not exists", "typos", "supabase_realtime", "x-webhook-secret"]
+    {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn artifacts_are_written_for_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = super::harness::tiny();
+    let out = folder.path().join("onnx");
+    let arguments = ["artifacts", "--model", model.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let output = autovalidate(&arguments, &[], folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx"] {
+        assert!(out.join(name).metadata().unwrap().len() > 1_000, "{name}");
+    }
+}

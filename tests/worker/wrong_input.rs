@@ -1,0 +1,119 @@
+//! A wrong base model: one clear sentence in the record, nothing published, nothing left behind.
+
+use std::path::Path;
+
+use autovalidate::failure::Remedy;
+use autovalidate::local::hub;
+use autovalidate::local::supabase;
+use autovalidate::queue::{JobRequest, RunRecord, RunState};
+use bytes::Bytes;
+
+use super::harness::{House, REPO, insert, tiny};
+use crate::support::within;
+
+/// Copies the small encoder's folder.
+fn copy(to: &Path) {
+    for entry in [
+        "config.json",
+        "modules.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "sentence_bert_config.json",
+        "model.safetensors",
+        "1_Pooling/config.json",
+        "2_Normalize/config.json",
+    ] {
+        let target = to.join(entry);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(tiny().join(entry), target).unwrap();
+    }
+}
+
+async fn run_on(house: &mut House) -> RunRecord {
+    insert(&house.supabase, 40).await;
+    house.worker.desk().jobs.enqueue(&JobRequest::default()).await.unwrap();
+    house.ended().await
+}
+
+async fn fails_with(mend: impl Fn(&Path), expected: &str) {
+    let base = tempfile::tempdir().unwrap();
+    copy(base.path());
+    mend(base.path());
+    let mut house = House::start(base.path(), &[]).await;
+    let record = run_on(&mut house).await;
+    assert_eq!(record.state, RunState::Failed);
+    let error = record.error.unwrap();
+    assert!(error.message.contains(expected), "{error:?}");
+    assert!(!error.advice.is_empty());
+    assert_eq!(error.remedy, Remedy::Never);
+    assert!(record.artifact.is_none());
+    assert_eq!(house.hub.commits(REPO).await.len(), 1, "only the repository's own commit");
+    assert!(!house.data.join("jobs").join(record.id.as_str()).exists());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_architecture_is_refused_by_name() {
+    let mend = |folder: &Path| {
+        let path = folder.join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"bert\"", "\"gpt2\"");
+        std::fs::write(path, text).unwrap();
+    };
+    fails_with(mend, "the model's model_type is gpt2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truncated_weights_are_refused() {
+    let mend = |folder: &Path| {
+        let path = folder.join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() - 100]).unwrap();
+    };
+    fails_with(mend, "is damaged: its header describes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_leads_outside_its_folder_is_refused() {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file("model/config.json", options).unwrap();
+    zip.start_file("../outside.txt", options).unwrap();
+    zip.write_all(b"here").unwrap();
+    let zip = zip.finish().unwrap().into_inner();
+
+    let folder = tempfile::tempdir().unwrap();
+    let supabase = supabase::Supabase::start(supabase::Options::default()).await.unwrap();
+    let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
+    let access = autovalidate::hub::Access {
+        endpoint: hub.url().clone(),
+        token: Some(hub.token().clone()),
+        repo: REPO.parse().unwrap(),
+    };
+    autovalidate::hub::Repository::open(access).unwrap().create_if_missing(true).await.unwrap();
+    // Somebody else put a zip where releases are.
+    hub.faults().rival("models/finetuned-embedding-model-20250101000000.zip", Bytes::from(zip));
+    let mut house = House::start_with(folder, supabase, hub, &tiny(), &[]).await;
+    // The rival's commit comes just before ours, so the first run meets it only when it publishes.
+    let first = run_on(&mut house).await;
+    assert_eq!(first.state, RunState::Done, "{:?}", first.error);
+    let request = JobRequest { base_model: Some("20250101000000".to_owned()), ..JobRequest::default() };
+    house.worker.desk().jobs.enqueue(&request).await.unwrap();
+    let record = house.ended().await;
+    assert_eq!(record.state, RunState::Failed);
+    let error = record.error.unwrap();
+    assert!(error.message.contains("the zip's entry 1 has a name that is not accepted"), "{error:?}");
+    let outside: Vec<_> =
+        walk(&house.data).into_iter().filter(|path| path.ends_with("outside.txt")).collect();
+    assert!(outside.is_empty(), "{outside:?}");
+    within(super::harness::PATIENCE, house.stop()).await;
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
+}
