@@ -1,6 +1,7 @@
 //! Integration tests, one binary so that the crate links once. Each test starts the real servers it needs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+#![allow(clippy::large_futures, reason = "a test awaits once")]
 
 mod demo;
 mod evaluate;

@@ -146,8 +146,7 @@ pub(super) fn package(
     let exported = ModelFolder::open(&folder)?;
     let texts = trained.sample_texts(PARITY_TEXTS);
     let cosine = lowest_cosine(&trained.embed(&texts)?, &embed_exported(runtime, &exported, &texts)?);
-    // Written so that a cosine that is no number fails as well.
-    if !(cosine >= PARITY) {
+    if cosine.is_nan() || cosine < PARITY {
         return Err(JobError::Parity { cosine });
     }
     let receipt = papers.receipt(trained, cosine);

@@ -53,6 +53,7 @@ impl Stage {
             .env("TRAIN_ACK_WAIT", "5s")
             .env("TRAIN_THREADS", "1")
             .env("TRAIN_EPOCHS", "1")
+            .env("SYNTHESIS_VARIANTS", "0")
             .env("TRAIN_COOLDOWN", "off")
             .env("TRAIN_THRESHOLD", PAIRS.to_string())
             .env("RUST_LOG", "autovalidate=info")

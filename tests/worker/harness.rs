@@ -113,6 +113,18 @@ impl House {
         }
     }
 
+    /// Waits until this many pairs are stored.
+    #[track_caller]
+    pub(crate) fn stored(&mut self, pairs: u64) -> impl Future<Output = ()> {
+        let corrections = self.worker.desk().corrections.clone();
+        let mut arrivals = self.worker.take_ingest_events().expect("the ingest's events are taken once");
+        support::within(PATIENCE, async move {
+            while corrections.last_sequence().await.unwrap() < pairs {
+                arrivals.recv().await.unwrap();
+            }
+        })
+    }
+
     /// Stops everything in order.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

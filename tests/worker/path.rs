@@ -100,14 +100,7 @@ async fn fetched(house: &House, path: &str) -> Receipt {
 async fn a_dry_run_publishes_nothing_and_absurd_requests_are_refused() {
     let mut house = House::start(&tiny(), &[("TRAIN_THRESHOLD", "1000")]).await;
     insert(&house.supabase, 60).await;
-    let corrections = house.worker.desk().corrections.clone();
-    let mut arrivals = house.worker.take_ingest_events().unwrap();
-    within(PATIENCE, async {
-        while corrections.last_sequence().await.unwrap() < 60 {
-            arrivals.recv().await.unwrap();
-        }
-    })
-    .await;
+    house.stored(60).await;
 
     let client = house.worker.desk().streams.connection().client().clone();
     for body in ["not json", r#"{"epochs": 0}"#, r#"{"colour": "red"}"#, r#"{"dry_run": true}"#] {
