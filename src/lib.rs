@@ -4,15 +4,17 @@
 //!
 //! ```text
 //! cli          one file per command
+//! worker       a running worker: opens what a role needs, starts and ends its tasks
+//! settings     everything a person can set, read once and checked as a whole
 //! server       health, metrics, webhook
 //! job          a training run: its stages, and the pipeline that walks them
 //! supabase     where pairs come from: table sweep, Realtime, and the ingest that merges them
 //! trigger      N pairs, or T elapsed: decides when a job starts
 //! queue        JetStream: corrections, jobs, runs, events, the supervised embedded server
 //! hub          the Hugging Face Hub: list, download, upload, commit, release names
-//! synthesis    typos made from the catalogue, real and synthetic pairs of each epoch
+//! synthesis    typos made up from the catalogue
 //! evaluate     hold-out, retrieval metrics, baselines, gate
-//! train        dataset, batches, vocabulary compaction, AdamW, schedule, the training session
+//! train        batches, vocabulary compaction, AdamW, schedule, checkpoints, the training loop
 //! onnx         graph builder, reverse-mode differentiation, encoder, loss, artifacts
 //! model        a sentence-transformers folder: config, weights, tokenizer, archive
 //! correction   the pair: validation, normalising, templates

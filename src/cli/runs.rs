@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::queue::{JobId, RunRecord, RunState};
+use crate::queue::{JobId, QueueError, RunRecord, RunState};
 
 use super::{CliError, Ending, desk, print_json};
 
@@ -66,12 +66,12 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
             };
             print_json(&record)?;
         }
-        Command::Cancel { id } => match desk.jobs.cancel(&id.parse()?).await? {
+        Command::Cancel { id } => match desk.jobs.cancel(&job_id(&id)?).await? {
             RunState::Running => println!("{id} is worked on and ends as soon as it can"),
             _ => println!("{id} is cancelled"),
         },
         Command::Retry { id } => {
-            desk.jobs.retry(&id.parse()?).await?;
+            desk.jobs.retry(&job_id(&id)?).await?;
             println!("{id} is queued again; follow it with: autovalidate runs show {id}");
         }
     }
@@ -98,4 +98,9 @@ pub(super) fn line(run: &RunRecord) -> String {
         line.push_str(&format!("  {} ({})", error.message, error.advice));
     }
     line
+}
+
+/// A run's id as a person typed it.
+fn job_id(text: &str) -> Result<JobId, QueueError> {
+    Ok(text.parse::<JobId>()?)
 }

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! stage      the stages, by name
-//! pipeline   walks them
+//! pipeline   what a run needs, and how it can end
+//! walk       walks the stages
 //! journal    the run record and the events; the fence between workers
 //! guard      ends work that must not go on
 //! workshop   the run's folder, for whoever takes the run up again
@@ -38,6 +39,7 @@ mod stage;
 mod study;
 mod trainer;
 mod training;
+mod walk;
 mod workshop;
 
 pub use crate::queue::ENDED;

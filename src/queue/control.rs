@@ -12,10 +12,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::error::QueueError;
-use super::events::{ENDED, QUEUED};
+use super::event_stage::{ENDED, QUEUED};
 use super::job_id::JobId;
 use super::jobs::{Jobs, RETRY_HEADER};
-use super::runs::RunState;
+use super::run_state::RunState;
 use super::streams::CANCEL_SUBJECT;
 use crate::failure::chain;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_nats::ConnectErrorKind;
 
-use super::job_id::JobId;
-use super::runs::RunState;
+use super::job_id::{JobId, NotAJobId};
+use super::run_state::RunState;
 use crate::failure::{Failure, Remedy};
 
 /// A source kept for the log; the kinds of this area decide what happens.
@@ -190,8 +190,8 @@ pub enum QueueError {
         refusal: crate::correction::Refusal,
     },
     /// A text is no job id: 1 to 64 ASCII letters, digits, `-` and `_`.
-    #[error("not a job id")]
-    InvalidJobId,
+    #[error(transparent)]
+    InvalidJobId(#[from] NotAJobId),
 }
 
 impl QueueError {
@@ -241,7 +241,7 @@ impl Failure for QueueError {
             | Self::UnknownRun { .. }
             | Self::RunEnded { .. }
             | Self::RunNotEnded { .. }
-            | Self::InvalidJobId => Remedy::Never,
+            | Self::InvalidJobId(_) => Remedy::Never,
         }
     }
 
@@ -291,7 +291,7 @@ impl Failure for QueueError {
                 "Queued and running runs can be cancelled, failed and cancelled ones retried; `autovalidate enqueue` starts a new one.".into()
             }
             Self::RunNotEnded { .. } => "Wait for its end, or cancel it first.".into(),
-            Self::InvalidJobId => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
+            Self::InvalidJobId(_) => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
         }
     }
 }

@@ -9,7 +9,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::REQUEST_DEADLINE;
 use super::error::QueueError;
-use super::events::{Events, SETTLED};
+use super::event_stage::SETTLED;
+use super::events::Events;
 use super::job_id::JobId;
 use super::request::JobRequest;
 

@@ -5,10 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::QueueError;
-
 /// The longest job id, in bytes.
 const MAX_JOB_ID: usize = 64;
+
+/// A text that is no job id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a job id")]
+pub struct NotAJobId;
 
 /// Identifies a run everywhere: job, events, run record. 1 to 64 ASCII letters, digits, `-` and `_`, so that
 /// it is one token of a subject and a key of a bucket.
@@ -40,22 +43,22 @@ impl fmt::Display for JobId {
 }
 
 impl TryFrom<String> for JobId {
-    type Error = QueueError;
+    type Error = NotAJobId;
 
-    fn try_from(text: String) -> Result<Self, QueueError> {
+    fn try_from(text: String) -> Result<Self, NotAJobId> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if (1..=MAX_JOB_ID).contains(&text.len()) && text.bytes().all(allowed) {
             Ok(Self(text))
         } else {
-            Err(QueueError::InvalidJobId)
+            Err(NotAJobId)
         }
     }
 }
 
 impl FromStr for JobId {
-    type Err = QueueError;
+    type Err = NotAJobId;
 
-    fn from_str(text: &str) -> Result<Self, QueueError> {
+    fn from_str(text: &str) -> Result<Self, NotAJobId> {
         text.to_owned().try_into()
     }
 }

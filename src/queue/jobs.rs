@@ -16,7 +16,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::error::QueueError;
-use super::events::{Events, REFUSED};
+use super::event_stage::REFUSED;
+use super::events::Events;
 use super::job::{Delivery, Job};
 use super::job_id::JobId;
 use super::request::JobRequest;

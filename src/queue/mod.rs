@@ -18,6 +18,9 @@
 //! runs.rs         the run records
 //! events.rs       progress and outcomes, for whoever listens
 //! status.rs       the status service
+//! run_state.rs    where a run stands
+//! event_stage.rs  stages of events that are no stage of a run
+//! version.rs      which nats-server is new enough
 //! records.rs      typed records, changed by compare-and-swap
 //! clock.rs        time as an argument
 //! error.rs        what can go wrong
@@ -29,15 +32,18 @@ mod control;
 mod corrections;
 pub mod embedded;
 mod error;
+mod event_stage;
 mod events;
 mod job;
 mod job_id;
 mod jobs;
 mod records;
 mod request;
+mod run_state;
 mod runs;
 mod status;
 mod streams;
+mod version;
 mod waiting;
 
 pub use clock::{Clock, SystemClock};
@@ -47,14 +53,16 @@ pub use corrections::{
     RELEASED_HEADER, SHORTENED_HEADER, Screen, Snapshot,
 };
 pub use error::QueueError;
-pub use events::{ENDED, Event, Events, QUEUED, REFUSED, SETTLED};
+pub use event_stage::{ENDED, QUEUED, REFUSED, SETTLED};
+pub use events::{Event, Events};
 pub use job::Job;
-pub use job_id::JobId;
+pub use job_id::{JobId, NotAJobId};
 pub use jobs::{JobSettings, Jobs};
 pub(crate) use records::Records;
 pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
-pub use runs::{PackageRecord, PublishedArtifact, RecordedError, RunRecord, RunState, Runs, StageRecord};
+pub use run_state::RunState;
+pub use runs::{PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord};
 pub use status::{STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,

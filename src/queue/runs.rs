@@ -12,49 +12,9 @@ use super::error::QueueError;
 use super::job_id::JobId;
 use super::records::{Records, Revision};
 use super::request::JobRequest;
+use super::run_state::RunState;
 use super::streams::Streams;
 use crate::failure::{Failure, Remedy, chain};
-
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    /// Known, not begun.
-    Queued,
-    /// Worked on, or interrupted and to be taken up again.
-    Running,
-    /// Finished: a model was published, or the run was a dry one.
-    Done,
-    /// Finished: the new model was not better, or there was nothing to train on.
-    Refused,
-    /// Given up: the dead letter, with the reason. It can be retried.
-    Failed,
-    /// Stopped by a person. It can be retried.
-    Cancelled,
-}
-
-impl std::fmt::Display for RunState {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        })
-    }
-}
-
-impl RunState {
-    /// Whether nothing more will happen to the run.
-    pub fn is_final(self) -> bool {
-        match self {
-            Self::Queued | Self::Running => false,
-            Self::Done | Self::Refused | Self::Failed | Self::Cancelled => true,
-        }
-    }
-}
 
 /// An error as a record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::connection::Connection;
 use super::error::QueueError;
-use super::events::SETTLED;
+use super::event_stage::SETTLED;
 use super::records::Records;
 
 /// The stream of trainable rows.

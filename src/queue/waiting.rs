@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::error::QueueError;
-use super::events::QUEUED;
+use super::event_stage::QUEUED;
 use super::job_id::JobId;
 use super::jobs::{Jobs, retry_of};
 use super::request::JobRequest;

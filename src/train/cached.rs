@@ -6,8 +6,8 @@ use ort::session::{HasSelectedOutputs, RunOptions, Session};
 use crate::model::{EncoderConfig, Head, Pooling};
 use crate::onnx::{GradientForm, Runtime, RuntimeError, eval_model, ranking_model, seeded_model};
 
+use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::packed::PackedTexts;
-use super::step::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// The sessions of the three passes, and where gradients add up.

@@ -6,8 +6,8 @@ use ort::session::Session;
 use crate::model::{EncoderConfig, Head, ModelFolder};
 use crate::onnx::{Runtime, RuntimeError, eval_model};
 
+use super::gradients::feed_matrix;
 use super::packed::PackedTexts;
-use super::step::feed_matrix;
 use super::{ParameterBuffer, TrainError, Vocabulary};
 
 /// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.

@@ -21,6 +21,7 @@
 //! encoder      texts to embeddings
 //! batch        pairs as the graphs are fed with them
 //! cached       gradients of a batch that is encoded in parts
+//! gradients    between the graph and the optimiser
 //! step         one optimiser step
 //! fit          the loop
 //! checkpoint   where a run stands, on disk
@@ -36,6 +37,7 @@ mod encoder;
 mod error;
 mod export;
 mod fit;
+mod gradients;
 mod lanes;
 mod packed;
 mod pairs;

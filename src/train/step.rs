@@ -1,18 +1,13 @@
 //! One optimiser step: feed a batch, take loss and gradients, add up look-up gradients, clip, update.
 
-use ndarray::Array2;
-use ort::memory::Allocator;
-use ort::session::{
-    HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs,
-};
-use ort::value::{Tensor, TensorRef};
+use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
 
 use crate::model::{EncoderConfig, Head};
-use crate::onnx::{GradientForm, Parameter, RowIndex, Runtime, RuntimeError, training_model};
+use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, training_model};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
-use super::packed::PackedTexts;
+use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// The gradient of each parameter, by the parameter's name, in their order.
@@ -174,21 +169,6 @@ impl Stepper {
     }
 }
 
-/// Run options under which gradients land in the same memory at each step.
-pub(super) fn gradient_outputs(
-    parameters: &ParameterBuffer,
-) -> Result<RunOptions<HasSelectedOutputs>, RuntimeError> {
-    let mut outputs = OutputSelector::default();
-    for parameter in parameters.parameters() {
-        if parameter.gradient == GradientForm::Dense {
-            let tensor = Tensor::<f32>::new(&Allocator::default(), parameter.shape.clone())
-                .map_err(RuntimeError::call("allocate a gradient"))?;
-            outputs = outputs.preallocate(parameter.gradient_output(), tensor);
-        }
-    }
-    Ok(RunOptions::new().map_err(RuntimeError::call("make run options"))?.with_outputs(outputs))
-}
-
 /// Room for the gradients of the look-up tables.
 fn tables(parameters: &ParameterBuffer) -> Vec<Vec<f32>> {
     let room = |parameter: &Parameter| match parameter.gradient {
@@ -224,10 +204,6 @@ fn run<'s>(
         .map_err(TrainError::from)
 }
 
-pub(super) fn feed_matrix(matrix: &Array2<f32>) -> Result<SessionInputValue<'_>, RuntimeError> {
-    Ok(TensorRef::from_array_view(matrix.view()).map_err(RuntimeError::call("take a matrix"))?.into())
-}
-
 /// The loss and a gradient per parameter, in order.
 fn collect<'a>(
     outputs: &'a SessionOutputs<'_>,
@@ -249,29 +225,4 @@ fn collect<'a>(
         });
     }
     Ok((loss, gradients))
-}
-
-/// What the graph gave out for a parameter: its gradient, or the rows that make it up.
-pub(super) fn read_gradient<'a>(
-    outputs: &'a SessionOutputs<'_>,
-    parameter: &Parameter,
-) -> Result<&'a [f32], RuntimeError> {
-    let (_, gradient) = outputs[parameter.gradient_output().as_str()]
-        .try_extract_tensor::<f32>()
-        .map_err(RuntimeError::call("read a gradient"))?;
-    Ok(gradient)
-}
-
-/// Adds each token's row of `rows` onto the row of `table` it used.
-pub(super) fn add_rows(table: &mut [f32], rows: &[f32], index: RowIndex, texts: &PackedTexts) {
-    let width = rows.len() / texts.tokens().max(1);
-    for (token, row) in rows.chunks_exact(width.max(1)).enumerate() {
-        let used = match index {
-            RowIndex::Ids => texts.ids[token] as usize,
-            RowIndex::Positions => texts.positions[token] as usize,
-            RowIndex::First => 0,
-        };
-        let target = &mut table[used * width..][..width];
-        target.iter_mut().zip(row).for_each(|(sum, gradient)| *sum += gradient);
-    }
 }

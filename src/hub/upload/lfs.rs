@@ -1,20 +1,16 @@
 //! The LFS batch: the Hub says whether content is there already and, if not, where it goes and how.
 
-use std::collections::HashMap;
-
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::json;
-use url::Url;
 
+use super::action::{Action, LFS_JSON};
 use super::classify::Modes;
 use super::content::Content;
 use super::transfer::{self, Meter};
 use crate::hub::error::HubError;
 use crate::hub::wire::Wire;
 
-pub(super) const LFS_JSON: &str = "application/vnd.git-lfs+json";
 /// How often to ask for new links when the object store refuses the old ones: they end after a while.
 const LINKS: u32 = 3;
 
@@ -60,19 +56,6 @@ struct ObjectError {
 struct Actions {
     upload: Option<Action>,
     verify: Option<Action>,
-}
-
-/// A link, and headers to send along; for `multipart` they hold the parts' size and links instead.
-#[derive(Deserialize)]
-pub(super) struct Action {
-    #[serde(deserialize_with = "link")]
-    pub(super) href: Url,
-    #[serde(default)]
-    pub(super) header: HashMap<String, String>,
-}
-
-fn link<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
-    Url::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// Stores a file's content, unless it is there.

@@ -8,12 +8,14 @@
 //! ```text
 //! content   a file of the commit, on disk or in memory, and its checksum
 //! classify  which files go through LFS
+//! action    what the batch tells to do with a file
 //! lfs       the LFS batch: where the content goes, and whether it is there already
 //! transfer  PUT, whole or in parts, from disk, watched
 //! commit    the commit itself
 //! xet       the way of `hf-hub`, where the Hub wants Xet
 //! ```
 
+mod action;
 mod classify;
 mod commit;
 mod content;

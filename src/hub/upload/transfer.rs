@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
+use super::action::{Action, LFS_JSON};
 use super::content::Content;
-use super::lfs::{Action, LFS_JSON};
 use super::{Progress, Sent};
 use crate::hub::error::HubError;
 use crate::hub::wire::Wire;

@@ -4,14 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::refusal::Refusal;
-use super::state::State;
 
 /// The switches of one Hub; clones throw the same ones. A count is used up by the requests it spoils.
 #[derive(Debug, Clone, Default)]
@@ -162,7 +158,7 @@ impl Faults {
     }
 
     /// What to answer the next request with, instead of serving it.
-    fn take_refusal(&self) -> Option<Refusal> {
+    pub(super) fn take_refusal(&self) -> Option<Refusal> {
         let mut switches = self.switches();
         if let Some(status) = switches.refused {
             return Some(Refusal::new(status, "refused by a fault switch"));
@@ -175,13 +171,5 @@ impl Faults {
             return Some(refusal.retry_after(switches.retry_after));
         }
         None
-    }
-}
-
-/// Lets the switches that concern any request strike before its route sees it.
-pub(super) async fn intercept(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    match state.faults.take_refusal() {
-        Some(refusal) => refusal.into_response(),
-        None => next.run(request).await,
     }
 }

@@ -38,8 +38,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware;
+use axum::extract::{self, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -135,8 +136,8 @@ fn serve(
     stop: &CancellationToken,
 ) {
     let routes = routes
-        .layer(middleware::from_fn_with_state(Arc::clone(state), faults::intercept))
-        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(state), intercept))
+        .layer(extract::DefaultBodyLimit::disable())
         .with_state(Arc::clone(state))
         .fallback(|request: Request| async move {
             tracing::debug!(method = %request.method(), path = request.uri().path(), "no such route");
@@ -146,4 +147,16 @@ fn serve(
     let stop = stop.clone().cancelled_owned();
     // The connections end with the same token: see `connection`.
     tasks.spawn(async move { axum::serve(connections, service).with_graceful_shutdown(stop).await });
+}
+
+/// Lets the switches that concern any request strike before its route sees it.
+async fn intercept(
+    extract::State(state): extract::State<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match state.faults.take_refusal() {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
+    }
 }

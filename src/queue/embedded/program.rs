@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::queue::connection::{OLDEST_SERVER, is_new_enough};
 use crate::queue::error::QueueError;
+use crate::queue::version::{OLDEST_SERVER, is_new_enough};
 
 /// Long enough for a cold start from a slow disk.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
