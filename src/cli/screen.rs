@@ -101,6 +101,8 @@ impl Screen {
     pub(super) fn close(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.abandon();
+            // An abandoned bar leaves the cursor at its end.
+            println!();
         }
         self.told = 0;
     }
