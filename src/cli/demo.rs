@@ -145,7 +145,9 @@ impl Demo {
                 let Some(event) = event else { return Seen::Nothing };
                 if event.stage == "load-base" && event.detail["phase"] == "started" {
                     self.screen.close();
-                    self.screen.line(&format!("\nRun {} started by itself:", event.job));
+                    // What the trigger starts is named after the pairs that did it.
+                    let how = if event.job.as_str().starts_with("pairs-") { " by itself" } else { "" };
+                    self.screen.line(&format!("\nRun {} started{how}:", event.job));
                 }
                 self.screen.event(&event);
                 Seen::Run(event)
