@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::conflict::Conflicts;
 use crate::correction::{Refusal, Row, Templates, normalise};
 use crate::evaluate::{Catalogue, HoldOut, Query, Side};
+use crate::hub::Hasher;
 use crate::train::PairTexts;
 
 /// What a run learns from and is judged by.
@@ -176,18 +176,18 @@ impl Dataset {
 
 /// A hash of rows in the order of their ids, and of which were released; lengths keep fields apart.
 fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
-    let mut digest = Sha256::new();
+    let mut digest = Hasher::default();
     for row in rows {
-        digest.update(row.id.to_le_bytes());
+        digest.update(&row.id.to_le_bytes());
         for text in [&row.typo, &row.corrected, &row.domain] {
-            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(&(text.len() as u64).to_le_bytes());
             digest.update(text.as_bytes());
         }
         if released.contains(&row.id) {
             digest.update(b"released");
         }
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.digest().to_string()
 }
 
 /// Ascending ids as inclusive ranges.
