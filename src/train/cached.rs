@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, s};
 use ort::session::{HasSelectedOutputs, RunOptions, Session};
 
 use crate::model::{EncoderConfig, Head, Pooling};
-use crate::onnx::{GradientForm, Runtime, RuntimeError, eval_model, ranking_model, seeded_model};
+use crate::onnx::{GradientForm, Runtime, RuntimeError, ranking_model, seeded_model};
 
 use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::packed::PackedTexts;
@@ -31,9 +31,9 @@ impl Cached {
         // Ranking needs unit rows, whatever the model's folder says.
         let head = Head { pooling, normalise: true };
         Ok(Self {
-            forward: runtime.session(&eval_model(config, head))?,
+            forward: runtime.session(&super::encoder::graph(runtime, config, head))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
-            backward: runtime.session(&seeded_model(config, pooling))?,
+            backward: runtime.session(&seeded_model(config, pooling, runtime.fused()))?,
             options: gradient_outputs(parameters)?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
@@ -66,7 +66,7 @@ impl Cached {
         for part in &batch.parts {
             let pooling = pooling(part);
             let mut inputs = Vec::new();
-            part.feed(false, &mut inputs)?;
+            part.feed(&self.forward, &mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
             parameters.feed(&mut inputs)?;
             let outputs = self.forward.run(inputs).map_err(RuntimeError::call("embed a part of a batch"))?;
@@ -115,7 +115,7 @@ impl Cached {
     ) -> Result<(), TrainError> {
         let pooling = pooling(part);
         let mut inputs = Vec::new();
-        part.feed(true, &mut inputs)?;
+        part.feed(&self.backward, &mut inputs)?;
         inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
         inputs.push(("seeds".to_owned(), feed_matrix(seeds)?));
         parameters.feed(&mut inputs)?;

@@ -3,7 +3,7 @@
 use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
 
 use crate::model::{EncoderConfig, Head};
-use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, training_model};
+use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training_model, training_model};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
@@ -79,7 +79,8 @@ impl Stepper {
             self.cached =
                 Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
-            let model = training_model(&self.config, pooling, self.recipe.loss, self.recipe.scale);
+            let graph = if self.runtime.fused() { fused_training_model } else { training_model };
+            let model = graph(&self.config, pooling, self.recipe.loss, self.recipe.scale);
             self.whole = Some(Whole {
                 session: self.runtime.session(&model)?,
                 options: gradient_outputs(&self.parameters)?,
@@ -186,7 +187,7 @@ fn run<'s>(
 ) -> Result<SessionOutputs<'s>, TrainError> {
     let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
     let texts = &batch.parts[0];
-    texts.feed(true, &mut inputs)?;
+    texts.feed(session, &mut inputs)?;
     let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
     let matrices = [
         ("anchor_pooling", &anchors),

@@ -9,7 +9,15 @@ use super::packed_encoder;
 /// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`; for max
 /// pooling it is `[T, T]`, and `text_tokens` `[T, S]` as in training.
 pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
-    let mut tape = Tape::new();
+    evaluation(Tape::new(), config, head)
+}
+
+/// The evaluation graph in fused operators, for the CPU; see [`fused_training_model`](super::fused_training_model).
+pub fn fused_eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
+    evaluation(Tape::fused(), config, head)
+}
+
+fn evaluation(mut tape: Tape, config: &EncoderConfig, head: Head) -> Vec<u8> {
     let (encoded, _) = packed_encoder(&mut tape, config, false);
     let (poolable, of) = tape.poolable(encoded.rows, head.pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);

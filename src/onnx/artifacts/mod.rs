@@ -23,11 +23,11 @@ mod optimizer;
 mod set;
 mod training;
 
-pub use evaluation::eval_model;
+pub use evaluation::{eval_model, fused_eval_model};
 pub use inference::inference_model;
 pub use optimizer::optimizer_model;
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
-pub use training::training_model;
+pub use training::{fused_training_model, training_model};
 
 use crate::model::EncoderConfig;
 
@@ -50,7 +50,12 @@ pub(super) fn packed_encoder(
     let graph = &mut tape.graph;
     let ids = graph.input("ids", Element::Int64, &["tokens".into()]);
     let positions = graph.input("positions", Element::Int64, &["tokens".into()]);
-    let layout = PackedLayout::declare(graph, config.heads, backward);
+    // A bias by distance is added to padded scores, which the fused attention doesn't have.
+    let layout = if graph.fused && config.architecture.description().relative_bias.is_none() {
+        Layout::Texts(graph.input("starts", Element::Int64, &["ends".into()]))
+    } else {
+        Layout::Packed(PackedLayout::declare(graph, config.heads, backward))
+    };
     let first = graph.ints(&[0]);
     let values: Vec<(Parameter, Value)> = parameters(config)
         .into_iter()
@@ -71,7 +76,7 @@ pub(super) fn packed_encoder(
         .collect();
     let weights = Weights(values.iter().map(|(parameter, value)| (parameter.name.clone(), *value)).collect());
     let tokens = Tokens { ids, positions, types: first };
-    (encode(tape, config, &weights, &tokens, Layout::Packed(layout)), values)
+    (encode(tape, config, &weights, &tokens, layout), values)
 }
 
 /// Declares an output for each parameter's gradient.

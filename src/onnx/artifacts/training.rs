@@ -14,7 +14,16 @@ use super::{gradient_outputs, packed_encoder};
 /// times are encoded once), `score_mask` and `targets` `[B, B]`. For max pooling the matrices are `[B, T]` and pick
 /// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
 pub fn training_model(config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
-    let mut tape = Tape::new();
+    training(Tape::new(), config, pooling, loss, scale)
+}
+
+/// The training graph in fused operators, for the CPU ([`Runtime::fused`](crate::onnx::Runtime::fused)). It takes `starts` `[T + 1]`, the first row of each text and the
+/// number of rows, in place of the packed layout, unless distances have a bias (MPNet).
+pub fn fused_training_model(config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
+    training(Tape::fused(), config, pooling, loss, scale)
+}
+
+fn training(mut tape: Tape, config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
     let (encoded, values) = packed_encoder(&mut tape, config, true);
     let (poolable, of) = tape.poolable(encoded.rows, pooling);
     let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]
