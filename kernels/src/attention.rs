@@ -175,18 +175,80 @@ for_every_width! {
     ) = lead_back_body
 }
 
-/// `y += a x`, in vectors as far as they go.
+/// A small matrix to be read: element `(row, column)` is `data[row * row_stride + column * column_stride]`.
+#[derive(Clone, Copy)]
+struct Factor<'a> {
+    data: &'a [f32],
+    row_stride: usize,
+    column_stride: usize,
+}
+
+/// `out = a b` for `a` `[rows, inner]` and `b` `[inner, columns]`, whose rows lie `b_stride` apart, as those of `out` lie
+/// `out_stride`.
 #[inline(always)]
-fn add_scaled<const FUSED: bool>(y: &mut [f32], a: f32, x: &[f32]) {
-    let (y_chunks, y_rest) = y.as_chunks_mut::<LANES>();
-    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
-    for (y, x) in y_chunks.iter_mut().zip(x_chunks) {
-        for lane in 0..LANES {
-            y[lane] = multiply_add::<FUSED>(a, x[lane], y[lane]);
+fn product<const FUSED: bool>(
+    [rows, inner, columns]: [usize; 3],
+    a: Factor<'_>,
+    (b, b_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+) {
+    let mut row = 0;
+    while row + 4 <= rows {
+        rows_of::<FUSED, 4>(row, [inner, columns], a, (b, b_stride), (out, out_stride));
+        row += 4;
+    }
+    while row < rows {
+        rows_of::<FUSED, 1>(row, [inner, columns], a, (b, b_stride), (out, out_stride));
+        row += 1;
+    }
+}
+
+/// Some rows of [`product`].
+#[inline(always)]
+fn rows_of<const FUSED: bool, const ROWS: usize>(
+    row: usize,
+    [inner, columns]: [usize; 2],
+    a: Factor<'_>,
+    (b, b_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+) {
+    let mut column = 0;
+    while column + 2 * LANES <= columns {
+        tile::<FUSED, ROWS, { 2 * LANES }>(row, column, inner, a, (b, b_stride), (out, out_stride));
+        column += 2 * LANES;
+    }
+    while column + LANES <= columns {
+        tile::<FUSED, ROWS, LANES>(row, column, inner, a, (b, b_stride), (out, out_stride));
+        column += LANES;
+    }
+    while column < columns {
+        tile::<FUSED, ROWS, 1>(row, column, inner, a, (b, b_stride), (out, out_stride));
+        column += 1;
+    }
+}
+
+/// A tile of [`product`], whose sums stay in registers.
+#[inline(always)]
+fn tile<const FUSED: bool, const ROWS: usize, const COLUMNS: usize>(
+    row: usize,
+    column: usize,
+    inner: usize,
+    a: Factor<'_>,
+    (b, b_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+) {
+    let mut sums = [[0.0_f32; COLUMNS]; ROWS];
+    for k in 0..inner {
+        let b = &b[k * b_stride + column..][..COLUMNS];
+        for i in 0..ROWS {
+            let a = a.data[(row + i) * a.row_stride + k * a.column_stride];
+            for j in 0..COLUMNS {
+                sums[i][j] = multiply_add::<FUSED>(a, b[j], sums[i][j]);
+            }
         }
     }
-    for (y, x) in y_rest.iter_mut().zip(x_rest) {
-        *y = multiply_add::<FUSED>(a, *x, *y);
+    for (i, sums) in sums.iter().enumerate() {
+        out[(row + i) * out_stride + column..][..COLUMNS].copy_from_slice(sums);
     }
 }
 
@@ -222,32 +284,27 @@ fn attend_body<const FUSED: bool>(
         keys.clear();
         keys.resize(size * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact_mut(length * padded).enumerate() {
-            turn(&rows[hidden + head * size..], 3 * hidden, size, padded, &mut keys);
-            for (place, row) in probabilities.chunks_exact_mut(padded).enumerate() {
-                let query = &rows[place * 3 * hidden + head * size..][..size];
-                row.fill(0.0);
-                for (query, keys) in query.iter().zip(keys.chunks_exact(padded)) {
-                    add_scaled::<FUSED>(row, *query * scale, keys);
-                }
-                softmax::<FUSED>(row, length);
-                let context = &mut of_text[place * hidden + head * size..][..size];
-                context.fill(0.0);
-                for (probability, key) in row[..length].iter().zip(0..) {
-                    let value = &rows[key * 3 * hidden + 2 * hidden + head * size..][..size];
-                    add_scaled::<FUSED>(context, *probability, value);
-                }
+            let [query, key, value] = [0, hidden, 2 * hidden].map(|side| &rows[side + head * size..]);
+            turn(key, 3 * hidden, size, padded, &mut keys);
+            let queries = Factor { data: query, row_stride: 3 * hidden, column_stride: 1 };
+            product::<FUSED>([length, size, padded], queries, (&keys, padded), (probabilities, padded));
+            for row in probabilities.chunks_exact_mut(padded) {
+                softmax::<FUSED>(row, length, scale);
             }
+            let weights = Factor { data: probabilities, row_stride: padded, column_stride: 1 };
+            let context = (&mut of_text[head * size..], hidden);
+            product::<FUSED>([length, length, size], weights, (value, 3 * hidden), context);
         }
     }
 }
 
-/// Softmax of the first `length` numbers, in place; the others become 0.
+/// Softmax of the first `length` numbers times `scale`, in place; the others become 0.
 #[inline(always)]
-fn softmax<const FUSED: bool>(row: &mut [f32], length: usize) {
+fn softmax<const FUSED: bool>(row: &mut [f32], length: usize, scale: f32) {
     let largest = row[..length].iter().fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
     for chunk in row.as_chunks_mut::<LANES>().0 {
         for score in chunk.iter_mut() {
-            *score = exp::<FUSED>(*score - largest);
+            *score = exp::<FUSED>((*score - largest) * scale);
         }
     }
     row[length..].fill(0.0);
@@ -279,34 +336,32 @@ fn lead_back_body<const FUSED: bool>(
         kept = rest;
         let (drows, rest) = dstacked.split_at_mut(length * 3 * hidden);
         dstacked = rest;
-        drows.fill(0.0);
         values.clear();
         values.resize(size * padded, 0.0);
         scores.clear();
-        scores.resize(padded, 0.0);
+        scores.resize(length * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact(length * padded).enumerate() {
-            let (query, key, value) = (head * size, hidden + head * size, 2 * hidden + head * size);
+            let [query, key, value] = [0, hidden, 2 * hidden].map(|side| side + head * size);
             turn(&rows[value..], 3 * hidden, size, padded, &mut values);
-            for (place, row) in probabilities.chunks_exact(padded).enumerate() {
-                let context = &contexts[place * hidden + head * size..][..size];
-                scores.fill(0.0);
-                for (context, values) in context.iter().zip(values.chunks_exact(padded)) {
-                    add_scaled::<FUSED>(&mut scores, *context, values);
-                }
+            let context = &contexts[head * size..];
+            let of_context = Factor { data: context, row_stride: hidden, column_stride: 1 };
+            product::<FUSED>([length, size, padded], of_context, (&values, padded), (&mut scores, padded));
+            for (scores, row) in scores.chunks_exact_mut(padded).zip(probabilities.chunks_exact(padded)) {
                 let shared: f32 =
                     scores.iter().zip(row).map(|(score, probability)| score * probability).sum();
                 for (score, probability) in scores.iter_mut().zip(row) {
                     *score = probability * (*score - shared) * scale;
                 }
-                for other in 0..length {
-                    let at = other * 3 * hidden;
-                    add_scaled::<FUSED>(&mut drows[at + value..][..size], row[other], context);
-                    let own = &rows[place * 3 * hidden + query..][..size];
-                    add_scaled::<FUSED>(&mut drows[at + key..][..size], scores[other], own);
-                    let to = &mut drows[place * 3 * hidden + query..][..size];
-                    add_scaled::<FUSED>(to, scores[other], &rows[at + key..][..size]);
-                }
             }
+            let (straight, turned) = ((padded, 1), (1, padded));
+            let factor = |data, (row_stride, column_stride)| Factor { data, row_stride, column_stride };
+            let shape = [length, length, size];
+            let mut into = |side: usize, a: Factor<'_>, b: (&[f32], usize)| {
+                product::<FUSED>(shape, a, b, (&mut drows[side..], 3 * hidden));
+            };
+            into(query, factor(&scores, straight), (&rows[key..], 3 * hidden));
+            into(key, factor(&scores, turned), (&rows[query..], 3 * hidden));
+            into(value, factor(probabilities, turned), (context, hidden));
         }
         drows.chunks_exact(3 * hidden).for_each(|row| columns::add(sums, row));
     }

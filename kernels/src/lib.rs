@@ -11,6 +11,7 @@
 //! gelu       the activation and its gradient
 //! norm       layer normalisation and its gradients
 //! attention  attention within each text of packed rows, and its gradient
+//! adamw      the optimiser's update
 //! columns    sums over rows, in an order that doesn't depend on threads
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! columns of a matrix has no slice of its own). This is a crate of its own so that a development build optimises it,
 //! and so that the rest can do without `unsafe`.
 
+mod adamw;
 mod attention;
 mod columns;
 mod gelu;
@@ -29,6 +31,7 @@ mod product;
 mod team;
 mod width;
 
+pub use adamw::{AdamWStep, adamw, squares};
 pub use attention::{Attention, Texts};
 pub use gelu::{gelu, gelu_gradient};
 pub use norm::{NormGradients, NormStatistics, layer_norm, layer_norm_gradient};

@@ -45,7 +45,7 @@ pub fn linear(
                 super::columns::add(y, &residual[row * outputs..][block.columns.clone()]);
             }
         });
-        y.add_product(block, x.rows(&block.rows), weight.rows(&block.columns).turned());
+        y.product(block, x.rows(&block.rows), weight.rows(&block.columns).turned(), true);
     });
 }
 
@@ -86,15 +86,15 @@ pub fn linear_gradient(
     let (of_x, of_weight) = (dx.blocks(team.threads()), dweight.blocks(team.threads()));
     team.each(of_x.len() + of_weight.len(), &|task| {
         if let Some(block) = of_x.get(task) {
-            dx.each_row(block, |row, dx| match earlier {
-                Some(earlier) => dx.copy_from_slice(&earlier[row * inputs..][block.columns.clone()]),
-                None => dx.fill(0.0),
-            });
-            dx.add_product(block, upstream.rows(&block.rows), weight.columns(&block.columns));
+            if let Some(earlier) = earlier {
+                dx.each_row(block, |row, dx| {
+                    dx.copy_from_slice(&earlier[row * inputs..][block.columns.clone()])
+                });
+            }
+            dx.product(block, upstream.rows(&block.rows), weight.columns(&block.columns), earlier.is_some());
         } else {
             let block = &of_weight[task - of_x.len()];
-            dweight.each_row(block, |_, dweight| dweight.fill(0.0));
-            dweight.add_product(block, upstream.columns(&block.rows).turned(), x.columns(&block.columns));
+            dweight.product(block, upstream.columns(&block.rows).turned(), x.columns(&block.columns), false);
         }
     });
 }
@@ -205,8 +205,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Adds the product `a b` onto a block.
-    fn add_product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>) {
+    /// Writes the product `a b` into a block, or adds it onto what is there.
+    fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
         assert!(
             a.rows == block.rows.len() && b.columns == block.columns.len() && a.columns == b.rows,
@@ -225,7 +225,7 @@ impl<'a> Target<'a> {
                 self.start.add(first),
                 1,
                 self.columns as isize,
-                true,
+                add,
                 a.data.as_ptr(),
                 a.column_stride as isize,
                 a.row_stride as isize,

@@ -6,21 +6,21 @@
 
 /// Writes a function that picks, by what the processor says, one of several compilations of `$body::<FUSED>`.
 macro_rules! for_every_width {
-    ($(#[$about:meta])* $seen:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) = $body:ident) => {
+    ($(#[$about:meta])* $seen:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
         $(#[$about])*
         #[allow(clippy::too_many_arguments, reason = "slices of one loop")]
-        $seen fn $name($($argument: $kind),*) {
+        $seen fn $name($($argument: $kind),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
                 #[allow(clippy::too_many_arguments, reason = "as above")]
-                fn wide_512($($argument: $kind),*) {
-                    $body::<true>($($argument),*);
+                fn wide_512($($argument: $kind),*) $(-> $result)? {
+                    $body::<true>($($argument),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments, reason = "as above")]
-                fn wide_256($($argument: $kind),*) {
-                    $body::<true>($($argument),*);
+                fn wide_256($($argument: $kind),*) $(-> $result)? {
+                    $body::<true>($($argument),*)
                 }
                 if $crate::width::has_512() {
                     // SAFETY: the function's one requirement, these instructions, was just found on this processor.
@@ -31,10 +31,7 @@ macro_rules! for_every_width {
                     return unsafe { wide_256($($argument),*) };
                 }
             }
-            #[cfg(target_arch = "aarch64")]
-            return $body::<true>($($argument),*);
-            #[cfg(not(target_arch = "aarch64"))]
-            $body::<false>($($argument),*);
+            $body::<{ cfg!(target_arch = "aarch64") }>($($argument),*)
         }
     };
 }

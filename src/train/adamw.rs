@@ -5,9 +5,8 @@
 //!
 //! Work is cut into fixed chunks, so results don't depend on the number of threads.
 
+use autovalidate_kernels::{AdamWStep, adamw, squares};
 use rayon::prelude::*;
-
-use super::lanes::{self, Kernel};
 
 /// Elements per chunk: large enough to pay for a task, small enough to share.
 const CHUNK: usize = 1 << 15;
@@ -55,7 +54,7 @@ impl Moments {
 /// Length of all gradients together, as one vector.
 pub(super) fn norm(gradients: &[&[f32]]) -> f32 {
     let sums: Vec<f64> =
-        gradients.par_iter().flat_map_iter(|gradient| gradient.chunks(CHUNK)).map(lanes::squares).collect();
+        gradients.par_iter().flat_map_iter(|gradient| gradient.chunks(CHUNK)).map(squares).collect();
     sums.iter().sum::<f64>().sqrt() as f32
 }
 
@@ -81,7 +80,7 @@ pub fn update(
     let time = moments.step as f64;
     let correction_1 = 1.0 - f64::from(settings.beta_1).powf(time);
     let correction_2 = 1.0 - f64::from(settings.beta_2).powf(time);
-    let kernel = Kernel {
+    let kernel = AdamWStep {
         gradient_scale,
         take_1: 1.0 - settings.beta_1,
         keep_2: settings.beta_2,
@@ -110,7 +109,7 @@ pub fn update(
         }
     }
     tasks.into_par_iter().for_each(|(value, gradient, first, second, kept)| {
-        lanes::apply(&Kernel { kept, ..kernel }, value, gradient, first, second);
+        adamw(&AdamWStep { kept, ..kernel }, value, gradient, first, second);
     });
 }
 

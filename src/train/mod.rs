@@ -17,7 +17,6 @@
 //! sampler      pairs into batches without equal corrections
 //! parameters   the flat buffer of trainable numbers: load, save
 //! adamw        clipping and AdamW in one pass over the buffer
-//! lanes        the optimiser's arithmetic, for each width of vector registers
 //! schedule     warm-up and decay of the learning rate
 //! encoder      texts to embeddings
 //! batch        pairs as the graphs are fed with them
@@ -39,7 +38,6 @@ mod error;
 mod export;
 mod fit;
 mod gradients;
-mod lanes;
 mod packed;
 mod padded;
 mod pairs;

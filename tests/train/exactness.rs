@@ -5,7 +5,7 @@ use autovalidate::train::{AdamW, Encoder, Moments, Recipe, Schedule, adamw_updat
 use ort::value::Tensor;
 use rand::{RngExt, SeedableRng};
 
-use super::reference::{LOSSES, Reference, Setting, TINY, fixture, floats, runtime};
+use super::reference::{LOSSES, Reference, Setting, TINY, both_kinds, fixture, floats, runtime};
 use crate::support;
 
 fn length(numbers: impl Iterator<Item = f64>) -> f64 {
@@ -34,14 +34,15 @@ fn trainable(folder: &std::path::Path) -> usize {
 
 #[test]
 fn tiny_loss_and_every_gradient_equal_pytorch() {
-    for tiny in TINY {
+    for (tiny, (kind, runtime)) in TINY.into_iter().flat_map(|tiny| both_kinds().map(|kind| (tiny, kind))) {
         let reference = Reference::load(&format!("{tiny}.safetensors"));
         for (name, loss) in LOSSES {
             let setting = Setting::new(&fixture(tiny), &reference.pairs);
             let recipe = Recipe { loss, ..Recipe::default() };
-            let (value, gradients) = setting.stepper(&recipe).gradients(&setting.batch()).unwrap();
+            let (value, gradients) =
+                setting.stepper_on(&runtime, &recipe).gradients(&setting.batch()).unwrap();
             let truth = reference.get(&format!("{name}.loss"))[0];
-            let about = format!("{tiny}, {name}");
+            let about = format!("{tiny}, {name}, {kind}");
             assert!(
                 (f64::from(value) - truth).abs() < 1e-5 * truth,
                 "{about}: loss {value}, PyTorch {truth}"
@@ -73,12 +74,17 @@ fn tiny_loss_and_every_gradient_equal_pytorch() {
 #[test]
 fn minilm_loss_and_every_gradient_equal_pytorch() {
     let reference = Reference::load("minilm.safetensors");
-    for (name, loss) in LOSSES {
+    for ((name, loss), (kind, runtime)) in
+        LOSSES.into_iter().flat_map(|loss| both_kinds().map(|kind| (loss, kind)))
+    {
         let setting = Setting::new(&support::minilm(), &reference.pairs);
         let recipe = Recipe { loss, ..Recipe::default() };
-        let (value, gradients) = setting.stepper(&recipe).gradients(&setting.batch()).unwrap();
+        let (value, gradients) = setting.stepper_on(&runtime, &recipe).gradients(&setting.batch()).unwrap();
         let truth = reference.get(&format!("{name}.loss"))[0];
-        assert!((f64::from(value) - truth).abs() < 1e-4 * truth, "{name}: loss {value}, PyTorch {truth}");
+        assert!(
+            (f64::from(value) - truth).abs() < 1e-4 * truth,
+            "{name}, {kind}: loss {value}, PyTorch {truth}"
+        );
 
         let whole = length(gradients.iter().flat_map(|(_, g)| g.iter().map(|x| f64::from(*x))));
         let mut compared = 0;
@@ -139,12 +145,17 @@ fn embeddings_equal_sentence_transformers() {
         let setting = Setting::new(&folder, &reference.pairs);
         let truth = reference.get("embeddings");
         let texts = &texts[..truth.len() / setting.folder.config.hidden];
-        let embeddings = Encoder::embed_with(&runtime(), &setting.folder, texts).unwrap();
-        for (ours, truth) in embeddings.rows().into_iter().zip(truth.chunks_exact(embeddings.ncols())) {
-            // Of unit length where the folder says so.
-            let bound = 2e-6 * length(truth.iter().copied());
-            for (ours, truth) in ours.iter().zip(truth) {
-                assert!((f64::from(*ours) - truth).abs() < bound, "{name}: {ours} against {truth}");
+        for (kind, runtime) in both_kinds() {
+            let embeddings = Encoder::embed_with(&runtime, &setting.folder, texts).unwrap();
+            for (ours, truth) in embeddings.rows().into_iter().zip(truth.chunks_exact(embeddings.ncols())) {
+                // Of unit length where the folder says so.
+                let bound = 2e-6 * length(truth.iter().copied());
+                for (ours, truth) in ours.iter().zip(truth) {
+                    assert!(
+                        (f64::from(*ours) - truth).abs() < bound,
+                        "{name}, {kind}: {ours} against {truth}"
+                    );
+                }
             }
         }
     }

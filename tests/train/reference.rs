@@ -75,6 +75,11 @@ pub(crate) fn runtime() -> Runtime {
     Runtime::load(&support::onnxruntime(), 2).unwrap()
 }
 
+/// Graphs in fused operators, and the same in standard ones.
+pub(crate) fn both_kinds() -> [(&'static str, Runtime); 2] {
+    [("fused", runtime()), ("standard", runtime().with_standard_operators())]
+}
+
 /// A model folder with its reference's pairs, ready to train.
 pub(crate) struct Setting {
     pub(crate) folder: ModelFolder,
@@ -103,8 +108,13 @@ impl Setting {
 
     /// A session on these parameters.
     pub(crate) fn stepper(&self, recipe: &Recipe) -> Stepper {
+        self.stepper_on(&runtime(), recipe)
+    }
+
+    /// The same, with graphs in the operators that `runtime` is for.
+    pub(crate) fn stepper_on(&self, runtime: &Runtime, recipe: &Recipe) -> Stepper {
         let ModelFolder { config, head, .. } = &self.folder;
-        Stepper::new(&runtime(), config, *head, recipe, self.parameters.clone()).unwrap()
+        Stepper::new(runtime, config, *head, recipe, self.parameters.clone()).unwrap()
     }
 
     /// All pairs as one batch.
