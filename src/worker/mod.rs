@@ -107,7 +107,7 @@ impl Desk {
             threshold: self.trigger.policy().threshold,
             current_job: running,
             queued,
-            last_run: runs.into_iter().find(|run| run.state.is_final()),
+            last_run: runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }

@@ -1,5 +1,7 @@
 //! A trainer crashed at every await of its work, from taking the job to settling it: one release for each run.
 
+use std::time::Duration;
+
 use autovalidate::job::settle;
 use autovalidate::queue::{QueueError, RunState};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,17 @@ async fn attempt(site: &Site, disk: &str) -> Result<(), QueueError> {
     settle(job, ending, &site.trigger).await
 }
 
+/// Resolves when nothing is left to take: what a crashed trainer had sent last may have arrived only now.
+async fn settled(site: &Site) {
+    let mut glance = tokio::time::interval(Duration::from_millis(300));
+    let mut empty = 0;
+    // Twice, so that a trainer that has just settled its job gets to its end.
+    while empty < 2 {
+        glance.tick().await;
+        empty = if site.jobs.outstanding().await.unwrap() == 0 { empty + 1 } else { 0 };
+    }
+}
+
 /// Asks for runs and crashes the trainers that work on them, at one await after the other, from `first` on and round
 /// again, until there were enough crashes.
 pub(crate) async fn storm(site: &Site, first: u64, crashes: u64) -> Storm {
@@ -49,15 +62,24 @@ pub(crate) async fn storm(site: &Site, first: u64, crashes: u64) -> Storm {
         while site.jobs.outstanding().await.unwrap() > 0 {
             // Trainers in turn: every other one finds nothing of what the one before left on its disk.
             let disk = ["one", "other"][usize::from(point % 2 == 1)];
+            let at = if left > 0 { point % storm.points } else { u64::MAX };
+            let attempted = within(SOON, async {
+                tokio::select! {
+                    biased;
+                    attempted = counted(crash_at(at, attempt(site, disk))) => Some(attempted),
+                    () = settled(site) => None,
+                }
+            });
+            match attempted.await {
+                Some((None, _)) => storm.crashes += 1,
+                Some((Some(done), awaits)) => {
+                    done.unwrap();
+                    storm.points = storm.points.max(awaits);
+                }
+                None => {}
+            }
             if left > 0 {
-                left -= 1;
-                let crashed = within(SOON, crash_at(point % storm.points, attempt(site, disk))).await;
-                storm.crashes += u64::from(crashed.is_none());
-                point += 1;
-            } else {
-                let (done, awaits) = within(SOON, counted(attempt(site, disk))).await;
-                done.unwrap();
-                storm.points = storm.points.max(awaits);
+                (left, point) = (left - 1, point + 1);
             }
         }
         let record = site.record(&id).await;
