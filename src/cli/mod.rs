@@ -25,6 +25,13 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what a command line does")]
 
+/// Prints a line, as the standard macro of this name does, but for a reader that has gone (`autovalidate runs list | head`):
+/// that is no reason to panic.
+macro_rules! println {
+    () => { $crate::cli::print_line(format_args!("")) };
+    ($($part:tt)*) => { $crate::cli::print_line(format_args!($($part)*)) };
+}
+
 mod artifacts;
 mod demo;
 mod dev;
@@ -202,6 +209,16 @@ async fn desk() -> Result<Desk, CliError> {
 }
 
 /// Prints a value as JSON.
+fn print_line(line: std::fmt::Arguments<'_>) {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: nothing can be printed: {error}")
+        }
+        _ => {}
+    }
+}
+
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(crate::queue::QueueError::from)?;
     println!("{text}");

@@ -12,6 +12,7 @@
 //! workshop   the run's folder, for whoever takes the run up again
 //! snapshot   the rows of runs, kept by their hash
 //! training   train: on a thread of its own, telling how far it is
+//! courier    carries checkpoints to the broker and from it
 //! publishing publish: looks before it sends
 //! base       load-base: the model a run starts from
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
@@ -25,6 +26,7 @@
 
 mod base;
 mod conflict;
+mod courier;
 mod dataset;
 mod error;
 mod guard;

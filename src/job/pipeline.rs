@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::correction::Templates;
 use crate::evaluate::{HoldOut, Policy};
 use crate::hub::Repository;
 use crate::onnx::Runtime;
-use crate::queue::{Clock, Corrections, Events, PublishedArtifact, RunState, Runs};
+use crate::queue::{CheckpointStore, Clock, Corrections, Events, PublishedArtifact, RunState, Runs};
 use crate::synthesis::SynthesisSettings;
 use crate::train::Recipe;
 
@@ -23,6 +24,8 @@ pub struct Pipeline {
     pub runs: Runs,
     /// Events.
     pub events: Events,
+    /// Where checkpoints go beside this disk, for trainers that don't share it.
+    pub checkpoints: Option<CheckpointStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How runs are done.
@@ -46,6 +49,8 @@ pub struct Plan {
     pub base_model: String,
     /// Where runs keep their files.
     pub data_dir: PathBuf,
+    /// How much training a worker that dies may lose. Writing a checkpoint takes a second or two at most.
+    pub checkpoint_every: Duration,
     /// Whether a repository made by us is private.
     pub private_repository: bool,
 }

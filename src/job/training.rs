@@ -1,13 +1,13 @@
 //! The train stage: computes on a thread of its own, and tells how far it is.
 
-use std::time::Duration;
-
+use futures::FutureExt;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
 
 use super::base::{Base, blocking};
+use super::courier::Courier;
 use super::dataset::Dataset;
 use super::guard::Guard;
 use super::journal::Journal;
@@ -15,9 +15,6 @@ use super::pipeline::Pipeline;
 use super::study::{Lecture, Study, Trained};
 use super::workshop::Workshop;
 use super::{JobError, Stage};
-
-/// A worker that dies loses no more than this much training. Writing takes a second or two at most.
-const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(30);
 
 /// Trains, from the last checkpoint of an attempt before if there is one; the newest progress is published as fast as events go out.
 pub(super) async fn train(
@@ -30,6 +27,7 @@ pub(super) async fn train(
     guard: &Guard,
 ) -> Result<Trained, JobError> {
     let (report, mut progress) = watch::channel(None::<Progress>);
+    let steps = progress.clone();
     let (runtime, folder, stop) = (pipeline.runtime.clone(), base.folder.clone(), guard.token().clone());
     let lecture = Lecture {
         recipe: recipe.clone(),
@@ -37,8 +35,11 @@ pub(super) async fn train(
         hold_out: pipeline.plan.hold_out,
         templates: pipeline.plan.templates.clone(),
     };
-    let checkpoints =
-        Checkpoints { folder: workshop.checkpoints(), interval: Interval::Time(BETWEEN_CHECKPOINTS) };
+    let checkpoints = Checkpoints {
+        folder: workshop.checkpoints(),
+        interval: Interval::Time(pipeline.plan.checkpoint_every),
+    };
+    let mut courier = Courier::new(pipeline.checkpoints.clone(), &journal.record.id, workshop);
     let work = blocking(move || {
         let study = Study::prepare(&runtime, folder, dataset, lecture)?;
         let mut observer = |progress: &Progress| {
@@ -67,10 +68,18 @@ pub(super) async fn train(
     };
     journal
         .stage(Stage::Train, async {
-            // The channel closes when the work ends, so both end together.
-            let (done, ()) = tokio::join!(work, telling);
+            guard.watch(courier.fetch().map(Ok)).await?;
+            // The channel closes when the work ends, so all end together.
+            let (done, (), ()) = tokio::join!(work, telling, courier.carry(steps));
             let trained = match done {
-                Err(JobError::Train(TrainError::Stopped { .. })) => return Err(guard.error()),
+                Err(JobError::Train(TrainError::Stopped { .. })) => {
+                    let why = guard.error();
+                    // Of all that ends a training, only this one's run goes on, and perhaps elsewhere.
+                    if matches!(why, JobError::Stopping) {
+                        courier.deliver().await;
+                    }
+                    return Err(why);
+                }
                 done => done?,
             };
             let figures = json!({ "study": trained.figures, "training": trained.summary });

@@ -17,6 +17,7 @@ use crate::queue::{Job, JobRequest, RunRecord, RunState};
 use crate::train::Recipe;
 
 use super::base::{Base, Shelf, blocking};
+use super::courier::forget;
 use super::dataset::{Dataset, DatasetSummary};
 use super::guard::Guard;
 use super::journal::{Journal, Opened};
@@ -80,6 +81,7 @@ impl Pipeline {
             }
             JobError::Cancelled => {
                 self.workshop(&journal.record)?.remove(SystemTime::now())?;
+                forget(self.checkpoints.as_ref(), &journal.record.id, self.clock.now()).await;
                 journal.end(RunState::Cancelled, None).await?;
                 Ok(Ending::Closed(RunState::Cancelled))
             }
@@ -121,9 +123,11 @@ impl Pipeline {
             Some(artifact) => Outcome::Published(artifact),
             None => Box::pin(self.make(journal, request, &workshop, covered, guard)).await?,
         };
+        let id = journal.record.id.clone();
         journal
             .stage(Stage::CleanUp, async {
                 let removed = blocking(move || workshop.remove(SystemTime::now())).await?;
+                forget(self.checkpoints.as_ref(), &id, self.clock.now()).await;
                 Ok(((), json!({ "workshops": removed })))
             })
             .await?;

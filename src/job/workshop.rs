@@ -111,6 +111,14 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
     sync(folder)
 }
 
+/// Puts a finished file into its place, in a folder that need not be there yet.
+pub(super) fn put(file: &Path, place: &Path) -> Result<(), JobError> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(JobError::file("make", folder))?;
+    std::fs::rename(file, place).map_err(JobError::file("write", place))?;
+    sync(folder)
+}
+
 /// The paths in a folder; none when it is not there.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, JobError> {
     match std::fs::read_dir(folder) {

@@ -56,8 +56,8 @@ impl Connection {
     /// Starts the broker when it is embedded, connects, and checks version and JetStream.
     ///
     /// # Errors
-    /// Those of [`Server::start`], [`QueueError::Connect`], [`QueueError::Credentials`],
-    /// [`QueueError::ServerTooOld`], [`QueueError::JetStreamUnavailable`].
+    /// Those of [`Server::start`], [`QueueError::Connect`], [`QueueError::Refused`],
+    /// [`QueueError::Credentials`], [`QueueError::ServerTooOld`], [`QueueError::JetStreamUnavailable`].
     pub async fn open(broker: &Broker) -> Result<Self, QueueError> {
         match broker {
             Broker::Embedded(options) => {
@@ -100,7 +100,7 @@ impl Connection {
         let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
             .await
             .map_err(|_| QueueError::TimedOut { what: "connecting" })?
-            .map_err(|source| QueueError::Connect { source })?;
+            .map_err(QueueError::connect)?;
 
         let version = client.server_info().version;
         if !is_new_enough(&version) {

@@ -73,6 +73,9 @@ pub enum QueueError {
         /// What the client says.
         source: async_nats::ConnectError,
     },
+    /// The server is there and doesn't let us in: wrong, expired or missing credentials.
+    #[error("the NATS server refuses these credentials")]
+    Refused,
     /// The credentials file can't be read.
     #[error("can't read the NATS credentials {}", .path.display())]
     Credentials {
@@ -151,6 +154,14 @@ pub enum QueueError {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// A checkpoint's file can't be read or written while it is carried to the broker or from it.
+    #[error("can't carry the checkpoint {}", .path.display())]
+    CheckpointFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A value can't be written as JSON.
     #[error("a value can't be written as JSON")]
     Encode {
@@ -199,6 +210,17 @@ impl QueueError {
         move |source| Self::Request { what, source }
     }
 
+    /// Sorts out why there is no connection.
+    pub(super) fn connect(source: async_nats::ConnectError) -> Self {
+        match source.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                // What the client says is that it was refused.
+                Self::Refused
+            }
+            _ => Self::Connect { source },
+        }
+    }
+
     pub(super) fn store(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Store { path, source }
@@ -229,6 +251,8 @@ impl Failure for QueueError {
             | Self::ServerTooOld { .. }
             | Self::StoreInUse { .. }
             | Self::Store { .. }
+            | Self::Refused
+            | Self::CheckpointFile { .. }
             | Self::Credentials { .. }
             | Self::JetStreamUnavailable { .. }
             | Self::SetUp { .. }
@@ -255,14 +279,17 @@ impl Failure for QueueError {
             Self::StoreInUse { .. } => {
                 "Stop the other worker, or give this one a data folder of its own.".into()
             }
-            Self::Store { .. } => "Check the data folder's rights and the free space on its disk.".into(),
+            Self::Store { .. } | Self::CheckpointFile { .. } => "Check the data folder's rights and the free space on its disk.".into(),
             Self::ServerEnded { .. } => {
                 "Look at nats-server's own log lines (RUST_LOG=autovalidate=debug): a used port or a damaged store are usual.".into()
             }
             Self::ServerNotReady { .. } => {
                 "A large store takes long to recover: wait, or look at nats-server's own log lines (RUST_LOG=autovalidate=debug).".into()
             }
-            Self::Connect { .. } => "Check NATS_URL, the credentials, and that the server is reachable.".into(),
+            Self::Connect { .. } => "Check NATS_URL, NATS_CA, and that the server is reachable.".into(),
+            Self::Refused => {
+                "Check NATS_CREDS or NATS_TOKEN: the server knows no such user, or the file has expired or was revoked.".into()
+            }
             Self::Credentials { .. } => "Check that NATS_CREDS names a readable credentials file.".into(),
             Self::JetStreamUnavailable { .. } => {
                 "Turn JetStream on in the server, and allow it for this account.".into()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
@@ -113,6 +114,19 @@ impl Jobs {
             .map_err(|error| QueueError::request("asking for a stream's state")(error.into()))?
             .state
             .messages)
+    }
+
+    /// How many requests a worker has in hand, or rest between two attempts: small and cheap, however many runs there were.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub async fn in_hand(&self) -> Result<u64, QueueError> {
+        match self.streams.training().consumer_info(CONSUMER).await {
+            Ok(info) => Ok(u64::try_from(info.num_ack_pending).unwrap_or_default()),
+            // Somebody removed it; whoever takes the next job makes it anew.
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(0),
+            Err(error) => Err(QueueError::request("asking for the jobs in hand")(error.into())),
+        }
     }
 
     /// The next job, waiting for it; `None` once cancelled. Trouble with the broker is logged and waited out.

@@ -16,6 +16,7 @@
 //! control.rs      cancelling and retrying
 //! job.rs          a job in hand: kept alive, settled
 //! runs.rs         the run records
+//! checkpoints.rs  where training stands, for trainers that share no disk
 //! events.rs       progress and outcomes, for whoever listens
 //! status.rs       the status service
 //! run_state.rs    where a run stands
@@ -26,6 +27,7 @@
 //! error.rs        what can go wrong
 //! ```
 
+mod checkpoints;
 mod clock;
 mod connection;
 mod control;
@@ -46,6 +48,7 @@ mod streams;
 mod version;
 mod waiting;
 
+pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
 pub use corrections::{
@@ -63,7 +66,7 @@ pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
 pub use run_state::RunState;
 pub use runs::{PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord};
-pub use status::{STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
+pub use status::{Pulse, STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
     TRAINING_EVENTS, TRAINING_RUNS,

@@ -35,6 +35,19 @@ pub struct Status {
     pub version: String,
 }
 
+/// Whether all is well, in a few small requests, however many runs there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    /// Pairs that wait for the next run.
+    pub pending: u64,
+    /// How many start one.
+    pub threshold: u64,
+    /// Jobs that are worked on, or rest between two attempts.
+    pub in_hand: u64,
+    /// Jobs that wait to be taken.
+    pub waiting: u64,
+}
+
 /// The running service. It ends when this is dropped.
 #[derive(Debug)]
 pub struct StatusService {

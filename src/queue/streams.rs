@@ -8,6 +8,8 @@
 //! | `TRAINING_EVENTS` | `training.events.<job>.<stage>`, `training.cancel` | bounded by age and size |
 //! | `training_runs` | job id | the run records |
 //! | `trainer_state` | `trigger`, `cancel.<job>` and others | what must survive a restart |
+//!
+//! The bucket `training_checkpoints` is only there when somebody wants it: see [`checkpoints`](super::checkpoints).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -271,7 +273,8 @@ async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<S
     }
 }
 
-fn is_not_found(kind: &GetStreamErrorKind) -> bool {
+/// Whether there is no such stream.
+pub(super) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 

@@ -19,7 +19,10 @@ use super::runs::RunRecord;
 use super::streams::JOBS_SUBJECT;
 use crate::failure::chain;
 
-/// A notice can get lost with a connection; so often the queue is read without one.
+/// A notice can get lost with a connection, and it can come before what it announces is stored. So looks follow each,
+/// first after this pause, then after twice as long, and so on.
+const FOLLOWING_LOOK: Duration = Duration::from_millis(50);
+/// So often the whole queue is read without a notice.
 const UNASKED_LOOK: Duration = Duration::from_secs(30);
 /// The pause after trouble with the broker.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,15 +53,18 @@ impl Jobs {
     /// # Errors
     /// [`QueueError::Request`].
     pub async fn register_waiting(&self) -> Result<(), QueueError> {
-        let mut from = 1;
+        self.register_from(1).await.map(drop)
+    }
+
+    /// The same for requests from a stream sequence on. Gives the sequence that comes after those that were read.
+    async fn register_from(&self, mut from: u64) -> Result<u64, QueueError> {
         for _ in 0..LOOK_AHEAD {
             let found = self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await;
             let message = match found {
                 Ok(message) => message,
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
                 Err(error) => return Err(QueueError::request("reading the queue")(error.into())),
             };
-            from = message.sequence + 1;
             if let Ok(request) = JobRequest::parse(&message.payload) {
                 let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(message.sequence));
                 self.register(&id, &request).await?;
@@ -67,8 +73,9 @@ impl Jobs {
                     self.reopen(&id, retry).await?;
                 }
             }
+            from = message.sequence + 1;
         }
-        Ok(())
+        Ok(from)
     }
 
     /// Registers what waits whenever something was added, until cancelled.
@@ -100,11 +107,21 @@ impl Jobs {
             .subscribe(JOBS_SUBJECT)
             .await
             .map_err(|error| QueueError::request("watching the queue")(error.into()))?;
+        let (mut from, mut pause) = (1, FOLLOWING_LOOK);
         loop {
-            self.register_waiting().await?;
+            // What was read is not read again, so that a long queue costs nothing.
+            from = self.register_from(from).await?;
             tokio::select! {
-                () = tokio::time::sleep(UNASKED_LOOK) => {}
-                notice = notices.next() => if notice.is_none() { return Ok(()) },
+                () = tokio::time::sleep(pause) => {
+                    pause = (pause * 2).min(UNASKED_LOOK);
+                    if pause == UNASKED_LOOK {
+                        from = 1;
+                    }
+                }
+                notice = notices.next() => match notice {
+                    Some(_) => pause = FOLLOWING_LOOK,
+                    None => return Ok(()),
+                },
             }
         }
     }

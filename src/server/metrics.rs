@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::queue::Status;
+use crate::queue::Pulse;
 use crate::supabase::IngestStatus;
 
 enum Kind {
@@ -11,7 +11,7 @@ enum Kind {
 }
 
 /// The metrics as Prometheus' text format has them. What isn't known is left out.
-pub(super) fn render(status: Option<&Status>, ingest: Option<&IngestStatus>) -> String {
+pub(super) fn render(pulse: Option<Pulse>, ingest: Option<&IngestStatus>) -> String {
     let mut text = String::new();
     let mut add = |name: &str, kind: Kind, help: &str, value: f64| {
         let kind = match kind {
@@ -21,15 +21,18 @@ pub(super) fn render(status: Option<&Status>, ingest: Option<&IngestStatus>) -> 
         // Writing to a string can't fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
-    let up = f64::from(u8::from(status.is_some()));
+    let up = f64::from(u8::from(pulse.is_some()));
     add("autovalidate_broker_up", Kind::Gauge, "Whether the broker answers.", up);
-    if let Some(status) = status {
-        let pending = status.pending as f64;
+    if let Some(pulse) = pulse {
+        let pending = pulse.pending as f64;
         add("autovalidate_pairs_pending", Kind::Gauge, "Pairs that wait for the next run.", pending);
-        let threshold = status.threshold as f64;
+        let threshold = pulse.threshold as f64;
         add("autovalidate_pairs_threshold", Kind::Gauge, "How many pairs start a run.", threshold);
-        let running = f64::from(u8::from(status.current_job.is_some()));
-        add("autovalidate_run_in_flight", Kind::Gauge, "Whether a run is worked on.", running);
+        let in_hand = pulse.in_hand as f64;
+        let help = "Runs that are worked on or rest between two attempts.";
+        add("autovalidate_run_in_flight", Kind::Gauge, help, in_hand);
+        let waiting = pulse.waiting as f64;
+        add("autovalidate_runs_waiting", Kind::Gauge, "Runs that wait to be taken.", waiting);
     }
     if let Some(ingest) = ingest {
         let connected = f64::from(u8::from(ingest.connected));

@@ -25,14 +25,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::failure::Failure;
-use crate::queue::{QueueError, Status};
+use crate::queue::{Pulse, QueueError};
 use crate::supabase::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
 use crate::supabase::{Access, IngestStatus, Wake};
 
 /// What the routes look at.
 pub struct Views {
-    /// Where the worker stands, asked anew for each request.
-    pub status: Box<dyn Fn() -> BoxFuture<'static, Result<Status, QueueError>> + Send + Sync>,
+    /// Whether all is well, asked anew for each request.
+    pub pulse: Box<dyn Fn() -> BoxFuture<'static, Result<Pulse, QueueError>> + Send + Sync>,
     /// What the ingest shows; `None` on a worker that only trains.
     pub ingest: Option<watch::Receiver<IngestStatus>>,
     /// Where webhooks go; `None` on a worker that only trains or has no secret set.
@@ -90,7 +90,7 @@ impl Server {
 /// Healthy is a worker whose broker answers. What the ingest can't reach is in the metrics and in the status: a
 /// restart would not mend it, so it doesn't make the worker unhealthy.
 async fn health(State(views): State<Arc<Views>>) -> Response {
-    match (views.status)().await {
+    match (views.pulse)().await {
         Ok(_) => (StatusCode::OK, "ok\n").into_response(),
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", crate::failure::chain(&error))).into_response()
@@ -99,9 +99,9 @@ async fn health(State(views): State<Arc<Views>>) -> Response {
 }
 
 async fn metrics(State(views): State<Arc<Views>>) -> Response {
-    let status = (views.status)().await.ok();
+    let pulse = (views.pulse)().await.ok();
     let ingest = views.ingest.as_ref().map(|ingest| ingest.borrow().clone());
-    let text = metrics::render(status.as_ref(), ingest.as_ref());
+    let text = metrics::render(pulse, ingest.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

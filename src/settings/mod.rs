@@ -3,6 +3,7 @@
 //! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
 //! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
 
+mod checkpoints;
 mod ingest;
 mod reader;
 
@@ -22,6 +23,8 @@ use crate::train::Recipe;
 use crate::trigger::Policy;
 
 use reader::Reader;
+
+pub use checkpoints::{CheckpointPlace, CheckpointSettings};
 pub use reader::{Effective, Origin, Problem};
 
 /// The settings file looked for in the working directory.
@@ -66,6 +69,8 @@ pub struct Settings {
     pub ack_wait: Duration,
     /// How long a stopping worker has to finish what it is at.
     pub stop_deadline: Duration,
+    /// How often training writes down where it stands, and where that goes.
+    pub checkpoints: CheckpointSettings,
     /// When training starts.
     pub trigger: Policy,
     /// How training is done.
@@ -174,6 +179,7 @@ impl Settings {
         let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
         let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
         let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
+        let checkpoints = checkpoints::checkpoints(&mut reader);
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
         let synthesis = synthesis(&mut reader);
@@ -211,6 +217,7 @@ impl Settings {
             nats_replicas,
             ack_wait,
             stop_deadline,
+            checkpoints,
             trigger,
             recipe,
             synthesis,

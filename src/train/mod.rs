@@ -24,7 +24,7 @@
 //! gradients    between the graph and the optimiser
 //! step         one optimiser step
 //! fit          the loop
-//! checkpoint   where a run stands, on disk
+//! checkpoint/  where a run stands, on disk
 //! resume       keeps checkpoints while a run goes, finds where to go on
 //! export       a finished run as a model folder, and a folder as one ONNX file
 //! ```

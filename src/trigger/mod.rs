@@ -16,11 +16,14 @@
 //! policy.rs     the pure decision
 //! coverage.rs   what is remembered, and how it changes
 //! listener.rs   watches for pairs, decides, fires
+//! timeline.rs   tests: the policy and what is remembered, over time
 //! ```
 
 mod coverage;
 mod listener;
 mod policy;
+#[cfg(test)]
+mod timeline;
 
 pub use coverage::{Coverage, Intent};
 pub use listener::{JobQueue, Trigger};

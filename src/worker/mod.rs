@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,11 +29,11 @@ use crate::hub::Repository;
 use crate::job::{self, Pipeline, Plan};
 use crate::onnx::Runtime;
 use crate::queue::{
-    Broker, Clock, Connection, Corrections, Events, JobSettings, Jobs, Remote, RunState, Runs, Status,
-    StatusService, StreamSettings, Streams, SystemClock, embedded,
+    Broker, CheckpointStore, Clock, Connection, Corrections, Events, JobSettings, Jobs, Pulse, QueueError,
+    Remote, RunState, Runs, Status, StatusService, StreamSettings, Streams, SystemClock, embedded,
 };
 use crate::server::{Hook, Server, Views};
-use crate::settings::{Nats, Settings};
+use crate::settings::{CheckpointPlace, Nats, Settings};
 use crate::supabase::{Ingest, IngestEvent, Pace};
 use crate::trigger::Trigger;
 
@@ -81,11 +82,22 @@ impl Desk {
         Ok(Self { streams, corrections, jobs, runs, events, trigger })
     }
 
-    /// Where the worker stands.
+    /// Whether the broker answers, and how much there is to do; for those who ask every few seconds.
     ///
     /// # Errors
     /// Those of the queue.
-    pub async fn status(&self) -> Result<Status, crate::queue::QueueError> {
+    pub async fn pulse(&self) -> Result<Pulse, QueueError> {
+        let (pending, in_hand, outstanding) =
+            tokio::try_join!(self.trigger.pending(), self.jobs.in_hand(), self.jobs.outstanding())?;
+        let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
+        Ok(Pulse { pending, threshold, in_hand, waiting })
+    }
+
+    /// Where the worker stands. Reads the record of every run.
+    ///
+    /// # Errors
+    /// Those of the queue.
+    pub async fn status(&self) -> Result<Status, QueueError> {
         let runs = self.runs.list().await?;
         let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
         let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);
@@ -95,7 +107,7 @@ impl Desk {
             threshold: self.trigger.policy().threshold,
             current_job: running,
             queued,
-            last_run: runs.into_iter().find(|run| run.state.is_final()),
+            last_run: runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
@@ -151,7 +163,11 @@ impl Worker {
         let desk = Desk::open(settings).await?;
         let mut tasks = JoinSet::new();
 
-        let mut views = Views { status: status_of(&desk), ingest: None, webhook: None };
+        let mut views = Views {
+            pulse: asked_anew(&desk, |desk| async move { desk.pulse().await }.boxed()),
+            ingest: None,
+            webhook: None,
+        };
         let mut ingest_events = None;
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
@@ -200,7 +216,7 @@ impl Worker {
             }
             "http"
         });
-        let answering = status_of(&desk);
+        let answering = asked_anew(&desk, |desk| async move { desk.status().await }.boxed());
         let status = StatusService::start(desk.streams.connection(), answering).await?;
         tracing::info!(%role, %http, "worker started");
         let stop_deadline = settings.stop_deadline;
@@ -259,16 +275,13 @@ impl Worker {
     }
 }
 
-type StatusView = Box<
-    dyn Fn() -> futures::future::BoxFuture<'static, Result<Status, crate::queue::QueueError>> + Send + Sync,
->;
-
-fn status_of(desk: &Desk) -> StatusView {
+/// A question to the desk, put anew at each call.
+fn asked_anew<T>(
+    desk: &Desk,
+    ask: impl Fn(Arc<Desk>) -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync + 'static,
+) -> Box<dyn Fn() -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync> {
     let desk = Arc::new(desk.clone());
-    Box::new(move || {
-        let desk = Arc::clone(&desk);
-        async move { desk.status().await }.boxed()
-    })
+    Box::new(move || ask(Arc::clone(&desk)))
 }
 
 /// What only a trainer needs.
@@ -291,6 +304,10 @@ impl Trainer {
             corrections: desk.corrections.clone(),
             runs: desk.runs.clone(),
             events: desk.events.clone(),
+            checkpoints: match settings.checkpoints.place {
+                CheckpointPlace::Disk => None,
+                CheckpointPlace::JetStream => Some(CheckpointStore::new(&desk.streams)),
+            },
             clock: Arc::new(SystemClock),
             plan: Plan {
                 recipe: settings.recipe.clone(),
@@ -300,6 +317,7 @@ impl Trainer {
                 gate: evaluate::Policy::default(),
                 base_model: settings.base_model.clone(),
                 data_dir: settings.data_dir.clone(),
+                checkpoint_every: settings.checkpoints.every,
                 private_repository: true,
             },
         }

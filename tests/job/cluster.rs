@@ -54,10 +54,13 @@ impl Cluster {
         // Until the servers have agreed on a leader, each try waits for its deadline.
         within(SOON * 2, async {
             loop {
-                if let Ok(connection) = Connection::open(&Broker::Remote(remote.clone())).await
-                    && let Ok(streams) = Streams::ensure(&connection, &settings).await
-                {
-                    return streams;
+                let opened = match Connection::open(&Broker::Remote(remote.clone())).await {
+                    Ok(connection) => Streams::ensure(&connection, &settings).await,
+                    Err(error) => Err(error),
+                };
+                match opened {
+                    Ok(streams) => return streams,
+                    Err(error) => eprintln!("not yet: {}", autovalidate::failure::chain(&error)),
                 }
             }
         })

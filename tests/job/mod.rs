@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod checkpoints;
 mod cluster;
+pub(crate) mod crash_points;
 mod pipeline;
 mod processes;
-mod site;
+pub(crate) mod site;

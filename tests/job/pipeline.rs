@@ -3,12 +3,9 @@
 use autovalidate::job::{Ending, Outcome, settle};
 use autovalidate::queue::{Event, Job, JobRequest, RunState};
 use futures::StreamExt;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
 use super::site::{SOON, Site, stages};
-use crate::support::crash::crash_at;
 use crate::support::within;
 
 async fn next(site: &Site) -> Job {
@@ -270,34 +267,4 @@ async fn a_dry_run_that_died_after_packaging_still_publishes_nothing() {
         "{ending:?}"
     );
     assert_eq!(site.releases().await.len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn crashes_at_any_await_of_the_pipeline_end_in_one_release_a_run() {
-    let site = Site::new().await;
-    let mut draw = ChaCha8Rng::seed_from_u64(11);
-    let stop = CancellationToken::new();
-    let (mut crashes, runs) = (0, 10_usize);
-    for run in 0..runs {
-        let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
-        // Trainers in turn: every other one finds nothing of what the one before left on its disk.
-        for attempt in 0..4 {
-            let pipeline = site.pipeline(&site.data(["one", "other"][(run + attempt) % 2]));
-            let job = next(&site).await;
-            let point = if attempt < 3 { draw.random_range(0..160) } else { u64::MAX };
-            let crashed = within(SOON, crash_at(point, pipeline.run(&job, &stop))).await;
-            match crashed {
-                None => crashes += 1,
-                Some(ending) => {
-                    published(&ending);
-                    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
-                    break;
-                }
-            }
-        }
-        assert_eq!(site.record(&id).await.state, RunState::Done);
-        assert_eq!(site.releases().await.len(), run + 1, "after {crashes} crashes");
-        assert_eq!(site.jobs.outstanding().await.unwrap(), 0);
-    }
-    assert!(crashes >= runs, "{crashes} crashes only");
 }

@@ -1,6 +1,6 @@
 //! The program itself, several times at once: roles, kill -9, signals.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use autovalidate::hub::Repository;
@@ -33,6 +33,17 @@ impl Stage {
 
     /// A worker process with a data directory of its own.
     pub(super) fn worker(&self, nats: &str, role: &str, name: &str) -> Worker {
+        self.worker_with(nats, role, name, &[])
+    }
+
+    /// The same, with further settings.
+    pub(super) fn worker_with(
+        &self,
+        nats: &str,
+        role: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Worker {
         let data = self.folder.path().join(name);
         std::fs::create_dir_all(&data).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_autovalidate"))
@@ -57,6 +68,7 @@ impl Stage {
             .env("TRAIN_COOLDOWN", "off")
             .env("TRAIN_THRESHOLD", PAIRS.to_string())
             .env("RUST_LOG", "autovalidate=info")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(data.join("log")).unwrap())
@@ -90,8 +102,12 @@ impl Worker {
         kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
 
-    async fn exit_code(&mut self) -> Option<i32> {
+    pub(super) async fn exit_code(&mut self) -> Option<i32> {
         within(SOON, self.child.wait()).await.unwrap().code()
+    }
+
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("log")).unwrap_or_default()
     }
 
     /// Whether this worker is the one that works on a run.
@@ -120,12 +136,8 @@ pub(super) async fn record(streams: &Streams, id: &JobId) -> RunRecord {
 
 pub(super) const LONG: &str = r#"{"force":true,"epochs":100,"batch_size":2}"#;
 
-fn is_progress(event: &Event, id: &JobId) -> bool {
+pub(super) fn is_progress(event: &Event, id: &JobId) -> bool {
     event.job == *id && event.stage == "train" && event.detail["phase"] == "progress"
-}
-
-fn log(data: &Path) -> String {
-    std::fs::read_to_string(data.join("log")).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +167,7 @@ async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job
     trainers[at_work].signal(Signal::SIGKILL);
     trainers[at_work].exit_code().await;
     let ended = event(&mut events, |event| event.job == id && event.stage == "ended").await;
-    let log = log(&trainers[1 - at_work].data);
+    let log = trainers[1 - at_work].log();
     assert_eq!(ended.detail["state"], "done", "{ended:?}\n{log}");
     let record = record(&bench.streams, &id).await;
     assert_eq!((record.attempts, record.failures), (2, 1));
@@ -174,7 +186,7 @@ async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_sig
     first.signal(Signal::SIGTERM);
     let ended = event(&mut events, |event| event.job == id && event.stage == "ended").await;
     assert_eq!(ended.detail["state"], "queued");
-    assert_eq!(first.exit_code().await, Some(0), "{}", log(&first.data));
+    assert_eq!(first.exit_code().await, Some(0), "{}", first.log());
     let handed_back = record(&bench.streams, &id).await;
     assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
 
@@ -182,6 +194,6 @@ async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_sig
     event(&mut events, |event| is_progress(event, &id)).await;
     second.signal(Signal::SIGTERM);
     second.signal(Signal::SIGINT);
-    assert_eq!(second.exit_code().await, Some(130), "{}", log(&second.data));
+    assert_eq!(second.exit_code().await, Some(130), "{}", second.log());
     assert_eq!(stage.releases().await, 0);
 }

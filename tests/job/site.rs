@@ -26,7 +26,7 @@ pub(super) const PAIRS: usize = 80;
 /// The repository of these tests.
 pub(super) const REPO: &str = "local/model";
 
-pub(super) struct Site {
+pub(crate) struct Site {
     pub(super) bench: Bench,
     pub(super) hub: Hub,
     pub(super) corrections: Corrections,
@@ -61,11 +61,20 @@ pub(super) fn rows() -> Vec<Row> {
 
 impl Site {
     pub(super) async fn new() -> Self {
+        Self::with(ACK_WAIT).await
+    }
+
+    /// A site where a crashed trainer's job is delivered again as soon as somebody asks.
+    pub(crate) async fn quick_to_redeliver() -> Self {
+        Self::with(Duration::from_millis(100)).await
+    }
+
+    async fn with(ack_wait: Duration) -> Self {
         let bench = Bench::new().await;
         let hub = Hub::start(Options::new(bench.folder.path().join("hub"))).await.unwrap();
         let corrections = bench.corrections().await;
         within(SOON, corrections.append(&rows())).await.unwrap();
-        let jobs = bench.jobs(JobSettings { ack_wait: ACK_WAIT, ..JobSettings::default() }).await;
+        let jobs = bench.jobs(JobSettings { ack_wait, ..JobSettings::default() }).await;
         let policy = Policy { threshold: 1_000, max_wait: None, quiet: None, cooldown: Duration::ZERO };
         let trigger =
             Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(SystemClock));
@@ -86,6 +95,7 @@ impl Site {
             corrections: self.corrections.clone(),
             runs: self.runs.clone(),
             events: self.bench.events(),
+            checkpoints: None,
             clock: Arc::new(SystemClock),
             plan: Plan {
                 synthesis: autovalidate::synthesis::SynthesisSettings { variants: 0, ..Default::default() },
@@ -95,6 +105,7 @@ impl Site {
                 gate: Default::default(),
                 base_model: tiny().display().to_string(),
                 data_dir: data_dir.to_owned(),
+                checkpoint_every: Duration::from_secs(30),
                 private_repository: true,
             },
         }

@@ -1,5 +1,5 @@
 //! The queue's figures, for `scripts/bench-queue`: how soon an idle trainer has the job, how soon a manual request is
-//! seen, and thousands of crashes. Ignored otherwise.
+//! seen and answered, and thousands of crashes of trigger and trainer. Ignored otherwise.
 
 #![allow(clippy::print_stdout, reason = "a benchmark shows its figures")]
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::crash_points::storm;
 use super::setup::{Bench, SOON, rows};
 use super::trigger::{next, spawn};
+use crate::job::site::Site;
 use crate::support::within;
 
 /// How soon a trainer must have the job, in milliseconds, 99 times of 100.
@@ -90,10 +91,27 @@ async fn manual_to_queued() -> Value {
     figures(times)
 }
 
-/// Storms of crashes until there were enough.
-async fn crashes(wanted: u64) -> Value {
+/// From `nats req training.jobs '{}'` during a run to the answer that it is stored.
+async fn manual_to_answered() -> Value {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    let _in_hand = next(&jobs).await;
+    let mut times = Vec::new();
+    for stored in 2..102 {
+        let start = Instant::now();
+        let answer = bench.connection.client().request("training.jobs", "{}".into());
+        let answer: Value = serde_json::from_slice(&within(SOON, answer).await.unwrap().payload).unwrap();
+        times.push(since(start));
+        assert_eq!(answer["seq"], stored, "{answer}");
+    }
+    figures(times)
+}
+
+/// Storms of crashes of the trigger until there were enough.
+async fn trigger_crashes(wanted: u64, first_seed: u64) -> Value {
     let (started, mut total) = (Instant::now(), (0, 0, 0, 0));
-    let mut seed = 0;
+    let mut seed = first_seed;
     while total.0 < wanted {
         let bench = Bench::new().await;
         let storm = storm(&bench.streams, seed, CRASHES_OF_A_STORM.min(wanted - total.0)).await.unwrap();
@@ -104,45 +122,69 @@ async fn crashes(wanted: u64) -> Value {
     }
     let (crashes, rounds, lost, doubled) = total;
     let seconds = started.elapsed().as_secs_f64();
-    json!({ "crashes": crashes, "jobs": rounds, "lost": lost, "doubled": doubled, "seeds": seed, "seconds": seconds })
+    json!({ "crashes": crashes, "jobs": rounds, "lost": lost, "doubled": doubled, "seeds": seed - first_seed, "seconds": seconds })
+}
+
+/// A storm of crashes of trainers, from taking a job to settling it.
+async fn trainer_crashes(wanted: u64, first_point: u64) -> Value {
+    let started = Instant::now();
+    let site = Site::quick_to_redeliver().await;
+    let storm = crate::job::crash_points::storm(&site, first_point, wanted).await;
+    let seconds = started.elapsed().as_secs_f64();
+    json!({
+        "crashes": storm.crashes, "jobs": storm.runs, "lost": storm.lost, "doubled": storm.doubled,
+        "awaits": storm.points, "seconds": seconds,
+    })
+}
+
+/// A number that `scripts/bench-queue` was given.
+fn asked_for(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: scripts/bench-queue runs it"]
 async fn figures_of_the_queue() {
-    let wanted = std::env::var("BENCH_CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
-    let pairs = pairs_to_job().await;
-    let manual = manual_to_queued().await;
-    let crashed = crashes(wanted).await;
+    let (trigger, trainer) =
+        (asked_for("BENCH_TRIGGER_CRASHES", 8_000), asked_for("BENCH_TRAINER_CRASHES", 2_000));
+    let first = asked_for("BENCH_FIRST", 0);
+    let times = [
+        ("pairs stored to job taken by an idle trainer", "pairs_to_job_ms", pairs_to_job().await),
+        ("manual request during a run to seen as queued", "manual_to_queued_ms", manual_to_queued().await),
+        ("manual request during a run to its answer", "manual_to_answered_ms", manual_to_answered().await),
+    ];
     println!("| figure | rounds | p50 ms | p99 ms | max ms |");
     println!("|---|---|---|---|---|");
-    for (name, figures) in
-        [("pairs stored to job taken", &pairs), ("manual request to seen as queued", &manual)]
-    {
+    for (name, _, figures) in &times {
         let number = |key: &str| figures[key].as_f64().unwrap_or_default();
-        println!(
-            "| {name} | {} | {:.1} | {:.1} | {:.1} |",
-            figures["rounds"],
-            number("p50"),
-            number("p99"),
-            number("max")
-        );
+        let (p50, p99, max) = (number("p50"), number("p99"), number("max"));
+        println!("| {name} | {} | {p50:.1} | {p99:.1} | {max:.1} |", figures["rounds"]);
     }
-    println!(
-        "\n{} crash points over {} jobs in {:.0} s: {} lost, {} doubled",
-        crashed["crashes"],
-        crashed["jobs"],
-        crashed["seconds"].as_f64().unwrap_or_default(),
-        crashed["lost"],
-        crashed["doubled"]
+    let crashes = [
+        ("trigger", trigger_crashes(trigger, first).await),
+        ("trainer", trainer_crashes(trainer, first).await),
+    ];
+    println!("\n| crashed at any await | crashes | jobs | lost | doubled | seconds |");
+    println!("|---|---|---|---|---|---|");
+    for (name, figures) in &crashes {
+        let seconds = figures["seconds"].as_f64().unwrap_or_default();
+        let [crashes, jobs, lost, doubled] =
+            ["crashes", "jobs", "lost", "doubled"].map(|key| figures[key].clone());
+        println!("| {name} | {crashes} | {jobs} | {lost} | {doubled} | {seconds:.0} |");
+    }
+    let mut all = serde_json::Map::new();
+    all.extend(times.into_iter().map(|(_, key, figures)| (key.to_owned(), figures)));
+    all.insert(
+        "crash_points".to_owned(),
+        crashes.into_iter().map(|(name, figures)| (name.to_owned(), figures)).collect(),
     );
-    let all = json!({ "pairs_to_job_ms": pairs, "manual_to_queued_ms": manual, "crash_points": crashed });
+    let all = Value::Object(all);
     if let Ok(path) = std::env::var("BENCH_JSON") {
         std::fs::write(path, serde_json::to_vec_pretty(&all).unwrap()).unwrap();
     }
     assert!(all["pairs_to_job_ms"]["p99"].as_f64().unwrap() <= P99_LIMIT, "{all}");
-    assert_eq!(
-        (all["crash_points"]["lost"].as_u64(), all["crash_points"]["doubled"].as_u64()),
-        (Some(0), Some(0))
-    );
+    for part in ["trigger", "trainer"] {
+        let figures = &all["crash_points"][part];
+        assert_eq!((&figures["lost"], &figures["doubled"]), (&json!(0), &json!(0)), "{all}");
+    }
 }

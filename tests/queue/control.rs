@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use autovalidate::queue::{CANCEL_SUBJECT, JobId, JobRequest, JobSettings, Jobs, QueueError, RunState, Runs};
+use futures::{FutureExt, StreamExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,40 @@ async fn a_manual_request_during_a_run_is_seen_at_once() {
     assert_eq!(state(&runs, &JobId::manual(2)).await, RunState::Queued);
     stop.cancel();
     within(SOON, task).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_is_not_read_again_for_each_request() {
+    const WAITING: u64 = 50;
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let mut queued = bench.listen("training.events.*.queued").await;
+    let (stop, task) = watch(&jobs);
+    let client = bench.connection.client();
+    for sequence in 1..=WAITING {
+        client.publish("training.jobs", "{}".into()).await.unwrap();
+        assert_eq!(next_event(&mut queued).await.job, JobId::manual(sequence));
+    }
+    // A worker that comes later reads all of it, once.
+    let mut reads = bench.listen("$JS.API.DIRECT.GET.TRAINING").await;
+    let (second_stop, second) = watch(&jobs);
+    let mut seen = 0;
+    while seen <= WAITING {
+        within(SOON, reads.next()).await.unwrap();
+        seen += 1;
+    }
+    client.publish("training.jobs", "{}".into()).await.unwrap();
+    next_event(&mut queued).await;
+    // Each of the two finds the new request and nothing after it, with a few looks at nothing in between.
+    let mut more = 0;
+    while reads.next().now_or_never().is_some() {
+        more += 1;
+    }
+    assert!(more < WAITING / 2, "{more} reads for one request");
+    stop.cancel();
+    second_stop.cancel();
+    within(SOON, task).await.unwrap();
+    within(SOON, second).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

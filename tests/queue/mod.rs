@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod bench;
+mod checkpoints;
 mod control;
 mod corrections;
 pub(crate) mod crash_points;
+mod credentials;
 mod embedded;
 mod foreign_clients;
 mod jobs;

@@ -18,6 +18,19 @@ pub fn crash_at<F: Future>(point: u64, future: F) -> CrashAt<F> {
     CrashAt { future: Some(Box::pin(future)), left: point }
 }
 
+/// Runs a future to its end; says at how many awaits it had to wait.
+pub async fn counted<F: Future>(future: F) -> (F::Output, u64) {
+    let mut waits = 0;
+    let mut future = Box::pin(future);
+    let output = std::future::poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        waits += u64::from(polled.is_pending());
+        polled
+    })
+    .await;
+    (output, waits)
+}
+
 impl<F: Future> Future for CrashAt<F> {
     type Output = Option<F::Output>;
 

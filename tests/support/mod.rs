@@ -29,10 +29,10 @@ pub fn local(path: &str) -> PathBuf {
     full
 }
 
-/// The nats-server program that `scripts/setup` installed.
+/// The nats-server program: `NATS_SERVER`, or the one that `scripts/setup` installed.
 #[track_caller]
 pub fn nats_server() -> PathBuf {
-    local("bin/nats-server")
+    std::env::var_os("NATS_SERVER").map_or_else(|| local("bin/nats-server"), PathBuf::from)
 }
 
 /// The Python with the official clients (`realtime`, `huggingface_hub`, `nats-py`) that `scripts/setup` installed.

@@ -118,6 +118,35 @@ async fn a_dry_run_publishes_nothing_and_absurd_requests_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_ask_no_more_however_many_runs_there_were() {
+    let house = House::start(&tiny(), &[]).await;
+    let runs = &house.worker.desk().runs;
+    for sequence in 1..=30 {
+        let id = autovalidate::queue::JobId::manual(sequence);
+        let record = autovalidate::queue::RunRecord::new(
+            id,
+            Default::default(),
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        );
+        within(PATIENCE, runs.create(&record)).await.unwrap();
+    }
+    // Another client of the account sees what the worker asks of JetStream.
+    let watching = async_nats::connect(house.nats_url()).await.unwrap();
+    let mut reads = watching.subscribe("$JS.API.DIRECT.GET.KV_training_runs.>").await.unwrap();
+    watching.flush().await.unwrap();
+    for path in ["healthz", "metrics"] {
+        let url = format!("http://{}/{path}", house.worker.http());
+        assert_eq!(reqwest::get(url).await.unwrap().status(), 200);
+    }
+    // The first read that is seen is this one.
+    let nobody = "nobody".parse().unwrap();
+    assert!(within(PATIENCE, runs.load(&nobody)).await.unwrap().is_none());
+    let message = within(PATIENCE, futures::StreamExt::next(&mut reads)).await.unwrap();
+    assert!(message.subject.ends_with(".nobody"), "a record was read: {}", message.subject);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_metrics_and_the_webhook_answer() {
     let house = House::start(&tiny(), &[]).await;
     let base = format!("http://{}", house.worker.http());
@@ -125,9 +154,12 @@ async fn health_metrics_and_the_webhook_answer() {
     let get = |path: &str| client.get(format!("{base}{path}")).send();
     assert_eq!(get("/healthz").await.unwrap().status(), 200);
     let metrics = get("/metrics").await.unwrap().text().await.unwrap();
-    for name in
-        ["autovalidate_broker_up 1", "autovalidate_pairs_pending 0", "autovalidate_realtime_connected"]
-    {
+    for name in [
+        "autovalidate_broker_up 1",
+        "autovalidate_pairs_pending 0",
+        "autovalidate_realtime_connected",
+        "autovalidate_runs_waiting 0",
+    ] {
         assert!(metrics.contains(name), "{metrics}");
     }
     let hook = |secret: Option<&str>, body: &'static str| {

@@ -29,6 +29,8 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         ("TRAIN_THRESHOLD", "0"),
         ("TRAIN_MAX_WAIT", "soon"),
         ("HTTP_ADDR", "here"),
+        ("CHECKPOINT_STORE", "tape"),
+        ("CHECKPOINT_EVERY", "often"),
         ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so"),
     ];
     let output = autovalidate(&["worker"], &environment, folder.path());
@@ -42,6 +44,8 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         "TRAIN_THRESHOLD",
         "TRAIN_MAX_WAIT",
         "HTTP_ADDR",
+        "CHECKPOINT_STORE",
+        "CHECKPOINT_EVERY",
         "ORT_DYLIB_PATH",
         "trian_threshold",
         "templates.brand",

@@ -5,74 +5,30 @@
 //! Batches follow from the recipe's seed and the step, so no random state is kept.
 //!
 //! A checkpoint is written beside, synced and renamed: whatever happens while writing, the one before stays whole.
+//!
+//! ```text
+//! layout   the bytes of the file
+//! error    why a checkpoint can't be written or used
+//! ```
 
-use std::collections::HashMap;
+mod error;
+mod layout;
+
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use sha2::{Digest, Sha256};
+use layout::ReadError;
 
-use crate::failure::{Failure, Remedy};
+pub use error::CheckpointError;
+pub(super) use layout::{hex, in_bytes};
 
 use super::Moments;
 
 const FILE: &str = "checkpoint.safetensors";
 /// What a file that is being written ends with.
 const PARTIAL: &str = ".partial";
-/// A header is a few hundred bytes; one longer than this is not ours.
-const MAX_HEADER: u64 = 1 << 16;
-/// Floats converted at a time.
-const CHUNK: usize = 1 << 14;
-const FLOAT: usize = size_of::<f32>();
-
-/// Why a checkpoint can't be written or used.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The file system refused; a full disk is the likeliest reason. An earlier checkpoint is as it was.
-    #[error("can't {action} checkpoint {}", path.display())]
-    File {
-        /// `write` or `read`.
-        action: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file is not what was written.
-    #[error("checkpoint {} is damaged: {problem}", path.display())]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
-
-impl Failure for CheckpointError {
-    fn remedy(&self) -> Remedy {
-        match self {
-            Self::File { .. } => Remedy::Person,
-            Self::Damaged { .. } => Remedy::Never,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::File { path, .. } => {
-                format!("Check free space and rights at {}, then start the run again.", path.display())
-            }
-            Self::Damaged { path, .. } => {
-                format!(
-                    "Check the disk, delete {}, and start the run again from its beginning.",
-                    path.display()
-                )
-            }
-        }
-    }
-}
 
 /// When checkpoints are written, besides when a run is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,18 +75,30 @@ pub(super) struct Standing<'a> {
 }
 
 impl Checkpoint {
+    /// Where a folder's checkpoint lies, if it has one. The file has this name only once it is whole, so it may be copied
+    /// here from elsewhere, or from here, by whoever renames it, too.
+    pub fn file(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
+    /// The step of a folder's checkpoint, as its header says: cheap, and without the promise of [`Checkpoint::load`] that
+    /// the rest is whole. `None` when there is none that can be read.
+    pub fn step(folder: &Path) -> Option<u64> {
+        layout::step(File::open(Self::file(folder)).ok()?)
+    }
+
     /// Reads a folder's checkpoint. `None` when there is none, or only one of another run.
     ///
     /// # Errors
     /// [`CheckpointError`] when the file can't be read or isn't what was written.
     pub fn load(folder: &Path, run: &Fingerprint) -> Result<Option<Self>, CheckpointError> {
-        let path = folder.join(FILE);
+        let path = Self::file(folder);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CheckpointError::File { action: "read", path, source }),
         };
-        match read(file, run) {
+        match layout::read(file, run) {
             Ok(found) => Ok(found),
             Err(ReadError::File(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(CheckpointError::Damaged { path, problem: "it is too short" })
@@ -145,52 +113,6 @@ impl Standing<'_> {
     /// Writes a checkpoint into `folder`, in the place of the one before.
     pub(super) fn save(self, folder: &Path, run: &Fingerprint) -> Result<(), CheckpointError> {
         replace(folder, |file| self.write(run, file))
-    }
-
-    fn tensors(&self) -> [(&'static str, &[f32]); 4] {
-        [
-            ("parameters", self.values),
-            ("first_moments", &self.moments.first),
-            ("second_moments", &self.moments.second),
-            ("losses", self.losses),
-        ]
-    }
-
-    fn write(&self, run: &Fingerprint, out: &mut dyn Write) -> io::Result<()> {
-        let scalars = Scalars {
-            step: self.moments.step,
-            kept: self.moments.kept,
-            nanoseconds: u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX),
-        };
-        let mut digest = scalars.digest(run);
-        for (_, numbers) in self.tensors() {
-            in_bytes(numbers, |bytes| {
-                digest.update(bytes);
-                Ok(())
-            })?;
-        }
-        let mut metadata = scalars.texts();
-        metadata.insert("run".to_owned(), run.0.clone());
-        metadata.insert("sha256".to_owned(), hex(&digest.finalize()));
-        let mut offset = 0;
-        let tensors = self.tensors().map(|(name, numbers)| {
-            let start = offset;
-            offset += numbers.len() * FLOAT;
-            let info =
-                TensorInfo { dtype: Dtype::F32, shape: vec![numbers.len()], data_offsets: (start, offset) };
-            (name.to_owned(), info)
-        });
-        let header = Metadata::new(Some(metadata), tensors.to_vec()).map_err(io::Error::other)?;
-        let mut header = serde_json::to_vec(&header)?;
-        header.resize(header.len().next_multiple_of(8), b' ');
-
-        let mut out = BufWriter::new(out);
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
-        for (_, numbers) in self.tensors() {
-            in_bytes(numbers, |bytes| out.write_all(bytes))?;
-        }
-        out.flush()
     }
 }
 
@@ -219,122 +141,10 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
-enum ReadError {
-    File(io::Error),
-    Damaged(&'static str),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::File(error)
-    }
-}
-
-fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, ReadError> {
-    let length = file.metadata()?.len();
-    let mut input = BufReader::new(file);
-    let mut prefix = [0; 8];
-    input.read_exact(&mut prefix)?;
-    let header = u64::from_le_bytes(prefix);
-    if header > MAX_HEADER {
-        return Err(ReadError::Damaged("its header is too long"));
-    }
-    let mut bytes = vec![0; header as usize];
-    input.read_exact(&mut bytes)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&bytes).map_err(|_| ReadError::Damaged("its header is malformed"))?;
-    if 8 + header + metadata.data_len() as u64 != length {
-        return Err(ReadError::Damaged("it has another length than its header says"));
-    }
-    let none = HashMap::new();
-    let texts = metadata.metadata().as_ref().unwrap_or(&none);
-    if texts.get("run") != Some(&run.0) {
-        return Ok(None);
-    }
-    let scalars = Scalars::parse(texts).ok_or(ReadError::Damaged("its metadata is incomplete"))?;
-    let mut digest = scalars.digest(run);
-    let mut tensor = |name: &str| -> Result<Vec<f32>, ReadError> {
-        let elements = metadata.info(name).map(|info| info.data_offsets.1 - info.data_offsets.0);
-        let bytes = elements.ok_or(ReadError::Damaged("a tensor is missing"))?;
-        // Read in the order of writing, which the digest below holds the file to.
-        let mut numbers = Vec::with_capacity(bytes / FLOAT);
-        let mut buffer = vec![0; CHUNK * FLOAT];
-        let mut left = bytes;
-        while left > 0 {
-            let take = left.min(buffer.len());
-            input.read_exact(&mut buffer[..take])?;
-            digest.update(&buffer[..take]);
-            let (floats, _) = buffer[..take].as_chunks::<FLOAT>();
-            numbers.extend(floats.iter().map(|four| f32::from_le_bytes(*four)));
-            left -= take;
-        }
-        Ok(numbers)
-    };
-    let (values, first, second, losses) =
-        (tensor("parameters")?, tensor("first_moments")?, tensor("second_moments")?, tensor("losses")?);
-    if texts.get("sha256") != Some(&hex(&digest.finalize())) {
-        return Err(ReadError::Damaged("its contents don't match its SHA-256"));
-    }
-    let fits = first.len() == values.len() && second.len() == values.len();
-    if !fits || losses.len() as u64 != scalars.step {
-        return Err(ReadError::Damaged("its tensors don't fit each other"));
-    }
-    let moments = Moments { first, second, step: scalars.step, kept: scalars.kept };
-    Ok(Some(Checkpoint { values, moments, losses, elapsed: Duration::from_nanos(scalars.nanoseconds) }))
-}
-
-/// The numbers that stand in the metadata.
-struct Scalars {
-    step: u64,
-    kept: f64,
-    nanoseconds: u64,
-}
-
-impl Scalars {
-    fn texts(&self) -> HashMap<String, String> {
-        // A float's bits: its decimal digits are for readers of other files.
-        [("step", self.step), ("kept_bits", self.kept.to_bits()), ("nanoseconds", self.nanoseconds)]
-            .map(|(name, number)| (name.to_owned(), number.to_string()))
-            .into()
-    }
-
-    fn parse(texts: &HashMap<String, String>) -> Option<Self> {
-        let number = |name: &str| texts.get(name)?.parse::<u64>().ok();
-        Some(Self {
-            step: number("step")?,
-            kept: f64::from_bits(number("kept_bits")?),
-            nanoseconds: number("nanoseconds")?,
-        })
-    }
-
-    /// A digest that has taken in everything but the tensors.
-    fn digest(&self, run: &Fingerprint) -> Sha256 {
-        let mut digest = Sha256::new();
-        digest.update(&run.0);
-        for number in [self.step, self.kept.to_bits(), self.nanoseconds] {
-            digest.update(number.to_le_bytes());
-        }
-        digest
-    }
-}
-
-/// Hands `numbers` over as little-endian bytes, some at a time.
-pub(super) fn in_bytes(numbers: &[f32], mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(CHUNK * FLOAT);
-    for chunk in numbers.chunks(CHUNK) {
-        bytes.clear();
-        bytes.extend(chunk.iter().flat_map(|number| number.to_le_bytes()));
-        take(&bytes)?;
-    }
-    Ok(())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -380,6 +190,7 @@ mod tests {
         for step in [3, 9] {
             standing(&checkpoint(step)).save(folder.path(), &run()).unwrap();
             assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(step)));
+            assert_eq!(Checkpoint::step(folder.path()), Some(step));
         }
         assert_eq!(Checkpoint::load(folder.path(), &Fingerprint("another".to_owned())).unwrap(), None);
         let bytes = fs::read(folder.path().join(FILE)).unwrap();

@@ -1,0 +1,234 @@
+//! Checkpoints on JetStream's object store, for trainers that share no disk.
+//!
+//! One object a run, named by the run's id, in the bucket `training_checkpoints`. The object store shows an object only
+//! when all its chunks are stored, and only then removes the one before; whoever fetches it learns from its SHA-256
+//! whether every chunk has come. The bucket has room for what a run needs and no more, and forgets what nobody has
+//! touched for two weeks.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::object_store::{
+    Config, DeleteErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
+};
+use async_nats::jetstream::stream::{StorageType, Stream};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+
+use super::clock::timestamp;
+use super::connection::Connection;
+use super::error::QueueError;
+use super::job_id::JobId;
+use super::streams::{Streams, is_not_found};
+
+/// The bucket of checkpoints.
+pub const TRAINING_CHECKPOINTS: &str = "training_checkpoints";
+/// The stream that a bucket of this name is.
+const STREAM: &str = "OBJ_training_checkpoints";
+/// Before the id of a chunked object in its chunks' subject.
+const CHUNKS: &str = "$O.training_checkpoints.C.";
+
+/// What of an object's metadata says how far its training was.
+const STEP: &str = "step";
+/// How long a checkpoint may be on its way. Two of them fit into the time a stopping worker has.
+const TRANSFER: Duration = Duration::from_secs(100);
+/// A checkpoint that was not replaced for so long belongs to a run that nobody will retry.
+const FORGOTTEN: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Chunks that belong to no object after this long were left by a worker that died while it sent them.
+const STRANDED: Duration = Duration::from_secs(3600);
+/// Checkpoints the bucket has room for: the one that counts, the one on its way, and two that stranded.
+const ROOM: u64 = 4;
+/// Room grows in steps of this many bytes, for a checkpoint grows a little with every step.
+const ROOM_STEP: u64 = 16 << 20;
+
+/// Checkpoints on the broker. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct CheckpointStore {
+    connection: Connection,
+    replicas: usize,
+}
+
+impl CheckpointStore {
+    /// A store with as many copies as `streams` has of everything else. The bucket is made when it is first needed.
+    pub fn new(streams: &Streams) -> Self {
+        let replicas = streams.training().cached_info().config.num_replicas;
+        Self { connection: streams.connection().clone(), replicas }
+    }
+
+    /// Stores a file as the checkpoint of a run, in the place of the one before.
+    ///
+    /// # Errors
+    /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::CheckpointFile`], [`QueueError::Request`],
+    /// [`QueueError::TimedOut`]. The one before then stays.
+    pub async fn put(&self, id: &JobId, step: u64, file: &Path) -> Result<(), QueueError> {
+        bounded("storing a checkpoint", async {
+            let unreadable = |source| QueueError::CheckpointFile { path: file.to_owned(), source };
+            let mut bytes = tokio::fs::File::open(file).await.map_err(unreadable)?;
+            let size = bytes.metadata().await.map_err(unreadable)?.len();
+            let bucket = self.bucket_for(size).await?;
+            let metadata = ObjectMetadata {
+                name: id.to_string(),
+                metadata: HashMap::from([(STEP.to_owned(), step.to_string())]),
+                ..ObjectMetadata::default()
+            };
+            bucket
+                .put(metadata, &mut bytes)
+                .await
+                .map_err(|error| QueueError::request("storing a checkpoint")(error.into()))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many steps a run's stored checkpoint has done; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn step(&self, id: &JobId) -> Result<Option<u64>, QueueError> {
+        let failed = QueueError::request("looking for a checkpoint");
+        let Some(bucket) = self.bucket().await? else { return Ok(None) };
+        match bucket.info(id.as_str()).await {
+            Ok(info) if info.deleted => Ok(None),
+            Ok(info) => Ok(info.metadata.get(STEP).and_then(|step| step.parse().ok())),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Fetches a run's checkpoint into a file, which is whole and on the disk when this succeeds.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], also when there is none or what has come isn't what was stored;
+    /// [`QueueError::CheckpointFile`], [`QueueError::TimedOut`]. The file is then worth nothing.
+    pub async fn fetch(&self, id: &JobId, file: &Path) -> Result<(), QueueError> {
+        const WHAT: &str = "fetching a checkpoint";
+        bounded(WHAT, async {
+            let failed = || QueueError::request(WHAT);
+            let bucket = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
+            let bucket = bucket.map_err(|error| failed()(error.into()))?;
+            let mut object = bucket.get(id.as_str()).await.map_err(|error| failed()(error.into()))?;
+            let unwritable = |source| QueueError::CheckpointFile { path: file.to_owned(), source };
+            let mut out = tokio::fs::File::create(file).await.map_err(unwritable)?;
+            // Reading to the end compares the SHA-256.
+            tokio::io::copy(&mut object, &mut out).await.map_err(|error| failed()(error.into()))?;
+            out.sync_all().await.map_err(unwritable)
+        })
+        .await
+    }
+
+    /// Removes a run's checkpoint, and what dead workers have left. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn forget(&self, id: &JobId, now: Timestamp) -> Result<(), QueueError> {
+        bounded("removing a checkpoint", async {
+            let Some(bucket) = self.bucket().await? else { return Ok(()) };
+            match bucket.delete(id.as_str()).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
+                Err(error) => return Err(QueueError::request("removing a checkpoint")(error.into())),
+            }
+            self.sweep(&bucket, now).await
+        })
+        .await
+    }
+
+    /// Removes chunks that belong to no object and are too old to be still on their way.
+    async fn sweep(&self, bucket: &ObjectStore, now: Timestamp) -> Result<(), QueueError> {
+        let failed = || QueueError::request("looking for stranded checkpoints");
+        let Some(stream) = self.stream().await? else { return Ok(()) };
+        let chunks = stream.info_with_subjects(format!("{CHUNKS}>")).await;
+        let chunks = chunks.map_err(|error| failed()(error.into()))?;
+        let subjects: Vec<(String, usize)> =
+            chunks.try_collect().await.map_err(|error| failed()(error.into()))?;
+        let objects = bucket.list().await.map_err(|error| failed()(error.into()))?;
+        let known: BTreeSet<String> = objects
+            .map_ok(|object| format!("{CHUNKS}{}", object.nuid))
+            .try_collect()
+            .await
+            .map_err(|error| failed()(error.into()))?;
+        for (subject, _) in subjects.into_iter().filter(|(subject, _)| !known.contains(subject)) {
+            let first = stream.direct_get_next_for_subject(&subject, None).await;
+            let first = first.map_err(|error| failed()(error.into()))?;
+            let begun_at = timestamp(first.time.unix_timestamp_nanos());
+            if now.duration_since(begun_at).unsigned_abs() > STRANDED {
+                tracing::info!(subject, "a checkpoint that was never finished is removed");
+                let purged = stream.purge().filter(&subject).await;
+                purged
+                    .map_err(|error| QueueError::request("removing a stranded checkpoint")(error.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bucket, if it is there.
+    async fn bucket(&self) -> Result<Option<ObjectStore>, QueueError> {
+        if self.stream().await?.is_none() {
+            return Ok(None);
+        }
+        let found = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
+        found.map(Some).map_err(|error| QueueError::request("opening the checkpoints")(error.into()))
+    }
+
+    async fn stream(&self) -> Result<Option<Stream>, QueueError> {
+        match self.connection.jetstream().get_stream(STREAM).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if is_not_found(&error.kind()) => Ok(None),
+            Err(error) => Err(QueueError::request("opening the checkpoints")(error.into())),
+        }
+    }
+
+    /// The bucket with room for checkpoints of this size, created or enlarged, and read back.
+    async fn bucket_for(&self, size: u64) -> Result<ObjectStore, QueueError> {
+        let name = TRAINING_CHECKPOINTS;
+        let context = self.connection.jetstream();
+        let room = i64::try_from((size * ROOM).next_multiple_of(ROOM_STEP)).unwrap_or(i64::MAX);
+        match self.stream().await? {
+            Some(stream) if stream.cached_info().config.max_bytes >= room => {}
+            Some(stream) => {
+                let config =
+                    jetstream::stream::Config { max_bytes: room, ..stream.cached_info().config.clone() };
+                let updated = context.update_stream(config).await;
+                updated.map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+            }
+            None => {
+                let config = Config {
+                    bucket: name.to_owned(),
+                    description: Some("Where training stands, one object a run".to_owned()),
+                    max_age: FORGOTTEN,
+                    max_bytes: room,
+                    storage: StorageType::File,
+                    num_replicas: self.replicas,
+                    ..Config::default()
+                };
+                let created = context.create_object_store(config).await;
+                created.map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+            }
+        }
+        let stream = self.stream().await?.ok_or(QueueError::Mismatch { name, setting: "name" })?;
+        let config = &stream.cached_info().config;
+        let checks = [
+            (config.max_bytes >= room, "max bytes"),
+            (config.storage == StorageType::File, "storage"),
+            (config.allow_rollup, "roll-up"),
+        ];
+        if let Some((_, setting)) = checks.into_iter().find(|(holds, _)| !holds) {
+            return Err(QueueError::Mismatch { name, setting });
+        }
+        let found = context.get_object_store(name).await;
+        found.map_err(|error| QueueError::request("opening the checkpoints")(error.into()))
+    }
+}
+
+/// Gives a transfer its deadline; boxed, for its future is large.
+async fn bounded<T>(
+    what: &'static str,
+    transfer: impl Future<Output = Result<T, QueueError>>,
+) -> Result<T, QueueError> {
+    match tokio::time::timeout(TRANSFER, Box::pin(transfer)).await {
+        Ok(done) => done,
+        Err(_) => Err(QueueError::TimedOut { what }),
+    }
+}

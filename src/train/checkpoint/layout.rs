@@ -1,0 +1,199 @@
+//! The bytes of a checkpoint's file.
+//!
+//! A safetensors file like any other; the reader trusts none of it before its SHA-256 has been seen to match.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::time::Duration;
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use sha2::{Digest, Sha256};
+
+use super::{Checkpoint, Fingerprint, Standing};
+use crate::train::Moments;
+
+/// A header is a few hundred bytes; one longer than this is not ours.
+const MAX_HEADER: u64 = 1 << 16;
+/// Floats converted at a time.
+const CHUNK: usize = 1 << 14;
+const FLOAT: usize = size_of::<f32>();
+
+impl Standing<'_> {
+    fn tensors(&self) -> [(&'static str, &[f32]); 4] {
+        [
+            ("parameters", self.values),
+            ("first_moments", &self.moments.first),
+            ("second_moments", &self.moments.second),
+            ("losses", self.losses),
+        ]
+    }
+
+    pub(super) fn write(&self, run: &Fingerprint, out: &mut dyn Write) -> io::Result<()> {
+        let scalars = Scalars {
+            step: self.moments.step,
+            kept: self.moments.kept,
+            nanoseconds: u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX),
+        };
+        let mut digest = scalars.digest(run);
+        for (_, numbers) in self.tensors() {
+            in_bytes(numbers, |bytes| {
+                digest.update(bytes);
+                Ok(())
+            })?;
+        }
+        let mut metadata = scalars.texts();
+        metadata.insert("run".to_owned(), run.0.clone());
+        metadata.insert("sha256".to_owned(), hex(&digest.finalize()));
+        let mut offset = 0;
+        let tensors = self.tensors().map(|(name, numbers)| {
+            let start = offset;
+            offset += numbers.len() * FLOAT;
+            let info =
+                TensorInfo { dtype: Dtype::F32, shape: vec![numbers.len()], data_offsets: (start, offset) };
+            (name.to_owned(), info)
+        });
+        let header = Metadata::new(Some(metadata), tensors.to_vec()).map_err(io::Error::other)?;
+        let mut header = serde_json::to_vec(&header)?;
+        header.resize(header.len().next_multiple_of(8), b' ');
+
+        let mut out = BufWriter::new(out);
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for (_, numbers) in self.tensors() {
+            in_bytes(numbers, |bytes| out.write_all(bytes))?;
+        }
+        out.flush()
+    }
+}
+
+/// Why a file can't be read as a checkpoint.
+pub(super) enum ReadError {
+    File(io::Error),
+    Damaged(&'static str),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Reads a header, and leaves the file at the first tensor.
+fn header(input: &mut impl Read, length: u64) -> Result<Metadata, ReadError> {
+    let mut prefix = [0; 8];
+    input.read_exact(&mut prefix)?;
+    let header = u64::from_le_bytes(prefix);
+    if header > MAX_HEADER {
+        return Err(ReadError::Damaged("its header is too long"));
+    }
+    let mut bytes = vec![0; header as usize];
+    input.read_exact(&mut bytes)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes).map_err(|_| ReadError::Damaged("its header is malformed"))?;
+    if 8 + header + metadata.data_len() as u64 != length {
+        return Err(ReadError::Damaged("it has another length than its header says"));
+    }
+    Ok(metadata)
+}
+
+/// The step that a file's header names.
+pub(super) fn step(mut file: File) -> Option<u64> {
+    let length = file.metadata().ok()?.len();
+    let metadata = header(&mut file, length).ok()?;
+    Some(Scalars::parse(metadata.metadata().as_ref()?)?.step)
+}
+
+pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, ReadError> {
+    let length = file.metadata()?.len();
+    let mut input = BufReader::new(file);
+    let metadata = header(&mut input, length)?;
+    let none = HashMap::new();
+    let texts = metadata.metadata().as_ref().unwrap_or(&none);
+    if texts.get("run") != Some(&run.0) {
+        return Ok(None);
+    }
+    let scalars = Scalars::parse(texts).ok_or(ReadError::Damaged("its metadata is incomplete"))?;
+    let mut digest = scalars.digest(run);
+    let mut tensor = |name: &str| -> Result<Vec<f32>, ReadError> {
+        let elements = metadata.info(name).map(|info| info.data_offsets.1 - info.data_offsets.0);
+        let bytes = elements.ok_or(ReadError::Damaged("a tensor is missing"))?;
+        // Read in the order of writing, which the digest below holds the file to.
+        let mut numbers = Vec::with_capacity(bytes / FLOAT);
+        let mut buffer = vec![0; CHUNK * FLOAT];
+        let mut left = bytes;
+        while left > 0 {
+            let take = left.min(buffer.len());
+            input.read_exact(&mut buffer[..take])?;
+            digest.update(&buffer[..take]);
+            let (floats, _) = buffer[..take].as_chunks::<FLOAT>();
+            numbers.extend(floats.iter().map(|four| f32::from_le_bytes(*four)));
+            left -= take;
+        }
+        Ok(numbers)
+    };
+    let (values, first, second, losses) =
+        (tensor("parameters")?, tensor("first_moments")?, tensor("second_moments")?, tensor("losses")?);
+    if texts.get("sha256") != Some(&hex(&digest.finalize())) {
+        return Err(ReadError::Damaged("its contents don't match its SHA-256"));
+    }
+    let fits = first.len() == values.len() && second.len() == values.len();
+    if !fits || losses.len() as u64 != scalars.step {
+        return Err(ReadError::Damaged("its tensors don't fit each other"));
+    }
+    let moments = Moments { first, second, step: scalars.step, kept: scalars.kept };
+    Ok(Some(Checkpoint { values, moments, losses, elapsed: Duration::from_nanos(scalars.nanoseconds) }))
+}
+
+/// The numbers that stand in the metadata.
+struct Scalars {
+    step: u64,
+    kept: f64,
+    nanoseconds: u64,
+}
+
+impl Scalars {
+    fn texts(&self) -> HashMap<String, String> {
+        // A float's bits: its decimal digits are for readers of other files.
+        [("step", self.step), ("kept_bits", self.kept.to_bits()), ("nanoseconds", self.nanoseconds)]
+            .map(|(name, number)| (name.to_owned(), number.to_string()))
+            .into()
+    }
+
+    fn parse(texts: &HashMap<String, String>) -> Option<Self> {
+        let number = |name: &str| texts.get(name)?.parse::<u64>().ok();
+        Some(Self {
+            step: number("step")?,
+            kept: f64::from_bits(number("kept_bits")?),
+            nanoseconds: number("nanoseconds")?,
+        })
+    }
+
+    /// A digest that has taken in everything but the tensors.
+    fn digest(&self, run: &Fingerprint) -> Sha256 {
+        let mut digest = Sha256::new();
+        digest.update(&run.0);
+        for number in [self.step, self.kept.to_bits(), self.nanoseconds] {
+            digest.update(number.to_le_bytes());
+        }
+        digest
+    }
+}
+
+/// Hands `numbers` over as little-endian bytes, some at a time.
+pub(in crate::train) fn in_bytes(
+    numbers: &[f32],
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK * FLOAT);
+    for chunk in numbers.chunks(CHUNK) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|number| number.to_le_bytes()));
+        take(&bytes)?;
+    }
+    Ok(())
+}
+
+pub(in crate::train) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

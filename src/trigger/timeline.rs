@@ -1,0 +1,223 @@
+//! The trigger over time, without a broker: pairs come, runs end, looks happen late and on stale knowledge.
+//!
+//! Tests only. What the broker does is two lines here: a record is replaced when nobody else did, a job id is kept once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::coverage::Coverage;
+use super::policy::{Decision, Policy, Reason, State, decide};
+use crate::queue::JobId;
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// So many pairs are stored.
+    Pairs(u64),
+    /// Time passes, in seconds; what falls due meanwhile is looked at when it does.
+    Passes(u64),
+    /// The run in hand ends, having trained on its pairs or not.
+    Ends { covered: bool },
+    /// Every listener reads, and then all decide on what they read.
+    LooksAtOnce,
+}
+
+/// A job that was started.
+#[derive(Debug)]
+struct Started {
+    first: u64,
+    last: u64,
+    at: Timestamp,
+    reason: Reason,
+}
+
+/// The stored state, and what was seen.
+struct World {
+    policy: Policy,
+    now: Timestamp,
+    /// When each pair was stored; its sequence is its place, from 1.
+    stored: Vec<Timestamp>,
+    coverage: Coverage,
+    revision: u64,
+    queue: BTreeSet<JobId>,
+    started: Vec<Started>,
+    ended_at: Option<Timestamp>,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            now: Timestamp::UNIX_EPOCH,
+            stored: Vec::new(),
+            coverage: Coverage::default(),
+            revision: 0,
+            queue: BTreeSet::new(),
+            started: Vec::new(),
+            ended_at: None,
+        }
+    }
+
+    fn state(&self) -> State {
+        let new = &self.stored[usize::try_from(self.coverage.covered_sequence).unwrap()..];
+        State {
+            pending: new.len() as u64,
+            oldest_at: new.first().copied(),
+            newest_at: new.last().copied(),
+            last_run_ended_at: self.coverage.last_run_ended_at,
+            run_in_flight: !self.queue.is_empty(),
+        }
+    }
+
+    /// What a listener reads, and what it decides when it comes to that.
+    fn read(&self) -> (Coverage, u64, State, u64) {
+        (self.coverage.clone(), self.revision, self.state(), self.stored.len() as u64)
+    }
+
+    fn act(&mut self, (coverage, revision, state, last): (Coverage, u64, State, u64)) -> Decision {
+        let decision = decide(&self.policy, &state, self.now);
+        if let Decision::Fire(reason) = decision {
+            let (intended, intent) = coverage.intend(last, reason);
+            if revision == self.revision {
+                (self.coverage, self.revision) = (intended, revision + 1);
+                let (first, last) = (intent.first_sequence, intent.last_sequence);
+                self.started.push(Started { first, last, at: self.now, reason });
+                self.queue.insert(intent.job_id);
+            }
+        }
+        decision
+    }
+
+    fn look(&mut self) -> Decision {
+        let read = self.read();
+        self.act(read)
+    }
+
+    /// Listeners look at every notice, and whenever the instant comes that the last look named.
+    fn pass(&mut self, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        while let Decision::WaitUntil(instant) = self.look()
+            && instant <= until
+        {
+            self.now = instant;
+        }
+        self.now = until;
+        self.look();
+    }
+
+    fn happens(&mut self, happening: &Happening) {
+        match happening {
+            Happening::Pairs(count) => {
+                self.stored.extend((0..*count).map(|_| self.now));
+                self.look();
+            }
+            Happening::Passes(seconds) => self.pass(*seconds),
+            Happening::Ends { covered } => {
+                if self.queue.pop_first().is_some() {
+                    if *covered {
+                        let last = self.started.last().map_or(0, |job| job.last);
+                        self.coverage.covered_sequence = self.coverage.covered_sequence.max(last);
+                    }
+                    self.coverage.last_run_ended_at = Some(self.now);
+                    self.revision += 1;
+                    self.ended_at = Some(self.now);
+                }
+                self.look();
+            }
+            Happening::LooksAtOnce => {
+                let reads: Vec<_> = (0..3).map(|_| self.read()).collect();
+                for read in reads {
+                    self.act(read);
+                }
+            }
+        }
+    }
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let wait = || prop::option::of((1_u64..60).prop_map(Duration::from_secs));
+    (1_u64..8, wait(), wait(), (0_u64..40).prop_map(Duration::from_secs))
+        .prop_map(|(threshold, max_wait, quiet, cooldown)| Policy { threshold, max_wait, quiet, cooldown })
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let one = prop_oneof![
+        (1_u64..5).prop_map(Happening::Pairs),
+        (1_u64..45).prop_map(Happening::Passes),
+        any::<bool>().prop_map(|covered| Happening::Ends { covered }),
+        Just(Happening::LooksAtOnce),
+    ];
+    prop::collection::vec(one, 1..60)
+}
+
+proptest! {
+    #[test]
+    fn jobs_share_the_pairs_out_among_them_and_never_meet(policy in policies(), happenings in happenings()) {
+        let mut world = World::new(policy.clone());
+        let mut next = 1;
+        for happening in &happenings {
+            let (before, ended_at) = (world.started.len(), world.ended_at);
+            let had_run = !world.queue.is_empty();
+            world.happens(happening);
+            prop_assert!(world.queue.len() <= 1, "two jobs at once");
+            for job in &world.started[before..] {
+                // Each pair belongs to one job, and none is left out.
+                prop_assert_eq!(job.first, next);
+                prop_assert!(job.last >= job.first && job.last <= world.stored.len() as u64);
+                next = job.last + 1;
+                // Three listeners that looked at once have started one.
+                prop_assert!(world.started.len() - before == 1);
+                let ends_now = matches!(happening, Happening::Ends { .. });
+                prop_assert!(!had_run || ends_now, "a job started during a run");
+                if let Some(ended_at) = if ends_now { world.ended_at } else { ended_at } {
+                    prop_assert!(job.at >= ended_at + policy.cooldown, "sooner than the cool-down");
+                }
+                let pairs = &world.stored[(job.first - 1) as usize..job.last as usize];
+                match job.reason {
+                    Reason::Threshold => prop_assert!(pairs.len() as u64 >= policy.threshold),
+                    Reason::MaxWait => prop_assert!(job.at >= pairs[0] + policy.max_wait.unwrap()),
+                    Reason::Quiet => {
+                        prop_assert!(job.at >= *pairs.last().unwrap() + policy.quiet.unwrap());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_due_waits(policy in policies(), happenings in happenings()) {
+        let mut world = World::new(policy.clone());
+        for happening in &happenings {
+            world.happens(happening);
+            let state = world.state();
+            if state.run_in_flight || state.pending == 0 {
+                continue;
+            }
+            let cooled = state.last_run_ended_at.is_none_or(|ended| world.now >= ended + policy.cooldown);
+            let enough = state.pending >= policy.threshold;
+            let waited = policy.max_wait.is_some_and(|wait| world.now >= state.oldest_at.unwrap() + wait);
+            let quiet = policy.quiet.is_some_and(|quiet| world.now >= state.newest_at.unwrap() + quiet);
+            prop_assert!(!(cooled && (enough || waited || quiet)), "due since before {}: {state:?}", world.now);
+        }
+    }
+
+    /// A burst that goes on keeps quiet from firing; its end lets it, once.
+    #[test]
+    fn quiet_fires_once_after_a_burst(gaps in prop::collection::vec(1_u64..10, 1..30)) {
+        let quiet = Duration::from_secs(10);
+        let policy = Policy { threshold: 1_000, max_wait: None, quiet: Some(quiet), cooldown: Duration::ZERO };
+        let mut world = World::new(policy);
+        for gap in &gaps {
+            world.happens(&Happening::Pairs(1));
+            world.happens(&Happening::Passes(*gap));
+            prop_assert!(world.started.is_empty(), "fired into a burst");
+        }
+        world.happens(&Happening::Passes(100));
+        prop_assert_eq!(world.started.len(), 1);
+        prop_assert_eq!(world.started[0].last, gaps.len() as u64);
+        prop_assert_eq!(world.started[0].at, *world.stored.last().unwrap() + quiet);
+    }
+}
