@@ -5,4 +5,5 @@
 mod cluster;
 mod pipeline;
 mod processes;
+mod replay;
 mod site;
