@@ -39,6 +39,7 @@ mod doctor;
 mod enqueue;
 mod evaluate;
 mod init;
+mod lineage;
 mod models;
 mod quarantine;
 mod runs;
@@ -81,6 +82,7 @@ enum Command {
     Status(status::Args),
     Runs(runs::Args),
     Models(models::Args),
+    Lineage(lineage::Args),
     Quarantine(quarantine::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -91,6 +93,7 @@ enum Command {
 enum Ending {
     Done,
     NothingPublished,
+    Differs,
 }
 
 /// Why a command failed.
@@ -102,6 +105,8 @@ enum CliError {
     Worker(#[from] WorkerError),
     #[error(transparent)]
     Job(#[from] crate::job::JobError),
+    #[error(transparent)]
+    Rollback(#[from] crate::job::RollbackError),
     #[error("{what}")]
     Plain {
         what: String,
@@ -135,6 +140,7 @@ impl Failure for CliError {
             Self::Settings(error) => error.remedy(),
             Self::Worker(error) => error.remedy(),
             Self::Job(error) => error.remedy(),
+            Self::Rollback(error) => error.remedy(),
             Self::Plain { .. } => Remedy::Person,
         }
     }
@@ -144,6 +150,7 @@ impl Failure for CliError {
             Self::Settings(error) => error.advice(),
             Self::Worker(error) => error.advice(),
             Self::Job(error) => error.advice(),
+            Self::Rollback(error) => error.advice(),
             Self::Plain { advice, .. } => advice.clone(),
         }
     }
@@ -175,6 +182,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
+            Command::Lineage(args) => Box::pin(lineage::run(args)).await,
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),
@@ -185,7 +193,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match result {
         Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::NothingPublished) => ExitCode::from(3),
+        Ok(Ending::NothingPublished | Ending::Differs) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             eprintln!("  what to do: {}", error.advice());

@@ -1,14 +1,16 @@
 //! `autovalidate models`: releases on the Hub.
 
 use clap::Subcommand;
-use serde_json::json;
+use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::hub::Repository;
+use crate::hub::{Digest, Entry, Index, Metrics, Release, Repository, Stamp};
+use crate::job::roll_back;
 use crate::settings::{Needs, Settings};
 
 use super::{CliError, Ending, print_json};
 
-/// Lists the releases on the Hub; the first is the one the backend loads.
+/// Lists the releases on the Hub, or makes an older one live again.
 ///
 /// Example: autovalidate models list
 #[derive(clap::Args)]
@@ -19,8 +21,18 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists releases, newest first.
+    /// Lists releases, newest first: which is live, how good each is, and when it was live.
     List {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes an older version live again, by publishing it once more under a new name.
+    ///
+    /// Example: autovalidate models rollback 20261126125433
+    Rollback {
+        /// The version, as `models list` shows it.
+        version: String,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -32,25 +44,184 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     let Some(access) = settings.hub else {
         return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
     };
-    let releases = Repository::open(access)?.releases().await?;
+    let repository = Repository::open(access)?;
     match args.command {
-        Command::List { json: true } => {
-            let rows: Vec<_> = releases
-                .iter()
-                .enumerate()
-                .map(|(place, release)| {
-                    json!({ "path": release.path(), "version": release.name.version(), "bytes": release.size, "live": place == 0 })
-                })
-                .collect();
-            print_json(&rows)?;
+        Command::List { json } => {
+            let (releases, index) = tokio::try_join!(repository.releases(), repository.index())?;
+            let versions = versions(&releases, &index);
+            match json {
+                true => print_json(&versions)?,
+                false if versions.is_empty() => println!("no releases yet"),
+                false => print(&versions),
+            }
         }
-        Command::List { json: false } if releases.is_empty() => println!("no releases yet"),
-        Command::List { json: false } => {
-            for (place, release) in releases.iter().enumerate() {
-                let mark = if place == 0 { "  <- the backend loads this one" } else { "" };
-                println!("{}  {:.1} MB{mark}", release.path(), release.size as f64 / 1e6);
+        Command::Rollback { version, json } => {
+            let beside = settings.data_dir.join("rollbacks");
+            let done = Box::pin(roll_back(&repository, &version, &beside, Timestamp::now())).await?;
+            let live = done.release.version();
+            if json {
+                print_json(&serde_json::json!({
+                    "version": live,
+                    "rollback_of": done.version,
+                    "instead_of": done.instead_of,
+                    "path": done.published.path,
+                    "sha256": done.published.sha256,
+                    "commit": done.published.commit,
+                }))?;
+            } else {
+                println!("version {} is live again, as {live}, instead of {}", done.version, done.instead_of);
+                println!("{} in commit {}", done.published.path, done.published.commit);
+                println!("vectors of {} must be made again: see models/index.json", done.instead_of);
             }
         }
     }
     Ok(Ending::Done)
+}
+
+/// A version as the list shows it.
+#[derive(Debug, Serialize)]
+struct Version {
+    version: String,
+    path: String,
+    /// Whether the backend loads this one now.
+    live: bool,
+    /// Whether its zip was deleted from the Hub.
+    removed: bool,
+    live_from: Option<Timestamp>,
+    /// `None` while it is live, and where the next version's time is not known.
+    live_until: Option<Timestamp>,
+    rollback_of: Option<String>,
+    verdict: Option<String>,
+    metrics: Option<Metrics>,
+    base_model: Option<String>,
+    dimension: Option<usize>,
+    weights_sha256: Option<Digest>,
+    sha256: Option<Digest>,
+    bytes: u64,
+}
+
+/// All versions, newest first: those on the Hub, and those that were there.
+fn versions(releases: &[Release], index: &Index) -> Vec<Version> {
+    let mut versions: Vec<Version> = releases
+        .iter()
+        .enumerate()
+        .map(|(place, release)| {
+            let mut version =
+                Version::of(release.name.version(), release.path(), index.entry(release.name.version()));
+            (version.live, version.sha256, version.bytes) = (place == 0, release.sha256, release.size);
+            version
+        })
+        .collect();
+    let gone = |entry: &&Entry| releases.iter().all(|release| release.path() != entry.path);
+    versions.extend(index.models.iter().filter(gone).map(|entry| Version {
+        removed: true,
+        sha256: entry.sha256,
+        bytes: entry.size,
+        ..Version::of(&entry.version, entry.path.clone(), Some(entry))
+    }));
+    versions.sort_by(|a, b| b.path.as_bytes().cmp(a.path.as_bytes()));
+    for place in 1..versions.len() {
+        versions[place].live_until = versions[place - 1].live_from;
+    }
+    versions
+}
+
+impl Version {
+    fn of(version: &str, path: String, entry: Option<&Entry>) -> Self {
+        // A release that the index doesn't know was live from about when its name says.
+        let stamp = || version.parse::<Stamp>().ok().map(Stamp::time);
+        Self {
+            version: version.to_owned(),
+            path,
+            live: false,
+            removed: false,
+            live_from: entry.map(|entry| entry.published_at).or_else(stamp),
+            live_until: None,
+            rollback_of: entry.and_then(|entry| entry.rollback_of.clone()),
+            verdict: entry.and_then(|entry| entry.verdict.clone()),
+            metrics: entry.and_then(|entry| entry.metrics),
+            base_model: entry.and_then(|entry| entry.base_model.clone()),
+            dimension: entry.and_then(|entry| entry.dimension),
+            weights_sha256: entry.and_then(|entry| entry.weights_sha256),
+            sha256: None,
+            bytes: 0,
+        }
+    }
+}
+
+fn print(versions: &[Version]) {
+    println!(
+        "{:<16} {:<12} {:<19} {:<19} {:>9}  was live (UTC)",
+        "version", "verdict", "accuracy@1", "MRR@10", "size"
+    );
+    for version in versions {
+        let change = |score: fn(&crate::hub::Scores) -> f64| match &version.metrics {
+            Some(metrics) => format!("{:.3} -> {:.3}", score(&metrics.before), score(&metrics.after)),
+            None => "-".to_owned(),
+        };
+        let verdict = version.verdict.as_deref().unwrap_or("-").replace('_', " ");
+        let time = |time: Option<Timestamp>| match time {
+            Some(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            None => "?".to_owned(),
+        };
+        let from = time(version.live_from);
+        let mut span = match version.live {
+            true => format!("since {from}  <- the backend loads this one"),
+            false => format!("{from} to {}", time(version.live_until)),
+        };
+        if let Some(original) = &version.rollback_of {
+            span.push_str(&format!("  (rollback of {original})"));
+        }
+        if version.removed {
+            span.push_str("  (removed from the Hub)");
+        }
+        println!(
+            "{:<16} {verdict:<12} {:<19} {:<19} {:>6.1} MB  {span}",
+            version.version,
+            change(|scores| scores.accuracy_at_1),
+            change(|scores| scores.mrr_at_10),
+            version.bytes as f64 / 1e6,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_tells_what_was_live_when_and_what_is_gone() {
+        let release = |version: &str| Release {
+            name: format!("finetuned-embedding-model-{version}.zip").parse().unwrap(),
+            size: 7,
+            sha256: None,
+        };
+        let index: Index = serde_json::from_value(serde_json::json!({
+            "schema": 1,
+            "models": [
+                { "version": "20260103000000", "path": release("20260103000000").path(), "published_at": "2026-01-03T00:00:05Z",
+                  "rollback_of": "20260101000000" },
+                { "version": "20260102000000", "path": release("20260102000000").path(), "published_at": "2026-01-02T00:00:05Z" },
+            ],
+        }))
+        .unwrap();
+        let releases = [release("20260103000000"), release("20260101000000")];
+        let versions = versions(&releases, &index);
+        let times: Vec<_> = versions
+            .iter()
+            .map(|version| {
+                let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+                (version.live, version.removed, time(version.live_from), time(version.live_until))
+            })
+            .collect();
+        let text = str::to_owned;
+        assert_eq!(
+            times,
+            [
+                (true, false, text("2026-01-03T00:00:05Z"), String::new()),
+                (false, true, text("2026-01-02T00:00:05Z"), text("2026-01-03T00:00:05Z")),
+                (false, false, text("2026-01-01T00:00:00Z"), text("2026-01-02T00:00:05Z")),
+            ]
+        );
+    }
 }

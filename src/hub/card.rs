@@ -4,11 +4,14 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use serde::{Deserialize, Serialize};
+
 use super::access::RepoName;
 use super::release::ReleaseName;
+use super::repo_card::{BEGIN, END, OURS, with_note};
 
 /// How well a model finds the right name for a typo, each from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Share of queries whose first answer is right.
     pub accuracy_at_1: f64,
@@ -59,7 +62,7 @@ pub struct Card {
 impl Display for Card {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         self.front_matter(out)?;
-        writeln!(out, "# {}\n", self.repo.name())?;
+        writeln!(out, "{BEGIN}\n\n# {}\n", self.repo.name())?;
         writeln!(
             out,
             "A sentence-transformers model that embeds mistyped car names near the right ones ({} dimensions), \
@@ -70,20 +73,37 @@ impl Display for Card {
         self.data(out)?;
         self.score_table(out)?;
         self.settings_table(out)?;
-        self.usage(out)
+        usage(out, &self.repo, &self.release)?;
+        writeln!(out, "\n{END}")
     }
 }
 
 impl Card {
     fn front_matter(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity")?;
-        if let Some(base) = &self.base_model {
-            // Quoted, for a name such as `1/2` would read as something else than a text.
-            writeln!(out, "base_model: \"{base}\"")?;
+        front_matter(out, self.base_model.as_ref())?;
+        let scores: Vec<_> = self.scores.iter().filter(|scores| scores.queries > 0).collect();
+        if !scores.is_empty() {
+            writeln!(out, "model-index:\n- name: {}\n  results:", quoted(self.repo.name()))?;
         }
-        writeln!(out, "tags:")?;
-        for tag in ["sentence-transformers", "sentence-similarity", "feature-extraction", "onnx"] {
-            writeln!(out, "- {tag}")?;
+        for row in scores {
+            let dataset = format!("held-out accepted corrections, {}", line(&row.domain));
+            writeln!(
+                out,
+                "  - task:\n      type: information-retrieval\n      name: Finding the meant name"
+            )?;
+            writeln!(
+                out,
+                "    dataset:\n      type: private\n      name: {}\n    metrics:",
+                quoted(&dataset.replace('<', "&lt;"))
+            )?;
+            let Scores { accuracy_at_1, mrr_at_10, recall_at_3 } = row.after;
+            for (kind, name, value) in [
+                ("cosine_accuracy@1", "Cosine Accuracy@1", accuracy_at_1),
+                ("cosine_mrr@10", "Cosine MRR@10", mrr_at_10),
+                ("cosine_recall@3", "Cosine Recall@3", recall_at_3),
+            ] {
+                writeln!(out, "    - type: {kind}\n      value: {value:.4}\n      name: {name}")?;
+            }
         }
         writeln!(out, "---\n")
     }
@@ -119,12 +139,14 @@ impl Card {
         }
         writeln!(out, "\n`training_report.json` inside the archive holds the whole receipt.\n")
     }
+}
 
-    fn usage(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let (repo, path, folder) = (&self.repo, self.release.path(), self.release.folder());
-        write!(
-            out,
-            r#"## Use
+/// How to load the model.
+fn usage(out: &mut impl fmt::Write, repo: &RepoName, release: &ReleaseName) -> fmt::Result {
+    let (path, folder) = (release.path(), release.folder());
+    write!(
+        out,
+        r#"## Use
 
 ```python
 import zipfile
@@ -162,8 +184,48 @@ if embeddings is None:  # token embeddings: average those of real tokens
 embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
 ```
 "#
-        )
+    )
+}
+
+/// The front matter's first lines, up to the figures.
+fn front_matter(out: &mut impl fmt::Write, base_model: Option<&RepoName>) -> fmt::Result {
+    writeln!(out, "---\n{OURS}\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity")?;
+    if let Some(base) = base_model {
+        // Quoted, for a name such as `1/2` would read as something else than a text.
+        writeln!(out, "base_model: \"{base}\"")?;
     }
+    writeln!(out, "tags:")?;
+    for tag in ["sentence-transformers", "sentence-similarity", "feature-extraction", "onnx"] {
+        writeln!(out, "- {tag}")?;
+    }
+    Ok(())
+}
+
+/// The card of a release that repeats an older one: the older one's card with a line that says so, or a short card
+/// where that is none of ours.
+pub fn rollback_card(
+    repo: &RepoName,
+    old: (&ReleaseName, Option<&str>),
+    new: &ReleaseName,
+    at: &str,
+) -> String {
+    let (old_name, old_card) = old;
+    let note = format!("Rollback of `{}`: the same model, published again on {at}.", old_name.version());
+    let renamed = old_card.map(|card| card.replace(old_name.folder(), new.folder()));
+    renamed.and_then(|card| with_note(&card, &note)).unwrap_or_else(|| {
+        let mut card = String::new();
+        // Writing to a text can't fail.
+        let _ = front_matter(&mut card, None);
+        card.push_str(&format!("---\n\n{BEGIN}\n\n> {note}\n\n# {}\n\n", repo.name()));
+        let _ = usage(&mut card, repo, new);
+        card.push_str(&format!("\n{END}\n"));
+        card
+    })
+}
+
+/// A text as YAML takes it whatever it holds: JSON's form is one of YAML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// A text as one line.
@@ -173,7 +235,7 @@ fn line(text: &str) -> String {
 
 /// A text that stays inside its table cell.
 fn cell(text: &str) -> String {
-    line(text).replace('\\', "\\\\").replace('|', "\\|")
+    line(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }
 
 #[cfg(test)]

@@ -104,6 +104,9 @@ pub enum HubError {
         /// The name.
         name: ReleaseName,
     },
+    /// The repo's index is damaged, or of a newer version of this program.
+    #[error("models/index.json can't be read")]
+    Index,
     /// A file of ours can't be read or written.
     #[error("can't use {}", path.display())]
     File {
@@ -209,6 +212,7 @@ impl Failure for HubError {
             | Self::Forbidden { .. }
             | Self::NoRepository { .. }
             | Self::Refused { .. }
+            | Self::Index
             | Self::File { .. } => Remedy::Person,
             // A release that vanished is no longer the newest, so a new run finds another; and a run that lost
             // the race for the newest name starts again with a later one.
@@ -252,6 +256,9 @@ impl Failure for HubError {
             Self::Conflict => "find out who else commits to the repo all the time".to_owned(),
             Self::Superseded { newest, .. } => {
                 format!("nothing: the next try publishes under a name after {newest}")
+            }
+            Self::Index => {
+                "repair or delete models/index.json in the repo, or update this program if a newer one wrote it".to_owned()
             }
             Self::Taken { .. } => "nothing: the next try publishes under a later name".to_owned(),
             Self::File { path, .. } => {

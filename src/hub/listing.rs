@@ -1,4 +1,4 @@
-//! What a repo holds: its head, and the releases as of a commit.
+//! What a repo holds: its head, the releases as of a commit, and small files.
 //!
 //! Reads the tree's JSON itself: `hf-hub` looks for an LFS file's checksum under another key than the Hub
 //! sends, and so never finds it.
@@ -6,17 +6,20 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, LINK};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::digest::Digest;
 use super::error::HubError;
-use super::release::{FOLDER, Release, ReleaseName};
+use super::release::{FOLDER, RECEIPTS, Release, ReleaseName};
 use super::wire::Wire;
 
 /// More pages than any repo of releases has: beyond that the Hub sends us round in circles.
 const MAX_PAGES: usize = 1_000;
+/// The longest file that is read into memory, in bytes.
+const MAX_CONTENT: u64 = 32 * 1024 * 1024;
 
 /// A commit's id: 40 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -117,6 +120,39 @@ pub(super) async fn releases(wire: &Wire, commit: &CommitId) -> Result<Vec<Relea
     let mut releases: Vec<Release> = items.into_iter().filter_map(release).collect();
     releases.sort_by(|a, b| b.name.cmp(&a.name));
     Ok(releases)
+}
+
+/// The versions that have a receipt as of a commit, and its path.
+pub(super) async fn receipts(wire: &Wire, commit: &CommitId) -> Result<Vec<(String, String)>, HubError> {
+    let below = RECEIPTS.split('/');
+    let items = entries(wire, wire.api(["tree", commit.as_str()].into_iter().chain(below))).await?;
+    let version = |item: Item| {
+        let name = item.path.strip_prefix(RECEIPTS)?.strip_prefix('/')?;
+        Some((name.strip_suffix(".json")?.to_owned(), item.path.clone()))
+    };
+    Ok(items.into_iter().filter_map(version).collect())
+}
+
+/// The content of a small file as of a commit; `None` when there is no such file.
+pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Result<Option<Bytes>, HubError> {
+    const WHAT: &str = "a small file";
+    let repo = &wire.access.repo;
+    let url =
+        wire.url([repo.owner(), repo.name(), "resolve", commit.as_str()].into_iter().chain(path.split('/')));
+    let limit = wire.patience.answer;
+    let read = wire.retried(WHAT, || async {
+        let response = wire.once(wire.authorised(&url, wire.client.get(url.clone()))).await?;
+        if response.content_length().is_some_and(|length| length > MAX_CONTENT) {
+            return Err(HubError::Malformed { what: WHAT });
+        }
+        let read = tokio::time::timeout(limit, response.bytes()).await;
+        read.map_err(|_| HubError::TimedOut { limit })?.map_err(HubError::connection)
+    });
+    match read.await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(HubError::NoFile { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The files of a listing, page by page. A folder that is not there has none.

@@ -16,6 +16,8 @@
 //! model       a whole model folder
 //! upload/     content, then one commit
 //! card        the model card
+//! repo_card   the card on the repo's page, beside what a person wrote there
+//! index       which model is live, for consumers
 //! ```
 
 mod access;
@@ -23,19 +25,22 @@ mod card;
 mod digest;
 mod download;
 mod error;
+mod index;
 mod listing;
 mod model;
 mod release;
+mod repo_card;
 mod repository;
 mod upload;
 mod wire;
 
 pub use access::{Access, NotARepoName, Patience, RepoName};
-pub use card::{Card, DomainScores, Scores};
+pub use card::{Card, DomainScores, Scores, rollback_card};
 pub(crate) use digest::Hasher;
 pub use digest::{Digest, NotADigest};
 pub use error::HubError;
+pub use index::{Entry, INDEX, Index, Live, Metrics};
 pub use listing::{CommitId, NotACommitId};
-pub use release::{FOLDER, NotARelease, NotAStamp, Release, ReleaseName, Stamp};
+pub use release::{FOLDER, NotARelease, NotAStamp, RECEIPTS, Release, ReleaseName, Stamp};
 pub use repository::Repository;
-pub use upload::{Extra, Progress, Published, Sent, Upload};
+pub use upload::{Extra, Listed, Progress, Published, Sent, Upload};

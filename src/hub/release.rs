@@ -17,6 +17,8 @@ use super::digest::Digest;
 
 /// The folder of a model repo that holds releases.
 pub const FOLDER: &str = "models";
+/// The folder of a model repo that holds the receipts of releases.
+pub const RECEIPTS: &str = "models/receipts";
 const STEM: &str = "finetuned-embedding-model-";
 const FORMAT: &str = "%Y%m%d%H%M%S";
 /// The last second a [`Timestamp`] can hold, a day before four digits of year run out.
@@ -35,6 +37,11 @@ impl Stamp {
     /// The stamp of this time; a time before 1970 becomes its first second.
     pub fn at(time: Timestamp) -> Self {
         Self(time.as_second().clamp(0, LAST_SECOND))
+    }
+
+    /// The time it names.
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_second(self.0).unwrap_or_default()
     }
 
     /// The earliest stamp, not before `now`, whose release the backend will load once it is there: it sorts
@@ -106,6 +113,11 @@ impl ReleaseName {
     /// Where it lies in the repo: `models/<name>`.
     pub fn path(&self) -> String {
         format!("{FOLDER}/{}", self.0)
+    }
+
+    /// Where its receipt lies in the repo: `models/receipts/<version>.json`.
+    pub fn receipt_path(&self) -> String {
+        format!("{RECEIPTS}/{}.json", self.version())
     }
 
     /// The release at this path of a repo, if one lies there.

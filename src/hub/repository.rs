@@ -1,8 +1,11 @@
 //! One model repo on the Hub: what releases it has, fetching one, publishing one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use hf_hub::{HFRepository, RepoTypeModel};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -10,11 +13,15 @@ use serde_json::json;
 use super::access::{Access, Patience, RepoName};
 use super::download;
 use super::error::HubError;
+use super::index::{INDEX, Index};
 use super::listing::{self, CommitId};
 use super::model;
 use super::release::Release;
 use super::upload::{self, Published, Upload};
 use super::wire::Wire;
+
+/// Receipts that are fetched at the same time.
+const RECEIPTS_AT_ONCE: usize = 8;
 
 /// One model repo.
 ///
@@ -98,6 +105,35 @@ impl Repository {
     /// As [`Repository::head`].
     pub async fn newest(&self) -> Result<Option<Release>, HubError> {
         Ok(self.releases().await?.into_iter().next())
+    }
+
+    /// The index of models; an empty one when there is none yet.
+    ///
+    /// # Errors
+    /// [`HubError::Index`] when it is damaged; else as [`Repository::head`].
+    pub async fn index(&self) -> Result<Index, HubError> {
+        match listing::content(&self.wire, &self.head().await?, INDEX).await? {
+            Some(bytes) => Index::read(&bytes),
+            None => Ok(Index::default()),
+        }
+    }
+
+    /// The receipts that lie in the repo, by version; also those of releases that were deleted since.
+    ///
+    /// # Errors
+    /// As [`Repository::head`].
+    pub async fn receipts(&self) -> Result<BTreeMap<String, Bytes>, HubError> {
+        let head = self.head().await?;
+        let listed = listing::receipts(&self.wire, &head).await?;
+        let fetch = |(version, path): (String, String)| {
+            let head = head.clone();
+            async move {
+                let content = listing::content(&self.wire, &head, &path).await?;
+                Ok::<_, HubError>(content.map(|content| (version, content)))
+            }
+        };
+        let fetched = futures::stream::iter(listed.into_iter().map(fetch)).buffer_unordered(RECEIPTS_AT_ONCE);
+        fetched.try_filter_map(|receipt| async move { Ok(receipt) }).try_collect().await
     }
 
     /// Fetches a release into a folder, verified, as `<folder>/<name>`. A file that is there already and whole

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hub::{RepoName, Repository};
 use crate::model::{ModelFolder, archive};
@@ -22,9 +22,9 @@ pub(super) struct Base {
 }
 
 /// Where a base model came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Origin {
+pub enum Origin {
     /// The repository's newest release.
     Release,
     /// A model repository on the Hub.

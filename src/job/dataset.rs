@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::conflict::Conflicts;
+use super::id_ranges::IdRanges;
 use crate::correction::{Refusal, Row, Templates, normalise};
 use crate::evaluate::{Catalogue, HoldOut, Query, Side};
 use crate::hub::Hasher;
@@ -51,8 +52,14 @@ pub struct DatasetSummary {
     pub unseen_corrections: usize,
     /// Names in the catalogue.
     pub catalogue: usize,
-    /// Ids of the rows read, as inclusive ranges in ascending order.
-    pub row_ids: Vec<(i64, i64)>,
+    /// Ids of the rows read.
+    pub row_ids: IdRanges,
+    /// Ids of those whose pair was only asked.
+    #[serde(default)]
+    pub held_out_ids: IdRanges,
+    /// Ids of those that were left out: refused or in conflict. All others were trained on.
+    #[serde(default)]
+    pub left_out_ids: IdRanges,
     /// SHA-256 of the rows read, in the order of their ids.
     pub hash: String,
 }
@@ -98,7 +105,7 @@ impl Dataset {
         rows.sort_by_key(|row| row.id);
         rows.dedup_by_key(|row| row.id);
         let hash = hash(&rows, released);
-        let row_ids = ranges(rows.iter().map(|row| row.id));
+        let row_ids = rows.iter().map(|row| row.id).collect();
         let total = rows.len();
 
         let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
@@ -108,20 +115,28 @@ impl Dataset {
         let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
         let (mut new_typos, mut unseen_corrections) = (0, 0);
+        let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
         for row in rows {
             if row.check().is_err() {
                 refused += 1;
+                left_out_ids.push(row.id);
                 continue;
             }
             if conflicts.contains(row.id) {
+                left_out_ids.push(row.id);
                 continue;
+            }
+            let side = hold_out.side(&row.typo, &row.corrected);
+            // A row that repeats a pair is used as the pair is.
+            if side != Side::Train {
+                held_out_ids.push(row.id);
             }
             if !seen.insert((row.domain.clone(), normalise(&row.typo), normalise(&row.corrected))) {
                 repeated += 1;
                 continue;
             }
             names.push((row.domain.clone(), row.corrected.clone()));
-            match hold_out.side(&row.typo, &row.corrected) {
+            match side {
                 Side::Train => {
                     *training.entry(row.domain.clone()).or_insert(0) += 1;
                     pairs.push(PairTexts {
@@ -158,6 +173,8 @@ impl Dataset {
             unseen_corrections,
             catalogue: catalogue.len(),
             row_ids,
+            held_out_ids: held_out_ids.into_iter().collect(),
+            left_out_ids: left_out_ids.into_iter().collect(),
             hash,
         };
         Self { pairs, slips, queries, catalogue, summary }
@@ -188,18 +205,6 @@ fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
         }
     }
     digest.digest().to_string()
-}
-
-/// Ascending ids as inclusive ranges.
-fn ranges(ids: impl IntoIterator<Item = i64>) -> Vec<(i64, i64)> {
-    let mut ranges: Vec<(i64, i64)> = Vec::new();
-    for id in ids {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
-            _ => ranges.push((id, id)),
-        }
-    }
-    ranges
 }
 
 #[cfg(test)]
@@ -240,7 +245,13 @@ mod tests {
         assert_eq!(summary.training_pairs() + summary.held_out(), 300);
         assert_eq!(dataset.pairs.len(), summary.training_pairs());
         assert_eq!(dataset.queries.len(), summary.held_out());
-        assert_eq!(summary.row_ids, [(0, 301)]);
+        assert_eq!(summary.row_ids.to_string(), "0..301");
+        assert_eq!(summary.left_out_ids.to_string(), "300");
+        let asked = summary.held_out_ids.count() as usize;
+        // Row 301 repeats row 0, and is used as that is.
+        let again = usize::from(summary.held_out_ids.contains(0));
+        assert_eq!((asked, summary.held_out_ids.contains(301)), (summary.held_out() + again, again == 1));
+        assert!(dataset.pairs.iter().all(|pair| !summary.held_out_ids.contains(pair.row)));
         assert_eq!(summary.catalogue, 40);
     }
 
@@ -254,14 +265,6 @@ mod tests {
             let one = Dataset::new(rows, &HoldOut::default(), &Templates::default());
             let two = Dataset::new(other, &HoldOut::default(), &Templates::default());
             prop_assert_eq!(one.summary, two.summary);
-        }
-
-        #[test]
-        fn ranges_hold_exactly_the_ids(ids in prop::collection::btree_set(-30_i64..30, 0..40)) {
-            let ranges = ranges(ids.iter().copied());
-            let back: Vec<i64> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
-            prop_assert_eq!(back, ids.into_iter().collect::<Vec<_>>());
-            prop_assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
         }
     }
 }

@@ -83,6 +83,22 @@ pub enum JobError {
         /// How many.
         attempts: u64,
     },
+    /// Nothing says how the run was made.
+    #[error(
+        "nothing tells how this was made: the run got no further, or an earlier version of the trainer made it"
+    )]
+    NotReplayable,
+    /// The base model has other weights by now.
+    #[error("the base model {name} has other weights than the run started from")]
+    OtherBase {
+        /// What the run calls it.
+        name: String,
+    },
+    /// The rows of the run are not to be had any more.
+    #[error(
+        "the rows the run learned from can't be had any more: neither its snapshot nor the stream has them"
+    )]
+    OtherRows,
     /// The zip that was just made is gone or damaged.
     #[error("the finished zip is gone or damaged")]
     PackageLost,
@@ -123,6 +139,9 @@ impl JobError {
             | Self::Cancelled
             | Self::Overtaken
             | Self::DiedTooOften { .. }
+            | Self::NotReplayable
+            | Self::OtherBase { .. }
+            | Self::OtherRows
             | Self::PackageLost => None,
         }
     }
@@ -137,6 +156,7 @@ impl Failure for JobError {
                 Self::File { .. }
                 | Self::NoSuchModel { .. }
                 | Self::NoNewerName
+                | Self::OtherBase { .. }
                 | Self::DiedTooOften { .. } => Remedy::Person,
                 _ => Remedy::Never,
             },
@@ -158,6 +178,13 @@ impl Failure for JobError {
                 Self::File { .. } => "Check that DATA_DIR is writable and that its disk has room.".to_owned(),
                 Self::NoSuchModel { .. } => {
                     "Set BASE_MODEL, or the request's base_model, to one of these.".to_owned()
+                }
+                Self::NotReplayable => "Nothing to do: train anew with `autovalidate enqueue`.".to_owned(),
+                Self::OtherBase { .. } => {
+                    "Set BASE_MODEL to the folder the run started from, or bring that version back to the Hub.".to_owned()
+                }
+                Self::OtherRows => {
+                    "Run it where the run's DATA_DIR is, or on the broker that has all its pairs.".to_owned()
                 }
                 Self::NoNewerName => "Remove the file under models/ that is named wrongly.".to_owned(),
                 _ => "This is a defect; report it with the run record.".to_owned(),

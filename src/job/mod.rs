@@ -21,6 +21,11 @@
 //! package    package: folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
+//! lineage    what decides a model's weights
+//! id_ranges  a set of row ids, short to write down
+//! replay     makes a run's model again and compares
+//! rollback   makes an older version live again
+//! descent    which versions descend from a pair
 //! trainer    takes jobs and settles them
 //! ```
 
@@ -28,13 +33,18 @@ mod base;
 mod conflict;
 mod courier;
 mod dataset;
+mod descent;
 mod error;
 mod guard;
+mod id_ranges;
 mod journal;
+mod lineage;
 mod package;
 mod pipeline;
 mod publishing;
 mod receipt;
+mod replay;
+mod rollback;
 mod rows_file;
 mod snapshot;
 mod stage;
@@ -45,12 +55,19 @@ mod walk;
 mod workshop;
 
 pub use crate::queue::ENDED;
+pub use base::Origin;
 pub use conflict::Conflicts;
 pub use dataset::{Dataset, DatasetSummary};
+pub use descent::{Descent, PairUse, trace};
 pub use error::JobError;
+pub use id_ranges::{IdRanges, NotIdRanges};
+pub use lineage::{Ancestor, Lineage, weights_digest};
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
-pub use receipt::{RECEIPT, Receipt};
+pub use receipt::{RECEIPT, Receipt, RollbackOf};
+pub use replay::{Blueprint, Replayed, Sources, replay};
+pub use rollback::{RollbackError, RolledBack, roll_back};
 pub use rows_file::{RowsFileError, read_rows};
+pub use snapshot::RowSource;
 pub use stage::Stage;
 pub use study::{Lecture, Study, StudyFigures, Trained};
 pub use trainer::{settle, work};

@@ -6,15 +6,15 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use crate::evaluate::{Report, Scores};
-use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
+use crate::hub::{Card, Digest, DomainScores, ReleaseName, RepoName};
 use crate::model::{ModelFolder, archive};
 use crate::onnx::Runtime;
-use crate::synthesis::SynthesisSettings;
-use crate::train::{Recipe, embed_exported};
+use crate::train::embed_exported;
 
 use super::JobError;
 use super::base::{Base, Origin};
 use super::dataset::DatasetSummary;
+use super::lineage::{Lineage, weights_digest};
 use super::receipt::{RECEIPT, Receipt};
 use super::study::Trained;
 
@@ -28,6 +28,7 @@ const PARITY_TEXTS: usize = 32;
 pub(super) struct Package {
     pub(super) zip: PathBuf,
     pub(super) card: String,
+    pub(super) receipt: String,
     pub(super) figures: PackageFigures,
 }
 
@@ -36,6 +37,7 @@ pub(super) struct Package {
 pub(super) struct PackageFigures {
     pub(super) version: String,
     pub(super) bytes: u64,
+    pub(super) weights_sha256: Option<Digest>,
     pub(super) onnx_parity: f32,
 }
 
@@ -47,28 +49,25 @@ pub(super) struct Papers<'a> {
     pub(super) made_at: jiff::Timestamp,
     pub(super) base: &'a Base,
     pub(super) dataset: &'a DatasetSummary,
-    pub(super) last_sequence: Option<u64>,
-    pub(super) recipe: &'a Recipe,
-    pub(super) synthesis: &'a SynthesisSettings,
+    pub(super) lineage: &'a Lineage,
     pub(super) report: &'a Report,
 }
 
 impl Papers<'_> {
-    fn receipt(&self, trained: &Trained, onnx_parity: f32) -> Receipt {
+    fn receipt(&self, trained: &Trained, lineage: Lineage, dimension: usize, onnx_parity: f32) -> Receipt {
         Receipt {
             job: self.job.to_owned(),
             version: self.release.version().to_owned(),
             made_at: self.made_at.to_string(),
             base_model: self.base.label.clone(),
             dataset: self.dataset.clone(),
-            last_sequence: self.last_sequence,
-            recipe: self.recipe.clone(),
-            synthesis: self.synthesis.clone(),
+            lineage,
+            dimension,
             training: trained.summary.clone(),
             report: self.report.clone(),
             onnx_parity,
-            trainer: env!("CARGO_PKG_VERSION").to_owned(),
-            replay: format!("autovalidate enqueue --base-model {}", self.base.label),
+            replay: format!("autovalidate runs replay {}", self.job),
+            rollback_of: None,
         }
     }
 
@@ -91,7 +90,7 @@ impl Papers<'_> {
                 scores.push(row(domain, before, after));
             }
         }
-        let recipe = self.recipe;
+        let recipe = &self.lineage.recipe;
         let settings = [
             ("epochs", recipe.epochs.to_string()),
             ("batch size", recipe.batch_size.to_string()),
@@ -149,10 +148,12 @@ pub(super) fn package(
     if cosine.is_nan() || cosine < PARITY {
         return Err(JobError::Parity { cosine });
     }
-    let receipt = papers.receipt(trained, cosine);
-    let json = serde_json::to_vec_pretty(&receipt).map_err(crate::queue::QueueError::from)?;
+    let weights_sha256 = Some(weights_digest(&exported)?);
+    let lineage = Lineage { weights_sha256, ..papers.lineage.clone() };
+    let receipt = papers.receipt(trained, lineage, exported.config.hidden, cosine);
+    let json = serde_json::to_string_pretty(&receipt).map_err(crate::queue::QueueError::from)?;
     let path = folder.join(RECEIPT);
-    std::fs::write(&path, json).map_err(JobError::file("write", &path))?;
+    std::fs::write(&path, &json).map_err(JobError::file("write", &path))?;
     let card = papers.card(exported.config.hidden, trained.figures.synthesised).to_string();
     let path = folder.join("README.md");
     std::fs::write(&path, &card).map_err(JobError::file("write", &path))?;
@@ -162,7 +163,8 @@ pub(super) fn package(
     std::fs::remove_dir_all(&folder).map_err(JobError::file("remove", &folder))?;
     let bytes = std::fs::metadata(&zip).map_err(JobError::file("read", &zip))?.len();
     let version = papers.release.version().to_owned();
-    Ok(Package { zip, card, figures: PackageFigures { version, bytes, onnx_parity: cosine } })
+    let figures = PackageFigures { version, bytes, weights_sha256, onnx_parity: cosine };
+    Ok(Package { zip, card, receipt: json, figures })
 }
 
 /// The lowest cosine between rows of two matrices.

@@ -3,7 +3,7 @@
 //! Every zip is in the record before it is sent. So whoever meets one of them on the Hub knows that this run has
 //! published, whichever attempt it was, and even while another worker, cut off and not knowing it, still sends.
 
-use crate::hub::{Extra, HubError, ReleaseName, Upload};
+use crate::hub::{Extra, HubError, Listed, ReleaseName, Upload};
 use crate::queue::{PackageRecord, PublishedArtifact};
 
 use super::base::blocking;
@@ -11,7 +11,7 @@ use super::guard::Guard;
 use super::journal::Journal;
 use super::pipeline::Pipeline;
 use super::workshop::Workshop;
-use super::{JobError, Stage};
+use super::{JobError, Receipt, Stage};
 
 /// Publishes the zip in hand. `None` when there is none: it was never made, or is not here, and is to be made anew
 /// under the same name.
@@ -33,12 +33,15 @@ pub(super) async fn resume(
         let (workshop, package) = (workshop.clone(), package.clone());
         blocking(move || Ok(workshop.kept(&package))).await?
     };
-    let Some((zip, card)) = ready else { return Ok(None) };
+    let Some((zip, companions)) = ready else { return Ok(None) };
     let Ok(release) = package.release.parse::<ReleaseName>() else { return Ok(None) };
+    let Ok(receipt) = serde_json::from_str::<Receipt>(&companions.receipt) else { return Ok(None) };
+    let entry = receipt.entry(&release, pipeline.clock.now());
     guard.check()?;
-    let extras = vec![Extra { path: "README.md".to_owned(), content: card.into() }];
+    let extras = vec![Extra { path: release.receipt_path(), content: companions.receipt.into() }];
+    let listed = Some(Listed { card: companions.card, entry });
     let summary = format!("Add {}", release.as_str());
-    let upload = Upload { release, archive: zip, extras, summary, progress: None };
+    let upload = Upload { release, archive: zip, extras, listed, over: None, summary, progress: None };
     let ours = journal.record.packages.clone();
     let published = journal
         .stage(Stage::Publish, async {

@@ -1,14 +1,16 @@
 //! The receipt that travels in the zip: what went in, what was done, what came out, and how to do it again.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Report;
-use crate::synthesis::SynthesisSettings;
-use crate::train::{Recipe, Summary};
+use crate::hub::{Digest, Entry, Metrics, ReleaseName, Scores};
+use crate::train::Summary;
 
 use super::dataset::DatasetSummary;
+use super::lineage::Lineage;
 
-/// File name of the receipt in a model folder.
+/// File name of the receipt in a model folder. The same bytes lie beside the zip, see [`ReleaseName::receipt_path`].
 pub const RECEIPT: &str = "training_report.json";
 
 /// What went in, what was done, what came out. Counts, ids and hashes; no text.
@@ -24,20 +26,63 @@ pub struct Receipt {
     pub base_model: String,
     /// The rows.
     pub dataset: DatasetSummary,
-    /// The last message of the stream that was read, if the rows came from the queue.
-    pub last_sequence: Option<u64>,
-    /// The settings of the training.
-    pub recipe: Recipe,
-    /// How typos were made up.
-    pub synthesis: SynthesisSettings,
+    /// What decided the weights beside the rows.
+    #[serde(flatten)]
+    pub lineage: Lineage,
+    /// Length of the model's vectors.
+    pub dimension: usize,
     /// What training did.
     pub training: Summary,
     /// Before and after.
     pub report: Report,
     /// Lowest cosine between the trained model's embeddings and those of the exported ONNX model.
     pub onnx_parity: f32,
-    /// The trainer's version.
-    pub trainer: String,
     /// The command that trains the same thing again.
     pub replay: String,
+    /// What this release repeats, if it is a rollback; all else is then as it was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<RollbackOf>,
+}
+
+/// What a rollback repeats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackOf {
+    /// The version.
+    pub version: String,
+    /// SHA-256 of its zip.
+    pub sha256: Option<Digest>,
+    /// The version that was live until then.
+    pub instead_of: String,
+    /// When, RFC 3339.
+    pub at: Timestamp,
+}
+
+impl Receipt {
+    /// What the repo's index says of the release that carries this receipt.
+    pub fn entry(&self, release: &ReleaseName, published_at: Timestamp) -> Entry {
+        let of = |scores: &crate::evaluate::Scores| Scores {
+            accuracy_at_1: scores.accuracy_at_1,
+            mrr_at_10: scores.mrr_at_10,
+            recall_at_3: scores.recall_at_3,
+        };
+        let all = &self.report.held_out.all;
+        Entry {
+            version: release.version().to_owned(),
+            path: release.path(),
+            sha256: None,
+            size: 0,
+            weights_sha256: self.lineage.weights_sha256,
+            dimension: Some(self.dimension),
+            base_model: Some(self.base_model.clone()),
+            verdict: Some(self.report.gate.verdict.name().to_owned()),
+            metrics: Some(Metrics {
+                queries: all.after.overall.queries,
+                before: of(&all.before.overall),
+                after: of(&all.after.overall),
+            }),
+            published_at,
+            rollback_of: self.rollback_of.as_ref().map(|rollback| rollback.version.clone()),
+            other: serde_json::Map::new(),
+        }
+    }
 }

@@ -52,7 +52,7 @@ struct Line {
 /// Where a run's rows came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum RowSource {
+pub enum RowSource {
     /// The stream of pairs.
     Stream,
     /// The snapshot of an attempt before.

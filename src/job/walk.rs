@@ -21,13 +21,14 @@ use super::courier::forget;
 use super::dataset::{Dataset, DatasetSummary};
 use super::guard::Guard;
 use super::journal::{Journal, Opened};
+use super::lineage::{Ancestor, Lineage};
 use super::package::{Papers, package};
 use super::pipeline::{Ending, Finished, Outcome, Pipeline};
 use super::publishing;
 use super::snapshot::{RowSource, Snapshots, TakenRows};
 use super::study::Trained;
 use super::training::train;
-use super::workshop::Workshop;
+use super::workshop::{Companions, Workshop};
 use super::{JobError, Stage};
 
 /// How often a run is tried when what failed may pass, and when attempts end without a word.
@@ -150,8 +151,20 @@ impl Pipeline {
             folder: self.plan.data_dir.join("models"),
             fallback: &self.plan.base_model,
         };
-        let base = self.load_base(journal, request, &shelf, guard).await?;
+        let (base, ancestor) = self.load_base(journal, request, &shelf, guard).await?;
         let dataset = self.fetch_data(journal, covered, guard).await?;
+        let lineage = Lineage {
+            base: ancestor,
+            last_sequence: Some(covered),
+            recipe: recipe.clone(),
+            synthesis: self.plan.synthesis.clone(),
+            hold_out: self.plan.hold_out,
+            templates: self.plan.templates.clone(),
+            threads: self.runtime.threads(),
+            trainer: env!("CARGO_PKG_VERSION").to_owned(),
+            weights_sha256: None,
+        };
+        journal.record.lineage = serde_json::to_value(&lineage).map_err(crate::queue::QueueError::from)?;
         let summary = dataset.summary.clone();
         let trained = train(self, journal, &recipe, &base, dataset, workshop, guard).await?;
         guard.check()?;
@@ -167,7 +180,7 @@ impl Pipeline {
             return Ok(Outcome::KeptBack);
         }
         guard.check()?;
-        let papers = RunPapers { base: &base, summary, recipe, report, covered };
+        let papers = RunPapers { base: &base, summary, lineage, report };
         Box::pin(self.package(journal, workshop, trained, papers)).await?;
         if request.dry_run {
             return Ok(Outcome::DryRun);
@@ -185,7 +198,7 @@ impl Pipeline {
         request: &JobRequest,
         shelf: &Shelf<'_>,
         guard: &Guard,
-    ) -> Result<Base, JobError> {
+    ) -> Result<(Base, Ancestor), JobError> {
         // An attempt that goes on starts from the same model, whatever has been released since.
         let before = journal.record.base_model.clone().filter(|_| journal.record.dataset_hash.is_some());
         let wanted = match before {
@@ -194,7 +207,7 @@ impl Pipeline {
             None => request.base_model.clone(),
         };
         let private = self.plan.private_repository;
-        let base = journal
+        let (base, ancestor) = journal
             .stage(Stage::LoadBase, async {
                 let base = guard
                     .watch(async {
@@ -202,12 +215,17 @@ impl Pipeline {
                         shelf.base(wanted.as_deref()).await
                     })
                     .await?;
-                let figures = json!({ "model": base.label, "origin": base.origin });
-                Ok((base, figures))
+                let (base, ancestor) = blocking(move || {
+                    let ancestor = Ancestor::of(&base)?;
+                    Ok((base, ancestor))
+                })
+                .await?;
+                let figures = json!({ "model": base.label, "origin": base.origin, "weights_sha256": ancestor.weights_sha256 });
+                Ok(((base, ancestor), figures))
             })
             .await?;
         journal.record.base_model = Some(base.label.clone());
-        Ok(base)
+        Ok((base, ancestor))
     }
 
     async fn fetch_data(
@@ -250,6 +268,10 @@ impl Pipeline {
                 let mut figures =
                     serde_json::to_value(&dataset.summary).map_err(crate::queue::QueueError::from)?;
                 figures["source"] = json!(source);
+                // An attempt before has recorded the ids, which may be many.
+                if let (RowSource::Snapshot, Some(figures)) = (source, figures.as_object_mut()) {
+                    figures.retain(|name, _| !name.ends_with("_ids"));
+                }
                 Ok((dataset, figures))
             })
             .await?;
@@ -302,9 +324,9 @@ impl Pipeline {
         let (runtime, workshop) = (self.runtime.clone(), workshop.clone());
         let (job, repo, made_at) =
             (journal.record.id.to_string(), self.repository.name().clone(), self.clock.now());
-        let RunPapers { base, summary, recipe, report, covered } = papers;
-        let (base, synthesis) = (base.clone(), self.plan.synthesis.clone());
-        let kept = journal
+        let RunPapers { base, summary, lineage, report } = papers;
+        let base = base.clone();
+        let (kept, weights_sha256) = journal
             .stage(Stage::Package, async {
                 blocking(move || {
                     let papers = Papers {
@@ -314,19 +336,19 @@ impl Pipeline {
                         made_at,
                         base: &base,
                         dataset: &summary,
-                        last_sequence: Some(covered),
-                        recipe: &recipe,
-                        synthesis: &synthesis,
+                        lineage: &lineage,
                         report: &report,
                     };
                     let ready = package(&runtime, &mut trained, &papers, &workshop.attempt_folder())?;
-                    let kept = workshop.keep(&ready.zip, release.as_str(), &ready.card)?;
-                    Ok((kept, ready.figures))
+                    let companions = Companions { card: ready.card, receipt: ready.receipt };
+                    let kept = workshop.keep(&ready.zip, release.as_str(), &companions)?;
+                    Ok(((kept, ready.figures.weights_sha256), ready.figures))
                 })
                 .await
             })
             .await?;
         journal.record.packages.push(kept);
+        journal.record.lineage["weights_sha256"] = json!(weights_sha256);
         Ok(())
     }
 
@@ -351,9 +373,8 @@ impl Pipeline {
 struct RunPapers<'a> {
     base: &'a Base,
     summary: DatasetSummary,
-    recipe: Recipe,
+    lineage: Lineage,
     report: Report,
-    covered: u64,
 }
 
 /// A run whose end is recorded already: an attempt before was cut off between its record and the broker.

@@ -6,6 +6,7 @@
 //! <data dir>/jobs/<job>/checkpoint/    where its training stands
 //! <data dir>/jobs/<job>/<release>.zip  the finished zip
 //! <data dir>/jobs/<job>/README.md      the model card that goes with it
+//! <data dir>/jobs/<job>/receipt.json   its receipt
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,15 @@ const ATTEMPT: &str = "attempt-";
 const CHECKPOINT: &str = "checkpoint";
 /// The card beside the zip.
 const CARD: &str = "README.md";
+/// The receipt beside the zip.
+const RECEIPT: &str = "receipt.json";
+
+/// What is published with a zip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Companions {
+    pub(super) card: String,
+    pub(super) receipt: String,
+}
 
 /// The folder a run writes into.
 #[derive(Debug, Clone)]
@@ -58,14 +68,20 @@ impl Workshop {
         self.folder.join(CHECKPOINT)
     }
 
-    /// Moves a finished zip and its card out of the attempt's folder. The card comes first: a zip that is there is
-    /// complete.
-    pub(super) fn keep(&self, zip: &Path, release: &str, card: &str) -> Result<PackageRecord, JobError> {
-        let kept = self.folder.join(CARD);
-        let beside = self.attempt_folder().join(CARD);
-        std::fs::write(&beside, card).map_err(JobError::file("write", &beside))?;
-        sync(&beside)?;
-        std::fs::rename(&beside, &kept).map_err(JobError::file("write", &kept))?;
+    /// Moves a finished zip and what goes with it out of the attempt's folder. The zip comes last: one that is there
+    /// is complete.
+    pub(super) fn keep(
+        &self,
+        zip: &Path,
+        release: &str,
+        companions: &Companions,
+    ) -> Result<PackageRecord, JobError> {
+        for (name, text) in [(CARD, &companions.card), (RECEIPT, &companions.receipt)] {
+            let (beside, kept) = (self.attempt_folder().join(name), self.folder.join(name));
+            std::fs::write(&beside, text).map_err(JobError::file("write", &beside))?;
+            sync(&beside)?;
+            std::fs::rename(&beside, &kept).map_err(JobError::file("write", &kept))?;
+        }
         let (sha256, size) = Digest::of_file(zip).map_err(JobError::file("read", zip))?;
         let kept = self.folder.join(release);
         std::fs::rename(zip, &kept).map_err(JobError::file("write", &kept))?;
@@ -73,14 +89,15 @@ impl Workshop {
         Ok(PackageRecord { release: release.to_owned(), sha256: sha256.to_string(), size })
     }
 
-    /// A zip that was made before and its card, if both are here and whole.
-    pub(super) fn kept(&self, package: &PackageRecord) -> Option<(PathBuf, String)> {
+    /// A zip that was made before and what goes with it, if all is here and whole.
+    pub(super) fn kept(&self, package: &PackageRecord) -> Option<(PathBuf, Companions)> {
         let zip = self.folder.join(&package.release);
         let (sha256, size) = Digest::of_file(&zip).ok()?;
         if size != package.size || sha256.to_string() != package.sha256 {
             return None;
         }
-        Some((zip, std::fs::read_to_string(self.folder.join(CARD)).ok()?))
+        let text = |name: &str| std::fs::read_to_string(self.folder.join(name)).ok();
+        Some((zip, Companions { card: text(CARD)?, receipt: text(RECEIPT)? }))
     }
 
     /// Removes the folder, and those of runs long forgotten. Says how many went.
@@ -156,15 +173,16 @@ mod tests {
         let first = Workshop::open(data.path(), &job, 1).unwrap();
         let zip = first.attempt_folder().join("half.zip");
         std::fs::write(&zip, b"zip").unwrap();
-        let package = first.keep(&zip, "release.zip", "card").unwrap();
+        let companions = Companions { card: "card".to_owned(), receipt: "{}".to_owned() };
+        let package = first.keep(&zip, "release.zip", &companions).unwrap();
         std::fs::write(first.attempt_folder().join("rest"), b"rest").unwrap();
         std::fs::create_dir(first.checkpoints()).unwrap();
 
         let second = Workshop::open(data.path(), &job, 2).unwrap();
         assert!(!first.attempt_folder().exists() && second.attempt_folder().exists());
         assert!(second.checkpoints().exists());
-        let (path, card) = second.kept(&package).unwrap();
-        assert_eq!((std::fs::read(&path).unwrap().as_slice(), card.as_str()), (b"zip".as_slice(), "card"));
+        let (path, kept) = second.kept(&package).unwrap();
+        assert_eq!((std::fs::read(&path).unwrap().as_slice(), kept), (b"zip".as_slice(), companions));
         std::fs::write(&path, b"zap").unwrap();
         assert!(second.kept(&package).is_none());
         assert_eq!(second.remove(SystemTime::now()).unwrap(), 1);

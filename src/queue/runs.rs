@@ -114,6 +114,9 @@ pub struct RunRecord {
     /// The model the run started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
+    /// What decides the model's weights beside the rows, as the receipt has it: base model and its hash, settings, seed.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub lineage: Value,
     /// The settings the run was made with.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub settings: Value,
@@ -157,6 +160,7 @@ impl RunRecord {
             ended_at: None,
             row_count: None,
             dataset_hash: None,
+            lineage: Value::Null,
             settings: Value::Null,
             stages: Vec::new(),
             metrics: Value::Null,

@@ -93,6 +93,8 @@ pub(super) fn upload(version: &str, archive: PathBuf) -> Upload {
         release: name(version),
         archive,
         extras: vec![Extra { path: "README.md".into(), content: Bytes::from_static(b"# Cars\n") }],
+        listed: None,
+        over: None,
         summary: format!("Release {version}"),
         progress: None,
     }

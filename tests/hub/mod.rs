@@ -6,5 +6,7 @@
 mod bench;
 mod downloading;
 mod official;
+mod pages;
 mod publishing;
 mod refusals;
+mod rollback;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use autovalidate::hub::{Card, DomainScores, Scores};
 use autovalidate::local::hub::{Hub, Options, Transfer};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
@@ -55,4 +56,45 @@ async fn the_backend_takes_the_release_we_published_last() {
     let said = String::from_utf8_lossy(&output.stdout);
     let expected = format!("20261122160509 {}", published.sha256);
     assert_eq!(said.trim(), expected, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn the_official_client_reads_the_card_and_its_figures() {
+    let bench = Bench::start().await;
+    let mut upload = super::pages::listed(&bench, "20261122160509", "one");
+    let scores = Scores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
+    let after = Scores { accuracy_at_1: 0.875, ..scores };
+    let domain =
+        |domain: &str, queries| DomainScores { domain: domain.into(), queries, before: scores, after };
+    let card = Card {
+        repo: "acme/cars".parse().unwrap(),
+        release: upload.release.clone(),
+        base_model: Some("sentence-transformers/all-MiniLM-L6-v2".parse().unwrap()),
+        dimensions: 384,
+        trained_pairs: 600,
+        held_out_pairs: 60,
+        synthesised_pairs: 1_820,
+        scores: vec![domain("overall", 60), domain("a \"b\": <!-- c\\\n- d", 7), domain("nobody asked", 0)],
+        verdict: "Better: on every domain.".into(),
+        settings: vec![("epochs".into(), "4".into())],
+    };
+    upload.listed.as_mut().unwrap().card = card.to_string();
+    bench.publish_upload(upload).await.unwrap();
+    let output = drive("card.py", &bench.hub, bench.folder.path()).await;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(told["library_name"], "sentence-transformers");
+    assert_eq!(told["pipeline_tag"], "sentence-similarity");
+    assert_eq!(told["base_model"], "sentence-transformers/all-MiniLM-L6-v2");
+    assert_eq!(told["tags"][0], "sentence-transformers");
+    let results = told["results"].as_array().unwrap();
+    assert_eq!(results.len(), 6, "{results:?}");
+    let first = serde_json::json!([
+        "held-out accepted corrections, overall",
+        "information-retrieval",
+        "cosine_accuracy@1",
+        0.875
+    ]);
+    assert_eq!(results[0], first);
+    assert_eq!(results[3][0], "held-out accepted corrections, a \"b\": &lt;!-- c\\ - d");
 }

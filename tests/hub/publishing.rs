@@ -64,7 +64,7 @@ async fn where_the_hub_wants_xet_the_library_stores_and_commits() {
     assert!(stored >= 700_000, "{stored}");
 }
 
-fn size_of_folder(folder: &std::path::Path) -> u64 {
+pub(super) fn size_of_folder(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let size = |entry: std::fs::DirEntry| match entry.metadata().unwrap() {
         metadata if metadata.is_dir() => size_of_folder(&entry.path()),

@@ -7,4 +7,5 @@ mod cluster;
 pub(crate) mod crash_points;
 mod pipeline;
 mod processes;
+mod replay;
 pub(crate) mod site;

@@ -12,6 +12,7 @@
 //! lfs       the LFS batch: where the content goes, and whether it is there already
 //! transfer  PUT, whole or in parts, from disk, watched
 //! commit    the commit itself
+//! pages     the repo's index and card, made from what is there
 //! xet       the way of `hf-hub`, where the Hub wants Xet
 //! ```
 
@@ -20,6 +21,7 @@ mod classify;
 mod commit;
 mod content;
 mod lfs;
+mod pages;
 mod transfer;
 mod xet;
 
@@ -31,6 +33,7 @@ use hf_hub::{HFRepository, RepoTypeModel};
 
 use super::digest::Digest;
 use super::error::HubError;
+use super::index::Entry;
 use super::listing::{self, CommitId};
 use super::release::ReleaseName;
 use super::wire::Wire;
@@ -45,12 +48,25 @@ pub struct Upload {
     pub release: ReleaseName,
     /// The zip on disk. It must not change meanwhile.
     pub archive: PathBuf,
-    /// Small files that go into the same commit, such as the model card.
+    /// Small files that go into the same commit, such as the receipt.
     pub extras: Vec<Extra>,
+    /// What the repo's own pages are to say about it; they stay as they are without.
+    pub listed: Option<Listed>,
+    /// The release it takes over from. When another one is the newest by then, nothing is published.
+    pub over: Option<ReleaseName>,
     /// The commit's first line.
     pub summary: String,
     /// Told about every piece that went out.
     pub progress: Option<Progress>,
+}
+
+/// What the repo's own pages say about a release.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// The model card, for the repo's page.
+    pub card: String,
+    /// The entry of the index; checksum and size of the zip are filled in.
+    pub entry: Entry,
 }
 
 /// A small file beside the archive.
@@ -94,7 +110,7 @@ pub(super) async fn publish(
     library: &HFRepository<RepoTypeModel>,
     upload: Upload,
 ) -> Result<Published, HubError> {
-    let Upload { release, archive, extras, summary, progress } = upload;
+    let Upload { release, archive, extras, listed, over, summary, progress } = upload;
     let mut files = vec![Content::measure(release.path(), Source::File(archive)).await?];
     for extra in extras {
         files.push(Content::measure(extra.path, Source::Memory(extra.content)).await?);
@@ -102,20 +118,36 @@ pub(super) async fn publish(
     let (size, sha256) = (files[0].size, files[0].sha256);
     let published = |commit| Published { commit, path: release.path(), size, sha256 };
     let meter = Meter::new(files.iter().map(|file| file.size).sum(), progress);
+    let own = files.len();
 
-    let mut stored = None;
+    let mut stored: Option<(Vec<Digest>, Stored)> = None;
     let mut failures = 0;
     loop {
         let head = listing::head(wire).await?;
-        if landed(wire, &head, &release, sha256).await? {
-            tracing::info!(path = %release.path(), commit = %head, "release is there");
-            return Ok(published(head));
-        }
-        let stored = match &stored {
-            Some(known) => known,
-            None => stored.insert(store(wire, &files, &meter).await?),
+        let before = match look(wire, &head, &release, sha256, over.as_ref()).await? {
+            Found::Landed => {
+                tracing::info!(path = %release.path(), commit = %head, "release is there");
+                return Ok(published(head));
+            }
+            Found::Room { before } => before,
         };
-        let committed = match stored {
+        files.truncate(own);
+        if let Some(listed) = &listed {
+            // Made anew on each head, so that what others committed in between stays.
+            for page in pages::pages(wire, &head, before.as_ref(), listed, (sha256, size)).await? {
+                files.push(Content::measure(page.path, Source::Memory(page.content)).await?);
+            }
+        }
+        let digests: Vec<Digest> = files.iter().map(|file| file.sha256).collect();
+        let known = stored.take().filter(|(stored, _)| *stored == digests);
+        let stored = match known {
+            Some(known) => stored.insert(known),
+            None => {
+                meter.set(0);
+                stored.insert((digests, store(wire, &files, &meter).await?))
+            }
+        };
+        let committed = match &stored.1 {
             Stored::Here(modes) => commit::commit(wire, &head, &summary, &files, modes).await,
             Stored::WantsXet => xet::commit(wire, library, &head, &summary, &files, &meter).await,
         };
@@ -133,23 +165,38 @@ pub(super) async fn publish(
     }
 }
 
-/// Whether the release is there as of this commit.
+/// What a look at the releases found.
+enum Found {
+    /// Ours is there.
+    Landed,
+    /// Ours would be the newest, after this one.
+    Room { before: Option<ReleaseName> },
+}
+
+/// Looks for the release as of this commit.
 ///
 /// # Errors
-/// When it could not be the newest, or its name holds other content.
-async fn landed(wire: &Wire, head: &CommitId, ours: &ReleaseName, sha256: Digest) -> Result<bool, HubError> {
+/// When it could not be the newest, its name holds other content, or another release than `over` is the newest.
+async fn look(
+    wire: &Wire,
+    head: &CommitId,
+    ours: &ReleaseName,
+    sha256: Digest,
+    over: Option<&ReleaseName>,
+) -> Result<Found, HubError> {
     let releases = listing::releases(wire, head).await?;
     if let Some(same) = releases.iter().find(|release| release.name == *ours) {
         if same.sha256 == Some(sha256) {
-            return Ok(true);
+            return Ok(Found::Landed);
         }
         return Err(HubError::Taken { name: ours.clone() });
     }
-    match releases.into_iter().next() {
-        Some(newest) if newest.name > *ours => {
-            Err(HubError::Superseded { ours: ours.clone(), newest: newest.name })
+    let before = releases.into_iter().next().map(|newest| newest.name);
+    match before {
+        Some(newest) if newest > *ours || over.is_some_and(|over| *over != newest) => {
+            Err(HubError::Superseded { ours: ours.clone(), newest })
         }
-        _ => Ok(false),
+        before => Ok(Found::Room { before }),
     }
 }
 

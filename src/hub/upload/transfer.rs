@@ -62,7 +62,8 @@ impl Meter {
 
     fn tell(&self, bytes: u64) {
         if let Some(progress) = &self.progress {
-            progress(Sent { bytes, total: self.total });
+            // Pages made on the way are too small to count.
+            progress(Sent { bytes: bytes.min(self.total), total: self.total });
         }
     }
 }

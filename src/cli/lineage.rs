@@ -1,0 +1,71 @@
+//! `autovalidate lineage`: which versions learned from a pair.
+
+use crate::hub::Repository;
+use crate::job::{Descent, PairUse, trace};
+use crate::settings::{Needs, Settings};
+
+use super::{CliError, Ending, print_json};
+
+/// Says which versions learned from a pair, and which would have to be made again without it.
+///
+/// Example: autovalidate lineage 4711
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The pair's id in the table.
+    #[arg(allow_negative_numbers = true)]
+    pair: i64,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let settings = Settings::from_process(Needs { hub: true, ..Needs::default() })?;
+    let Some(access) = settings.hub else {
+        return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
+    };
+    let repository = Repository::open(access)?;
+    let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
+    let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
+    let mut descents = trace(args.pair, &names, &receipts);
+    descents.reverse();
+    if args.json {
+        print_json(&descents)?;
+    } else if descents.is_empty() {
+        println!("no versions yet");
+    } else {
+        print(args.pair, &descents);
+    }
+    Ok(Ending::Done)
+}
+
+fn print(pair: i64, descents: &[Descent]) {
+    println!("pair {pair}, newest version first:");
+    for descent in descents {
+        let mut line = format!("  {}  {}", descent.version, descent.used);
+        if let Some(from) = &descent.inherited_from {
+            line.push_str(&format!("; built on {from}, which learned from it"));
+        }
+        if !descent.on_hub {
+            line.push_str(" (no longer on the Hub)");
+        }
+        println!("{line}");
+    }
+    let versions = |rebuild: Option<bool>| -> Vec<&str> {
+        let wanted = descents.iter().filter(|descent| descent.rebuild == rebuild);
+        wanted.map(|descent| descent.version.as_str()).collect()
+    };
+    match versions(Some(true)) {
+        none if none.is_empty() => println!("to remove the pair, no version has to be made again"),
+        some => println!("to remove the pair, make again: {}", some.join(", ")),
+    }
+    let unknown = versions(None);
+    if !unknown.is_empty() {
+        println!("cannot tell for: {}", unknown.join(", "));
+    }
+    if descents.iter().any(|descent| descent.used == PairUse::HeldOut) {
+        println!(
+            "a held-out pair's typo is never learned; its correction is among the names that typos are made up for"
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! `models/index.json`: which model is live and what its vectors may be compared with.
+//!
+//! A vector store is only ever to be asked with vectors of the model that filled it. The index tells consumers which
+//! that is without opening a zip: `docs/hub.md` has the schema. What others add to it is kept.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::card::Scores;
+use super::digest::Digest;
+use super::error::HubError;
+use super::release::ReleaseName;
+
+/// Where the index lies in the repo.
+pub const INDEX: &str = "models/index.json";
+/// The version of the schema that this program writes.
+const SCHEMA: u64 = 1;
+
+/// The index of a repo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// The schema's version.
+    pub schema: u64,
+    /// The model the backend loads as of this commit.
+    #[serde(default)]
+    pub live: Option<Live>,
+    /// Every model that was published since the index is kept, newest first.
+    #[serde(default)]
+    pub models: Vec<Entry>,
+    /// What others wrote.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { schema: SCHEMA, live: None, models: Vec::new(), other: Map::new() }
+    }
+}
+
+/// The model the backend loads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// Its version.
+    pub version: String,
+    /// Its zip's path in the repo.
+    pub path: String,
+    /// SHA-256 of its weights. Vectors of models whose weights have another hash must not be compared.
+    pub weights_sha256: Option<Digest>,
+    /// Length of its vectors.
+    pub dimension: Option<usize>,
+    /// Whether vectors of the model that was live before are worthless now.
+    pub re_embed: bool,
+    /// Since when it is live.
+    pub since: Timestamp,
+    /// What others wrote.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A model that was published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its version: the stamp in its name.
+    pub version: String,
+    /// Its zip's path in the repo.
+    pub path: String,
+    /// SHA-256 of the zip.
+    #[serde(default)]
+    pub sha256: Option<Digest>,
+    /// Length of the zip in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// SHA-256 of the weights: equal weights give equal vectors.
+    #[serde(default)]
+    pub weights_sha256: Option<Digest>,
+    /// Length of its vectors.
+    #[serde(default)]
+    pub dimension: Option<usize>,
+    /// The model its training started from: a release's path, or a model's name.
+    #[serde(default)]
+    pub base_model: Option<String>,
+    /// What the gate said.
+    #[serde(default)]
+    pub verdict: Option<String>,
+    /// Scores on all held-out typos.
+    #[serde(default)]
+    pub metrics: Option<Metrics>,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// The version it repeats, for a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<String>,
+    /// What others wrote.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Scores of a model and of the one its training started from, on the same questions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Held-out typos asked.
+    pub queries: usize,
+    /// The model training started from.
+    pub before: Scores,
+    /// This model.
+    pub after: Scores,
+}
+
+impl Index {
+    /// Reads an index.
+    ///
+    /// # Errors
+    /// [`HubError::Index`] when it is damaged or of a newer schema.
+    pub fn read(bytes: &[u8]) -> Result<Self, HubError> {
+        let index: Self = serde_json::from_slice(bytes).map_err(|error| {
+            tracing::debug!(%error, "the index can't be read");
+            HubError::Index
+        })?;
+        if index.schema > SCHEMA { Err(HubError::Index) } else { Ok(index) }
+    }
+
+    /// The index as it is written.
+    pub fn to_json(&self) -> String {
+        // Keys are texts and numbers finite, so nothing here can fail.
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        format!("{text}\n")
+    }
+
+    /// The entry of a version.
+    pub fn entry(&self, version: &str) -> Option<&Entry> {
+        self.models.iter().find(|entry| entry.version == version)
+    }
+
+    /// Enters a model that is live from now on; `before` is the release the backend loaded until now.
+    pub(super) fn enter(&mut self, entry: Entry, before: Option<&ReleaseName>) {
+        let weights_before = before.and_then(|name| self.entry(name.version())?.weights_sha256);
+        // Vectors of a model nothing is known of can't be trusted to fit.
+        let same = weights_before.is_some() && weights_before == entry.weights_sha256;
+        self.live = Some(Live {
+            version: entry.version.clone(),
+            path: entry.path.clone(),
+            weights_sha256: entry.weights_sha256,
+            dimension: entry.dimension,
+            re_embed: !same,
+            since: entry.published_at,
+            other: self.live.take().map(|live| live.other).unwrap_or_default(),
+        });
+        self.models.retain(|known| known.version != entry.version);
+        self.models.push(entry);
+        self.models.sort_by(|a, b| b.path.as_bytes().cmp(a.path.as_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(version: &str, weights: &[u8]) -> Entry {
+        let name: ReleaseName = format!("finetuned-embedding-model-{version}.zip").parse().unwrap();
+        Entry {
+            version: version.to_owned(),
+            path: name.path(),
+            sha256: None,
+            size: 1,
+            weights_sha256: Some(Digest::of(weights)),
+            dimension: Some(384),
+            base_model: None,
+            verdict: None,
+            metrics: None,
+            published_at: "2026-11-26T12:00:00Z".parse().unwrap(),
+            rollback_of: None,
+            other: Map::new(),
+        }
+    }
+
+    fn name(version: &str) -> ReleaseName {
+        format!("finetuned-embedding-model-{version}.zip").parse().unwrap()
+    }
+
+    #[test]
+    fn vectors_are_worthless_unless_the_weights_are_known_to_be_the_same() {
+        let mut index = Index::default();
+        let re_embed = |index: &Index| index.live.as_ref().unwrap().re_embed;
+        index.enter(entry("20260101000000", b"one"), None);
+        assert!(re_embed(&index));
+        index.enter(entry("20260102000000", b"one"), Some(&name("20260101000000")));
+        assert!(!re_embed(&index));
+        index.enter(entry("20260103000000", b"two"), Some(&name("20260102000000")));
+        assert!(re_embed(&index));
+        // The backend loaded a release that the index knows nothing of.
+        index.enter(entry("20260105000000", b"two"), Some(&name("20260104000000")));
+        assert!(re_embed(&index));
+        let versions: Vec<_> = index.models.iter().map(|entry| entry.version.as_str()).collect();
+        assert_eq!(versions, ["20260105000000", "20260103000000", "20260102000000", "20260101000000"]);
+    }
+
+    #[test]
+    fn what_others_wrote_stays() {
+        let text = r#"{"schema":1,"owner":"us","live":null,"models":[{"version":"1","path":"models/finetuned-embedding-model-1.zip",
+            "published_at":"2026-11-26T12:00:00Z","note":"kept"}]}"#;
+        let mut index = Index::read(text.as_bytes()).unwrap();
+        index.enter(entry("20260101000000", b"one"), Some(&name("1")));
+        let again = Index::read(index.to_json().as_bytes()).unwrap();
+        assert_eq!(again, index);
+        assert_eq!(
+            (&again.other["owner"], &again.entry("1").unwrap().other["note"]),
+            (&"us".into(), &"kept".into())
+        );
+    }
+
+    #[test]
+    fn a_damaged_or_newer_index_is_refused() {
+        for text in ["", "[]", "{\"schema\":2}", "{\"schema\":1,\"models\":[{}]}"] {
+            assert!(matches!(Index::read(text.as_bytes()), Err(HubError::Index)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The repo's own pages, as they are to be with a release: index and card, made from what is there.
+
+use bytes::Bytes;
+
+use super::{Extra, Listed};
+use crate::hub::digest::Digest;
+use crate::hub::error::HubError;
+use crate::hub::index::{INDEX, Index};
+use crate::hub::listing::{self, CommitId};
+use crate::hub::release::ReleaseName;
+use crate::hub::repo_card;
+use crate::hub::wire::Wire;
+
+/// The repo's page.
+const PAGE: &str = "README.md";
+
+/// The pages on top of this commit; `before` is the release the backend loads as of it.
+pub(super) async fn pages(
+    wire: &Wire,
+    head: &CommitId,
+    before: Option<&ReleaseName>,
+    listed: &Listed,
+    (sha256, size): (Digest, u64),
+) -> Result<Vec<Extra>, HubError> {
+    let mut index = match listing::content(wire, head, INDEX).await? {
+        Some(bytes) => Index::read(&bytes)?,
+        None => Index::default(),
+    };
+    let mut entry = listed.entry.clone();
+    (entry.sha256, entry.size) = (Some(sha256), size);
+    index.enter(entry, before);
+    let mut pages = vec![Extra { path: INDEX.to_owned(), content: Bytes::from(index.to_json()) }];
+
+    let page = listing::content(wire, head, PAGE).await?;
+    let page = page.as_deref().map(String::from_utf8_lossy);
+    match repo_card::merged(page.as_deref(), &listed.card) {
+        Some(page) => pages.push(Extra { path: PAGE.to_owned(), content: Bytes::from(page) }),
+        None => tracing::info!("the repo's README.md is a person's and stays as it is"),
+    }
+    Ok(pages)
+}

@@ -1,0 +1,31 @@
+"""Reads the card on the repo's page the way the Hub's own tools do.
+
+Arguments: the endpoint, the token, an empty folder. Prints what the front matter says, as JSON.
+"""
+
+import json
+import os
+import sys
+
+endpoint, token, folder = sys.argv[1:]
+os.environ.update(HF_ENDPOINT=endpoint, HF_HOME=f"{folder}/home", HF_HUB_DISABLE_TELEMETRY="1")
+
+from huggingface_hub import ModelCard, hf_hub_download  # noqa: E402
+
+card = ModelCard.load(hf_hub_download("acme/cars", "README.md", token=token))
+card.validate()
+data = card.data
+print(
+    json.dumps(
+        {
+            "library_name": data.library_name,
+            "pipeline_tag": data.pipeline_tag,
+            "base_model": data.base_model,
+            "tags": data.tags,
+            "results": [
+                [each.dataset_name, each.task_type, each.metric_type, each.metric_value]
+                for each in data.eval_results or []
+            ],
+        }
+    )
+)
