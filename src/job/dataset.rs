@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conflict::Conflicts;
 use crate::correction::{Refusal, Row, Templates, normalise};
-use crate::evaluate::{Catalogue, HoldOut, Query, Side};
+use crate::evaluate::{Catalogue, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
 use crate::train::PairTexts;
 
@@ -19,6 +19,8 @@ pub struct Dataset {
     pub slips: Vec<(String, String)>,
     /// Held-out pairs, as questions.
     pub queries: Vec<Query>,
+    /// The ids of their rows, in the same order.
+    pub query_rows: Vec<i64>,
     /// Every name, to look questions up among.
     pub catalogue: Catalogue,
     /// What went in.
@@ -49,6 +51,12 @@ pub struct DatasetSummary {
     pub new_typos: usize,
     /// Held-out corrections that are in no training pair, with all their typos.
     pub unseen_corrections: usize,
+    /// Held-out pairs of the newest window that would else be trained on.
+    #[serde(default)]
+    pub newest: usize,
+    /// The first id of the newest window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_from: Option<i64>,
     /// Names in the catalogue.
     pub catalogue: usize,
     /// Ids of the rows read, as inclusive ranges in ascending order.
@@ -65,7 +73,7 @@ impl DatasetSummary {
 
     /// Held-out pairs.
     pub fn held_out(&self) -> usize {
-        self.new_typos + self.unseen_corrections
+        self.new_typos + self.unseen_corrections + self.newest
     }
 }
 
@@ -100,6 +108,8 @@ impl Dataset {
         let hash = hash(&rows, released);
         let row_ids = ranges(rows.iter().map(|row| row.id));
         let total = rows.len();
+        let newest_from = hold_out.newest.first_row(rows.iter().map(|row| row.id));
+        let window = Cohorts { newest_from, legacy_until: None };
 
         let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
         let mut seen = HashSet::new();
@@ -107,7 +117,8 @@ impl Dataset {
         let (mut pairs, mut slips) = (Vec::new(), Vec::new());
         let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
-        let (mut new_typos, mut unseen_corrections) = (0, 0);
+        let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
+        let mut query_rows = Vec::new();
         for row in rows {
             if row.check().is_err() {
                 refused += 1;
@@ -121,7 +132,11 @@ impl Dataset {
                 continue;
             }
             names.push((row.domain.clone(), row.corrected.clone()));
-            match hold_out.side(&row.typo, &row.corrected) {
+            let side = match hold_out.side(&row.typo, &row.corrected) {
+                Side::Train if window.is_newest(row.id) => Side::Newest,
+                side => side,
+            };
+            match side {
                 Side::Train => {
                     *training.entry(row.domain.clone()).or_insert(0) += 1;
                     pairs.push(PairTexts {
@@ -134,8 +149,10 @@ impl Dataset {
                 side => {
                     match side {
                         Side::NewTypo => new_typos += 1,
+                        Side::Newest => newest += 1,
                         Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
                     }
+                    query_rows.push(row.id);
                     queries.push(Query {
                         domain: row.domain,
                         typo: row.typo,
@@ -156,15 +173,17 @@ impl Dataset {
             training,
             new_typos,
             unseen_corrections,
+            newest,
+            newest_from: window.newest_from,
             catalogue: catalogue.len(),
             row_ids,
             hash,
         };
-        Self { pairs, slips, queries, catalogue, summary }
+        Self { pairs, slips, queries, query_rows, catalogue, summary }
     }
 
     /// The texts of the evaluation, rendered: questions and names.
-    pub(super) fn texts(&self, templates: &Templates) -> Vec<String> {
+    pub fn texts(&self, templates: &Templates) -> Vec<String> {
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let names = self
             .catalogue

@@ -17,6 +17,8 @@
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
 //! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
+//! examinee   a model that is asked a run's questions
+//! contest    the new model beside the live and the original one, and the verdict
 //! package    package: folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
@@ -25,8 +27,10 @@
 
 mod base;
 mod conflict;
+mod contest;
 mod dataset;
 mod error;
+mod examinee;
 mod guard;
 mod journal;
 mod package;
@@ -44,8 +48,10 @@ mod workshop;
 
 pub use crate::queue::ENDED;
 pub use conflict::Conflicts;
+pub use contest::Baselines;
 pub use dataset::{Dataset, DatasetSummary};
 pub use error::JobError;
+pub use examinee::Examinee;
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt};
 pub use rows_file::{RowsFileError, read_rows};

@@ -1,5 +1,7 @@
 //! The receipt that travels in the zip: what went in, what was done, what came out, and how to do it again.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Report;
@@ -40,4 +42,12 @@ pub struct Receipt {
     pub trainer: String,
     /// The command that trains the same thing again.
     pub replay: String,
+}
+
+/// The newest row that the model of this folder was made and judged with; none where its receipt doesn't say so, as
+/// with a model of somebody else's. Only this one field is read, so that receipts of any version serve.
+pub(super) fn last_row(folder: &Path) -> Option<i64> {
+    let text = std::fs::read_to_string(folder.join(RECEIPT)).ok()?;
+    let receipt: serde_json::Value = serde_json::from_str(&text).ok()?;
+    receipt["dataset"]["row_ids"].as_array()?.last()?[1].as_i64()
 }
