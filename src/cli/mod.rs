@@ -16,6 +16,7 @@
 //! status     where the worker stands
 //! runs       run records
 //! models     releases on the Hub
+//! report     a run's report as text and as a page
 //! quarantine rows that are kept out of training
 //! init       SQL and an environment template
 //! doctor     checks everything a worker needs
@@ -34,6 +35,7 @@ mod evaluate;
 mod init;
 mod models;
 mod quarantine;
+mod report;
 mod runs;
 mod screen;
 mod status;
@@ -74,6 +76,7 @@ enum Command {
     Status(status::Args),
     Runs(runs::Args),
     Models(models::Args),
+    Report(report::Args),
     Quarantine(quarantine::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -168,6 +171,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
+            Command::Report(args) => Box::pin(report::run(args)).await,
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),

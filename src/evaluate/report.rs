@@ -57,9 +57,9 @@ pub struct Report {
     /// What earlier versions were judged by; none where no earlier version is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Group>,
-    /// Below this number of queries nothing is said about a group.
+    /// How it was judged.
     #[serde(default)]
-    pub minimum_queries: usize,
+    pub policy: Policy,
     /// May the model be published, by its answers?
     pub gate: Gate,
     /// And is what it gives an embedding at all?
@@ -146,7 +146,7 @@ impl Report {
             unseen_correction: group(Some(Side::UnseenCorrection)),
             newest: cohort(&|row| cohorts.is_newest(row)),
             legacy: cohort(&|row| cohorts.is_legacy(row)),
-            minimum_queries: policy.minimum_queries,
+            policy: *policy,
             gate: Gate::decide_with(queries, rows, after, before, policy, &cohorts),
             sanity: Sanity::default(),
         }

@@ -64,7 +64,7 @@ impl Report {
         let queries = of(after).map_or(0, |scores| scores.queries);
         // A domain's name comes from outside and may be of any length.
         let name: String = name.chars().take(NAME).collect();
-        let doubt = if queries < self.minimum_queries { "?" } else { " " };
+        let doubt = if queries < self.policy.minimum_queries { "?" } else { " " };
         write!(out, "{name:NAME$}{queries:>8}{doubt}")?;
         for score in [
             (|scores| scores.accuracy_at_1) as fn(&Scores) -> f64,
