@@ -29,10 +29,13 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let rows = read_rows(&args.data).map_err(JobError::from)?;
-    let dataset = Dataset::new(rows, &settings.hold_out, &settings.templates);
+    let mut dataset = Dataset::new(rows, &settings.hold_out, &settings.templates);
+    if let Some(source) = settings.names() {
+        dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
+    }
     let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
     let open = |path: &Path| ModelFolder::open(path).map_err(JobError::from);
     let base = Path::new(&settings.base_model);

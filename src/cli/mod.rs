@@ -164,9 +164,9 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Worker(args) => Box::pin(worker::run(args)).await,
             Command::Dev(args) => Box::pin(dev::run(args)).await,
-            Command::Train(args) => train::run(&args),
-            Command::Evaluate(args) => evaluate::run(&args),
-            Command::Suggest(args) => suggest::run(&args),
+            Command::Train(args) => Box::pin(train::run(&args)).await,
+            Command::Evaluate(args) => Box::pin(evaluate::run(&args)).await,
+            Command::Suggest(args) => Box::pin(suggest::run(args)).await,
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,

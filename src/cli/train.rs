@@ -49,8 +49,9 @@ pub(super) struct Args {
     seed: Option<u64>,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let names = settings.names();
     let mut lecture = Lecture {
         recipe: settings.recipe,
         synthesis: settings.synthesis,
@@ -69,7 +70,10 @@ pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
     }
 
     let rows = read_rows(&args.data).map_err(JobError::from)?;
-    let dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
+    let mut dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
+    if let Some(source) = names {
+        dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
+    }
     println!("{}", dataset.summary);
     let summary = dataset.summary.clone();
     let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));

@@ -129,6 +129,44 @@ impl Shelf<'_> {
     }
 }
 
+/// Finds models by what a person calls them.
+#[derive(Debug)]
+pub struct ModelFinder {
+    /// Where releases are; without it only `base` and folders are found.
+    pub repository: Option<Repository>,
+    /// Where models are kept.
+    pub data_dir: PathBuf,
+    /// Folder or Hub name of the original model.
+    pub base_model: String,
+}
+
+impl ModelFinder {
+    /// The newest release (`live`), the original model (`base`), a release by path or version, a Hub name or a folder.
+    ///
+    /// # Errors
+    /// [`JobError::NoSuchModel`] when there is none, else what the Hub or the folder says.
+    pub async fn find(&self, name: &str) -> Result<ModelFolder, JobError> {
+        let wanted = if name == "base" { &self.base_model } else { name };
+        if Path::new(wanted).is_dir() {
+            return Ok(ModelFolder::open(Path::new(wanted))?);
+        }
+        let Some(repository) = &self.repository else {
+            return Err(JobError::NoSuchModel { name: name.to_owned() });
+        };
+        let folder = self.data_dir.join("models");
+        let shelf = Shelf { repository, folder, fallback: &self.base_model };
+        if name == "live" && repository.releases().await?.is_empty() {
+            return Err(JobError::NoSuchModel { name: name.to_owned() });
+        }
+        let base = match name {
+            "base" => shelf.named(wanted).await?,
+            "live" => shelf.base(None).await?,
+            other => shelf.base(Some(other)).await?,
+        };
+        Ok(base.folder)
+    }
+}
+
 /// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.
 fn kept(shelf: &Path) -> Option<PathBuf> {
     std::fs::read_dir(shelf)

@@ -59,6 +59,9 @@ pub struct DatasetSummary {
     pub newest_from: Option<i64>,
     /// Names in the catalogue.
     pub catalogue: usize,
+    /// How many of them no row has: they come from `CATALOG`.
+    #[serde(default)]
+    pub names_added: usize,
     /// Ids of the rows read, as inclusive ranges in ascending order.
     pub row_ids: Vec<(i64, i64)>,
     /// SHA-256 of the rows read, in the order of their ids.
@@ -176,10 +179,34 @@ impl Dataset {
             newest,
             newest_from: window.newest_from,
             catalogue: catalogue.len(),
+            names_added: 0,
             row_ids,
             hash,
         };
         Self { pairs, slips, queries, query_rows, catalogue, summary }
+    }
+
+    /// Adds names that typos are made up for and questions are looked up among. Those without a domain go to every
+    /// domain there is; where a row spells a name otherwise, the row's spelling stays.
+    #[must_use]
+    pub fn with_names(mut self, names: &[(String, String)]) -> Self {
+        let known: Vec<(String, String)> = self
+            .catalogue
+            .domains()
+            .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), name.clone())))
+            .collect();
+        let domains: BTreeSet<String> = known.iter().map(|(domain, _)| domain.clone()).collect();
+        let added = names.iter().flat_map(|(domain, name)| {
+            let of: Vec<String> = match domain.is_empty() {
+                true => domains.iter().cloned().collect(),
+                false => vec![domain.clone()],
+            };
+            of.into_iter().map(move |domain| (domain, name.clone()))
+        });
+        self.catalogue = Catalogue::new(known.iter().cloned().chain(added));
+        self.summary.names_added = self.catalogue.len() - self.summary.catalogue;
+        self.summary.catalogue = self.catalogue.len();
+        self
     }
 
     /// The texts of the evaluation, rendered: questions and names.
@@ -245,6 +272,43 @@ mod tests {
         assert_eq!(summary.catalogue, 1);
         assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
         assert_eq!(of(&[42]).summary.catalogue, 2, "a person said so");
+    }
+
+    #[test]
+    fn further_names_are_added_once_and_to_their_domains() {
+        let mut rows = vec![row(1, "oudi", "Audi"), row(2, "glof", "Golf")];
+        rows[1].domain = "model".into();
+        let names = [("brand", "AUDI"), ("brand", "Kia"), ("", "Up"), ("colour", "Red")];
+        let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+        let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default()).with_names(&names);
+        let all: Vec<(&str, Vec<&str>)> = dataset
+            .catalogue
+            .domains()
+            .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
+            .collect();
+        let expected = [("brand", vec!["Audi", "Kia", "Up"]), ("colour", vec!["Red"]), ("model", vec!["Golf", "Up"])];
+        assert_eq!(all, expected);
+        assert_eq!((dataset.summary.catalogue, dataset.summary.names_added), (6, 4));
+    }
+
+    #[test]
+    fn the_newest_rows_are_asked_and_not_taught_and_the_next_run_learns_them() {
+        let rows: Vec<Row> =
+            (0..400).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
+        let of = |rows: &[Row]| Dataset::new(rows.to_vec(), &HoldOut::default(), &Templates::default());
+        let dataset = of(&rows);
+        let first = dataset.summary.newest_from.unwrap();
+        assert_eq!(first, 380);
+        assert!(dataset.pairs.iter().all(|pair| pair.row < first));
+        assert!(dataset.summary.newest > 10);
+        let asked: BTreeSet<i64> = dataset.query_rows.iter().copied().collect();
+        assert!((first..400).all(|row| asked.contains(&row)), "each of them is asked");
+        let newest = dataset.queries.iter().zip(&dataset.query_rows);
+        assert!(newest.filter(|(query, _)| query.side == Side::Newest).all(|(_, row)| *row >= first));
+        let more: Vec<Row> = (400..800).map(|id| row(id, &format!("typo {id}"), "name 1")).collect();
+        let next = of(&[rows, more].concat());
+        let taught = next.pairs.iter().filter(|pair| (first..400).contains(&pair.row)).count();
+        assert_eq!(taught, dataset.summary.newest, "all that were asked for being new");
     }
 
     #[test]

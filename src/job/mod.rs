@@ -15,6 +15,7 @@
 //! publishing publish: looks before it sends
 //! base       load-base: the model a run starts from
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
+//! names      names beside those of the rows
 //! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
 //! examinee   a model that is asked a run's questions
@@ -33,6 +34,7 @@ mod error;
 mod examinee;
 mod guard;
 mod journal;
+mod names;
 mod package;
 mod pipeline;
 mod publishing;
@@ -47,11 +49,13 @@ mod walk;
 mod workshop;
 
 pub use crate::queue::ENDED;
+pub use base::ModelFinder;
 pub use conflict::Conflicts;
 pub use contest::Baselines;
 pub use dataset::{Dataset, DatasetSummary};
 pub use error::JobError;
 pub use examinee::Examinee;
+pub use names::NameSource;
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt};
 pub use rows_file::{RowsFileError, read_rows};

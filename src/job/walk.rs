@@ -241,7 +241,11 @@ impl Pipeline {
                         let snapshot =
                             guard.watch(async { Ok(self.corrections.snapshot(covered).await?) }).await?;
                         let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
-                        let taken = TakenRows { rows, released: snapshot.released };
+                        let names = match &self.plan.names {
+                            None => Vec::new(),
+                            Some(source) => guard.watch(async { Ok(source.read().await?) }).await?,
+                        };
+                        let taken = TakenRows { rows, released: snapshot.released, names };
                         let dataset = blocking(move || {
                             let dataset = taken.clone().dataset(&hold_out, &templates);
                             snapshots.keep(&dataset.summary.hash, &taken)?;

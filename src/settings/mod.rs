@@ -149,6 +149,12 @@ impl Failure for SettingsError {
 }
 
 impl Settings {
+    /// Where names beside those of the rows come from, if anywhere.
+    pub fn names(&self) -> Option<crate::job::NameSource> {
+        let source = self.catalogue.clone()?;
+        Some(crate::job::NameSource { source, access: self.supabase.clone() })
+    }
+
     /// Reads the settings of this process: its environment and `autovalidate.toml` in its working directory.
     ///
     /// # Errors

@@ -296,6 +296,7 @@ impl Trainer {
                 synthesis: settings.synthesis.clone(),
                 hold_out: settings.hold_out,
                 templates: settings.templates.clone(),
+                names: settings.names(),
                 gate: settings.gate,
                 base_model: settings.base_model.clone(),
                 data_dir: settings.data_dir.clone(),
