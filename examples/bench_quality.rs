@@ -15,7 +15,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow, bail};
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{
-    Catalogue, EndToEnd, Group, HoldOut, Policy, Query, Rank, Report, Side, model_ranks,
+    Catalogue, EndToEnd, Group, HoldOut, NewestWindow, Policy, Query, Rank, Report, Side, model_ranks,
 };
 use autovalidate::local::demo::{Entry, catalogue, corrections_of};
 use autovalidate::model::{ModelFolder, Tokenizer};
@@ -32,7 +32,7 @@ const QUERIES: usize = 500;
 /// Corrections drawn, from which both are taken.
 const DRAWN: usize = 4_000;
 /// Larger than the product's, so that one run already has enough queries.
-const HOLD_OUT: HoldOut = HoldOut { typos: 0.20, corrections: 0.20 };
+const HOLD_OUT: HoldOut = HoldOut { typos: 0.20, corrections: 0.20, newest: NewestWindow::Count(0) };
 
 #[derive(Parser)]
 struct Arguments {

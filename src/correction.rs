@@ -190,6 +190,20 @@ impl Templates {
         let template = self.domains.get(domain).unwrap_or(&self.fallback);
         template.replace("{text}", &clean(text))
     }
+
+    /// What a rendered text was made of: its domain (none for the template of all other domains) and the text. None
+    /// for a text that no template makes; of several that could, the one that adds most.
+    pub fn parse<'t>(&self, rendered: &'t str) -> Option<(Option<&str>, &'t str)> {
+        let of_domains = self.domains.iter().map(|(domain, template)| (Some(domain.as_str()), template));
+        let all = of_domains.chain([(None, &self.fallback)]);
+        let fitting = all.filter_map(|(domain, template)| {
+            let (before, after) = template.split_once("{text}")?;
+            let text = rendered.strip_prefix(before)?.strip_suffix(after)?;
+            // A template of the text alone would make anything.
+            (before.len() + after.len() > 0).then_some((template.len(), domain, text))
+        });
+        fitting.max_by_key(|(length, ..)| *length).map(|(_, domain, text)| (domain, text))
+    }
 }
 
 /// Trims a text and collapses its inner white space, keeping its case: a tokenizer decides what case means.
@@ -220,6 +234,17 @@ mod tests {
         assert_eq!(row(&"é".repeat(256), "Toyota").check(), Ok(()), "characters are counted, not bytes");
         assert_eq!(row("toy\u{0}ta", "Toyota").check(), Err(Refusal::ControlCharacters));
         assert_eq!(row(" toyota", "TOYOTA ").check(), Err(Refusal::Unchanged));
+    }
+
+    #[test]
+    fn a_rendered_text_is_taken_apart() {
+        let templates = Templates::default();
+        for (domain, parsed) in [("brand", Some("brand")), ("model", None)] {
+            assert_eq!(templates.parse(&templates.render(domain, "land rovr")), Some((parsed, "land rovr")));
+        }
+        assert_eq!(templates.parse("toyta"), None);
+        let bare = Templates { domains: BTreeMap::new(), fallback: "{text}".to_owned() };
+        assert_eq!(bare.parse("car brand: toyta"), None);
     }
 
     #[test]

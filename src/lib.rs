@@ -7,6 +7,7 @@
 //! worker       a running worker: opens what a role needs, starts and ends its tasks
 //! settings     everything a person can set, read once and checked as a whole
 //! server       health, metrics, webhook
+//! page         a run's report as text and as a page with plots
 //! job          a training run: its stages, and the pipeline that walks them
 //! supabase     where pairs come from: table sweep, Realtime, and the ingest that merges them
 //! trigger      N pairs, or T elapsed: decides when a job starts
@@ -33,6 +34,7 @@ pub mod job;
 pub mod local;
 pub mod model;
 pub mod onnx;
+pub mod page;
 pub mod queue;
 pub mod server;
 pub mod settings;

@@ -1,17 +1,16 @@
 //! `autovalidate evaluate`: one model against another on held-out corrections of a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::evaluate::{Policy, Report, model_ranks};
-use crate::job::{Dataset, JobError, read_rows};
+use crate::job::{Baselines, Dataset, Examinee, JobError, read_rows};
 use crate::model::ModelFolder;
 use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
-use crate::train::{Encoder, TrainError};
 
 use super::{CliError, Ending, print_json};
 
-/// Scores a model beside another one and beside the fuzzy matcher, on the held-out part of a file of corrections.
+/// Judges a model beside the one it would replace, BASE_MODEL and the fuzzy matcher, on the held-out part of a file of
+/// corrections, as a run does. Ends with 3 where a run would not publish.
 ///
 /// Example: autovalidate evaluate --data pairs.csv --model my-model --against .local/models/all-MiniLM-L6-v2
 #[derive(clap::Args)]
@@ -22,7 +21,7 @@ pub(super) struct Args {
     /// The model folder to score.
     #[arg(long)]
     model: PathBuf,
-    /// The model folder to compare with; BASE_MODEL when not given.
+    /// The model folder it would replace; BASE_MODEL when not given.
     #[arg(long)]
     against: Option<PathBuf>,
     /// Prints JSON.
@@ -30,25 +29,26 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let rows = read_rows(&args.data).map_err(JobError::from)?;
-    let dataset = Dataset::new(rows, &settings.hold_out, &settings.templates);
+    let mut dataset = Dataset::new(rows, &settings.hold_out, &settings.templates);
+    if let Some(source) = settings.names() {
+        dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
+    }
     let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
-    let ranks = |path: PathBuf| {
-        let folder = ModelFolder::open(&path).map_err(JobError::from)?;
-        model_ranks(&dataset.queries, &dataset.catalogue, &settings.templates, |texts| {
-            Encoder::embed_with(&runtime, &folder, texts).map_err(|error: TrainError| error)
-        })
-        .map_err(JobError::from)
+    let open = |path: &Path| ModelFolder::open(path).map_err(JobError::from);
+    let base = Path::new(&settings.base_model);
+    let baselines = Baselines {
+        live: open(args.against.as_deref().unwrap_or(base))?,
+        original: if base.is_dir() { Some(open(base)?) } else { None },
     };
-    let before = ranks(args.against.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model)))?;
-    let after = ranks(args.model.clone())?;
-    let report = Report::new(&dataset.queries, &dataset.catalogue, &before, &after, &Policy::default());
+    let mut new = Examinee::open(&runtime, &open(&args.model)?, &dataset.texts(&settings.templates))?;
+    let report = baselines.judge(&runtime, &mut new, &dataset, &settings.templates, &settings.gate)?;
     if args.json {
         print_json(&report)?;
     } else {
         println!("{}\n{report}", dataset.summary);
     }
-    Ok(Ending::Done)
+    Ok(if report.may_be_published(false) { Ending::Done } else { Ending::NothingPublished })
 }

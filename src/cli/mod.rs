@@ -16,6 +16,7 @@
 //! status     where the worker stands
 //! runs       run records
 //! models     releases on the Hub
+//! report     a run's report as text and as a page
 //! quarantine rows that are kept out of training
 //! init       SQL and an environment template
 //! doctor     checks everything a worker needs
@@ -42,6 +43,7 @@ mod init;
 mod lineage;
 mod models;
 mod quarantine;
+mod report;
 mod runs;
 mod screen;
 mod status;
@@ -83,6 +85,7 @@ enum Command {
     Runs(runs::Args),
     Models(models::Args),
     Lineage(lineage::Args),
+    Report(report::Args),
     Quarantine(quarantine::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -175,14 +178,15 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Worker(args) => Box::pin(worker::run(args)).await,
             Command::Dev(args) => Box::pin(dev::run(args)).await,
-            Command::Train(args) => train::run(&args),
-            Command::Evaluate(args) => evaluate::run(&args),
-            Command::Suggest(args) => suggest::run(&args),
+            Command::Train(args) => Box::pin(train::run(&args)).await,
+            Command::Evaluate(args) => Box::pin(evaluate::run(&args)).await,
+            Command::Suggest(args) => Box::pin(suggest::run(args)).await,
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
             Command::Lineage(args) => Box::pin(lineage::run(args)).await,
+            Command::Report(args) => Box::pin(report::run(args)).await,
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),

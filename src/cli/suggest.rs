@@ -1,34 +1,39 @@
-//! `autovalidate suggest`: the nearest names to a typo, by one or several models side by side.
+//! `autovalidate suggest`: the nearest names to a typo, by several models side by side.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::correction::normalise;
 use crate::evaluate::fuzzy_ratio;
-use crate::job::{JobError, read_rows};
-use crate::model::ModelFolder;
+use crate::hub::Repository;
+use crate::job::{Examinee, JobError, ModelFinder, read_rows};
 use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
-use crate::train::Encoder;
 
-use super::{CliError, Ending, print_json};
+use super::{CliError, Ending, desk, print_json};
 
-/// Shows which names a model finds nearest to a typo.
+/// Shows which names models find nearest to a typo, side by side with the fuzzy matcher.
 ///
-/// Example: autovalidate suggest toyta --domain brand --names pairs.csv --model my-model
+/// Names come from --names, else from CATALOG and from the corrections of the worker that runs here.
+///
+/// Example: autovalidate suggest "car brand: toyta" --names pairs.csv --model live --model base --model my-model
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// What was typed.
-    typo: String,
-    /// The field it was typed into.
-    #[arg(long, default_value = "brand")]
-    domain: String,
+    /// What was typed, plain or as the model sees it ("car brand: toyta", which says the domain too).
+    text: String,
+    /// The field it was typed into; brand when neither this nor the text says.
+    #[arg(long)]
+    domain: Option<String>,
     /// File of corrections (as for `train`) whose names are searched.
     #[arg(long)]
-    names: PathBuf,
-    /// A model folder; give it again for each further model. BASE_MODEL when not given.
+    names: Option<PathBuf>,
+    /// `live`, `base`, a release's version, or a model folder; give it again for each further model. When not given:
+    /// live, if HF_REPO is set and has a release, and base.
     #[arg(long)]
-    model: Vec<PathBuf>,
+    model: Vec<String>,
     /// How many names are shown.
     #[arg(long, default_value_t = 5)]
     top: usize,
@@ -37,51 +42,125 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+/// What one of them answers, best first.
+#[derive(Serialize)]
+struct Answer {
+    by: String,
+    names: Vec<(String, f32)>,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
-    for row in read_rows(&args.names).map_err(JobError::from)? {
-        if row.domain == args.domain {
-            names.entry(normalise(&row.corrected)).or_insert(row.corrected);
+    let (of_text, typo) = settings.templates.parse(&args.text).unwrap_or((Some("brand"), &args.text));
+    let domain = args.domain.as_deref().or(of_text);
+    // The template of all other domains says no more than that.
+    let wanted = |of: &str| match domain {
+        Some(domain) => of == domain,
+        None => !settings.templates.domains.contains_key(of),
+    };
+    let mut names: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for (of, name) in known(&args, &settings).await? {
+        if of.is_empty() || wanted(&of) {
+            let of = if of.is_empty() { domain.unwrap_or_default().to_owned() } else { of };
+            names.entry(normalise(&name)).or_insert((of, name));
         }
     }
-    let names: Vec<String> = names.into_values().collect();
     if names.is_empty() {
-        let what = format!("{} has no name of the domain {:?}", args.names.display(), args.domain);
-        return Err(CliError::plain(what, "Give the right --domain or --names."));
+        let of = domain
+            .map_or("besides the named domains".to_owned(), |domain| format!("of the domain {domain:?}"));
+        return Err(CliError::plain(
+            format!("there is no name {of}"),
+            "Give --names or set CATALOG, and the right --domain.",
+        ));
     }
-    let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
-    let models = match args.model.is_empty() {
-        true => vec![PathBuf::from(&settings.base_model)],
-        false => args.model.clone(),
+    let names: Vec<(String, String)> = names.into_values().collect();
+    let finder = ModelFinder {
+        repository: settings.hub.clone().map(Repository::open).transpose()?,
+        data_dir: settings.data_dir.clone(),
+        base_model: settings.base_model.clone(),
     };
-    let mut texts = vec![settings.templates.render(&args.domain, &args.typo)];
-    texts.extend(names.iter().map(|name| settings.templates.render(&args.domain, name)));
-    let mut answers: BTreeMap<String, Vec<(String, f32)>> = BTreeMap::new();
-    let fuzzy = names.iter().map(|name| (name.clone(), fuzzy_ratio(&args.typo, name) as f32)).collect();
-    answers.insert("fuzzy ratio".to_owned(), best(fuzzy, args.top));
+    let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
+    let fuzzy = names.iter().map(|(_, name)| (name.clone(), fuzzy_ratio(typo, name) as f32)).collect();
+    let mut answers = vec![Answer { by: "fuzzy ratio".to_owned(), names: best(fuzzy, args.top) }];
+    let models = match (args.model.is_empty(), &settings.hub) {
+        (false, _) => args.model.clone(),
+        (true, Some(_)) => vec!["live".to_owned(), "base".to_owned()],
+        (true, None) => vec!["base".to_owned()],
+    };
+    let mut texts: Vec<String> =
+        names.iter().map(|(domain, name)| settings.templates.render(domain, name)).collect();
+    texts.push(
+        settings
+            .templates
+            .render(domain.or(names.first().map(|(of, _)| of.as_str())).unwrap_or_default(), typo),
+    );
     for model in models {
-        let folder = ModelFolder::open(&model).map_err(JobError::from)?;
-        let rows = Encoder::embed_with(&runtime, &folder, &texts).map_err(JobError::from)?;
-        let typo = rows.row(0);
+        let folder = match finder.find(&model).await {
+            Err(JobError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
+            found => found?,
+        };
+        let rows = Examinee::open(&runtime, &folder, &texts)?.embed(&texts).map_err(JobError::from)?;
+        let typo = rows.row(names.len());
         let cosine = |place: usize| {
-            let name = rows.row(place + 1);
+            let name = rows.row(place);
             typo.dot(&name) / (typo.dot(&typo).sqrt() * name.dot(&name).sqrt())
         };
-        let scored = names.iter().enumerate().map(|(place, name)| (name.clone(), cosine(place))).collect();
-        answers.insert(model.display().to_string(), best(scored, args.top));
+        let scored =
+            names.iter().enumerate().map(|(place, (_, name))| (name.clone(), cosine(place))).collect();
+        answers.push(Answer { by: model, names: best(scored, args.top) });
     }
     if args.json {
         print_json(&answers)?;
-        return Ok(Ending::Done);
-    }
-    for (who, answers) in answers {
-        println!("{who}");
-        for (name, score) in answers {
-            println!("  {score:>8.3}  {name}");
-        }
+    } else {
+        print!("{}", side_by_side(&answers));
     }
     Ok(Ending::Done)
+}
+
+/// Every `(domain, name)` there is to suggest.
+async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>, CliError> {
+    if let Some(file) = &args.names {
+        let rows = read_rows(file).map_err(JobError::from)?;
+        return Ok(rows.into_iter().map(|row| (row.domain, row.corrected)).collect());
+    }
+    if let Some(source) = settings.names() {
+        return Ok(source.read().await.map_err(JobError::from)?);
+    }
+    let desk = desk().await?;
+    let snapshot = desk.corrections.snapshot(u64::MAX).await?;
+    desk.streams.connection().close().await;
+    Ok(snapshot.rows.into_iter().map(|(_, row)| (row.domain, row.corrected)).collect())
+}
+
+/// A column for each that answers.
+fn side_by_side(answers: &[Answer]) -> String {
+    const SCORE: usize = 8;
+    let width = |answer: &Answer| {
+        let names = answer.names.iter().map(|(name, _)| name.chars().count() + SCORE);
+        names.chain([heading(&answer.by).chars().count()]).max().unwrap_or_default()
+    };
+    let columns: Vec<(&Answer, usize)> = answers.iter().map(|answer| (answer, width(answer))).collect();
+    let line = |cell: &dyn Fn(&Answer) -> String| {
+        let cells: Vec<String> =
+            columns.iter().map(|(answer, width)| format!("{:width$}", cell(answer))).collect();
+        cells.join("   ").trim_end().to_owned() + "\n"
+    };
+    let longest = answers.iter().map(|answer| answer.names.len()).max().unwrap_or_default();
+    let mut text = line(&|answer| heading(&answer.by));
+    for place in 0..longest {
+        text += &line(&|answer| {
+            answer.names.get(place).map_or(String::new(), |(name, score)| {
+                let digits = if answer.by == "fuzzy ratio" { 1 } else { 3 };
+                format!("{score:>6.digits$}  {name}")
+            })
+        });
+    }
+    text
+}
+
+/// A folder by its last name, as paths are long.
+fn heading(by: &str) -> String {
+    Path::new(by).file_name().map_or_else(|| by.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The best by score; what is no number comes last.

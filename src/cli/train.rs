@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::evaluate::Policy;
-use crate::job::{Dataset, JobError, Lecture, Study, read_rows};
+use crate::job::{Baselines, Dataset, JobError, Lecture, Study, read_rows};
 use crate::model::{ModelFolder, archive};
 use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
@@ -50,8 +49,9 @@ pub(super) struct Args {
     seed: Option<u64>,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let names = settings.names();
     let mut lecture = Lecture {
         recipe: settings.recipe,
         synthesis: settings.synthesis,
@@ -70,11 +70,15 @@ pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
     }
 
     let rows = read_rows(&args.data).map_err(JobError::from)?;
-    let dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
+    let mut dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
+    if let Some(source) = names {
+        dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
+    }
     println!("{}", dataset.summary);
     let summary = dataset.summary.clone();
     let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));
     let base = ModelFolder::open(&base).map_err(JobError::from)?;
+    let baselines = Baselines::untrained(base.clone());
     let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
     let study = Study::prepare(&runtime, base, dataset, lecture)?;
     println!(
@@ -97,7 +101,7 @@ pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
     };
     let mut trained = study.train(&mut observer, None)?;
     bar.finish();
-    let report = trained.evaluate(&Policy::default())?;
+    let report = trained.evaluate(&settings.gate, &baselines)?;
     println!("{report}");
 
     // Beside, then renamed: a folder called --out is always whole.

@@ -3,6 +3,9 @@
 //!
 //! Both follow from row ids, which grow with time; no clock is asked.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// How many of the newest rows are kept out of a run's training and asked instead. Unlike the [hold-out by
@@ -17,9 +20,35 @@ pub enum NewestWindow {
 }
 
 impl Default for NewestWindow {
-    /// None: a young installation can spare no pairs.
+    /// One row in twenty: what they could teach comes one run later.
     fn default() -> Self {
-        Self::Count(0)
+        Self::Share(0.05)
+    }
+}
+
+/// A text that is no window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither a share below 1, such as 0.05, nor a whole number of rows")]
+pub struct NoWindow;
+
+impl FromStr for NewestWindow {
+    type Err = NoWindow;
+
+    fn from_str(text: &str) -> Result<Self, NoWindow> {
+        if let Ok(count) = text.parse() {
+            return Ok(Self::Count(count));
+        }
+        let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+        share.map(Self::Share).ok_or(NoWindow)
+    }
+}
+
+impl fmt::Display for NewestWindow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share(share) => write!(formatter, "{share}"),
+            Self::Count(count) => write!(formatter, "{count}"),
+        }
     }
 }
 

@@ -19,9 +19,9 @@ use super::{Cohorts, Query};
 pub enum Verdict {
     /// Better than chance explains.
     Better,
-    /// At most worse by less than [`Policy::margin`].
+    /// At most worse by no more than [`Policy::margin`].
     NoWorse,
-    /// Worse than chance explains.
+    /// Worse than chance explains, and possibly by more than [`Policy::margin`].
     Worse,
     /// Too few queries, or too mixed a result.
     CannotTell,
@@ -35,6 +35,16 @@ impl Verdict {
             Self::NoWorse => "no_worse",
             Self::Worse => "worse",
             Self::CannotTell => "cannot_tell",
+        }
+    }
+
+    /// As a person reads it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::NoWorse => "no worse",
+            Self::Worse => "worse",
+            Self::CannotTell => "cannot tell",
         }
     }
 }
@@ -56,6 +66,8 @@ pub struct Policy {
     /// Whether a model of which nothing can be told is published: without it a new installation, which has few
     /// held-out pairs, would never publish its first model.
     pub publish_when_unsure: bool,
+    /// How much longer than the model it replaces a new one may take to encode, as a multiple.
+    pub slowest: f64,
 }
 
 impl Default for Policy {
@@ -67,6 +79,7 @@ impl Default for Policy {
             resamples: 2_000,
             seed: 0,
             publish_when_unsure: true,
+            slowest: 1.2,
         }
     }
 }
@@ -155,6 +168,37 @@ impl Gate {
         Self { verdict, publish, overall, domains, newest, legacy }
     }
 
+    /// Every judgement and what it is about: each domain, then the cohorts.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &Judgement)> {
+        let domains = self.domains.iter().map(|(domain, judgement)| (domain.as_str(), judgement));
+        let cohorts = [("the newest rows", &self.newest), ("what earlier versions knew", &self.legacy)];
+        domains.chain(cohorts.into_iter().filter_map(|(name, judgement)| Some((name, judgement.as_ref()?))))
+    }
+
+    /// The decision and its grounds in one sentence, for a person.
+    pub fn sentence(&self) -> String {
+        let Judgement { queries, difference, lower, upper, .. } = self.overall;
+        let mut sentence = format!(
+            "{}: mean reciprocal rank on {queries} held-out typos changed by {difference:+.3} (between {lower:+.3} and \
+             {upper:+.3})",
+            self.verdict.words()
+        );
+        for verdict in [Verdict::Worse, Verdict::CannotTell] {
+            let parts: Vec<&str> =
+                self.parts().filter(|(_, part)| part.verdict == verdict).map(|(name, _)| name).collect();
+            if !parts.is_empty() {
+                sentence.push_str(&format!("; {} on {}", verdict.words(), parts.join(", ")));
+            }
+        }
+        if self.verdict == Verdict::CannotTell {
+            sentence.push_str(match self.publish {
+                true => "; published all the same, as the settings say",
+                false => "; kept back, as the settings say",
+            });
+        }
+        sentence + "."
+    }
+
     /// The domains that are worse.
     pub fn worse_domains(&self) -> impl Iterator<Item = &str> {
         let worse = self.domains.iter().filter(|(_, judgement)| judgement.verdict == Verdict::Worse);
@@ -181,10 +225,10 @@ fn judge_differences(differences: &[f64], policy: &Policy) -> Judgement {
         Verdict::CannotTell
     } else if lower > 0.0 {
         Verdict::Better
-    } else if upper < 0.0 {
-        Verdict::Worse
     } else if lower >= -policy.margin {
         Verdict::NoWorse
+    } else if upper < 0.0 {
+        Verdict::Worse
     } else {
         Verdict::CannotTell
     };

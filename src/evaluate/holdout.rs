@@ -2,11 +2,13 @@
 //!
 //! A pair's side follows from its text alone, so it is fixed when the pair arrives, is the same on every machine
 //! and in every run, and doesn't depend on what else arrived. Raising a share only moves pairs out of training,
-//! never from one run's test into the next run's training.
+//! never from one run's test into the next run's training. The newest window is the exception: it follows the rows'
+//! ids, and moves on.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::NewestWindow;
 use crate::correction::normalise;
 
 /// Part of what is hashed. A new version draws a new hold-out, which makes figures incomparable with older runs.
@@ -22,6 +24,8 @@ pub enum Side {
     NewTypo,
     /// Tested: a correction that occurs in no training pair.
     UnseenCorrection,
+    /// Tested in this run only, as it is among its newest rows; the next run may train on it.
+    Newest,
 }
 
 /// How much is held out. Shares are from 0 (nothing) to 1 (everything).
@@ -32,16 +36,18 @@ pub struct HoldOut {
     pub typos: f64,
     /// Share of the corrections, with all their typos: smaller, since it costs what could have been learned.
     pub corrections: f64,
+    /// The newest rows, out of one run each.
+    pub newest: NewestWindow,
 }
 
 impl Default for HoldOut {
     fn default() -> Self {
-        Self { typos: 0.10, corrections: 0.05 }
+        Self { typos: 0.10, corrections: 0.05, newest: NewestWindow::default() }
     }
 }
 
 impl HoldOut {
-    /// The side of a pair. A held-out correction decides first: all its pairs are out.
+    /// The side of a pair by its text. A held-out correction decides first: all its pairs are out.
     pub fn side(&self, typo: &str, corrected: &str) -> Side {
         if self.holds_correction(corrected) {
             Side::UnseenCorrection

@@ -2,8 +2,8 @@
 //!
 //! Owns the hold-out that keeps the test apart from the training, the retrieval metrics, the fuzzy matcher as the
 //! bar to beat, the gate and the report. Never loads a model, opens a file or connects to anything: embeddings
-//! come in from a closure, so that any model can be scored. Everything is deterministic; the one use of chance,
-//! the gate's resampling, is seeded.
+//! come in from a closure, so that any model can be scored. Everything but the measured speed is deterministic; the
+//! one use of chance, the gate's resampling, is seeded.
 //!
 //! ```text
 //! holdout      which pairs are never trained on
@@ -28,10 +28,10 @@ mod sanity;
 mod table;
 
 pub use catalogue::{Catalogue, Query};
-pub use cohort::{Cohorts, NewestWindow};
+pub use cohort::{Cohorts, NewestWindow, NoWindow};
 pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
 pub use gate::{Gate, Judgement, Policy, Verdict, judge};
 pub use holdout::{HoldOut, Side};
-pub use report::{Comparison, EndToEnd, Group, Report};
+pub use report::{Answers, Comparison, EndToEnd, Group, Questions, Report};
 pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, model_ranks};
-pub use sanity::{Defect, Sanity};
+pub use sanity::{Defect, Sanity, slowdown};

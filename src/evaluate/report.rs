@@ -4,14 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::fuzzy::{FuzzyMatch, fuzzy_match};
 use super::retrieval::{Rank, Retrieval, Scores};
-use super::{Catalogue, Cohorts, Gate, Policy, Query, Side};
+use super::{Catalogue, Cohorts, Gate, Policy, Query, Sanity, Side};
 
-/// The fuzzy matcher, the model before training and the model after it, on the same queries.
+/// The fuzzy matcher and the models, on the same queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Comparison {
     /// The fuzzy matcher's best guess, its threshold ignored.
     pub fuzzy: Retrieval,
-    /// The model training started from.
+    /// The original model, from before any training; none where it is not at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<Retrieval>,
+    /// The live model: the one that the new model would replace.
     pub before: Retrieval,
     /// The new model.
     pub after: Retrieval,
@@ -20,7 +23,7 @@ pub struct Comparison {
 /// What people get: the fuzzy matcher's answer where it is sure, else the model's. Accuracy at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct EndToEnd {
-    /// With the model training started from.
+    /// With the live model.
     pub before: f64,
     /// With the new model.
     pub after: f64,
@@ -54,14 +57,45 @@ pub struct Report {
     /// What earlier versions were judged by; none where no earlier version is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Group>,
-    /// May the model be published?
+    /// How it was judged.
+    #[serde(default)]
+    pub policy: Policy,
+    /// May the model be published, by its answers?
     pub gate: Gate,
+    /// And is what it gives an embedding at all?
+    #[serde(default)]
+    pub sanity: Sanity,
 }
 
-/// A query and what each of the three made of it.
+/// What models are compared on.
+#[derive(Clone, Copy)]
+pub struct Questions<'a> {
+    /// What is asked.
+    pub queries: &'a [Query],
+    /// The ids of the queries' rows, in their order; empty where nobody knows.
+    pub rows: &'a [i64],
+    /// The names the queries are looked up among.
+    pub catalogue: &'a Catalogue,
+    /// Which rows are new and which are old.
+    pub cohorts: Cohorts,
+}
+
+/// The ranks of the right names by each model, in the order of the queries.
+#[derive(Clone, Copy)]
+pub struct Answers<'a> {
+    /// By the original model, if it is at hand.
+    pub original: Option<&'a [Rank]>,
+    /// By the live model.
+    pub before: &'a [Rank],
+    /// By the new model.
+    pub after: &'a [Rank],
+}
+
+/// A query and what each made of it.
 struct Ranked<'a> {
     query: &'a Query,
     fuzzy: FuzzyMatch,
+    original: Option<Rank>,
     before: Rank,
     after: Rank,
 }
@@ -75,27 +109,22 @@ impl Report {
         after: &[Rank],
         policy: &Policy,
     ) -> Self {
-        Self::with_cohorts(queries, &[], catalogue, before, after, policy, &Cohorts::default())
+        let questions = Questions { queries, rows: &[], catalogue, cohorts: Cohorts::default() };
+        Self::compare(&questions, &Answers { original: None, before, after }, policy)
     }
 
-    /// As [`new`](Self::new), with the newest rows and those of earlier versions as further groups. `rows` are the
-    /// ids of the queries' rows, in their order.
-    pub fn with_cohorts(
-        queries: &[Query],
-        rows: &[i64],
-        catalogue: &Catalogue,
-        before: &[Rank],
-        after: &[Rank],
-        policy: &Policy,
-        cohorts: &Cohorts,
-    ) -> Self {
-        let ranks = before.iter().zip(after);
+    /// Compares models by their answers, also on the newest rows and on those of earlier versions.
+    pub fn compare(questions: &Questions<'_>, answers: &Answers<'_>, policy: &Policy) -> Self {
+        let Questions { queries, rows, catalogue, cohorts } = *questions;
+        let Answers { original, before, after } = *answers;
         let ranked: Vec<Ranked<'_>> = queries
             .iter()
-            .zip(ranks)
-            .map(|(query, (&before, &after))| Ranked {
+            .enumerate()
+            .zip(before.iter().zip(after))
+            .map(|((place, query), (&before, &after))| Ranked {
                 query,
                 fuzzy: fuzzy_match(query, catalogue),
+                original: original.and_then(|ranks| ranks.get(place).copied()),
                 before,
                 after,
             })
@@ -117,8 +146,28 @@ impl Report {
             unseen_correction: group(Some(Side::UnseenCorrection)),
             newest: cohort(&|row| cohorts.is_newest(row)),
             legacy: cohort(&|row| cohorts.is_legacy(row)),
-            gate: Gate::decide_with(queries, rows, after, before, policy, cohorts),
+            policy: *policy,
+            gate: Gate::decide_with(queries, rows, after, before, policy, &cohorts),
+            sanity: Sanity::default(),
         }
+    }
+
+    /// Whether the model may be published: the gate lets it through and nothing is wrong with its embeddings. A
+    /// person may insist against the gate, and on a slow model, but not on one that gives no embeddings.
+    pub fn may_be_published(&self, insisted: bool) -> bool {
+        (self.gate.publish && self.sanity.is_sane()) || (insisted && self.sanity.is_usable())
+    }
+
+    /// Every group of queries that is there, with its name: all, then by side and cohort.
+    pub fn groups(&self) -> Vec<(&'static str, &Group)> {
+        let mut groups = vec![
+            ("all", &self.held_out),
+            ("known corrections", &self.new_typo),
+            ("unseen corrections", &self.unseen_correction),
+        ];
+        groups.extend(self.newest.as_ref().map(|group| ("newest rows", group)));
+        groups.extend(self.legacy.as_ref().map(|group| ("earlier versions' test", group)));
+        groups
     }
 }
 
@@ -144,8 +193,10 @@ impl Comparison {
         let by = |rank: fn(&Ranked<'_>) -> Rank| {
             Retrieval::of(ranked.iter().map(|ranked| (ranked.query, rank(ranked))))
         };
+        let original = ranked.iter().all(|ranked| ranked.original.is_some()) && !ranked.is_empty();
         Self {
             fuzzy: by(|ranked| ranked.fuzzy.rank),
+            original: original.then(|| by(|ranked| ranked.original.flatten())),
             before: by(|ranked| ranked.before),
             after: by(|ranked| ranked.after),
         }

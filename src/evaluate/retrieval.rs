@@ -60,7 +60,7 @@ impl<E: Failure> Failure for EvaluateError<E> {
 
 /// The rank of each query's right name, in the order of the queries.
 ///
-/// `encode` turns texts as the model sees them into one unit-length embedding each, `[texts, width]`; it is called
+/// `encode` turns texts as the model sees them into one embedding each, `[texts, width]`, of any length; it is called
 /// twice per domain. Names that score the same are ranked in the order of the catalogue.
 ///
 /// # Errors
@@ -86,8 +86,15 @@ pub fn model_ranks<E: std::error::Error + 'static>(
     let mut ranks = vec![None; queries.len()];
     for (domain, indices) in by_domain {
         let Some(names) = catalogue.names(domain) else { continue };
-        let name_embeddings =
+        let mut name_embeddings =
             embed(names.spelled.iter().map(|name| templates.render(domain, name)).collect())?;
+        // A query's own length scales all its cosines alike, so only the names' matters.
+        for mut row in name_embeddings.rows_mut() {
+            let length = row.dot(&row).sqrt();
+            if length > 0.0 {
+                row /= length;
+            }
+        }
         let query_embeddings =
             embed(indices.iter().map(|&index| templates.render(domain, &queries[index].typo)).collect())?;
         if name_embeddings.ncols() != query_embeddings.ncols() {

@@ -3,88 +3,99 @@
 use std::fmt;
 
 use super::retrieval::Scores;
-use super::{Comparison, EndToEnd, Gate, Group, Judgement, Report, Verdict};
+use super::{Comparison, EndToEnd, Gate, Group, Judgement, Report};
+
+/// Width of the names of rows.
+const NAME: usize = 25;
+/// Width of what a judgement is about.
+const JUDGED: usize = 26;
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = "  fuzzy before  after";
-        writeln!(out, "{:34}{:>8}  {:^21}  {:^21}  {:^21}", "", "", "accuracy@1", "MRR@10", "recall@3")?;
-        writeln!(out, "{:34}{:>8}  {columns}  {columns}  {columns}", "held-out typos", "queries")?;
-        let groups = [
-            ("  new typo, known correction", Some(&self.new_typo)),
-            ("  correction never seen", Some(&self.unseen_correction)),
-            ("  newest rows", self.newest.as_ref()),
-            ("  judged earlier versions", self.legacy.as_ref()),
-        ];
+        let columns = " fuzzy  base  live   new";
+        writeln!(out, "{:NAME$}{:>9}  {:^24}  {:^24}  {:^24}", "", "", "accuracy@1", "MRR@10", "recall@3")?;
+        writeln!(out, "{:NAME$}{:>9}  {columns}  {columns}  {columns}", "held-out typos", "queries")?;
         for (name, part) in [
             ("all", (|group| &group.all) as fn(&Group) -> &Comparison),
-            ("left to the model (ratio below 75)", |group| &group.slice),
+            ("left to the model (< 75)", |group| &group.slice),
         ] {
-            let whole = part(&self.held_out);
-            row(out, name, [&whole.fuzzy.overall, &whole.before.overall, &whole.after.overall])?;
-            for (domain, after) in &whole.after.domains {
-                if let (Some(fuzzy), Some(before)) =
-                    (whole.fuzzy.domains.get(domain), whole.before.domains.get(domain))
-                {
-                    row(out, &format!("  {domain}"), [fuzzy, before, after])?;
-                }
-            }
-            for (name, group) in groups.iter().filter_map(|(name, group)| Some((*name, (*group)?))) {
-                let part = part(group);
-                row(out, name, [&part.fuzzy.overall, &part.before.overall, &part.after.overall])?;
-            }
+            self.part(out, name, part)?;
         }
         let EndToEnd { before, after } = self.held_out.end_to_end;
         writeln!(
             out,
-            "what people get (fuzzy, then model): accuracy@1 {before:.3} before, {after:.3} after"
+            "what people get (fuzzy, then model): accuracy@1 {before:.3} with the live model, {after:.3} with the new one"
         )?;
-        let Gate { verdict, publish, overall, newest, legacy, .. } = &self.gate;
-        write!(
-            out,
-            "verdict: {} ({:+.3} mean reciprocal rank, between {:+.3} and {:+.3}; {} queries)",
-            verdict.name(),
-            overall.difference,
-            overall.lower,
-            overall.upper,
-            overall.queries,
-        )?;
-        for domain in self.gate.worse_domains() {
-            write!(out, ", worse on {domain}")?;
+        self.gate.fmt(out)?;
+        for defect in &self.sanity.defects {
+            writeln!(out, "defect: {defect}")?;
         }
-        for (name, judgement) in [("the newest rows", newest), ("what earlier versions knew", legacy)] {
-            if let Some(Judgement { verdict, queries, .. }) = judgement {
-                match verdict {
-                    Verdict::Worse => write!(out, ", worse on {name} ({queries} queries)")?,
-                    Verdict::CannotTell => {
-                        write!(out, ", cannot tell on {name} ({queries} queries)")?;
-                    }
-                    Verdict::Better | Verdict::NoWorse => {}
-                }
-            }
-        }
-        write!(out, ": {}", if *publish { "may be published" } else { "is not published" })
+        write!(out, "{}", if self.may_be_published(false) { "may be published" } else { "is not published" })
     }
 }
 
-/// One line: the three scores of the fuzzy matcher, before and after. Dashes where there is no query.
-fn row(out: &mut fmt::Formatter<'_>, name: &str, three: [&Scores; 3]) -> fmt::Result {
-    let queries = three[0].queries;
-    // A domain's name comes from outside and may be of any length.
-    let name: String = name.chars().take(34).collect();
-    write!(out, "{name:34}{queries:>8}")?;
-    for score in [
-        (|scores| scores.accuracy_at_1) as fn(&Scores) -> f64,
-        |scores| scores.mrr_at_10,
-        |scores| scores.recall_at_3,
-    ] {
-        write!(out, "  ")?;
-        for scores in three {
-            match queries {
-                0 => write!(out, "{:>7}", "-")?,
-                _ => write!(out, "{:>7.3}", score(scores))?,
+impl Report {
+    /// The rows of one part of the groups: overall, the domains and their mean, then the other groups.
+    fn part(&self, out: &mut fmt::Formatter<'_>, name: &str, part: fn(&Group) -> &Comparison) -> fmt::Result {
+        let whole = part(&self.held_out);
+        self.row(out, name, Some(whole), |scores| Some(&scores.overall))?;
+        for domain in whole.after.domains.keys() {
+            self.row(out, &format!("  {domain}"), Some(whole), |scores| scores.domains.get(domain))?;
+        }
+        if whole.after.domains.len() > 1 {
+            self.row(out, "  mean of the domains", Some(whole), |scores| Some(&scores.macro_mean))?;
+        }
+        for (name, group) in self.groups().into_iter().skip(1) {
+            self.row(out, &format!("  {name}"), Some(part(group)), |scores| Some(&scores.overall))?;
+        }
+        Ok(())
+    }
+
+    /// One line: the three scores of the fuzzy matcher and each model. A dash where there is no figure, a question mark
+    /// where there are too few queries to say anything.
+    fn row<'a>(
+        &self,
+        out: &mut fmt::Formatter<'_>,
+        name: &str,
+        comparison: Option<&'a Comparison>,
+        of: impl Fn(&'a super::Retrieval) -> Option<&'a Scores>,
+    ) -> fmt::Result {
+        let Some(Comparison { fuzzy, original, before, after }) = comparison else { return Ok(()) };
+        let queries = of(after).map_or(0, |scores| scores.queries);
+        // A domain's name comes from outside and may be of any length.
+        let name: String = name.chars().take(NAME).collect();
+        let doubt = if queries < self.policy.minimum_queries { "?" } else { " " };
+        write!(out, "{name:NAME$}{queries:>8}{doubt}")?;
+        for score in [
+            (|scores| scores.accuracy_at_1) as fn(&Scores) -> f64,
+            |scores| scores.mrr_at_10,
+            |scores| scores.recall_at_3,
+        ] {
+            write!(out, "  ")?;
+            for retrieval in [Some(fuzzy), original.as_ref(), Some(before), Some(after)] {
+                match retrieval.and_then(&of).filter(|scores| scores.queries > 0) {
+                    Some(scores) => write!(out, "{:>6.3}", score(scores))?,
+                    None => write!(out, "{:>6}", "-")?,
+                }
             }
         }
+        writeln!(out)
     }
-    writeln!(out)
+}
+
+impl fmt::Display for Gate {
+    /// The verdict, and that of each part on a line of its own.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "verdict: {} (new model against live, mean reciprocal rank)", self.verdict.words())?;
+        for (name, judgement) in [("all", &self.overall)].into_iter().chain(self.parts()) {
+            let Judgement { verdict, queries, difference, lower, upper } = judgement;
+            let name: String = name.chars().take(JUDGED).collect();
+            writeln!(
+                out,
+                "  {name:JUDGED$} {:12}{difference:+.3}, between {lower:+.3} and {upper:+.3} ({queries} queries)",
+                verdict.words()
+            )?;
+        }
+        Ok(())
+    }
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::chain;
 use crate::hub::{RepoName, Repository};
 use crate::model::{ModelFolder, archive};
 
-use super::JobError;
+use super::{Baselines, JobError};
 
 /// A model on this machine, and what to call it.
 #[derive(Debug, Clone)]
@@ -76,6 +77,23 @@ impl Shelf<'_> {
         Ok(Base { folder: ModelFolder::open(&folder)?, label: release.path(), origin: Origin::Release })
     }
 
+    /// The models that one trained from `base` is measured beside: the newest release, and the configured base model.
+    /// The latter only serves as a baseline, so a run does without when it can't be had.
+    pub(super) async fn baselines(&self, base: &Base) -> Result<Baselines, JobError> {
+        let live = match self.repository.releases().await?.is_empty() {
+            true => base.folder.clone(),
+            false => self.base(None).await?.folder,
+        };
+        let original = match self.named(self.fallback).await {
+            Ok(original) => Some(original.folder),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the original model is no baseline this time");
+                None
+            }
+        };
+        Ok(Baselines { live, original })
+    }
+
     /// A model by folder or Hub name.
     async fn named(&self, name: &str) -> Result<Base, JobError> {
         let path = Path::new(name);
@@ -92,8 +110,8 @@ impl Shelf<'_> {
         Ok(Base { folder: ModelFolder::open(&folder)?, label: name.to_owned(), origin: Origin::Hub })
     }
 
-    /// Removes kept models other than `current`, whose place a newer one has taken.
-    pub(super) fn keep_only(&self, current: &Path) -> Result<usize, JobError> {
+    /// Removes kept models other than these, whose place a newer one has taken.
+    pub(super) fn keep_only(&self, current: &[&Path]) -> Result<usize, JobError> {
         let mut removed = 0;
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -102,12 +120,50 @@ impl Shelf<'_> {
         };
         for entry in entries {
             let path = entry.map_err(JobError::file("read", &self.folder))?.path();
-            if path.is_dir() && !current.starts_with(&path) {
+            if path.is_dir() && !current.iter().any(|current| current.starts_with(&path)) {
                 std::fs::remove_dir_all(&path).map_err(JobError::file("remove", &path))?;
                 removed += 1;
             }
         }
         Ok(removed)
+    }
+}
+
+/// Finds models by what a person calls them.
+#[derive(Debug)]
+pub struct ModelFinder {
+    /// Where releases are; without it only `base` and folders are found.
+    pub repository: Option<Repository>,
+    /// Where models are kept.
+    pub data_dir: PathBuf,
+    /// Folder or Hub name of the original model.
+    pub base_model: String,
+}
+
+impl ModelFinder {
+    /// The newest release (`live`), the original model (`base`), a release by path or version, a Hub name or a folder.
+    ///
+    /// # Errors
+    /// [`JobError::NoSuchModel`] when there is none, else what the Hub or the folder says.
+    pub async fn find(&self, name: &str) -> Result<ModelFolder, JobError> {
+        let wanted = if name == "base" { &self.base_model } else { name };
+        if Path::new(wanted).is_dir() {
+            return Ok(ModelFolder::open(Path::new(wanted))?);
+        }
+        let Some(repository) = &self.repository else {
+            return Err(JobError::NoSuchModel { name: name.to_owned() });
+        };
+        let folder = self.data_dir.join("models");
+        let shelf = Shelf { repository, folder, fallback: &self.base_model };
+        if name == "live" && repository.releases().await?.is_empty() {
+            return Err(JobError::NoSuchModel { name: name.to_owned() });
+        }
+        let base = match name {
+            "base" => shelf.named(wanted).await?,
+            "live" => shelf.base(None).await?,
+            other => shelf.base(Some(other)).await?,
+        };
+        Ok(base.folder)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rows of a run, sorted into what is trained on and what is asked.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::conflict::Conflicts;
 use super::id_ranges::IdRanges;
 use crate::correction::{Refusal, Row, Templates, normalise};
-use crate::evaluate::{Catalogue, HoldOut, Query, Side};
+use crate::evaluate::{Catalogue, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
 use crate::train::PairTexts;
 
@@ -20,6 +20,8 @@ pub struct Dataset {
     pub slips: Vec<(String, String)>,
     /// Held-out pairs, as questions.
     pub queries: Vec<Query>,
+    /// The ids of their rows, in the same order.
+    pub query_rows: Vec<i64>,
     /// Every name, to look questions up among.
     pub catalogue: Catalogue,
     /// What went in.
@@ -50,6 +52,12 @@ pub struct DatasetSummary {
     pub new_typos: usize,
     /// Held-out corrections that are in no training pair, with all their typos.
     pub unseen_corrections: usize,
+    /// Held-out pairs of the newest window that would else be trained on.
+    #[serde(default)]
+    pub newest: usize,
+    /// The first id of the newest window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_from: Option<i64>,
     /// Names in the catalogue.
     pub catalogue: usize,
     /// Ids of the rows read.
@@ -60,7 +68,10 @@ pub struct DatasetSummary {
     /// Ids of those that were left out: refused or in conflict. All others were trained on.
     #[serde(default)]
     pub left_out_ids: IdRanges,
-    /// SHA-256 of the rows read, in the order of their ids.
+    /// How many of them no row has: they come from `CATALOG`.
+    #[serde(default)]
+    pub names_added: usize,
+    /// SHA-256 of the rows read, in the order of their ids, and of the names added.
     pub hash: String,
 }
 
@@ -72,7 +83,7 @@ impl DatasetSummary {
 
     /// Held-out pairs.
     pub fn held_out(&self) -> usize {
-        self.new_typos + self.unseen_corrections
+        self.new_typos + self.unseen_corrections + self.newest
     }
 }
 
@@ -107,15 +118,18 @@ impl Dataset {
         let hash = hash(&rows, released);
         let row_ids = rows.iter().map(|row| row.id).collect();
         let total = rows.len();
+        let newest_from = hold_out.newest.first_row(rows.iter().map(|row| row.id));
+        let window = Cohorts { newest_from, legacy_until: None };
 
         let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
-        let mut seen = HashSet::new();
+        let mut seen = HashMap::new();
         let (mut refused, mut repeated) = (0, 0);
         let (mut pairs, mut slips) = (Vec::new(), Vec::new());
         let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
-        let (mut new_typos, mut unseen_corrections) = (0, 0);
         let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
+        let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
+        let mut query_rows = Vec::new();
         for row in rows {
             if row.check().is_err() {
                 refused += 1;
@@ -126,15 +140,21 @@ impl Dataset {
                 left_out_ids.push(row.id);
                 continue;
             }
-            let side = hold_out.side(&row.typo, &row.corrected);
+            let pair = (row.domain.clone(), normalise(&row.typo), normalise(&row.corrected));
+            let earlier = seen.get(&pair).copied();
             // A row that repeats a pair is used as the pair is.
+            let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
+                Side::Train if window.is_newest(row.id) => Side::Newest,
+                side => side,
+            });
             if side != Side::Train {
                 held_out_ids.push(row.id);
             }
-            if !seen.insert((row.domain.clone(), normalise(&row.typo), normalise(&row.corrected))) {
+            if earlier.is_some() {
                 repeated += 1;
                 continue;
             }
+            seen.insert(pair, side);
             names.push((row.domain.clone(), row.corrected.clone()));
             match side {
                 Side::Train => {
@@ -149,8 +169,10 @@ impl Dataset {
                 side => {
                     match side {
                         Side::NewTypo => new_typos += 1,
+                        Side::Newest => newest += 1,
                         Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
                     }
+                    query_rows.push(row.id);
                     queries.push(Query {
                         domain: row.domain,
                         typo: row.typo,
@@ -171,17 +193,53 @@ impl Dataset {
             training,
             new_typos,
             unseen_corrections,
+            newest,
+            newest_from: window.newest_from,
             catalogue: catalogue.len(),
+            names_added: 0,
             row_ids,
             held_out_ids: held_out_ids.into_iter().collect(),
             left_out_ids: left_out_ids.into_iter().collect(),
             hash,
         };
-        Self { pairs, slips, queries, catalogue, summary }
+        Self { pairs, slips, queries, query_rows, catalogue, summary }
+    }
+
+    /// Adds names that typos are made up for and questions are looked up among. Those without a domain go to every
+    /// domain there is; where a row spells a name otherwise, the row's spelling stays.
+    #[must_use]
+    pub fn with_names(mut self, names: &[(String, String)]) -> Self {
+        let known: Vec<(String, String)> = self
+            .catalogue
+            .domains()
+            .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), name.clone())))
+            .collect();
+        let domains: BTreeSet<String> = known.iter().map(|(domain, _)| domain.clone()).collect();
+        let added = names.iter().flat_map(|(domain, name)| {
+            let of: Vec<String> = match domain.is_empty() {
+                true => domains.iter().cloned().collect(),
+                false => vec![domain.clone()],
+            };
+            of.into_iter().map(move |domain| (domain, name.clone()))
+        });
+        self.catalogue = Catalogue::new(known.iter().cloned().chain(added));
+        self.summary.names_added = self.catalogue.len() - self.summary.catalogue;
+        self.summary.catalogue = self.catalogue.len();
+        // What is trained on depends on them as on the rows; without any, the hash stays that of the rows.
+        if !names.is_empty() {
+            let mut digest = Hasher::default();
+            digest.update(self.summary.hash.as_bytes());
+            for text in names.iter().flat_map(|(domain, name)| [domain, name]) {
+                digest.update(&(text.len() as u64).to_le_bytes());
+                digest.update(text.as_bytes());
+            }
+            self.summary.hash = digest.digest().to_string();
+        }
+        self
     }
 
     /// The texts of the evaluation, rendered: questions and names.
-    pub(super) fn texts(&self, templates: &Templates) -> Vec<String> {
+    pub fn texts(&self, templates: &Templates) -> Vec<String> {
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let names = self
             .catalogue
@@ -231,6 +289,44 @@ mod tests {
         assert_eq!(summary.catalogue, 1);
         assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
         assert_eq!(of(&[42]).summary.catalogue, 2, "a person said so");
+    }
+
+    #[test]
+    fn further_names_are_added_once_and_to_their_domains() {
+        let mut rows = vec![row(1, "oudi", "Audi"), row(2, "glof", "Golf")];
+        rows[1].domain = "model".into();
+        let names = [("brand", "AUDI"), ("brand", "Kia"), ("", "Up"), ("colour", "Red")];
+        let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+        let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default()).with_names(&names);
+        let all: Vec<(&str, Vec<&str>)> = dataset
+            .catalogue
+            .domains()
+            .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
+            .collect();
+        let expected =
+            [("brand", vec!["Audi", "Kia", "Up"]), ("colour", vec!["Red"]), ("model", vec!["Golf", "Up"])];
+        assert_eq!(all, expected);
+        assert_eq!((dataset.summary.catalogue, dataset.summary.names_added), (6, 4));
+    }
+
+    #[test]
+    fn the_newest_rows_are_asked_and_not_taught_and_the_next_run_learns_them() {
+        let rows: Vec<Row> =
+            (0..400).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
+        let of = |rows: &[Row]| Dataset::new(rows.to_vec(), &HoldOut::default(), &Templates::default());
+        let dataset = of(&rows);
+        let first = dataset.summary.newest_from.unwrap();
+        assert_eq!(first, 380);
+        assert!(dataset.pairs.iter().all(|pair| pair.row < first));
+        assert!(dataset.summary.newest > 10);
+        let asked: BTreeSet<i64> = dataset.query_rows.iter().copied().collect();
+        assert!((first..400).all(|row| asked.contains(&row)), "each of them is asked");
+        let newest = dataset.queries.iter().zip(&dataset.query_rows);
+        assert!(newest.filter(|(query, _)| query.side == Side::Newest).all(|(_, row)| *row >= first));
+        let more: Vec<Row> = (400..800).map(|id| row(id, &format!("typo {id}"), "name 1")).collect();
+        let next = of(&[rows, more].concat());
+        let taught = next.pairs.iter().filter(|pair| (first..400).contains(&pair.row)).count();
+        assert_eq!(taught, dataset.summary.newest, "all that were asked for being new");
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub enum JobError {
     /// Training or encoding.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// The names that `CATALOG` says.
+    #[error(transparent)]
+    Names(#[from] crate::supabase::CatalogueError),
     /// The settings of the made-up typos.
     #[error(transparent)]
     Synthesis(#[from] crate::synthesis::SettingsError),
@@ -130,6 +133,7 @@ impl JobError {
             Self::Train(error) => Some(error),
             Self::Evaluate(error) => Some(error),
             Self::Synthesis(error) => Some(error),
+            Self::Names(error) => Some(error),
             Self::File { .. }
             | Self::NoSuchModel { .. }
             | Self::NoNewerName

@@ -22,6 +22,11 @@ impl IdRanges {
         after.checked_sub(1).and_then(|place| self.0.get(place)).is_some_and(|(_, last)| id <= *last)
     }
 
+    /// The highest id.
+    pub fn last(&self) -> Option<i64> {
+        self.0.last().map(|(_, last)| *last)
+    }
+
     /// How many ids there are.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|(first, last)| last.abs_diff(*first).saturating_add(1)).sum()

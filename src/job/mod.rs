@@ -16,8 +16,11 @@
 //! publishing publish: looks before it sends
 //! base       load-base: the model a run starts from
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
+//! names      names beside those of the rows
 //! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
+//! examinee   a model that is asked a run's questions
+//! contest    the new model beside the live and the original one, and the verdict
 //! package    package: folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
@@ -31,14 +34,17 @@
 
 mod base;
 mod conflict;
+mod contest;
 mod courier;
 mod dataset;
 mod descent;
 mod error;
+mod examinee;
 mod guard;
 mod id_ranges;
 mod journal;
 mod lineage;
+mod names;
 mod package;
 mod pipeline;
 mod publishing;
@@ -55,13 +61,17 @@ mod walk;
 mod workshop;
 
 pub use crate::queue::ENDED;
+pub use base::ModelFinder;
 pub use base::Origin;
 pub use conflict::Conflicts;
+pub use contest::Baselines;
 pub use dataset::{Dataset, DatasetSummary};
 pub use descent::{Descent, PairUse, trace};
 pub use error::JobError;
+pub use examinee::Examinee;
 pub use id_ranges::{IdRanges, NotIdRanges};
 pub use lineage::{Ancestor, Lineage, weights_digest};
+pub use names::NameSource;
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt, RollbackOf};
 pub use replay::{Blueprint, Replayed, Sources, replay};

@@ -113,22 +113,10 @@ impl Papers<'_> {
             held_out_pairs: self.dataset.held_out(),
             synthesised_pairs: synthesised,
             scores,
-            verdict: verdict_sentence(self.report),
+            verdict: self.report.gate.sentence(),
             settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         }
     }
-}
-
-fn verdict_sentence(report: &Report) -> String {
-    let overall = &report.gate.overall;
-    format!(
-        "{}: mean reciprocal rank on {} held-out typos changed by {:+.3} (between {:+.3} and {:+.3}).",
-        report.gate.verdict.name().replace('_', " "),
-        overall.queries,
-        overall.difference,
-        overall.lower,
-        overall.upper
-    )
 }
 
 /// Writes model folder and zip into `workshop`, and proves that the exported ONNX model embeds alike.

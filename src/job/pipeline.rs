@@ -12,6 +12,8 @@ use crate::queue::{CheckpointStore, Clock, Corrections, Events, PublishedArtifac
 use crate::synthesis::SynthesisSettings;
 use crate::train::Recipe;
 
+use super::NameSource;
+
 /// What a run needs beside the job.
 pub struct Pipeline {
     /// The runtime to compute with.
@@ -43,6 +45,8 @@ pub struct Plan {
     pub hold_out: HoldOut,
     /// What the model sees of a text.
     pub templates: Templates,
+    /// Names beside those of the rows.
+    pub names: Option<NameSource>,
     /// How the gate judges.
     pub gate: Policy,
     /// Folder or Hub name of the model to start from when nothing has been released.

@@ -1,5 +1,7 @@
 //! The receipt that travels in the zip: what went in, what was done, what came out, and how to do it again.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,7 @@ use crate::hub::{Digest, Entry, Metrics, ReleaseName, Scores};
 use crate::train::Summary;
 
 use super::dataset::DatasetSummary;
+use super::id_ranges::IdRanges;
 use super::lineage::Lineage;
 
 /// File name of the receipt in a model folder. The same bytes lie beside the zip, see [`ReleaseName::receipt_path`].
@@ -85,4 +88,12 @@ impl Receipt {
             other: serde_json::Map::new(),
         }
     }
+}
+
+/// The newest row that the model of this folder was made and judged with; none where its receipt doesn't say so, as
+/// with a model of somebody else's. Only this one field is read, so that receipts of any version serve.
+pub(super) fn last_row(folder: &Path) -> Option<i64> {
+    let text = std::fs::read_to_string(folder.join(RECEIPT)).ok()?;
+    let receipt: serde_json::Value = serde_json::from_str(&text).ok()?;
+    serde_json::from_value::<IdRanges>(receipt["dataset"]["row_ids"].clone()).ok()?.last()
 }

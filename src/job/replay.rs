@@ -170,7 +170,8 @@ async fn rows(
     let Some(last) = lineage.last_sequence else { return Err(JobError::OtherRows) };
     let snapshot = sources.corrections.snapshot(last).await?;
     let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
-    let taken = TakenRows { rows, released: snapshot.released };
+    // Names that `CATALOG` had then are in snapshots only; a run that used some has another hash than these rows.
+    let taken = TakenRows { rows, released: snapshot.released, names: Vec::new() };
     of(taken, RowSource::Stream).await?.ok_or(JobError::OtherRows)
 }
 

@@ -31,18 +31,30 @@ pub(super) struct TakenRows {
     pub(super) rows: Vec<Row>,
     /// Ids of those that a person released from quarantine.
     pub(super) released: BTreeSet<i64>,
+    /// Names that `CATALOG` said then, with their domains.
+    pub(super) names: Vec<(String, String)>,
 }
 
 impl TakenRows {
     /// The dataset they make.
     pub(super) fn dataset(self, hold_out: &HoldOut, templates: &Templates) -> Dataset {
-        Dataset::with_released(self.rows, &self.released, hold_out, templates)
+        Dataset::with_released(self.rows, &self.released, hold_out, templates).with_names(&self.names)
     }
 }
 
 /// A line of a snapshot.
 #[derive(Serialize, Deserialize)]
-struct Line {
+#[serde(untagged)]
+enum Line {
+    /// The names, in the first line if there are any.
+    Names {
+        names: Vec<(String, String)>,
+    },
+    Row(RowLine),
+}
+
+#[derive(Serialize, Deserialize)]
+struct RowLine {
     #[serde(flatten)]
     row: Row,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -76,13 +88,17 @@ impl Snapshots {
             return None;
         }
         let text = std::fs::read_to_string(self.path(hash)).ok()?;
-        let mut taken = TakenRows { rows: Vec::new(), released: BTreeSet::new() };
+        let mut taken = TakenRows { rows: Vec::new(), released: BTreeSet::new(), names: Vec::new() };
         for line in text.lines() {
-            let Line { row, released } = serde_json::from_str(line).ok()?;
-            if released {
-                taken.released.insert(row.id);
+            match serde_json::from_str(line).ok()? {
+                Line::Names { names } => taken.names = names,
+                Line::Row(RowLine { row, released }) => {
+                    if released {
+                        taken.released.insert(row.id);
+                    }
+                    taken.rows.push(row);
+                }
             }
-            taken.rows.push(row);
         }
         Some(taken)
     }
@@ -91,8 +107,12 @@ impl Snapshots {
     pub(super) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), JobError> {
         let path = self.path(hash);
         let mut bytes = Vec::new();
-        for row in &taken.rows {
-            let line = Line { row: row.clone(), released: taken.released.contains(&row.id) };
+        let names = (!taken.names.is_empty()).then(|| Line::Names { names: taken.names.clone() });
+        let rows = taken
+            .rows
+            .iter()
+            .map(|row| Line::Row(RowLine { row: row.clone(), released: taken.released.contains(&row.id) }));
+        for line in names.into_iter().chain(rows) {
             serde_json::to_writer(&mut bytes, &line).map_err(crate::queue::QueueError::from)?;
             bytes.push(b'\n');
         }
@@ -130,7 +150,8 @@ mod tests {
     fn rows_come_back_as_they_were_and_only_the_newest_stay() {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path().join("snapshots"));
-        let rows = TakenRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]) };
+        let names = vec![("brand".to_owned(), "Kia".to_owned())];
+        let rows = TakenRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]), names };
         for number in 0..KEPT + 3 {
             snapshots.keep(&format!("{number:02}"), &rows).unwrap();
         }

@@ -6,15 +6,16 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
-use crate::evaluate::{HoldOut, Policy, Rank, Report, model_ranks};
-use crate::model::{ModelFolder, Tokenizer};
+use crate::evaluate::{HoldOut, Policy, Report};
+use crate::model::ModelFolder;
 use crate::onnx::Runtime;
 use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
 use crate::train::{
-    Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, TrainError, Vocabulary, fit,
+    Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, Vocabulary, fit,
 };
 
-use super::{Dataset, JobError};
+use super::examinee::{Examinee, Reader};
+use super::{Baselines, Dataset, JobError};
 
 /// How a model is to learn.
 #[derive(Debug, Clone)]
@@ -39,7 +40,6 @@ pub struct Study {
     lessons: Lessons,
     reader: Reader,
     parameters: ParameterBuffer,
-    before: Vec<Rank>,
     /// How much is to be learned.
     pub figures: StudyFigures,
 }
@@ -57,25 +57,8 @@ pub struct StudyFigures {
     pub synthesised: usize,
 }
 
-/// Texts to embeddings with parameters in training.
-struct Reader {
-    tokenizer: Tokenizer,
-    encoder: Encoder,
-}
-
-impl Reader {
-    fn embed(&mut self, parameters: &ParameterBuffer, texts: &[String]) -> Result<Array2<f32>, TrainError> {
-        let tokens = self.tokenizer.encode(texts)?.texts;
-        let compact = tokens
-            .iter()
-            .map(|text| parameters.vocabulary().compact(text).ok_or(TrainError::ForeignToken))
-            .collect::<Result<Vec<_>, _>>()?;
-        self.encoder.embed(parameters, &compact)
-    }
-}
-
 impl Study {
-    /// Draws what is to be learned, loads the parameters that its texts need, and asks the model all questions once.
+    /// Draws what is to be learned, and loads the parameters that its texts and the questions need.
     ///
     /// # Errors
     /// [`JobError::Train`] when the model can't be read or run, [`JobError::Synthesis`] for an absurd setting.
@@ -96,14 +79,15 @@ impl Study {
             }
             false => SlipRates::default(),
         };
-        let synthesiser = Synthesiser::new(dataset.catalogue.clone(), rates, synthesis, hold_out);
+        let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
+        let synthesiser =
+            Synthesiser::new(dataset.catalogue.clone(), rates, synthesis, hold_out).without(asked);
         let lessons = Lessons::new(dataset.pairs.clone(), synthesiser, templates.clone(), recipe.seed);
         let asked = tokenizer.encode(&dataset.texts(&templates))?;
         let taught = lessons.token_ids(&tokenizer, recipe.epochs)?;
         let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
-        let mut reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
-        let before = ranks(&dataset, &templates, &mut reader, &parameters)?;
+        let reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
         let figures = StudyFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
@@ -111,7 +95,7 @@ impl Study {
             synthesised: lessons.epoch(0).len() - dataset.pairs.len(),
         };
         let runtime = runtime.clone();
-        Ok(Self { runtime, base, recipe, templates, dataset, lessons, reader, parameters, before, figures })
+        Ok(Self { runtime, base, recipe, templates, dataset, lessons, reader, parameters, figures })
     }
 
     /// Trains. With `checkpoints`, from where an earlier training of the same study was stopped.
@@ -124,6 +108,7 @@ impl Study {
         checkpoints: Option<Checkpoints>,
     ) -> Result<Trained, JobError> {
         let vocabulary = self.parameters.vocabulary().clone();
+        let normalises = self.base.head.normalise;
         let mut resumable;
         let observer: &mut dyn Observer = match checkpoints {
             Some(checkpoints) => {
@@ -142,12 +127,11 @@ impl Study {
             observer,
         )?;
         Ok(Trained {
+            runtime: self.runtime,
             base: self.base,
             templates: self.templates,
             dataset: self.dataset,
-            reader: self.reader,
-            before: self.before,
-            parameters: fit.parameters,
+            model: Examinee { reader: self.reader, parameters: fit.parameters, normalises },
             kept: fit.moments.kept,
             summary: fit.summary,
             figures: self.figures,
@@ -157,12 +141,11 @@ impl Study {
 
 /// A model after training.
 pub struct Trained {
+    runtime: Runtime,
     base: ModelFolder,
     templates: Templates,
     dataset: Dataset,
-    reader: Reader,
-    before: Vec<Rank>,
-    parameters: ParameterBuffer,
+    model: Examinee,
     kept: f64,
     /// What training did.
     pub summary: Summary,
@@ -171,13 +154,12 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Asks the trained model the same questions and compares.
+    /// Asks the trained model and its baselines what is held out, and judges it.
     ///
     /// # Errors
-    /// [`JobError::Train`] when the model can't be run.
-    pub fn evaluate(&mut self, policy: &Policy) -> Result<Report, JobError> {
-        let after = ranks(&self.dataset, &self.templates, &mut self.reader, &self.parameters)?;
-        Ok(Report::new(&self.dataset.queries, &self.dataset.catalogue, &self.before, &after, policy))
+    /// [`JobError::Train`] when a model can't be run, [`JobError::Model`] when a baseline can't be read.
+    pub fn evaluate(&mut self, policy: &Policy, baselines: &Baselines) -> Result<Report, JobError> {
+        baselines.judge(&self.runtime, &mut self.model, &self.dataset, &self.templates, policy)
     }
 
     /// Writes the trained model as a folder.
@@ -185,7 +167,7 @@ impl Trained {
     /// # Errors
     /// [`JobError::Train`] when it can't be written.
     pub fn export(&self, to: &std::path::Path) -> Result<(), JobError> {
-        Ok(crate::train::export(&self.base, &self.parameters, self.kept, to)?)
+        Ok(crate::train::export(&self.base, &self.model.parameters, self.kept, to)?)
     }
 
     /// Some of the texts the run was judged by, to compare the exported model with.
@@ -202,15 +184,6 @@ impl Trained {
     /// # Errors
     /// [`JobError::Train`] when the model can't be run.
     pub fn embed(&mut self, texts: &[String]) -> Result<Array2<f32>, JobError> {
-        Ok(self.reader.embed(&self.parameters, texts)?)
+        Ok(self.model.embed(texts)?)
     }
-}
-
-fn ranks(
-    dataset: &Dataset,
-    templates: &Templates,
-    reader: &mut Reader,
-    parameters: &ParameterBuffer,
-) -> Result<Vec<Rank>, JobError> {
-    Ok(model_ranks(&dataset.queries, &dataset.catalogue, templates, |texts| reader.embed(parameters, texts))?)
 }

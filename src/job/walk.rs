@@ -29,7 +29,7 @@ use super::snapshot::{RowSource, Snapshots, TakenRows};
 use super::study::Trained;
 use super::training::train;
 use super::workshop::{Companions, Workshop};
-use super::{JobError, Stage};
+use super::{Baselines, JobError, Stage};
 
 /// How often a run is tried when what failed may pass, and when attempts end without a word.
 const ATTEMPTS: u64 = 5;
@@ -168,11 +168,18 @@ impl Pipeline {
         let summary = dataset.summary.clone();
         let trained = train(self, journal, &recipe, &base, dataset, workshop, guard).await?;
         guard.check()?;
-        let (trained, report) = self.evaluate(journal, trained).await?;
+        let baselines = guard.watch(shelf.baselines(&base)).await?;
+        let (trained, report) = self.evaluate(journal, trained, baselines.clone()).await?;
         let publish = journal
             .stage(Stage::Gate, async {
-                let publish = report.gate.publish || request.force;
-                let figures = json!({ "verdict": report.gate.verdict, "publish": publish, "forced": publish && !report.gate.publish });
+                let publish = report.may_be_published(request.force);
+                let figures = json!({
+                    "verdict": report.gate.verdict,
+                    "sentence": report.gate.sentence(),
+                    "defects": report.sanity.defects,
+                    "publish": publish,
+                    "forced": publish && !report.may_be_published(false),
+                });
                 Ok((publish, figures))
             })
             .await?;
@@ -188,7 +195,9 @@ impl Pipeline {
         let Some(artifact) = Box::pin(publishing::resume(self, journal, workshop, guard)).await? else {
             return Err(JobError::PackageLost);
         };
-        shelf.keep_only(base.folder.path())?;
+        let original = baselines.original.as_ref().map(crate::model::ModelFolder::path);
+        let current: Vec<_> = std::iter::once(base.folder.path()).chain(original).collect();
+        shelf.keep_only(&current)?;
         Ok(Outcome::Published(artifact))
     }
 
@@ -254,7 +263,11 @@ impl Pipeline {
                         let snapshot =
                             guard.watch(async { Ok(self.corrections.snapshot(covered).await?) }).await?;
                         let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
-                        let taken = TakenRows { rows, released: snapshot.released };
+                        let names = match &self.plan.names {
+                            None => Vec::new(),
+                            Some(source) => guard.watch(async { Ok(source.read().await?) }).await?,
+                        };
+                        let taken = TakenRows { rows, released: snapshot.released, names };
                         let dataset = blocking(move || {
                             let dataset = taken.clone().dataset(&hold_out, &templates);
                             snapshots.keep(&dataset.summary.hash, &taken)?;
@@ -286,12 +299,13 @@ impl Pipeline {
         &self,
         journal: &mut Journal,
         mut trained: Trained,
+        baselines: Baselines,
     ) -> Result<(Trained, Report), JobError> {
         let gate = self.plan.gate;
         let (trained, report) = journal
             .stage(Stage::Evaluate, async {
                 blocking(move || {
-                    let report = trained.evaluate(&gate)?;
+                    let report = trained.evaluate(&gate, &baselines)?;
                     let figures = report.clone();
                     Ok(((trained, report), figures))
                 })

@@ -4,6 +4,7 @@
 //! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
 
 mod checkpoints;
+mod evaluation;
 mod ingest;
 mod reader;
 
@@ -18,7 +19,7 @@ use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
 use crate::hub::RepoName;
-use crate::synthesis::{Keyboard, SynthesisSettings};
+use crate::synthesis::SynthesisSettings;
 use crate::train::Recipe;
 use crate::trigger::Policy;
 
@@ -79,6 +80,8 @@ pub struct Settings {
     pub synthesis: SynthesisSettings,
     /// What is held out.
     pub hold_out: HoldOut,
+    /// How the gate judges.
+    pub gate: crate::evaluate::Policy,
     /// What the model sees of a text.
     pub templates: Templates,
     /// Folder or Hub name of the model training starts from when nothing has been published yet.
@@ -151,6 +154,12 @@ impl Failure for SettingsError {
 }
 
 impl Settings {
+    /// Where names beside those of the rows come from, if anywhere.
+    pub fn names(&self) -> Option<crate::job::NameSource> {
+        let source = self.catalogue.clone()?;
+        Some(crate::job::NameSource { source, access: self.supabase.clone() })
+    }
+
     /// Reads the settings of this process: its environment and `autovalidate.toml` in its working directory.
     ///
     /// # Errors
@@ -182,8 +191,9 @@ impl Settings {
         let checkpoints = checkpoints::checkpoints(&mut reader);
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
-        let synthesis = synthesis(&mut reader);
-        let hold_out = hold_out(&mut reader);
+        let synthesis = evaluation::synthesis(&mut reader);
+        let hold_out = evaluation::hold_out(&mut reader);
+        let gate = evaluation::gate(&mut reader);
         let templates = templates(&mut reader);
         let base_model = reader.parse_or(
             "BASE_MODEL",
@@ -222,6 +232,7 @@ impl Settings {
             recipe,
             synthesis,
             hold_out,
+            gate,
             templates,
             base_model,
             data_dir,
@@ -355,38 +366,6 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
         ),
         seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
         ..default
-    }
-}
-
-fn synthesis(reader: &mut Reader<'_>) -> SynthesisSettings {
-    let default = SynthesisSettings::default();
-    let variants =
-        reader.parse_or("SYNTHESIS_VARIANTS", "from 0 (off) to 1000", default.variants, |n| *n <= 1_000);
-    let keyboard = match reader.text("SYNTHESIS_KEYBOARD").as_deref() {
-        None => default.keyboard,
-        Some("qwerty") => Keyboard::Qwerty,
-        Some("qwertz") => Keyboard::Qwertz,
-        Some("azerty") => Keyboard::Azerty,
-        Some(other) => {
-            reader
-                .problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
-            default.keyboard
-        }
-    };
-    SynthesisSettings { variants, keyboard, ..default }
-}
-
-fn hold_out(reader: &mut Reader<'_>) -> HoldOut {
-    let default = HoldOut::default();
-    let share = |share: &f64| (0.0..=0.5).contains(share);
-    HoldOut {
-        typos: reader.parse_or("HOLDOUT_TYPOS", "a share from 0 to 0.5", default.typos, share),
-        corrections: reader.parse_or(
-            "HOLDOUT_CORRECTIONS",
-            "a share from 0 to 0.5",
-            default.corrections,
-            share,
-        ),
     }
 }
 

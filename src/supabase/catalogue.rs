@@ -85,6 +85,9 @@ pub enum CatalogueError {
     /// It holds no name at all: every pair would be kept out of training.
     #[error("the catalogue is empty")]
     Empty,
+    /// It is a table, and the project isn't set.
+    #[error("the catalogue is a table of a project that is not set")]
+    NoProject,
     /// The table can't be read.
     #[error("the catalogue's table can't be read")]
     Table(#[source] RestError),
@@ -93,7 +96,7 @@ pub enum CatalogueError {
 impl Failure for CatalogueError {
     fn remedy(&self) -> Remedy {
         match self {
-            Self::File { .. } | Self::Line { .. } | Self::Empty => Remedy::Person,
+            Self::File { .. } | Self::Line { .. } | Self::Empty | Self::NoProject => Remedy::Person,
             Self::Table(error) => error.remedy(),
         }
     }
@@ -104,6 +107,7 @@ impl Failure for CatalogueError {
                 "Set CATALOG to a CSV file with the columns name and domain, or to one JSON object a line; or unset it."
                     .to_owned()
             }
+            Self::NoProject => "Set SUPABASE_URL and a key, or let CATALOG name a file.".to_owned(),
             Self::Table(error) => format!("Check the table that CATALOG names. {}", error.advice()),
         }
     }
@@ -115,6 +119,14 @@ impl CatalogueSource {
     /// # Errors
     /// [`CatalogueError`].
     pub async fn read(&self, access: &Access) -> Result<Vec<(String, String)>, CatalogueError> {
+        self.read_in(Some(access)).await
+    }
+
+    /// As [`read`](Self::read), where a project may not be set; only a table needs one.
+    ///
+    /// # Errors
+    /// [`CatalogueError`].
+    pub async fn read_in(&self, access: Option<&Access>) -> Result<Vec<(String, String)>, CatalogueError> {
         let names = match self {
             Self::File(path) => {
                 let owned = path.clone();
@@ -122,6 +134,7 @@ impl CatalogueSource {
                 read.map_err(|gone| CatalogueError::File { path: path.clone(), source: gone.into() })??
             }
             Self::Table { table, name, domain } => {
+                let access = access.ok_or(CatalogueError::NoProject)?;
                 let access = Access { table: table.clone(), ..access.clone() };
                 let table = Table::new(&access).map_err(CatalogueError::Table)?;
                 table.texts(name, domain.as_deref()).await.map_err(CatalogueError::Table)?

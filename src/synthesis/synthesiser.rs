@@ -1,6 +1,6 @@
 //! An epoch's synthetic pairs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -31,13 +31,15 @@ pub struct SyntheticPair {
 /// Makes typos of a catalogue's names.
 ///
 /// No typo it makes is, after normalising, a name of its domain (so never its own), held out
-/// ([`HoldOut::holds_typo`]), or made twice for a domain in one epoch.
+/// ([`HoldOut::holds_typo`], [`without`](Self::without)), or made twice for a domain in one epoch.
 #[derive(Clone)]
 pub struct Synthesiser {
     catalogue: Catalogue,
     rates: SlipRates,
     settings: SynthesisSettings,
     hold_out: HoldOut,
+    /// Further typos that must not be made, by domain, normalised.
+    forbidden: HashMap<String, HashSet<String>>,
 }
 
 impl Synthesiser {
@@ -49,7 +51,16 @@ impl Synthesiser {
         settings: SynthesisSettings,
         hold_out: HoldOut,
     ) -> Self {
-        Self { catalogue, rates, settings, hold_out }
+        Self { catalogue, rates, settings, hold_out, forbidden: HashMap::new() }
+    }
+
+    /// Without these `(domain, typo)`: what a run asks beside the typos held out by hash.
+    #[must_use]
+    pub fn without<'a>(mut self, typos: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        for (domain, typo) in typos {
+            self.forbidden.entry(domain.to_owned()).or_default().insert(normalise(typo));
+        }
+        self
     }
 
     /// The synthetic pairs of one epoch, in the order of the catalogue, beside `real` real pairs. They follow from
@@ -62,6 +73,7 @@ impl Synthesiser {
         let mut pairs = Vec::new();
         for (domain, names) in self.catalogue.domains() {
             let mut taken: HashSet<String> = names.iter().map(|name| normalise(name)).collect();
+            taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
             for name in names {
                 for variant in 0..variants {
                     let typo = self.typo(name, variant < hard, &mut taken, &mut random);

@@ -24,7 +24,6 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::evaluate;
 use crate::hub::Repository;
 use crate::job::{self, Pipeline, Plan};
 use crate::onnx::Runtime;
@@ -314,7 +313,8 @@ impl Trainer {
                 synthesis: settings.synthesis.clone(),
                 hold_out: settings.hold_out,
                 templates: settings.templates.clone(),
-                gate: evaluate::Policy::default(),
+                names: settings.names(),
+                gate: settings.gate,
                 base_model: settings.base_model.clone(),
                 data_dir: settings.data_dir.clone(),
                 checkpoint_every: settings.checkpoints.every,

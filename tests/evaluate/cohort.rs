@@ -1,6 +1,8 @@
 //! The newest window and what earlier versions were judged by.
 
-use autovalidate::evaluate::{Cohorts, Gate, NewestWindow, Policy, Query, Report, Side, Verdict};
+use autovalidate::evaluate::{
+    Answers, Cohorts, Gate, NewestWindow, Policy, Query, Questions, Report, Side, Verdict,
+};
 use proptest::prelude::*;
 
 use super::{brands, query};
@@ -13,7 +15,13 @@ fn the_window_is_a_share_or_a_count_of_the_newest() {
     assert_eq!(NewestWindow::Count(2).first_row(rows), Some(40));
     assert_eq!(NewestWindow::Share(0.2).first_row(rows), Some(50));
     assert_eq!(NewestWindow::Share(0.19).first_row(rows), None, "rounded down");
-    assert_eq!(NewestWindow::default().first_row(rows), None);
+    assert_eq!(NewestWindow::default().first_row(1..=100), Some(96));
+    for (text, window) in
+        [("0", NewestWindow::Count(0)), ("30", NewestWindow::Count(30)), ("0.1", NewestWindow::Share(0.1))]
+    {
+        assert_eq!((text.parse(), window.to_string()), (Ok(window), text.to_owned()));
+    }
+    assert!("1.5".parse::<NewestWindow>().is_err() && "-1".parse::<NewestWindow>().is_err());
     assert_eq!(NewestWindow::Count(99).first_row(rows), Some(20), "the oldest is trained on");
     assert_eq!(NewestWindow::Share(f64::NAN).first_row(rows), None);
     assert_eq!(NewestWindow::Count(5).first_row([]), None);
@@ -65,14 +73,24 @@ fn a_worse_newest_window_blocks_too() {
 fn the_report_shows_the_cohorts_with_their_counts() {
     let (queries, rows, before, after) = forgetful();
     let cohorts = Cohorts { legacy_until: Some(60), newest_from: Some(191) };
-    let report =
-        Report::with_cohorts(&queries, &rows, &brands(), &before, &after, &Policy::default(), &cohorts);
+    let questions = Questions { queries: &queries, rows: &rows, catalogue: &brands(), cohorts };
+    let answers = Answers { original: Some(&before), before: &before, after: &after };
+    let report = Report::compare(&questions, &answers, &Policy::default());
+    assert_eq!(report.held_out.all.original, Some(report.held_out.all.before.clone()));
     assert_eq!(report.legacy.as_ref().unwrap().all.after.overall.accuracy_at_1, 0.0);
     assert_eq!(report.newest.as_ref().unwrap().all.after.overall.queries, 10);
     let table = report.to_string();
-    assert!(table.lines().count() <= 24, "{table}");
-    assert!(table.contains("worse on what earlier versions knew (60 queries)"), "{table}");
-    assert!(table.contains("cannot tell on the newest rows (10 queries)"), "{table}");
+    assert!(table.lines().count() <= 30, "{table}");
+    let line = |words: &[&str]| table.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line(&["what earlier versions knew", " worse ", "(60 queries)"]), "{table}");
+    assert!(line(&["the newest rows", "cannot tell", "(10 queries)"]), "{table}");
+    assert!(line(&["newest rows", " 10?", "1.000"]), "too few, and marked so: {table}");
+    let sentence = report.gate.sentence();
+    assert!(
+        sentence.starts_with("worse: ") && sentence.contains("worse on what earlier versions knew"),
+        "{sentence}"
+    );
+    assert!(sentence.contains("cannot tell on the newest rows"), "{sentence}");
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
 }

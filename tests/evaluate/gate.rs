@@ -19,6 +19,10 @@ fn each_verdict() {
     assert_eq!(verdict(&ranks(80, 100), &ranks(50, 100)), Verdict::Better);
     assert_eq!(verdict(&ranks(50, 100), &ranks(80, 100)), Verdict::Worse);
     assert_eq!(verdict(&ranks(50, 100), &ranks(50, 100)), Verdict::NoWorse);
+    // Half a hundredth worse without any doubt, which the margin of two hundredths forgives.
+    let (old, new): (Ranks, Ranks) = (vec![Some(4); 200], [vec![Some(4); 180], vec![Some(5); 20]].concat());
+    assert!(judge(&new, &old, &policy).upper < 0.0);
+    assert_eq!(verdict(&new, &old), Verdict::NoWorse);
     // Ten better, ten worse: no difference on average, but the bounds reach far below.
     let mixed: Ranks = (0..100).map(|at| (10..60).contains(&at).then_some(1)).collect();
     assert_eq!(verdict(&mixed, &ranks(50, 100)), Verdict::CannotTell);
@@ -85,7 +89,7 @@ proptest! {
         pairs in prop::collection::vec((prop::option::of(1usize..15), prop::option::of(1usize..15)), 0..60),
         seed in any::<u64>(),
     ) {
-        let policy = Policy { seed, resamples: 200, ..Policy::default() };
+        let policy = Policy { seed, resamples: 200, margin: 0.0, ..Policy::default() };
         let (candidate, reference): (Ranks, Ranks) = pairs.into_iter().unzip();
         let one = judge(&candidate, &reference, &policy);
         prop_assert_eq!(one, judge(&candidate, &reference, &policy));

@@ -22,7 +22,7 @@ const HELD_OUT_CORRECTIONS: [usize; 3] = [7, 31, 48];
 
 #[test]
 fn the_shares_are_what_the_settings_say() {
-    let hold_out = HoldOut { typos: 0.2, corrections: 0.1 };
+    let hold_out = HoldOut { typos: 0.2, corrections: 0.1, ..HoldOut::default() };
     let share =
         |held: &dyn Fn(String) -> bool| (0..5_000).filter(|n| held(n.to_string())).count() as f64 / 5_000.0;
     // Five standard deviations of a draw of 5,000 are 0.028 and 0.021.
@@ -35,9 +35,9 @@ fn the_shares_are_what_the_settings_say() {
 
 #[test]
 fn a_share_of_nothing_holds_nothing_and_of_everything_all() {
-    let none = HoldOut { typos: 0.0, corrections: 0.0 };
-    let typos = HoldOut { typos: 1.0, corrections: 0.0 };
-    let all = HoldOut { typos: 0.0, corrections: 1.0 };
+    let none = HoldOut { typos: 0.0, corrections: 0.0, ..HoldOut::default() };
+    let typos = HoldOut { typos: 1.0, corrections: 0.0, ..HoldOut::default() };
+    let all = HoldOut { typos: 0.0, corrections: 1.0, ..HoldOut::default() };
     for n in 0..500 {
         let (typo, corrected) = (format!("t{n}"), format!("c{n}"));
         assert_eq!(none.side(&typo, &corrected), Side::Train);
@@ -49,7 +49,7 @@ fn a_share_of_nothing_holds_nothing_and_of_everything_all() {
 proptest! {
     #[test]
     fn the_side_follows_from_the_normalised_text_alone(typo in ".{1,20}", corrected in ".{1,20}") {
-        let hold_out = HoldOut { typos: 0.4, corrections: 0.4 };
+        let hold_out = HoldOut { typos: 0.4, corrections: 0.4, ..HoldOut::default() };
         let side = hold_out.side(&typo, &corrected);
         prop_assert_eq!(hold_out.side(&format!("  {typo}\t"), &format!(" {corrected} ")), side);
         prop_assert_eq!(side == Side::UnseenCorrection, hold_out.holds_correction(&corrected));
@@ -57,7 +57,7 @@ proptest! {
 
     #[test]
     fn all_pairs_of_a_held_out_correction_are_out(corrected in "[a-z]{1,12}", typos in prop::collection::vec("[a-z]{1,12}", 2..8)) {
-        let hold_out = HoldOut { typos: 0.3, corrections: 0.5 };
+        let hold_out = HoldOut { typos: 0.3, corrections: 0.5, ..HoldOut::default() };
         let out: Vec<bool> =
             typos.iter().map(|typo| hold_out.side(typo, &corrected) == Side::UnseenCorrection).collect();
         prop_assert!(out.windows(2).all(|pair| pair[0] == pair[1]));
@@ -65,8 +65,8 @@ proptest! {
 
     #[test]
     fn a_larger_share_keeps_what_a_smaller_one_held(text in ".{1,20}", small in 0.0..1.0f64, more in 0.0..1.0f64) {
-        let small_share = HoldOut { typos: small, corrections: small };
-        let large_share = HoldOut { typos: small + more, corrections: small + more };
+        let small_share = HoldOut { typos: small, corrections: small, ..HoldOut::default() };
+        let large_share = HoldOut { typos: small + more, corrections: small + more, ..HoldOut::default() };
         prop_assert!(!small_share.holds_typo(&text) || large_share.holds_typo(&text));
         prop_assert!(!small_share.holds_correction(&text) || large_share.holds_correction(&text));
     }

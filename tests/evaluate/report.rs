@@ -62,9 +62,9 @@ fn the_table_fits_a_screen_and_its_columns_line_up() {
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines.len() <= 24, "{table}");
     assert!(lines.iter().all(|line| line.chars().count() <= 112), "{table}");
-    let rows = &lines[1..10];
+    let rows = &lines[1..8];
     assert!(rows.iter().all(|row| row.chars().count() == rows[0].chars().count()), "{table}");
-    assert!(table.contains("cannot_tell"), "{table}");
+    assert!(table.contains("verdict: cannot tell") && table.contains("4?"), "{table}");
     let empty = Report::new(&[], &brands(), &[], &[], &Policy::default()).to_string();
     assert!(!empty.contains("NaN"), "{empty}");
 }

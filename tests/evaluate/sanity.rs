@@ -1,17 +1,17 @@
 //! Is what a model gives an embedding at all?
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
-use autovalidate::evaluate::{Defect, Sanity};
+use autovalidate::evaluate::{Defect, Sanity, slowdown};
 use ndarray::array;
 
-fn seconds(before: f64, after: f64) -> Option<(Duration, Duration)> {
-    Some((Duration::from_secs_f64(before), Duration::from_secs_f64(after)))
-}
+const SLOWEST: f64 = 1.2;
 
 #[test]
 fn unit_rows_in_good_time_are_sane() {
-    let sanity = Sanity::check(array![[0.6, 0.8], [1.0, 0.0]].view(), true, seconds(1.0, 1.2));
+    let sanity = Sanity::check(array![[0.6, 0.8], [1.0, 0.0]].view(), true, Some(1.2), SLOWEST);
     assert!(sanity.is_sane(), "{sanity:?}");
     assert_eq!((sanity.embeddings, sanity.slowdown), (2, Some(1.2)));
 }
@@ -19,22 +19,50 @@ fn unit_rows_in_good_time_are_sane() {
 #[test]
 fn what_is_no_number_is_found() {
     let rows = array![[f32::NAN, 0.0], [f32::INFINITY, 0.0], [1.0, 0.0]];
-    let sanity = Sanity::check(rows.view(), true, None);
+    let sanity = Sanity::check(rows.view(), true, None, SLOWEST);
     assert_eq!(sanity.defects, [Defect::NotFinite { embeddings: 2 }]);
+    assert!(!sanity.is_usable());
 }
 
 #[test]
 fn a_length_other_than_one_matters_only_where_the_folder_normalises() {
     let rows = array![[0.0, 0.0], [3.0, 4.0], [1.0, 0.0005]];
-    assert!(Sanity::check(rows.view(), false, None).is_sane());
-    let sanity = Sanity::check(rows.view(), true, None);
+    assert!(Sanity::check(rows.view(), false, None, SLOWEST).is_sane());
+    let sanity = Sanity::check(rows.view(), true, None, SLOWEST);
     assert_eq!(sanity.defects, [Defect::NotUnit { embeddings: 2, length: 5.0 }]);
 }
 
 #[test]
 fn a_slow_model_is_found_and_an_unmeasured_one_is_not_blamed() {
     let rows = array![[1.0, 0.0]];
-    let sanity = Sanity::check(rows.view(), true, seconds(1.0, 1.5));
+    let sanity = Sanity::check(rows.view(), true, Some(1.5), SLOWEST);
     assert_eq!(sanity.defects, [Defect::Slow { factor: 1.5 }]);
-    assert_eq!(Sanity::check(rows.view(), true, seconds(0.0, 1.5)).slowdown, None);
+    assert!(sanity.is_usable(), "slow, but an embedding");
+    assert!(Sanity::check(rows.view(), true, Some(1.5), 2.0).is_sane(), "the limit is a setting");
+    assert_eq!(Sanity::check(rows.view(), true, None, SLOWEST).slowdown, None);
+}
+
+/// Work that takes this long.
+fn busy(time: Duration) -> Result<(), Infallible> {
+    let started = Instant::now();
+    while started.elapsed() < time {
+        std::hint::spin_loop();
+    }
+    Ok(())
+}
+
+#[test]
+fn speed_is_compared_in_turns_and_a_bad_moment_is_forgiven() {
+    let millis = Duration::from_millis;
+    let double = slowdown(SLOWEST, || busy(millis(2)), || busy(millis(6))).unwrap().unwrap();
+    assert!(double > 1.5, "{double}");
+    // Slow during the whole first measurement, as when another program takes the processor, and as fast afterwards.
+    let calls = Cell::new(0);
+    let after = || {
+        calls.set(calls.get() + 1);
+        busy(millis(if calls.get() <= 6 { 20 } else { 2 }))
+    };
+    let forgiven = slowdown(3.0, || busy(millis(2)), after).unwrap().unwrap();
+    assert!(forgiven < 3.0, "{forgiven}");
+    assert!(calls.get() > 6, "measured again");
 }

@@ -102,6 +102,7 @@ impl Site {
                 recipe: Recipe { epochs: 2, batch_size: 16, ..Recipe::default() },
                 hold_out: Default::default(),
                 templates: Default::default(),
+                names: None,
                 gate: Default::default(),
                 base_model: tiny().display().to_string(),
                 data_dir: data_dir.to_owned(),

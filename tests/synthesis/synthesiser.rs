@@ -39,7 +39,7 @@ proptest! {
             .domains()
             .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), normalise(name))))
             .collect();
-        let hold_out = HoldOut { typos: hold_out, corrections: 0.5 };
+        let hold_out = HoldOut { typos: hold_out, corrections: 0.5, ..HoldOut::default() };
         let settings = SynthesisSettings { keyboard, ..settings(6, hard_share) };
         let synthesiser = Synthesiser::new(catalogue, SlipRates::default(), settings, hold_out);
         let mut made = HashSet::new();
@@ -69,7 +69,7 @@ proptest! {
 
 #[test]
 fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
-    let all_held = HoldOut { typos: 0.1, corrections: 1.0 };
+    let all_held = HoldOut { typos: 0.1, corrections: 1.0, ..HoldOut::default() };
     let synthesiser = Synthesiser::new(cars(), SlipRates::default(), settings(10, 0.5), all_held);
     let pairs = synthesiser.epoch(1, 0, 0);
     let count = count(&pairs);

@@ -1,0 +1,74 @@
+//! `autovalidate report`: a run's report as text and as a page.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::page::{Account, AccountError, page};
+
+use super::{CliError, Ending, desk, print_json};
+
+/// Shows what a run learned and how it was judged, as text, and as a page with plots.
+///
+/// Example: autovalidate report pairs-1-600 --html report.html
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A run's id, or a file: a receipt (training_report.json) or what `train --report` wrote.
+    run: String,
+    /// Also writes a self-contained page with plots into this file.
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let account = match Path::new(&args.run).is_file() {
+        true => {
+            let text = std::fs::read(&args.run).map_err(|source| CliError::Plain {
+                what: format!("cannot read {}", args.run),
+                advice: "Give a run's id or a receipt's file.".to_owned(),
+                source: Some(source.into()),
+            })?;
+            Account::from_json(&text).map_err(told)?
+        }
+        false => of_run(&args.run).await?,
+    };
+    if args.json {
+        print_json(&account)?;
+    } else {
+        println!("{account}");
+    }
+    if let Some(path) = &args.html {
+        std::fs::write(path, page(&account)).map_err(|source| CliError::Plain {
+            what: format!("cannot write {}", path.display()),
+            advice: "Choose another file with --html.".to_owned(),
+            source: Some(source.into()),
+        })?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(Ending::Done)
+}
+
+async fn of_run(id: &str) -> Result<Account, CliError> {
+    let unknown = || {
+        CliError::plain(
+            format!("there is no run and no file {id:?}"),
+            "`autovalidate runs list` shows all runs.",
+        )
+    };
+    let id = id.parse().map_err(|_| unknown())?;
+    let desk = desk().await?;
+    let found = desk.runs.load(&id).await?;
+    desk.streams.connection().close().await;
+    let (record, _) = found.ok_or_else(unknown)?;
+    Account::of(&record).map_err(told)
+}
+
+fn told(error: AccountError) -> CliError {
+    CliError::Plain {
+        what: "there is no report".to_owned(),
+        advice: error.advice(),
+        source: Some(error.into()),
+    }
+}

@@ -1,0 +1,192 @@
+//! The account as a page: one file, no scripts, nothing fetched; light or dark as the reader has it.
+
+use std::fmt::Write as _;
+
+use crate::evaluate::{Comparison, Group, Judgement, Report, Retrieval, Scores};
+
+use super::Account;
+use super::plot::{Interval, bars, escape, intervals, losses};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Class and name of each that answers, in the order of their bars.
+const SERIES: [(&str, &str); 4] =
+    [("fuzzy", "fuzzy ratio"), ("base", "base model"), ("live", "live model"), ("new", "new model")];
+
+/// A run's report as a self-contained page.
+pub fn page(account: &Account) -> String {
+    let report = &account.report;
+    let mut body = String::new();
+    // Writing to a string can't fail.
+    let _ = write!(
+        body,
+        "<h1>Training run{}</h1>",
+        account.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job)))
+    );
+    let published = if report.may_be_published(false) { "may be published" } else { "is not published" };
+    let _ = write!(
+        body,
+        "<p class=\"verdict\"><strong>{}</strong>: the model {published}.</p><p>{}</p>",
+        escape(report.gate.verdict.words()),
+        escape(&report.gate.sentence())
+    );
+    for defect in &report.sanity.defects {
+        let _ =
+            write!(body, "<p class=\"verdict\"><strong>defect</strong>: {}</p>", escape(&defect.to_string()));
+    }
+    let facts = account.facts().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+    body.push_str(&table("What was done", &[], facts));
+
+    body.push_str("<h2>Learning</h2>");
+    let by_epoch = account.training.epoch_losses.iter().zip(1..);
+    let rows = by_epoch.map(|(loss, epoch): (_, u32)| vec![format!("epoch {epoch}"), format!("{loss:.4}")]);
+    figure(
+        &mut body,
+        &losses(&account.training.losses),
+        "Thin: each step's loss. Thick: the mean over neighbouring steps. Typos are made up afresh in each epoch.",
+        &table("Mean loss of each epoch", &["epoch", "loss"], rows),
+    );
+    scores(&mut body, report);
+    change(&mut body, report);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>Training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
+    )
+}
+
+fn scores(body: &mut String, report: &Report) {
+    body.push_str("<h2>Right names found</h2>");
+    let parts: [(&str, &str, &str, fn(&Group) -> &Comparison); 2] = [
+        (
+            "all",
+            "All held-out typos",
+            "Every held-out typo, looked up among all names of its domain.",
+            |group| &group.all,
+        ),
+        (
+            "slice",
+            "Typos that are left to the model",
+            "Those whose best fuzzy ratio is below 75: the fuzzy matcher declines, and the model decides.",
+            |group| &group.slice,
+        ),
+    ];
+    for (id, title, told, part) in parts {
+        let whole = part(&report.held_out);
+        let mut groups: Vec<(String, [Option<&Scores>; 4])> =
+            vec![("all".to_owned(), each(whole, |scores| Some(&scores.overall)))];
+        for domain in whole.after.domains.keys() {
+            groups.push((domain.clone(), each(whole, |scores| scores.domains.get(domain))));
+        }
+        for (name, group) in report.groups().into_iter().skip(1) {
+            groups.push((name.to_owned(), each(part(group), |scores| Some(&scores.overall))));
+        }
+        groups.retain(|(_, scores)| scores[3].is_some());
+        let drawn: Vec<_> = groups
+            .iter()
+            .map(|(name, scores)| {
+                let queries = scores[3].map_or(0, |scores| scores.queries);
+                let doubt = if queries < report.policy.minimum_queries { "?" } else { "" };
+                let values = scores.map(|scores| scores.map(|scores| scores.accuracy_at_1));
+                (format!("{name}\n{queries}{doubt}"), values.to_vec())
+            })
+            .collect();
+        let mean = each(whole, |scores| Some(&scores.macro_mean));
+        if whole.after.domains.len() > 1 {
+            groups.push(("mean of the domains".to_owned(), mean));
+        }
+        let rows = groups.iter().flat_map(|(name, scores)| {
+            scores.iter().zip(SERIES).filter_map(|(scores, (_, who))| {
+                let Scores { queries, accuracy_at_1, mrr_at_10, recall_at_3 } = (*scores)?;
+                let figures = [accuracy_at_1, mrr_at_10, recall_at_3].map(|figure| format!("{figure:.3}"));
+                Some([vec![name.clone(), queries.to_string(), who.to_owned()], figures.to_vec()].concat())
+            })
+        });
+        let title = format!("{title}: share answered right at once (accuracy@1)");
+        figure(
+            body,
+            &bars(id, &title, &SERIES, &drawn),
+            &format!(
+                "{title}. {told} Below each group its number of typos; a question mark: too few to say anything."
+            ),
+            &table(&title, &["typos", "queries", "who answers", "accuracy@1", "MRR@10", "recall@3"], rows),
+        );
+    }
+    let served = report.held_out.end_to_end;
+    let _ = write!(
+        body,
+        "<p>What people get (the fuzzy matcher where it is sure, else the model): {:.3} right with the live model, \
+         {:.3} with the new one.</p>",
+        served.before, served.after
+    );
+}
+
+/// The scores of the fuzzy matcher and of the three models; none without a query.
+fn each<'a>(
+    comparison: &'a Comparison,
+    of: impl Fn(&'a Retrieval) -> Option<&'a Scores>,
+) -> [Option<&'a Scores>; 4] {
+    let Comparison { fuzzy, original, before, after } = comparison;
+    [Some(fuzzy), original.as_ref(), Some(before), Some(after)]
+        .map(|retrieval| retrieval.and_then(&of).filter(|scores| scores.queries > 0))
+}
+
+fn change(body: &mut String, report: &Report) {
+    body.push_str("<h2>Better, and nothing forgotten?</h2>");
+    let rows: Vec<Interval> = [("all", &report.gate.overall)]
+        .into_iter()
+        .chain(report.gate.parts())
+        .map(|(name, judgement)| {
+            let Judgement { verdict, queries, difference, lower, upper } = *judgement;
+            let said = format!("{} ({queries} queries)", verdict.words());
+            Interval { name: name.to_owned(), said, difference, lower, upper }
+        })
+        .collect();
+    let cells = rows.iter().map(|row| {
+        let figures = [row.difference, row.lower, row.upper].map(|figure| format!("{figure:+.3}"));
+        [vec![row.name.clone()], figures.to_vec(), vec![row.said.clone()]].concat()
+    });
+    let title = "New model against live model, with bounds of chance";
+    let forgetting = match report.gate.legacy {
+        Some(_) => "A fall on what earlier versions knew is forgetting.",
+        None => "There is no earlier version of ours to forget anything of.",
+    };
+    figure(
+        body,
+        &intervals(title, report.policy.margin, &rows),
+        &format!("{title}. Dashed: the loss that is forgiven, {}. {forgetting}", report.policy.margin),
+        &table(title, &["typos", "change", "lower bound", "upper bound", "verdict"], cells),
+    );
+}
+
+/// A drawing with its caption, and the same figures as a table to open.
+fn figure(body: &mut String, drawing: &str, caption: &str, table: &str) {
+    let _ = write!(
+        body,
+        "<figure>{drawing}<figcaption>{}</figcaption></figure>\
+         <details><summary>The same as a table</summary>{table}</details>",
+        escape(caption)
+    );
+}
+
+/// A table. Each row's first cell heads it.
+fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut html = format!("<table><caption>{}</caption>", escape(caption));
+    if !heads.is_empty() {
+        let heads: String =
+            heads.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
+        let _ = write!(html, "<thead><tr>{heads}</tr></thead>");
+    }
+    html.push_str("<tbody>");
+    for row in rows {
+        html.push_str("<tr>");
+        for (place, cell) in row.iter().enumerate() {
+            let _ = match place {
+                0 => write!(html, "<th scope=\"row\">{}</th>", escape(cell)),
+                _ => write!(html, "<td>{}</td>", escape(cell)),
+            };
+        }
+        html.push_str("</tr>");
+    }
+    html + "</tbody></table>"
+}

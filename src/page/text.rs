@@ -1,0 +1,14 @@
+//! The account as text.
+
+use std::fmt;
+
+use super::Account;
+
+impl fmt::Display for Account {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.facts() {
+            writeln!(out, "{name:14}{value}")?;
+        }
+        write!(out, "\n{}", self.report)
+    }
+}

@@ -1,0 +1,83 @@
+//! Settings of what a model is judged by, and of the typos made up for it.
+
+use crate::evaluate::{HoldOut, NewestWindow, Policy};
+use crate::synthesis::{Keyboard, SynthesisSettings};
+
+use super::reader::Reader;
+
+pub(super) fn hold_out(reader: &mut Reader<'_>) -> HoldOut {
+    let default = HoldOut::default();
+    let share = |share: &f64| (0.0..=0.5).contains(share);
+    HoldOut {
+        typos: reader.parse_or("HOLDOUT_TYPOS", "a share from 0 to 0.5", default.typos, share),
+        corrections: reader.parse_or(
+            "HOLDOUT_CORRECTIONS",
+            "a share from 0 to 0.5",
+            default.corrections,
+            share,
+        ),
+        newest: reader.parse_or(
+            "HOLDOUT_NEWEST",
+            "a share from 0 to 0.5 or a whole number of rows",
+            default.newest,
+            |window| match window {
+                NewestWindow::Share(given) => share(given),
+                NewestWindow::Count(_) => true,
+            },
+        ),
+    }
+}
+
+pub(super) fn gate(reader: &mut Reader<'_>) -> Policy {
+    let default = Policy::default();
+    let publish_when_unsure = match reader.text("GATE_UNSURE").as_deref() {
+        None => default.publish_when_unsure,
+        Some("publish") => true,
+        Some("hold") => false,
+        Some(other) => {
+            reader.problem("GATE_UNSURE", format!("is {other:?}; it must be publish or hold"));
+            default.publish_when_unsure
+        }
+    };
+    Policy {
+        minimum_queries: reader.parse_or(
+            "GATE_MINIMUM_QUERIES",
+            "a whole number from 1",
+            default.minimum_queries,
+            |queries| *queries > 0,
+        ),
+        margin: reader.parse_or("GATE_MARGIN", "from 0 to 1", default.margin, |n| (0.0..=1.0).contains(n)),
+        confidence: reader.parse_or("GATE_CONFIDENCE", "from 0.5 to below 1", default.confidence, |n| {
+            (0.5..1.0).contains(n)
+        }),
+        slowest: reader.parse_or("GATE_SLOWEST", "at least 1", default.slowest, |n: &f64| *n >= 1.0),
+        publish_when_unsure,
+        ..default
+    }
+}
+
+pub(super) fn synthesis(reader: &mut Reader<'_>) -> SynthesisSettings {
+    let default = SynthesisSettings::default();
+    let share = |share: &f64| (0.0..=1.0).contains(share);
+    let variants =
+        reader.parse_or("SYNTHESIS_VARIANTS", "from 0 (off) to 1000", default.variants, |n| *n <= 1_000);
+    let keyboard = match reader.text("SYNTHESIS_KEYBOARD").as_deref() {
+        None => default.keyboard,
+        Some("qwerty") => Keyboard::Qwerty,
+        Some("qwertz") => Keyboard::Qwertz,
+        Some("azerty") => Keyboard::Azerty,
+        Some(other) => {
+            reader
+                .problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
+            default.keyboard
+        }
+    };
+    SynthesisSettings {
+        variants,
+        keyboard,
+        share: reader.parse_or("SYNTHESIS_SHARE", "from 0 to 1", default.share, share),
+        hard_share: reader.parse_or("SYNTHESIS_HARD_SHARE", "from 0 to 1", default.hard_share, share),
+        learn_rates: reader.parse_or("SYNTHESIS_LEARN_RATES", "true or false", default.learn_rates, |_| true),
+        ..default
+    }
+}
