@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// Typos made up per name and epoch; 0 makes none.
     #[arg(long)]
     variants: Option<usize>,
+    /// Trains with dropout, at the rates the model's config names.
+    #[arg(long)]
+    dropout: bool,
     /// Seed of everything random.
     #[arg(long)]
     seed: Option<u64>,
@@ -62,6 +65,7 @@ pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
+    recipe.dropout |= args.dropout;
     recipe.seed = args.seed.unwrap_or(recipe.seed);
     lecture.synthesis.variants = args.variants.unwrap_or(lecture.synthesis.variants);
     if args.out.exists() {

@@ -346,6 +346,7 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
             default.learning_rate,
             |rate| *rate > 0.0 && *rate < 1.0,
         ),
+        dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),
         seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
         ..default
     }

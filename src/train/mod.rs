@@ -19,6 +19,7 @@
 //! lanes        the optimiser's arithmetic, for each width of vector registers
 //! schedule     warm-up and decay of the learning rate
 //! encoder      texts to embeddings
+//! dropout      the masks of dropout
 //! batch        pairs as the graphs are fed with them
 //! cached       gradients of a batch that is encoded in parts
 //! gradients    between the graph and the optimiser
@@ -33,6 +34,7 @@ mod adamw;
 mod batch;
 mod cached;
 mod checkpoint;
+mod dropout;
 mod encoder;
 mod error;
 mod export;

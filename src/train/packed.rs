@@ -97,6 +97,11 @@ impl PackedTexts {
         self.ids.len()
     }
 
+    /// Tokens of the longest text `S`.
+    pub(super) fn longest(&self) -> usize {
+        self.key_mask.dim().3
+    }
+
     /// Number of texts `T`.
     pub fn texts(&self) -> usize {
         self.starts.len() - 1

@@ -33,7 +33,9 @@ pub struct Recipe {
     /// Whether each pair is also trained on reversed, as an example of its own: with [`Loss::Mnrl`] this is the form
     /// that doubles the rows of the data. The symmetric loss learns both directions from one pass instead.
     pub reversed: bool,
-    /// Seed of the order of the pairs.
+    /// Whether training drops numbers at the rates the model's config names.
+    pub dropout: bool,
+    /// Seed of the order of the pairs, and of what is dropped.
     pub seed: u64,
 }
 
@@ -52,6 +54,7 @@ impl Default for Recipe {
             scale: 20.0,
             loss: Loss::MnrlSymmetric,
             reversed: false,
+            dropout: false,
             seed: 42,
         }
     }

@@ -28,6 +28,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         ("HF_REPO", "no-owner"),
         ("TRAIN_THRESHOLD", "0"),
         ("TRAIN_MAX_WAIT", "soon"),
+        ("TRAIN_DROPOUT", "some"),
         ("HTTP_ADDR", "here"),
         ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so"),
     ];
@@ -41,6 +42,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         "HF_REPO",
         "TRAIN_THRESHOLD",
         "TRAIN_MAX_WAIT",
+        "TRAIN_DROPOUT",
         "HTTP_ADDR",
         "ORT_DYLIB_PATH",
         "trian_threshold",
@@ -54,10 +56,15 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
 fn the_environment_wins_over_the_file_and_secrets_are_stars() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("autovalidate.toml");
-    std::fs::write(&file, "train_threshold = 7\ntrain_epochs = 3\nhf_token = \"hf_from_file\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "train_threshold = 7\ntrain_epochs = 3\ntrain_dropout = true\nhf_token = \"hf_from_file\"\n",
+    )
+    .unwrap();
     let environment = |name: &str| (name == "TRAIN_THRESHOLD").then(|| "9".to_owned());
     let settings = Settings::read(&environment, Some(&file), Needs::default()).unwrap();
     assert_eq!((settings.trigger.threshold, settings.recipe.epochs), (9, 3));
+    assert!(settings.recipe.dropout);
     let shown: Vec<String> = settings.effective.iter().map(|each| format!("{each:?}")).collect();
     assert!(shown.iter().any(|each| each.contains("HF_TOKEN") && each.contains("***")), "{shown:?}");
     assert!(!format!("{settings:?}").contains("hf_from_file"));

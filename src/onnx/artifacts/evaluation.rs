@@ -1,6 +1,6 @@
 //! The evaluation graph.
 
-use crate::model::{EncoderConfig, Head};
+use crate::model::{DropoutRates, EncoderConfig, Head};
 
 use super::super::graph::Element;
 use super::super::tape::Tape;
@@ -9,8 +9,13 @@ use super::packed_encoder;
 /// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`; for max
 /// pooling it is `[T, T]`, and `text_tokens` `[T, S]` as in training.
 pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
+    dropped_model(config, head, DropoutRates::OFF)
+}
+
+/// The same with dropout, whose masks are inputs as in training: the first pass over a batch in parts.
+pub fn dropped_model(config: &EncoderConfig, head: Head, dropout: DropoutRates) -> Vec<u8> {
     let mut tape = Tape::new();
-    let (encoded, _) = packed_encoder(&mut tape, config, false);
+    let (encoded, _) = packed_encoder(&mut tape, config, false, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, head.pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
     let mut embedding = tape.combine_rows(pooling, poolable);

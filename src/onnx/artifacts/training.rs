@@ -1,6 +1,6 @@
 //! The training graph.
 
-use crate::model::{EncoderConfig, Pooling};
+use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
 use super::super::contrastive::Loss;
 use super::super::graph::Element;
@@ -13,9 +13,17 @@ use super::{gradient_outputs, packed_encoder};
 /// `anchor_pooling` and `positive_pooling` `[B, N]` (caller-built pooling matrices, so texts that occur several
 /// times are encoded once), `score_mask` and `targets` `[B, B]`. For max pooling the matrices are `[B, T]` and pick
 /// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
-pub fn training_model(config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
+///
+/// With dropout there is an input more for each of [`dropout_places`](crate::onnx::dropout_places).
+pub fn training_model(
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
     let mut tape = Tape::new();
-    let (encoded, values) = packed_encoder(&mut tape, config, true);
+    let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, pooling);
     let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]
         .map(|name| tape.graph.input(name, Element::Float, &["pairs".into(), of.clone()]));
