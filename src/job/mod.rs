@@ -17,6 +17,7 @@
 //! dataset    fetch-data: rows sorted into what is trained on and what is asked
 //! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
+//! steering   early stop: which held-out questions steer a run
 //! package    package: folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
@@ -36,6 +37,7 @@ mod receipt;
 mod rows_file;
 mod snapshot;
 mod stage;
+mod steering;
 mod study;
 mod trainer;
 mod training;

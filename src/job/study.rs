@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
-use crate::evaluate::{HoldOut, Policy, Rank, Report, model_ranks};
+use crate::evaluate::{HoldOut, Policy, Query, Rank, Report, model_ranks};
 use crate::model::{ModelFolder, Tokenizer};
 use crate::onnx::Runtime;
 use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
@@ -14,6 +14,7 @@ use crate::train::{
     Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, TrainError, Vocabulary, fit,
 };
 
+use super::steering::{Steering, set_apart};
 use super::{Dataset, JobError};
 
 /// How a model is to learn.
@@ -36,6 +37,8 @@ pub struct Study {
     recipe: Recipe,
     templates: Templates,
     dataset: Dataset,
+    /// Held-out questions that tell when to stop.
+    steering: Vec<Query>,
     lessons: Lessons,
     reader: Reader,
     parameters: ParameterBuffer,
@@ -55,6 +58,9 @@ pub struct StudyFigures {
     pub texts_cut: usize,
     /// Typos made up for the first epoch.
     pub synthesised: usize,
+    /// Held-out questions that tell when to stop, and therefore don't judge the result.
+    #[serde(default)]
+    pub steering: usize,
 }
 
 /// Texts to embeddings with parameters in training.
@@ -65,13 +71,23 @@ struct Reader {
 
 impl Reader {
     fn embed(&mut self, parameters: &ParameterBuffer, texts: &[String]) -> Result<Array2<f32>, TrainError> {
-        let tokens = self.tokenizer.encode(texts)?.texts;
-        let compact = tokens
-            .iter()
-            .map(|text| parameters.vocabulary().compact(text).ok_or(TrainError::ForeignToken))
-            .collect::<Result<Vec<_>, _>>()?;
-        self.encoder.embed(parameters, &compact)
+        embed(&self.tokenizer, &mut self.encoder, parameters, texts)
     }
+}
+
+/// Embeds texts with parameters in training.
+pub(super) fn embed(
+    tokenizer: &Tokenizer,
+    encoder: &mut Encoder,
+    parameters: &ParameterBuffer,
+    texts: &[String],
+) -> Result<Array2<f32>, TrainError> {
+    let tokens = tokenizer.encode(texts)?.texts;
+    let compact = tokens
+        .iter()
+        .map(|text| parameters.vocabulary().compact(text).ok_or(TrainError::ForeignToken))
+        .collect::<Result<Vec<_>, _>>()?;
+    encoder.embed(parameters, &compact)
 }
 
 impl Study {
@@ -82,7 +98,7 @@ impl Study {
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
-        dataset: Dataset,
+        mut dataset: Dataset,
         lecture: Lecture,
     ) -> Result<Self, JobError> {
         let Lecture { recipe, synthesis, hold_out, templates } = lecture;
@@ -103,15 +119,29 @@ impl Study {
         let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
         let mut reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
+        let steering = set_apart(&recipe, &mut dataset.queries);
         let before = ranks(&dataset, &templates, &mut reader, &parameters)?;
         let figures = StudyFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
             texts_cut: asked.cut,
             synthesised: lessons.epoch(0).len() - dataset.pairs.len(),
+            steering: steering.len(),
         };
         let runtime = runtime.clone();
-        Ok(Self { runtime, base, recipe, templates, dataset, lessons, reader, parameters, before, figures })
+        Ok(Self {
+            runtime,
+            base,
+            recipe,
+            templates,
+            dataset,
+            steering,
+            lessons,
+            reader,
+            parameters,
+            before,
+            figures,
+        })
     }
 
     /// Trains. With `checkpoints`, from where an earlier training of the same study was stopped.
@@ -119,7 +149,7 @@ impl Study {
     /// # Errors
     /// [`JobError::Train`].
     pub fn train(
-        self,
+        mut self,
         observer: &mut dyn Observer,
         checkpoints: Option<Checkpoints>,
     ) -> Result<Trained, JobError> {
@@ -132,14 +162,25 @@ impl Study {
             }
             None => observer,
         };
+        let Reader { tokenizer, encoder } = &mut self.reader;
+        let mut steering = Steering {
+            observer,
+            rule: self.recipe.early_stop,
+            scale: self.recipe.scale,
+            questions: &self.steering,
+            catalogue: &self.dataset.catalogue,
+            templates: &self.templates,
+            tokenizer,
+            encoder,
+        };
         let fit = fit(
             &self.runtime,
             &self.base.config,
             self.base.head,
             &self.recipe,
             self.parameters,
-            &self.lessons.tokenised(&self.reader.tokenizer, &vocabulary),
-            observer,
+            &self.lessons.tokenised(tokenizer, &vocabulary),
+            &mut steering,
         )?;
         Ok(Trained {
             base: self.base,
@@ -148,7 +189,7 @@ impl Study {
             reader: self.reader,
             before: self.before,
             parameters: fit.parameters,
-            kept: fit.moments.kept,
+            kept: fit.kept,
             summary: fit.summary,
             figures: self.figures,
         })

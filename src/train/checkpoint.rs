@@ -1,6 +1,7 @@
 //! Where a run stands, on disk, so that it can go on after a crash with the same bits.
 //!
-//! One safetensors file, `checkpoint.safetensors`: parameters, both moments, every loss so far; in its metadata the
+//! One safetensors file, `checkpoint.safetensors`: parameters, both moments, every loss so far, of a run that may stop early
+//! its scores and its best parameters; in its metadata the
 //! step, what weight decay left of untrained rows, seconds spent, the run's fingerprint, and a SHA-256 over all of it.
 //! Batches follow from the recipe's seed and the step, so no random state is kept.
 //!
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Remedy};
 
-use super::Moments;
+use super::{Assessed, Moments};
 
 const FILE: &str = "checkpoint.safetensors";
 /// What a file that is being written ends with.
@@ -105,6 +106,8 @@ pub struct Checkpoint {
     pub moments: Moments,
     /// The loss of each step done.
     pub losses: Vec<f32>,
+    /// What is known of how good the parameters were.
+    pub assessed: Assessed,
     /// Time the steps took.
     pub elapsed: Duration,
 }
@@ -115,6 +118,7 @@ pub(super) struct Standing<'a> {
     pub(super) values: &'a [f32],
     pub(super) moments: &'a Moments,
     pub(super) losses: &'a [f32],
+    pub(super) assessed: &'a Assessed,
     pub(super) elapsed: Duration,
 }
 
@@ -147,12 +151,14 @@ impl Standing<'_> {
         replace(folder, |file| self.write(run, file))
     }
 
-    fn tensors(&self) -> [(&'static str, &[f32]); 4] {
+    fn tensors(&self) -> [(&'static str, &[f32]); 6] {
         [
             ("parameters", self.values),
             ("first_moments", &self.moments.first),
             ("second_moments", &self.moments.second),
             ("losses", self.losses),
+            ("scores", &self.assessed.scores),
+            ("best_parameters", &self.assessed.best),
         ]
     }
 
@@ -160,6 +166,7 @@ impl Standing<'_> {
         let scalars = Scalars {
             step: self.moments.step,
             kept: self.moments.kept,
+            best_kept: self.assessed.kept,
             nanoseconds: u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX),
         };
         let mut digest = scalars.digest(run);
@@ -272,30 +279,39 @@ fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, ReadError> 
     };
     let (values, first, second, losses) =
         (tensor("parameters")?, tensor("first_moments")?, tensor("second_moments")?, tensor("losses")?);
+    let (scores, best) = (tensor("scores")?, tensor("best_parameters")?);
     if texts.get("sha256") != Some(&hex(&digest.finalize())) {
         return Err(ReadError::Damaged("its contents don't match its SHA-256"));
     }
     let fits = first.len() == values.len() && second.len() == values.len();
-    if !fits || losses.len() as u64 != scalars.step {
+    let best_fits = best.len() == if scores.is_empty() { 0 } else { values.len() };
+    if !fits || !best_fits || losses.len() as u64 != scalars.step {
         return Err(ReadError::Damaged("its tensors don't fit each other"));
     }
     let moments = Moments { first, second, step: scalars.step, kept: scalars.kept };
-    Ok(Some(Checkpoint { values, moments, losses, elapsed: Duration::from_nanos(scalars.nanoseconds) }))
+    let assessed = Assessed { scores, best, kept: scalars.best_kept };
+    let elapsed = Duration::from_nanos(scalars.nanoseconds);
+    Ok(Some(Checkpoint { values, moments, losses, assessed, elapsed }))
 }
 
 /// The numbers that stand in the metadata.
 struct Scalars {
     step: u64,
     kept: f64,
+    best_kept: f64,
     nanoseconds: u64,
 }
 
 impl Scalars {
     fn texts(&self) -> HashMap<String, String> {
         // A float's bits: its decimal digits are for readers of other files.
-        [("step", self.step), ("kept_bits", self.kept.to_bits()), ("nanoseconds", self.nanoseconds)]
-            .map(|(name, number)| (name.to_owned(), number.to_string()))
-            .into()
+        let numbers = [
+            ("step", self.step),
+            ("kept_bits", self.kept.to_bits()),
+            ("best_kept_bits", self.best_kept.to_bits()),
+            ("nanoseconds", self.nanoseconds),
+        ];
+        numbers.map(|(name, number)| (name.to_owned(), number.to_string())).into()
     }
 
     fn parse(texts: &HashMap<String, String>) -> Option<Self> {
@@ -303,6 +319,7 @@ impl Scalars {
         Some(Self {
             step: number("step")?,
             kept: f64::from_bits(number("kept_bits")?),
+            best_kept: f64::from_bits(number("best_kept_bits")?),
             nanoseconds: number("nanoseconds")?,
         })
     }
@@ -311,7 +328,7 @@ impl Scalars {
     fn digest(&self, run: &Fingerprint) -> Sha256 {
         let mut digest = Sha256::new();
         digest.update(&run.0);
-        for number in [self.step, self.kept.to_bits(), self.nanoseconds] {
+        for number in [self.step, self.kept.to_bits(), self.best_kept.to_bits(), self.nanoseconds] {
             digest.update(number.to_le_bytes());
         }
         digest
@@ -366,11 +383,14 @@ mod tests {
         let moments =
             Moments { first: numbers(1.0), second: numbers(2.0), step, kept: 0.999_999_999_9_f64.powi(7) };
         let losses = (0..step).map(|i| 1.0 / (i + 1) as f32).collect();
-        Checkpoint { values: numbers(step as f32), moments, losses, elapsed: Duration::from_nanos(12_345) }
+        let assessed = Assessed { scores: vec![0.25; step as usize / 3], best: numbers(4.0), kept: 0.99 };
+        let elapsed = Duration::from_nanos(12_345);
+        Checkpoint { values: numbers(step as f32), moments, losses, assessed, elapsed }
     }
 
     fn standing(of: &Checkpoint) -> Standing<'_> {
-        Standing { values: &of.values, moments: &of.moments, losses: &of.losses, elapsed: of.elapsed }
+        let Checkpoint { values, moments, losses, assessed, elapsed } = of;
+        Standing { values, moments, losses, assessed, elapsed: *elapsed }
     }
 
     #[test]

@@ -64,9 +64,11 @@ impl Watch {
         let mut due = match rule {
             None => Vec::new(),
             Some(EarlyStop { every: None, .. }) => ends.to_vec(),
-            Some(EarlyStop { every: Some(steps), .. }) => {
-                (1..).map(|number| number * steps.max(1)).take_while(|step| *step < last).chain([last]).collect()
-            }
+            Some(EarlyStop { every: Some(steps), .. }) => (1..)
+                .map(|number| number * steps.max(1))
+                .take_while(|step| *step < last)
+                .chain([last])
+                .collect(),
         };
         due.dedup();
         Self { rule, due, assessed: Assessed::default() }

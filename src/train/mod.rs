@@ -26,6 +26,7 @@
 //! step         one optimiser step
 //! fit          the loop
 //! checkpoint   where a run stands, on disk
+//! early        when a run is assessed, and ends early
 //! resume       keeps checkpoints while a run goes, finds where to go on
 //! export       a finished run as a model folder, and a folder as one ONNX file
 //! ```
@@ -35,6 +36,7 @@ mod batch;
 mod cached;
 mod checkpoint;
 mod dropout;
+mod early;
 mod encoder;
 mod error;
 mod export;
@@ -54,6 +56,7 @@ mod vocabulary;
 pub use adamw::{AdamW, Moments, update as adamw_update};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval};
+pub use early::{Assessed, Assessment, EarlyStop, Metric};
 pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export, exported};

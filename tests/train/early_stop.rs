@@ -67,7 +67,8 @@ fn it_stops_when_patience_ends_and_keeps_the_best() {
 fn a_run_that_gets_better_to_the_end_is_the_run_without_early_stop() {
     let truth = run(None, &mut |_: &Progress| true).unwrap();
     assert!(truth.summary.assessments.is_empty());
-    let mut examiner = Examiner { scores: (0..99).map(|score| score as f32).collect(), ..Examiner::default() };
+    let mut examiner =
+        Examiner { scores: (0..99).map(|score| score as f32).collect(), ..Examiner::default() };
     let fit = run(rule(1, Some(5)), &mut examiner).unwrap();
     assert_eq!(fit.parameters.values(), truth.parameters.values());
     assert_eq!(fit.kept.to_bits(), truth.moments.kept.to_bits());
@@ -100,19 +101,15 @@ fn interrupted_it_ends_with_the_same_bits() {
         let checkpoints = Checkpoints { folder: folder.to_owned(), interval: Interval::Steps(u64::MAX) };
         run(rule(2, None), &mut Resumable { observer: examiner, checkpoints })
     };
-    let truth =
-        run(rule(2, None), &mut Examiner { scores: SCORES.to_vec(), ..Examiner::default() }).unwrap();
+    let truth = run(rule(2, None), &mut Examiner { scores: SCORES.to_vec(), ..Examiner::default() }).unwrap();
     assert_eq!((truth.summary.steps, truth.summary.best_step), (10, Some(6)));
     // After every step; and at assessed ones only, the last of them when patience has just ended.
     for stop in [(|_| true) as fn(usize) -> bool, |step| step % 2 == 0] {
         let folder = tempfile::tempdir().unwrap();
         let (mut assessed, mut attempts) = (0, 0);
         let fit = loop {
-            let mut examiner = Examiner {
-                scores: SCORES[assessed..].to_vec(),
-                stop: Some(stop),
-                ..Examiner::default()
-            };
+            let mut examiner =
+                Examiner { scores: SCORES[assessed..].to_vec(), stop: Some(stop), ..Examiner::default() };
             attempts += 1;
             match resumable(&mut examiner, folder.path()) {
                 Err(TrainError::Stopped { .. }) => assessed += examiner.shown.len(),

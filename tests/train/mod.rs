@@ -4,6 +4,7 @@
 //! ```text
 //! artifacts           the graphs as files
 //! dropout             training that drops numbers
+//! early_stop          runs that are assessed on the way
 //! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
 //! finite_differences  gradients against the loss
 //! folder              a run on a folder, and the exported model
@@ -17,6 +18,7 @@
 
 mod artifacts;
 mod dropout;
+mod early_stop;
 mod exactness;
 mod finite_differences;
 mod folder;
