@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         true
     };
     let tuned = fit(&runtime, &folder.config, folder.head, &recipe, parameters, &pairs, &mut report)?;
-    export(&folder, &tuned.parameters, tuned.moments.kept, target)?;
+    export(&folder, &tuned.parameters, tuned.kept, target)?;
     println!("{} steps in {:.1} s: {}", tuned.summary.steps, tuned.summary.seconds, target.display());
     Ok(())
 }

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::job::{Baselines, Dataset, JobError, Lecture, Study, read_rows};
 use crate::model::{ModelFolder, archive};
 use crate::onnx::Runtime;
-use crate::settings::{Needs, Settings};
-use crate::train::Progress;
+use crate::settings::{Needs, PATIENCE, Settings};
+use crate::train::{EarlyStop, Metric, Progress};
 
 use super::{CliError, Ending};
 
@@ -44,9 +44,50 @@ pub(super) struct Args {
     /// Typos made up per name and epoch; 0 makes none.
     #[arg(long)]
     variants: Option<usize>,
+    /// Trains with dropout, at the rates the model's config names.
+    #[arg(long)]
+    dropout: bool,
+    /// Stops when half of the held-out questions are no longer answered better, and keeps the best parameters.
+    #[arg(long, value_enum)]
+    early_stop: Option<Stop>,
+    /// Assessments in a row without a better one that stop the run.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    patience: Option<u16>,
+    /// Steps between assessments; each epoch when not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    assess_every: Option<u32>,
     /// Seed of everything random.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// What early stop goes by.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Stop {
+    /// The run takes all its steps.
+    Off,
+    /// Cross-entropy of the right name.
+    Loss,
+    /// Share of right first answers.
+    Accuracy,
+}
+
+impl Args {
+    /// The settings' rule, and what the command line says otherwise.
+    fn early_stop(&self, set: Option<EarlyStop>) -> Option<EarlyStop> {
+        let metric = match self.early_stop {
+            None => set?.metric,
+            Some(Stop::Off) => return None,
+            Some(Stop::Loss) => Metric::Loss,
+            Some(Stop::Accuracy) => Metric::Accuracy,
+        };
+        let set_patience = set.map_or(PATIENCE, |set| set.patience);
+        Some(EarlyStop {
+            metric,
+            patience: self.patience.map_or(set_patience, usize::from),
+            every: self.assess_every.map(|steps| steps as usize).or(set.and_then(|set| set.every)),
+        })
+    }
 }
 
 pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
@@ -62,6 +103,8 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
+    recipe.dropout |= args.dropout;
+    recipe.early_stop = args.early_stop(recipe.early_stop);
     recipe.seed = args.seed.unwrap_or(recipe.seed);
     lecture.synthesis.variants = args.variants.unwrap_or(lecture.synthesis.variants);
     if args.out.exists() {
@@ -101,6 +144,14 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     };
     let mut trained = study.train(&mut observer, None)?;
     bar.finish();
+    if let Some(step) = trained.summary.best_step {
+        println!(
+            "kept the parameters of step {step}, the best of {} assessed by {} questions; {} steps taken",
+            trained.summary.assessments.len(),
+            trained.figures.steering,
+            trained.summary.steps
+        );
+    }
     let report = trained.evaluate(&settings.gate, &baselines)?;
     println!("{report}");
 

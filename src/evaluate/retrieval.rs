@@ -69,8 +69,47 @@ pub fn model_ranks<E: std::error::Error + 'static>(
     queries: &[Query],
     catalogue: &Catalogue,
     templates: &Templates,
-    mut encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
+    encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
 ) -> Result<Vec<Rank>, EvaluateError<E>> {
+    let mut ranks = vec![None; queries.len()];
+    score(queries, catalogue, templates, encode, |query, cosines, right| {
+        ranks[query] = rank(cosines, right)
+    })?;
+    Ok(ranks)
+}
+
+/// The mean cross-entropy of the right name among all names of its domain, cosines times `scale` being the logits,
+/// over the queries whose right name the catalogue has. 0 when there is none.
+///
+/// # Errors
+/// As [`model_ranks`].
+pub fn held_out_loss<E: std::error::Error + 'static>(
+    queries: &[Query],
+    catalogue: &Catalogue,
+    templates: &Templates,
+    scale: f32,
+    encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
+) -> Result<f64, EvaluateError<E>> {
+    let (mut sum, mut count) = (0.0, 0_u32);
+    score(queries, catalogue, templates, encode, |_, cosines, right| {
+        let logit = |cosine: &f32| f64::from(scale) * f64::from(*cosine);
+        let highest = cosines.iter().map(logit).fold(f64::MIN, f64::max);
+        let total: f64 = cosines.iter().map(|cosine| (logit(cosine) - highest).exp()).sum();
+        sum += highest + total.ln() - logit(&cosines[right]);
+        count += 1;
+    })?;
+    Ok(sum / f64::from(count.max(1)))
+}
+
+/// Tells `visit` each query whose right name the catalogue has: its number, its cosines with all names of its domain,
+/// and which of them is right.
+fn score<E: std::error::Error + 'static>(
+    queries: &[Query],
+    catalogue: &Catalogue,
+    templates: &Templates,
+    mut encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
+    mut visit: impl FnMut(usize, ArrayView1<'_, f32>, usize),
+) -> Result<(), EvaluateError<E>> {
     let mut embed = |texts: Vec<String>| {
         let embeddings = encode(&texts).map_err(EvaluateError::Encode)?;
         match embeddings.nrows() {
@@ -83,7 +122,6 @@ pub fn model_ranks<E: std::error::Error + 'static>(
     for (index, query) in queries.iter().enumerate() {
         by_domain.entry(&query.domain).or_default().push(index);
     }
-    let mut ranks = vec![None; queries.len()];
     for (domain, indices) in by_domain {
         let Some(names) = catalogue.names(domain) else { continue };
         let mut name_embeddings =
@@ -107,11 +145,13 @@ pub fn model_ranks<E: std::error::Error + 'static>(
         for (chunk, indices) in chunks.zip(indices.chunks(QUERIES_AT_ONCE)) {
             let cosines = chunk.dot(&name_embeddings.t());
             for (row, &index) in cosines.rows().into_iter().zip(indices) {
-                ranks[index] = names.position(&queries[index].corrected).and_then(|right| rank(row, right));
+                if let Some(right) = names.position(&queries[index].corrected) {
+                    visit(index, row, right);
+                }
             }
         }
     }
-    Ok(ranks)
+    Ok(())
 }
 
 /// The rank of position `right` by descending score; equal scores keep their order. `None` without a number.

@@ -205,6 +205,14 @@ impl Dataset {
         Self { pairs, slips, queries, query_rows, catalogue, summary }
     }
 
+    /// Takes the questions out for which `taken` holds.
+    pub(super) fn take_queries(&mut self, taken: impl Fn(&Query) -> bool) -> Vec<Query> {
+        let all = std::mem::take(&mut self.queries).into_iter().zip(std::mem::take(&mut self.query_rows));
+        let (out, kept): (Vec<_>, Vec<_>) = all.partition(|(query, _)| taken(query));
+        (self.queries, self.query_rows) = kept.into_iter().unzip();
+        out.into_iter().map(|(query, _)| query).collect()
+    }
+
     /// Adds names that typos are made up for and questions are looked up among. Those without a domain go to every
     /// domain there is; where a row spells a name otherwise, the row's spelling stays.
     #[must_use]

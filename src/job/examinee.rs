@@ -22,13 +22,23 @@ impl Reader {
         parameters: &ParameterBuffer,
         texts: &[String],
     ) -> Result<Array2<f32>, TrainError> {
-        let tokens = self.tokenizer.encode(texts)?.texts;
-        let compact = tokens
-            .iter()
-            .map(|text| parameters.vocabulary().compact(text).ok_or(TrainError::ForeignToken))
-            .collect::<Result<Vec<_>, _>>()?;
-        self.encoder.embed(parameters, &compact)
+        embed(&self.tokenizer, &mut self.encoder, parameters, texts)
     }
+}
+
+/// Embeds texts whose tokens the parameters hold.
+pub(super) fn embed(
+    tokenizer: &Tokenizer,
+    encoder: &mut Encoder,
+    parameters: &ParameterBuffer,
+    texts: &[String],
+) -> Result<Array2<f32>, TrainError> {
+    let tokens = tokenizer.encode(texts)?.texts;
+    let compact = tokens
+        .iter()
+        .map(|text| parameters.vocabulary().compact(text).ok_or(TrainError::ForeignToken))
+        .collect::<Result<Vec<_>, _>>()?;
+    encoder.embed(parameters, &compact)
 }
 
 /// A folder's model, ready to be asked texts that are known beforehand.

@@ -21,6 +21,7 @@
 //! study      train and evaluate: a model and a dataset brought together
 //! examinee   a model that is asked a run's questions
 //! contest    the new model beside the live and the original one, and the verdict
+//! steering   early stop: which held-out questions steer a run
 //! package    package: folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
@@ -54,6 +55,7 @@ mod rollback;
 mod rows_file;
 mod snapshot;
 mod stage;
+mod steering;
 mod study;
 mod trainer;
 mod training;

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
-use crate::evaluate::{HoldOut, Policy, Report};
+use crate::evaluate::{HoldOut, Policy, Query, Report};
 use crate::model::ModelFolder;
 use crate::onnx::Runtime;
 use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
@@ -15,6 +15,7 @@ use crate::train::{
 };
 
 use super::examinee::{Examinee, Reader};
+use super::steering::{Steering, set_apart};
 use super::{Baselines, Dataset, JobError};
 
 /// How a model is to learn.
@@ -37,6 +38,8 @@ pub struct Study {
     recipe: Recipe,
     templates: Templates,
     dataset: Dataset,
+    /// Held-out questions that tell when to stop.
+    steering: Vec<Query>,
     lessons: Lessons,
     reader: Reader,
     parameters: ParameterBuffer,
@@ -55,6 +58,9 @@ pub struct StudyFigures {
     pub texts_cut: usize,
     /// Typos made up for the first epoch.
     pub synthesised: usize,
+    /// Held-out questions that tell when to stop, and therefore don't judge the result.
+    #[serde(default)]
+    pub steering: usize,
 }
 
 impl Study {
@@ -65,7 +71,7 @@ impl Study {
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
-        dataset: Dataset,
+        mut dataset: Dataset,
         lecture: Lecture,
     ) -> Result<Self, JobError> {
         let Lecture { recipe, synthesis, hold_out, templates } = lecture;
@@ -87,15 +93,17 @@ impl Study {
         let taught = lessons.token_ids(&tokenizer, recipe.epochs)?;
         let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
+        let steering = set_apart(&recipe, &mut dataset);
         let reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
         let figures = StudyFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
             texts_cut: asked.cut,
             synthesised: lessons.epoch(0).len() - dataset.pairs.len(),
+            steering: steering.len(),
         };
         let runtime = runtime.clone();
-        Ok(Self { runtime, base, recipe, templates, dataset, lessons, reader, parameters, figures })
+        Ok(Self { runtime, base, recipe, templates, dataset, steering, lessons, reader, parameters, figures })
     }
 
     /// Trains. With `checkpoints`, from where an earlier training of the same study was stopped.
@@ -103,7 +111,7 @@ impl Study {
     /// # Errors
     /// [`JobError::Train`].
     pub fn train(
-        self,
+        mut self,
         observer: &mut dyn Observer,
         checkpoints: Option<Checkpoints>,
     ) -> Result<Trained, JobError> {
@@ -117,14 +125,25 @@ impl Study {
             }
             None => observer,
         };
+        let Reader { tokenizer, encoder } = &mut self.reader;
+        let mut steering = Steering {
+            observer,
+            rule: self.recipe.early_stop,
+            scale: self.recipe.scale,
+            questions: &self.steering,
+            catalogue: &self.dataset.catalogue,
+            templates: &self.templates,
+            tokenizer,
+            encoder,
+        };
         let fit = fit(
             &self.runtime,
             &self.base.config,
             self.base.head,
             &self.recipe,
             self.parameters,
-            &self.lessons.tokenised(&self.reader.tokenizer, &vocabulary),
-            observer,
+            &self.lessons.tokenised(tokenizer, &vocabulary),
+            &mut steering,
         )?;
         Ok(Trained {
             runtime: self.runtime,
@@ -132,7 +151,7 @@ impl Study {
             templates: self.templates,
             dataset: self.dataset,
             model: Examinee { reader: self.reader, parameters: fit.parameters, normalises },
-            kept: fit.moments.kept,
+            kept: fit.kept,
             summary: fit.summary,
             figures: self.figures,
         })

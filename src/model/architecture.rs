@@ -38,6 +38,8 @@ pub struct Description {
     pub positions: Positions,
     /// Table of the bias that distance adds to attention scores, if there is one.
     pub relative_bias: Option<&'static str>,
+    /// Whether dropout follows attention's linear layer, as it does but in DistilBERT.
+    pub attention_output_dropout: bool,
     /// Names of a layer's tensors.
     pub layer: LayerNames,
 }
@@ -86,6 +88,7 @@ const BERT: Description = Description {
     token_type_input: true,
     positions: Positions::FromZero,
     relative_bias: None,
+    attention_output_dropout: true,
     layer: BERT_LAYER,
 };
 
@@ -96,6 +99,7 @@ const ROBERTA: Description = Description {
     token_type_input: false,
     positions: Positions::BehindPadding,
     relative_bias: None,
+    attention_output_dropout: true,
     layer: BERT_LAYER,
 };
 
@@ -108,6 +112,7 @@ const DISTILBERT: Description = Description {
     token_type_input: false,
     positions: Positions::FromZero,
     relative_bias: None,
+    attention_output_dropout: false,
     layer: LayerNames {
         layers: "transformer.layer",
         attention: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
@@ -125,6 +130,7 @@ const MPNET: Description = Description {
     token_type_input: false,
     positions: Positions::BehindTokenOne,
     relative_bias: Some("encoder.relative_attention_bias.weight"),
+    attention_output_dropout: true,
     layer: LayerNames {
         layers: "encoder.layer",
         attention: ["attention.attn.q", "attention.attn.k", "attention.attn.v"],

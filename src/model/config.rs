@@ -30,6 +30,22 @@ pub struct EncoderConfig {
     pub padding: Option<usize>,
     /// Layer normalisation's epsilon.
     pub epsilon: f32,
+    /// What training drops, if it drops anything.
+    pub dropout: DropoutRates,
+}
+
+/// Shares of numbers that training drops, each at least 0 and below 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DropoutRates {
+    /// Of the rows behind the embeddings and before the residuals.
+    pub hidden: f32,
+    /// Of the attention probabilities.
+    pub attention: f32,
+}
+
+impl DropoutRates {
+    /// Nothing is dropped.
+    pub const OFF: Self = Self { hidden: 0.0, attention: 0.0 };
 }
 
 /// Field names are BERT's; DistilBERT has its own for the same things.
@@ -62,6 +78,15 @@ struct Raw {
     pad_token_id: Option<usize>,
     #[serde(default = "default_epsilon")]
     layer_norm_eps: f32,
+    #[serde(default = "default_dropout")]
+    hidden_dropout_prob: f32,
+    #[serde(default = "default_dropout")]
+    attention_probs_dropout_prob: f32,
+    /// DistilBERT's; no alias, for a file may hold the other names too.
+    #[serde(default = "default_dropout")]
+    dropout: f32,
+    #[serde(default = "default_dropout")]
+    attention_dropout: f32,
 }
 
 // What transformers' configuration classes take for an absent field.
@@ -75,6 +100,10 @@ fn default_buckets() -> usize {
 
 fn default_epsilon() -> f32 {
     1e-12
+}
+
+fn default_dropout() -> f32 {
+    0.1
 }
 
 /// RoBERTa's padding, where `pad_token_id` is absent; also MPNet's, always.
@@ -113,6 +142,7 @@ impl EncoderConfig {
             },
             padding,
             epsilon: raw.layer_norm_eps,
+            dropout: raw.dropout_rates(architecture),
         };
         if config.longest() < 2 {
             return unsupported(
@@ -151,6 +181,14 @@ fn architecture(json: &[u8]) -> Result<Architecture, ModelError> {
 }
 
 impl Raw {
+    fn dropout_rates(&self, architecture: Architecture) -> DropoutRates {
+        let (hidden, attention) = match architecture {
+            Architecture::DistilBert => (self.dropout, self.attention_dropout),
+            _ => (self.hidden_dropout_prob, self.attention_probs_dropout_prob),
+        };
+        DropoutRates { hidden, attention }
+    }
+
     /// Refuses what the graphs don't compute, and sizes that make no encoder.
     fn check(&self) -> Result<(), ModelError> {
         match self.hidden_act.as_deref() {
@@ -187,6 +225,17 @@ impl Raw {
                 &self.hidden_size.to_string(),
                 "a multiple of num_attention_heads",
             );
+        }
+        let rates = [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("dropout", self.dropout),
+            ("attention_dropout", self.attention_dropout),
+        ];
+        for (what, rate) in rates {
+            if !(0.0..1.0).contains(&rate) {
+                return unsupported(what, &rate.to_string(), "at least 0 and below 1");
+            }
         }
         // transformers computes with 32 buckets whatever the table's size is.
         if self.relative_attention_num_buckets != default_buckets() {

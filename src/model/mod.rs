@@ -23,7 +23,7 @@ mod tokenizer;
 mod weights;
 
 pub use architecture::{Architecture, Description, LayerNames, Positions};
-pub use config::EncoderConfig;
+pub use config::{DropoutRates, EncoderConfig};
 pub(crate) use durable::replace;
 pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};

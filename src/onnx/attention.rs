@@ -72,13 +72,14 @@ impl Heads {
 
 impl Tape {
     /// Attends within each text: `[N, 3H]` (query, key, value side by side) to `[N, H]`. `bias` `[A, S, S]` is
-    /// added to the scores.
+    /// added to the scores, and the probabilities are multiplied with `mask` `[T, A, S, S]`.
     pub(super) fn packed_attention(
         &mut self,
         stacked: Value,
         heads: Heads,
         layout: PackedLayout,
         bias: Option<Value>,
+        mask: Option<Value>,
     ) -> Value {
         let graph = &mut self.graph;
         let size = heads.size as i64;
@@ -93,11 +94,27 @@ impl Tape {
         let scores = graph.add(scores, layout.key_mask);
         let attention = graph.softmax(scores);
         let attention = graph.mul(attention, layout.query_mask);
-        let context = graph.matmul(attention, value, Product::PLAIN);
+        let kept = match mask {
+            Some(mask) => graph.mul(attention, mask),
+            None => attention,
+        };
+        let context = graph.matmul(kept, value, Product::PLAIN);
         let context = graph.reshape(context, &[-1, size]);
         let packed = graph.gather(context, layout.pack, 0);
         let output = graph.reshape(packed, &[-1, (heads.count * heads.size) as i64]);
-        self.record(PackedAttention { stacked, heads, layout, bias, query, key, value, attention, output })
+        self.record(PackedAttention {
+            stacked,
+            heads,
+            layout,
+            bias,
+            mask,
+            query,
+            key,
+            value,
+            attention,
+            kept,
+            output,
+        })
     }
 }
 
@@ -173,10 +190,13 @@ struct PackedAttention {
     heads: Heads,
     layout: PackedLayout,
     bias: Option<Value>,
+    mask: Option<Value>,
     query: Value,
     key: Value,
     value: Value,
     attention: Value,
+    /// `attention` after dropout.
+    kept: Value,
     output: Value,
 }
 
@@ -185,15 +205,19 @@ impl Step for PackedAttention {
         self.output
     }
 
-    /// With `P = softmax(scores)` and `dP = dcontext * value^T`: `dscores = P * (dP - sum(dP * P))`.
+    /// With `P = softmax(scores)` and `dP = mask * (dcontext * value^T)`: `dscores = P * (dP - sum(dP * P))`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let size = self.heads.size as i64;
         let scale = self.heads.scale();
         let rows = graph.reshape(upstream, &[-1, size]);
         // Padded positions fetch some token's gradient here; the masked attention multiplies it by zero.
         let context = graph.gather(rows, self.layout.unpack_context, 0);
-        let value = graph.matmul(self.attention, context, Product::LEFT_TRANSPOSED);
+        let value = graph.matmul(self.kept, context, Product::LEFT_TRANSPOSED);
         let attention = graph.matmul(context, self.value, Product::RIGHT_TRANSPOSED);
+        let attention = match self.mask {
+            Some(mask) => graph.mul(attention, mask),
+            None => attention,
+        };
         let weighted = graph.mul(attention, self.attention);
         let sum = graph.sum(weighted, -1, true);
         let shared = graph.mul(self.attention, sum);

@@ -3,9 +3,9 @@
 //! to each embedding back through the encoder, again some texts at a time.
 //!
 //! The gradients are those of the whole graph, up to rounding; texts are encoded twice for it. The first pass uses the
-//! evaluation graph.
+//! evaluation graph, or with dropout one like it that takes the masks of the second.
 
-use crate::model::{EncoderConfig, Pooling};
+use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
 use super::artifacts::{gradient_outputs, packed_encoder};
 use super::contrastive::Loss;
@@ -30,10 +30,11 @@ pub fn ranking_model(hidden: usize, loss: Loss, scale: f32) -> Vec<u8> {
 /// Gradients of the parameters from those of the unit embeddings of some texts; in fused operators, if asked for.
 ///
 /// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`; for max pooling
-/// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training. Outputs: the gradients, as in the training graph.
-pub fn seeded_model(config: &EncoderConfig, pooling: Pooling, fused: bool) -> Vec<u8> {
+/// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training, as are the masks of dropout. Outputs: the gradients,
+/// as in the training graph.
+pub fn seeded_model(config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates, fused: bool) -> Vec<u8> {
     let mut tape = if fused { Tape::fused() } else { Tape::new() };
-    let (encoded, values) = packed_encoder(&mut tape, config, true);
+    let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
     let seeds = tape.graph.input("seeds", Element::Float, &["texts".into(), config.hidden.into()]);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::model::EncoderConfig;
 
 use super::attention::{Heads, PackedLayout};
+use super::dropout::{ATTENTION, ATTENTION_OUTPUT, EMBEDDINGS, Masks, OUTPUT};
 use super::graph::{Graph, Value};
 use super::layers::Affine;
 use super::names::{EMBEDDING_NORM, LayerTensors, POSITION, TOKEN_TYPE, WORD};
@@ -67,13 +68,14 @@ pub(super) struct Encoded {
     pub(super) rows: Value,
 }
 
-/// Emits the encoder.
+/// Emits the encoder; `masks` say where numbers are dropped.
 pub(super) fn encode(
     tape: &mut Tape,
     config: &EncoderConfig,
     weights: &Weights,
     tokens: &Tokens,
     layout: Layout,
+    masks: &Masks,
 ) -> Encoded {
     let heads = Heads { count: config.heads, size: config.hidden / config.heads };
     let embeddings = embed(&mut tape.graph, config, weights, tokens);
@@ -83,23 +85,27 @@ pub(super) fn encode(
         let length = layout.length(&mut tape.graph)?;
         Some(tape.relative_bias(weights.get(table), length, config.longest()))
     });
-    let mut x = normed;
+    let mut x = tape.dropout(normed, masks.get(EMBEDDINGS, OUTPUT));
     for layer in 0..config.layers {
         let names = LayerTensors::of(config, layer);
         tape.graph.enter(names.base.clone());
         let stacked = tape.linear(x, weights.affine(&names.stacked));
         let context = match layout {
-            Layout::Packed(layout) => tape.packed_attention(stacked, heads, layout, bias),
+            Layout::Packed(layout) => {
+                tape.packed_attention(stacked, heads, layout, bias, masks.get(&names.base, ATTENTION))
+            }
             Layout::Texts(starts) => tape.text_attention(stacked, heads, starts),
             Layout::Padded { shape, key_mask, .. } => {
                 tape.graph.padded_attention(stacked, heads, shape, key_mask, bias)
             }
         };
-        let sum = tape.linear_with_residual(context, weights.affine(&names.attention_output), x);
+        let mask = masks.get(&names.base, ATTENTION_OUTPUT);
+        let sum = tape.linear_onto(x, context, weights.affine(&names.attention_output), mask);
         let attended = tape.layer_norm(sum, weights.affine(&names.attention_norm), config.epsilon);
         let wide = tape.linear(attended, weights.affine(&names.intermediate));
         let active = tape.gelu(wide);
-        let sum = tape.linear_with_residual(active, weights.affine(&names.output), attended);
+        let mask = masks.get(&names.base, OUTPUT);
+        let sum = tape.linear_onto(attended, active, weights.affine(&names.output), mask);
         x = tape.layer_norm(sum, weights.affine(&names.output_norm), config.epsilon);
     }
     tape.graph.enter("head");

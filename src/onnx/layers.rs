@@ -25,13 +25,20 @@ impl Tape {
         self.record(Linear { x, affine, residual: None, y })
     }
 
-    /// `x * weight^T + bias + residual`.
-    pub(super) fn linear_with_residual(&mut self, x: Value, affine: Affine, residual: Value) -> Value {
-        if self.graph.fused {
+    /// `residual + (x * weight^T + bias) * mask`, without a mask in one operator where operators are fused.
+    pub(super) fn linear_onto(
+        &mut self,
+        residual: Value,
+        x: Value,
+        affine: Affine,
+        mask: Option<Value>,
+    ) -> Value {
+        if self.graph.fused && mask.is_none() {
             let y = self.graph.fused_linear(x, affine, Some(residual));
             return self.record(Linear { x, affine, residual: Some(residual), y });
         }
         let y = self.linear(x, affine);
+        let y = self.dropout(y, mask);
         self.residual(y, residual)
     }
 

@@ -11,6 +11,7 @@
 //! tape         reverse-mode differentiation
 //! layers       linear, layer norm, Gelu, residual, products with caller-built matrices, unit rows
 //! attention    multi-head self-attention, packed and padded
+//! dropout      masks over rows and attention probabilities
 //! relative     the bias that distance adds to attention scores
 //! pooling      token rows to one row per text
 //! contrastive  the ranking loss
@@ -27,6 +28,7 @@ mod artifacts;
 mod attention;
 mod cached;
 mod contrastive;
+mod dropout;
 mod encoder;
 mod fused;
 mod graph;
@@ -41,11 +43,12 @@ mod runtime;
 mod tape;
 
 pub use artifacts::{
-    ArtifactSet, ArtifactSettings, MASKED, Manifest, eval_model, fused_eval_model, fused_training_model,
-    inference_model, optimizer_model, training_model,
+    ArtifactSet, ArtifactSettings, MASKED, Manifest, dropped_model, eval_model, fused_eval_model,
+    fused_training_model, inference_model, optimizer_model, training_model,
 };
 pub use cached::{ranking_model, seeded_model};
 pub use contrastive::Loss;
+pub use dropout::{DropoutPlace, MaskShape, dropout_places};
 pub use graph::{Dimension, Element, Graph, Value};
 pub use parameter::{GradientForm, Parameter, RowIndex, parameters};
 pub use runtime::{Runtime, RuntimeError};

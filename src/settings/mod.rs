@@ -20,7 +20,7 @@ use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
 use crate::hub::RepoName;
 use crate::synthesis::SynthesisSettings;
-use crate::train::Recipe;
+use crate::train::{EarlyStop, Metric, Recipe};
 use crate::trigger::Policy;
 
 use reader::Reader;
@@ -37,6 +37,9 @@ const ACK_WAIT: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(240);
 /// Time between sweeps of the table; they are what nothing is lost by, so they can't be turned off.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Assessments in a row without a better one that end a run, when a metric is set and this isn't.
+pub const PATIENCE: usize = 3;
 
 /// What a command needs to have been set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -364,9 +367,36 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
             default.learning_rate,
             |rate| *rate > 0.0 && *rate < 1.0,
         ),
+        early_stop: early_stop(reader),
+        dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),
         seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
         ..default
     }
+}
+
+fn early_stop(reader: &mut Reader<'_>) -> Option<EarlyStop> {
+    let metric = match reader.text("TRAIN_EARLY_STOP").as_deref() {
+        None | Some("off") => None,
+        Some("loss") => Some(Metric::Loss),
+        Some("accuracy") => Some(Metric::Accuracy),
+        Some(other) => {
+            reader.problem("TRAIN_EARLY_STOP", format!("is {other:?}; it must be off, loss or accuracy"));
+            None
+        }
+    };
+    let patience = reader.parse_or("TRAIN_PATIENCE", "from 1 to 1000", PATIENCE, |n| (1..=1_000).contains(n));
+    let every = match reader.text("TRAIN_ASSESS_EVERY").as_deref() {
+        None | Some("epoch") => None,
+        Some(steps) => {
+            let parsed = steps.parse().ok().filter(|steps| *steps > 0);
+            if parsed.is_none() {
+                let problem = format!("is {steps:?}; it must be epoch, or a number of steps from 1");
+                reader.problem("TRAIN_ASSESS_EVERY", problem);
+            }
+            parsed
+        }
+    };
+    metric.map(|metric| EarlyStop { metric, patience, every })
 }
 
 fn templates(reader: &mut Reader<'_>) -> Templates {

@@ -4,11 +4,15 @@ use ndarray::{Array2, ArrayView2, s};
 use ort::session::{HasSelectedOutputs, RunOptions, Session};
 
 use crate::model::{EncoderConfig, Head, Pooling};
-use crate::onnx::{GradientForm, Runtime, RuntimeError, ranking_model, seeded_model};
+use crate::onnx::{GradientForm, Runtime, RuntimeError, dropped_model, ranking_model, seeded_model};
 
+use super::dropout::Masks;
 use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::packed::PackedTexts;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
+
+/// Draws the masks of a part, given its number: the same for both passes.
+type Draw<'d> = dyn Fn(usize, &PackedTexts) -> Masks + 'd;
 
 /// The sessions of the three passes, and where gradients add up.
 pub(super) struct Cached {
@@ -30,10 +34,11 @@ impl Cached {
     ) -> Result<Self, TrainError> {
         // Ranking needs unit rows, whatever the model's folder says.
         let head = Head { pooling, normalise: true };
+        let rates = recipe.dropout_rates(config);
         Ok(Self {
-            forward: runtime.session(&super::encoder::graph(runtime, config, head))?,
+            forward: runtime.session(&dropped_model(config, head, rates, runtime.fused()))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
-            backward: runtime.session(&seeded_model(config, pooling, runtime.fused()))?,
+            backward: runtime.session(&seeded_model(config, pooling, rates, runtime.fused()))?,
             options: gradient_outputs(parameters)?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
@@ -45,28 +50,36 @@ impl Cached {
         &mut self,
         parameters: &ParameterBuffer,
         batch: &Batch,
+        draw: &Draw<'_>,
     ) -> Result<(f32, Vec<&[f32]>), TrainError> {
-        let embeddings = self.embed(parameters, batch)?;
+        let embeddings = self.embed(parameters, batch, draw)?;
         let (loss, seeds) = self.rank(batch, &embeddings)?;
         self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
         let mut first = 0;
-        for part in &batch.parts {
+        for (number, part) in batch.parts.iter().enumerate() {
             let end = first + part.texts();
-            self.lead_back(parameters, part, &seeds.slice(s![first..end, ..]).to_owned())?;
+            let seeds = seeds.slice(s![first..end, ..]).to_owned();
+            self.lead_back(parameters, part, &draw(number, part), &seeds)?;
             first = end;
         }
         Ok((loss, self.sums.iter().map(Vec::as_slice).collect()))
     }
 
     /// Unit embeddings of all texts, `[texts, H]`.
-    fn embed(&mut self, parameters: &ParameterBuffer, batch: &Batch) -> Result<Array2<f32>, TrainError> {
+    fn embed(
+        &mut self,
+        parameters: &ParameterBuffer,
+        batch: &Batch,
+        draw: &Draw<'_>,
+    ) -> Result<Array2<f32>, TrainError> {
         let count = batch.parts.iter().map(PackedTexts::texts).sum();
         let mut embeddings = Array2::zeros((count, self.hidden));
         let mut first = 0;
-        for part in &batch.parts {
-            let pooling = pooling(part);
+        for (number, part) in batch.parts.iter().enumerate() {
+            let (pooling, masks) = (pooling(part), draw(number, part));
             let mut inputs = Vec::new();
             part.feed(&self.forward, &mut inputs)?;
+            masks.feed(&mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
             parameters.feed(&mut inputs)?;
             let outputs = self.forward.run(inputs).map_err(RuntimeError::call("embed a part of a batch"))?;
@@ -111,11 +124,13 @@ impl Cached {
         &mut self,
         parameters: &ParameterBuffer,
         part: &PackedTexts,
+        masks: &Masks,
         seeds: &Array2<f32>,
     ) -> Result<(), TrainError> {
         let pooling = pooling(part);
         let mut inputs = Vec::new();
         part.feed(&self.backward, &mut inputs)?;
+        masks.feed(&mut inputs)?;
         inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
         inputs.push(("seeds".to_owned(), feed_matrix(seeds)?));
         parameters.feed(&mut inputs)?;

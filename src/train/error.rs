@@ -32,6 +32,17 @@ pub enum TrainError {
         /// Ids of the batch's rows.
         rows: Vec<i64>,
     },
+    /// How good the parameters are is not a number.
+    #[error("the parameters were assessed as {score} after step {step}")]
+    Assessment {
+        /// The score.
+        score: f32,
+        /// Steps done.
+        step: usize,
+    },
+    /// Held-out questions can't be asked.
+    #[error("the held-out questions can't be asked")]
+    Questions(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is nothing to learn from.
     #[error("{found} pairs to train on; at least {needed} with different corrections are needed")]
     TooFewPairs {
@@ -67,6 +78,7 @@ impl Failure for TrainError {
             Self::Model(error) => error.remedy(),
             Self::Runtime(error) => error.remedy(),
             Self::Checkpoint(error) => error.remedy(),
+            Self::Assessment { .. } | Self::Questions(_) => Remedy::Never,
             Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } | Self::ForeignToken => {
                 Remedy::Never
             }
@@ -79,6 +91,8 @@ impl Failure for TrainError {
             Self::Model(error) => error.advice(),
             Self::Runtime(error) => error.advice(),
             Self::Checkpoint(error) => error.advice(),
+            Self::Assessment { .. } => "Lower the learning rate.".to_owned(),
+            Self::Questions(_) => "This is a defect; report it.".to_owned(),
             Self::NotFinite { .. } => {
                 "Lower the learning rate; look at the rows named for extreme texts.".to_owned()
             }

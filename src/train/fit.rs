@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::Runtime;
 
+use super::early::Watch;
 use super::resume::Resume;
 use super::{
-    Batch, Checkpoints, Moments, Pairs, ParameterBuffer, Recipe, Schedule, Stepper, TrainError, batches,
+    Assessment, Batch, Checkpoints, Moments, Pairs, ParameterBuffer, Recipe, Schedule, Stepper, TrainError,
+    batches,
 };
 
 /// Where the loop is.
@@ -39,6 +41,16 @@ pub trait Observer {
     /// Called after every step. Returning `false` ends the run with [`TrainError::Stopped`].
     fn step(&mut self, progress: &Progress) -> bool;
 
+    /// Says how good the parameters are, higher being better, for a run that may stop early; `None` when this
+    /// observer has nothing to say, and the run then goes on. Asked when the recipe's
+    /// [`EarlyStop`](super::EarlyStop) says so; the same parameters must get the same score.
+    ///
+    /// # Errors
+    /// [`TrainError`] when it can't be found out, which ends the run.
+    fn assess(&mut self, _parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
+        Ok(None)
+    }
+
     /// Where the run keeps checkpoints, and goes on from; nowhere unless an observer says so.
     fn checkpoints(&self) -> Option<&Checkpoints> {
         None
@@ -56,6 +68,10 @@ pub struct Resumable<'o> {
 impl Observer for Resumable<'_> {
     fn step(&mut self, progress: &Progress) -> bool {
         self.observer.step(progress)
+    }
+
+    fn assess(&mut self, parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
+        self.observer.assess(parameters)
     }
 
     fn checkpoints(&self) -> Option<&Checkpoints> {
@@ -78,18 +94,26 @@ pub struct Summary {
     pub pairs: usize,
     /// Rows of the token table that were trained.
     pub vocabulary: usize,
-    /// Mean loss of each epoch.
+    /// Mean loss of each epoch, as far as it went.
     pub epoch_losses: Vec<f32>,
     /// Every step's loss.
     pub losses: Vec<f32>,
+    /// How good the parameters were on the way, where that was asked.
+    #[serde(default)]
+    pub assessments: Vec<Assessment>,
+    /// Steps that led to the parameters that were kept, if not all.
+    #[serde(default)]
+    pub best_step: Option<usize>,
     /// Seconds the loop took.
     pub seconds: f64,
 }
 
 /// A finished run.
 pub struct Fit {
-    /// The trained parameters.
+    /// The trained parameters: the best assessed, or the last.
     pub parameters: ParameterBuffer,
+    /// What weight decay had left of untrained rows of the token table when the parameters were these.
+    pub kept: f64,
     /// The optimiser's state at the end.
     pub moments: Moments,
     /// What the run did.
@@ -152,41 +176,60 @@ pub fn fit(
     let schedule = Schedule::new(recipe.learning_rate, steps, recipe.warmup_ratio);
     let vocabulary = parameters.vocabulary().ids().len();
     let mut stepper = Stepper::new(runtime, config, head, recipe, parameters)?;
-    let (mut losses, before) = resume.restore(&mut stepper)?;
+    let mut watch = Watch::new(recipe.early_stop, &ends);
+    let (mut losses, before) = resume.restore(&mut stepper, &mut watch)?;
     let started = Instant::now();
-    let mut epoch_losses = Vec::with_capacity(recipe.epochs);
-    let mut first = 0;
-    for (epoch, end) in ends.into_iter().enumerate() {
+    let epochs = || std::iter::once(0).chain(ends.iter().copied()).zip(ends.iter().copied());
+    for (epoch, (first, end)) in epochs().enumerate() {
         // What an earlier process did is skipped; the pairs of an epoch it finished aren't even made.
-        if losses.len() < end {
-            let pairs = pairs_of(epoch)?;
-            for indices in plan(&pairs, epoch).iter().skip(losses.len() - first) {
-                let batch = Batch::in_parts(&pairs, indices, config, head, recipe.mini_batch);
-                let learning_rate = schedule.rate(losses.len());
-                let report = stepper.step(&batch, learning_rate)?;
-                losses.push(report.loss);
-                let go_on = observer.step(&Progress {
-                    step: losses.len(),
-                    steps,
-                    epoch: epoch + 1,
-                    loss: report.loss,
-                    gradient_norm: report.gradient_norm,
-                    learning_rate,
-                    pairs: indices.len(),
-                    elapsed: before + started.elapsed(),
-                });
-                resume.after_step(&stepper, &losses, before + started.elapsed(), !go_on)?;
-                if !go_on {
-                    return Err(TrainError::Stopped { step: losses.len() });
-                }
+        if losses.len() >= end || watch.over() {
+            continue;
+        }
+        let pairs = pairs_of(epoch)?;
+        for indices in plan(&pairs, epoch).iter().skip(losses.len() - first) {
+            let batch = Batch::in_parts(&pairs, indices, config, head, recipe.mini_batch);
+            let learning_rate = schedule.rate(losses.len());
+            let report = stepper.step(&batch, learning_rate)?;
+            losses.push(report.loss);
+            let go_on = observer.step(&Progress {
+                step: losses.len(),
+                steps,
+                epoch: epoch + 1,
+                loss: report.loss,
+                gradient_norm: report.gradient_norm,
+                learning_rate,
+                pairs: indices.len(),
+                elapsed: before + started.elapsed(),
+            });
+            // Before a checkpoint is written, even on stopping: it would otherwise be missing for ever.
+            if watch.due(losses.len())
+                && let Some(score) = observer.assess(stepper.parameters())?
+            {
+                watch.take(score, &stepper)?;
+            }
+            resume.after_step(&stepper, &losses, &watch, before + started.elapsed(), !go_on)?;
+            if !go_on {
+                return Err(TrainError::Stopped { step: losses.len() });
+            }
+            if watch.over() {
+                break;
             }
         }
-        let of_epoch = &losses[first..end];
-        epoch_losses.push(of_epoch.iter().sum::<f32>() / of_epoch.len().max(1) as f32);
-        first = end;
     }
-    let (parameters, moments) = stepper.finish();
-    let seconds = (before + started.elapsed()).as_secs_f64();
-    let summary = Summary { steps, pairs: pairs_of_epoch, vocabulary, epoch_losses, losses, seconds };
-    Ok(Fit { parameters, moments, summary })
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len().max(1) as f32;
+    let taken = epochs().map(|(first, end)| losses.get(first..end.min(losses.len())).unwrap_or_default());
+    let epoch_losses = taken.filter(|losses| !losses.is_empty()).map(mean).collect();
+    let (mut parameters, moments) = stepper.finish();
+    let kept = watch.keep_best(&mut parameters).unwrap_or(moments.kept);
+    let summary = Summary {
+        steps: losses.len(),
+        pairs: pairs_of_epoch,
+        vocabulary,
+        epoch_losses,
+        losses,
+        assessments: watch.assessments(),
+        best_step: watch.best_step(),
+        seconds: (before + started.elapsed()).as_secs_f64(),
+    };
+    Ok(Fit { parameters, kept, moments, summary })
 }

@@ -19,12 +19,14 @@
 //! adamw        clipping and AdamW in one pass over the buffer
 //! schedule     warm-up and decay of the learning rate
 //! encoder      texts to embeddings
+//! dropout      the masks of dropout
 //! batch        pairs as the graphs are fed with them
 //! cached       gradients of a batch that is encoded in parts
 //! gradients    between the graph and the optimiser
 //! step         one optimiser step
 //! fit          the loop
 //! checkpoint/  where a run stands, on disk
+//! early        when a run is assessed, and ends early
 //! resume       keeps checkpoints while a run goes, finds where to go on
 //! export       a finished run as a model folder, and a folder as one ONNX file
 //! ```
@@ -33,6 +35,8 @@ mod adamw;
 mod batch;
 mod cached;
 mod checkpoint;
+mod dropout;
+mod early;
 mod encoder;
 mod error;
 mod export;
@@ -52,6 +56,7 @@ mod vocabulary;
 pub use adamw::{AdamW, Moments, update as adamw_update};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval};
+pub use early::{Assessed, Assessment, EarlyStop, Metric};
 pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export, exported};

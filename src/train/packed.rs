@@ -54,6 +54,11 @@ impl PackedTexts {
         self.ids.len()
     }
 
+    /// Tokens of the longest text `S`.
+    pub(super) fn longest(&self) -> usize {
+        self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0)
+    }
+
     /// Number of texts `T`.
     pub fn texts(&self) -> usize {
         self.starts.len() - 1

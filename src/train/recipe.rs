@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::onnx::Loss;
 
-use super::TrainError;
+use super::{EarlyStop, TrainError};
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,11 @@ pub struct Recipe {
     /// Whether each pair is also trained on reversed, as an example of its own: with [`Loss::Mnrl`] this is the form
     /// that doubles the rows of the data. The symmetric loss learns both directions from one pass instead.
     pub reversed: bool,
-    /// Seed of the order of the pairs.
+    /// When the run ends before its last step; never when not set.
+    pub early_stop: Option<EarlyStop>,
+    /// Whether training drops numbers at the rates the model's config names.
+    pub dropout: bool,
+    /// Seed of the order of the pairs, and of what is dropped.
     pub seed: u64,
 }
 
@@ -52,6 +56,8 @@ impl Default for Recipe {
             scale: 20.0,
             loss: Loss::MnrlSymmetric,
             reversed: false,
+            early_stop: None,
+            dropout: false,
             seed: 42,
         }
     }
@@ -82,6 +88,14 @@ impl Recipe {
         }
         if !(0.0..1.0).contains(&self.weight_decay) {
             return fail("weight_decay", self.weight_decay.to_string(), "at least 0 and below 1");
+        }
+        if let Some(EarlyStop { patience, every, .. }) = self.early_stop {
+            if patience == 0 {
+                return fail("patience", patience.to_string(), "at least 1");
+            }
+            if every == Some(0) {
+                return fail("every", "0".to_owned(), "at least 1 step");
+            }
         }
         if !positive(self.max_gradient_norm) {
             return fail("max_gradient_norm", self.max_gradient_norm.to_string(), "above 0");

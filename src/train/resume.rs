@@ -8,6 +8,7 @@ use crate::failure::chain;
 use crate::model::{EncoderConfig, Head};
 
 use super::checkpoint::{Standing, hex, in_bytes, sweep};
+use super::early::Watch;
 use super::{
     Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval, Pairs, ParameterBuffer, Recipe, Stepper,
     TrainError,
@@ -46,10 +47,14 @@ impl Resume {
         }
     }
 
-    /// Puts the last checkpoint into `stepper`; says the losses and the time of the steps it holds.
+    /// Puts the last checkpoint into `stepper` and `watch`; says the losses and the time of the steps it holds.
     ///
     /// A damaged checkpoint is worth nothing, but no reason to fail either: the run starts at its beginning.
-    pub(super) fn restore(&self, stepper: &mut Stepper) -> Result<(Vec<f32>, Duration), TrainError> {
+    pub(super) fn restore(
+        &self,
+        stepper: &mut Stepper,
+        watch: &mut Watch,
+    ) -> Result<(Vec<f32>, Duration), TrainError> {
         let nothing = (Vec::new(), Duration::ZERO);
         let Some(kept) = &self.0 else { return Ok(nothing) };
         sweep(&kept.checkpoints.folder);
@@ -69,6 +74,7 @@ impl Resume {
         };
         tracing::info!(step = checkpoint.moments.step, "a run goes on from its checkpoint");
         stepper.restore(&checkpoint.values, checkpoint.moments);
+        watch.restore(checkpoint.assessed);
         Ok((checkpoint.losses, checkpoint.elapsed))
     }
 
@@ -77,6 +83,7 @@ impl Resume {
         &mut self,
         stepper: &Stepper,
         losses: &[f32],
+        watch: &Watch,
         elapsed: Duration,
         stopping: bool,
     ) -> Result<(), TrainError> {
@@ -88,7 +95,9 @@ impl Resume {
         };
         if due || stopping {
             let values = stepper.parameters().values();
-            Standing { values, moments, losses, elapsed }.save(&kept.checkpoints.folder, &kept.run())?;
+            let assessed = watch.assessed();
+            Standing { values, moments, losses, assessed, elapsed }
+                .save(&kept.checkpoints.folder, &kept.run())?;
             kept.last = Instant::now();
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
+use super::dropout::{Dropout, Masks};
 use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
@@ -28,6 +29,7 @@ pub struct Stepper {
     config: EncoderConfig,
     head: Head,
     recipe: Recipe,
+    dropout: Dropout,
     /// Opened for the first batch that is encoded at once.
     whole: Option<Whole>,
     /// Opened for the first batch that is encoded in parts.
@@ -62,6 +64,7 @@ impl Stepper {
             config: config.clone(),
             head,
             recipe: recipe.clone(),
+            dropout: Dropout::new(config, recipe),
             whole: None,
             cached: None,
             moments: Moments::zero(parameters.values().len()),
@@ -80,7 +83,9 @@ impl Stepper {
                 Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
             let graph = if self.runtime.fused() { fused_training_model } else { training_model };
-            let model = graph(&self.config, pooling, self.recipe.loss, self.recipe.scale);
+            let Recipe { loss, scale, .. } = self.recipe;
+            let rates = self.recipe.dropout_rates(&self.config);
+            let model = graph(&self.config, pooling, loss, scale, rates);
             self.whole = Some(Whole {
                 session: self.runtime.session(&model)?,
                 options: gradient_outputs(&self.parameters)?,
@@ -153,14 +158,16 @@ impl Stepper {
     ) -> Result<R, TrainError> {
         let in_parts = batch.parts.len() > 1;
         self.open(in_parts)?;
-        let Self { whole, cached, parameters, moments, .. } = self;
+        let Self { whole, cached, dropout, parameters, moments, .. } = self;
         match (whole, cached) {
             (_, Some(cached)) if in_parts => {
-                let (loss, gradients) = cached.gradients(parameters, batch)?;
+                let (loss, gradients) = cached
+                    .gradients(parameters, batch, &|part, texts| dropout.masks(moments.step, part, texts))?;
                 Ok(then(loss, gradients, parameters, moments))
             }
             (Some(whole), _) => {
-                let outputs = run(&mut whole.session, &whole.options, parameters, batch)?;
+                let masks = dropout.masks(moments.step, 0, &batch.parts[0]);
+                let outputs = run(&mut whole.session, &whole.options, parameters, batch, &masks)?;
                 let (loss, gradients) = collect(&outputs, parameters, batch, &mut whole.tables)?;
                 Ok(then(loss, gradients, parameters, moments))
             }
@@ -184,10 +191,12 @@ fn run<'s>(
     options: &'s RunOptions<HasSelectedOutputs>,
     parameters: &ParameterBuffer,
     batch: &Batch,
+    masks: &Masks,
 ) -> Result<SessionOutputs<'s>, TrainError> {
     let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
     let texts = &batch.parts[0];
     texts.feed(session, &mut inputs)?;
+    masks.feed(&mut inputs)?;
     let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
     let matrices = [
         ("anchor_pooling", &anchors),

@@ -6,7 +6,8 @@ use std::io;
 
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{
-    Catalogue, EvaluateError, Query, Retrieval, Scores, Side, fuzzy_match, fuzzy_ratio, model_ranks,
+    Catalogue, EvaluateError, Query, Retrieval, Scores, Side, fuzzy_match, fuzzy_ratio, held_out_loss,
+    model_ranks,
 };
 use ndarray::{Array2, array};
 
@@ -55,6 +56,29 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
     assert_close(retrieval.domains["model"].accuracy_at_1, 1.0);
     assert_close(retrieval.domains["trim"].accuracy_at_1, 0.0);
     assert_close(retrieval.macro_mean.accuracy_at_1, (0.25 + 1.0 + 0.0) / 3.0);
+}
+
+#[test]
+fn the_held_out_loss_is_the_cross_entropy_among_the_domains_names() {
+    let queries = [
+        query("brand", "oudi", "Audi", Side::NewTypo),
+        query("brand", "fait", "Lada", Side::NewTypo), // not in the catalogue: doesn't count
+        query("trim", "glx", "GLX", Side::NewTypo),    // no such domain either
+    ];
+    let catalogue = Catalogue::new(["Audi", "BMW"].map(|name| ("brand".to_owned(), name.to_owned())));
+    let model = || {
+        by_heart(&[
+            ("car brand: Audi", [1.0, 0.0]),
+            ("car brand: BMW", [0.0, 1.0]),
+            ("car brand: oudi", [0.6, 0.8]),
+            ("car brand: fait", [1.0, 0.0]),
+        ])
+    };
+    let loss =
+        |queries: &[_]| held_out_loss(queries, &catalogue, &Templates::default(), 5.0, model()).unwrap();
+    // -ln(e^3 / (e^3 + e^4)).
+    assert_close(loss(&queries), (1.0 + 1_f64.exp()).ln());
+    assert_close(loss(&queries[1..2]), 0.0);
 }
 
 #[test]

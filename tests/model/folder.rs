@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use autovalidate::model::{Architecture, EncoderConfig, ModelError, ModelFolder, Pooling};
+use autovalidate::model::{Architecture, DropoutRates, EncoderConfig, ModelError, ModelFolder, Pooling};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -51,6 +51,25 @@ fn each_architecture_is_told_by_its_config() {
     let normalise =
         ["tiny", "tiny-roberta", "tiny-distilbert", "tiny-mpnet"].map(|tiny| open(tiny).head.normalise);
     assert_eq!(normalise, [true, true, false, false]);
+}
+
+#[test]
+fn dropout_is_what_the_config_says() {
+    let rates = |folder: &Path| {
+        let DropoutRates { hidden, attention } = ModelFolder::open(folder).unwrap().config.dropout;
+        (hidden, attention)
+    };
+    for (tiny, hidden, attention) in [
+        ("tiny", "hidden_dropout_prob", "attention_probs_dropout_prob"),
+        ("tiny-mpnet", "hidden_dropout_prob", "attention_probs_dropout_prob"),
+        ("tiny-distilbert", "dropout", "attention_dropout"),
+    ] {
+        assert_eq!(rates(&fixture(tiny)), (0.1, 0.1));
+        assert_eq!(rates(altered(tiny, "config.json", hidden, json!(0.25)).path()), (0.25, 0.1));
+        assert_eq!(rates(altered(tiny, "config.json", attention, json!(0)).path()), (0.1, 0.0));
+        let absurd = altered(tiny, "config.json", hidden, json!(1.0));
+        assert_eq!(refused(absurd.path()).0, hidden);
+    }
 }
 
 #[test]

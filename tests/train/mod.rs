@@ -1,8 +1,10 @@
-//! Tests of `train` and the graphs it runs: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py` and
-//! `steps.py`.
+//! Tests of `train` and the graphs it runs: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py`,
+//! `steps.py` and `dropout.py`.
 //!
 //! ```text
 //! artifacts           the graphs as files
+//! dropout             training that drops numbers
+//! early_stop          runs that are assessed on the way
 //! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
 //! finite_differences  gradients against the loss
 //! folder              a run on a folder, and the exported model
@@ -15,6 +17,8 @@
 //! ```
 
 mod artifacts;
+mod dropout;
+mod early_stop;
 mod exactness;
 mod finite_differences;
 mod folder;

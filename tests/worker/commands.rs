@@ -24,6 +24,34 @@ fn succeeded(output: &Output) -> String {
 }
 
 #[test]
+fn early_stop_is_steered_by_questions_that_do_not_judge() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = String::from("typo,corrected,domain\n");
+    for pair in autovalidate::local::demo::corrections(3, 400) {
+        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
+    }
+    std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
+    let train = "train --data pairs.csv --out model --report report.json --epochs 3 --batch-size 32 --learning-rate 5e-3 \
+                 --variants 0 --early-stop loss --patience 2 --assess-every 3 --dropout";
+    let told = succeeded(&autovalidate(folder.path(), &train.split_whitespace().collect::<Vec<_>>()));
+    assert!(told.contains("kept the parameters of step "), "{told}");
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    let (steering, judging) = (&report["study"]["steering"], &report["report"]["held_out"]["after"]);
+    let asked = judging["overall"]["queries"].as_u64().unwrap() + steering.as_u64().unwrap();
+    let held_out = report["dataset"]["new_typos"].as_u64().unwrap()
+        + report["dataset"]["unseen_corrections"].as_u64().unwrap();
+    assert!(steering.as_u64() >= Some(10), "{steering}");
+    assert_eq!(asked, held_out, "each question has one use: {report}");
+    let training = &report["training"];
+    let assessed = training["assessments"].as_array().unwrap();
+    let score = |each: &serde_json::Value| each["score"].as_f64().unwrap();
+    let best = assessed.iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+    assert_eq!(best["step"], training["best_step"]);
+    assert!(score(&assessed[0]) < score(best) && score(best) < 0.0, "{assessed:?}");
+}
+
+#[test]
 fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     let folder = tempfile::tempdir().unwrap();
     let mut csv = String::from("typo,corrected,domain\n");

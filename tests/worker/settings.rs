@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use autovalidate::settings::{Needs, Settings};
+use autovalidate::train::{EarlyStop, Metric};
 
 fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autovalidate"))
@@ -28,6 +29,10 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         ("HF_REPO", "no-owner"),
         ("TRAIN_THRESHOLD", "0"),
         ("TRAIN_MAX_WAIT", "soon"),
+        ("TRAIN_DROPOUT", "some"),
+        ("TRAIN_EARLY_STOP", "soon"),
+        ("TRAIN_PATIENCE", "0"),
+        ("TRAIN_ASSESS_EVERY", "0"),
         ("HTTP_ADDR", "here"),
         ("CHECKPOINT_STORE", "tape"),
         ("CHECKPOINT_EVERY", "often"),
@@ -43,6 +48,10 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         "HF_REPO",
         "TRAIN_THRESHOLD",
         "TRAIN_MAX_WAIT",
+        "TRAIN_DROPOUT",
+        "TRAIN_EARLY_STOP",
+        "TRAIN_PATIENCE",
+        "TRAIN_ASSESS_EVERY",
         "HTTP_ADDR",
         "CHECKPOINT_STORE",
         "CHECKPOINT_EVERY",
@@ -58,10 +67,17 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
 fn the_environment_wins_over_the_file_and_secrets_are_stars() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("autovalidate.toml");
-    std::fs::write(&file, "train_threshold = 7\ntrain_epochs = 3\nhf_token = \"hf_from_file\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "train_threshold = 7\ntrain_epochs = 3\ntrain_dropout = true\ntrain_early_stop = \"loss\"\ntrain_assess_every = 20\nhf_token = \"hf_from_file\"\n",
+    )
+    .unwrap();
     let environment = |name: &str| (name == "TRAIN_THRESHOLD").then(|| "9".to_owned());
     let settings = Settings::read(&environment, Some(&file), Needs::default()).unwrap();
     assert_eq!((settings.trigger.threshold, settings.recipe.epochs), (9, 3));
+    assert!(settings.recipe.dropout);
+    let rule = EarlyStop { metric: Metric::Loss, patience: 3, every: Some(20) };
+    assert_eq!(settings.recipe.early_stop, Some(rule));
     let shown: Vec<String> = settings.effective.iter().map(|each| format!("{each:?}")).collect();
     assert!(shown.iter().any(|each| each.contains("HF_TOKEN") && each.contains("***")), "{shown:?}");
     assert!(!format!("{settings:?}").contains("hf_from_file"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{EncoderConfig, Head};
 
 use super::super::attention::Heads;
+use super::super::dropout::Masks;
 use super::super::encoder::{Layout, Tokens, Weights, encode};
 use super::super::graph::{Dimension, Element, Graph, Value};
 use super::super::parameter::{Parameter, parameters};
@@ -53,8 +54,14 @@ pub fn inference_model<E>(
     let [ids, positions, types] = [ids, positions, types].map(|indices| graph.reshape(indices, &[-1]));
 
     let tokens = Tokens { ids, positions, types };
-    let encoded =
-        encode(&mut tape, config, &Weights(values), &tokens, Layout::Padded { shape, length, key_mask });
+    let encoded = encode(
+        &mut tape,
+        config,
+        &Weights(values),
+        &tokens,
+        Layout::Padded { shape, length, key_mask },
+        &Masks::default(),
+    );
     let graph = &mut tape.graph;
     let width = graph.ints(&[config.hidden as i64]);
     let padded = graph.concat(&[batch_and_length, width], 0);

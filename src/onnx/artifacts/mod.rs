@@ -23,15 +23,16 @@ mod optimizer;
 mod set;
 mod training;
 
-pub use evaluation::{eval_model, fused_eval_model};
+pub use evaluation::{dropped_model, eval_model, fused_eval_model};
 pub use inference::inference_model;
 pub use optimizer::optimizer_model;
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
 pub use training::{fused_training_model, training_model};
 
-use crate::model::EncoderConfig;
+use crate::model::{DropoutRates, EncoderConfig};
 
 use super::attention::PackedLayout;
+use super::dropout::Masks;
 use super::encoder::{Encoded, Layout, Tokens, Weights, encode};
 use super::graph::{Dimension, Element, Graph, Value};
 use super::parameter::{GradientForm, Parameter, RowIndex, parameters};
@@ -41,21 +42,25 @@ use super::tape::{Gradients, Tape};
 /// that a row of nothing but masked positions stays finite.
 pub const MASKED: f32 = -1e9;
 
-/// The encoder over a packed batch, with its inputs declared: tokens, layout, parameters.
+/// The encoder over a packed batch, with its inputs declared: tokens, layout, masks of dropout, parameters.
 pub(super) fn packed_encoder(
     tape: &mut Tape,
     config: &EncoderConfig,
     backward: bool,
+    dropout: DropoutRates,
 ) -> (Encoded, Vec<(Parameter, Value)>) {
     let graph = &mut tape.graph;
     let ids = graph.input("ids", Element::Int64, &["tokens".into()]);
     let positions = graph.input("positions", Element::Int64, &["tokens".into()]);
-    // A bias by distance is added to padded scores, which the fused attention doesn't have.
-    let layout = if graph.fused && config.architecture.description().relative_bias.is_none() {
+    // A bias by distance is added to padded scores and a mask multiplies padded probabilities; the fused attention has
+    // no padding.
+    let plain = config.architecture.description().relative_bias.is_none() && dropout.attention == 0.0;
+    let layout = if graph.fused && plain {
         Layout::Texts(graph.input("starts", Element::Int64, &["ends".into()]))
     } else {
         Layout::Packed(PackedLayout::declare(graph, config.heads, backward))
     };
+    let masks = Masks::declare(graph, config, dropout);
     let first = graph.ints(&[0]);
     let values: Vec<(Parameter, Value)> = parameters(config)
         .into_iter()
@@ -76,7 +81,7 @@ pub(super) fn packed_encoder(
         .collect();
     let weights = Weights(values.iter().map(|(parameter, value)| (parameter.name.clone(), *value)).collect());
     let tokens = Tokens { ids, positions, types: first };
-    (encode(tape, config, &weights, &tokens, layout), values)
+    (encode(tape, config, &weights, &tokens, layout, &masks), values)
 }
 
 /// Declares an output for each parameter's gradient.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Architecture, EncoderConfig, Head, ModelError, replace};
+use crate::model::{Architecture, DropoutRates, EncoderConfig, Head, ModelError, replace};
 
 use super::super::contrastive::Loss;
 use super::super::parameter::{Parameter, parameters};
@@ -65,7 +65,7 @@ impl ArtifactSet {
     pub fn new(config: &EncoderConfig, head: Head, settings: ArtifactSettings) -> Self {
         let ArtifactSettings { loss, scale, beta_1, beta_2, epsilon } = settings;
         Self {
-            training: training_model(config, head.pooling, loss, scale),
+            training: training_model(config, head.pooling, loss, scale, DropoutRates::OFF),
             evaluation: eval_model(config, head),
             optimizer: optimizer_model(beta_1, beta_2, epsilon),
             manifest: Manifest {

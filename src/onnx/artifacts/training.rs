@@ -1,6 +1,6 @@
 //! The training graph.
 
-use crate::model::{EncoderConfig, Pooling};
+use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
 use super::super::contrastive::Loss;
 use super::super::graph::Element;
@@ -13,18 +13,40 @@ use super::{gradient_outputs, packed_encoder};
 /// `anchor_pooling` and `positive_pooling` `[B, N]` (caller-built pooling matrices, so texts that occur several
 /// times are encoded once), `score_mask` and `targets` `[B, B]`. For max pooling the matrices are `[B, T]` and pick
 /// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
-pub fn training_model(config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
-    training(Tape::new(), config, pooling, loss, scale)
+///
+/// With dropout there is an input more for each of [`dropout_places`](crate::onnx::dropout_places).
+pub fn training_model(
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    training(Tape::new(), config, pooling, loss, scale, dropout)
 }
 
-/// The training graph in fused operators, for the CPU ([`Runtime::fused`](crate::onnx::Runtime::fused)). It takes `starts` `[T + 1]`, the first row of each text and the
-/// number of rows, in place of the packed layout, unless distances have a bias (MPNet).
-pub fn fused_training_model(config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
-    training(Tape::fused(), config, pooling, loss, scale)
+/// The training graph in fused operators, for the CPU ([`Runtime::fused`](crate::onnx::Runtime::fused)). It takes
+/// `starts` `[T + 1]`, the first row of each text and the number of rows, in place of the packed layout, unless
+/// distances have a bias (MPNet) or attention has dropout.
+pub fn fused_training_model(
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    training(Tape::fused(), config, pooling, loss, scale, dropout)
 }
 
-fn training(mut tape: Tape, config: &EncoderConfig, pooling: Pooling, loss: Loss, scale: f32) -> Vec<u8> {
-    let (encoded, values) = packed_encoder(&mut tape, config, true);
+fn training(
+    mut tape: Tape,
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, pooling);
     let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]
         .map(|name| tape.graph.input(name, Element::Float, &["pairs".into(), of.clone()]));

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 
 use super::{Checkpoint, Fingerprint, Standing};
-use crate::train::Moments;
+use crate::train::{Assessed, Moments};
 
 /// A header is a few hundred bytes; one longer than this is not ours.
 const MAX_HEADER: u64 = 1 << 16;
@@ -20,12 +20,14 @@ const CHUNK: usize = 1 << 14;
 const FLOAT: usize = size_of::<f32>();
 
 impl Standing<'_> {
-    fn tensors(&self) -> [(&'static str, &[f32]); 4] {
+    fn tensors(&self) -> [(&'static str, &[f32]); 6] {
         [
             ("parameters", self.values),
             ("first_moments", &self.moments.first),
             ("second_moments", &self.moments.second),
             ("losses", self.losses),
+            ("scores", &self.assessed.scores),
+            ("best_parameters", &self.assessed.best),
         ]
     }
 
@@ -33,6 +35,7 @@ impl Standing<'_> {
         let scalars = Scalars {
             step: self.moments.step,
             kept: self.moments.kept,
+            best_kept: self.assessed.kept,
             nanoseconds: u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX),
         };
         let mut digest = scalars.digest(run);
@@ -134,30 +137,39 @@ pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, 
     };
     let (values, first, second, losses) =
         (tensor("parameters")?, tensor("first_moments")?, tensor("second_moments")?, tensor("losses")?);
+    let (scores, best) = (tensor("scores")?, tensor("best_parameters")?);
     if texts.get("sha256") != Some(&hex(&digest.finalize())) {
         return Err(ReadError::Damaged("its contents don't match its SHA-256"));
     }
     let fits = first.len() == values.len() && second.len() == values.len();
-    if !fits || losses.len() as u64 != scalars.step {
+    let best_fits = best.len() == if scores.is_empty() { 0 } else { values.len() };
+    if !fits || !best_fits || losses.len() as u64 != scalars.step {
         return Err(ReadError::Damaged("its tensors don't fit each other"));
     }
     let moments = Moments { first, second, step: scalars.step, kept: scalars.kept };
-    Ok(Some(Checkpoint { values, moments, losses, elapsed: Duration::from_nanos(scalars.nanoseconds) }))
+    let assessed = Assessed { scores, best, kept: scalars.best_kept };
+    let elapsed = Duration::from_nanos(scalars.nanoseconds);
+    Ok(Some(Checkpoint { values, moments, losses, assessed, elapsed }))
 }
 
 /// The numbers that stand in the metadata.
 struct Scalars {
     step: u64,
     kept: f64,
+    best_kept: f64,
     nanoseconds: u64,
 }
 
 impl Scalars {
     fn texts(&self) -> HashMap<String, String> {
         // A float's bits: its decimal digits are for readers of other files.
-        [("step", self.step), ("kept_bits", self.kept.to_bits()), ("nanoseconds", self.nanoseconds)]
-            .map(|(name, number)| (name.to_owned(), number.to_string()))
-            .into()
+        let numbers = [
+            ("step", self.step),
+            ("kept_bits", self.kept.to_bits()),
+            ("best_kept_bits", self.best_kept.to_bits()),
+            ("nanoseconds", self.nanoseconds),
+        ];
+        numbers.map(|(name, number)| (name.to_owned(), number.to_string())).into()
     }
 
     fn parse(texts: &HashMap<String, String>) -> Option<Self> {
@@ -165,6 +177,7 @@ impl Scalars {
         Some(Self {
             step: number("step")?,
             kept: f64::from_bits(number("kept_bits")?),
+            best_kept: f64::from_bits(number("best_kept_bits")?),
             nanoseconds: number("nanoseconds")?,
         })
     }
@@ -173,7 +186,7 @@ impl Scalars {
     fn digest(&self, run: &Fingerprint) -> Sha256 {
         let mut digest = Sha256::new();
         digest.update(&run.0);
-        for number in [self.step, self.kept.to_bits(), self.nanoseconds] {
+        for number in [self.step, self.kept.to_bits(), self.best_kept.to_bits(), self.nanoseconds] {
             digest.update(number.to_le_bytes());
         }
         digest

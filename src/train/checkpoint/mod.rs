@@ -1,6 +1,7 @@
 //! Where a run stands, on disk, so that it can go on after a crash with the same bits.
 //!
-//! One safetensors file, `checkpoint.safetensors`: parameters, both moments, every loss so far; in its metadata the
+//! One safetensors file, `checkpoint.safetensors`: parameters, both moments, every loss so far, of a run that may stop early
+//! its scores and its best parameters; in its metadata the
 //! step, what weight decay left of untrained rows, seconds spent, the run's fingerprint, and a SHA-256 over all of it.
 //! Batches follow from the recipe's seed and the step, so no random state is kept.
 //!
@@ -24,7 +25,7 @@ use layout::ReadError;
 pub use error::CheckpointError;
 pub(super) use layout::{hex, in_bytes};
 
-use super::Moments;
+use super::{Assessed, Moments};
 
 const FILE: &str = "checkpoint.safetensors";
 /// What a file that is being written ends with.
@@ -61,6 +62,8 @@ pub struct Checkpoint {
     pub moments: Moments,
     /// The loss of each step done.
     pub losses: Vec<f32>,
+    /// What is known of how good the parameters were.
+    pub assessed: Assessed,
     /// Time the steps took.
     pub elapsed: Duration,
 }
@@ -71,6 +74,7 @@ pub(super) struct Standing<'a> {
     pub(super) values: &'a [f32],
     pub(super) moments: &'a Moments,
     pub(super) losses: &'a [f32],
+    pub(super) assessed: &'a Assessed,
     pub(super) elapsed: Duration,
 }
 
@@ -176,11 +180,14 @@ mod tests {
         let moments =
             Moments { first: numbers(1.0), second: numbers(2.0), step, kept: 0.999_999_999_9_f64.powi(7) };
         let losses = (0..step).map(|i| 1.0 / (i + 1) as f32).collect();
-        Checkpoint { values: numbers(step as f32), moments, losses, elapsed: Duration::from_nanos(12_345) }
+        let assessed = Assessed { scores: vec![0.25; step as usize / 3], best: numbers(4.0), kept: 0.99 };
+        let elapsed = Duration::from_nanos(12_345);
+        Checkpoint { values: numbers(step as f32), moments, losses, assessed, elapsed }
     }
 
     fn standing(of: &Checkpoint) -> Standing<'_> {
-        Standing { values: &of.values, moments: &of.moments, losses: &of.losses, elapsed: of.elapsed }
+        let Checkpoint { values, moments, losses, assessed, elapsed } = of;
+        Standing { values, moments, losses, assessed, elapsed: *elapsed }
     }
 
     #[test]
