@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use autovalidate::local::supabase::Options;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -33,13 +33,16 @@ struct Args {
     /// Where the figures go.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Only these parts; may be repeated.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
     /// Seconds of inserts at each rate.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Rows of the old table.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Inserts of the fault run; 0 leaves it out.
+    /// Inserts of the fault run.
     #[arg(long, default_value_t = 20_000)]
     inserts: usize,
     /// How often the fault run kills the worker.
@@ -53,12 +56,28 @@ struct Args {
     seed: u64,
 }
 
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// From an insert until the pair is stored.
+    Latency,
+    /// Memory of a worker whose table is empty.
+    Idle,
+    /// An old table, as the embedded server is set.
+    Backfill,
+    /// A fiftieth of it, with every message flushed.
+    Flushed,
+    /// Inserts among faults.
+    Faults,
+}
+
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
+    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
     let mut figures = json!({"latency": [], "seed": args.seed});
     println!("| what | figure | bar |\n|---|---|---|");
-    for rate in [1, 50, 500] {
+    for rate in [1, 50, 500].into_iter().filter(|_| wanted(Part::Latency)) {
         let latency = latency(&args, rate).await;
         println!(
             "| insert to stored, {rate}/s | p50 {} ms, p99 {} ms (poll {} ms) | p99 <= poll + 50 ms |",
@@ -66,24 +85,34 @@ async fn main() {
         );
         figures["latency"].as_array_mut().unwrap().push(latency);
     }
+    if wanted(Part::Idle) {
+        let idle = idle(&args).await;
+        println!(
+            "| listener with an empty table | {} MB resident, {} MB its own, {} threads | 25 MB |",
+            idle["resident_mb"], idle["own_mb"], idle["threads"]
+        );
+        figures["idle"] = idle;
+    }
     let flushed = Duration::from_secs(1);
-    for (name, sync, rows) in
-        [("flushed every second", Some(flushed), args.rows), ("every message flushed", None, args.rows / 50)]
-    {
+    for (part, name, sync, rows) in [
+        (Part::Backfill, "flushed every second", Some(flushed), args.rows),
+        (Part::Flushed, "every message flushed", None, args.rows / 50),
+    ] {
+        if !wanted(part) {
+            continue;
+        }
         let backfill = backfill(&args, sync, rows).await;
         println!(
-            "| back-fill of {} rows, {name} | {} rows/s, {} MB at most ({} its own), {} MB afterwards, {} MB with an empty table ({} its own) | >= 20000 rows/s, 60 MB, 25 MB |",
+            "| back-fill of {} rows, {name} | {} rows/s, {} MB at most ({} its own), {} MB afterwards | >= 20000 rows/s, 60 MB |",
             rows,
             backfill["rows_per_second"],
             backfill["most_mb"],
             backfill["most_own_mb"],
             backfill["after_mb"],
-            backfill["idle_mb"],
-            backfill["idle_own_mb"]
         );
         figures[name] = backfill;
     }
-    if args.inserts > 0 {
+    if wanted(Part::Faults) {
         let storm = Storm {
             seed: args.seed,
             inserts: args.inserts,
@@ -157,14 +186,19 @@ async fn latency(args: &Args, rate: u64) -> Value {
            "p50_ms": at(0.5), "p99_ms": at(0.99), "most_ms": at(1.0)})
 }
 
+/// A worker that has nothing to do.
+async fn idle(args: &Args) -> Value {
+    let ground = Ground::new(&args.program, &args.nats, storm::quick(), Some(Duration::from_secs(1))).await;
+    let worker = ground.listener(&[]);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let pid = worker.id().unwrap();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    json!({"resident_mb": memory(pid, "VmRSS"), "own_mb": memory(pid, "RssAnon"), "threads": threads})
+}
+
 /// An old table, met for the first time.
 async fn backfill(args: &Args, sync_every: Option<Duration>, rows: u64) -> Value {
     let ground = Ground::new(&args.program, &args.nats, storm::quick(), sync_every).await;
-    let worker = ground.listener(&[]);
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    let idle = worker.id().unwrap();
-    let (idle, idle_own) = (memory(idle, "VmRSS"), memory(idle, "RssAnon"));
-    drop(worker);
     let pairs = (0..rows).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
     ground.supabase.import(pairs, Timestamp::now());
     let worker = ground.listener(&[]);
@@ -182,8 +216,7 @@ async fn backfill(args: &Args, sync_every: Option<Duration>, rows: u64) -> Value
     let after = memory(pid, "VmRSS");
     json!({"rows": rows, "seconds": took.as_secs_f64(),
            "rows_per_second": (rows as f64 / took.as_secs_f64()) as u64,
-           "most_mb": most, "most_own_mb": most_own, "after_mb": after, "idle_mb": idle,
-           "idle_own_mb": idle_own})
+           "most_mb": most, "most_own_mb": most_own, "after_mb": after})
 }
 
 /// Memory of a process in MB, as Linux tells it: `VmRSS` is all that is resident, pages of the program's file among

@@ -12,7 +12,7 @@ use crate::worker::{Role, Worker};
 
 use super::demo::{Demo, DemoSettings};
 use super::screen::Screen;
-use super::{CliError, Ending};
+use super::{CliError, Ending, print_text};
 
 /// Runs a local Supabase, a local Hub, a real nats-server and the worker. Stop it with Ctrl-C.
 ///
@@ -47,7 +47,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     if args.fault.iter().any(|name| name == "help") {
-        print!("{}", supabase::NamedFault::help());
+        print_text(&supabase::NamedFault::help())?;
         return Ok(Ending::Done);
     }
     let faults = faults(&args.fault)?;

@@ -81,7 +81,11 @@ pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
     }
     match failed {
         0 => Ok(Ending::Done),
-        failed => Err(CliError::plain(format!("{failed} checks failed"), "Mend them in the order shown.")),
+        1 => Err(CliError::plain("one check failed", "Mend it as shown, then run this again.")),
+        failed => Err(CliError::plain(
+            format!("{failed} checks failed"),
+            "Mend them in the order shown, then run this again.",
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ use url::Url;
 use crate::supabase::webhook::SECRET_HEADER;
 use crate::supabase::{Access, sql};
 
-use super::{CliError, Ending};
+use super::{CliError, Ending, print_text};
 
 /// Prints the SQL that prepares a Supabase project, and an environment template.
 ///
@@ -33,8 +33,22 @@ const ENVIRONMENT: &str = "\
 --   TRAIN_THRESHOLD=100
 --   NATS_URL=embedded              (or nats://host:4222 with NATS_CREDS, NATS_TOKEN, NATS_CA, NATS_REPLICAS)
 --   CATALOG=<file or table of the names corrections must be among; optional>
---   WEBHOOK_SECRET=<any long random text, the same as in the trigger below>
 ";
+
+/// What the environment template lacks, as far as it differs from the worker's defaults.
+fn others(args: &Args) -> String {
+    let mut lines = String::new();
+    if args.schema != "public" {
+        lines += &format!("--   SUPABASE_SCHEMA={}\n", args.schema);
+    }
+    if args.table != "typo_training_dataset" {
+        lines += &format!("--   SUPABASE_TABLE={}\n", args.table);
+    }
+    if args.webhook.is_some() {
+        lines += "--   WEBHOOK_SECRET=<any long random text, the same as in the trigger below>\n";
+    }
+    lines
+}
 
 pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
     // The SQL needs the table's name only; URL and key are never looked at.
@@ -47,12 +61,22 @@ pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
         table: args.table.clone(),
         columns: Default::default(),
     };
-    println!("{ENVIRONMENT}");
-    println!("-- The table (leave this out if it is there already).\n{}\n", sql::table(&access));
-    println!("-- Who may read it.\n{}\n", sql::policies(&access));
-    println!("-- Row changes over Realtime.\n{}", sql::publication(&access));
+    let mut parts = vec![
+        format!("{ENVIRONMENT}{}", others(args)),
+        format!(
+            "-- A new table, which the app fills with the anon key. Leave these two out if the table is there already.\n{}\n{}\n",
+            sql::table(&access),
+            sql::protection(&access)
+        ),
+        format!("-- The worker may read it.\n{}\n", sql::policies(&access)),
+        format!("-- Row changes over Realtime.\n{}\n", sql::publication(&access)),
+    ];
     if let Some(webhook) = &args.webhook {
-        println!("\n-- Wakes the worker.\n{}", sql::webhook(&access, webhook, SECRET_HEADER));
+        parts.push(format!(
+            "-- Wakes the worker. Enable Database Webhooks in the project first, and put the secret in its place.\n{}\n",
+            sql::webhook(&access, webhook, SECRET_HEADER)
+        ));
     }
+    print_text(&parts.join("\n"))?;
     Ok(Ending::Done)
 }

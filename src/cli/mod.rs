@@ -233,6 +233,19 @@ fn print_line(line: std::fmt::Arguments<'_>) {
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(crate::queue::QueueError::from)?;
-    println!("{text}");
-    Ok(())
+    print_text(&format!("{text}\n"))
+}
+
+/// Prints a whole text. A reader that has seen enough, such as `head`, is no failure.
+fn print_text(text: &str) -> Result<(), CliError> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Plain {
+            what: "the output can't be written".to_owned(),
+            advice: "Check where it goes: a full disk, for instance.".to_owned(),
+            source: Some(error.into()),
+        }),
+        _ => Ok(()),
+    }
 }

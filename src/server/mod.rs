@@ -123,7 +123,10 @@ async fn hook(State(views): State<Arc<Views>>, headers: HeaderMap, body: Bytes) 
     match webhook::receive(&hook.access, &hook.secret, presented, &body) {
         Ok(hint) => {
             tracing::debug!(row = hint.id, "webhook");
-            hook.wake.sweep();
+            match hint.id {
+                Some(id) => hook.wake.row(id),
+                None => hook.wake.sweep(),
+            }
             StatusCode::ACCEPTED.into_response()
         }
         Err(error) => {

@@ -61,6 +61,9 @@ pub enum End {
         /// The first words of its message, without the numbers.
         code: String,
     },
+    /// A frame is no Phoenix message.
+    #[error("a frame can't be read")]
+    Unreadable,
     /// `phx_close`.
     #[error("the channel was closed")]
     ChannelClosed,
@@ -176,6 +179,7 @@ impl Failure for End {
             | Self::Deadline { .. }
             | Self::Send(_)
             | Self::Evicted { .. }
+            | Self::Unreadable
             | Self::ChannelClosed
             | Self::ChannelCrashed
             | Self::SocketClosed { .. }
@@ -206,6 +210,7 @@ impl Failure for End {
             | Self::Deadline { .. }
             | Self::Send(_)
             | Self::Refused { .. }
+            | Self::Unreadable
             | Self::ChannelClosed
             | Self::ChannelCrashed
             | Self::SocketClosed { .. }

@@ -10,12 +10,16 @@
 //! catalogue   the names a correction may be
 //! rest        the table through PostgREST
 //! rest_error  what can be answered instead of rows
-//! realtime    one generation of the Realtime connection
+//! realtime    one generation of the Realtime connection: its socket and deadlines
+//! generation  what a generation says and hears
 //! probe       whether row changes can be subscribed to, asked once
 //! end         why a generation ended
 //! inbox       the port rows leave through
 //! sweep       everything the inbox may lack, by keyset with overlap
 //! ingest      the three loops that merge it all
+//! rounds      the third of them: sweep after sweep
+//! pace        how often and how far it looks
+//! wake        what asks for a sweep
 //! status      what the ingest shows of itself
 //! backoff     how long to wait before trying again
 //! webhook     a database webhook's request: secret and hint
@@ -27,15 +31,19 @@ mod audit;
 mod backoff;
 mod catalogue;
 mod end;
+mod generation;
 mod inbox;
 mod ingest;
+mod pace;
 mod probe;
 mod realtime;
 mod rest;
 mod rest_error;
+mod rounds;
 pub mod sql;
 mod status;
 mod sweep;
+mod wake;
 pub mod webhook;
 
 pub use access::{Access, AccessError, Columns, Malformed};
@@ -43,10 +51,12 @@ pub use audit::Invisible;
 pub use catalogue::{CatalogueError, CatalogueSource, NoCatalogue};
 pub use end::{End, Step};
 pub use inbox::{Accepted, Inbox, InboxError};
-pub use ingest::{Ingest, Pace, Wake};
+pub use ingest::Ingest;
+pub use pace::Pace;
 pub use probe::subscribes;
 pub use realtime::Limits;
 pub use rest::{Page, Table};
 pub use rest_error::RestError;
 pub use status::{Backfill, IngestEvent, IngestStatus, Trouble};
 pub use sweep::SweepError;
+pub use wake::Wake;

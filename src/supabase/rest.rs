@@ -127,34 +127,41 @@ impl Table {
         total.ok_or(RestError::Gateway { status: response.status().as_u16() })
     }
 
-    /// Every value of a text column, and of a second one beside it, in the order of the first. For a small table
-    /// that is nobody's queue: read by offset, so a row written meanwhile may be missed.
+    /// Every value of a text column, each once, and with every value of a second one beside it, if there is one, in
+    /// the table's own order. Read by keyset: what is inserted meanwhile moves nothing that is still to be read.
     pub(super) async fn texts(
         &self,
         column: &str,
         beside: Option<&str>,
     ) -> Result<Vec<(String, String)>, RestError> {
         let select = beside.map_or_else(|| column.to_owned(), |beside| format!("{column},{beside}"));
-        let order = format!("{column}.asc");
-        let mut texts = Vec::new();
-        let mut offset = 0;
+        let order =
+            beside.map_or_else(|| format!("{column}.asc"), |beside| format!("{column}.asc,{beside}.asc"));
+        let mut texts: Vec<(String, String)> = Vec::new();
+        let mut rest = (column.to_owned(), "not.is.null".to_owned());
         loop {
-            let at = offset.to_string();
-            let query = [("select", select.as_str()), ("order", &order), ("limit", "1000"), ("offset", &at)];
-            let request = self.client.get(self.url.clone()).query(&query);
+            let query = [("select", select.as_str()), ("order", &order), ("limit", "1000")];
+            let request = self.client.get(self.url.clone()).query(&query).query(&[&rest]);
             let body = bounded(self.send(request).await?).await?;
             let page: Vec<Map<String, Value>> = serde_json::from_slice(&body).map_err(RestError::Body)?;
-            if page.is_empty() {
-                return Ok(texts);
-            }
-            offset += page.len();
+            let Some(last) = page.last() else { return Ok(texts) };
             let text = |record: &Map<String, Value>, name: &str| {
-                record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+                record.get(name).and_then(Value::as_str).map(str::to_owned)
             };
-            let of_page = page.iter().map(|record| {
-                (beside.map_or_else(String::new, |beside| text(record, beside)), text(record, column))
-            });
-            texts.extend(of_page.filter(|(_, name)| !name.trim().is_empty()));
+            let Some(name) = text(last, column) else { return Err(RestError::NoTexts) };
+            rest = match beside {
+                Some(beside) => ("or".to_owned(), beyond((column, &name), (beside, text(last, beside)))),
+                None => (column.to_owned(), format!("gt.{name}")),
+            };
+            for record in &page {
+                let name = text(record, column).filter(|name| !name.trim().is_empty());
+                let beside = beside.and_then(|beside| text(record, beside)).unwrap_or_default();
+                if let Some(entry) = name.map(|name| (beside, name))
+                    && texts.last() != Some(&entry)
+                {
+                    texts.push(entry);
+                }
+            }
         }
     }
 
@@ -220,6 +227,23 @@ fn headers(access: &Access) -> Result<HeaderMap, AccessError> {
     headers.insert(HeaderName::from_static("accept-profile"), schema);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     Ok(headers)
+}
+
+/// The condition for rows after one in the order of two columns, as a list of PostgREST's `or`. Null is the last
+/// value of the second column, as PostgreSQL sorts it.
+fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)) -> String {
+    let value = quoted(value);
+    match beside.as_deref().map(quoted) {
+        None => format!("({first}.gt.{value})"),
+        Some(beside) => {
+            format!("({first}.gt.{value},and({first}.eq.{value},or({second}.gt.{beside},{second}.is.null)))")
+        }
+    }
+}
+
+/// A text as a value within a list: in quotes, so that commas and parentheses part nothing.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Reads a body, but never more than [`MAX_ANSWER_BYTES`].

@@ -86,6 +86,9 @@ pub enum RestError {
     /// A page of rows of which none has a whole number as its id.
     #[error("no row of a page has a whole number in its id column")]
     NoIds,
+    /// A column of names that holds something else.
+    #[error("the column of names holds no texts")]
+    NoTexts,
     /// Any other refusal.
     #[error("the request is refused (HTTP {status}, code {code:?})")]
     Refused {
@@ -166,6 +169,7 @@ impl Failure for RestError {
             | Self::MissingSchema { .. }
             | Self::MissingColumn { .. }
             | Self::NoIds
+            | Self::NoTexts
             | Self::Refused { .. } => Remedy::Person,
         }
     }
@@ -195,6 +199,7 @@ impl Failure for RestError {
             }
             Self::TooLarge { .. } => "Check the table for rows with very long texts.".to_owned(),
             Self::NoIds => "The id column must be a bigint; check which column the settings name.".to_owned(),
+            Self::NoTexts => "Name a column of texts.".to_owned(),
             Self::Refused { .. } => "Check SUPABASE_URL: does PostgREST answer there?".to_owned(),
         }
     }

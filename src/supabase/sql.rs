@@ -36,17 +36,31 @@ pub fn columns(access: &Access) -> String {
     )
 }
 
-/// Lets the `anon` role read, with row level security on. A `service_role` key needs none of this.
+/// Lets the `anon` role read, whether row level security is on or off. A `service_role` key needs none of this.
+///
+/// It never turns row level security on: on a table without it, that would shut out the app, which inserts.
 pub fn policies(access: &Access) -> String {
     let name = qualified(access);
     let policy = quoted(&format!("{} readable by the trainer", access.table));
     format!(
         "grant usage on schema {schema} to anon;\n\
          grant select on {name} to anon;\n\
-         alter table {name} enable row level security;\n\
          drop policy if exists {policy} on {name};\n\
          create policy {policy} on {name} for select to anon using (true);",
         schema = quoted(&access.schema),
+    )
+}
+
+/// Lets the `anon` role insert, as the app does, and turns row level security on: what no policy allows is then
+/// refused. For a table that is new; one in use may have readers and writers that this knows nothing of.
+pub fn protection(access: &Access) -> String {
+    let name = qualified(access);
+    let policy = quoted(&format!("{} writable by the app", access.table));
+    format!(
+        "grant insert on {name} to anon;\n\
+         drop policy if exists {policy} on {name};\n\
+         create policy {policy} on {name} for insert to anon with check (true);\n\
+         alter table {name} enable row level security;"
     )
 }
 
@@ -92,13 +106,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_new_table_gets_row_level_security() {
+        let url = Url::parse("https://example.org").expect("an address");
+        let access = Access::new(url, "key".to_owned().into());
+        assert!(!policies(&access).contains("enable row level security"));
+        // Once it is on, the app must still be let in.
+        let (insert, enable) = ("for insert to anon", "enable row level security");
+        let protection = protection(&access);
+        assert!(protection.find(insert).is_some_and(|place| protection.find(enable) > Some(place)));
+    }
+
+    #[test]
     fn names_can_not_break_out_of_their_quotes() {
         let url = Url::parse("https://example.org").expect("an address");
         let mut access = Access::new(url, "key".to_owned().into());
         access.table = r#"a"; drop table b; --"#.to_owned();
         let name = r#""public"."a""; drop table b; --""#;
         assert!(table(&access).contains(name) && publication(&access).contains(name));
-        assert!(policies(&access).contains(name));
+        assert!(policies(&access).contains(name) && protection(&access).contains(name));
         assert_eq!(literal("it's"), "'it''s'");
     }
 }

@@ -23,12 +23,13 @@ use crate::support::within;
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Rows by id, a cursor, and a switch that makes it fail.
+/// Rows by id, a cursor, and switches that make it fail and wait.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     rows: watch::Sender<BTreeMap<i64, Row>>,
     cursor: watch::Sender<i64>,
     failing: AtomicBool,
+    held: watch::Sender<bool>,
     refused_calls: AtomicU64,
 }
 
@@ -52,6 +53,7 @@ impl Inbox for Memory {
             self.refused_calls.fetch_add(1, Ordering::SeqCst);
             return Err(InboxError::new(Full));
         }
+        self.held.subscribe().wait_for(|held| !held).await.expect("the inbox lives");
         let mut accepted = Accepted::default();
         self.rows.send_modify(|stored| {
             for row in rows {
@@ -86,6 +88,11 @@ impl Inbox for Memory {
 impl Memory {
     pub(super) fn fail(&self, on: bool) {
         self.failing.store(on, Ordering::SeqCst);
+    }
+
+    /// Lets rows wait before they are taken (or lets them go on).
+    pub(super) fn hold(&self, on: bool) {
+        self.held.send_replace(on);
     }
 
     pub(super) fn refused_calls(&self) -> u64 {
@@ -124,6 +131,7 @@ pub(super) async fn supabase() -> Supabase {
     let options = Options {
         poll: Duration::from_millis(10),
         subscribed_delay: Duration::from_millis(20),
+        upgrade_error_delay: Duration::from_millis(20),
         join_error_delay: Duration::from_millis(20),
         ..Options::default()
     };

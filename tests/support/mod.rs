@@ -41,6 +41,12 @@ pub fn python() -> PathBuf {
     local("python/bin/python")
 }
 
+/// The folder of the official JavaScript client that `scripts/setup --tests` installed, for `NODE_PATH`.
+#[track_caller]
+pub fn node_modules() -> PathBuf {
+    local("javascript/node_modules")
+}
+
 /// The ONNX Runtime library that `scripts/setup` installed.
 #[track_caller]
 pub fn onnxruntime() -> PathBuf {

@@ -144,6 +144,7 @@ pub fn quick() -> Options {
     Options {
         poll: Duration::from_millis(20),
         subscribed_delay: Duration::from_millis(20),
+        upgrade_error_delay: Duration::from_millis(100),
         join_error_delay: Duration::from_millis(100),
         ..Options::default()
     }

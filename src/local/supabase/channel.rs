@@ -5,8 +5,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::filter::{Filter, list};
 use super::frame::Frame;
-use super::table::{COLUMNS, Commit, commit_timestamp};
+use super::keys::Role;
+use super::table::{COLUMNS, Commit, Record, commit_timestamp};
 
 /// A change larger than this loses its long values.
 const MAX_CHANGE_BYTES: usize = 1 << 20;
@@ -17,6 +19,8 @@ const MAX_VALUE_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) join_ref: Value,
+    /// What speaks for it: its own token, or the connection's key.
+    pub(super) token: String,
     pub(super) bindings: Vec<Binding>,
     pub(super) stage: Stage,
 }
@@ -38,32 +42,49 @@ pub(super) struct Binding {
     id: u32,
     /// The entry exactly as sent, plus `id`.
     pub(super) echo: Value,
+    /// What rows it is sent.
+    filters: Vec<Filter>,
 }
 
-/// The entries of a join's payload. The id is a hash of the entry: the same entry has the same id.
-pub(super) fn bindings(payload: &Value) -> Vec<Binding> {
+/// The entries of a join's payload, or what the server says of a filter it can't read. The id is a hash of the
+/// entry: the same entry has the same id.
+pub(super) fn bindings(payload: &Value) -> Result<Vec<Binding>, String> {
     let entries = payload.pointer("/config/postgres_changes").and_then(Value::as_array);
     entries.into_iter().flatten().map(Binding::of).collect()
 }
 
 impl Binding {
-    fn of(entry: &Value) -> Self {
+    fn of(entry: &Value) -> Result<Self, String> {
         let hash = Sha256::digest(entry.to_string());
         let id = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) & ((1 << 27) - 1);
         let mut echo = entry.clone();
         if let Value::Object(keys) = &mut echo {
             keys.insert("id".to_owned(), id.into());
         }
-        Self { id, echo }
+        let text = entry.get("filter").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let filters = text.map_or_else(|| Ok(Vec::new()), filters)?;
+        Ok(Self { id, echo, filters })
     }
 
-    fn wants_inserts(&self, schema: &str, table: &str) -> bool {
+    fn wants(&self, schema: &str, table: &str, row: &Record) -> bool {
         let matches = |key: &str, default: &str, wanted: &str| {
             let value = self.echo.get(key).and_then(Value::as_str).unwrap_or(default);
             value == "*" || value == wanted
         };
-        matches("event", "*", "INSERT") && matches("schema", "public", schema) && matches("table", "*", table)
+        matches("event", "*", "INSERT")
+            && matches("schema", "public", schema)
+            && matches("table", "*", table)
+            && self.filters.iter().all(|filter| filter.matches(row))
     }
+}
+
+/// `column=op.value`, several joined by commas; the commas of `in.(a,b)` join nothing.
+fn filters(text: &str) -> Result<Vec<Filter>, String> {
+    let parted = list(&format!("({text})")).map(|parts| parts.iter().map(|part| part.to_string()).collect());
+    let parts: Vec<String> = parted.unwrap_or_else(|| vec![text.to_owned()]);
+    let parse = |part: &String| part.split_once('=').and_then(|(name, test)| Filter::parse(name, test).ok());
+    let parsed: Option<Vec<_>> = parts.iter().map(parse).collect();
+    parsed.ok_or_else(|| format!("Error parsing 'filter' params: {text}"))
 }
 
 impl Channel {
@@ -100,9 +121,14 @@ pub(super) fn system(extension: &str, status: &str, message: &str) -> Value {
 }
 
 /// The payload of a row event, or `None` when no entry of the channel asks for it.
-pub(super) fn row_event(shared: &Shared, channel: &Channel, commit: &Commit) -> Option<Value> {
+pub(super) fn row_event(
+    shared: &Shared,
+    channel: &Channel,
+    role: Option<Role>,
+    commit: &Commit,
+) -> Option<Value> {
     let (schema, table) = (&shared.options.schema, &shared.options.table);
-    let wanting = channel.bindings.iter().filter(|binding| binding.wants_inserts(schema, table));
+    let wanting = channel.bindings.iter().filter(|binding| binding.wants(schema, table, &commit.record));
     let ids: Vec<_> = wanting.map(|binding| binding.id).collect();
     if ids.is_empty() {
         return None;
@@ -113,7 +139,8 @@ pub(super) fn row_event(shared: &Shared, channel: &Channel, commit: &Commit) -> 
         "columns": COLUMNS.map(|(name, kind)| json!({"name": name, "type": kind})),
         "record": commit.record,
     });
-    if shared.faults.events_broken() {
+    let barred = shared.faults.revoked() && role != Some(Role::Service);
+    if barred || shared.faults.events_broken() {
         data["errors"] = json!(["Error 401: Unauthorized"]);
         (data["columns"], data["record"]) = (json!([]), json!({}));
         data["commit_timestamp"] = Value::Null;

@@ -17,6 +17,8 @@ pub enum SocketFault {
     ChannelCrash,
     /// Events committed since the last poll are lost and `Subscribed to PostgreSQL` comes again.
     Resubscribed,
+    /// `Too many database timeouts`: the channels get no rows, until the server has subscribed again by itself.
+    Degraded,
     /// A close frame with this code.
     Close(u16),
 }
@@ -54,7 +56,10 @@ struct Switches {
     rest_latency: Duration,
     commit_delay: Duration,
     hidden_rows: bool,
+    revoked: bool,
     unpublished: bool,
+    frame_delay: Duration,
+    clock_skew: Duration,
 }
 
 impl Default for Faults {
@@ -120,8 +125,8 @@ impl Faults {
         self.switches().rest_latency = latency;
     }
 
-    /// Makes rows that are inserted from now on visible at some time within this delay. The writer is answered at
-    /// once, unlike by PostgREST: what is tried here is the reader.
+    /// Makes rows that are inserted from now on visible at some time within this delay. A writer over HTTP is answered
+    /// then; [`insert`](super::Supabase::insert) answers at once.
     pub fn delay_commits(&self, delay: Duration) {
         self.switches().commit_delay = delay;
     }
@@ -129,6 +134,22 @@ impl Faults {
     /// Hides every row from the `anon` role, as row level security without a policy does: no error, no row.
     pub fn hide_rows(&self, on: bool) {
         self.switches().hidden_rows = on;
+    }
+
+    /// Takes the right to read the table from the `anon` role (or gives it back): 401 with code 42501, and row events
+    /// without a row.
+    pub fn revoke(&self, on: bool) {
+        self.switches().revoked = on;
+    }
+
+    /// Lets every frame to a client wait this long, while nothing it sends is read: a slow network, a busy server.
+    pub fn delay_frames(&self, delay: Duration) {
+        self.switches().frame_delay = delay;
+    }
+
+    /// Dates rows and commits this far into the future, as a database whose clock is wrong does.
+    pub fn skew_clock(&self, ahead: Duration) {
+        self.switches().clock_skew = ahead;
     }
 
     /// Takes the table out of the publication (or puts it back).
@@ -185,6 +206,18 @@ impl Faults {
 
     pub(super) fn rows_hidden(&self) -> bool {
         self.switches().hidden_rows
+    }
+
+    pub(super) fn revoked(&self) -> bool {
+        self.switches().revoked
+    }
+
+    pub(super) fn frame_delay(&self) -> Duration {
+        self.switches().frame_delay
+    }
+
+    pub(super) fn clock_skew(&self) -> Duration {
+        self.switches().clock_skew
     }
 
     pub(super) fn unpublished(&self) -> bool {

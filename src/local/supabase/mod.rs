@@ -9,7 +9,9 @@
 //! keys       API keys and their roles
 //! rest       PostgREST: reading and writing over HTTP
 //! query      a PostgREST query string: select, filters, order, limit
-//! realtime   the websocket and its sessions
+//! filter     what rows must satisfy
+//! upgrade    Realtime's door
+//! realtime   a websocket's session
 //! channel    a joined channel and the payloads it is sent
 //! frame      Phoenix framing, versions 1 and 2
 //! webhook    one POST per row
@@ -20,6 +22,7 @@
 
 mod channel;
 mod faults;
+mod filter;
 mod frame;
 mod keys;
 mod late;
@@ -28,6 +31,7 @@ mod realtime;
 mod rest;
 mod script;
 mod table;
+mod upgrade;
 mod webhook;
 
 use std::fmt;
@@ -68,12 +72,16 @@ pub struct Options {
     pub max_rows: usize,
     /// How often Realtime polls the commit log.
     pub poll: Duration,
+    /// How long Realtime waits before it refuses a websocket.
+    pub upgrade_error_delay: Duration,
     /// How long Realtime waits before it refuses a join.
     pub join_error_delay: Duration,
     /// Time between a join's reply and `Subscribed to PostgreSQL`.
     pub subscribed_delay: Duration,
     /// Realtime closes a socket that sends nothing for this long.
     pub silence: Duration,
+    /// Realtime closes a socket that has no channel for this long.
+    pub idle: Duration,
     /// Endpoint called for every inserted row.
     pub webhook: Option<Webhook>,
     /// The switches; keep a clone to flip them.
@@ -88,9 +96,11 @@ impl Default for Options {
             table: "typo_training_dataset".to_owned(),
             max_rows: 1000,
             poll: Duration::from_millis(100),
+            upgrade_error_delay: Duration::from_secs(2),
             join_error_delay: Duration::from_secs(5),
             subscribed_delay: Duration::from_millis(50),
             silence: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
             webhook: None,
             faults: Faults::default(),
         }
@@ -164,12 +174,18 @@ impl Shared {
     }
 
     fn commit(&self, id: i64, values: Record) -> Option<Record> {
-        let (record, committed) = {
+        self.commit_all(vec![(id, values)])?.pop()
+    }
+
+    /// Commits several rows as one transaction; `None`, and nothing done, when an id is taken.
+    fn commit_all(&self, rows: Vec<(i64, Record)>) -> Option<Vec<Record>> {
+        let at = Timestamp::now() + self.faults.clock_skew();
+        let (records, committed) = {
             let mut table = self.table();
-            (table.commit(id, values, Timestamp::now())?, table.committed())
+            (table.commit_all(rows, at)?, table.committed())
         };
         self.commits.send_replace(committed);
-        Some(record)
+        Some(records)
     }
 }
 
@@ -223,8 +239,8 @@ impl Supabase {
         }
         let app = Router::new()
             .route("/rest/v1/{table}", get(rest::read).post(rest::write))
-            .route("/realtime/v1/websocket", get(realtime::upgrade))
-            .route("/socket/websocket", get(realtime::upgrade))
+            .route("/realtime/v1/websocket", get(upgrade::upgrade))
+            .route("/socket/websocket", get(upgrade::upgrade))
             .with_state(Arc::clone(&shared));
         // Frames are small: waiting to fill packets would only add delay.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
@@ -254,6 +270,11 @@ impl Supabase {
     /// The newer key of the `anon` role.
     pub fn publishable_key(&self) -> &str {
         &self.shared.keys.publishable
+    }
+
+    /// The newer key of the `service_role`.
+    pub fn secret_key(&self) -> &str {
+        &self.shared.keys.secret
     }
 
     /// The switches.

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
-use super::table::{COLUMNS, Record, has_column};
+use super::filter::{Filter, Test, column, compare};
+use super::table::{COLUMNS, Record};
 
 /// Why a query is refused, as PostgREST reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,25 +15,23 @@ pub(super) enum QueryError {
     Parse(String),
     /// `42703`: no such column.
     Column(String),
-    /// `22P02`: a value that is not of the column's type.
-    Literal(String),
+    /// `22P02` or `22007`: a value that is not of the column's type.
+    Literal {
+        /// The type.
+        kind: &'static str,
+        /// The value.
+        text: String,
+    },
 }
 
 /// A parsed query.
 #[derive(Debug)]
 pub(super) struct Query {
     columns: Vec<String>,
-    filters: Vec<(String, Filter)>,
+    filters: Vec<Filter>,
     order: Vec<(String, bool)>,
     limit: Option<usize>,
     pub(super) offset: usize,
-}
-
-#[derive(Debug)]
-enum Filter {
-    Compare(fn(Ordering) -> bool, Value),
-    In(Vec<Value>),
-    Null,
 }
 
 impl Query {
@@ -53,12 +51,9 @@ impl Query {
                 "order" => parsed.order = value.split(',').map(direction).collect::<Result<_, _>>()?,
                 "limit" => parsed.limit = Some(count(&value)?),
                 "offset" => parsed.offset = count(&value)?,
-                "apikey" => {}
-                _ => {
-                    let name = column(&key)?;
-                    let filter = Filter::parse(&name, &value)?;
-                    parsed.filters.push((name, filter));
-                }
+                // Of a write: which columns its objects have, and what tells rows apart.
+                "apikey" | "columns" | "on_conflict" => {}
+                name => parsed.filters.push(Filter::parse(name, &value)?),
             }
         }
         Ok(parsed)
@@ -68,8 +63,11 @@ impl Query {
     /// walk, as the primary key's index does.
     pub(super) fn ids(&self) -> RangeInclusive<i64> {
         let (mut first, mut last) = (i64::MIN, i64::MAX);
-        for (_, filter) in self.filters.iter().filter(|(name, _)| name == "id") {
-            let Filter::Compare(holds, operand) = filter else { continue };
+        for filter in &self.filters {
+            let Filter::Column(name, Test::Compare(holds, operand)) = filter else { continue };
+            if name != "id" {
+                continue;
+            }
             let Some(id) = operand.as_i64() else { continue };
             let (less, equal, greater) =
                 (holds(Ordering::Less), holds(Ordering::Equal), holds(Ordering::Greater));
@@ -88,13 +86,12 @@ impl Query {
     pub(super) fn is_by_id(&self) -> bool {
         let ordered = self.order.is_empty() || self.order == [("id".to_owned(), true)];
         let bounded = |filter: &Filter| match filter {
-            Filter::Compare(holds, _) => {
-                !(holds(Ordering::Less) && holds(Ordering::Greater))
-                    && (holds(Ordering::Less) || holds(Ordering::Greater))
+            Filter::Column(name, Test::Compare(holds, _)) => {
+                name == "id" && holds(Ordering::Less) != holds(Ordering::Greater)
             }
-            Filter::In(_) | Filter::Null => false,
+            _ => false,
         };
-        ordered && self.filters.iter().all(|(name, filter)| name == "id" && bounded(filter))
+        ordered && self.filters.iter().all(bounded)
     }
 
     /// The rows of a page from rows that come by id, for a query that [`is_by_id`](Self::is_by_id).
@@ -116,7 +113,7 @@ impl Query {
         let mut matching: Vec<_> = rows.filter(|row| self.matches(row)).collect();
         matching.sort_by(|left, right| {
             let orders = self.order.iter().map(|(name, ascending)| {
-                let order = compare(&left[name], &right[name]).unwrap_or(Ordering::Equal);
+                let order = sorted(&left[name], &right[name]);
                 if *ascending { order } else { order.reverse() }
             });
             orders.fold(Ordering::Equal, Ordering::then)
@@ -128,48 +125,13 @@ impl Query {
     }
 
     fn matches(&self, row: &Record) -> bool {
-        self.filters.iter().all(|(name, filter)| filter.matches(&row[name]))
+        self.filters.iter().all(|filter| filter.matches(row))
     }
 
-    fn project(&self, row: &Record) -> Record {
+    /// The selected columns of a row.
+    pub(super) fn project(&self, row: &Record) -> Record {
         self.columns.iter().map(|name| (name.clone(), row[name].clone())).collect()
     }
-}
-
-impl Filter {
-    fn parse(column: &str, text: &str) -> Result<Self, QueryError> {
-        let malformed = || QueryError::Parse(format!("failed to parse filter ({text})"));
-        let (operator, operand) = text.split_once('.').ok_or_else(malformed)?;
-        Ok(match operator {
-            "eq" => Self::Compare(Ordering::is_eq, literal(column, operand)?),
-            "neq" => Self::Compare(Ordering::is_ne, literal(column, operand)?),
-            "gt" => Self::Compare(Ordering::is_gt, literal(column, operand)?),
-            "gte" => Self::Compare(Ordering::is_ge, literal(column, operand)?),
-            "lt" => Self::Compare(Ordering::is_lt, literal(column, operand)?),
-            "lte" => Self::Compare(Ordering::is_le, literal(column, operand)?),
-            "is" if operand == "null" => Self::Null,
-            "in" => {
-                let list = operand.strip_prefix('(').and_then(|list| list.strip_suffix(')'));
-                let items = list.ok_or_else(malformed)?.split(',').filter(|item| !item.is_empty());
-                Self::In(items.map(|item| literal(column, item)).collect::<Result<_, _>>()?)
-            }
-            _ => return Err(malformed()),
-        })
-    }
-
-    /// A comparison with null is never true, as in SQL.
-    fn matches(&self, value: &Value) -> bool {
-        match self {
-            Self::Compare(holds, operand) => compare(value, operand).is_some_and(holds),
-            Self::In(items) => items.iter().any(|item| compare(value, item).is_some_and(Ordering::is_eq)),
-            Self::Null => value.is_null(),
-        }
-    }
-}
-
-fn column(name: &str) -> Result<String, QueryError> {
-    let name = name.trim();
-    if has_column(name) { Ok(name.to_owned()) } else { Err(QueryError::Column(name.to_owned())) }
 }
 
 fn direction(term: &str) -> Result<(String, bool), QueryError> {
@@ -185,25 +147,10 @@ fn count(text: &str) -> Result<usize, QueryError> {
     text.parse().map_err(|_| QueryError::Parse(format!("failed to parse limit ({text})")))
 }
 
-fn literal(column: &str, text: &str) -> Result<Value, QueryError> {
-    let wrong = || QueryError::Literal(text.to_owned());
-    match column {
-        "id" => Ok(text.parse::<i64>().map_err(|_| wrong())?.into()),
-        "created_at" => text.parse::<Timestamp>().map(|_| text.into()).map_err(|_| wrong()),
-        _ => Ok(text.trim_matches('"').into()),
-    }
-}
-
-/// Orders two values of one column: numbers, times, then texts. Null compares with nothing.
-fn compare(left: &Value, right: &Value) -> Option<Ordering> {
-    if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
-        return Some(left.cmp(&right));
-    }
-    let (left, right) = (left.as_str()?, right.as_str()?);
-    match (left.parse::<Timestamp>(), right.parse::<Timestamp>()) {
-        (Ok(left), Ok(right)) => Some(left.cmp(&right)),
-        _ => Some(left.cmp(right)),
-    }
+/// Sorts as PostgreSQL does: null is above everything.
+fn sorted(left: &Value, right: &Value) -> Ordering {
+    let order = compare(left, right);
+    order.unwrap_or_else(|| left.is_null().cmp(&right.is_null()))
 }
 
 #[cfg(test)]
@@ -240,7 +187,7 @@ mod tests {
     fn mistakes_have_their_kinds() {
         let mistake = |query| Query::parse(query).err();
         assert_eq!(mistake("nope=eq.1"), Some(QueryError::Column("nope".to_owned())));
-        assert_eq!(mistake("id=gt.x"), Some(QueryError::Literal("x".to_owned())));
+        assert_eq!(mistake("id=gt.x"), Some(QueryError::Literal { kind: "bigint", text: "x".to_owned() }));
         assert!(matches!(mistake("id=5"), Some(QueryError::Parse(_))));
     }
 

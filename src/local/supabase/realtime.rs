@@ -1,4 +1,4 @@
-//! Realtime: the websocket, its channels, and row events in commit order.
+//! Realtime: a websocket's session, its channels, and row events in commit order.
 //!
 //! One task per socket. Everything timed (the `system` message after a join, delayed refusals, row events)
 //! happens on the poll tick, so a channel's frames keep the order the real server gives them. There is no
@@ -9,11 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -23,45 +19,15 @@ use super::faults::SocketFault;
 use super::frame::{Frame, Framing};
 use super::keys::Role;
 
-/// The largest frame a client may send.
-const MAX_FRAME_BYTES: usize = 5 << 20;
+/// How long the server takes to subscribe again by itself, in its own delays.
+const RECOVERY: u32 = 20;
 
-/// `GET /realtime/v1/websocket?apikey=..&vsn=..`
-pub(super) async fn upgrade(
-    State(shared): State<Arc<Shared>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    if let Some(status) = shared.faults.take_upgrade_refusal() {
-        return refusal(status, "Too many connected users");
-    }
-    let query = query.unwrap_or_default();
-    let parameter = |name: &str| {
-        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
-    };
-    let header = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(Into::into);
-    let Some(key) = header.or_else(|| parameter("apikey")) else {
-        return refusal(401, "API key is missing");
-    };
-    let Some(role) = shared.keys.role(&key) else {
-        return refusal(401, "The token provided is not a valid JWT");
-    };
-    let framing = Framing::of_version(parameter("vsn").as_deref());
-    upgrade
-        .max_message_size(MAX_FRAME_BYTES)
-        .on_upgrade(move |socket| async move { Session::new(shared, framing, role).serve(socket).await })
-}
-
-fn refusal(status: u16, error: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(json!({"error": error}))).into_response()
-}
-
-struct Session {
+/// One websocket.
+pub(super) struct Session {
     shared: Arc<Shared>,
     framing: Framing,
-    role: Role,
+    /// The connection's key, which speaks for channels without a token of their own.
+    key: String,
     channels: HashMap<String, Channel>,
     /// Frames that wait for their time: refused joins.
     delayed: Vec<(Instant, Frame)>,
@@ -70,27 +36,32 @@ struct Session {
 }
 
 impl Session {
-    fn new(shared: Arc<Shared>, framing: Framing, role: Role) -> Self {
-        Self { shared, framing, role, channels: HashMap::new(), delayed: Vec::new(), outbox: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, framing: Framing, key: String) -> Self {
+        Self { shared, framing, key, channels: HashMap::new(), delayed: Vec::new(), outbox: Vec::new() }
     }
 
     /// Serves the socket until either side ends it. Returning drops the connection without a close frame.
-    async fn serve(mut self, mut socket: WebSocket) {
+    pub(super) async fn serve(mut self, mut socket: WebSocket) {
         let mut strikes = self.shared.faults.strikes();
         let mut poll = tokio::time::interval(self.shared.options.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
+        let (mut heard, mut joined) = (Instant::now(), Instant::now());
         loop {
+            if !self.channels.is_empty() {
+                joined = Instant::now();
+            }
             let silence = heard + self.shared.options.silence;
+            let idle = joined + self.shared.options.idle;
             tokio::select! {
                 () = self.shared.stop.cancelled() => return close(&mut socket, 1012).await,
-                () = tokio::time::sleep_until(silence) => return close(&mut socket, 1000).await,
+                () = tokio::time::sleep_until(silence.min(idle)) => return close(&mut socket, 1000).await,
                 Ok(fault) = strikes.recv() => match fault {
                     SocketFault::Kill => return,
                     SocketFault::Close(code) => return close(&mut socket, code).await,
                     SocketFault::TokenExpired => self.expire(),
                     SocketFault::ChannelCrash => self.crash(),
                     SocketFault::Resubscribed => self.resubscribe(),
+                    SocketFault::Degraded => self.degrade(),
                 },
                 _ = poll.tick() => self.poll(),
                 message = socket.recv() => match message {
@@ -112,6 +83,7 @@ impl Session {
 
     async fn flush(&mut self, socket: &mut WebSocket) -> ControlFlow<()> {
         for frame in self.outbox.drain(..) {
+            tokio::time::sleep(self.shared.faults.frame_delay()).await;
             let text = Message::Text(self.framing.encode(&frame).into());
             match tokio::time::timeout(Duration::from_secs(30), socket.send(text)).await {
                 Ok(Ok(())) => {}
@@ -159,12 +131,19 @@ impl Session {
         if let Some(old) = self.channels.remove(&frame.topic) {
             self.outbox.push(old.closed(&frame.topic));
         }
-        let bindings = bindings(&frame.payload);
+        let (bindings, wrong) = match bindings(&frame.payload) {
+            Ok(bindings) => (bindings, None),
+            Err(text) => (Vec::new(), Some(text)),
+        };
         let echo: Vec<_> = bindings.iter().map(|binding| binding.echo.clone()).collect();
         self.outbox.push(frame.reply("ok", &json!({"postgres_changes": echo})));
         let ready = Instant::now() + self.shared.options.subscribed_delay;
         let stage = if bindings.is_empty() { Stage::Deaf } else { Stage::Subscribing { ready } };
-        let channel = Channel { join_ref: frame.join_ref.clone(), bindings, stage };
+        let token = token.filter(|token| !token.starts_with("sb_")).unwrap_or(&self.key).to_owned();
+        let channel = Channel { join_ref: frame.join_ref.clone(), token, bindings, stage };
+        if let Some(text) = wrong {
+            self.outbox.push(channel.system(&frame.topic, system("postgres_changes", "error", &text)));
+        }
         self.channels.insert(frame.topic.clone(), channel);
     }
 
@@ -178,15 +157,25 @@ impl Session {
             .then(|| "MalformedJWT: The token provided is not a valid JWT".to_owned())
     }
 
+    /// A new token for a channel. Nothing is said when it is good, but that row changes are subscribed to again.
     fn refresh(&mut self, frame: &Frame) {
         let token = frame.payload.get("access_token").and_then(Value::as_str);
         let fault = self.token_fault(token);
-        let Some(channel) = self.channels.get(&frame.topic) else { return };
+        let ready = Instant::now() + self.shared.options.subscribed_delay;
+        let Some(channel) = self.channels.get_mut(&frame.topic) else { return };
         if fault.is_some() {
             let text = "Fields 'role' and 'exp' are required in JWT";
             self.outbox.push(channel.system(&frame.topic, system("system", "error", text)));
             self.outbox.push(channel.closed(&frame.topic));
             self.channels.remove(&frame.topic);
+            return;
+        }
+        // The same token, none, or a key of the newer kind changes nothing.
+        if let Some(token) = token.filter(|token| !token.starts_with("sb_") && *token != channel.token) {
+            channel.token = token.to_owned();
+            if !channel.bindings.is_empty() {
+                channel.stage = Stage::Subscribing { ready };
+            }
         }
     }
 
@@ -208,8 +197,17 @@ impl Session {
 
     fn resubscribe(&mut self) {
         let ready = Instant::now() + self.shared.options.subscribed_delay;
-        for channel in self.channels.values_mut() {
+        for channel in self.channels.values_mut().filter(|channel| !channel.bindings.is_empty()) {
             channel.stage = Stage::Subscribing { ready };
+        }
+    }
+
+    fn degrade(&mut self) {
+        let ready = Instant::now() + RECOVERY * self.shared.options.subscribed_delay;
+        for (topic, channel) in self.channels.iter_mut().filter(|(_, channel)| !channel.bindings.is_empty()) {
+            channel.stage = Stage::Subscribing { ready };
+            let message = system("postgres_changes", "error", "Too many database timeouts");
+            self.outbox.push(channel.system(topic, message));
         }
     }
 
@@ -234,11 +232,12 @@ impl Session {
                 Stage::Live { position } => {
                     let commits = self.shared.table().since(position);
                     channel.stage = Stage::Live { position: position + commits.len() };
-                    if self.role == Role::Anon && self.shared.faults.rows_hidden() {
+                    let role = self.shared.keys.role(&channel.token);
+                    if role != Some(Role::Service) && self.shared.faults.rows_hidden() {
                         continue;
                     }
                     for commit in commits {
-                        let Some(event) = row_event(&self.shared, channel, &commit) else { continue };
+                        let Some(event) = row_event(&self.shared, channel, role, &commit) else { continue };
                         if self.shared.faults.take_dropped_event() {
                             continue;
                         }

@@ -1,5 +1,6 @@
 //! PostgREST: reading and writing the table over HTTP.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -21,7 +22,14 @@ pub(super) async fn read(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    answer(&shared, &table, &headers, "accept-profile", |role| {
+    answer(&shared, &table, &headers, "accept-profile", async |role| {
+        if role == Role::Anon && shared.faults.revoked() {
+            return Err(error(
+                401,
+                "42501",
+                &format!("permission denied for table {}", shared.options.table),
+            ));
+        }
         let query = Query::parse(query.as_deref().unwrap_or_default()).map_err(|e| refused(&shared, &e))?;
         let hidden = role == Role::Anon && shared.faults.rows_hidden();
         let counted = prefers(&headers, "count=exact");
@@ -44,7 +52,7 @@ pub(super) async fn read(
         };
         let status = if counted && page.len() < total { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         let total = if counted { total.to_string() } else { "*".to_owned() };
-        let mut response = json_body(status, &json!(page));
+        let mut response = rows_body(status, page, &headers)?;
         if let Ok(range) = HeaderValue::from_str(&format!("{span}/{total}")) {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
@@ -53,29 +61,19 @@ pub(super) async fn read(
     .await
 }
 
-/// `POST /rest/v1/<table>` with one object or an array of objects with equal keys.
+/// `POST /rest/v1/<table>` with one object or an array of objects, as one transaction.
 pub(super) async fn write(
     State(shared): State<Arc<Shared>>,
     Path(table): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&shared, &table, &headers, "content-profile", |_| {
-        let records = match serde_json::from_slice(&body) {
-            Ok(Value::Object(record)) => vec![record],
-            Ok(Value::Array(items)) => items.into_iter().map(object).collect::<Result<_, _>>()?,
-            _ => return Err(error(400, "PGRST102", "Empty or invalid json")),
-        };
-        let keys = |record: &Record| record.keys().cloned().collect::<Vec<_>>();
-        if records.windows(2).any(|pair| keys(&pair[0]) != keys(&pair[1])) {
-            return Err(error(400, "PGRST102", "All object keys must match"));
-        }
-        if let Some(unknown) = records.iter().flat_map(Map::keys).find(|name| !has_column(name)) {
-            let table = &shared.options.table;
-            let text = format!("Could not find the '{unknown}' column of '{table}' in the schema cache");
-            return Err(error(400, "PGRST204", &text));
-        }
-        let mut inserted = Vec::with_capacity(records.len());
+    answer(&shared, &table, &headers, "content-profile", async |_| {
+        let query = query.as_deref().unwrap_or_default();
+        let selected = Query::parse(query).map_err(|e| refused(&shared, &e))?;
+        let records = records(&shared, &body, columns(query))?;
+        let mut rows = Vec::with_capacity(records.len());
         for record in records {
             let id = match record.get("id") {
                 None => shared.table().reserve(),
@@ -83,16 +81,61 @@ pub(super) async fn write(
                     id.as_i64().ok_or_else(|| error(400, "22P02", "invalid input syntax for type bigint"))?
                 }
             };
-            let committed = shared.commit(id, record.into_iter().map(as_column).collect());
-            let duplicate = || error(409, "23505", "duplicate key value violates unique constraint");
-            inserted.push(committed.ok_or_else(duplicate)?);
+            rows.push((id, record.into_iter().map(as_column).collect()));
         }
+        // The ids are taken: a transaction that is longer under way commits after ones with higher ids.
+        tokio::time::sleep(shared.faults.commit_delay().mul_f64(rand::random())).await;
+        let duplicate = || error(409, "23505", "duplicate key value violates unique constraint");
+        let inserted = shared.commit_all(rows).ok_or_else(duplicate)?;
         if prefers(&headers, "return=representation") {
-            return Ok(json_body(StatusCode::CREATED, &json!(inserted)));
+            let rows = inserted.iter().map(|row| selected.project(row)).collect();
+            return rows_body(StatusCode::CREATED, rows, &headers);
         }
-        Ok(StatusCode::CREATED.into_response())
+        let mut response = StatusCode::CREATED.into_response();
+        if let ([row], true) = (inserted.as_slice(), prefers(&headers, "return=headers-only"))
+            && let Ok(place) = HeaderValue::from_str(&format!("/{table}?id=eq.{}", row["id"]))
+        {
+            response.headers_mut().insert(header::LOCATION, place);
+        }
+        Ok(response)
     })
     .await
+}
+
+/// `columns=..` of a bulk insert: what is taken of each object, whatever else it has.
+fn columns(query: &str) -> Option<Vec<String>> {
+    let parameter = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "columns");
+    let names = parameter?.1;
+    Some(names.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect())
+}
+
+/// The objects of a write's body.
+fn records(shared: &Shared, body: &[u8], columns: Option<Vec<String>>) -> Result<Vec<Record>, Refusal> {
+    let mut records = match serde_json::from_slice(body) {
+        Ok(Value::Object(record)) => vec![record],
+        Ok(Value::Array(items)) => items.into_iter().map(object).collect::<Result<_, _>>()?,
+        _ => return Err(error(400, "PGRST102", "Empty or invalid json")),
+    };
+    match &columns {
+        Some(columns) => {
+            for record in &mut records {
+                record.retain(|name, _| columns.contains(name));
+            }
+        }
+        None => {
+            let keys = |record: &Record| record.keys().cloned().collect::<BTreeSet<_>>();
+            if records.windows(2).any(|pair| keys(&pair[0]) != keys(&pair[1])) {
+                return Err(error(400, "PGRST102", "All object keys must match"));
+            }
+        }
+    }
+    let named = columns.iter().flatten().chain(records.iter().flat_map(Map::keys));
+    if let Some(unknown) = named.into_iter().find(|name| !has_column(name)) {
+        let table = &shared.options.table;
+        let text = format!("Could not find the '{unknown}' column of '{table}' in the schema cache");
+        return Err(error(400, "PGRST204", &text));
+    }
+    Ok(records)
 }
 
 /// What every request goes through: injected faults, key, schema and table, then `work`.
@@ -101,7 +144,7 @@ async fn answer(
     table: &str,
     headers: &HeaderMap,
     profile: &str,
-    work: impl FnOnce(Role) -> Result<Response, Refusal>,
+    work: impl AsyncFnOnce(Role) -> Result<Response, Refusal>,
 ) -> Response {
     tokio::time::sleep(shared.faults.rest_latency()).await;
     let fault = shared.faults.take_rest();
@@ -113,7 +156,7 @@ async fn answer(
         }
         Some(RestFault::Truncated) | None => {}
     }
-    let response = role(shared, headers).and_then(|role| {
+    let allowed = role(shared, headers).and_then(|role| {
         let asked = text(headers, profile).unwrap_or("public");
         if asked != shared.options.schema {
             return Err(error(406, "PGRST106", "Invalid schema"));
@@ -122,8 +165,12 @@ async fn answer(
             let text = format!("Could not find the table '{asked}.{table}' in the schema cache");
             return Err(error(404, "PGRST205", &text));
         }
-        work(role)
+        Ok(role)
     });
+    let response = match allowed {
+        Ok(role) => work(role).await,
+        Err(refusal) => Err(refusal),
+    };
     let response = response.unwrap_or_else(Refusal::into_response);
     if fault == Some(RestFault::Truncated) { truncated(response).await } else { response }
 }
@@ -158,8 +205,9 @@ fn refused(shared: &Shared, query: &QueryError) -> Refusal {
         QueryError::Column(name) => {
             error(400, "42703", &format!("column {}.{name} does not exist", shared.options.table))
         }
-        QueryError::Literal(text) => {
-            error(400, "22P02", &format!("invalid input syntax for type bigint: \"{text}\""))
+        QueryError::Literal { kind, text } => {
+            let code = if *kind == "bigint" { "22P02" } else { "22007" };
+            error(400, code, &format!("invalid input syntax for type {kind}: \"{text}\""))
         }
     }
 }
@@ -199,7 +247,11 @@ fn error(status: u16, code: &str, message: &str) -> Refusal {
 }
 
 fn injected(status: u16) -> Response {
-    let code = if status == 503 { "PGRST001" } else { "" };
+    let code = match status {
+        401 => "PGRST301",
+        503 => "PGRST001",
+        _ => "",
+    };
     let mut response = error(status, code, "injected").into_response();
     if status == 429 || status == 503 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -215,6 +267,22 @@ fn gateway_page(status: u16) -> Response {
 fn json_body(status: StatusCode, body: &Value) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
     (status, kind, body.to_string()).into_response()
+}
+
+/// Rows as the client accepts them: an array, or the one row there is.
+fn rows_body(status: StatusCode, rows: Vec<Record>, headers: &HeaderMap) -> Result<Response, Refusal> {
+    if !text(headers, "accept").is_some_and(|kinds| kinds.contains("application/vnd.pgrst.object")) {
+        return Ok(json_body(status, &json!(rows)));
+    }
+    match <[Record; 1]>::try_from(rows) {
+        Ok([row]) => Ok(json_body(status, &Value::Object(row))),
+        Err(rows) => {
+            let text = "Cannot coerce the result to a single JSON object";
+            let mut refusal = error(406, "PGRST116", text);
+            refusal.body["details"] = format!("The result contains {} rows", rows.len()).into();
+            Err(refusal)
+        }
+    }
 }
 
 /// Half of the body, as a connection cut by a proxy that closes it neatly.

@@ -55,7 +55,7 @@ enum Value {
     Duration(Duration),
 }
 
-const FAULTS: [Entry; 22] = [
+const FAULTS: [Entry; 26] = [
     Entry {
         name: "cut-sockets",
         kind: Kind::Every(|faults| faults.strike(SocketFault::Kill)),
@@ -80,6 +80,16 @@ const FAULTS: [Entry; 22] = [
         name: "resubscribe",
         kind: Kind::Every(|faults| faults.strike(SocketFault::Resubscribed)),
         help: "loses events and says `Subscribed to PostgreSQL` again",
+    },
+    Entry {
+        name: "degrade",
+        kind: Kind::Every(|faults| faults.strike(SocketFault::Degraded)),
+        help: "says `Too many database timeouts`, loses events, and subscribes again by itself",
+    },
+    Entry {
+        name: "slow-frames",
+        kind: Kind::Lasting(Faults::delay_frames),
+        help: "sends each frame this much later and reads nothing meanwhile",
     },
     Entry {
         name: "silent-heartbeats",
@@ -125,6 +135,16 @@ const FAULTS: [Entry; 22] = [
         name: "hide-rows",
         kind: Kind::Switch(|faults| faults.hide_rows(true)),
         help: "hides every row from the anon role, as policies do",
+    },
+    Entry {
+        name: "revoke",
+        kind: Kind::Switch(|faults| faults.revoke(true)),
+        help: "takes the right to read the table from the anon role",
+    },
+    Entry {
+        name: "skew-clock",
+        kind: Kind::Lasting(Faults::skew_clock),
+        help: "dates rows this far into the future",
     },
     Entry {
         name: "unpublish",
@@ -217,12 +237,17 @@ impl fmt::Display for NamedFault {
 }
 
 impl NamedFault {
-    /// One line for each fault: its name, the value it takes, what it does.
+    /// What the values mean, and one line for each fault: its name, the value it takes, what it does.
     pub fn help() -> String {
         let line = |entry: &Entry| {
             format!("  {:<26} {}\n", format!("{}{}", entry.name, entry.kind.takes()), entry.help)
         };
-        FAULTS.iter().map(line).collect()
+        let lines: String = FAULTS.iter().map(line).collect();
+        format!(
+            "Faults of the local Supabase. One with a PERIOD strikes again and again, every {} s unless told otherwise\n\
+             (`--fault cut-sockets=3s`); the others last from the start.\n\n{lines}",
+            PERIOD.as_secs()
+        )
     }
 
     /// Turns the fault on, and strikes until `stop` if it is one that strikes.

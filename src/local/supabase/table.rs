@@ -1,6 +1,6 @@
 //! The table and its commit log, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -56,20 +56,29 @@ impl Table {
 
     /// Makes a row visible. Missing columns are null, except `created_at`, which is the time of the insert.
     /// `None` when the id is taken.
-    pub(super) fn commit(&mut self, id: i64, mut values: Record, at: Timestamp) -> Option<Record> {
-        if self.rows.contains_key(&id) {
+    pub(super) fn commit(&mut self, id: i64, values: Record, at: Timestamp) -> Option<Record> {
+        self.commit_all(vec![(id, values)], at)?.pop()
+    }
+
+    /// Makes several rows visible as one transaction: all of them, or none when an id is taken.
+    pub(super) fn commit_all(&mut self, rows: Vec<(i64, Record)>, at: Timestamp) -> Option<Vec<Record>> {
+        let mut ids = BTreeSet::new();
+        if rows.iter().any(|(id, _)| self.rows.contains_key(id) || !ids.insert(*id)) {
             return None;
         }
-        values.insert("id".to_owned(), id.into());
-        values.entry("created_at").or_insert_with(|| Value::String(timestamptz(at)));
-        let record: Record = COLUMNS
-            .iter()
-            .map(|(name, _)| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
-            .collect();
-        let commit = Arc::new(Commit { record: record.clone(), at });
-        self.rows.insert(id, Arc::clone(&commit));
-        self.log.push(commit);
-        Some(record)
+        let commit = |(id, mut values): (i64, Record)| {
+            values.insert("id".to_owned(), id.into());
+            values.entry("created_at").or_insert_with(|| Value::String(timestamptz(at)));
+            let record: Record = COLUMNS
+                .iter()
+                .map(|(name, _)| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
+                .collect();
+            let commit = Arc::new(Commit { record: record.clone(), at });
+            self.rows.insert(id, Arc::clone(&commit));
+            self.log.push(commit);
+            record
+        };
+        Some(rows.into_iter().map(commit).collect())
     }
 
     /// Every visible row with an id in this range, by id.
@@ -136,6 +145,9 @@ mod tests {
         let logged: Vec<_> = table.since(0).iter().map(|commit| commit.record["id"].clone()).collect();
         assert_eq!(logged, [Value::from(quick), Value::from(slow)]);
         assert!(table.commit(slow, Record::new(), Timestamp::UNIX_EPOCH).is_none());
+        let some = vec![(7, Record::new()), (slow, Record::new())];
+        assert!(table.commit_all(some, Timestamp::UNIX_EPOCH).is_none());
+        assert_eq!((table.ids(), table.committed()), (vec![slow, quick], 2));
     }
 
     #[test]

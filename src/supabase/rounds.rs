@@ -1,0 +1,194 @@
+//! The ingest's third loop: sweep after sweep, an audit now and then, and what both tell.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::audit::{Auditor, Invisible};
+use super::backoff;
+use super::inbox::Inbox;
+use super::ingest::Ingest;
+use super::status::{Backfill, IngestEvent, Trouble};
+use super::sweep::{SweepError, Swept};
+use crate::failure::{Failure, chain};
+
+/// Time between two reports of a long sweep's progress.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+impl<I: Inbox> Ingest<I> {
+    /// Sweeps until `stop`: at start, when asked, and every minute regardless.
+    pub(super) async fn sweep(&self, stop: &CancellationToken) {
+        let mut cursor = None;
+        let mut auditor = Auditor::default();
+        let mut audit_due = Instant::now();
+        let mut failures = 0;
+        let mut due = Instant::now();
+        let mut rested = due;
+        loop {
+            let woken = async {
+                sleep_until(rested).await;
+                self.wake.asked().await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(due) => {}
+                // While the table or the inbox is in trouble, only the backoff decides.
+                () = woken, if failures == 0 => {}
+            }
+            let work = async {
+                // Named before it begins: what is named meanwhile asks for the next one.
+                let named = self.wake.rows();
+                self.sweep_once(&mut cursor).await?;
+                self.look_at(&named, cursor.unwrap_or_default()).await?;
+                if Instant::now() >= audit_due {
+                    match self.audit(&mut auditor, cursor.unwrap_or_default()).await {
+                        // A count may be too much for a large table: what the sweep brings must not wait for it.
+                        Err(SweepError::Rest(error)) => {
+                            warn!(error = chain(&error), "the audit is put off");
+                        }
+                        audited => audited?,
+                    }
+                    audit_due = Instant::now() + self.pace.audit_every;
+                }
+                Ok(())
+            };
+            let swept = tokio::select! {
+                () = stop.cancelled() => return,
+                swept = Box::pin(work) => swept,
+            };
+            rested = Instant::now() + self.pace.breath;
+            let wait = match swept {
+                Ok(()) => {
+                    failures = 0;
+                    self.pace.sweep_every
+                }
+                Err(error) => {
+                    self.fail(&error);
+                    failures += 1;
+                    backoff::delay(error.remedy(), failures - 1, error.retry_after(), rand::random())
+                }
+            };
+            due = Instant::now() + wait;
+        }
+    }
+
+    async fn sweep_once(&self, known_cursor: &mut Option<i64>) -> Result<(), SweepError> {
+        let begun = Instant::now();
+        let told = AtomicU64::new(0);
+        let total = OnceLock::new();
+        let long = Notify::new();
+        let progress = |read: u64, cursor: i64| {
+            let slot = (begun.elapsed().as_millis() / PROGRESS_EVERY.as_millis()) as u64;
+            if told.swap(slot, Ordering::Relaxed) != slot {
+                long.notify_one();
+                self.progress(Backfill { read, total: total.get().copied(), cursor }, begun.elapsed());
+            }
+        };
+        let sweeper = self.sweeper(&progress);
+        let mut cursor = match *known_cursor {
+            Some(cursor) => cursor,
+            None => sweeper.in_time(self.inbox.cursor()).await?,
+        };
+        let mut swept = Swept::default();
+        let from = cursor;
+        // How much lies ahead is worth knowing once a sweep is long; it is no reason to wait when the table doesn't say.
+        let counting = async {
+            long.notified().await;
+            if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), self.table.count_up_to(from)) {
+                let _ = total.set(all.saturating_sub(done));
+            }
+            std::future::pending().await
+        };
+        let result = tokio::select! {
+            result = sweeper.run(&mut cursor, &mut swept) => result,
+            never = counting => never,
+        };
+        *known_cursor = Some(cursor);
+        self.status.send_modify(|status| status.backfill = None);
+        self.count(&swept);
+        result?;
+        self.status.send_modify(|status| {
+            status.sweeps += 1;
+            status.last_sweep_at = Some(Timestamp::now());
+            status.sweep_trouble = None;
+        });
+        debug!(stored = swept.accepted.stored, cursor, "swept");
+        self.tell(IngestEvent::Swept { stored: swept.accepted.stored, cursor });
+        Ok(())
+    }
+
+    /// Reads those of the named rows that are older than the sweep has just looked back.
+    async fn look_at(&self, named: &[i64], cursor: i64) -> Result<(), SweepError> {
+        let end = cursor.saturating_sub(self.pace.overlap);
+        let old: Vec<_> = named.iter().copied().filter(|id| *id <= end).collect();
+        let mut swept = Swept::default();
+        if !old.is_empty() {
+            let sweeper = self.sweeper(&|_, _| {});
+            let missing = sweeper.in_time(self.inbox.missing(&old)).await?;
+            sweeper.hand_over(self.table.rows_by_id(&missing).await?, &mut swept).await?;
+        }
+        self.count(&swept);
+        self.wake.forget(named);
+        Ok(())
+    }
+
+    /// Counts what a sweep handed over.
+    fn count(&self, swept: &Swept) {
+        self.status.send_modify(|status| {
+            status.rows_by_sweep += swept.accepted.stored;
+            if swept.accepted.stored > 0 {
+                status.visibility_trouble = None;
+            }
+            status.duplicates += swept.accepted.duplicates;
+            status.refused += swept.accepted.refused;
+            status.malformed += swept.malformed;
+        });
+    }
+
+    /// Compares the table with the inbox, and tells once when no row is visible.
+    async fn audit(&self, auditor: &mut Auditor, cursor: i64) -> Result<(), SweepError> {
+        let mut swept = Swept::default();
+        let audited = auditor.audit(&self.sweeper(&|_, _| {}), cursor, &mut swept).await?;
+        let trouble = audited.invisible.as_ref().map(Trouble::of);
+        let fresh = trouble
+            .clone()
+            .filter(|trouble| self.status.borrow().visibility_trouble.as_ref() != Some(trouble));
+        self.status.send_modify(|status| {
+            status.audits += 1;
+            status.rows_by_audit += swept.accepted.stored;
+            status.duplicates += swept.accepted.duplicates;
+            status.refused += swept.accepted.refused;
+            status.visibility_trouble = trouble;
+        });
+        if let Some(trouble) = fresh {
+            let kept = match &audited.invisible {
+                Some(Invisible::Hidden { kept, .. }) => {
+                    warn!(kept, advice = %trouble.advice, "no row is visible any more");
+                    *kept
+                }
+                // Most tables are empty at first: worth a word, no alarm.
+                Some(Invisible::EmptyOrHidden { .. }) | None => {
+                    info!(advice = %trouble.advice, "no row is visible yet");
+                    0
+                }
+            };
+            self.tell(IngestEvent::Invisible { kept, trouble });
+        }
+        self.tell(IngestEvent::Audited { found: audited.found });
+        Ok(())
+    }
+
+    fn progress(&self, backfill: Backfill, elapsed: Duration) {
+        let per_second = backfill.read as f64 / elapsed.as_secs_f64().max(0.001);
+        let Backfill { read, total, cursor } = backfill;
+        info!(read, total, cursor, per_second = per_second as u64, "back-filling");
+        self.status.send_modify(|status| status.backfill = Some(backfill));
+        self.tell(IngestEvent::Progress(backfill));
+    }
+}

@@ -1,0 +1,74 @@
+// Drives the stand-in with the official JavaScript client, as an app does, and prints what happened, one JSON a line.
+
+const { createClient } = require("@supabase/supabase-js");
+const WebSocket = require("ws");
+
+const [url, key, table] = process.argv.slice(2);
+const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+const signal = () => {
+  let resolve;
+  const promise = new Promise((done) => (resolve = done));
+  return { promise, resolve };
+};
+
+async function main() {
+  // Node.js before 22 has no websocket of its own.
+  const client = createClient(url, key, { realtime: { transport: WebSocket }, auth: { persistSession: false } });
+  const [subscribed, arrived, closed] = [signal(), signal(), signal()];
+  const channel = client.channel("typos");
+  let rows = 0;
+  channel.on("postgres_changes", { event: "INSERT", schema: "public", table }, (payload) => {
+    say("row", { type: payload.eventType, row: payload.new, errors: payload.errors });
+    rows += 1;
+    if (rows === 3) arrived.resolve();
+  });
+  channel.on("system", {}, (payload) => {
+    say("system", { status: payload.status, message: payload.message });
+    if (payload.status === "ok") subscribed.resolve();
+  });
+  channel.subscribe((state) => {
+    say("state", { state });
+    if (state === "CLOSED") closed.resolve();
+  });
+  await subscribed.promise;
+
+  const pair = { typo: "toyta", corrected: "Toyota", domain: "brand" };
+  const plain = await client.from(table).insert(pair);
+  say("inserted", { status: plain.status, error: plain.error, data: plain.data });
+  const many = await client.from(table).insert([pair, { ...pair, typo: "tojota" }]).select("id");
+  say("inserted", { status: many.status, error: many.error, data: many.data });
+  await arrived.promise;
+
+  const answer = async (name, query) => {
+    const { data, count, error, status } = await query;
+    say("answer", { name, data, count, status, code: error?.code, message: error?.message });
+  };
+  const read = () => client.from(table).select("id,typo");
+  await answer("missing table", client.from("nowhere").select());
+  await answer("missing column", client.from(table).select("nope"));
+  await answer("unknown column written", client.from(table).insert({ nope: 1 }));
+  await answer("taken id", client.from(table).insert([{ id: 50, ...pair }, { id: 1, ...pair }]));
+  await answer("count", client.from(table).select("*", { count: "exact", head: true }));
+  await answer("single of many", read().single());
+  await answer("single", read().eq("id", 2).single());
+  await answer("keyset", read().or("typo.gt.toyta,and(typo.eq.toyta,id.gt.1)").order("id", { ascending: false }));
+  await answer("range", read().order("id").range(1, 1));
+  await answer("in", read().in("typo", ["tojota", "a,b"]));
+
+  say("ready");
+  await closed.promise;
+  await client.removeAllChannels();
+  client.realtime.disconnect();
+}
+
+setTimeout(() => {
+  say("late");
+  process.exit(1);
+}, 40_000).unref();
+main().then(
+  () => process.exit(0),
+  (error) => {
+    say("failed", { error: String(error) });
+    process.exit(1);
+  },
+);
