@@ -66,5 +66,9 @@ async fn of_run(id: &str) -> Result<Account, CliError> {
 }
 
 fn told(error: AccountError) -> CliError {
-    CliError::Plain { what: "there is no report".to_owned(), advice: error.advice(), source: Some(error.into()) }
+    CliError::Plain {
+        what: "there is no report".to_owned(),
+        advice: error.advice(),
+        source: Some(error.into()),
+    }
 }

@@ -66,7 +66,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         }
     }
     if names.is_empty() {
-        let of = domain.map_or("besides the named domains".to_owned(), |domain| format!("of the domain {domain:?}"));
+        let of = domain
+            .map_or("besides the named domains".to_owned(), |domain| format!("of the domain {domain:?}"));
         return Err(CliError::plain(
             format!("there is no name {of}"),
             "Give --names or set CATALOG, and the right --domain.",
@@ -88,7 +89,11 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     };
     let mut texts: Vec<String> =
         names.iter().map(|(domain, name)| settings.templates.render(domain, name)).collect();
-    texts.push(settings.templates.render(domain.or(names.first().map(|(of, _)| of.as_str())).unwrap_or_default(), typo));
+    texts.push(
+        settings
+            .templates
+            .render(domain.or(names.first().map(|(of, _)| of.as_str())).unwrap_or_default(), typo),
+    );
     for model in models {
         let folder = match finder.find(&model).await {
             Err(JobError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
@@ -100,7 +105,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
             let name = rows.row(place);
             typo.dot(&name) / (typo.dot(&typo).sqrt() * name.dot(&name).sqrt())
         };
-        let scored = names.iter().enumerate().map(|(place, (_, name))| (name.clone(), cosine(place))).collect();
+        let scored =
+            names.iter().enumerate().map(|(place, (_, name))| (name.clone(), cosine(place))).collect();
         answers.push(Answer { by: model, names: best(scored, args.top) });
     }
     if args.json {

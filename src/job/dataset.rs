@@ -286,7 +286,8 @@ mod tests {
             .domains()
             .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
             .collect();
-        let expected = [("brand", vec!["Audi", "Kia", "Up"]), ("colour", vec!["Red"]), ("model", vec!["Golf", "Up"])];
+        let expected =
+            [("brand", vec!["Audi", "Kia", "Up"]), ("colour", vec!["Red"]), ("model", vec!["Golf", "Up"])];
         assert_eq!(all, expected);
         assert_eq!((dataset.summary.catalogue, dataset.summary.names_added), (6, 4));
     }

@@ -47,7 +47,9 @@ impl TakenRows {
 #[serde(untagged)]
 enum Line {
     /// The names, in the first line if there are any.
-    Names { names: Vec<(String, String)> },
+    Names {
+        names: Vec<(String, String)>,
+    },
     Row(RowLine),
 }
 
@@ -106,9 +108,10 @@ impl Snapshots {
         let path = self.path(hash);
         let mut bytes = Vec::new();
         let names = (!taken.names.is_empty()).then(|| Line::Names { names: taken.names.clone() });
-        let rows = taken.rows.iter().map(|row| {
-            Line::Row(RowLine { row: row.clone(), released: taken.released.contains(&row.id) })
-        });
+        let rows = taken
+            .rows
+            .iter()
+            .map(|row| Line::Row(RowLine { row: row.clone(), released: taken.released.contains(&row.id) }));
         for line in names.into_iter().chain(rows) {
             serde_json::to_writer(&mut bytes, &line).map_err(crate::queue::QueueError::from)?;
             bytes.push(b'\n');

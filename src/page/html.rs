@@ -18,7 +18,11 @@ pub fn page(account: &Account) -> String {
     let report = &account.report;
     let mut body = String::new();
     // Writing to a string can't fail.
-    let _ = write!(body, "<h1>Training run{}</h1>", account.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job))));
+    let _ = write!(
+        body,
+        "<h1>Training run{}</h1>",
+        account.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job)))
+    );
     let published = if report.may_be_published(false) { "may be published" } else { "is not published" };
     let _ = write!(
         body,
@@ -27,7 +31,8 @@ pub fn page(account: &Account) -> String {
         escape(&report.gate.sentence())
     );
     for defect in &report.sanity.defects {
-        let _ = write!(body, "<p class=\"verdict\"><strong>defect</strong>: {}</p>", escape(&defect.to_string()));
+        let _ =
+            write!(body, "<p class=\"verdict\"><strong>defect</strong>: {}</p>", escape(&defect.to_string()));
     }
     let facts = account.facts().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     body.push_str(&table("What was done", &[], facts));
@@ -53,9 +58,12 @@ pub fn page(account: &Account) -> String {
 fn scores(body: &mut String, report: &Report) {
     body.push_str("<h2>Right names found</h2>");
     let parts: [(&str, &str, &str, fn(&Group) -> &Comparison); 2] = [
-        ("all", "All held-out typos", "Every held-out typo, looked up among all names of its domain.", |group| {
-            &group.all
-        }),
+        (
+            "all",
+            "All held-out typos",
+            "Every held-out typo, looked up among all names of its domain.",
+            |group| &group.all,
+        ),
         (
             "slice",
             "Typos that are left to the model",
@@ -98,12 +106,10 @@ fn scores(body: &mut String, report: &Report) {
         figure(
             body,
             &bars(id, &title, &SERIES, &drawn),
-            &format!("{title}. {told} Below each group its number of typos; a question mark: too few to say anything."),
-            &table(
-                &title,
-                &["typos", "queries", "who answers", "accuracy@1", "MRR@10", "recall@3"],
-                rows,
+            &format!(
+                "{title}. {told} Below each group its number of typos; a question mark: too few to say anything."
             ),
+            &table(&title, &["typos", "queries", "who answers", "accuracy@1", "MRR@10", "recall@3"], rows),
         );
     }
     let served = report.held_out.end_to_end;
@@ -167,7 +173,8 @@ fn figure(body: &mut String, drawing: &str, caption: &str, table: &str) {
 fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut html = format!("<table><caption>{}</caption>", escape(caption));
     if !heads.is_empty() {
-        let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
+        let heads: String =
+            heads.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
         let _ = write!(html, "<thead><tr>{heads}</tr></thead>");
     }
     html.push_str("<tbody>");

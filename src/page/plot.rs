@@ -178,7 +178,8 @@ pub(super) fn intervals(title: &str, margin: f64, rows: &[Interval]) -> String {
         let y = top_edge + high_row * (place as f64 + 0.5);
         text(&mut marks, left - 12.0, y + 4.0, "end", &row.name);
         line(&mut marks, "bounds", (x(row.lower), y), (x(row.upper), y));
-        let _ = write!(marks, "<circle class=\"new\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"5\"/>", x(row.difference));
+        let _ =
+            write!(marks, "<circle class=\"new\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"5\"/>", x(row.difference));
         text(&mut marks, WIDTH - right + 12.0, y + 4.0, "start", &row.said);
         told.push(format!(
             "{}: {:+.3}, between {:+.3} and {:+.3}, {}",
