@@ -8,6 +8,7 @@ mod evaluate;
 mod hub;
 mod job;
 mod model;
+mod page;
 mod queue;
 mod supabase;
 mod support;

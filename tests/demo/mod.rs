@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use autovalidate::correction::{Row, normalise};
-use autovalidate::local::demo::{catalogue, corrections};
+use autovalidate::evaluate::{Catalogue, Query, Side, fuzzy_match};
+use autovalidate::local::demo::{catalogue, corrections, hard_corrections_of};
 
 #[test]
 fn the_catalogue_holds_each_name_once() {
@@ -58,4 +59,21 @@ fn typos_stay_close_to_what_was_meant() {
     assert!((0.80..0.95).contains(&mean), "mean ratio {mean}");
     let hard = ratios.iter().filter(|ratio| **ratio < 0.75).count();
     assert!((20..600).contains(&hard), "{hard} of 2000 would pass the fuzzy matcher by");
+}
+
+#[test]
+fn hard_typos_are_what_the_string_metric_often_guesses_wrong() {
+    let names = Catalogue::new(catalogue().iter().map(|entry| (entry.domain, entry.name)));
+    let hard = hard_corrections_of(&catalogue(), 1, 2_000);
+    let matches: Vec<_> = hard
+        .into_iter()
+        .map(|pair| {
+            let (domain, corrected) = (pair.domain.to_owned(), pair.corrected.to_owned());
+            fuzzy_match(&Query { domain, typo: pair.typo, corrected, side: Side::NewTypo }, &names)
+        })
+        .collect();
+    let left: Vec<_> = matches.iter().filter(|found| found.leaves_to_model()).collect();
+    let right = left.iter().filter(|found| found.rank == Some(1)).count() as f64 / left.len() as f64;
+    assert!(left.len() > 500, "{} of 2000 are left to the model", left.len());
+    assert!((0.72..0.85).contains(&right), "the best guess is right {right} of the time");
 }

@@ -1,6 +1,7 @@
 //! One run, one model: whatever crashes, stops, cancels or overtakes it.
 
 use autovalidate::job::{Ending, Outcome, settle};
+use autovalidate::page::Account;
 use autovalidate::queue::{Event, Job, JobRequest, RunState};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -62,10 +63,52 @@ async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_ag
     let after = site.record(&id).await;
     assert_eq!((after.state, after.attempts, after.failures), (RunState::Done, 2, 1));
     assert_eq!(stages(&after).iter().filter(|stage| **stage == "train").count(), 1, "{after:?}");
-    assert_eq!(after.artifact.unwrap().sha256, before.packages[0].sha256);
+    assert_eq!(after.artifact.as_ref().unwrap().sha256, before.packages[0].sha256);
+    let account = Account::of(&after).unwrap();
+    assert_eq!(account.training.losses.len(), account.training.steps);
+    assert!(account.onnx_parity.unwrap() > 0.9999);
+    let report = &account.report;
+    assert!(report.sanity.is_usable() && report.sanity.embeddings > 0 && report.sanity.slowdown.is_some());
+    assert_eq!(
+        report.held_out.all.original,
+        Some(report.held_out.all.before.clone()),
+        "nothing else was live"
+    );
+    assert_eq!((report.newest.is_some(), report.legacy.is_some()), (true, false));
     assert_eq!(site.releases().await.len(), 1);
     assert!(!site.data("one").join("jobs").join(id.as_str()).exists());
     assert_eq!(site.trigger.pending().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_is_judged_beside_the_first_ones_release_and_by_its_test() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    let stop = CancellationToken::new();
+    let mut records = Vec::new();
+    for (round, base) in [None, Some(super::site::tiny().display().to_string())].into_iter().enumerate() {
+        let late = crate::queue::setup::rows(9_001 + 100 * round as i64..=9_060 + 100 * round as i64);
+        within(SOON, site.corrections.append(&late)).await.unwrap();
+        let request = JobRequest { base_model: base, ..Site::forced() };
+        let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
+        let job = next(&site).await;
+        let ending = within(SOON, pipeline.run(&job, &stop)).await;
+        published(&ending);
+        within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+        records.push(site.record(&id).await);
+    }
+    let report = |record| Account::of(record).unwrap().report;
+    let (first, second) = (report(&records[0]), report(&records[1]));
+    // The second run started from the original model again, and is compared with what the first one published.
+    let all = &second.held_out.all;
+    assert_ne!(all.original, Some(all.before.clone()));
+    assert_eq!(first.legacy, None);
+    let legacy = second.legacy.unwrap();
+    assert_eq!(legacy.all.before.overall.queries, second.gate.legacy.unwrap().queries);
+    // What the first run asked by hash is asked again; what was new to it is not any more.
+    let by_hash =
+        first.new_typo.all.after.overall.queries + first.unseen_correction.all.after.overall.queries;
+    assert_eq!(legacy.all.after.overall.queries, by_hash);
 }
 
 #[tokio::test(flavor = "multi_thread")]

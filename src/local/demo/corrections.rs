@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::catalogue::{Entry, catalogue};
-use super::typos::typo;
+use super::typos::{hard_typo, typo};
 use crate::correction::normalise;
 
 /// How many draws in a row may bring nothing new before the generator gives up.
@@ -34,6 +34,20 @@ pub fn corrections(seed: u64, count: usize) -> Vec<Correction> {
 
 /// As [`corrections`], of other names: what a benchmark asks about a catalogue of its own.
 pub fn corrections_of(entries: &[Entry], seed: u64, count: usize) -> Vec<Correction> {
+    drawn(entries, seed, count, typo)
+}
+
+/// As [`corrections_of`], with two and three slips each: what a string metric often guesses wrong.
+pub fn hard_corrections_of(entries: &[Entry], seed: u64, count: usize) -> Vec<Correction> {
+    drawn(entries, seed, count, hard_typo)
+}
+
+fn drawn(
+    entries: &[Entry],
+    seed: u64,
+    count: usize,
+    typo: fn(&str, &mut ChaCha8Rng) -> String,
+) -> Vec<Correction> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut seen: HashSet<String> = entries.iter().map(|entry| normalise(entry.name)).collect();
     let mut corrections = Vec::new();

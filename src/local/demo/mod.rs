@@ -15,4 +15,4 @@ mod corrections;
 mod typos;
 
 pub use catalogue::{Entry, catalogue};
-pub use corrections::{Correction, corrections, corrections_of};
+pub use corrections::{Correction, corrections, corrections_of, hard_corrections_of};

@@ -61,13 +61,23 @@ const SOUNDS: [(&str, &str); 22] = [
 
 /// `name` with one slip, or two in about a third of the names long enough to be recognised after two.
 pub(super) fn typo(name: &str, random: &mut impl RngExt) -> String {
+    slipped(name, random, |length, random| if length >= 5 && random.random_ratio(1, 3) { 2 } else { 1 })
+}
+
+/// `name` with two slips, or three in half of the names long enough to be recognised after three.
+pub(super) fn hard_typo(name: &str, random: &mut impl RngExt) -> String {
+    slipped(name, random, |length, random| if length >= 5 && random.random_ratio(1, 2) { 3 } else { 2 })
+}
+
+/// `name` with as many slips as `count` draws for its length.
+fn slipped<R: RngExt>(name: &str, random: &mut R, count: impl Fn(usize, &mut R) -> usize) -> String {
     // Most people type a form's text without capital letters.
     let mut text: Vec<char> = if random.random_ratio(2, 3) {
         name.to_lowercase().chars().collect()
     } else {
         name.chars().collect()
     };
-    let slips = if text.len() >= 5 && random.random_ratio(1, 3) { 2 } else { 1 };
+    let slips = count(text.len(), random);
     for _ in 0..slips {
         while !slip(&mut text, draw(random), random) {}
     }

@@ -1,0 +1,117 @@
+//! One trial on one dataset.
+
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use autovalidate::correction::Templates;
+use autovalidate::evaluate::{Policy, Rank, Report, model_ranks};
+use autovalidate::model::{ModelFolder, Tokenizer};
+use autovalidate::onnx::Runtime;
+use autovalidate::synthesis::{Lessons, SlipRates, Synthesiser};
+use autovalidate::train::{Encoder, PairTexts, ParameterBuffer, Progress, Recipe, Vocabulary, fit};
+
+use crate::dataset::{Dataset, HOLD_OUT, Questions};
+use crate::ledger::{Figures, Outcome};
+use crate::trial::{Rows, Start, Trial};
+
+/// `(domain, typo, corrected)`.
+type Pair = (String, String, String);
+
+/// How the live model was made, from the older half of the pairs.
+const EARLIER: &str = "earlier: variants=10";
+
+pub(crate) struct Bench {
+    pub(crate) runtime: Runtime,
+    pub(crate) folder: ModelFolder,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) templates: Templates,
+}
+
+impl Bench {
+    pub(crate) fn run(
+        &self,
+        trial: &Trial,
+        dataset: &Dataset,
+        questions: Questions,
+        seed: u64,
+    ) -> Result<Outcome> {
+        let Self { runtime, folder, tokenizer, templates } = self;
+        let recipe = Recipe { seed, ..trial.recipe.clone() };
+        let earlier: Trial = EARLIER.parse()?;
+        let earlier_recipe = Recipe { seed, ..earlier.recipe.clone() };
+        let (older, newer) = dataset.training.split_at(dataset.training.len() / 2);
+        let before_that = (trial.start == Start::Live).then(|| self.lessons(&earlier, older, dataset, seed));
+        let started = Instant::now();
+        let rows: Vec<Pair> = match trial.rows {
+            _ if !trial.real => Vec::new(),
+            Rows::All => dataset.training.clone(),
+            Rows::New => newer.to_vec(),
+            // Every other one of the older half: as good as drawn, since they come in the order they were drawn in.
+            Rows::Replay => newer.iter().chain(older.iter().step_by(2)).cloned().collect(),
+        };
+        let lessons = self.lessons(trial, &rows, dataset, seed);
+        let mut texts = dataset.names(templates);
+        texts.extend(dataset.queries.iter().map(|query| templates.render(&query.domain, &query.typo)));
+        let mut tokens = tokenizer.encode(&texts)?.texts;
+        tokens.push(lessons.token_ids(tokenizer, recipe.epochs)?);
+        if let Some(lessons) = &before_that {
+            tokens.push(lessons.token_ids(tokenizer, earlier_recipe.epochs)?);
+        }
+        let vocabulary = Vocabulary::of(&tokens);
+        let mut parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary.clone())?;
+        let mut encoder = Encoder::new(runtime, &folder.config, folder.head)?;
+        let mut ranks = |parameters: &ParameterBuffer| -> Result<Vec<Rank>> {
+            model_ranks(&dataset.queries, &dataset.catalogue, templates, |texts| {
+                let compact: Option<Vec<Vec<u32>>> =
+                    tokenizer.encode(texts)?.texts.iter().map(|text| vocabulary.compact(text)).collect();
+                let compact = compact.ok_or(autovalidate::train::TrainError::ForeignToken)?;
+                encoder.embed(parameters, &compact)
+            })
+            .map_err(|error| anyhow!(error))
+        };
+        let train = |lessons: &Lessons, recipe: &Recipe, parameters| {
+            let source = lessons.tokenised(tokenizer, &vocabulary);
+            fit(runtime, &folder.config, folder.head, recipe, parameters, &source, &mut |_: &Progress| true)
+        };
+        let prepared = started.elapsed().as_secs_f64();
+        if let Some(lessons) = &before_that {
+            parameters = train(lessons, &earlier_recipe, parameters)?.parameters;
+        }
+        let before = ranks(&parameters)?;
+        let training = Instant::now();
+        let fit = train(&lessons, &recipe, parameters)?;
+        let seconds = prepared + training.elapsed().as_secs_f64();
+        let after = ranks(&fit.parameters)?;
+        let report = Report::new(&dataset.queries, &dataset.catalogue, &before, &after, &Policy::default());
+        Ok(Outcome {
+            recipe: trial.name.clone(),
+            keys: trial.keys.clone(),
+            dataset: dataset.name.clone(),
+            questions,
+            seed,
+            steps: fit.summary.steps,
+            loop_seconds: fit.summary.seconds,
+            seconds,
+            known: Figures::of(&report.new_typo),
+            unseen: Figures::of(&report.unseen_correction),
+        })
+    }
+
+    fn lessons(&self, trial: &Trial, rows: &[Pair], dataset: &Dataset, seed: u64) -> Lessons {
+        let keyboard = trial.synthesis.keyboard;
+        let slips = dataset.training.iter().map(|(_, typo, name)| (typo.as_str(), name.as_str()));
+        let rates = match trial.synthesis.learn_rates {
+            true => SlipRates::learn(slips, keyboard),
+            false => SlipRates::default(),
+        };
+        let real = (0..).zip(rows).map(|(row, (domain, typo, name))| {
+            let [anchor, positive] = [typo, name].map(|text| self.templates.render(domain, text));
+            PairTexts { row, anchor, positive }
+        });
+        let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
+        let synthesiser =
+            Synthesiser::new(dataset.catalogue.clone(), rates, trial.synthesis.clone(), HOLD_OUT)
+                .without(asked);
+        Lessons::new(real.collect(), synthesiser, self.templates.clone(), seed)
+    }
+}

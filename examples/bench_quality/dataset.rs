@@ -1,0 +1,131 @@
+//! Pairs and questions about a catalogue.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use autovalidate::correction::Templates;
+use autovalidate::evaluate::{Catalogue, HoldOut, NewestWindow, Query, Side};
+use autovalidate::local::demo::{Entry, catalogue, corrections_of, hard_corrections_of};
+use serde::{Deserialize, Serialize};
+
+/// Pairs trained on, as many as a young installation has.
+const TRAINING: usize = 600;
+/// Queries of each side at most.
+const QUERIES: usize = 500;
+/// Corrections drawn, from which both are taken.
+const DRAWN: usize = 4_000;
+/// Larger than the product's, so that one run already has enough queries.
+pub(crate) const HOLD_OUT: HoldOut =
+    HoldOut { typos: 0.20, corrections: 0.20, newest: NewestWindow::Count(0) };
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Questions {
+    /// Typos as the pairs have them: one slip, sometimes two.
+    Plain,
+    /// Two and three slips, where the fuzzy matcher's best guess is often wrong.
+    Hard,
+}
+
+impl Questions {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Hard => "hard",
+        }
+    }
+}
+
+/// Pairs, and questions about a catalogue.
+pub(crate) struct Dataset {
+    pub(crate) name: String,
+    pub(crate) catalogue: Catalogue,
+    /// `(domain, typo, corrected)`.
+    pub(crate) training: Vec<(String, String, String)>,
+    pub(crate) queries: Vec<Query>,
+}
+
+impl Dataset {
+    pub(crate) fn new(name: &str, seed: u64, questions: Questions) -> Result<Self> {
+        let entries: Vec<Entry> = match name {
+            "cars" => catalogue(),
+            "devices" => include_str!("../../benches/data/devices.csv")
+                .lines()
+                .skip(1)
+                .filter_map(|line| line.split_once(','))
+                .map(|(domain, name)| Entry { domain, name })
+                .collect(),
+            other => bail!("{other} is no dataset"),
+        };
+        let (mut training, mut queries) = (Vec::new(), Vec::new());
+        let mut asked: BTreeMap<Side, usize> = BTreeMap::new();
+        for pair in corrections_of(&entries, seed, DRAWN) {
+            let side = HOLD_OUT.side(&pair.typo, pair.corrected);
+            let (domain, typo, corrected) = (pair.domain.to_owned(), pair.typo, pair.corrected.to_owned());
+            if side == Side::Train {
+                if training.len() < TRAINING {
+                    training.push((domain, typo, corrected));
+                }
+            } else if questions == Questions::Plain && asked.get(&side).is_none_or(|count| *count < QUERIES) {
+                *asked.entry(side).or_default() += 1;
+                queries.push(Query { domain, typo, corrected, side });
+            }
+        }
+        let hard = match questions {
+            Questions::Plain => Vec::new(),
+            Questions::Hard => hard_corrections_of(&entries, seed, DRAWN),
+        };
+        for pair in hard {
+            let side = HOLD_OUT.side(&pair.typo, pair.corrected);
+            if side != Side::Train && asked.get(&side).is_none_or(|count| *count < QUERIES) {
+                *asked.entry(side).or_default() += 1;
+                let (domain, typo, corrected) =
+                    (pair.domain.to_owned(), pair.typo, pair.corrected.to_owned());
+                queries.push(Query { domain, typo, corrected, side });
+            }
+        }
+        let catalogue = Catalogue::new(entries.iter().map(|entry| (entry.domain, entry.name)));
+        Ok(Self { name: name.to_owned(), catalogue, training, queries })
+    }
+
+    pub(crate) fn names(&self, templates: &Templates) -> Vec<String> {
+        let domains = self.catalogue.domains();
+        domains
+            .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)))
+            .collect()
+    }
+
+    pub(crate) fn dump(&self, seed: u64, to: &Path) -> Result<()> {
+        let templates = Templates::default();
+        let pairs: Vec<[String; 2]> = self
+            .training
+            .iter()
+            .map(|(domain, typo, name)| [templates.render(domain, typo), templates.render(domain, name)])
+            .collect();
+        let queries: Vec<_> = self
+            .queries
+            .iter()
+            .map(|query| {
+                (
+                    &query.domain,
+                    templates.render(&query.domain, &query.typo),
+                    templates.render(&query.domain, &query.corrected),
+                    query.side,
+                )
+            })
+            .collect();
+        let names: BTreeMap<&str, Vec<String>> = self
+            .catalogue
+            .domains()
+            .map(|(domain, names)| {
+                (domain, names.iter().map(|name| templates.render(domain, name)).collect())
+            })
+            .collect();
+        let json = serde_json::json!({ "pairs": pairs, "queries": queries, "names": names });
+        std::fs::create_dir_all(to)?;
+        std::fs::write(to.join(format!("{}-{seed}.json", self.name)), json.to_string())?;
+        Ok(())
+    }
+}

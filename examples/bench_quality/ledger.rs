@@ -1,0 +1,116 @@
+//! Results, one JSON object a line, so that a measurement can be broken off and taken up again.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use autovalidate::evaluate::{EndToEnd, Group};
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Questions;
+use crate::trial::Trial;
+
+/// What a trial brought.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) recipe: String,
+    pub(crate) keys: String,
+    pub(crate) dataset: String,
+    pub(crate) questions: Questions,
+    pub(crate) seed: u64,
+    pub(crate) steps: usize,
+    /// Of the loop alone, and with synthesis and tokenising.
+    pub(crate) loop_seconds: f64,
+    pub(crate) seconds: f64,
+    pub(crate) known: Figures,
+    pub(crate) unseen: Figures,
+}
+
+/// Accuracies at 1.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    queries: usize,
+    /// Of the model training started from.
+    before: f64,
+    pub(crate) all: f64,
+    pub(crate) slice_queries: usize,
+    pub(crate) slice: f64,
+    pub(crate) slice_fuzzy: f64,
+    pub(crate) end_to_end: f64,
+    end_to_end_before: f64,
+}
+
+impl Figures {
+    pub(crate) fn of(group: &Group) -> Self {
+        let EndToEnd { before, after } = group.end_to_end;
+        Self {
+            queries: group.all.after.overall.queries,
+            before: group.all.before.overall.accuracy_at_1,
+            all: group.all.after.overall.accuracy_at_1,
+            slice_queries: group.slice.after.overall.queries,
+            slice: group.slice.after.overall.accuracy_at_1,
+            slice_fuzzy: group.slice.fuzzy.overall.accuracy_at_1,
+            end_to_end: after,
+            end_to_end_before: before,
+        }
+    }
+}
+
+impl Figures {
+    pub(crate) fn overall(&self) -> f64 {
+        self.all
+    }
+
+    pub(crate) fn of_slice(&self) -> f64 {
+        self.slice
+    }
+
+    pub(crate) fn served(&self) -> f64 {
+        self.end_to_end
+    }
+}
+
+impl Outcome {
+    pub(crate) fn known(&self) -> &Figures {
+        &self.known
+    }
+
+    pub(crate) fn unseen(&self) -> &Figures {
+        &self.unseen
+    }
+}
+
+/// What was measured so far.
+pub(crate) struct Ledger {
+    path: Option<PathBuf>,
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+impl Ledger {
+    /// Reads what is there; lines that are no result of this version are passed over.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
+        let text = match path {
+            Some(path) if path.exists() => std::fs::read_to_string(path)?,
+            _ => String::new(),
+        };
+        let outcomes = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Ok(Self { path: path.map(Path::to_owned), outcomes })
+    }
+
+    pub(crate) fn has(&self, trial: &Trial, dataset: &str, questions: Questions, seed: u64) -> bool {
+        self.outcomes.iter().any(|outcome| {
+            (outcome.recipe.as_str(), outcome.keys.as_str()) == (trial.name.as_str(), trial.keys.as_str())
+                && (outcome.dataset.as_str(), outcome.questions, outcome.seed) == (dataset, questions, seed)
+        })
+    }
+
+    pub(crate) fn add(&mut self, outcome: Outcome) -> Result<()> {
+        if let Some(path) = &self.path {
+            let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+            writeln!(file, "{}", serde_json::to_string(&outcome)?)?;
+        }
+        self.outcomes.push(outcome);
+        Ok(())
+    }
+}
