@@ -240,10 +240,10 @@ fn tile<const FUSED: bool, const ROWS: usize, const COLUMNS: usize>(
     let mut sums = [[0.0_f32; COLUMNS]; ROWS];
     for k in 0..inner {
         let b = &b[k * b_stride + column..][..COLUMNS];
-        for i in 0..ROWS {
+        for (i, sums) in sums.iter_mut().enumerate() {
             let a = a.data[(row + i) * a.row_stride + k * a.column_stride];
-            for j in 0..COLUMNS {
-                sums[i][j] = multiply_add::<FUSED>(a, b[j], sums[i][j]);
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = multiply_add::<FUSED>(a, *b, *sum);
             }
         }
     }
@@ -354,14 +354,17 @@ fn lead_back_body<const FUSED: bool>(
                 }
             }
             let (straight, turned) = ((padded, 1), (1, padded));
-            let factor = |data, (row_stride, column_stride)| Factor { data, row_stride, column_stride };
-            let shape = [length, length, size];
-            let mut into = |side: usize, a: Factor<'_>, b: (&[f32], usize)| {
-                product::<FUSED>(shape, a, b, (&mut drows[side..], 3 * hidden));
-            };
-            into(query, factor(&scores, straight), (&rows[key..], 3 * hidden));
-            into(key, factor(&scores, turned), (&rows[query..], 3 * hidden));
-            into(value, factor(probabilities, turned), (context, hidden));
+            // No closures around products: one that the compiler doesn't inline is compiled for the plainest processor.
+            let parts = [
+                (query, &scores[..], straight, &rows[key..], 3 * hidden),
+                (key, &scores[..], turned, &rows[query..], 3 * hidden),
+                (value, probabilities, turned, context, hidden),
+            ];
+            for (side, data, (row_stride, column_stride), b, b_stride) in parts {
+                let a = Factor { data, row_stride, column_stride };
+                let out = (&mut drows[side..], 3 * hidden);
+                product::<FUSED>([length, length, size], a, (b, b_stride), out);
+            }
         }
         drows.chunks_exact(3 * hidden).for_each(|row| columns::add(sums, row));
     }
@@ -432,9 +435,9 @@ mod tests {
                 dstacked[at]
             );
         }
-        for at in 0..3 * hidden {
+        for (at, column) in columns.iter().enumerate() {
             let sum: f32 = dstacked.iter().skip(at).step_by(3 * hidden).sum();
-            assert!((columns[at] - sum).abs() < 1e-4);
+            assert!((column - sum).abs() < 1e-4);
         }
     }
 

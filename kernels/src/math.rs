@@ -46,7 +46,7 @@ pub(crate) fn erf<const FUSED: bool>(x: f32) -> f32 {
         let p = multiply_add::<FUSED>(-1.728_534_7e-5, t, 3.831_972_6e-4);
         let u = multiply_add::<FUSED>(-3.883_964_4e-3, t, 2.425_462_2e-2);
         let mut p = multiply_add::<FUSED>(p, s, u);
-        for coefficient in [-1.067_778_8e-1, -6.348_466_9e-1, -1.287_175_1e-1] {
+        for coefficient in [-1.067_778_8e-1, -6.348_467e-1, -1.287_175_1e-1] {
             p = multiply_add::<FUSED>(p, t, coefficient);
         }
         let p = multiply_add::<FUSED>(p, t, -t);

@@ -57,7 +57,8 @@ pub fn page(account: &Account) -> String {
 
 fn scores(body: &mut String, report: &Report) {
     body.push_str("<h2>Right names found</h2>");
-    let parts: [(&str, &str, &str, fn(&Group) -> &Comparison); 2] = [
+    type Part = fn(&Group) -> &Comparison;
+    let parts: [(&str, &str, &str, Part); 2] = [
         (
             "all",
             "All held-out typos",
