@@ -106,7 +106,7 @@ fn a_run_that_drops_ends_with_the_same_bits_however_it_is_cut() {
         assert_eq!(bits(&run(&recipe, &mut |_: &Progress| true).unwrap()), bits(&truth));
         let folder = tempfile::tempdir().unwrap();
         let fit = loop {
-            let mut observer = |progress: &Progress| progress.step % 3 != 0;
+            let mut observer = |progress: &Progress| !progress.step.is_multiple_of(3);
             let checkpoints =
                 Checkpoints { folder: folder.path().to_owned(), interval: Interval::Steps(u64::MAX) };
             match run(&recipe, &mut Resumable { observer: &mut observer, checkpoints }) {
