@@ -85,6 +85,8 @@ impl Papers<'_> {
             after: of(after),
         };
         let mut scores = vec![row("overall", &all.before.overall, &all.after.overall)];
+        let left = &self.report.held_out.slice;
+        scores.push(row("where the fuzzy matcher gives up", &left.before.overall, &left.after.overall));
         for (domain, after) in &all.after.domains {
             if let Some(before) = all.before.domains.get(domain) {
                 scores.push(row(domain, before, after));
@@ -97,8 +99,10 @@ impl Papers<'_> {
             ("learning rate", recipe.learning_rate.to_string()),
             ("weight decay", recipe.weight_decay.to_string()),
             ("loss", "MultipleNegativesRankingLoss, cosine, scale 20".to_owned()),
+            ("typos made up per name and epoch", self.lineage.synthesis.variants.to_string()),
             ("seed", recipe.seed.to_string()),
             ("started from", self.base.label.clone()),
+            ("its weights (SHA-256)", self.lineage.base.weights_sha256.to_string()),
         ];
         let base_model = match self.base.origin {
             Origin::Hub => self.base.label.parse().ok(),
