@@ -45,16 +45,10 @@ fn account() -> Account {
         dataset: Dataset::new(rows, &HoldOut::default(), &Templates::default()).summary,
         recipe: serde_json::json!({ "learning_rate": 0.001_f32, "epochs": 2 }),
         synthesis: serde_json::Value::Null,
-        training: Summary {
-            steps: 3,
-            pairs: 60,
-            vocabulary: 100,
-            epoch_losses: vec![1.5],
-            losses: vec![2.0, 1.5, 1.0],
-            assessments: Vec::new(),
-            best_step: None,
-            seconds: 1.0,
-        },
+        training: serde_json::from_value(serde_json::json!({
+            "steps": 3, "pairs": 60, "vocabulary": 100, "epoch_losses": [1.5], "losses": [2.0, 1.5, 1.0], "seconds": 1.0,
+        }))
+        .unwrap(),
         report,
         onnx_parity: Some(0.999_999),
         stages: vec![("train".to_owned(), 1.0)],
