@@ -52,7 +52,8 @@ fn print(pair: i64, descents: &[Descent]) {
         println!("{line}");
     }
     let versions = |rebuild: Option<bool>| -> Vec<&str> {
-        let wanted = descents.iter().filter(|descent| descent.rebuild == rebuild);
+        // Oldest first: a version is made again before those that are built on it.
+        let wanted = descents.iter().rev().filter(|descent| descent.rebuild == rebuild);
         wanted.map(|descent| descent.version.as_str()).collect()
     };
     match versions(Some(true)) {
