@@ -12,6 +12,7 @@
 //! norm       layer normalisation and its gradients
 //! attention  attention within each text of packed rows, and its gradient
 //! adamw      the optimiser's update
+//! small      products of small matrices
 //! columns    sums over rows, in an order that doesn't depend on threads
 //! ```
 //!
@@ -28,6 +29,7 @@ mod gelu;
 mod math;
 mod norm;
 mod product;
+mod small;
 mod team;
 mod width;
 

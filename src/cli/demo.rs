@@ -14,7 +14,7 @@ use crate::evaluate::Report;
 use crate::job::ENDED;
 use crate::local::demo::{Correction, corrections};
 use crate::queue::{Event, RunRecord};
-use crate::supabase::IngestEvent;
+use crate::supabase::{IngestEvent, Trouble};
 use crate::worker::{Desk, Worker};
 
 use super::screen::{Screen, curve};
@@ -41,6 +41,8 @@ pub(super) struct Demo {
     events: Subscriber,
     arrived: u64,
     threshold: u64,
+    /// What held the ingest up, until a sweep came to its end: told once, tried many times.
+    trouble: Option<Trouble>,
 }
 
 /// What was seen next.
@@ -64,7 +66,7 @@ impl Demo {
             advice: "Start again.".to_owned(),
             source: Some(Box::new(source)),
         })?;
-        Ok(Self { screen, ingest: worker.take_ingest_events(), events, arrived: 0, threshold })
+        Ok(Self { screen, ingest: worker.take_ingest_events(), events, arrived: 0, threshold, trouble: None })
     }
 
     /// Shows what happens, for ever.
@@ -123,12 +125,18 @@ impl Demo {
                         self.arrived += 1;
                         self.screen.pairs(self.arrived, self.threshold);
                     }
-                    IngestEvent::Swept { stored, .. } if stored > 0 => {
-                        self.arrived += stored;
-                        self.screen.pairs(self.arrived, self.threshold);
+                    IngestEvent::Swept { stored, .. } => {
+                        self.trouble = None;
+                        if stored > 0 {
+                            self.arrived += stored;
+                            self.screen.pairs(self.arrived, self.threshold);
+                        }
                     }
-                    IngestEvent::GenerationEnded { trouble, .. } | IngestEvent::Failed { trouble } => {
+                    IngestEvent::GenerationEnded { trouble, .. } | IngestEvent::Failed { trouble }
+                        if self.trouble.as_ref() != Some(&trouble) =>
+                    {
                         self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
+                        self.trouble = Some(trouble);
                     }
                     IngestEvent::Invisible { kept, trouble } if kept > 0 => {
                         self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));

@@ -187,16 +187,11 @@ fn introduce(screen: &Screen, settings: &Settings, worker: &Worker, supabase: &s
     screen.line(&format!(
         "  Supabase (stand-in)  {}   anon key {}",
         supabase.url(),
-        shortened(supabase.anon_key())
+        supabase.publishable_key()
     ));
     screen.line(&format!("  Hub (stand-in)       {endpoint}   token hf_local"));
     screen.line(&format!("  nats-server          {nats}"));
     screen.line(&format!("  worker               http://{}/healthz  /metrics", worker.http()));
-}
-
-/// A stand-in's key is no secret, but long.
-fn shortened(key: &str) -> String {
-    if key.len() <= 24 { key.to_owned() } else { format!("{}...", &key[..21]) }
 }
 
 fn cannot(action: &str, path: &Path, source: std::io::Error) -> CliError {

@@ -76,9 +76,18 @@ impl Connection {
             .connection_timeout(CONNECT_DEADLINE)
             .request_timeout(Some(REQUEST_DEADLINE))
             .event_callback(move |event| {
-                tracing::info!(%event, "nats connection");
-                if matches!(event, Event::Connected) {
-                    connected.send_modify(|count| *count += 1);
+                match event {
+                    Event::Connected => {
+                        tracing::info!("connected to NATS");
+                        connected.send_modify(|count| *count += 1);
+                    }
+                    Event::Disconnected => {
+                        tracing::warn!("the connection to NATS is lost; it is tried again")
+                    }
+                    // Each try tells of itself; that it goes on has been said.
+                    Event::ClientError(error) => tracing::debug!(%error, "no connection to NATS yet"),
+                    Event::Closed => tracing::debug!("the connection to NATS is closed"),
+                    event => tracing::warn!(%event, "NATS connection"),
                 }
                 std::future::ready(())
             });

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::access::Access;
 use super::end::{End, Step};
-use super::realtime::{Limits, Sign};
+use super::sign::{Limits, Sign};
 
 /// Name of the channel; any name does.
 const TOPIC: &str = "realtime:autovalidate-trainer";

@@ -12,6 +12,7 @@
 //! rest_error  what can be answered instead of rows
 //! realtime    one generation of the Realtime connection: its socket and deadlines
 //! generation  what a generation says and hears
+//! sign        what it reports, and its deadlines
 //! probe       whether row changes can be subscribed to, asked once
 //! end         why a generation ended
 //! inbox       the port rows leave through
@@ -40,6 +41,7 @@ mod realtime;
 mod rest;
 mod rest_error;
 mod rounds;
+mod sign;
 pub mod sql;
 mod status;
 mod sweep;
@@ -54,9 +56,9 @@ pub use inbox::{Accepted, Inbox, InboxError};
 pub use ingest::Ingest;
 pub use pace::Pace;
 pub use probe::subscribes;
-pub use realtime::Limits;
 pub use rest::{Page, Table};
 pub use rest_error::RestError;
+pub use sign::Limits;
 pub use status::{Backfill, IngestEvent, IngestStatus, Trouble};
 pub use sweep::SweepError;
 pub use wake::Wake;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::realtime::Limits;
+use super::sign::Limits;
 
 /// How often and how far the ingest looks.
 #[derive(Debug, Clone)]

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::end::End;
-use super::realtime::{Limits, Sign, live};
+use super::realtime::live;
+use super::sign::{Limits, Sign};
 
 /// Subscribes to the table's row changes as the ingest does, and leaves again.
 ///

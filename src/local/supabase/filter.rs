@@ -6,8 +6,23 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::query::QueryError;
 use super::table::{Record, has_column};
+
+/// Why a query is refused, as PostgREST reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum QueryError {
+    /// `PGRST100`: the string can't be parsed.
+    Parse(String),
+    /// `42703`: no such column.
+    Column(String),
+    /// `22P02` or `22007`: a value that is not of the column's type.
+    Literal {
+        /// The type.
+        kind: &'static str,
+        /// The value.
+        text: String,
+    },
+}
 
 /// A filter.
 #[derive(Debug, Clone)]

@@ -5,24 +5,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::filter::{Filter, Test, column, compare};
+use super::filter::{Filter, QueryError, Test, column, compare};
 use super::table::{COLUMNS, Record};
-
-/// Why a query is refused, as PostgREST reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum QueryError {
-    /// `PGRST100`: the string can't be parsed.
-    Parse(String),
-    /// `42703`: no such column.
-    Column(String),
-    /// `22P02` or `22007`: a value that is not of the column's type.
-    Literal {
-        /// The type.
-        kind: &'static str,
-        /// The value.
-        text: String,
-    },
-}
 
 /// A parsed query.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::Shared;
 use super::faults::RestFault;
+use super::filter::QueryError;
 use super::keys::Role;
-use super::query::{Query, QueryError};
+use super::query::Query;
 use super::table::{Record, has_column};
 
 /// `GET /rest/v1/<table>`

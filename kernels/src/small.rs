@@ -1,0 +1,83 @@
+//! Products of small matrices, written into the loops around them: too small for a matrix library to pay.
+
+use super::math::multiply_add;
+
+/// Numbers of a vector.
+pub(crate) const LANES: usize = 8;
+
+/// A small matrix to be read: element `(row, column)` is `data[row * row_stride + column * column_stride]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
+}
+
+/// `out = a b` for `a` `[rows, inner]` and `b` `[inner, columns]`, whose rows lie `b_stride` apart, as those of `out` lie
+/// `out_stride`.
+#[inline(always)]
+pub(crate) fn product<const FUSED: bool>(
+    [rows, inner, columns]: [usize; 3],
+    a: Factor<'_>,
+    (b, b_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+) {
+    let mut row = 0;
+    while row + 4 <= rows {
+        rows_of::<FUSED, 4>(row, [inner, columns], a, (b, b_stride), (out, out_stride));
+        row += 4;
+    }
+    while row < rows {
+        rows_of::<FUSED, 1>(row, [inner, columns], a, (b, b_stride), (out, out_stride));
+        row += 1;
+    }
+}
+
+/// Some rows of [`product`].
+#[inline(always)]
+fn rows_of<const FUSED: bool, const ROWS: usize>(
+    row: usize,
+    [inner, columns]: [usize; 2],
+    a: Factor<'_>,
+    (b, b_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+) {
+    let mut column = 0;
+    while column + 2 * LANES <= columns {
+        tile::<FUSED, ROWS, { 2 * LANES }>(row, column, inner, a, (b, b_stride), (out, out_stride));
+        column += 2 * LANES;
+    }
+    while column + LANES <= columns {
+        tile::<FUSED, ROWS, LANES>(row, column, inner, a, (b, b_stride), (out, out_stride));
+        column += LANES;
+    }
+    while column < columns {
+        tile::<FUSED, ROWS, 1>(row, column, inner, a, (b, b_stride), (out, out_stride));
+        column += 1;
+    }
+}
+
+/// A tile of [`product`], whose sums stay in registers.
+#[inline(always)]
+fn tile<const FUSED: bool, const ROWS: usize, const COLUMNS: usize>(
+    row: usize,
+    column: usize,
+    inner: usize,
+    a: Factor<'_>,
+    (b, b_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+) {
+    let mut sums = [[0.0_f32; COLUMNS]; ROWS];
+    for k in 0..inner {
+        let b = &b[k * b_stride + column..][..COLUMNS];
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let a = a.data[(row + i) * a.row_stride + k * a.column_stride];
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = multiply_add::<FUSED>(a, *b, *sum);
+            }
+        }
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        out[(row + i) * out_stride + column..][..COLUMNS].copy_from_slice(sums);
+    }
+}
