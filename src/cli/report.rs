@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
             })?;
             Account::from_json(&text).map_err(told)?
         }
-        false => of_run(&args.run).await?,
+        false => Box::pin(of_run(&args.run)).await?,
     };
     if args.json {
         print_json(&account)?;

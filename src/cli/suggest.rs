@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         None => !settings.templates.domains.contains_key(of),
     };
     let mut names: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (of, name) in known(&args, &settings).await? {
+    for (of, name) in Box::pin(known(&args, &settings)).await? {
         if of.is_empty() || wanted(&of) {
             let of = if of.is_empty() { domain.unwrap_or_default().to_owned() } else { of };
             names.entry(normalise(&name)).or_insert((of, name));

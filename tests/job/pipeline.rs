@@ -66,13 +66,17 @@ async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_ag
     let after = site.record(&id).await;
     assert_eq!((after.state, after.attempts, after.failures), (RunState::Done, 2, 1));
     assert_eq!(stages(&after).iter().filter(|stage| **stage == "train").count(), 1, "{after:?}");
-    assert_eq!(after.artifact.unwrap().sha256, before.packages[0].sha256);
+    assert_eq!(after.artifact.as_ref().unwrap().sha256, before.packages[0].sha256);
     let account = Account::of(&after).unwrap();
     assert_eq!(account.training.losses.len(), account.training.steps);
     assert!(account.onnx_parity.unwrap() > 0.9999);
     let report = &account.report;
     assert!(report.sanity.is_usable() && report.sanity.embeddings > 0 && report.sanity.slowdown.is_some());
-    assert_eq!(report.held_out.all.original, Some(report.held_out.all.before.clone()), "nothing else was live");
+    assert_eq!(
+        report.held_out.all.original,
+        Some(report.held_out.all.before.clone()),
+        "nothing else was live"
+    );
     assert_eq!((report.newest.is_some(), report.legacy.is_some()), (true, false));
     assert_eq!(site.releases().await.len(), 1);
     assert!(!site.data("one").join("jobs").join(id.as_str()).exists());
@@ -105,7 +109,8 @@ async fn a_second_run_is_judged_beside_the_first_ones_release_and_by_its_test() 
     let legacy = second.legacy.unwrap();
     assert_eq!(legacy.all.before.overall.queries, second.gate.legacy.unwrap().queries);
     // What the first run asked by hash is asked again; what was new to it is not any more.
-    let by_hash = first.new_typo.all.after.overall.queries + first.unseen_correction.all.after.overall.queries;
+    let by_hash =
+        first.new_typo.all.after.overall.queries + first.unseen_correction.all.after.overall.queries;
     assert_eq!(legacy.all.after.overall.queries, by_hash);
 }
 

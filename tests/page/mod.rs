@@ -62,7 +62,10 @@ fn every_plot_has_words_and_a_table_and_the_page_needs_nothing_else() {
     assert_eq!(count("<svg role=\"img\""), 4, "loss, all typos, those left to the model, the change");
     assert_eq!((count("<title id="), count("<desc id="), count("</details>")), (4, 4, 4));
     assert_eq!(count("<svg"), count("</svg>"));
-    assert!(!html.contains("<script") && !html.contains("http") && !html.contains("url("), "nothing is fetched");
+    assert!(
+        !html.contains("<script") && !html.contains("http") && !html.contains("url("),
+        "nothing is fetched"
+    );
     assert!(!html.contains("NaN") && !html.contains("inf\""), "every coordinate is a number");
     assert!(html.contains("prefers-color-scheme: dark"));
     assert!(html.contains("what earlier versions knew") && html.contains("better (31 queries)"));
