@@ -13,6 +13,9 @@ const STYLE: &str = include_str!("page.css");
 const SERIES: [(&str, &str); 4] =
     [("fuzzy", "fuzzy ratio"), ("base", "base model"), ("live", "live model"), ("new", "new model")];
 
+/// A part of every group: its id, its title, what it is, and where it is found.
+type Part = (&'static str, &'static str, &'static str, fn(&Group) -> &Comparison);
+
 /// A run's report as a self-contained page.
 pub fn page(account: &Account) -> String {
     let report = &account.report;
@@ -57,8 +60,7 @@ pub fn page(account: &Account) -> String {
 
 fn scores(body: &mut String, report: &Report) {
     body.push_str("<h2>Right names found</h2>");
-    type Part = fn(&Group) -> &Comparison;
-    let parts: [(&str, &str, &str, Part); 2] = [
+    let parts: [Part; 2] = [
         (
             "all",
             "All held-out typos",

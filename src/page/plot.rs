@@ -103,8 +103,8 @@ pub(super) fn bars(
     series: &[(&str, &str)],
     groups: &[(String, Vec<Option<f64>>)],
 ) -> String {
-    let (left, right, top_edge, bottom) = (52.0, 12.0, 34.0, 44.0);
-    const HEIGHT: f64 = 300.0;
+    let (left, right, top_edge, bottom) = (52.0, 12.0, 34.0, 58.0);
+    const HEIGHT: f64 = 314.0;
     let y = |share: f64| HEIGHT - bottom - (HEIGHT - top_edge - bottom) * share.clamp(0.0, 1.0);
     let mut marks = String::new();
     for at in [0.0, 0.25, 0.5, 0.75, 1.0] {
@@ -121,9 +121,10 @@ pub(super) fn bars(
     let mut told = Vec::new();
     for (place, (name, values)) in groups.iter().enumerate() {
         let middle = left + wide * (place as f64 + 0.5);
-        let (first, rest) = name.split_once('\n').unwrap_or((name, ""));
-        text(&mut marks, middle, HEIGHT - bottom + 17.0, "middle", first);
-        text(&mut marks, middle, HEIGHT - bottom + 33.0, "middle dim", rest);
+        // A word a line where it has several: groups stand close together.
+        for (at, words) in name.replacen(' ', "\n", 1).lines().enumerate() {
+            text(&mut marks, middle, HEIGHT - bottom + 17.0 + 15.0 * at as f64, "middle", words);
+        }
         let mut of_group = Vec::new();
         for (at, (value, (class, series_name))) in values.iter().zip(series).enumerate() {
             let Some(value) = value else { continue };
@@ -136,10 +137,16 @@ pub(super) fn bars(
                 bar - 2.0,
                 HEIGHT - bottom - y(*value)
             );
-            text(&mut marks, x + bar / 2.0, y(*value) - 4.0, "middle value", &format!("{value:.2}"));
+            text(
+                &mut marks,
+                x + bar / 2.0,
+                y(*value) - 4.0,
+                "middle value",
+                format!("{value:.2}").trim_start_matches('0'),
+            );
             of_group.push(format!("{series_name} {value:.3}"));
         }
-        told.push(format!("{first}: {}", of_group.join(", ")));
+        told.push(format!("{}: {}", name.replace('\n', ", queries "), of_group.join(", ")));
     }
     drawing(id, title, &(told.join(". ") + "."), HEIGHT, &marks)
 }
