@@ -150,6 +150,41 @@ impl Graph {
     }
 }
 
+impl Tape {
+    /// Attends within each text without padding, as a fused operator: `[N, 3H]` to `[N, H]`. `starts` `[T + 1]` holds
+    /// the first row of each text, and the number of rows.
+    pub(super) fn text_attention(&mut self, stacked: Value, heads: Heads, starts: Value) -> Value {
+        let (output, probabilities) = self.graph.fused_attention(stacked, starts, heads);
+        self.record(TextAttention { stacked, starts, heads, probabilities, output })
+    }
+}
+
+struct TextAttention {
+    stacked: Value,
+    starts: Value,
+    heads: Heads,
+    probabilities: Value,
+    output: Value,
+}
+
+impl Step for TextAttention {
+    fn output(&self) -> Value {
+        self.output
+    }
+
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let (stacked, sum) = graph.fused_attention_gradient(
+            upstream,
+            self.stacked,
+            self.starts,
+            self.probabilities,
+            self.heads,
+        );
+        gradients.know_sum(stacked, sum);
+        gradients.add(graph, self.stacked, stacked);
+    }
+}
+
 struct PackedAttention {
     stacked: Value,
     heads: Heads,

@@ -27,12 +27,12 @@ pub fn ranking_model(hidden: usize, loss: Loss, scale: f32) -> Vec<u8> {
     graph.encode("ranking", "Loss of embeddings and its gradient with respect to them.", &[])
 }
 
-/// Gradients of the parameters from those of the unit embeddings of some texts.
+/// Gradients of the parameters from those of the unit embeddings of some texts; in fused operators, if asked for.
 ///
 /// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`; for max pooling
 /// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training, as are the masks of dropout. Outputs: the gradients, as in the training graph.
-pub fn seeded_model(config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates) -> Vec<u8> {
-    let mut tape = Tape::new();
+pub fn seeded_model(config: &EncoderConfig, pooling: Pooling, fused: bool, dropout: DropoutRates) -> Vec<u8> {
+    let mut tape = if fused { Tape::fused() } else { Tape::new() };
     let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use crate::model::{DropoutRates, EncoderConfig};
 
 use super::graph::{Dimension, Element, Graph, Value};
+use super::layers::Affine;
 use super::names::LayerTensors;
 use super::tape::{Gradients, Step, Tape};
 
@@ -93,6 +94,22 @@ impl Masks {
 }
 
 impl Tape {
+    /// `mask * (x * weight^T + bias) + residual`; without a mask the sum may be made by the product itself.
+    pub(super) fn linear_to_residual(
+        &mut self,
+        x: Value,
+        affine: Affine,
+        mask: Option<Value>,
+        residual: Value,
+    ) -> Value {
+        if mask.is_none() {
+            return self.linear_with_residual(x, affine, residual);
+        }
+        let y = self.linear(x, affine);
+        let kept = self.dropout(y, mask);
+        self.residual(kept, residual)
+    }
+
     /// `x * mask`, or `x` itself where there is no mask.
     pub(super) fn dropout(&mut self, x: Value, mask: Option<Value>) -> Value {
         let Some(mask) = mask else { return x };

@@ -41,6 +41,9 @@ pub(super) struct Tokens {
 pub(super) enum Layout {
     /// No padding; differentiable.
     Packed(PackedLayout),
+    /// No padding at all; differentiable, with fused operators only. `[T + 1]`: the first row of each text, and the
+    /// number of rows.
+    Texts(Value),
     /// Every text padded to the same length; inference only. `shape` is `[T, S, 3, A, D]`, `length` the scalar
     /// `S`, `key_mask` is `[T, 1, 1, S]`.
     Padded { shape: Value, length: Value, key_mask: Value },
@@ -48,10 +51,11 @@ pub(super) enum Layout {
 
 impl Layout {
     /// The length `S` that texts are padded to inside attention, a scalar.
-    fn length(self, graph: &mut Graph) -> Value {
+    fn length(self, graph: &mut Graph) -> Option<Value> {
         match self {
-            Self::Packed(layout) => layout.length(graph),
-            Self::Padded { length, .. } => length,
+            Self::Packed(layout) => Some(layout.length(graph)),
+            Self::Padded { length, .. } => Some(length),
+            Self::Texts(_) => None,
         }
     }
 }
@@ -77,9 +81,9 @@ pub(super) fn encode(
     let embeddings = embed(&mut tape.graph, config, weights, tokens);
     let normed = tape.layer_norm(embeddings, weights.affine(EMBEDDING_NORM), config.epsilon);
     // Shared by all layers.
-    let bias = config.architecture.description().relative_bias.map(|table| {
-        let length = layout.length(&mut tape.graph);
-        tape.relative_bias(weights.get(table), length, config.longest())
+    let bias = config.architecture.description().relative_bias.and_then(|table| {
+        let length = layout.length(&mut tape.graph)?;
+        Some(tape.relative_bias(weights.get(table), length, config.longest()))
     });
     let mut x = tape.dropout(normed, masks.get(EMBEDDINGS, OUTPUT));
     for layer in 0..config.layers {
@@ -90,19 +94,18 @@ pub(super) fn encode(
             Layout::Packed(layout) => {
                 tape.packed_attention(stacked, heads, layout, bias, masks.get(&names.base, ATTENTION))
             }
+            Layout::Texts(starts) => tape.text_attention(stacked, heads, starts),
             Layout::Padded { shape, key_mask, .. } => {
                 tape.graph.padded_attention(stacked, heads, shape, key_mask, bias)
             }
         };
-        let attended = tape.linear(context, weights.affine(&names.attention_output));
-        let attended = tape.dropout(attended, masks.get(&names.base, ATTENTION_OUTPUT));
-        let sum = tape.residual(attended, x);
+        let output = weights.affine(&names.attention_output);
+        let sum = tape.linear_to_residual(context, output, masks.get(&names.base, ATTENTION_OUTPUT), x);
         let attended = tape.layer_norm(sum, weights.affine(&names.attention_norm), config.epsilon);
         let wide = tape.linear(attended, weights.affine(&names.intermediate));
         let active = tape.gelu(wide);
-        let narrow = tape.linear(active, weights.affine(&names.output));
-        let narrow = tape.dropout(narrow, masks.get(&names.base, OUTPUT));
-        let sum = tape.residual(narrow, attended);
+        let output = weights.affine(&names.output);
+        let sum = tape.linear_to_residual(active, output, masks.get(&names.base, OUTPUT), attended);
         x = tape.layer_norm(sum, weights.affine(&names.output_norm), config.epsilon);
     }
     tape.graph.enter("head");

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use prost::Message;
 
+use super::fused;
 use super::proto::{
     AttributeProto, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -80,6 +81,9 @@ pub struct Graph {
     outputs: Vec<(Value, ValueInfoProto)>,
     scope: String,
     contrib: bool,
+    /// Whether layers are written as fused operators.
+    pub(super) fused: bool,
+    uses_fused: bool,
 }
 
 impl Graph {
@@ -171,8 +175,13 @@ impl Graph {
         results: usize,
         attributes: &[(&str, Attribute)],
     ) -> Vec<Value> {
-        let domain = if op == "FusedMatMul" { CONTRIB } else { "" };
-        self.contrib |= !domain.is_empty();
+        let domain = match op {
+            "FusedMatMul" => CONTRIB,
+            op if fused::is_fused(op) => fused::DOMAIN,
+            _ => "",
+        };
+        self.contrib |= domain == CONTRIB;
+        self.uses_fused |= domain == fused::DOMAIN;
         let number = self.nodes.len();
         let name = if self.scope.is_empty() {
             format!("{op}_{number}")
@@ -222,6 +231,9 @@ impl Graph {
         let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: OPSET }];
         if self.contrib {
             opset_import.push(OperatorSetIdProto { domain: CONTRIB.to_owned(), version: 1 });
+        }
+        if self.uses_fused {
+            opset_import.push(OperatorSetIdProto { domain: fused::DOMAIN.to_owned(), version: 1 });
         }
         let info = |(_, info): (Value, ValueInfoProto)| info;
         ModelProto {

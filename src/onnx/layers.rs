@@ -17,20 +17,37 @@ pub(super) struct Affine {
 impl Tape {
     /// `x * weight^T + bias`.
     pub(super) fn linear(&mut self, x: Value, affine: Affine) -> Value {
-        let y = self.graph.gemm(x, affine.weight, Some(affine.bias), Product::RIGHT_TRANSPOSED);
-        self.record(Linear { x, affine, y })
+        let graph = &mut self.graph;
+        let y = match graph.fused {
+            true => graph.fused_linear(x, affine, None),
+            false => graph.gemm(x, affine.weight, Some(affine.bias), Product::RIGHT_TRANSPOSED),
+        };
+        self.record(Linear { x, affine, residual: None, y })
+    }
+
+    /// `x * weight^T + bias + residual`.
+    pub(super) fn linear_with_residual(&mut self, x: Value, affine: Affine, residual: Value) -> Value {
+        if self.graph.fused {
+            let y = self.graph.fused_linear(x, affine, Some(residual));
+            return self.record(Linear { x, affine, residual: Some(residual), y });
+        }
+        let y = self.linear(x, affine);
+        self.residual(y, residual)
     }
 
     /// Layer normalisation over the last axis.
     pub(super) fn layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> Value {
-        let [y, mean, inverse_deviation] =
-            self.graph.layer_normalization(x, affine.weight, affine.bias, epsilon);
+        let graph = &mut self.graph;
+        let [y, mean, inverse_deviation] = match graph.fused {
+            true => graph.fused_layer_norm(x, affine, epsilon),
+            false => graph.layer_normalization(x, affine.weight, affine.bias, epsilon),
+        };
         self.record(LayerNorm { x, affine, mean, inverse_deviation, y })
     }
 
     /// Exact Gelu.
     pub(super) fn gelu(&mut self, x: Value) -> Value {
-        let y = self.graph.gelu_exact(x);
+        let y = if self.graph.fused { self.graph.fused_gelu(x) } else { self.graph.gelu_exact(x) };
         self.record(Gelu { x, y })
     }
 
@@ -62,6 +79,7 @@ impl Tape {
 struct Linear {
     x: Value,
     affine: Affine,
+    residual: Option<Value>,
     y: Value,
 }
 
@@ -71,8 +89,17 @@ impl Step for Linear {
     }
 
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
-        let bias = graph.sum(upstream, 0, false);
+        let bias = gradients.column_sum(graph, upstream);
         gradients.parameter(self.affine.bias, bias);
+        if let Some(residual) = self.residual {
+            gradients.add(graph, residual, upstream);
+        }
+        if graph.fused {
+            let earlier = gradients.take(self.x);
+            let (x, weight) = graph.fused_linear_gradient(upstream, self.x, self.affine.weight, earlier);
+            gradients.parameter(self.affine.weight, weight);
+            return gradients.replace(self.x, x);
+        }
         let weight = graph.gemm(upstream, self.x, None, Product::LEFT_TRANSPOSED);
         gradients.parameter(self.affine.weight, weight);
         // What the residual around this layer contributed is accumulated by the product itself.
@@ -98,6 +125,14 @@ impl Step for LayerNorm {
     /// With `h = (x - mean) / deviation` and `g = upstream * scale`:
     /// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`, `dshift = sum(upstream)`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        if graph.fused {
+            let statistics = [self.mean, self.inverse_deviation];
+            let fused = graph.fused_layer_norm_gradient(upstream, self.x, self.affine.weight, statistics);
+            gradients.parameter(self.affine.weight, fused.scale);
+            gradients.parameter(self.affine.bias, fused.shift);
+            gradients.know_sum(fused.x, fused.x_columns);
+            return gradients.add(graph, self.x, fused.x);
+        }
         let centred = graph.sub(self.x, self.mean);
         let normal = graph.mul(centred, self.inverse_deviation);
         let scaled_normal = graph.mul(upstream, normal);
@@ -130,6 +165,11 @@ impl Step for Gelu {
 
     /// `d/dx x Phi(x) = Phi(x) + x phi(x)` with the normal distribution's `Phi` and density `phi`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        if graph.fused {
+            let (x, sum) = graph.fused_gelu_gradient(upstream, self.x);
+            gradients.know_sum(x, sum);
+            return gradients.add(graph, self.x, x);
+        }
         let (half, inverse_root_two) = (graph.scalar(0.5), graph.scalar(std::f32::consts::FRAC_1_SQRT_2));
         let scaled = graph.mul(self.x, inverse_root_two);
         let erf = graph.erf(scaled);

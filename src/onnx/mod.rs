@@ -17,6 +17,7 @@
 //! contrastive  the ranking loss
 //! names        full names of an encoder's tensors
 //! parameter    trainable tensors and the form of their gradients
+//! fused        whole layers as single nodes, for the CPU
 //! encoder      any of the architectures out of the layers
 //! artifacts    the model files
 //! cached       the training graph in halves, for batches larger than memory
@@ -29,6 +30,7 @@ mod cached;
 mod contrastive;
 mod dropout;
 mod encoder;
+mod fused;
 mod graph;
 mod layers;
 mod names;
@@ -41,8 +43,8 @@ mod runtime;
 mod tape;
 
 pub use artifacts::{
-    ArtifactSet, ArtifactSettings, MASKED, Manifest, dropped_model, eval_model, inference_model,
-    optimizer_model, training_model,
+    ArtifactSet, ArtifactSettings, MASKED, Manifest, dropped_model, eval_model, fused_eval_model,
+    fused_training_model, inference_model, optimizer_model, training_model,
 };
 pub use cached::{ranking_model, seeded_model};
 pub use contrastive::Loss;

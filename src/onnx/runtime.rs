@@ -70,6 +70,7 @@ impl Failure for RuntimeError {
 pub struct Runtime {
     environment: Environment,
     threads: usize,
+    fused: bool,
 }
 
 impl Runtime {
@@ -82,7 +83,7 @@ impl Runtime {
     pub fn load(library: &Path, threads: usize) -> Result<Self, RuntimeError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, environment)) = loaded.as_ref() {
-            return Ok(Self { environment: environment.clone(), threads });
+            return Ok(Self { environment: environment.clone(), threads, fused: true });
         }
         let builder = ort::init_from(library)
             .map_err(|source| RuntimeError::Library { library: library.to_owned(), source })?;
@@ -92,7 +93,18 @@ impl Runtime {
             .build()
             .map_err(RuntimeError::call("start"))?;
         *loaded = Some((library.to_owned(), environment.clone()));
-        Ok(Self { environment, threads })
+        Ok(Self { environment, threads, fused: true })
+    }
+
+    /// The same library, with graphs in standard operators only: what any ONNX Runtime computes, on any device.
+    #[must_use]
+    pub fn with_standard_operators(self) -> Self {
+        Self { fused: false, ..self }
+    }
+
+    /// Whether graphs may have fused operators.
+    pub fn fused(&self) -> bool {
+        self.fused
     }
 
     /// The number of threads sessions compute with.
@@ -113,6 +125,7 @@ impl Runtime {
                 .with_memory_pattern(false)?
                 // Between runs the optimiser needs the cores that the runtime's idle threads would spin on.
                 .with_config_entry("session.force_spinning_stop", "1")?
+                .with_operators(super::fused::domain(self.threads)?)?
                 .commit_from_memory(model)
         };
         open().map_err(RuntimeError::call("open a graph"))

@@ -28,6 +28,8 @@ pub(super) struct Gradients {
     pub(super) inputs: HashMap<Value, Value>,
     /// By parameter.
     pub(super) parameters: BTreeMap<Value, Value>,
+    /// Sums over rows of gradients, where the node that made one gave its sum out, too.
+    column_sums: HashMap<Value, Value>,
 }
 
 impl Gradients {
@@ -51,6 +53,16 @@ impl Gradients {
         self.inputs.insert(of, gradient);
     }
 
+    /// Notes that `sum` is `gradient` summed over all rows.
+    pub(super) fn know_sum(&mut self, gradient: Value, sum: Value) {
+        self.column_sums.insert(gradient, sum);
+    }
+
+    /// `gradient` summed over all rows: the gradient of a bias.
+    pub(super) fn column_sum(&self, graph: &mut Graph, gradient: Value) -> Value {
+        self.column_sums.get(&gradient).copied().unwrap_or_else(|| graph.sum(gradient, 0, false))
+    }
+
     /// Sets the gradient of a parameter. Each parameter is used by one step.
     pub(super) fn parameter(&mut self, parameter: Value, gradient: Value) {
         let earlier = self.parameters.insert(parameter, gradient);
@@ -69,6 +81,13 @@ impl Tape {
     /// An empty tape over an empty graph.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty tape that writes layers as fused operators, for the CPU.
+    pub(super) fn fused() -> Self {
+        let mut tape = Self::default();
+        tape.graph.fused = true;
+        tape
     }
 
     pub(super) fn record(&mut self, step: impl Step + 'static) -> Value {

@@ -36,9 +36,9 @@ impl Cached {
         let head = Head { pooling, normalise: true };
         let rates = recipe.dropout_rates(config);
         Ok(Self {
-            forward: runtime.session(&dropped_model(config, head, rates))?,
+            forward: runtime.session(&dropped_model(config, head, runtime.fused(), rates))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
-            backward: runtime.session(&seeded_model(config, pooling, rates))?,
+            backward: runtime.session(&seeded_model(config, pooling, runtime.fused(), rates))?,
             options: gradient_outputs(parameters)?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
@@ -78,7 +78,7 @@ impl Cached {
         for (number, part) in batch.parts.iter().enumerate() {
             let (pooling, masks) = (pooling(part), draw(number, part));
             let mut inputs = Vec::new();
-            part.feed(false, &mut inputs)?;
+            part.feed(&self.forward, &mut inputs)?;
             masks.feed(&mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
             parameters.feed(&mut inputs)?;
@@ -129,7 +129,7 @@ impl Cached {
     ) -> Result<(), TrainError> {
         let pooling = pooling(part);
         let mut inputs = Vec::new();
-        part.feed(true, &mut inputs)?;
+        part.feed(&self.backward, &mut inputs)?;
         masks.feed(&mut inputs)?;
         inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
         inputs.push(("seeds".to_owned(), feed_matrix(seeds)?));

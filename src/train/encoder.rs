@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use ort::session::Session;
 
 use crate::model::{EncoderConfig, Head, ModelFolder};
-use crate::onnx::{Runtime, RuntimeError, eval_model};
+use crate::onnx::{Runtime, RuntimeError, eval_model, fused_eval_model};
 
 use super::gradients::feed_matrix;
 use super::packed::PackedTexts;
@@ -12,6 +12,11 @@ use super::{ParameterBuffer, TrainError, Vocabulary};
 
 /// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.
 const TEXTS: usize = 64;
+
+/// The evaluation graph in the operators that the runtime is for.
+pub(super) fn graph(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Vec<u8> {
+    if runtime.fused() { fused_eval_model(config, head) } else { eval_model(config, head) }
+}
 
 /// A session of the evaluation graph.
 pub struct Encoder {
@@ -26,7 +31,7 @@ impl Encoder {
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime refuses it.
     pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
-        let session = runtime.session(&eval_model(config, head))?;
+        let session = runtime.session(&graph(runtime, config, head))?;
         Ok(Self { session, config: config.clone(), head })
     }
 
@@ -48,7 +53,7 @@ impl Encoder {
             let packed = PackedTexts::new(&of, &self.config, self.head.pooling);
             let pooling = packed.pooling(&(0..of.len()).collect::<Vec<_>>());
             let mut inputs = Vec::new();
-            packed.feed(false, &mut inputs)?;
+            packed.feed(&self.session, &mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
             parameters.feed(&mut inputs)?;
             let outputs = self.session.run(inputs).map_err(RuntimeError::call("run the evaluation graph"))?;

@@ -12,6 +12,7 @@
 //! recipe       the settings of a run
 //! vocabulary   which rows of the token table a run needs, and their compact numbers
 //! packed       texts as the arrays the graphs are fed with
+//! padded       the indices by which standard operators pad them for attention
 //! pairs        tokenised pairs
 //! sampler      pairs into batches without equal corrections
 //! parameters   the flat buffer of trainable numbers: load, save
@@ -44,6 +45,7 @@ mod fit;
 mod gradients;
 mod lanes;
 mod packed;
+mod padded;
 mod pairs;
 mod parameters;
 mod recipe;

@@ -1,12 +1,15 @@
-//! Texts as the arrays the graphs are fed with: token rows one after the other, no padding, and the indices that
-//! let attention work within each text (shapes in `onnx`'s attention module).
+//! Texts as the arrays the graphs are fed with: token rows one after the other, no padding.
 
-use ndarray::{Array2, Array3, Array4};
-use ort::session::SessionInputValue;
+use std::sync::OnceLock;
+
+use ndarray::Array2;
+use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
 use crate::model::{EncoderConfig, Pooling};
-use crate::onnx::{MASKED, RuntimeError};
+use crate::onnx::RuntimeError;
+
+use super::padded::PaddedLayout;
 
 /// Several texts, packed.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,14 +19,10 @@ pub struct PackedTexts {
     /// Row of the position table of each token, `[N]`.
     pub(super) positions: Vec<i64>,
     /// First token of each text, and the end, `[T + 1]`.
-    starts: Vec<usize>,
-    /// See `PackedLayout` in `onnx`.
-    pub(super) unpack: Array4<i64>,
-    pub(super) pack: Array2<i64>,
-    pub(super) unpack_context: Array3<i64>,
-    pub(super) pack_stacked: Array2<i64>,
-    pub(super) key_mask: Array4<f32>,
-    pub(super) query_mask: Array4<f32>,
+    starts: Vec<i64>,
+    heads: usize,
+    /// Made when the first graph asks for a part of it.
+    padded: OnceLock<PaddedLayout>,
     /// For max pooling: the rows of each text, shorter ones filled up with their first, `[T, S]`.
     text_tokens: Option<Array2<i64>>,
     pooling: Pooling,
@@ -33,63 +32,21 @@ impl PackedTexts {
     /// Packs texts (compact vocabulary rows) for an encoder. Texts must not be empty; a tokenizer's special tokens
     /// see to that.
     pub fn new(texts: &[&[u32]], config: &EncoderConfig, pooling: Pooling) -> Self {
-        let (heads, first_position) = (config.heads, config.first_position());
+        let first_position = config.first_position();
         let mut starts = vec![0];
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         for text in texts {
             ids.extend(text.iter().map(|id| i64::from(*id)));
             positions.extend((0..text.len()).map(|place| (first_position + place) as i64));
-            starts.push(ids.len());
+            starts.push(ids.len() as i64);
         }
-        let (count, tokens) = (texts.len(), ids.len());
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
-
-        // Padding points at the first token of all: what is fetched there is masked.
-        let token = |text: usize, place: usize| {
-            let at = starts[text] + place;
-            if at < starts[text + 1] { Some(at) } else { None }
-        };
-        let unpack = Array4::from_shape_fn((3, count, heads, longest), |(side, text, head, place)| {
-            (token(text, place).unwrap_or(0) * 3 * heads + side * heads + head) as i64
-        });
-        let unpack_context = Array3::from_shape_fn((count, heads, longest), |(text, head, place)| {
-            (token(text, place).unwrap_or(0) * heads + head) as i64
-        });
-        let text_of: Vec<usize> =
-            (0..count).flat_map(|text| vec![text; starts[text + 1] - starts[text]]).collect();
-        let padded = |token: usize, head: usize| {
-            let text = text_of[token];
-            ((text * heads + head) * longest + (token - starts[text])) as i64
-        };
-        let pack = Array2::from_shape_fn((tokens, heads), |(token, head)| padded(token, head));
-        let part = (count * heads * longest) as i64;
-        let pack_stacked = Array2::from_shape_fn((tokens, 3 * heads), |(token, side_and_head)| {
-            (side_and_head / heads) as i64 * part + padded(token, side_and_head % heads)
-        });
-        let key_mask = Array4::from_shape_fn((count, 1, 1, longest), |(text, _, _, place)| {
-            if token(text, place).is_some() { 0.0 } else { MASKED }
-        });
-        let query_mask = Array4::from_shape_fn((count, 1, longest, 1), |(text, _, place, _)| {
-            if token(text, place).is_some() { 1.0 } else { 0.0 }
-        });
         let text_tokens = (pooling == Pooling::Max).then(|| {
-            Array2::from_shape_fn((count, longest), |(text, place)| {
-                token(text, place).unwrap_or(starts[text]) as i64
+            Array2::from_shape_fn((texts.len(), longest), |(text, place)| {
+                starts[text] + if place < texts[text].len() { place as i64 } else { 0 }
             })
         });
-        Self {
-            ids,
-            positions,
-            starts,
-            unpack,
-            pack,
-            unpack_context,
-            pack_stacked,
-            key_mask,
-            query_mask,
-            text_tokens,
-            pooling,
-        }
+        Self { ids, positions, starts, heads: config.heads, padded: OnceLock::new(), text_tokens, pooling }
     }
 
     /// Number of tokens `N`.
@@ -99,7 +56,7 @@ impl PackedTexts {
 
     /// Tokens of the longest text `S`.
     pub(super) fn longest(&self) -> usize {
-        self.key_mask.dim().3
+        self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0)
     }
 
     /// Number of texts `T`.
@@ -113,7 +70,7 @@ impl PackedTexts {
         let columns = if self.pooling == Pooling::Max { self.texts() } else { self.tokens() };
         let mut matrix = Array2::zeros((of.len(), columns));
         for (row, text) in of.iter().enumerate() {
-            let (start, end) = (self.starts[*text], self.starts[*text + 1]);
+            let (start, end) = (self.starts[*text] as usize, self.starts[*text + 1] as usize);
             match self.pooling {
                 Pooling::Mean => {
                     let share = 1.0 / (end - start) as f32;
@@ -125,33 +82,35 @@ impl PackedTexts {
         }
         matrix
     }
-}
 
-impl PackedTexts {
-    /// Appends the graph inputs of this batch; `backward` adds those only a training graph has.
+    /// Appends those inputs that the session's graph asks for: fused and standard graphs take different ones.
     pub(super) fn feed<'a>(
         &'a self,
-        backward: bool,
+        session: &Session,
         inputs: &mut Vec<(String, SessionInputValue<'a>)>,
     ) -> Result<(), RuntimeError> {
-        let failed = || RuntimeError::call("take a batch");
-        let mut push = |name: &str, tensor: SessionInputValue<'a>| inputs.push((name.to_owned(), tensor));
-        for (name, vector) in [("ids", &self.ids), ("positions", &self.positions)] {
-            let shape = [vector.len()];
-            push(name, TensorRef::from_array_view((shape, vector.as_slice())).map_err(failed())?.into());
-        }
-        push("unpack", TensorRef::from_array_view(self.unpack.view()).map_err(failed())?.into());
-        push("pack", TensorRef::from_array_view(self.pack.view()).map_err(failed())?.into());
-        push("key_mask", TensorRef::from_array_view(self.key_mask.view()).map_err(failed())?.into());
-        push("query_mask", TensorRef::from_array_view(self.query_mask.view()).map_err(failed())?.into());
-        if let Some(tokens) = &self.text_tokens {
-            push("text_tokens", TensorRef::from_array_view(tokens.view()).map_err(failed())?.into());
-        }
-        if backward {
-            let context = TensorRef::from_array_view(self.unpack_context.view()).map_err(failed())?;
-            push("unpack_context", context.into());
-            let stacked = TensorRef::from_array_view(self.pack_stacked.view()).map_err(failed())?;
-            push("pack_stacked", stacked.into());
+        let vector = |numbers: &'a [i64]| {
+            let tensor = TensorRef::from_array_view(([numbers.len()], numbers));
+            tensor.map(SessionInputValue::from).map_err(RuntimeError::call("take a batch"))
+        };
+        for input in session.inputs() {
+            let tensor = match (input.name(), &self.text_tokens) {
+                ("ids", _) => vector(&self.ids)?,
+                ("positions", _) => vector(&self.positions)?,
+                ("starts", _) => vector(&self.starts)?,
+                ("text_tokens", Some(tokens)) => TensorRef::from_array_view(tokens.view())
+                    .map_err(RuntimeError::call("take a batch"))?
+                    .into(),
+                (name, _) if PaddedLayout::INPUTS.contains(&name) => {
+                    let padded = self.padded.get_or_init(|| PaddedLayout::new(&self.starts, self.heads));
+                    match padded.tensor(name)? {
+                        Some(tensor) => tensor,
+                        None => continue,
+                    }
+                }
+                _ => continue,
+            };
+            inputs.push((input.name().to_owned(), tensor));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
 
 use crate::model::{EncoderConfig, Head};
-use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, training_model};
+use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training_model, training_model};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
@@ -82,9 +82,9 @@ impl Stepper {
             self.cached =
                 Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
+            let graph = if self.runtime.fused() { fused_training_model } else { training_model };
             let Recipe { loss, scale, .. } = self.recipe;
-            let rates = self.recipe.dropout_rates(&self.config);
-            let model = training_model(&self.config, pooling, loss, scale, rates);
+            let model = graph(&self.config, pooling, loss, scale, self.recipe.dropout_rates(&self.config));
             self.whole = Some(Whole {
                 session: self.runtime.session(&model)?,
                 options: gradient_outputs(&self.parameters)?,
@@ -194,7 +194,7 @@ fn run<'s>(
 ) -> Result<SessionOutputs<'s>, TrainError> {
     let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
     let texts = &batch.parts[0];
-    texts.feed(true, &mut inputs)?;
+    texts.feed(session, &mut inputs)?;
     masks.feed(&mut inputs)?;
     let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
     let matrices = [

@@ -23,11 +23,11 @@ mod optimizer;
 mod set;
 mod training;
 
-pub use evaluation::{dropped_model, eval_model};
+pub use evaluation::{dropped_model, eval_model, fused_eval_model};
 pub use inference::inference_model;
 pub use optimizer::optimizer_model;
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
-pub use training::training_model;
+pub use training::{fused_training_model, training_model};
 
 use crate::model::{DropoutRates, EncoderConfig};
 
@@ -52,7 +52,14 @@ pub(super) fn packed_encoder(
     let graph = &mut tape.graph;
     let ids = graph.input("ids", Element::Int64, &["tokens".into()]);
     let positions = graph.input("positions", Element::Int64, &["tokens".into()]);
-    let layout = PackedLayout::declare(graph, config.heads, backward);
+    // A bias by distance is added to padded scores, and a mask lies over padded probabilities: the fused attention has
+    // neither.
+    let padded = config.architecture.description().relative_bias.is_some() || dropout.attention > 0.0;
+    let layout = if graph.fused && !padded {
+        Layout::Texts(graph.input("starts", Element::Int64, &["ends".into()]))
+    } else {
+        Layout::Packed(PackedLayout::declare(graph, config.heads, backward))
+    };
     let masks = Masks::declare(graph, config, dropout);
     let first = graph.ints(&[0]);
     let values: Vec<(Parameter, Value)> = parameters(config)
@@ -74,7 +81,7 @@ pub(super) fn packed_encoder(
         .collect();
     let weights = Weights(values.iter().map(|(parameter, value)| (parameter.name.clone(), *value)).collect());
     let tokens = Tokens { ids, positions, types: first };
-    (encode(tape, config, &weights, &tokens, Layout::Packed(layout), &masks), values)
+    (encode(tape, config, &weights, &tokens, layout, &masks), values)
 }
 
 /// Declares an output for each parameter's gradient.

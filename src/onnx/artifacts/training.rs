@@ -22,7 +22,29 @@ pub fn training_model(
     scale: f32,
     dropout: DropoutRates,
 ) -> Vec<u8> {
-    let mut tape = Tape::new();
+    training(Tape::new(), config, pooling, loss, scale, dropout)
+}
+
+/// The training graph in fused operators, for the CPU ([`Runtime::fused`](crate::onnx::Runtime::fused)). It takes `starts` `[T + 1]`, the first row of each text and the
+/// number of rows, in place of the packed layout, unless distances have a bias (MPNet) or attention is dropped.
+pub fn fused_training_model(
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    training(Tape::fused(), config, pooling, loss, scale, dropout)
+}
+
+fn training(
+    mut tape: Tape,
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
     let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, pooling);
     let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]

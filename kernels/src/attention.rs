@@ -1,0 +1,421 @@
+//! Multi-head self-attention within each text of packed rows, and its gradient. No padding anywhere.
+//!
+//! With queries, keys and values `[S, D]` of one head of one text of `S` tokens:
+//! `P = softmax(Q K^T / sqrt(D))`, `context = P V`. Backward, with `dP = dcontext V^T`:
+//! `dS = P * (dP - sum(dP * P)) / sqrt(D)`, `dQ = dS K`, `dK = dS^T Q`, `dV = P^T dcontext`.
+//!
+//! Texts are short and heads narrow, so the products are loops over rows rather than calls of a matrix library.
+
+use super::columns;
+use super::math::{exp, multiply_add};
+use super::team::{Team, each_with};
+use super::width::for_every_width;
+
+/// Rows of scores are filled up to a multiple of this, so that they are whole vectors.
+const LANES: usize = 8;
+
+/// Where each text's rows are among the packed rows.
+#[derive(Debug, Clone)]
+pub struct Texts<'a> {
+    /// First row of each text, and behind the last one the number of rows: `[texts + 1]`, never falling.
+    starts: &'a [i64],
+}
+
+impl<'a> Texts<'a> {
+    /// Takes the texts' first rows; `None` unless they start at 0 and never fall.
+    pub fn new(starts: &'a [i64]) -> Option<Self> {
+        let rising = starts.windows(2).all(|pair| pair[0] <= pair[1]);
+        (starts.first() == Some(&0) && rising).then_some(Self { starts })
+    }
+
+    /// Number of packed rows.
+    pub fn rows(&self) -> usize {
+        self.starts.last().map_or(0, |end| *end as usize)
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize)
+    }
+}
+
+/// The shape of an attention layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// Number of heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub size: usize,
+}
+
+/// Texts of about so many rows make a task.
+const ROWS: usize = 96;
+
+/// Some texts, as one task takes them: how many rows each has, and the first row of all.
+struct Group {
+    lengths: Vec<usize>,
+    first: usize,
+    rows: usize,
+}
+
+impl Attention {
+    fn hidden(self) -> usize {
+        self.heads * self.size
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+
+    /// How many probabilities the forward pass keeps for the backward pass.
+    pub fn probabilities(self, texts: &Texts<'_>) -> usize {
+        texts.lengths().map(|length| self.of_text(length)).sum()
+    }
+
+    fn of_text(self, length: usize) -> usize {
+        self.heads * length * length.next_multiple_of(LANES)
+    }
+
+    fn groups(texts: &Texts<'_>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut first = 0;
+        for length in texts.lengths() {
+            match groups.last_mut() {
+                Some(group) if group.rows + length <= ROWS => {
+                    group.lengths.push(length);
+                    group.rows += length;
+                }
+                _ => groups.push(Group { lengths: vec![length], first, rows: length }),
+            }
+            first += length;
+        }
+        groups
+    }
+
+    /// Attends: `stacked` `[rows, 3 hidden]` (query, key, value side by side, heads one after the other within each) to
+    /// `context` `[rows, hidden]`. `kept` holds [`probabilities`](Self::probabilities) numbers.
+    ///
+    /// # Panics
+    /// When the slices' lengths don't fit.
+    pub fn forward(
+        self,
+        team: &dyn Team,
+        stacked: &[f32],
+        texts: &Texts<'_>,
+        context: &mut [f32],
+        kept: &mut [f32],
+    ) {
+        let hidden = self.hidden();
+        assert!(stacked.len() == texts.rows() * 3 * hidden && context.len() == texts.rows() * hidden, "rows");
+        assert_eq!(kept.len(), self.probabilities(texts), "probabilities");
+        let (mut context, mut kept) = (context, kept);
+        let mut parts = Vec::new();
+        for group in Self::groups(texts) {
+            let numbers = group.lengths.iter().map(|length| self.of_text(*length)).sum();
+            let of_group;
+            let kept_of_group;
+            (of_group, context) = context.split_at_mut(group.rows * hidden);
+            (kept_of_group, kept) = kept.split_at_mut(numbers);
+            parts.push((group, of_group, kept_of_group));
+        }
+        each_with(team, parts, |_, (group, context, kept)| {
+            let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
+            attend(self, &group.lengths, rows, context, kept);
+        });
+    }
+
+    /// Leads the gradient `upstream` `[rows, hidden]` of the context back to `dstacked` `[rows, 3 hidden]`, and sums that
+    /// over all rows into `dstacked_columns` `[3 hidden]`. `kept` is what the forward pass kept.
+    ///
+    /// # Panics
+    /// When the slices' lengths don't fit.
+    #[allow(clippy::too_many_arguments, reason = "what goes in, what comes out")]
+    pub fn backward(
+        self,
+        team: &dyn Team,
+        upstream: &[f32],
+        stacked: &[f32],
+        texts: &Texts<'_>,
+        kept: &[f32],
+        dstacked: &mut [f32],
+        dstacked_columns: &mut [f32],
+    ) {
+        let hidden = self.hidden();
+        assert!(stacked.len() == texts.rows() * 3 * hidden && dstacked.len() == stacked.len(), "rows");
+        assert!(upstream.len() == texts.rows() * hidden && dstacked_columns.len() == 3 * hidden, "rows");
+        assert_eq!(kept.len(), self.probabilities(texts), "probabilities");
+        let groups = Self::groups(texts);
+        let mut sums = vec![0.0; groups.len() * 3 * hidden];
+        let (mut dstacked, mut kept) = (dstacked, kept);
+        let mut parts = Vec::new();
+        for (group, sums) in groups.into_iter().zip(sums.chunks_mut((3 * hidden).max(1))) {
+            let numbers = group.lengths.iter().map(|length| self.of_text(*length)).sum();
+            let of_group;
+            let kept_of_group;
+            (of_group, dstacked) = dstacked.split_at_mut(group.rows * 3 * hidden);
+            (kept_of_group, kept) = kept.split_at(numbers);
+            parts.push((group, of_group, kept_of_group, sums));
+        }
+        each_with(team, parts, |_, (group, dstacked, kept, sums)| {
+            let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
+            let upstream = &upstream[group.first * hidden..][..group.rows * hidden];
+            lead_back(self, &group.lengths, upstream, rows, kept, dstacked, sums);
+        });
+        columns::total(&sums, dstacked_columns);
+    }
+}
+
+for_every_width! {
+    fn attend(of: Attention, lengths: &[usize], stacked: &[f32], context: &mut [f32], kept: &mut [f32]) = attend_body
+}
+
+for_every_width! {
+    fn lead_back(
+        of: Attention, lengths: &[usize], upstream: &[f32], stacked: &[f32], kept: &[f32],
+        dstacked: &mut [f32], sums: &mut [f32],
+    ) = lead_back_body
+}
+
+/// `y += a x`, in vectors as far as they go.
+#[inline(always)]
+fn add_scaled<const FUSED: bool>(y: &mut [f32], a: f32, x: &[f32]) {
+    let (y_chunks, y_rest) = y.as_chunks_mut::<LANES>();
+    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
+    for (y, x) in y_chunks.iter_mut().zip(x_chunks) {
+        for lane in 0..LANES {
+            y[lane] = multiply_add::<FUSED>(a, x[lane], y[lane]);
+        }
+    }
+    for (y, x) in y_rest.iter_mut().zip(x_rest) {
+        *y = multiply_add::<FUSED>(a, *x, *y);
+    }
+}
+
+/// Writes rows `[S, size]` that lie `stride` apart as columns, `[size, padded]`; what is beyond `S` stays as it is.
+#[inline(always)]
+fn turn(rows: &[f32], stride: usize, size: usize, padded: usize, columns: &mut [f32]) {
+    for (place, row) in rows.chunks(stride).enumerate() {
+        for (dimension, number) in row[..size].iter().enumerate() {
+            columns[dimension * padded + place] = *number;
+        }
+    }
+}
+
+#[inline(always)]
+fn attend_body<const FUSED: bool>(
+    of: Attention,
+    lengths: &[usize],
+    stacked: &[f32],
+    context: &mut [f32],
+    kept: &mut [f32],
+) {
+    let (size, hidden, scale) = (of.size, of.hidden(), of.scale());
+    let (mut stacked, mut context, mut kept) = (stacked, context, kept);
+    let mut keys = Vec::new();
+    for length in lengths.iter().copied().filter(|length| *length > 0) {
+        let padded = length.next_multiple_of(LANES);
+        let (rows, rest) = stacked.split_at(length * 3 * hidden);
+        stacked = rest;
+        let (of_text, rest) = context.split_at_mut(length * hidden);
+        context = rest;
+        let (probabilities, rest) = kept.split_at_mut(of.of_text(length));
+        kept = rest;
+        keys.clear();
+        keys.resize(size * padded, 0.0);
+        for (head, probabilities) in probabilities.chunks_exact_mut(length * padded).enumerate() {
+            turn(&rows[hidden + head * size..], 3 * hidden, size, padded, &mut keys);
+            for (place, row) in probabilities.chunks_exact_mut(padded).enumerate() {
+                let query = &rows[place * 3 * hidden + head * size..][..size];
+                row.fill(0.0);
+                for (query, keys) in query.iter().zip(keys.chunks_exact(padded)) {
+                    add_scaled::<FUSED>(row, *query * scale, keys);
+                }
+                softmax::<FUSED>(row, length);
+                let context = &mut of_text[place * hidden + head * size..][..size];
+                context.fill(0.0);
+                for (probability, key) in row[..length].iter().zip(0..) {
+                    let value = &rows[key * 3 * hidden + 2 * hidden + head * size..][..size];
+                    add_scaled::<FUSED>(context, *probability, value);
+                }
+            }
+        }
+    }
+}
+
+/// Softmax of the first `length` numbers, in place; the others become 0.
+#[inline(always)]
+fn softmax<const FUSED: bool>(row: &mut [f32], length: usize) {
+    let largest = row[..length].iter().fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
+    for chunk in row.as_chunks_mut::<LANES>().0 {
+        for score in chunk.iter_mut() {
+            *score = exp::<FUSED>(*score - largest);
+        }
+    }
+    row[length..].fill(0.0);
+    let total: f32 = row[..length].iter().sum();
+    let share = 1.0 / total;
+    row.iter_mut().for_each(|probability| *probability *= share);
+}
+
+#[inline(always)]
+fn lead_back_body<const FUSED: bool>(
+    of: Attention,
+    lengths: &[usize],
+    upstream: &[f32],
+    stacked: &[f32],
+    kept: &[f32],
+    dstacked: &mut [f32],
+    sums: &mut [f32],
+) {
+    let (size, hidden, scale) = (of.size, of.hidden(), of.scale());
+    let (mut upstream, mut stacked, mut kept, mut dstacked) = (upstream, stacked, kept, dstacked);
+    let (mut values, mut scores) = (Vec::new(), Vec::new());
+    for length in lengths.iter().copied().filter(|length| *length > 0) {
+        let padded = length.next_multiple_of(LANES);
+        let (rows, rest) = stacked.split_at(length * 3 * hidden);
+        stacked = rest;
+        let (contexts, rest) = upstream.split_at(length * hidden);
+        upstream = rest;
+        let (probabilities, rest) = kept.split_at(of.of_text(length));
+        kept = rest;
+        let (drows, rest) = dstacked.split_at_mut(length * 3 * hidden);
+        dstacked = rest;
+        drows.fill(0.0);
+        values.clear();
+        values.resize(size * padded, 0.0);
+        scores.clear();
+        scores.resize(padded, 0.0);
+        for (head, probabilities) in probabilities.chunks_exact(length * padded).enumerate() {
+            let (query, key, value) = (head * size, hidden + head * size, 2 * hidden + head * size);
+            turn(&rows[value..], 3 * hidden, size, padded, &mut values);
+            for (place, row) in probabilities.chunks_exact(padded).enumerate() {
+                let context = &contexts[place * hidden + head * size..][..size];
+                scores.fill(0.0);
+                for (context, values) in context.iter().zip(values.chunks_exact(padded)) {
+                    add_scaled::<FUSED>(&mut scores, *context, values);
+                }
+                let shared: f32 =
+                    scores.iter().zip(row).map(|(score, probability)| score * probability).sum();
+                for (score, probability) in scores.iter_mut().zip(row) {
+                    *score = probability * (*score - shared) * scale;
+                }
+                for other in 0..length {
+                    let at = other * 3 * hidden;
+                    add_scaled::<FUSED>(&mut drows[at + value..][..size], row[other], context);
+                    let own = &rows[place * 3 * hidden + query..][..size];
+                    add_scaled::<FUSED>(&mut drows[at + key..][..size], scores[other], own);
+                    let to = &mut drows[place * 3 * hidden + query..][..size];
+                    add_scaled::<FUSED>(to, scores[other], &rows[at + key..][..size]);
+                }
+            }
+        }
+        drows.chunks_exact(3 * hidden).for_each(|row| columns::add(sums, row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::Alone;
+
+    fn numbers(count: usize, step: usize) -> Vec<f32> {
+        (0..count).map(|n| ((n * step + 13) % 1_009) as f32 / 500.0 - 1.0).collect()
+    }
+
+    /// `sum(weights * context)` in double precision, by the formula.
+    fn value(of: Attention, stacked: &[f64], starts: &[i64], weights: &[f64]) -> f64 {
+        let hidden = of.hidden();
+        let mut total = 0.0;
+        for pair in starts.windows(2) {
+            let rows = pair[0] as usize..pair[1] as usize;
+            for head in 0..of.heads {
+                let part = |row: usize, side: usize| {
+                    &stacked[row * 3 * hidden + side * hidden + head * of.size..][..of.size]
+                };
+                for row in rows.clone() {
+                    let score = |other: usize| -> f64 {
+                        let dot: f64 = part(row, 0).iter().zip(part(other, 1)).map(|(q, k)| q * k).sum();
+                        dot / (of.size as f64).sqrt()
+                    };
+                    let all: f64 = rows.clone().map(|other| score(other).exp()).sum();
+                    for other in rows.clone() {
+                        let weight = &weights[row * hidden + head * of.size..][..of.size];
+                        let dot: f64 = part(other, 2).iter().zip(weight).map(|(v, w)| v * w).sum();
+                        total += score(other).exp() / all * dot;
+                    }
+                }
+            }
+        }
+        total
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_result() {
+        // Widths and lengths that are no multiple of a vector; an empty text; more rows than a task takes.
+        let of = Attention { heads: 3, size: 10 };
+        let starts = [0, 1, 8, 8, 17, 30, 95, 140];
+        let texts = Texts::new(&starts).expect("rising");
+        let (rows, hidden) = (texts.rows(), of.hidden());
+        let (stacked, weights) = (numbers(rows * 3 * hidden, 613), numbers(rows * hidden, 377));
+        let (mut context, mut kept) = (vec![0.0; rows * hidden], vec![f32::NAN; of.probabilities(&texts)]);
+        of.forward(&Alone, &stacked, &texts, &mut context, &mut kept);
+        let double = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+        let (stacked64, weights64) = (double(&stacked), double(&weights));
+        let found: f64 = double(&context).iter().zip(&weights64).map(|(c, w)| c * w).sum();
+        let exact = value(of, &stacked64, &starts, &weights64);
+        assert!((found - exact).abs() < 1e-3, "{found}, not {exact}");
+
+        let (mut dstacked, mut columns) = (vec![f32::NAN; stacked.len()], vec![0.0; 3 * hidden]);
+        of.backward(&Alone, &weights, &stacked, &texts, &kept, &mut dstacked, &mut columns);
+        for at in (0..stacked.len()).step_by(97) {
+            let (mut up, mut down) = (stacked64.clone(), stacked64.clone());
+            up[at] += 1e-4;
+            down[at] -= 1e-4;
+            let slope = (value(of, &up, &starts, &weights64) - value(of, &down, &starts, &weights64)) / 2e-4;
+            assert!(
+                (f64::from(dstacked[at]) - slope).abs() < 1e-5 * (1.0 + slope.abs()),
+                "{at}: {} {slope}",
+                dstacked[at]
+            );
+        }
+        for at in 0..3 * hidden {
+            let sum: f32 = dstacked.iter().skip(at).step_by(3 * hidden).sum();
+            assert!((columns[at] - sum).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn every_width_agrees_with_the_plain_body() {
+        let of = Attention { heads: 2, size: 12 };
+        let lengths = [7, 1, 12];
+        let (stacked, upstream) = (numbers(20 * 72, 613), numbers(20 * 24, 377));
+        let kept = lengths.iter().map(|length| of.of_text(*length)).sum();
+        let (mut wide, mut plain) =
+            ((vec![0.0; 20 * 24], vec![0.0; kept]), (vec![0.0; 20 * 24], vec![0.0; kept]));
+        attend(of, &lengths, &stacked, &mut wide.0, &mut wide.1);
+        attend_body::<false>(of, &lengths, &stacked, &mut plain.0, &mut plain.1);
+        let near =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs()));
+        assert!(near(&wide.0, &plain.0) && near(&wide.1, &plain.1));
+        let (mut wide_back, mut plain_back) =
+            ((vec![0.0; 20 * 72], vec![0.0; 72]), (vec![0.0; 20 * 72], vec![0.0; 72]));
+        lead_back(of, &lengths, &upstream, &stacked, &wide.1, &mut wide_back.0, &mut wide_back.1);
+        lead_back_body::<false>(
+            of,
+            &lengths,
+            &upstream,
+            &stacked,
+            &plain.1,
+            &mut plain_back.0,
+            &mut plain_back.1,
+        );
+        assert!(near(&wide_back.0, &plain_back.0) && near(&wide_back.1, &plain_back.1));
+    }
+
+    #[test]
+    fn texts_that_fall_are_refused() {
+        assert!(Texts::new(&[0, 3, 2]).is_none());
+        assert!(Texts::new(&[1, 3]).is_none());
+        assert!(Texts::new(&[]).is_none());
+        assert!(Texts::new(&[0]).is_some());
+    }
+}

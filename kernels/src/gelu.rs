@@ -1,0 +1,103 @@
+//! The exact Gelu, `x Phi(x)`, and its gradient.
+
+use super::columns::{self, BLOCK};
+use super::math::{multiply_add, normal_below, normal_density};
+use super::team::{Team, each_with};
+use super::width::for_every_width;
+
+/// Numbers one task of the forward pass works on.
+const NUMBERS: usize = 1 << 15;
+
+/// `y = x Phi(x)`, number by number.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn gelu(team: &dyn Team, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "as many results as numbers");
+    each_with(team, y.chunks_mut(NUMBERS).zip(x.chunks(NUMBERS)).collect(), |_, (y, x)| forward(x, y));
+}
+
+for_every_width! { fn forward(x: &[f32], y: &mut [f32]) = forward_body }
+
+#[inline(always)]
+fn forward_body<const FUSED: bool>(x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = x * normal_below::<FUSED>(*x);
+    }
+}
+
+/// `dx = upstream (Phi(x) + x phi(x))` for rows of `dx_columns.len()` numbers, and the sum of `dx` over all rows: the
+/// gradient of the bias that was added to `x`.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn gelu_gradient(team: &dyn Team, upstream: &[f32], x: &[f32], dx: &mut [f32], dx_columns: &mut [f32]) {
+    assert!(x.len() == dx.len() && upstream.len() == dx.len(), "as many gradients as numbers");
+    let width = dx_columns.len().max(1);
+    let mut sums = vec![0.0; x.len().div_ceil(BLOCK * width) * width];
+    let parts = dx.chunks_mut(BLOCK * width).zip(sums.chunks_mut(width)).collect();
+    each_with(team, parts, |block, (dx, sums)| {
+        let range = block * BLOCK * width..block * BLOCK * width + dx.len();
+        backward(&upstream[range.clone()], &x[range], dx, sums);
+    });
+    columns::total(&sums, dx_columns);
+}
+
+for_every_width! { fn backward(upstream: &[f32], x: &[f32], dx: &mut [f32], sums: &mut [f32]) = backward_body }
+
+#[inline(always)]
+fn backward_body<const FUSED: bool>(upstream: &[f32], x: &[f32], dx: &mut [f32], sums: &mut [f32]) {
+    let width = sums.len();
+    for ((dx, x), upstream) in
+        dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(upstream.chunks_exact(width))
+    {
+        for (((dx, x), upstream), sum) in dx.iter_mut().zip(x).zip(upstream).zip(sums.iter_mut()) {
+            let slope = multiply_add::<FUSED>(*x, normal_density::<FUSED>(*x), normal_below::<FUSED>(*x));
+            *dx = upstream * slope;
+            *sum += *dx;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::Alone;
+
+    /// Numbers that are different and in no order.
+    fn numbers(count: usize) -> Vec<f32> {
+        (0..count).map(|n| ((n * 7_919 + 13) % 10_007) as f32 / 1_000.0 - 5.0).collect()
+    }
+
+    #[test]
+    fn the_gradient_is_the_slope() {
+        let x = numbers(96);
+        let value = |x: f32| {
+            let mut y = [0.0];
+            gelu(&Alone, &[x], &mut y);
+            f64::from(y[0])
+        };
+        let (mut dx, mut columns) = (vec![0.0; 96], vec![0.0; 6]);
+        gelu_gradient(&Alone, &[2.0; 96], &x, &mut dx, &mut columns);
+        for (x, dx) in x.iter().zip(&dx) {
+            let slope = (value(x + 0.01) - value(x - 0.01)) / 0.02;
+            assert!((f64::from(*dx) - 2.0 * slope).abs() < 2e-4, "at {x}: {dx}, not twice {slope}");
+        }
+        let first: f32 = dx.iter().step_by(6).sum();
+        assert!((columns[0] - first).abs() < 1e-5);
+    }
+
+    #[test]
+    fn every_width_agrees_with_the_plain_body() {
+        let (x, upstream) = (numbers(300), numbers(301).split_off(1));
+        let (mut wide, mut plain) = (vec![0.0; 300], vec![0.0; 300]);
+        forward(&x, &mut wide);
+        forward_body::<false>(&x, &mut plain);
+        assert!(wide.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 1e-6 * (1.0 + b.abs())));
+        let (mut wide_sums, mut plain_sums) = (vec![0.0; 30], vec![0.0; 30]);
+        backward(&upstream, &x, &mut wide, &mut wide_sums);
+        backward_body::<false>(&upstream, &x, &mut plain, &mut plain_sums);
+        assert!(wide.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 2e-6 * (1.0 + b.abs())));
+        assert!(wide_sums.iter().zip(&plain_sums).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs())));
+    }
+}

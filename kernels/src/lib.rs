@@ -1,0 +1,36 @@
+//! The arithmetic of training a sentence encoder on a CPU, one fused pass per layer.
+//!
+//! Owns loops over slices of numbers, compiled for each width of vector registers, and how they are shared among
+//! threads. Knows no graph, no runtime, no model: shapes come in as lengths, threads as a [`Team`].
+//!
+//! ```text
+//! team       work shared among threads
+//! width      one body, compiled for every width of vector registers
+//! math       exp, erf and the normal distribution, branch-free
+//! product    matrix products, forward and backward, of a linear layer
+//! gelu       the activation and its gradient
+//! norm       layer normalisation and its gradients
+//! attention  attention within each text of packed rows, and its gradient
+//! columns    sums over rows, in an order that doesn't depend on threads
+//! ```
+//!
+//! Everything is deterministic: rows are summed in fixed blocks and the blocks in order, whoever computes them.
+//!
+//! `unsafe` stands in `width` (calling code compiled for registers that were just found) and in `product` (a block of
+//! columns of a matrix has no slice of its own). This is a crate of its own so that a development build optimises it,
+//! and so that the rest can do without `unsafe`.
+
+mod attention;
+mod columns;
+mod gelu;
+mod math;
+mod norm;
+mod product;
+mod team;
+mod width;
+
+pub use attention::{Attention, Texts};
+pub use gelu::{gelu, gelu_gradient};
+pub use norm::{NormGradients, NormStatistics, layer_norm, layer_norm_gradient};
+pub use product::{LinearGradients, linear, linear_gradient};
+pub use team::{Alone, Team};

@@ -1,0 +1,59 @@
+//! One body, compiled for every width of vector registers.
+//!
+//! The bodies are plain safe Rust in loops over fixed-size chunks, which the compiler turns into vector instructions.
+//! They take a constant `FUSED`: whether the processor multiplies and adds in one rounding. Where it doesn't, asking
+//! for it would call a function per number.
+
+/// Writes a function that picks, by what the processor says, one of several compilations of `$body::<FUSED>`.
+macro_rules! for_every_width {
+    ($(#[$about:meta])* $seen:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) = $body:ident) => {
+        $(#[$about])*
+        #[allow(clippy::too_many_arguments, reason = "slices of one loop")]
+        $seen fn $name($($argument: $kind),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+                #[allow(clippy::too_many_arguments, reason = "as above")]
+                fn wide_512($($argument: $kind),*) {
+                    $body::<true>($($argument),*);
+                }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments, reason = "as above")]
+                fn wide_256($($argument: $kind),*) {
+                    $body::<true>($($argument),*);
+                }
+                if $crate::width::has_512() {
+                    // SAFETY: the function's one requirement, these instructions, was just found on this processor.
+                    return unsafe { wide_512($($argument),*) };
+                }
+                if $crate::width::has_256() {
+                    // SAFETY: the function's one requirement, AVX2 and FMA, was just found on this processor.
+                    return unsafe { wide_256($($argument),*) };
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            return $body::<true>($($argument),*);
+            #[cfg(not(target_arch = "aarch64"))]
+            $body::<false>($($argument),*);
+        }
+    };
+}
+pub(crate) use for_every_width;
+
+/// Whether the processor has the AVX-512 instructions that [`for_every_width`] compiles for.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn has_512() -> bool {
+    std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512dq")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && has_256()
+}
+
+/// Whether the processor has AVX2 and fused multiply-add.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn has_256() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}

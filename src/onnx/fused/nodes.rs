@@ -1,0 +1,102 @@
+//! The operators as methods of [`Graph`].
+
+use crate::onnx::attention::Heads;
+use crate::onnx::graph::Attribute::{Float, Int};
+use crate::onnx::graph::{Graph, Value};
+use crate::onnx::layers::Affine;
+
+/// What a normalisation's gradient node gives out.
+pub(in crate::onnx) struct NormGradientValues {
+    pub(in crate::onnx) x: Value,
+    pub(in crate::onnx) scale: Value,
+    pub(in crate::onnx) shift: Value,
+    /// `x` summed over all rows.
+    pub(in crate::onnx) x_columns: Value,
+}
+
+impl Graph {
+    /// `x weight^T + bias (+ residual)`.
+    pub(in crate::onnx) fn fused_linear(
+        &mut self,
+        x: Value,
+        affine: Affine,
+        residual: Option<Value>,
+    ) -> Value {
+        let mut inputs = vec![x, affine.weight, affine.bias];
+        inputs.extend(residual);
+        self.op("Linear", &inputs, &[])
+    }
+
+    /// Gradients of a linear layer's input (with what is known of it from `earlier`) and of its weight.
+    pub(in crate::onnx) fn fused_linear_gradient(
+        &mut self,
+        upstream: Value,
+        x: Value,
+        weight: Value,
+        earlier: Option<Value>,
+    ) -> (Value, Value) {
+        let mut inputs = vec![upstream, x, weight];
+        inputs.extend(earlier);
+        let outputs = self.node("LinearGradient", &inputs, 2, &[]);
+        (outputs[0], outputs[1])
+    }
+
+    /// Exact Gelu.
+    pub(in crate::onnx) fn fused_gelu(&mut self, x: Value) -> Value {
+        self.op("FusedGelu", &[x], &[])
+    }
+
+    /// Gelu's gradient, and that summed over all rows.
+    pub(in crate::onnx) fn fused_gelu_gradient(&mut self, upstream: Value, x: Value) -> (Value, Value) {
+        let outputs = self.node("GeluGradient", &[upstream, x], 2, &[]);
+        (outputs[0], outputs[1])
+    }
+
+    /// Layer normalisation of rows: result, means and inverse standard deviations `[N]`.
+    pub(in crate::onnx) fn fused_layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> [Value; 3] {
+        let inputs = [x, affine.weight, affine.bias];
+        let outputs = self.node("LayerNorm", &inputs, 3, &[("epsilon", Float(epsilon))]);
+        [outputs[0], outputs[1], outputs[2]]
+    }
+
+    /// Gradients of a layer normalisation.
+    pub(in crate::onnx) fn fused_layer_norm_gradient(
+        &mut self,
+        upstream: Value,
+        x: Value,
+        scale: Value,
+        [mean, inverse_deviation]: [Value; 2],
+    ) -> NormGradientValues {
+        let outputs = self.node("LayerNormGradient", &[upstream, x, scale, mean, inverse_deviation], 4, &[]);
+        NormGradientValues { x: outputs[0], scale: outputs[1], shift: outputs[2], x_columns: outputs[3] }
+    }
+
+    /// Attention within each text: the context, and the probabilities its gradient needs.
+    pub(in crate::onnx) fn fused_attention(
+        &mut self,
+        stacked: Value,
+        starts: Value,
+        heads: Heads,
+    ) -> (Value, Value) {
+        let outputs = self.node("TextAttention", &[stacked, starts], 2, &shape(heads));
+        (outputs[0], outputs[1])
+    }
+
+    /// The gradient of the stacked query, key and value rows, and that summed over all rows.
+    pub(in crate::onnx) fn fused_attention_gradient(
+        &mut self,
+        upstream: Value,
+        stacked: Value,
+        starts: Value,
+        probabilities: Value,
+        heads: Heads,
+    ) -> (Value, Value) {
+        let inputs = [upstream, stacked, starts, probabilities];
+        let outputs = self.node("TextAttentionGradient", &inputs, 2, &shape(heads));
+        (outputs[0], outputs[1])
+    }
+}
+
+fn shape(heads: Heads) -> [(&'static str, crate::onnx::graph::Attribute); 2] {
+    [("heads", Int(heads.count as i64)), ("size", Int(heads.size as i64))]
+}

@@ -1,0 +1,287 @@
+//! What the runtime calls: inputs as slices, outputs allocated, kernels run on the session's threads.
+//!
+//! Names, inputs and outputs are those of `nodes`. Every tensor is of floats, but the texts' first rows.
+
+use autovalidate_kernels::{
+    Attention, LinearGradients, NormGradients, NormStatistics, Texts, gelu, gelu_gradient, layer_norm,
+    layer_norm_gradient, linear, linear_gradient,
+};
+use ort::operator::{
+    BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
+};
+use ort::value::{TensorElementType, ValueRef, ValueRefMut};
+
+use super::DOMAIN;
+use super::team::SessionTeam;
+
+/// The operators for sessions that compute with so many threads.
+pub(in crate::onnx) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
+    Fused::ALL
+        .into_iter()
+        .try_fold(OperatorDomain::new(DOMAIN)?, |domain, fused| domain.add(FusedOperator { fused, threads }))
+}
+
+/// An operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fused {
+    Linear,
+    LinearGradient,
+    Gelu,
+    GeluGradient,
+    LayerNorm,
+    LayerNormGradient,
+    Attention,
+    AttentionGradient,
+}
+
+impl Fused {
+    const ALL: [Self; 8] = [
+        Self::Linear,
+        Self::LinearGradient,
+        Self::Gelu,
+        Self::GeluGradient,
+        Self::LayerNorm,
+        Self::LayerNormGradient,
+        Self::Attention,
+        Self::AttentionGradient,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "Linear",
+            Self::LinearGradient => "LinearGradient",
+            // `Gelu` is a standard operator's name, and the node says its domain by its name.
+            Self::Gelu => "FusedGelu",
+            Self::GeluGradient => "GeluGradient",
+            Self::LayerNorm => "LayerNorm",
+            Self::LayerNormGradient => "LayerNormGradient",
+            Self::Attention => "TextAttention",
+            Self::AttentionGradient => "TextAttentionGradient",
+        }
+    }
+
+    /// Inputs it can't do without, whether one more may follow, and outputs.
+    fn arity(self) -> (usize, bool, usize) {
+        match self {
+            Self::Linear => (3, true, 1),
+            Self::LinearGradient => (3, true, 2),
+            Self::Gelu => (1, false, 1),
+            Self::GeluGradient => (2, false, 2),
+            Self::LayerNorm => (3, false, 3),
+            Self::LayerNormGradient => (5, false, 4),
+            Self::Attention => (2, false, 2),
+            Self::AttentionGradient => (4, false, 2),
+        }
+    }
+
+    /// The input that holds the texts' first rows.
+    fn starts(self) -> Option<usize> {
+        match self {
+            Self::Attention => Some(1),
+            Self::AttentionGradient => Some(2),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the runtime finds the operator in our domain.
+pub(in crate::onnx) fn is_fused(operator: &str) -> bool {
+    Fused::ALL.iter().any(|fused| fused.name() == operator)
+}
+
+struct FusedOperator {
+    fused: Fused,
+    threads: usize,
+}
+
+impl Operator for FusedOperator {
+    type Kernel<'attr> = BoxedKernel<'attr>;
+
+    fn name(&self) -> &str {
+        self.fused.name()
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let (required, more, _) = self.fused.arity();
+        let kind = |at| match self.fused.starts() == Some(at) {
+            true => TensorElementType::Int64,
+            false => TensorElementType::Float32,
+        };
+        let required = (0..required).map(move |at| OperatorInput::required(kind(at)));
+        required.chain(more.then(|| OperatorInput::optional(TensorElementType::Float32))).collect::<Vec<_>>()
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        let (_, _, outputs) = self.fused.arity();
+        (0..outputs).map(|_| OperatorOutput::required(TensorElementType::Float32))
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
+        let threads = self.threads;
+        let whole = |name: &'static str| {
+            context
+                .get::<i64>(name)
+                .and_then(|number| usize::try_from(number).ok())
+                .ok_or_else(|| wrong(name))
+        };
+        Ok(match self.fused {
+            Fused::Linear => Box::new(move |call: &ComputeContext| run_linear(call, threads)),
+            Fused::LinearGradient => {
+                Box::new(move |call: &ComputeContext| run_linear_gradient(call, threads))
+            }
+            Fused::Gelu => Box::new(move |call: &ComputeContext| run_gelu(call, threads)),
+            Fused::GeluGradient => Box::new(move |call: &ComputeContext| run_gelu_gradient(call, threads)),
+            Fused::LayerNorm => {
+                let epsilon = context.get::<f32>("epsilon").ok_or_else(|| wrong("epsilon"))?;
+                Box::new(move |call: &ComputeContext| run_layer_norm(call, threads, epsilon))
+            }
+            Fused::LayerNormGradient => {
+                Box::new(move |call: &ComputeContext| run_layer_norm_gradient(call, threads))
+            }
+            Fused::Attention => {
+                let of = Attention { heads: whole("heads")?, size: whole("size")? };
+                Box::new(move |call: &ComputeContext| run_attention(call, threads, of))
+            }
+            Fused::AttentionGradient => {
+                let of = Attention { heads: whole("heads")?, size: whole("size")? };
+                Box::new(move |call: &ComputeContext| run_attention_gradient(call, threads, of))
+            }
+        })
+    }
+}
+
+fn wrong(what: &str) -> ort::Error {
+    ort::Error::new(format!("a fused operator has no usable {what}"))
+}
+
+/// An input, which the operator's declaration says is there.
+fn input(call: &ComputeContext, at: usize) -> ort::Result<ValueRef<'_>> {
+    call.input(at)?.ok_or_else(|| wrong("input"))
+}
+
+/// An input that may be left out.
+fn optional(call: &ComputeContext, at: usize) -> ort::Result<Option<ValueRef<'_>>> {
+    if at < call.num_inputs()? { call.input(at) } else { Ok(None) }
+}
+
+fn output<'c>(call: &'c ComputeContext, at: usize, shape: &[usize]) -> ort::Result<ValueRefMut<'c>> {
+    let shape: Vec<i64> = shape.iter().map(|size| *size as i64).collect();
+    call.output(at, shape)?.ok_or_else(|| wrong("output"))
+}
+
+/// Numbers of a tensor.
+fn numbers<'v>(value: &'v ValueRef<'_>) -> ort::Result<&'v [f32]> {
+    Ok(value.try_extract_tensor::<f32>()?.1)
+}
+
+/// Rows and width of a matrix, and its numbers.
+fn matrix<'v>(value: &'v ValueRef<'_>) -> ort::Result<(usize, usize, &'v [f32])> {
+    let (shape, numbers) = value.try_extract_tensor::<f32>()?;
+    match shape[..] {
+        [rows, width] => Ok((rows as usize, width as usize, numbers)),
+        _ => Err(wrong("matrix")),
+    }
+}
+
+fn run_linear(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (x, weight, bias, residual) = (input(call, 0)?, input(call, 1)?, input(call, 2)?, optional(call, 3)?);
+    let (rows, _, x) = matrix(&x)?;
+    let (outputs, _, weight) = matrix(&weight)?;
+    let mut y = output(call, 0, &[rows, outputs])?;
+    let residual = residual.as_ref().map(numbers).transpose()?;
+    let team = SessionTeam::new(call, threads);
+    linear(&team, x, weight, numbers(&bias)?, residual, y.try_extract_tensor_mut()?.1);
+    team.ended()
+}
+
+fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (upstream, x, weight) = (input(call, 0)?, input(call, 1)?, input(call, 2)?);
+    let earlier = optional(call, 3)?;
+    let (rows, inputs, x) = matrix(&x)?;
+    let (outputs, _, weight) = matrix(&weight)?;
+    let (mut dx, mut dweight) = (output(call, 0, &[rows, inputs])?, output(call, 1, &[outputs, inputs])?);
+    let earlier = earlier.as_ref().map(numbers).transpose()?;
+    let gradients =
+        LinearGradients { x: dx.try_extract_tensor_mut()?.1, weight: dweight.try_extract_tensor_mut()?.1 };
+    let team = SessionTeam::new(call, threads);
+    linear_gradient(&team, numbers(&upstream)?, x, weight, inputs, earlier, gradients);
+    team.ended()
+}
+
+fn run_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let x = input(call, 0)?;
+    let (rows, width, x) = matrix(&x)?;
+    let mut y = output(call, 0, &[rows, width])?;
+    let team = SessionTeam::new(call, threads);
+    gelu(&team, x, y.try_extract_tensor_mut()?.1);
+    team.ended()
+}
+
+fn run_gelu_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (upstream, x) = (input(call, 0)?, input(call, 1)?);
+    let (rows, width, x) = matrix(&x)?;
+    let (mut dx, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
+    let team = SessionTeam::new(call, threads);
+    let dx = dx.try_extract_tensor_mut()?.1;
+    gelu_gradient(&team, numbers(&upstream)?, x, dx, columns.try_extract_tensor_mut()?.1);
+    team.ended()
+}
+
+fn run_layer_norm(call: &ComputeContext, threads: usize, epsilon: f32) -> ort::Result<()> {
+    let (x, scale, shift) = (input(call, 0)?, input(call, 1)?, input(call, 2)?);
+    let (rows, width, x) = matrix(&x)?;
+    let (mut y, mut mean, mut inverse) =
+        (output(call, 0, &[rows, width])?, output(call, 1, &[rows])?, output(call, 2, &[rows])?);
+    let statistics = NormStatistics {
+        mean: mean.try_extract_tensor_mut()?.1,
+        inverse_deviation: inverse.try_extract_tensor_mut()?.1,
+    };
+    let affine = (numbers(&scale)?, numbers(&shift)?);
+    let team = SessionTeam::new(call, threads);
+    layer_norm(&team, x, affine, epsilon, y.try_extract_tensor_mut()?.1, statistics);
+    team.ended()
+}
+
+fn run_layer_norm_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (upstream, x, scale) = (input(call, 0)?, input(call, 1)?, input(call, 2)?);
+    let (mean, inverse) = (input(call, 3)?, input(call, 4)?);
+    let (rows, width, x) = matrix(&x)?;
+    let mut dx = output(call, 0, &[rows, width])?;
+    let (mut dscale, mut dshift, mut columns) =
+        (output(call, 1, &[width])?, output(call, 2, &[width])?, output(call, 3, &[width])?);
+    let gradients = NormGradients {
+        x: dx.try_extract_tensor_mut()?.1,
+        scale: dscale.try_extract_tensor_mut()?.1,
+        shift: dshift.try_extract_tensor_mut()?.1,
+        x_columns: columns.try_extract_tensor_mut()?.1,
+    };
+    let statistics = (numbers(&mean)?, numbers(&inverse)?);
+    let team = SessionTeam::new(call, threads);
+    layer_norm_gradient(&team, numbers(&upstream)?, x, numbers(&scale)?, statistics, gradients);
+    team.ended()
+}
+
+fn run_attention(call: &ComputeContext, threads: usize, of: Attention) -> ort::Result<()> {
+    let (stacked, starts) = (input(call, 0)?, input(call, 1)?);
+    let (rows, _, stacked) = matrix(&stacked)?;
+    let texts = Texts::new(starts.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of texts"))?;
+    let (mut context, mut kept) =
+        (output(call, 0, &[rows, of.heads * of.size])?, output(call, 1, &[of.probabilities(&texts)])?);
+    let team = SessionTeam::new(call, threads);
+    let context = context.try_extract_tensor_mut()?.1;
+    of.forward(&team, stacked, &texts, context, kept.try_extract_tensor_mut()?.1);
+    team.ended()
+}
+
+fn run_attention_gradient(call: &ComputeContext, threads: usize, of: Attention) -> ort::Result<()> {
+    let (upstream, stacked) = (input(call, 0)?, input(call, 1)?);
+    let (starts, kept) = (input(call, 2)?, input(call, 3)?);
+    let (rows, width, stacked) = matrix(&stacked)?;
+    let texts = Texts::new(starts.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of texts"))?;
+    let (mut dstacked, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
+    let team = SessionTeam::new(call, threads);
+    let (upstream, kept) = (numbers(&upstream)?, numbers(&kept)?);
+    let dstacked = dstacked.try_extract_tensor_mut()?.1;
+    of.backward(&team, upstream, stacked, &texts, kept, dstacked, columns.try_extract_tensor_mut()?.1);
+    team.ended()
+}
