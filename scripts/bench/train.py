@@ -202,4 +202,5 @@ def main() -> None:
         print("the machine was busy: alternating medians bear it, absolute times and gemm shares don't", file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -58,8 +58,6 @@ fn it_stops_when_patience_ends_and_keeps_the_best() {
     let assessed: Vec<_> = summary.assessments.iter().map(|each| (each.step, each.score)).collect();
     assert_eq!(assessed, [(2, 0.1), (4, 0.4), (6, 0.3), (8, 0.4)]);
     // Of the rows that weren't trained, what four steps left, not eight.
-    let mut whole = Examiner { stop: Some(|step| step == 4), ..Examiner::default() };
-    assert!(run(None, &mut whole).is_err());
     assert!(fit.moments.kept < fit.kept && fit.kept < 1.0, "{} and {}", fit.moments.kept, fit.kept);
 }
 

@@ -37,7 +37,7 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
     assert!(told.contains("kept the parameters of step "), "{told}");
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
-    let (steering, judging) = (&report["study"]["steering"], &report["report"]["held_out"]["after"]);
+    let (steering, judging) = (&report["study"]["steering"], &report["report"]["held_out"]["all"]["after"]);
     let asked = judging["overall"]["queries"].as_u64().unwrap() + steering.as_u64().unwrap();
     let held_out = report["dataset"]["new_typos"].as_u64().unwrap()
         + report["dataset"]["unseen_corrections"].as_u64().unwrap();
