@@ -3,5 +3,6 @@
 mod commands;
 mod harness;
 mod path;
+mod releases;
 mod settings;
 mod wrong_input;

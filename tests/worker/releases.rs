@@ -1,0 +1,115 @@
+//! What a person does about versions: list them, follow a pair, roll back, make a run's model again.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use autovalidate::queue::RunState;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::harness::{House, PATIENCE, REPO, insert, tiny};
+use crate::support::{onnxruntime, within};
+
+/// Runs the program beside a worker, as a person would on the same machine.
+async fn autovalidate(house: &House, arguments: &[&str]) -> Output {
+    let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+        .args(arguments)
+        .env_clear()
+        .env("ORT_DYLIB_PATH", onnxruntime())
+        .env("BASE_MODEL", tiny())
+        .env("HF_ENDPOINT", house.hub.url().as_str())
+        .env("HF_TOKEN", house.hub.token().expose_secret())
+        .env("HF_REPO", REPO)
+        .env("NATS_URL", house.nats_url())
+        .env("DATA_DIR", &house.data)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    within(PATIENCE, command).await.unwrap()
+}
+
+async fn told(house: &House, arguments: &[&str]) -> String {
+    let output = autovalidate(house, arguments).await;
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn json(house: &House, arguments: &[&str]) -> Value {
+    serde_json::from_str(&told(house, arguments).await).unwrap()
+}
+
+async fn refused(house: &House, arguments: &[&str]) -> String {
+    let output = autovalidate(house, arguments).await;
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_listed_traced_made_live_and_made_again() {
+    let mut house = House::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
+    let nothing = refused(&house, &["models", "list"]).await;
+    assert!(nothing.contains("the Hub has no repo local/model"), "the first run makes it: {nothing}");
+    insert(&house.supabase, 120).await;
+    let first = house.ended().await;
+    assert_eq!(first.state, RunState::Done, "{:?}", first.error);
+    told(&house, &["enqueue", "--force"]).await;
+    let second = house.ended().await;
+    assert_eq!(second.state, RunState::Done, "{:?}", second.error);
+
+    let listed = json(&house, &["models", "list", "--json"]).await;
+    let version = |place: usize| listed[place]["version"].as_str().unwrap().to_owned();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!((&listed[0]["live"], &listed[1]["live"]), (&true.into(), &false.into()));
+    assert_eq!(listed[1]["live_until"], listed[0]["live_from"]);
+    assert_eq!(listed[0]["verdict"].as_str(), second.verdict.as_deref());
+    assert!(listed[1]["metrics"]["after"]["accuracy_at_1"].is_number());
+
+    let back = json(&house, &["models", "rollback", &version(1), "--json"]).await;
+    assert_eq!((&back["rollback_of"], &back["instead_of"]), (&listed[1]["version"], &listed[0]["version"]));
+    let again = refused(&house, &["models", "rollback", &version(1)]).await;
+    assert!(again.contains("is live already, as"), "{again}");
+    let unknown = refused(&house, &["models", "rollback", "20200101"]).await;
+    assert!(unknown.contains("has no version \"20200101\""), "{unknown}");
+    let text = told(&house, &["models", "list"]).await;
+    assert_eq!(text.matches("<- the backend loads this one").count(), 1, "{text}");
+    assert!(text.lines().nth(1).unwrap().contains(&format!("(rollback of {})", version(1))), "{text}");
+
+    let traced = json(&house, &["lineage", "1", "--json"]).await;
+    assert_eq!(traced.as_array().unwrap().len(), 3);
+    assert!(traced.as_array().unwrap().iter().all(|one| one["on_hub"] == true && one["used"] != "absent"));
+    let absent = told(&house, &["lineage", "99999"]).await;
+    assert!(absent.contains("no version has to be made again"), "{absent}");
+
+    // The second run started from a release, the first from a folder.
+    for run in [&first, &second] {
+        let replayed = json(&house, &["runs", "replay", run.id.as_str(), "--json"]).await;
+        assert_eq!(replayed["identical"], true, "{replayed}");
+        assert_eq!(replayed["weights_sha256"], run.lineage["weights_sha256"]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("receipt.json"), folder.path().join("model"));
+    let mut receipt = receipt(&house, &version(0)).await;
+    receipt["recipe"]["seed"] = 7.into();
+    std::fs::write(&path, receipt.to_string()).unwrap();
+    let arguments = ["runs", "replay", "--receipt", text_of(&path), "--out", text_of(&out)];
+    let differs = autovalidate(&house, &arguments).await;
+    assert_eq!(differs.status.code(), Some(3), "{}", String::from_utf8_lossy(&differs.stderr));
+    assert!(out.join("modules.json").exists());
+    assert_eq!(house.hub.commits(REPO).await.len(), 4, "the repository's own, two releases and the rollback");
+    house.stop().await;
+}
+
+fn text_of(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+async fn receipt(house: &House, version: &str) -> Value {
+    let access = autovalidate::hub::Access {
+        endpoint: house.hub.url().clone(),
+        token: Some(house.hub.token().clone()),
+        repo: REPO.parse().unwrap(),
+    };
+    let repository = autovalidate::hub::Repository::open(access).unwrap();
+    let receipts = within(PATIENCE, repository.receipts()).await.unwrap();
+    serde_json::from_slice(&receipts[version]).unwrap()
+}
