@@ -82,7 +82,7 @@ impl Connection {
                         connected.send_modify(|count| *count += 1);
                     }
                     Event::Disconnected => {
-                        tracing::warn!("the connection to NATS is lost; it is tried again")
+                        tracing::info!("the connection to NATS is lost; it is tried again")
                     }
                     // Each try tells of itself; that it goes on has been said.
                     Event::ClientError(error) => tracing::debug!(%error, "no connection to NATS yet"),
