@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bench_train steps <library> <folder> <pairs.json> <threads> <options.json>
+//! bench_train steps-standard ...   (the same, in standard operators)
 //! bench_train gemm  <library> <threads>
 //! ```
 //!
@@ -36,8 +37,9 @@ struct Work {
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["steps", library, folder, pairs, threads, options] => {
+        [mode @ ("steps" | "steps-standard"), library, folder, pairs, threads, options] => {
             let runtime = Runtime::load(Path::new(library), threads.parse()?)?;
+            let runtime = if mode == "steps" { runtime } else { runtime.with_standard_operators() };
             steps(&runtime, Path::new(folder), Path::new(pairs), options)
         }
         ["gemm", library, threads] => gemm(&Runtime::load(Path::new(library), threads.parse()?)?),

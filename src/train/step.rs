@@ -14,6 +14,10 @@ use super::{Batch, ParameterBuffer, Recipe, TrainError};
 /// The gradient of each parameter, by the parameter's name, in their order.
 pub type NamedGradients = Vec<(String, Vec<f32>)>;
 
+/// Pairs of a batch from which fused operators pay: below, the runtime's own products of few rows are the faster ones
+/// (`docs/performance.md`).
+const FUSED_FROM: usize = 32;
+
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
@@ -82,7 +86,8 @@ impl Stepper {
             self.cached =
                 Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
-            let graph = if self.runtime.fused() { fused_training_model } else { training_model };
+            let fused = self.runtime.fused() && self.recipe.batch_size >= FUSED_FROM;
+            let graph = if fused { fused_training_model } else { training_model };
             let Recipe { loss, scale, .. } = self.recipe;
             let rates = self.recipe.dropout_rates(&self.config);
             let model = graph(&self.config, pooling, loss, scale, rates);
