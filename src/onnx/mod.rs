@@ -43,8 +43,8 @@ mod runtime;
 mod tape;
 
 pub use artifacts::{
-    ArtifactSet, ArtifactSettings, MASKED, Manifest, dropped_model, eval_model, fused_eval_model,
-    fused_training_model, inference_model, optimizer_model, training_model,
+    ArtifactSet, ArtifactSettings, MASKED, Manifest, dropped_model, eval_model, fused_training_model,
+    inference_model, optimizer_model, training_model,
 };
 pub use cached::{ranking_model, seeded_model};
 pub use contrastive::Loss;

@@ -3,8 +3,8 @@
 use ndarray::{Array2, s};
 use ort::session::Session;
 
-use crate::model::{EncoderConfig, Head, ModelFolder};
-use crate::onnx::{Runtime, RuntimeError, eval_model, fused_eval_model};
+use crate::model::{DropoutRates, EncoderConfig, Head, ModelFolder};
+use crate::onnx::{Runtime, RuntimeError, dropped_model};
 
 use super::gradients::feed_matrix;
 use super::packed::PackedTexts;
@@ -12,11 +12,6 @@ use super::{ParameterBuffer, TrainError, Vocabulary};
 
 /// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.
 const TEXTS: usize = 64;
-
-/// The evaluation graph in the operators that the runtime is for.
-pub(super) fn graph(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Vec<u8> {
-    if runtime.fused() { fused_eval_model(config, head) } else { eval_model(config, head) }
-}
 
 /// A session of the evaluation graph.
 pub struct Encoder {
@@ -31,7 +26,7 @@ impl Encoder {
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime refuses it.
     pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
-        let session = runtime.session(&graph(runtime, config, head))?;
+        let session = runtime.session(&dropped_model(config, head, DropoutRates::OFF, runtime.fused()))?;
         Ok(Self { session, config: config.clone(), head })
     }
 

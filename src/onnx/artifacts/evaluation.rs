@@ -9,21 +9,13 @@ use super::packed_encoder;
 /// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`; for max
 /// pooling it is `[T, T]`, and `text_tokens` `[T, S]` as in training.
 pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
-    evaluation(Tape::new(), config, head, DropoutRates::OFF)
-}
-
-/// The evaluation graph in fused operators, for the CPU; see [`fused_training_model`](super::fused_training_model).
-pub fn fused_eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
-    evaluation(Tape::fused(), config, head, DropoutRates::OFF)
+    dropped_model(config, head, DropoutRates::OFF, false)
 }
 
 /// The same with dropout, whose masks are inputs as in training: the first pass over a batch in parts. In fused
-/// operators, if asked for.
+/// operators, if asked for; see [`fused_training_model`](super::fused_training_model).
 pub fn dropped_model(config: &EncoderConfig, head: Head, dropout: DropoutRates, fused: bool) -> Vec<u8> {
-    evaluation(if fused { Tape::fused() } else { Tape::new() }, config, head, dropout)
-}
-
-fn evaluation(mut tape: Tape, config: &EncoderConfig, head: Head, dropout: DropoutRates) -> Vec<u8> {
+    let mut tape = if fused { Tape::fused() } else { Tape::new() };
     let (encoded, _) = packed_encoder(&mut tape, config, false, dropout);
     let (poolable, of) = tape.poolable(encoded.rows, head.pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);

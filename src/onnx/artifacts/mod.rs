@@ -23,7 +23,7 @@ mod optimizer;
 mod set;
 mod training;
 
-pub use evaluation::{dropped_model, eval_model, fused_eval_model};
+pub use evaluation::{dropped_model, eval_model};
 pub use inference::inference_model;
 pub use optimizer::optimizer_model;
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
