@@ -38,8 +38,8 @@ struct Arguments {
     /// The ONNX Runtime library.
     #[arg(long)]
     runtime: PathBuf,
-    /// Threads to compute with.
-    #[arg(long, default_value_t = 2)]
+    /// Threads to compute with. One, for times that other work on the machine hardly changes.
+    #[arg(long, default_value_t = 1)]
     threads: usize,
     /// `cars`, `devices`.
     #[arg(long, value_delimiter = ',', default_value = "cars,devices")]

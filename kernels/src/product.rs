@@ -1,15 +1,14 @@
 //! The matrix products of a linear layer, shared among threads.
 //!
-//! The products themselves are the crate `gemm`'s. Here is how they are cut: each task computes a block of one result,
-//! along the rows where there are enough, else along the columns (a small batch has few rows but wide layers). How a
-//! result is cut depends on its shape and the number of threads only.
+//! The products themselves are the crate `gemm`'s. Here is how they are cut: each task computes a block of one result, cut
+//! along its longer side. Every task copies the whole factor that lies along the other side into the order the kernel
+//! wants, so this is the way that copies least: a small batch's few rows, and not the weight, twice. How a result is cut
+//! depends on its shape and the number of threads only.
 
 use std::ops::Range;
 
 use super::team::Team;
 
-/// Blocks with fewer rows than this are cut along the columns instead.
-const LEAST_ROWS: usize = 48;
 /// Blocks begin at a multiple of this, so that no vector of a result is shared.
 const STEP: usize = 16;
 
@@ -182,7 +181,7 @@ impl<'a> Target<'a> {
         if rows == 0 || columns == 0 {
             return Vec::new();
         }
-        let along_rows = rows >= LEAST_ROWS * parts || rows >= columns;
+        let along_rows = rows >= columns;
         let whole = if along_rows { rows } else { columns };
         let step = whole.div_ceil(parts.max(1)).next_multiple_of(STEP);
         (0..whole.div_ceil(step))

@@ -16,7 +16,7 @@ pub type NamedGradients = Vec<(String, Vec<f32>)>;
 
 /// Pairs of a batch from which fused operators pay: below, the runtime's own products of few rows are the faster ones
 /// (`docs/performance.md`).
-const FUSED_FROM: usize = 32;
+const FUSED_FROM: usize = 8;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
