@@ -171,7 +171,10 @@ impl Demo {
     fn sum_up(&self, record: &RunRecord, hub: &Path, took: Duration) {
         let line = |text: &str| self.screen.line(text);
         if let Some(error) = &record.error {
-            line(&format!("\nThe run failed: {}\n  what to do: {}", error.message, error.advice));
+            line(&format!(
+                "\nThe run is {}: {}\n  what to do: {}",
+                record.state, error.message, error.advice
+            ));
             return;
         }
         let training =
