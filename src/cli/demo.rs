@@ -32,6 +32,8 @@ pub(super) struct DemoSettings {
     pub(super) table: String,
     pub(super) pairs: u64,
     pub(super) seed: u64,
+    /// How many of the seed's corrections earlier runs have had.
+    pub(super) skipped: u64,
 }
 
 /// Watches a worker.
@@ -89,10 +91,13 @@ impl Demo {
         hub: &Path,
     ) -> Result<Ending, CliError> {
         let started = Instant::now();
-        let pairs = corrections(settings.seed, usize::try_from(settings.pairs).unwrap_or(usize::MAX));
+        self.arrived = 0;
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let drawn = corrections(settings.seed, count(settings.skipped + settings.pairs));
+        let pairs = &drawn[count(settings.skipped)..];
         self.screen.line(&format!("\nInserting {} corrections over the Supabase REST API:", pairs.len()));
         let ended = {
-            let insert = insert(settings, &pairs);
+            let insert = insert(settings, pairs);
             tokio::pin!(insert);
             let mut inserted = false;
             loop {
@@ -166,7 +171,10 @@ impl Demo {
     fn sum_up(&self, record: &RunRecord, hub: &Path, took: Duration) {
         let line = |text: &str| self.screen.line(text);
         if let Some(error) = &record.error {
-            line(&format!("\nThe run failed: {}\n  what to do: {}", error.message, error.advice));
+            line(&format!(
+                "\nThe run is {}: {}\n  what to do: {}",
+                record.state, error.message, error.advice
+            ));
             return;
         }
         let training =

@@ -34,23 +34,47 @@ pub(super) struct Args {
     /// With --demo: seed of the corrections.
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// With --demo: how many runs are set off, one after the other, each by as many corrections.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20))]
+    runs: u64,
     /// Port of the local Supabase; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     supabase_port: u16,
     /// Makes the local Supabase fail, NAME or NAME=VALUE; may be repeated. `--fault help` lists the faults.
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    fault: Vec<String>,
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = fault)]
+    fault: Vec<Fault>,
     /// Port of the local Hub; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     hub_port: u16,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
-    if args.fault.iter().any(|name| name == "help") {
-        print_text(&supabase::NamedFault::help())?;
-        return Ok(Ending::Done);
+/// What `--fault` asks for.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Help,
+    Named(supabase::NamedFault),
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    match name {
+        "help" => Ok(Fault::Help),
+        name => name.parse().map(Fault::Named).map_err(|error: supabase::FaultError| {
+            format!("{error}; `--fault help` lists the faults and what they take")
+        }),
     }
-    let faults = faults(&args.fault)?;
+}
+
+pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+    let mut faults = Vec::new();
+    for fault in &args.fault {
+        match fault {
+            Fault::Named(fault) => faults.push(*fault),
+            Fault::Help => {
+                print_text(&supabase::NamedFault::help())?;
+                return Ok(Ending::Done);
+            }
+        }
+    }
     let data = if args.demo { args.data.join("demo") } else { args.data.clone() };
     if args.demo && data.exists() {
         std::fs::remove_dir_all(&data).map_err(|source| cannot("empty", &data, source))?;
@@ -90,19 +114,24 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     introduce(&screen, &settings, &worker, &supabase);
     let mut demo = Demo::watch(&mut worker, screen, settings.trigger.threshold).await?;
     let mut ending = Ending::Done;
-    if args.demo {
+    let runs = if args.demo { args.runs } else { 0 };
+    for run in 0..runs {
         let inserting = DemoSettings {
             url: supabase.url().clone(),
             key: supabase.anon_key().to_owned(),
             table: settings.supabase.as_ref().map_or_else(String::new, |access| access.table.clone()),
             pairs: args.pairs,
             seed: args.seed,
+            skipped: run * args.pairs,
         };
         let hub_folder = data.join("hub");
         ending = tokio::select! {
             () = stop.cancelled() => Ending::NothingPublished,
             shown = demo.run(&inserting, worker.desk(), &hub_folder) => shown?,
         };
+        if !matches!(ending, Ending::Done) {
+            break;
+        }
     }
     if args.keep {
         println!(
@@ -122,18 +151,6 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     hub.shutdown().await;
     joined?;
     Ok(ending)
-}
-
-/// The faults asked for, or every one that is none.
-fn faults(names: &[String]) -> Result<Vec<supabase::NamedFault>, CliError> {
-    let parse = |name: &String| {
-        name.parse::<supabase::NamedFault>().map_err(|source| CliError::Plain {
-            what: format!("--fault {name}"),
-            advice: "`autovalidate dev --fault help` lists the faults and what they take.".to_owned(),
-            source: Some(source.into()),
-        })
-    };
-    names.iter().map(parse).collect()
 }
 
 /// The process's own settings, with the places of the stand-ins put over them.

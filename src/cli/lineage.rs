@@ -1,10 +1,8 @@
 //! `autovalidate lineage`: which versions learned from a pair.
 
-use crate::hub::Repository;
 use crate::job::{Descent, PairUse, trace};
-use crate::settings::{Needs, Settings};
 
-use super::{CliError, Ending, print_json};
+use super::{CliError, Ending, print_json, repository};
 
 /// Says which versions learned from a pair, and which would have to be made again without it.
 ///
@@ -20,11 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
-    let settings = Settings::from_process(Needs { hub: true, ..Needs::default() })?;
-    let Some(access) = settings.hub else {
-        return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
-    };
-    let repository = Repository::open(access)?;
+    let (_, repository) = repository()?;
     let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
     let mut descents = trace(args.pair, &names, &receipts);

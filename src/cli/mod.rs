@@ -43,6 +43,7 @@ mod init;
 mod lineage;
 mod models;
 mod quarantine;
+mod replay;
 mod report;
 mod runs;
 mod screen;
@@ -57,7 +58,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::{Failure, Remedy, chain};
-use crate::settings::SettingsError;
+use crate::hub::Repository;
+use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{Desk, WorkerError};
 
 /// Turns accepted corrections of mistyped car names into a better embedding model.
@@ -208,9 +210,9 @@ pub fn main() -> ExitCode {
 
 /// Opens the broker of a worker that runs already: a command must not start a second embedded server beside it.
 async fn desk() -> Result<Desk, CliError> {
-    let mut settings = crate::settings::Settings::from_process(crate::settings::Needs::default())?;
-    if let crate::settings::Nats::Embedded { address, .. } = settings.nats {
-        settings.nats = crate::settings::Nats::Remote {
+    let mut settings = Settings::from_process(Needs::default())?;
+    if let Nats::Embedded { address, .. } = settings.nats {
+        settings.nats = Nats::Remote {
             urls: vec![format!("nats://{address}")],
             credentials: None,
             token: None,
@@ -220,7 +222,16 @@ async fn desk() -> Result<Desk, CliError> {
     Ok(Desk::open(&settings).await?)
 }
 
-/// Prints a value as JSON.
+/// The settings, and the repository they name.
+fn repository() -> Result<(Settings, Repository), CliError> {
+    let settings = Settings::from_process(Needs { hub: true, ..Needs::default() })?;
+    let Some(access) = settings.hub.clone() else {
+        return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
+    };
+    Ok((settings, Repository::open(access)?))
+}
+
+/// Prints a line. A reader that has seen enough, such as `head`, is no failure.
 fn print_line(line: std::fmt::Arguments<'_>) {
     use std::io::{ErrorKind, Write};
     match writeln!(std::io::stdout(), "{line}") {
@@ -231,6 +242,7 @@ fn print_line(line: std::fmt::Arguments<'_>) {
     }
 }
 
+/// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(crate::queue::QueueError::from)?;
     print_text(&format!("{text}\n"))

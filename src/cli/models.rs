@@ -4,11 +4,10 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::hub::{Digest, Entry, Index, Metrics, Release, Repository, Stamp};
+use crate::hub::{Digest, Entry, Index, Metrics, Release, Stamp};
 use crate::job::roll_back;
-use crate::settings::{Needs, Settings};
 
-use super::{CliError, Ending, print_json};
+use super::{CliError, Ending, print_json, repository};
 
 /// Lists the releases on the Hub, or makes an older one live again.
 ///
@@ -40,11 +39,7 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
-    let settings = Settings::from_process(Needs { hub: true, ..Needs::default() })?;
-    let Some(access) = settings.hub else {
-        return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
-    };
-    let repository = Repository::open(access)?;
+    let (settings, repository) = repository()?;
     match args.command {
         Command::List { json } => {
             let (releases, index) = tokio::try_join!(repository.releases(), repository.index())?;

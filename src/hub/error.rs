@@ -90,8 +90,8 @@ pub enum HubError {
     /// Somebody committed in between, again and again.
     #[error("somebody else committed in between")]
     Conflict,
-    /// A release the backend prefers to ours appeared before ours was committed.
-    #[error("{newest} is newer than {ours}")]
+    /// Another release than the one that ours was to take over from was live before ours was committed.
+    #[error("{newest} was live before {ours} could be published")]
     Superseded {
         /// The release that was to be published.
         ours: ReleaseName,
@@ -255,7 +255,7 @@ impl Failure for HubError {
             Self::Checksum { .. } => "nothing: the file is fetched again".to_owned(),
             Self::Conflict => "find out who else commits to the repo all the time".to_owned(),
             Self::Superseded { newest, .. } => {
-                format!("nothing: the next try publishes under a name after {newest}")
+                format!("nothing: the next try is compared with {newest} and published under a later name")
             }
             Self::Index => {
                 "repair or delete models/index.json in the repo, or update this program if a newer one wrote it".to_owned()

@@ -133,6 +133,11 @@ impl Index {
         self.models.iter().find(|entry| entry.version == version)
     }
 
+    /// The newest version that was published to make an older one live again.
+    pub fn last_rollback(&self) -> Option<&Entry> {
+        self.models.iter().find(|entry| entry.rollback_of.is_some())
+    }
+
     /// Enters a model that is live from now on; `before` is the release the backend loaded until now.
     pub(super) fn enter(&mut self, entry: Entry, before: Option<&ReleaseName>) {
         let weights_before = before.and_then(|name| self.entry(name.version())?.weights_sha256);

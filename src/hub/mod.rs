@@ -43,4 +43,4 @@ pub use index::{Entry, INDEX, Index, Live, Metrics};
 pub use listing::{CommitId, NotACommitId};
 pub use release::{FOLDER, NotARelease, NotAStamp, RECEIPTS, Release, ReleaseName, Stamp};
 pub use repository::Repository;
-pub use upload::{Extra, Listed, Progress, Published, Sent, Upload};
+pub use upload::{Extra, Listed, Over, Progress, Published, Sent, Upload};

@@ -1,7 +1,7 @@
 //! The card on the repo's own page: ours, or a part of somebody else's.
 //!
-//! A card of ours is written anew with each release. A page that a person wrote is left alone, unless it holds the
-//! two markers: then what stands between them is ours.
+//! A card of ours is written anew with each release. Of a page that a person wrote, every word stays: ours is what stands
+//! between the two markers, and a page without them gets them at its end.
 
 /// Where our part of a page begins.
 pub(super) const BEGIN: &str = "<!-- autovalidate:begin -->";
@@ -11,15 +11,16 @@ pub(super) const END: &str = "<!-- autovalidate:end -->";
 pub(super) const OURS: &str =
     "# autovalidate writes this block anew with each release; delete this line to keep changes";
 
-/// The repo's page with this card on it; `None` when the page is a person's and has no room for it.
-pub(super) fn merged(page: Option<&str>, card: &str) -> Option<String> {
-    let Some(page) = page.filter(|page| !page.trim().is_empty()) else { return Some(card.to_owned()) };
-    let (before, _, after) = parts(page)?;
-    if is_ours(before) && after.trim().is_empty() {
-        return Some(card.to_owned());
-    }
+/// The repo's page with this card on it.
+pub(super) fn merged(page: Option<&str>, card: &str) -> String {
+    let Some(page) = page.filter(|page| !page.trim().is_empty()) else { return card.to_owned() };
     let section = parts(card).map_or(card, |(_, section, _)| section);
-    Some(format!("{before}{section}{after}"))
+    match parts(page) {
+        Some((before, _, after)) if is_ours(before) && after.trim().is_empty() => card.to_owned(),
+        Some((before, _, after)) => format!("{before}{section}{after}"),
+        // An empty line keeps a list or a table at the end of the page from running on into ours.
+        None => format!("{page}{}\n{section}\n", if page.ends_with('\n') { "" } else { "\n" }),
+    }
 }
 
 /// A card with this line at the head of its marked part; `None` when it has none.
@@ -29,10 +30,12 @@ pub(super) fn with_note(card: &str, note: &str) -> Option<String> {
     Some(format!("{before}{BEGIN}\n\n> {note}{rest}{after}"))
 }
 
-/// What stands before our part, our part with its markers, and what stands after it.
+/// What stands before our part, our part with its markers, and what stands after it. A marker that has lost its other
+/// half is a person's text: the nearest two make a part.
 fn parts(page: &str) -> Option<(&str, &str, &str)> {
-    let begin = page.find(BEGIN)?;
-    let end = begin + page[begin..].find(END)? + END.len();
+    let (begin, end) = page
+        .match_indices(END)
+        .find_map(|(end, _)| page[..end].rfind(BEGIN).map(|begin| (begin, end + END.len())))?;
     Some((&page[..begin], &page[begin..end], &page[end..]))
 }
 
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     fn a_card_of_ours_is_replaced_whole() {
         for page in [None, Some(String::new()), Some(card("old"))] {
-            assert_eq!(merged(page.as_deref(), &card("new")).unwrap(), card("new"));
+            assert_eq!(merged(page.as_deref(), &card("new")), card("new"));
         }
     }
 
@@ -63,20 +66,31 @@ mod tests {
     fn of_a_persons_page_only_what_stands_between_the_markers_changes() {
         let page = format!("---\nlicense: mit\n---\n# Ours\n{BEGIN}\nold\n{END}\n## Contact\n");
         let expected = format!("---\nlicense: mit\n---\n# Ours\n{BEGIN}\nnew\n{END}\n## Contact\n");
-        assert_eq!(merged(Some(&page), &card("new")).unwrap(), expected);
+        assert_eq!(merged(Some(&page), &card("new")), expected);
         // A person took the front matter over by deleting the line.
         let page = card("old").replace(OURS, "license: mit");
-        assert_eq!(merged(Some(&page), &card("new")).unwrap(), page.replace("old", "new"));
+        assert_eq!(merged(Some(&page), &card("new")), page.replace("old", "new"));
         // A person wrote something below.
         let page = format!("{}Write to us.\n", card("old"));
-        assert_eq!(merged(Some(&page), &card("new")).unwrap(), page.replace("old", "new"));
+        assert_eq!(merged(Some(&page), &card("new")), page.replace("old", "new"));
     }
 
     #[test]
-    fn a_page_without_markers_is_left_alone() {
-        for page in ["# Mine\n", "---\nlicense: mit\n---\n", BEGIN, END] {
-            assert_eq!(merged(Some(page), &card("new")), None, "{page}");
+    fn a_page_without_markers_keeps_every_word_and_gets_ours_at_its_end() {
+        let ours = |text: &str| format!("{BEGIN}\n{text}\n{END}");
+        for page in ["# Mine\n", "# Mine", "---\nlicense: mit\n---\n", BEGIN, END] {
+            let first = merged(Some(page), &card("new"));
+            assert!(first.starts_with(page), "{first}");
+            assert_eq!(first[page.len()..].trim(), ours("new"), "{page}");
+            // From then on only our part changes.
+            assert_eq!(merged(Some(&first), &card("newer")), first.replace("\nnew\n", "\nnewer\n"));
         }
+    }
+
+    #[test]
+    fn markers_that_lost_their_other_half_guard_no_text() {
+        let page = format!("{END}\nmine\n{BEGIN}\nmine, too\n{BEGIN}\nold\n{END}\nand mine\n{END}\n");
+        assert_eq!(merged(Some(&page), &card("new")), page.replace("old", "new"));
     }
 
     #[test]

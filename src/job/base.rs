@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::chain;
-use crate::hub::{RepoName, Repository};
+use crate::hub::{Release, ReleaseName, RepoName, Repository};
 use crate::model::{ModelFolder, archive};
 
 use super::{Baselines, JobError};
+
+/// The folder of fetched models below the data directory.
+pub(super) const MODELS: &str = "models";
 
 /// A model on this machine, and what to call it.
 #[derive(Debug, Clone)]
@@ -60,7 +63,14 @@ impl Shelf<'_> {
                 }
             }
         };
-        let Some(release) = release else { return self.named(self.fallback).await };
+        match release {
+            Some(release) => self.release(release).await,
+            None => self.named(self.fallback).await,
+        }
+    }
+
+    /// A release, from the shelf or the Hub.
+    async fn release(&self, release: &Release) -> Result<Base, JobError> {
         let shelf = self.folder.join(release.name.version());
         let folder = match kept(&shelf) {
             Some(folder) => folder,
@@ -77,12 +87,14 @@ impl Shelf<'_> {
         Ok(Base { folder: ModelFolder::open(&folder)?, label: release.path(), origin: Origin::Release })
     }
 
-    /// The models that one trained from `base` is measured beside: the newest release, and the configured base model.
-    /// The latter only serves as a baseline, so a run does without when it can't be had.
-    pub(super) async fn baselines(&self, base: &Base) -> Result<Baselines, JobError> {
-        let live = match self.repository.releases().await?.is_empty() {
-            true => base.folder.clone(),
-            false => self.base(None).await?.folder,
+    /// The models that one trained from `base` is measured beside: the newest release, whose name comes with it, and the
+    /// configured base model. The latter only serves as a baseline, so a run does without when it can't be had.
+    pub(super) async fn baselines(&self, base: &Base) -> Result<(Baselines, Option<ReleaseName>), JobError> {
+        let newest = self.repository.newest().await?;
+        let live = match &newest {
+            None => base.folder.clone(),
+            Some(newest) if newest.path() == base.label => base.folder.clone(),
+            Some(newest) => self.release(newest).await?.folder,
         };
         let original = match self.named(self.fallback).await {
             Ok(original) => Some(original.folder),
@@ -91,7 +103,7 @@ impl Shelf<'_> {
                 None
             }
         };
-        Ok(Baselines { live, original })
+        Ok((Baselines { live, original }, newest.map(|release| release.name)))
     }
 
     /// A model by folder or Hub name.
@@ -103,7 +115,7 @@ impl Shelf<'_> {
             return Ok(Base { folder: ModelFolder::open(path)?, label, origin: Origin::Folder });
         }
         let repo: RepoName = name.parse().map_err(|_| JobError::NoSuchModel { name: name.to_owned() })?;
-        let folder = self.folder.join(format!("{}--{}", repo.owner(), repo.name()));
+        let folder = self.folder.join(shelved(&repo));
         if !folder.exists() {
             self.repository.sibling(repo)?.download_model(&folder).await?;
         }
@@ -153,7 +165,7 @@ impl ModelFinder {
         let Some(repository) = &self.repository else {
             return Err(JobError::NoSuchModel { name: name.to_owned() });
         };
-        let folder = self.data_dir.join("models");
+        let folder = self.data_dir.join(MODELS);
         let shelf = Shelf { repository, folder, fallback: &self.base_model };
         if name == "live" && repository.releases().await?.is_empty() {
             return Err(JobError::NoSuchModel { name: name.to_owned() });
@@ -165,6 +177,23 @@ impl ModelFinder {
         };
         Ok(base.folder)
     }
+}
+
+/// A model that is on this disk: a folder, or one that was fetched from the Hub before.
+pub(super) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelFolder>, JobError> {
+    let path = Path::new(name);
+    let fetched = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
+        (Some(release), _) => kept(&models.join(release.version())),
+        (None, Ok(repo)) => Some(models.join(shelved(&repo))).filter(|folder| folder.is_dir()),
+        (None, Err(_)) => None,
+    };
+    let found = if path.is_dir() { Some(path.to_owned()) } else { fetched() };
+    Ok(found.map(|folder| ModelFolder::open(&folder)).transpose()?)
+}
+
+/// What the folder of a Hub model is called.
+fn shelved(repo: &RepoName) -> String {
+    format!("{}--{}", repo.owner(), repo.name())
 }
 
 /// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.

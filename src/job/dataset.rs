@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conflict::Conflicts;
 use super::id_ranges::IdRanges;
+use super::names::NameList;
 use crate::correction::{Refusal, Row, Templates, normalise};
 use crate::evaluate::{Catalogue, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
@@ -71,6 +72,9 @@ pub struct DatasetSummary {
     /// How many of them no row has: they come from `CATALOG`.
     #[serde(default)]
     pub names_added: usize,
+    /// What `CATALOG` named when the rows were read, if it was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<NameList>,
     /// SHA-256 of the rows read, in the order of their ids, and of the names added.
     pub hash: String,
 }
@@ -197,6 +201,7 @@ impl Dataset {
             newest_from: window.newest_from,
             catalogue: catalogue.len(),
             names_added: 0,
+            names: None,
             row_ids,
             held_out_ids: held_out_ids.into_iter().collect(),
             left_out_ids: left_out_ids.into_iter().collect(),
@@ -235,6 +240,7 @@ impl Dataset {
         self.summary.catalogue = self.catalogue.len();
         // What is trained on depends on them as on the rows; without any, the hash stays that of the rows.
         if !names.is_empty() {
+            self.summary.names = Some(NameList::of(names));
             let mut digest = Hasher::default();
             digest.update(self.summary.hash.as_bytes());
             for text in names.iter().flat_map(|(domain, name)| [domain, name]) {

@@ -10,6 +10,8 @@ use crate::model::archive::ArchiveError;
 use crate::queue::QueueError;
 use crate::train::TrainError;
 
+use super::names::NameList;
+
 /// Why a run fails.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -99,9 +101,47 @@ pub enum JobError {
     },
     /// The rows of the run are not to be had any more.
     #[error(
-        "the rows the run learned from can't be had any more: neither its snapshot nor the stream has them"
+        "the rows the run learned from can't be had any more: its snapshot is gone, and the {found} rows that the stream \
+         has up to there are not the {rows} it read"
     )]
-    OtherRows,
+    OtherRows {
+        /// Rows the run read.
+        rows: usize,
+        /// Rows that the stream has up to the run's last one.
+        found: usize,
+    },
+    /// The names of `CATALOG` that the run used are not to be had any more.
+    #[error("the {} names that CATALOG had for the run are gone: neither {} nor CATALOG has them", .list.count, .path.display())]
+    OtherNames {
+        /// The list.
+        list: NameList,
+        /// Where it would be kept.
+        path: PathBuf,
+    },
+    /// The base model is neither on this disk nor to be fetched.
+    #[error("the base model {name} is not on this disk, and HF_REPO is not set")]
+    NoHub {
+        /// What the run calls it.
+        name: String,
+    },
+    /// The rows are not on this disk, and there is no broker to ask.
+    #[error("the snapshot {} is gone, and there is no stream to read the rows from", path.display())]
+    NoStream {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A person made an older version live again meanwhile.
+    #[error(
+        "version {version} was made live again, as {live}, while the run was under way: it is not published on top"
+    )]
+    RolledBack {
+        /// The run.
+        job: String,
+        /// The version that was made live again.
+        version: String,
+        /// Its new name.
+        live: String,
+    },
     /// The zip that was just made is gone or damaged.
     #[error("the finished zip is gone or damaged")]
     PackageLost,
@@ -145,7 +185,11 @@ impl JobError {
             | Self::DiedTooOften { .. }
             | Self::NotReplayable
             | Self::OtherBase { .. }
-            | Self::OtherRows
+            | Self::OtherRows { .. }
+            | Self::OtherNames { .. }
+            | Self::NoHub { .. }
+            | Self::NoStream { .. }
+            | Self::RolledBack { .. }
             | Self::PackageLost => None,
         }
     }
@@ -161,6 +205,10 @@ impl Failure for JobError {
                 | Self::NoSuchModel { .. }
                 | Self::NoNewerName
                 | Self::OtherBase { .. }
+                | Self::RolledBack { .. }
+                | Self::OtherNames { .. }
+                | Self::NoHub { .. }
+                | Self::NoStream { .. }
                 | Self::DiedTooOften { .. } => Remedy::Person,
                 _ => Remedy::Never,
             },
@@ -187,9 +235,22 @@ impl Failure for JobError {
                 Self::OtherBase { .. } => {
                     "Set BASE_MODEL to the folder the run started from, or bring that version back to the Hub.".to_owned()
                 }
-                Self::OtherRows => {
+                Self::OtherRows { .. } => {
                     "Run it where the run's DATA_DIR is, or on the broker that has all its pairs.".to_owned()
                 }
+                Self::OtherNames { list, .. } => format!(
+                    "Bring names/{}.jsonl here from the DATA_DIR of the worker that made the run, or set CATALOG to \
+                     the file it had then.",
+                    list.sha256
+                ),
+                Self::NoHub { .. } => "Set HF_REPO, and HF_TOKEN if it is private.".to_owned(),
+                Self::NoStream { .. } => {
+                    "Run it where the run's DATA_DIR is, or set NATS_URL to the broker that has its pairs.".to_owned()
+                }
+                Self::RolledBack { job, .. } => format!(
+                    "Nothing, if it should stay unpublished. `autovalidate runs retry {job}` publishes it after all, if \
+                     the gate lets it through beside what is live then."
+                ),
                 Self::NoNewerName => "Remove the file under models/ that is named wrongly.".to_owned(),
                 _ => "This is a defect; report it with the run record.".to_owned(),
             },

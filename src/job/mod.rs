@@ -7,6 +7,8 @@
 //! stage      the stages, by name
 //! pipeline   what a run needs, and how it can end
 //! walk       walks the stages
+//! loading    load-base and fetch-data: what a run starts from
+//! judging    evaluate, gate, package
 //! journal    the run record and the events; the fence between workers
 //! guard      ends work that must not go on
 //! workshop   the run's folder, for whoever takes the run up again
@@ -14,15 +16,15 @@
 //! training   train: on a thread of its own, telling how far it is
 //! courier    carries checkpoints to the broker and from it
 //! publishing publish: looks before it sends
-//! base       load-base: the model a run starts from
-//! dataset    fetch-data: rows sorted into what is trained on and what is asked
-//! names      names beside those of the rows
+//! base       finds the model a run starts from
+//! dataset    rows sorted into what is trained on and what is asked
+//! names      names beside those of the rows, and the lists of them that runs have read
 //! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
 //! examinee   a model that is asked a run's questions
 //! contest    the new model beside the live and the original one, and the verdict
 //! steering   early stop: which held-out questions steer a run
-//! package    package: folder, zip, proof of the ONNX model
+//! package    folder, zip, proof of the ONNX model
 //! rows_file  rows from a file, for a run without a queue
 //! receipt    what travels in the zip
 //! lineage    what decides a model's weights
@@ -44,7 +46,9 @@ mod examinee;
 mod guard;
 mod id_ranges;
 mod journal;
+mod judging;
 mod lineage;
+mod loading;
 mod names;
 mod package;
 mod pipeline;
@@ -73,7 +77,7 @@ pub use error::JobError;
 pub use examinee::Examinee;
 pub use id_ranges::{IdRanges, NotIdRanges};
 pub use lineage::{Ancestor, Lineage, weights_digest};
-pub use names::NameSource;
+pub use names::{NameList, NameSource};
 pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
 pub use receipt::{RECEIPT, Receipt, RollbackOf};
 pub use replay::{Blueprint, Replayed, Sources, replay};

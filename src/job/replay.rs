@@ -5,26 +5,32 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::chain;
 use crate::hub::{Digest, Repository};
 use crate::model::ModelFolder;
 use crate::onnx::Runtime;
 use crate::queue::{Corrections, RunRecord};
 use crate::train::Progress;
 
-use super::base::{Base, Origin, Shelf, blocking};
+use super::base::{MODELS, Origin, Shelf, blocking, on_disk};
 use super::lineage::{Lineage, weights_digest};
+use super::names::{LISTS, NameLists};
 use super::receipt::Receipt;
-use super::snapshot::{RowSource, Snapshots, TakenRows};
+use super::snapshot::{RowSource, SNAPSHOTS, Snapshots, TakenRows};
 use super::study::{Lecture, Study};
-use super::{Dataset, JobError};
+use super::{Dataset, JobError, NameList, NameSource, Stage};
 
 /// What is to be made again.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Blueprint {
     /// What decided the weights beside the rows.
     pub lineage: Lineage,
-    /// The hash of the rows.
+    /// The hash of the rows, and of the names that were added to theirs.
     pub dataset_hash: String,
+    /// How many rows there were.
+    pub rows: usize,
+    /// The names that were added to theirs.
+    pub names: Option<NameList>,
 }
 
 impl Blueprint {
@@ -34,8 +40,15 @@ impl Blueprint {
     /// [`JobError::NotReplayable`] when the run never got as far as its data, or an earlier version recorded it.
     pub fn of_run(record: &RunRecord) -> Result<Self, JobError> {
         let lineage = serde_json::from_value(record.lineage.clone()).ok();
+        // Attempts that went on from a snapshot have recorded the names, too.
+        let fetched = record.stages.iter().rev().filter(|stage| stage.stage == Stage::FetchData.name());
+        let names = fetched.map(|stage| &stage.figures["names"]).find(|names| !names.is_null());
+        let rows = usize::try_from(record.row_count.unwrap_or_default()).unwrap_or(usize::MAX);
         match (lineage, record.dataset_hash.clone()) {
-            (Some(lineage), Some(dataset_hash)) => Ok(Self { lineage, dataset_hash }),
+            (Some(lineage), Some(dataset_hash)) => {
+                let names = names.and_then(|names| serde_json::from_value(names.clone()).ok());
+                Ok(Self { lineage, dataset_hash, rows, names })
+            }
             _ => Err(JobError::NotReplayable),
         }
     }
@@ -46,16 +59,24 @@ impl Blueprint {
     /// [`JobError::NotReplayable`] when it is none, or one of an earlier version.
     pub fn of_receipt(bytes: &[u8]) -> Result<Self, JobError> {
         let receipt: Receipt = serde_json::from_slice(bytes).map_err(|_| JobError::NotReplayable)?;
-        Ok(Self { lineage: receipt.lineage, dataset_hash: receipt.dataset.hash })
+        let Receipt { lineage, dataset, .. } = receipt;
+        Ok(Self { lineage, dataset_hash: dataset.hash, rows: dataset.rows, names: dataset.names })
+    }
+
+    /// Whether a data directory has the snapshot of the rows, so that no stream is needed.
+    pub fn has_snapshot(&self, data_dir: &Path) -> bool {
+        Snapshots::new(data_dir.join(SNAPSHOTS)).path(&self.dataset_hash).is_some_and(|path| path.is_file())
     }
 }
 
 /// Where a replay finds things.
 pub struct Sources<'a> {
-    /// Releases and models.
-    pub repository: &'a Repository,
-    /// The pairs.
-    pub corrections: &'a Corrections,
+    /// Releases and models; not needed when the base model is on this disk.
+    pub repository: Option<&'a Repository>,
+    /// The pairs; not needed when their snapshot is on this disk.
+    pub corrections: Option<&'a Corrections>,
+    /// What `CATALOG` names now: as good as the list of then, when it is the same.
+    pub names: Option<&'a NameSource>,
     /// Where runs keep their files.
     pub data_dir: &'a Path,
     /// The base model, for a run that started from a folder.
@@ -91,28 +112,29 @@ impl Replayed {
 /// Trains the same thing again. The model is left in `out` where one is given, which must not exist.
 ///
 /// # Errors
-/// [`JobError::OtherBase`] or [`JobError::OtherRows`] when base or rows are no longer to be had; else those of a run.
+/// [`JobError::OtherBase`], [`JobError::OtherRows`] or [`JobError::OtherNames`] when something is no longer to be had,
+/// [`JobError::NoHub`] or [`JobError::NoStream`] when it is not on this disk and there is nobody to ask; else those of a run.
 pub async fn replay(
     blueprint: Blueprint,
     sources: Sources<'_>,
     out: Option<&Path>,
     mut observer: impl FnMut(&Progress) -> bool + Send + 'static,
 ) -> Result<Replayed, JobError> {
-    let Blueprint { lineage, dataset_hash } = blueprint;
     // Apart from the worker's own models, which it tidies up.
     let place = sources.data_dir.join("replays");
     std::fs::create_dir_all(&place).map_err(JobError::file("make", &place))?;
     let workshop = tempfile::tempdir_in(&place).map_err(JobError::file("make", &place))?;
 
-    let base = base(&lineage, &sources, workshop.path().join("models")).await?;
-    let (dataset, rows) = rows(&lineage, dataset_hash, &sources).await?;
+    let base = base(&blueprint.lineage, &sources, workshop.path().join("models")).await?;
+    let (dataset, rows) = rows(&blueprint, &sources).await?;
+    let lineage = blueprint.lineage;
     let (library, out) = (sources.runtime.to_owned(), out.map(Path::to_owned));
     let folder = workshop.path().join("model");
     blocking(move || {
         let runtime = Runtime::load(&library, lineage.threads)?;
         let Lineage { recipe, synthesis, hold_out, templates, .. } = lineage.clone();
         let lecture = Lecture { recipe, synthesis, hold_out, templates };
-        let trained = Study::prepare(&runtime, base.folder, dataset, lecture)?.train(&mut observer, None)?;
+        let trained = Study::prepare(&runtime, base, dataset, lecture)?.train(&mut observer, None)?;
         std::fs::create_dir_all(&folder).map_err(JobError::file("make", &folder))?;
         trained.export(&folder)?;
         let weights_sha256 = weights_digest(&ModelFolder::open(&folder)?)?;
@@ -132,47 +154,79 @@ pub async fn replay(
 }
 
 /// The base model, if it is still the same.
-async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Result<Base, JobError> {
+async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Result<ModelFolder, JobError> {
     let ancestor = lineage.base.clone();
-    let shelf = Shelf { repository: sources.repository, folder, fallback: sources.base_model };
     let wanted = match ancestor.origin {
         // The record has a folder's name, not its path: other machines keep it elsewhere.
         Origin::Folder => sources.base_model,
         Origin::Release | Origin::Hub => &ancestor.name,
     };
-    let base = shelf.base(Some(wanted)).await?;
-    blocking(move || match weights_digest(&base.folder)? == ancestor.weights_sha256 {
-        true => Ok(base),
+    // Rather from the Hub, into a folder of the replay's own: the worker tidies its models up.
+    let fetched = match sources.repository {
+        Some(repository) => {
+            let shelf = Shelf { repository, folder, fallback: sources.base_model };
+            shelf.base(Some(wanted)).await
+        }
+        None => Err(JobError::NoHub { name: ancestor.name.clone() }),
+    };
+    let found = match (fetched, on_disk(wanted, &sources.data_dir.join(MODELS))?) {
+        (Ok(base), _) => base.folder,
+        (Err(_), Some(kept)) => kept,
+        (Err(error), None) => return Err(error),
+    };
+    blocking(move || match weights_digest(&found)? == ancestor.weights_sha256 {
+        true => Ok(found),
         false => Err(JobError::OtherBase { name: ancestor.name }),
     })
     .await
 }
 
 /// The rows: of the snapshot, or else read again from the stream.
-async fn rows(
-    lineage: &Lineage,
-    hash: String,
-    sources: &Sources<'_>,
-) -> Result<(Dataset, RowSource), JobError> {
-    let snapshots = Snapshots::new(sources.data_dir.join("snapshots"));
+async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, RowSource), JobError> {
+    let hash = &blueprint.dataset_hash;
+    let snapshots = Snapshots::new(sources.data_dir.join(SNAPSHOTS));
     let of = |taken: TakenRows, source| {
-        let (hash, hold_out, templates) = (hash.clone(), lineage.hold_out, lineage.templates.clone());
+        let Lineage { hold_out, templates, .. } = blueprint.lineage.clone();
+        let hash = hash.clone();
         blocking(move || {
             let dataset = taken.dataset(&hold_out, &templates);
             Ok((dataset.summary.hash == hash).then_some((dataset, source)))
         })
     };
-    if let Some(taken) = snapshots.load(&hash)
+    if let Some(taken) = snapshots.load(hash)
         && let Some(found) = of(taken, RowSource::Snapshot).await?
     {
         return Ok(found);
     }
-    let Some(last) = lineage.last_sequence else { return Err(JobError::OtherRows) };
-    let snapshot = sources.corrections.snapshot(last).await?;
-    let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
-    // Names that `CATALOG` had then are in snapshots only; a run that used some has another hash than these rows.
-    let taken = TakenRows { rows, released: snapshot.released, names: Vec::new() };
-    of(taken, RowSource::Stream).await?.ok_or(JobError::OtherRows)
+    let Some(corrections) = sources.corrections else {
+        return Err(JobError::NoStream { path: snapshots.path(hash).unwrap_or_default() });
+    };
+    let names = names(blueprint, sources).await?;
+    let other = |found| JobError::OtherRows { rows: blueprint.rows, found };
+    let Some(last) = blueprint.lineage.last_sequence else { return Err(other(0)) };
+    let snapshot = corrections.snapshot(last).await?;
+    let rows: Vec<_> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
+    let found = rows.len();
+    let taken = TakenRows { rows, released: snapshot.released, names };
+    of(taken, RowSource::Stream).await?.ok_or_else(|| other(found))
+}
+
+/// The names that were added to those of the rows: the list that was kept, or what `CATALOG` says now if that is the
+/// same.
+async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(String, String)>, JobError> {
+    let Some(list) = blueprint.names else { return Ok(Vec::new()) };
+    let lists = NameLists::new(sources.data_dir.join(LISTS));
+    if let Some(names) = lists.load(&list) {
+        return Ok(names);
+    }
+    if let Some(source) = sources.names {
+        match source.read().await {
+            Ok(names) if NameList::of(&names) == list => return Ok(names),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = chain(&error), "CATALOG can't be read"),
+        }
+    }
+    Err(JobError::OtherNames { list, path: lists.path(&list) })
 }
 
 /// Moves a finished folder to where a person wants it, which may be another disk.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Remedy};
 use crate::hub::{
-    Entry, Extra, HubError, Index, Listed, Published, Release, ReleaseName, Repository, Stamp, Upload,
+    Entry, Extra, HubError, Index, Listed, Over, Published, Release, ReleaseName, Repository, Stamp, Upload,
     rollback_card,
 };
 use crate::model::{ModelFolder, archive};
@@ -146,7 +146,7 @@ pub async fn roll_back(
         archive: rewritten.zip,
         extras: vec![Extra { path: release.receipt_path(), content: rewritten.receipt.into() }],
         listed: Some(rewritten.listed),
-        over: Some(live.name.clone()),
+        over: Over::Only(Some(live.name.clone())),
         summary: format!("Roll back to {}: add {}", target.name.version(), release.as_str()),
         progress: None,
     };

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::correction::{Row, Templates};
 use crate::evaluate::HoldOut;
 
-use super::workshop::{entries, replace};
+use super::workshop::{keep_newest, replace};
 use super::{Dataset, JobError};
 
+/// The folder of snapshots below the data directory.
+pub(super) const SNAPSHOTS: &str = "snapshots";
 /// How many snapshots are kept.
 const KEPT: usize = 10;
 /// What their names end in.
@@ -77,17 +79,16 @@ impl Snapshots {
         Self { folder }
     }
 
-    fn path(&self, hash: &str) -> PathBuf {
-        self.folder.join(format!("{hash}{SUFFIX}"))
+    /// Where the rows under a hash are kept; nowhere, if it is no hash: it comes from a record, which anybody may have
+    /// written.
+    pub(super) fn path(&self, hash: &str) -> Option<PathBuf> {
+        let is_hash = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hash.then(|| self.folder.join(format!("{hash}{SUFFIX}")))
     }
 
     /// The rows under a hash, if they are here. Whoever asks checks the hash: it is computed anyway.
     pub(super) fn load(&self, hash: &str) -> Option<TakenRows> {
-        // The hash comes from a record, which anybody may have written.
-        if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let text = std::fs::read_to_string(self.path(hash)).ok()?;
+        let text = std::fs::read_to_string(self.path(hash)?).ok()?;
         let mut taken = TakenRows { rows: Vec::new(), released: BTreeSet::new(), names: Vec::new() };
         for line in text.lines() {
             match serde_json::from_str(line).ok()? {
@@ -105,7 +106,6 @@ impl Snapshots {
 
     /// Keeps rows under their hash, and forgets the oldest snapshots.
     pub(super) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), JobError> {
-        let path = self.path(hash);
         let mut bytes = Vec::new();
         let names = (!taken.names.is_empty()).then(|| Line::Names { names: taken.names.clone() });
         let rows = taken
@@ -116,25 +116,16 @@ impl Snapshots {
             serde_json::to_writer(&mut bytes, &line).map_err(crate::queue::QueueError::from)?;
             bytes.push(b'\n');
         }
+        let path = self.folder.join(format!("{hash}{SUFFIX}"));
         replace(&path, &bytes)?;
-        let mut known: Vec<_> = entries(&self.folder)?
-            .into_iter()
-            .filter(|path| path.to_string_lossy().ends_with(SUFFIX))
-            .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
-            .collect();
-        known.sort();
-        for (_, oldest) in known.iter().rev().skip(KEPT).filter(|(_, other)| *other != path) {
-            if let Err(error) = std::fs::remove_file(oldest) {
-                tracing::warn!(%error, "an old snapshot can't be removed");
-            }
-        }
-        Ok(())
+        keep_newest(&self.folder, SUFFIX, KEPT)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::workshop::entries;
 
     fn row(id: i64) -> Row {
         Row {
@@ -160,7 +151,7 @@ mod tests {
         assert_eq!(entries(&folder.path().join("snapshots")).unwrap().len(), KEPT);
         assert!(snapshots.load("00").is_none());
         assert!(snapshots.load("../00").is_none());
-        std::fs::write(snapshots.path(&last), b"{\"id\":").unwrap();
+        std::fs::write(snapshots.path(&last).unwrap(), b"{\"id\":").unwrap();
         assert!(snapshots.load(&last).is_none(), "half a file is no snapshot");
     }
 }

@@ -75,6 +75,7 @@ impl Workshop {
         zip: &Path,
         release: &str,
         companions: &Companions,
+        instead_of: Option<String>,
     ) -> Result<PackageRecord, JobError> {
         for (name, text) in [(CARD, &companions.card), (RECEIPT, &companions.receipt)] {
             let (beside, kept) = (self.attempt_folder().join(name), self.folder.join(name));
@@ -86,7 +87,7 @@ impl Workshop {
         let kept = self.folder.join(release);
         std::fs::rename(zip, &kept).map_err(JobError::file("write", &kept))?;
         sync(&self.folder)?;
-        Ok(PackageRecord { release: release.to_owned(), sha256: sha256.to_string(), size })
+        Ok(PackageRecord { release: release.to_owned(), sha256: sha256.to_string(), size, instead_of })
     }
 
     /// A zip that was made before and what goes with it, if all is here and whole.
@@ -136,6 +137,22 @@ pub(super) fn put(file: &Path, place: &Path) -> Result<(), JobError> {
     sync(folder)
 }
 
+/// Removes all files with this ending but those that were written last. One that can't be removed is no reason to stop.
+pub(super) fn keep_newest(folder: &Path, suffix: &str, kept: usize) -> Result<(), JobError> {
+    let mut known: Vec<_> = entries(folder)?
+        .into_iter()
+        .filter(|path| path.to_string_lossy().ends_with(suffix))
+        .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    known.sort();
+    for (_, oldest) in known.iter().rev().skip(kept) {
+        if let Err(error) = std::fs::remove_file(oldest) {
+            tracing::warn!(%error, path = %oldest.display(), "an old file can't be removed");
+        }
+    }
+    Ok(())
+}
+
 /// The paths in a folder; none when it is not there.
 pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, JobError> {
     match std::fs::read_dir(folder) {
@@ -174,7 +191,7 @@ mod tests {
         let zip = first.attempt_folder().join("half.zip");
         std::fs::write(&zip, b"zip").unwrap();
         let companions = Companions { card: "card".to_owned(), receipt: "{}".to_owned() };
-        let package = first.keep(&zip, "release.zip", &companions).unwrap();
+        let package = first.keep(&zip, "release.zip", &companions, None).unwrap();
         std::fs::write(first.attempt_folder().join("rest"), b"rest").unwrap();
         std::fs::create_dir(first.checkpoints()).unwrap();
 

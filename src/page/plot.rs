@@ -103,8 +103,9 @@ pub(super) fn bars(
     series: &[(&str, &str)],
     groups: &[(String, Vec<Option<f64>>)],
 ) -> String {
-    let (left, right, top_edge, bottom) = (52.0, 12.0, 34.0, 58.0);
-    const HEIGHT: f64 = 314.0;
+    // Above the plot: the legend, and below it room for the label of a bar that is as high as can be.
+    let (left, right, top_edge, bottom) = (52.0, 12.0, 50.0, 58.0);
+    const HEIGHT: f64 = 330.0;
     let y = |share: f64| HEIGHT - bottom - (HEIGHT - top_edge - bottom) * share.clamp(0.0, 1.0);
     let mut marks = String::new();
     for at in [0.0, 0.25, 0.5, 0.75, 1.0] {

@@ -61,7 +61,8 @@ impl Jobs {
         }
     }
 
-    /// Puts a failed or cancelled run back onto the queue. It goes on from whatever it has recorded.
+    /// Puts a failed or cancelled run back onto the queue, or one that a rollback kept from being published. It goes on
+    /// from whatever it has recorded.
     ///
     /// # Errors
     /// [`QueueError::UnknownRun`], [`QueueError::RunNotEnded`]; [`QueueError::RunEnded`] for one that ended well;
@@ -73,6 +74,8 @@ impl Jobs {
         let (id, state) = (id.clone(), record.state);
         match state {
             RunState::Failed | RunState::Cancelled => {}
+            // Not for its model's sake.
+            RunState::Refused if record.error.is_some() => {}
             RunState::Queued | RunState::Running => return Err(QueueError::RunNotEnded { id, state }),
             RunState::Done | RunState::Refused => return Err(QueueError::RunEnded { id, state }),
         }

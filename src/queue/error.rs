@@ -315,7 +315,7 @@ impl Failure for QueueError {
             Self::InvalidTable => "Check SUPABASE_TABLE.".into(),
             Self::UnknownRun { .. } => "`autovalidate runs list` shows all.".into(),
             Self::RunEnded { .. } => {
-                "Queued and running runs can be cancelled, failed and cancelled ones retried; `autovalidate enqueue` starts a new one.".into()
+                "Queued and running runs can be cancelled, failed and cancelled ones retried, and those that a rollback keeps back; `autovalidate enqueue` starts a new one.".into()
             }
             Self::RunNotEnded { .. } => "Wait for its end, or cancel it first.".into(),
             Self::InvalidJobId(_) => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),

@@ -65,7 +65,7 @@ pub(crate) use records::Records;
 pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
 pub use run_state::RunState;
-pub use runs::{PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord};
+pub use runs::{Began, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord};
 pub use status::{Pulse, STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,

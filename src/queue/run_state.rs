@@ -12,7 +12,7 @@ pub enum RunState {
     Running,
     /// Finished: a model was published, or the run was a dry one.
     Done,
-    /// Finished: the new model was not better, or there was nothing to train on.
+    /// Finished: the new model was not better, or a rollback keeps it from being published; then it can be retried.
     Refused,
     /// Given up: the dead letter, with the reason. It can be retried.
     Failed,

@@ -74,6 +74,19 @@ pub struct PackageRecord {
     pub sha256: String,
     /// Length of the zip in bytes.
     pub size: u64,
+    /// The release that was live when the model was judged: only that one it may take the place of. None before the
+    /// first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
+}
+
+/// What was known of rollbacks when a run began, or was last asked for again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// The retry it was.
+    pub retry: u64,
+    /// The newest version then that makes an older one live again; none if there was none.
+    pub rollback: Option<String>,
 }
 
 /// All there is to know about a run.
@@ -99,6 +112,9 @@ pub struct RunRecord {
     /// When the run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// What was known of rollbacks when it began; a later one keeps it from being published unasked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Began>,
     /// The stream sequence of the first pair of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sequence: Option<u64>,
@@ -158,6 +174,7 @@ impl RunRecord {
             retries: 0,
             created_at,
             ended_at: None,
+            began: None,
             row_count: None,
             dataset_hash: None,
             lineage: Value::Null,

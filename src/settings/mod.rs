@@ -3,6 +3,8 @@
 //! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
 //! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
 
+mod accounts;
+mod broker;
 mod checkpoints;
 mod evaluation;
 mod ingest;
@@ -13,18 +15,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use url::Url;
 
 use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
-use crate::hub::RepoName;
 use crate::synthesis::SynthesisSettings;
 use crate::train::{EarlyStop, Metric, Recipe};
 use crate::trigger::Policy;
 
 use reader::Reader;
 
+pub use broker::Nats;
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
 pub use reader::{Effective, Origin, Problem};
 
@@ -103,32 +104,6 @@ pub struct Settings {
     pub effective: Vec<Effective>,
 }
 
-/// The message broker.
-#[derive(Debug, Clone)]
-pub enum Nats {
-    /// A nats-server that the worker supervises, with its store in the data directory.
-    Embedded {
-        /// The program; found on `PATH` when not set.
-        program: Option<PathBuf>,
-        /// Where it listens; port 0 takes a free one.
-        address: SocketAddr,
-        /// How often its store is flushed to disk; `None` flushes every message before it is acknowledged. What a
-        /// power failure takes, the ingest's audit finds missing and reads again from the table.
-        sync_every: Option<Duration>,
-    },
-    /// A server somebody else runs.
-    Remote {
-        /// One or several addresses.
-        urls: Vec<String>,
-        /// A credentials file.
-        credentials: Option<PathBuf>,
-        /// A token.
-        token: Option<SecretString>,
-        /// Certificates to trust beside the system's.
-        authority: Option<PathBuf>,
-    },
-}
-
 /// Settings that can't be used. Shows every problem, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("{} in the settings:\n{}", count(.0), list(.0))]
@@ -182,12 +157,12 @@ impl Settings {
         needs: Needs,
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(environment, file);
-        let supabase = supabase(&mut reader, needs.supabase);
+        let supabase = accounts::supabase(&mut reader, needs.supabase);
         let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
         let catalogue = ingest::catalogue(&mut reader);
         let burst = ingest::burst(&mut reader);
-        let hub = hub(&mut reader, needs.hub);
-        let nats = nats(&mut reader);
+        let hub = accounts::hub(&mut reader, needs.hub);
+        let nats = broker::nats(&mut reader);
         let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
         let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
         let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
@@ -245,99 +220,6 @@ impl Settings {
             http_address,
             effective: reader.effective,
         })
-    }
-}
-
-fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Access> {
-    let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
-    let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
-    let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
-    let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
-    let columns = ingest::columns(reader);
-    // The service key sees every row; the anonymous one only what policies let it see.
-    let key = service.or(anonymous);
-    if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
-        reader.problem("SUPABASE_URL", "is not set; it is the project's URL, https://<project>.supabase.co");
-    }
-    if needed && key.is_none() {
-        reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
-    }
-    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
-}
-
-fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
-    let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
-    let token = reader.secret("HF_TOKEN");
-    let repo = reader.text("HF_REPO");
-    if needed && token.is_none() {
-        reader.problem("HF_TOKEN", "is not set; make one with write access in the Hub's settings");
-    }
-    let repo = match repo {
-        None => {
-            if needed {
-                reader.problem("HF_REPO", "is not set; it is the model repository, owner/name");
-            }
-            None
-        }
-        Some(name) => match name.parse::<RepoName>() {
-            Ok(repo) => Some(repo),
-            Err(_) => {
-                reader.problem("HF_REPO", format!("is {name:?}; it must be owner/name"));
-                None
-            }
-        },
-    };
-    let endpoint = endpoint.or_else(|| Url::parse("https://huggingface.co").ok())?;
-    Some(crate::hub::Access { endpoint, token, repo: repo? })
-}
-
-fn url(reader: &mut Reader<'_>, name: &'static str, example: &str) -> Option<Url> {
-    let text = reader.text(name)?;
-    match Url::parse(&text) {
-        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.host().is_some() => Some(url),
-        _ => {
-            reader.problem(name, format!("is {text:?}; it must be a URL such as {example}"));
-            None
-        }
-    }
-}
-
-fn nats(reader: &mut Reader<'_>) -> Nats {
-    let address = reader.parse_or(
-        "NATS_LISTEN",
-        "an address with a port, such as 127.0.0.1:4222; port 0 takes a free one",
-        SocketAddr::from(([127, 0, 0, 1], 4222)),
-        |_| true,
-    );
-    let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
-    let program = reader.path("NATS_SERVER");
-    let credentials = reader.path("NATS_CREDS");
-    let token = reader.secret("NATS_TOKEN");
-    if let Some(path) = credentials.as_ref().filter(|path| !path.exists()) {
-        let problem = format!("is {}, which doesn't exist", path.display());
-        reader.problem("NATS_CREDS", problem);
-    }
-    let authority = reader.path("NATS_CA");
-    if let Some(path) = authority.as_ref().filter(|path| !path.exists()) {
-        let problem = format!("is {}, which doesn't exist", path.display());
-        reader.problem("NATS_CA", problem);
-    }
-    match reader.text("NATS_URL") {
-        None => Nats::Embedded { program, address, sync_every },
-        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address, sync_every },
-        Some(urls) => {
-            let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
-            for url in &urls {
-                let known = ["nats", "tls", "ws", "wss"];
-                if !Url::parse(url).is_ok_and(|url| known.contains(&url.scheme()) && url.host().is_some()) {
-                    let problem = format!(
-                        "has {url:?}; each must be a URL such as nats://host:4222, or the whole `embedded`"
-                    );
-                    reader.problem("NATS_URL", problem);
-                }
-            }
-            Nats::Remote { urls, credentials, token, authority }
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autovalidate::hub::{
-    Access, Extra, HubError, Patience, Published, ReleaseName, RepoName, Repository, Sent, Upload,
+    Access, Extra, HubError, Over, Patience, Published, ReleaseName, RepoName, Repository, Sent, Upload,
 };
 use autovalidate::local::hub::{Hub, Options};
 use bytes::Bytes;
@@ -94,7 +94,7 @@ pub(super) fn upload(version: &str, archive: PathBuf) -> Upload {
         archive,
         extras: vec![Extra { path: "README.md".into(), content: Bytes::from_static(b"# Cars\n") }],
         listed: None,
-        over: None,
+        over: Over::Any,
         summary: format!("Release {version}"),
         progress: None,
     }

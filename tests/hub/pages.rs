@@ -80,14 +80,16 @@ async fn what_a_rival_writes_into_the_index_in_between_is_kept() {
 }
 
 #[tokio::test]
-async fn a_persons_page_stays_and_a_lost_answer_makes_no_second_entry() {
+async fn of_a_persons_page_every_word_stays_and_a_lost_answer_makes_no_second_entry() {
     let bench = Bench::start().await;
     bench.hub.faults().rival("README.md", "# Our cars\n");
     bench.hub.faults().lose_commit_answer(1);
     bench.publish_upload(listed(&bench, FIRST, "one")).await.unwrap();
     assert!(bench.hub.faults().spent());
     assert_eq!(bench.commits().await, 2, "the rival's and ours");
-    assert_eq!(file(&bench, "README.md").await, "# Our cars\n");
+    let page = file(&bench, "README.md").await;
+    assert!(page.starts_with("# Our cars\n\n<!-- autovalidate:begin -->"), "{page}");
+    assert!(page.contains("card of 20261122160509") && !page.contains("tags:"), "{page}");
     assert_eq!(bench.repository.index().await.unwrap().models.len(), 1);
 
     let page = "# Our cars\n<!-- autovalidate:begin --><!-- autovalidate:end -->\nAsk us.\n";
@@ -96,6 +98,12 @@ async fn a_persons_page_stays_and_a_lost_answer_makes_no_second_entry() {
     let page = file(&bench, "README.md").await;
     assert!(page.starts_with("# Our cars\n") && page.ends_with("\nAsk us.\n"), "{page}");
     assert!(page.contains("card of 20261122160510"), "{page}");
+
+    bench.hub.faults().rival("README.md", &b"caf\xe9\n"[..]);
+    bench.publish_upload(listed(&bench, "20261122160511", "one")).await.unwrap();
+    let index = bench.repository.index().await.unwrap();
+    assert_eq!(index.live.unwrap().version, "20261122160511");
+    assert!(!file(&bench, "README.md").await.contains("card of"), "what can't be read is not written anew");
 }
 
 #[tokio::test]

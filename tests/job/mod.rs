@@ -5,6 +5,7 @@
 mod checkpoints;
 mod cluster;
 pub(crate) mod crash_points;
+mod meanwhile;
 mod pipeline;
 mod processes;
 mod replay;

@@ -14,7 +14,7 @@ async fn next(site: &Site) -> Job {
 }
 
 /// Waits for a stage's event with this phase.
-async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
+pub(super) async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
     within(SOON, async {
         while let Some(message) = events.next().await {
             let event: Event = serde_json::from_slice(&message.payload).unwrap();

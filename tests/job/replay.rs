@@ -4,7 +4,8 @@ use std::path::Path;
 
 use autovalidate::hub::{Release, Repository};
 use autovalidate::job::{
-    Blueprint, JobError, PairUse, Pipeline, Replayed, RowSource, Sources, replay, roll_back, settle, trace,
+    Blueprint, JobError, NameSource, PairUse, Pipeline, Replayed, RowSource, Sources, replay, roll_back,
+    settle, trace,
 };
 use autovalidate::queue::{RunRecord, RunState};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +27,9 @@ async fn run(site: &Site, pipeline: &Pipeline) -> RunRecord {
 async fn again(site: &Site, data: &Path, blueprint: Blueprint, base: &Path) -> Result<Replayed, JobError> {
     let repository = Repository::open(access(&site.hub)).unwrap();
     let sources = Sources {
-        repository: &repository,
-        corrections: &site.corrections,
+        repository: Some(&repository),
+        corrections: Some(&site.corrections),
+        names: None,
         data_dir: data,
         base_model: base.to_str().unwrap(),
         runtime: &onnxruntime(),
@@ -63,11 +65,86 @@ async fn a_run_is_made_again_bit_for_bit_from_its_record_and_from_its_receipt() 
     assert_eq!(again(&site, &data, other_seed, &tiny()).await.unwrap().identical(), Some(false));
     let mut other_rows = blueprint.clone();
     other_rows.dataset_hash = "0".repeat(64);
-    assert!(matches!(again(&site, &data, other_rows, &tiny()).await, Err(JobError::OtherRows)));
+    assert!(matches!(again(&site, &data, other_rows, &tiny()).await, Err(JobError::OtherRows { .. })));
     let mut other_base = blueprint;
     other_base.lineage.base.weights_sha256 = autovalidate::hub::Digest::of(b"other");
     assert!(matches!(again(&site, &data, other_base, &tiny()).await, Err(JobError::OtherBase { .. })));
     assert_eq!(site.releases().await.len(), 1, "a replay publishes nothing");
+}
+
+/// A replay with this disk only, and what `CATALOG` says.
+async fn offline(
+    site: &Site,
+    stream: bool,
+    names: Option<&NameSource>,
+    data: &Path,
+    blueprint: Blueprint,
+) -> Result<Replayed, JobError> {
+    let (base, runtime) = (tiny(), onnxruntime());
+    let sources = Sources {
+        repository: None,
+        corrections: stream.then_some(&site.corrections),
+        names,
+        data_dir: data,
+        base_model: base.to_str().unwrap(),
+        runtime: &runtime,
+    };
+    within(SOON, replay(blueprint, sources, None, |_| true)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_this_disk_needs_neither_broker_nor_hub() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let pipeline = site.pipeline(&data);
+    // The first starts from a folder, the second from a release.
+    for record in [run(&site, &pipeline).await, run(&site, &pipeline).await] {
+        let blueprint = Blueprint::of_run(&record).unwrap();
+        assert!(blueprint.has_snapshot(&data));
+        let done = offline(&site, false, None, &data, blueprint.clone()).await.unwrap();
+        assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
+        let elsewhere = site.data("elsewhere");
+        assert!(!blueprint.has_snapshot(&elsewhere));
+        let refused = offline(&site, false, None, &elsewhere, blueprint).await;
+        match record.base_model.unwrap().starts_with("models/") {
+            true => assert!(matches!(refused, Err(JobError::NoHub { .. })), "{refused:?}"),
+            false => assert!(matches!(refused, Err(JobError::NoStream { .. })), "{refused:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let mut pipeline = site.pipeline(&data);
+    pipeline.plan.synthesis.variants = 1;
+    let catalogue = |name: &str, names: &str| {
+        let path = site.bench.folder.path().join(name);
+        std::fs::write(&path, format!("name\n{names}\n")).unwrap();
+        NameSource { source: autovalidate::supabase::CatalogueSource::File(path), access: None }
+    };
+    let then = catalogue("then.csv", "Zzyzx\nOuagadougou");
+    let now = catalogue("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
+    pipeline.plan.names = Some(then.clone());
+    let blueprint = Blueprint::of_run(&run(&site, &pipeline).await).unwrap();
+    let receipts = within(SOON, Repository::open(access(&site.hub)).unwrap().receipts()).await.unwrap();
+    let receipt = receipts.values().next().unwrap();
+    assert_eq!(Blueprint::of_receipt(receipt).unwrap(), blueprint);
+    assert_eq!(blueprint.names.unwrap().count, 2);
+    assert!(!String::from_utf8_lossy(receipt).contains("Zzyzx"));
+
+    std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+    let done = offline(&site, true, Some(&now), &data, blueprint.clone()).await.unwrap();
+    assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
+    std::fs::remove_dir_all(data.join("names")).unwrap();
+    let done = offline(&site, true, Some(&then), &data, blueprint.clone()).await.unwrap();
+    assert_eq!(done.identical(), Some(true), "{done:?}");
+    for other in [None, Some(&now)] {
+        let refused = offline(&site, true, other, &data, blueprint.clone()).await;
+        let Err(JobError::OtherNames { list, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(Some(list), blueprint.names);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::correction::Row;
-use autovalidate::hub::{Access, Release, Repository};
+use autovalidate::hub::{Access, Index, Release, Repository};
 use autovalidate::job::{Pipeline, Plan};
 use autovalidate::local::demo;
 use autovalidate::local::hub::{Hub, Options};
@@ -124,6 +124,10 @@ impl Site {
 
     pub(super) async fn record(&self, id: &JobId) -> RunRecord {
         within(SOON, self.runs.load(id)).await.unwrap().unwrap().0
+    }
+
+    pub(super) async fn repository_index(&self) -> Index {
+        within(SOON, Repository::open(access(&self.hub)).unwrap().index()).await.unwrap()
     }
 
     pub(super) async fn releases(&self) -> Vec<Release> {

@@ -54,6 +54,19 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
 }
 
 #[test]
+fn a_fault_that_is_none_is_a_wrong_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    for (fault, problem) in [("nope", "no such fault"), ("nope=3", "no such fault")] {
+        let refused = autovalidate(folder.path(), &["dev", "--fault", fault]);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(told.contains(problem) && told.contains("--fault help"), "{told}");
+    }
+    let help = succeeded(&autovalidate(folder.path(), &["dev", "--fault", "help"]));
+    assert!(help.lines().count() > 3, "{help}");
+}
+
+#[test]
 fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     let folder = tempfile::tempdir().unwrap();
     let mut csv = String::from("typo,corrected,domain\n");

@@ -6,26 +6,38 @@ use std::process::{Output, Stdio};
 use autovalidate::queue::RunState;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::process::Command;
 
 use super::harness::{House, PATIENCE, REPO, insert, tiny};
 use crate::support::{onnxruntime, within};
 
-/// Runs the program beside a worker, as a person would on the same machine.
-async fn autovalidate(house: &House, arguments: &[&str]) -> Output {
-    let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+/// Runs the program on the disk of a worker, with no broker and no Hub.
+fn alone(house: &House, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
+    command
         .args(arguments)
         .env_clear()
         .env("ORT_DYLIB_PATH", onnxruntime())
         .env("BASE_MODEL", tiny())
+        .env("NATS_URL", "nats://127.0.0.1:1")
+        .env("DATA_DIR", &house.data)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+fn with_hub<'a>(command: &'a mut Command, house: &House) -> &'a mut Command {
+    command
         .env("HF_ENDPOINT", house.hub.url().as_str())
         .env("HF_TOKEN", house.hub.token().expose_secret())
         .env("HF_REPO", REPO)
-        .env("NATS_URL", house.nats_url())
-        .env("DATA_DIR", &house.data)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    within(PATIENCE, command).await.unwrap()
+}
+
+/// Runs the program beside a worker, as a person would on the same machine.
+async fn autovalidate(house: &House, arguments: &[&str]) -> Output {
+    let mut command = alone(house, arguments);
+    let command = with_hub(&mut command, house).env("NATS_URL", house.nats_url());
+    within(PATIENCE, command.output()).await.unwrap()
 }
 
 async fn told(house: &House, arguments: &[&str]) -> String {
@@ -89,6 +101,21 @@ async fn versions_are_listed_traced_made_live_and_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, out) = (folder.path().join("receipt.json"), folder.path().join("model"));
     let mut receipt = receipt(&house, &version(0)).await;
+    // Whatever is on this disk needs neither broker nor Hub; a run's id is found in its receipt, too.
+    std::fs::write(&path, receipt.to_string()).unwrap();
+    let from_receipt = ["runs", "replay", "--json", "--receipt", text_of(&path)];
+    let from_id = ["runs", "replay", "--json", second.id.as_str()];
+    let mut offline = alone(&house, &from_receipt);
+    let mut with_hub_only = alone(&house, &from_id);
+    for command in [&mut offline, with_hub(&mut with_hub_only, &house)] {
+        let output = within(PATIENCE, command.output()).await.unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let replayed: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&replayed["identical"], &replayed["rows"]), (&true.into(), &"snapshot".into()));
+    }
+    let unknown = within(PATIENCE, alone(&house, &from_id).output()).await.unwrap();
+    assert_eq!(unknown.status.code(), Some(1), "nobody tells what the run was");
     receipt["recipe"]["seed"] = 7.into();
     std::fs::write(&path, receipt.to_string()).unwrap();
     let arguments = ["runs", "replay", "--receipt", text_of(&path), "--out", text_of(&out)];

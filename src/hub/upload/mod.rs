@@ -52,12 +52,21 @@ pub struct Upload {
     pub extras: Vec<Extra>,
     /// What the repo's own pages are to say about it; they stay as they are without.
     pub listed: Option<Listed>,
-    /// The release it takes over from. When another one is the newest by then, nothing is published.
-    pub over: Option<ReleaseName>,
+    /// What it may take the place of. When something else is the newest by then, nothing is published.
+    pub over: Over,
     /// The commit's first line.
     pub summary: String,
     /// Told about every piece that went out.
     pub progress: Option<Progress>,
+}
+
+/// What a release may take the place of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Over {
+    /// Whatever is the newest by then.
+    Any,
+    /// This release, or nothing at all.
+    Only(Option<ReleaseName>),
 }
 
 /// What the repo's own pages say about a release.
@@ -124,7 +133,7 @@ pub(super) async fn publish(
     let mut failures = 0;
     loop {
         let head = listing::head(wire).await?;
-        let before = match look(wire, &head, &release, sha256, over.as_ref()).await? {
+        let before = match look(wire, &head, &release, sha256, &over).await? {
             Found::Landed => {
                 tracing::info!(path = %release.path(), commit = %head, "release is there");
                 return Ok(published(head));
@@ -176,13 +185,13 @@ enum Found {
 /// Looks for the release as of this commit.
 ///
 /// # Errors
-/// When it could not be the newest, its name holds other content, or another release than `over` is the newest.
+/// When it could not be the newest, its name holds other content, or `over` doesn't allow what is the newest.
 async fn look(
     wire: &Wire,
     head: &CommitId,
     ours: &ReleaseName,
     sha256: Digest,
-    over: Option<&ReleaseName>,
+    over: &Over,
 ) -> Result<Found, HubError> {
     let releases = listing::releases(wire, head).await?;
     if let Some(same) = releases.iter().find(|release| release.name == *ours) {
@@ -192,8 +201,12 @@ async fn look(
         return Err(HubError::Taken { name: ours.clone() });
     }
     let before = releases.into_iter().next().map(|newest| newest.name);
+    let allowed = |newest: &ReleaseName| match over {
+        Over::Any => true,
+        Over::Only(expected) => expected.as_ref() == Some(newest),
+    };
     match before {
-        Some(newest) if newest > *ours || over.is_some_and(|over| *over != newest) => {
+        Some(newest) if newest > *ours || !allowed(&newest) => {
             Err(HubError::Superseded { ours: ours.clone(), newest })
         }
         before => Ok(Found::Room { before }),

@@ -32,10 +32,13 @@ pub(super) async fn pages(
     let mut pages = vec![Extra { path: INDEX.to_owned(), content: Bytes::from(index.to_json()) }];
 
     let page = listing::content(wire, head, PAGE).await?;
-    let page = page.as_deref().map(String::from_utf8_lossy);
-    match repo_card::merged(page.as_deref(), &listed.card) {
-        Some(page) => pages.push(Extra { path: PAGE.to_owned(), content: Bytes::from(page) }),
-        None => tracing::info!("the repo's README.md is a person's and stays as it is"),
+    match page.as_deref().map(std::str::from_utf8).transpose() {
+        Ok(page) => {
+            let page = repo_card::merged(page, &listed.card);
+            pages.push(Extra { path: PAGE.to_owned(), content: Bytes::from(page) });
+        }
+        // Written back, it would lose what we can't read.
+        Err(error) => tracing::warn!(%error, "the repo's README.md is not UTF-8 and stays as it is"),
     }
     Ok(pages)
 }

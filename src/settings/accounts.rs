@@ -1,0 +1,64 @@
+//! Settings of the two accounts: the project corrections come from, and the repository models go to.
+
+use url::Url;
+
+use crate::hub::RepoName;
+
+use super::reader::Reader;
+
+/// The project corrections come from.
+pub(super) fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Access> {
+    let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
+    let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
+    let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
+    let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
+    let columns = super::ingest::columns(reader);
+    // The service key sees every row; the anonymous one only what policies let it see.
+    let key = service.or(anonymous);
+    if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
+        reader.problem("SUPABASE_URL", "is not set; it is the project's URL, https://<project>.supabase.co");
+    }
+    if needed && key.is_none() {
+        reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
+    }
+    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
+}
+
+/// The repository models are published to.
+pub(super) fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
+    let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
+    let token = reader.secret("HF_TOKEN");
+    let repo = reader.text("HF_REPO");
+    if needed && token.is_none() {
+        reader.problem("HF_TOKEN", "is not set; make one with write access in the Hub's settings");
+    }
+    let repo = match repo {
+        None => {
+            if needed {
+                reader.problem("HF_REPO", "is not set; it is the model repository, owner/name");
+            }
+            None
+        }
+        Some(name) => match name.parse::<RepoName>() {
+            Ok(repo) => Some(repo),
+            Err(_) => {
+                reader.problem("HF_REPO", format!("is {name:?}; it must be owner/name"));
+                None
+            }
+        },
+    };
+    let endpoint = endpoint.or_else(|| Url::parse("https://huggingface.co").ok())?;
+    Some(crate::hub::Access { endpoint, token, repo: repo? })
+}
+
+/// A web address.
+fn url(reader: &mut Reader<'_>, name: &'static str, example: &str) -> Option<Url> {
+    let text = reader.text(name)?;
+    match Url::parse(&text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.host().is_some() => Some(url),
+        _ => {
+            reader.problem(name, format!("is {text:?}; it must be a URL such as {example}"));
+            None
+        }
+    }
+}
