@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! artifacts           the graphs as files
+//! device              on a GPU, if there is one
 //! dropout             training that drops numbers
 //! early_stop          runs that are assessed on the way
 //! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
@@ -17,6 +18,7 @@
 //! ```
 
 mod artifacts;
+mod device;
 mod dropout;
 mod early_stop;
 mod exactness;
