@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::SessionBuilder;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,20 @@ impl Device {
             Self::Cpu => Ok(builder),
             Self::Cuda => cuda::provide(builder),
         }
+    }
+
+    /// Whose memory tensors stay in that never leave the device, and its number.
+    pub(crate) fn allocation(self) -> (AllocationDevice<'static>, i32) {
+        match self {
+            Self::Cpu => (AllocationDevice::CPU, 0),
+            Self::Cuda => (AllocationDevice::CUDA, 0),
+        }
+    }
+
+    /// The same as a description that outputs are bound to.
+    pub(crate) fn memory(self) -> ort::Result<MemoryInfo<'static>> {
+        let (device, number) = self.allocation();
+        MemoryInfo::new(device, number, AllocatorType::Device, MemoryType::Default)
     }
 }
 

@@ -98,6 +98,7 @@ pub struct Runtime {
     threads: usize,
     fused: bool,
     device: Device,
+    resident: bool,
 }
 
 impl Runtime {
@@ -124,7 +125,7 @@ impl Runtime {
     }
 
     fn of(environment: Environment, threads: usize) -> Self {
-        Self { environment, threads, fused: true, device: Device::Cpu }
+        Self { environment, threads, fused: true, device: Device::Cpu, resident: false }
     }
 
     /// The same library, with graphs in standard operators only: what any ONNX Runtime computes, on any device.
@@ -133,7 +134,14 @@ impl Runtime {
         Self { fused: false, ..self }
     }
 
-    /// The same library, computing on this device: on a GPU in standard operators.
+    /// The same library, training as on a GPU, in the memory of whatever device it computes on: parameters and moments
+    /// stay with the sessions, and the optimiser is a graph. On the CPU this is slower, and there to be compared.
+    #[must_use]
+    pub fn with_resident_state(self) -> Self {
+        Self { fused: false, resident: true, ..self }
+    }
+
+    /// The same library, computing on this device: on a GPU in standard operators, with resident state.
     ///
     /// # Errors
     /// [`RuntimeError::Cuda`] when this program or the library was built without it, [`RuntimeError::Gpu`] when the
@@ -143,7 +151,7 @@ impl Runtime {
         match device {
             Device::Cpu => Ok(Self { device, ..self }),
             Device::Cuda => {
-                let runtime = Self { device, ..self.with_standard_operators() };
+                let runtime = Self { device, ..self.with_resident_state() };
                 // Now, not hours later when the first run starts.
                 runtime
                     .session(&optimizer_model(0.9, 0.999, 1e-8))
@@ -156,6 +164,11 @@ impl Runtime {
     /// Where sessions compute.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Whether parameters and moments stay with the sessions while training.
+    pub fn resident(&self) -> bool {
+        self.resident
     }
 
     /// Whether graphs may have fused operators.

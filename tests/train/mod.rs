@@ -11,6 +11,7 @@
 //! folder              a run on a folder, and the exported model
 //! parts               batches encoded in parts
 //! reference           the fixtures
+//! resident            parameters and moments that stay on a device
 //! resume              interrupted runs
 //! reversed            pairs and reversed pairs as separate examples
 //! steps               fifty steps against PyTorch
@@ -26,6 +27,7 @@ mod finite_differences;
 mod folder;
 mod parts;
 mod reference;
+mod resident;
 mod resume;
 mod reversed;
 mod steps;
