@@ -6,8 +6,6 @@ use std::process::{Command, Output};
 use autovalidate::settings::{Needs, Settings};
 use autovalidate::train::{EarlyStop, Metric};
 
-use crate::support;
-
 fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autovalidate"))
         .args(arguments)
@@ -115,7 +113,7 @@ fn a_library_that_is_no_onnx_runtime_is_one_clear_sentence() {
 #[cfg(not(feature = "cuda"))]
 fn a_gpu_is_refused_by_a_program_without_cuda() {
     let folder = tempfile::tempdir().unwrap();
-    let library = support::onnxruntime().display().to_string();
+    let library = crate::support::onnxruntime().display().to_string();
     let environment = [
         ("SUPABASE_URL", "http://127.0.0.1:9"),
         ("SUPABASE_ANON_KEY", "key"),

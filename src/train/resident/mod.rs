@@ -7,12 +7,14 @@
 //! Never decides what a step or a failure means: [`Stepper`](super::Stepper) does.
 //!
 //! ```text
-//! bound   runs a graph with tensors that stay on a device
-//! state   parameters and moments there, and their way back
-//! parts   batches that are encoded in parts
+//! bound    runs a graph with tensors that stay on a device
+//! brought  parameters alone, for embedding texts
+//! state    parameters and moments there, and their way back
+//! parts    batches that are encoded in parts
 //! ```
 
 mod bound;
+mod brought;
 mod parts;
 mod state;
 
@@ -30,6 +32,7 @@ use super::step::NamedGradients;
 use super::{AdamW, Batch, Moments, ParameterBuffer, Recipe, TrainError};
 
 use bound::{Tensors, run, scalar, to_host};
+pub(super) use brought::Brought;
 use parts::Parts;
 use state::State;
 
