@@ -30,8 +30,12 @@ pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
             println!("FAIL  {what}: {error}\n      what to do: {advice}");
         }
     };
-    let library = Runtime::load(&settings.runtime_library, settings.threads);
-    report("ONNX Runtime", library.map(|runtime| format!("{} threads", runtime.threads())).map_err(told));
+    let library = Runtime::load(&settings.runtime_library, settings.threads)
+        .and_then(|runtime| runtime.on(settings.device));
+    report(
+        "ONNX Runtime",
+        library.map(|runtime| format!("{}, {} threads", runtime.device(), runtime.threads())).map_err(told),
+    );
 
     if let Some(access) = &settings.supabase {
         let rows = async {

@@ -36,7 +36,9 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     if let Some(source) = settings.names() {
         dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
     }
-    let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
+    let runtime = Runtime::load(&settings.runtime_library, settings.threads)
+        .and_then(|runtime| runtime.on(settings.device))
+        .map_err(JobError::from)?;
     let open = |path: &Path| ModelFolder::open(path).map_err(JobError::from);
     let base = Path::new(&settings.base_model);
     let baselines = Baselines {

@@ -79,7 +79,9 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         data_dir: settings.data_dir.clone(),
         base_model: settings.base_model.clone(),
     };
-    let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
+    let runtime = Runtime::load(&settings.runtime_library, settings.threads)
+        .and_then(|runtime| runtime.on(settings.device))
+        .map_err(JobError::from)?;
     let fuzzy = names.iter().map(|(_, name)| (name.clone(), fuzzy_ratio(typo, name) as f32)).collect();
     let mut answers = vec![Answer { by: "fuzzy ratio".to_owned(), names: best(fuzzy, args.top) }];
     let models = match (args.model.is_empty(), &settings.hub) {

@@ -122,7 +122,9 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));
     let base = ModelFolder::open(&base).map_err(JobError::from)?;
     let baselines = Baselines::untrained(base.clone());
-    let runtime = Runtime::load(&settings.runtime_library, settings.threads).map_err(JobError::from)?;
+    let runtime = Runtime::load(&settings.runtime_library, settings.threads)
+        .and_then(|runtime| runtime.on(settings.device))
+        .map_err(JobError::from)?;
     let study = Study::prepare(&runtime, base, dataset, lecture)?;
     println!(
         "{} typos made up an epoch, {} of the token table's rows",

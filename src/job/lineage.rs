@@ -8,6 +8,7 @@ use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::hub::{Digest, Hasher};
 use crate::model::ModelFolder;
+use crate::onnx::Device;
 use crate::synthesis::SynthesisSettings;
 use crate::train::Recipe;
 
@@ -32,6 +33,9 @@ pub struct Lineage {
     pub templates: Templates,
     /// Threads that computed: sums depend on how they are split.
     pub threads: usize,
+    /// Where it was computed, which rounds in its own way.
+    #[serde(default)]
+    pub device: Device,
     /// The trainer's version.
     pub trainer: String,
     /// SHA-256 of the weights that came out; not known while they are in the making.

@@ -1,5 +1,5 @@
 //! Makes a run's model again, from what its record or receipt says: the same base by hash, the same rows by hash, the
-//! same seed, settings and number of threads. Compares the weights and never publishes.
+//! same seed, settings, number of threads and device. Compares the weights and never publishes.
 
 use std::path::{Path, PathBuf};
 
@@ -131,7 +131,7 @@ pub async fn replay(
     let (library, out) = (sources.runtime.to_owned(), out.map(Path::to_owned));
     let folder = workshop.path().join("model");
     blocking(move || {
-        let runtime = Runtime::load(&library, lineage.threads)?;
+        let runtime = Runtime::load(&library, lineage.threads)?.on(lineage.device)?;
         let Lineage { recipe, synthesis, hold_out, templates, .. } = lineage.clone();
         let lecture = Lecture { recipe, synthesis, hold_out, templates };
         let trained = Study::prepare(&runtime, base, dataset, lecture)?.train(&mut observer, None)?;

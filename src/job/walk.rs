@@ -168,6 +168,7 @@ impl Pipeline {
             hold_out: self.plan.hold_out,
             templates: self.plan.templates.clone(),
             threads: self.runtime.threads(),
+            device: self.runtime.device(),
             trainer: env!("CARGO_PKG_VERSION").to_owned(),
             weights_sha256: None,
         };

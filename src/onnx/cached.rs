@@ -33,15 +33,26 @@ pub fn ranking_model(hidden: usize, loss: Loss, scale: f32) -> Vec<u8> {
 /// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training, as are the masks of dropout. Outputs: the gradients,
 /// as in the training graph.
 pub fn seeded_model(config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates, fused: bool) -> Vec<u8> {
-    let mut tape = if fused { Tape::fused() } else { Tape::new() };
-    let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
-    let (poolable, of) = tape.poolable(encoded.rows, pooling);
+    let tape = if fused { Tape::fused() } else { Tape::new() };
+    seeded(tape, config, pooling, dropout)
+}
+
+/// The same with gradients as in [`resident_training_model`](super::resident_training_model).
+pub fn resident_seeded_model(config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates) -> Vec<u8> {
+    let mut tape = Tape::new();
+    tape.graph.resident = true;
+    seeded(tape, config, pooling, dropout)
+}
+
+fn seeded(mut tape: Tape, config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates) -> Vec<u8> {
+    let packed = packed_encoder(&mut tape, config, true, dropout);
+    let (poolable, of) = tape.poolable(packed.encoded.rows, pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
     let seeds = tape.graph.input("seeds", Element::Float, &["texts".into(), config.hidden.into()]);
     let pooled = tape.combine_rows(pooling, poolable);
     let embeddings = tape.unit_rows(pooled);
     tape.graph.enter("backward");
     let gradients = tape.backward(&[(embeddings, seeds)]);
-    gradient_outputs(&mut tape.graph, &gradients, encoded.embeddings, &values, config);
+    gradient_outputs(&mut tape.graph, &gradients, &packed, config);
     tape.graph.encode("seeded", "Gradients of parameters from those of embeddings.", &[])
 }

@@ -84,6 +84,8 @@ pub struct Graph {
     /// Whether layers are written as fused operators.
     pub(super) fused: bool,
     uses_fused: bool,
+    /// Whether every gradient comes out in its parameter's shape, for parameters that stay on a device.
+    pub(super) resident: bool,
 }
 
 impl Graph {

@@ -21,6 +21,7 @@
 //! encoder      any of the architectures out of the layers
 //! artifacts    the model files
 //! cached       the training graph in halves, for batches larger than memory
+//! device       CPU or GPU
 //! runtime      libonnxruntime: loading it, opening sessions
 //! ```
 
@@ -28,6 +29,7 @@ mod artifacts;
 mod attention;
 mod cached;
 mod contrastive;
+mod device;
 mod dropout;
 mod encoder;
 mod fused;
@@ -43,11 +45,13 @@ mod runtime;
 mod tape;
 
 pub use artifacts::{
-    ArtifactSet, ArtifactSettings, MASKED, Manifest, dropped_model, eval_model, fused_training_model,
-    inference_model, optimizer_model, training_model,
+    ArtifactSet, ArtifactSettings, MASKED, Manifest, ResidentNames, dropped_model, eval_model,
+    fused_training_model, inference_model, optimizer_model, resident_optimizer_model, resident_sum_model,
+    resident_training_model, training_model,
 };
-pub use cached::{ranking_model, seeded_model};
+pub use cached::{ranking_model, resident_seeded_model, seeded_model};
 pub use contrastive::Loss;
+pub use device::{Device, NoDevice};
 pub use dropout::{DropoutPlace, MaskShape, dropout_places};
 pub use graph::{Dimension, Element, Graph, Value};
 pub use parameter::{GradientForm, Parameter, RowIndex, parameters};

@@ -55,6 +55,15 @@ impl Graph {
         self.op("Max", &[a, b], &[])
     }
 
+    pub(super) fn min(&mut self, a: Value, b: Value) -> Value {
+        self.op("Min", &[a, b], &[])
+    }
+
+    /// The sum of any number of tensors of one shape.
+    pub(super) fn sum_of(&mut self, terms: &[Value]) -> Value {
+        self.op("Sum", terms, &[])
+    }
+
     /// `op(a) * op(b) + c` for matrices; `c` is a row to broadcast or a whole matrix to accumulate onto.
     pub(super) fn gemm(&mut self, a: Value, b: Value, c: Option<Value>, product: Product) -> Value {
         let mut inputs = vec![a, b];
@@ -254,6 +263,11 @@ impl Graph {
     /// For each index a row of `width` zeros with a one at its place.
     pub(super) fn one_hot(&mut self, indices: Value, width: i64) -> Value {
         let width = self.int(width);
+        self.one_hot_of(indices, width)
+    }
+
+    /// The same for a `width` computed in the graph.
+    pub(super) fn one_hot_of(&mut self, indices: Value, width: Value) -> Value {
         let off_and_on = self.floats(&[0.0, 1.0]);
         self.op("OneHot", &[indices, width, off_and_on], &[("axis", Int(-1))])
     }

@@ -9,6 +9,8 @@ use ort::session::builder::GraphOptimizationLevel;
 
 use crate::failure::{Failure, Remedy};
 
+use super::{Device, optimizer_model};
+
 /// The environment of this process. ONNX Runtime allows one, and it must not be torn down while sessions live,
 /// so it is kept until the process ends, with the library it came from.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
@@ -32,6 +34,18 @@ pub enum RuntimeError {
         /// What it said.
         source: ort::Error,
     },
+    /// There is no computing on an NVIDIA GPU.
+    #[error("{lacking} was built without CUDA")]
+    Cuda {
+        /// `this program` or `the ONNX Runtime library`.
+        lacking: &'static str,
+    },
+    /// Program and library know CUDA, but no session opens on a GPU.
+    #[error("no NVIDIA GPU can be computed on")]
+    Gpu {
+        /// What the runtime said.
+        source: Box<RuntimeError>,
+    },
     /// An output has another shape than the graph declares.
     #[error("output {0} has an unexpected shape")]
     Shape(&'static str),
@@ -47,7 +61,7 @@ impl RuntimeError {
 impl Failure for RuntimeError {
     fn remedy(&self) -> Remedy {
         match self {
-            Self::Library { .. } => Remedy::Person,
+            Self::Library { .. } | Self::Cuda { .. } | Self::Gpu { .. } => Remedy::Person,
             Self::Call { .. } | Self::Shape(_) => Remedy::Never,
         }
     }
@@ -56,6 +70,18 @@ impl Failure for RuntimeError {
         match self {
             Self::Library { .. } => {
                 "Set ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup puts one under .local/lib)."
+                    .to_owned()
+            }
+            Self::Cuda { lacking: "this program" } => {
+                "Set TRAIN_DEVICE to cpu, or build with `cargo build --release --features cuda`.".to_owned()
+            }
+            Self::Cuda { .. } => {
+                "Set TRAIN_DEVICE to cpu, or ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31's GPU build."
+                    .to_owned()
+            }
+            Self::Gpu { .. } => {
+                "Set TRAIN_DEVICE to cpu, or give the process a GPU, its driver, and the CUDA and cuDNN libraries that the \
+                 ONNX Runtime library was built with."
                     .to_owned()
             }
             Self::Call { .. } | Self::Shape(_) => {
@@ -71,6 +97,8 @@ pub struct Runtime {
     environment: Environment,
     threads: usize,
     fused: bool,
+    device: Device,
+    resident: bool,
 }
 
 impl Runtime {
@@ -83,7 +111,7 @@ impl Runtime {
     pub fn load(library: &Path, threads: usize) -> Result<Self, RuntimeError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, environment)) = loaded.as_ref() {
-            return Ok(Self { environment: environment.clone(), threads, fused: true });
+            return Ok(Self::of(environment.clone(), threads));
         }
         let builder = ort::init_from(library)
             .map_err(|source| RuntimeError::Library { library: library.to_owned(), source })?;
@@ -93,13 +121,54 @@ impl Runtime {
             .build()
             .map_err(RuntimeError::call("start"))?;
         *loaded = Some((library.to_owned(), environment.clone()));
-        Ok(Self { environment, threads, fused: true })
+        Ok(Self::of(environment, threads))
+    }
+
+    fn of(environment: Environment, threads: usize) -> Self {
+        Self { environment, threads, fused: true, device: Device::Cpu, resident: false }
     }
 
     /// The same library, with graphs in standard operators only: what any ONNX Runtime computes, on any device.
     #[must_use]
     pub fn with_standard_operators(self) -> Self {
         Self { fused: false, ..self }
+    }
+
+    /// The same library, training as on a GPU, in the memory of whatever device it computes on: parameters and moments
+    /// stay with the sessions, and the optimiser is a graph. On the CPU this is slower, and there to be compared.
+    #[must_use]
+    pub fn with_resident_state(self) -> Self {
+        Self { fused: false, resident: true, ..self }
+    }
+
+    /// The same library, computing on this device: on a GPU in standard operators, with resident state.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Cuda`] when this program or the library was built without it, [`RuntimeError::Gpu`] when the
+    /// machine has none that works.
+    pub fn on(self, device: Device) -> Result<Self, RuntimeError> {
+        device.check()?;
+        match device {
+            Device::Cpu => Ok(Self { device, ..self }),
+            Device::Cuda => {
+                let runtime = Self { device, ..self.with_resident_state() };
+                // Now, not hours later when the first run starts.
+                runtime
+                    .session(&optimizer_model(0.9, 0.999, 1e-8))
+                    .map_err(|source| RuntimeError::Gpu { source: Box::new(source) })?;
+                Ok(runtime)
+            }
+        }
+    }
+
+    /// Where sessions compute.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Whether parameters and moments stay with the sessions while training.
+    pub fn resident(&self) -> bool {
+        self.resident
     }
 
     /// Whether graphs may have fused operators.
@@ -118,7 +187,8 @@ impl Runtime {
     /// [`RuntimeError::Call`] when the runtime refuses the graph.
     pub fn session(&self, model: &[u8]) -> Result<Session, RuntimeError> {
         let open = || -> ort::Result<Session> {
-            Session::builder(&self.environment)?
+            let builder = self.device.provide(Session::builder(&self.environment)?)?;
+            builder
                 .with_intra_threads(self.threads)?
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 // Shapes vary from batch to batch: a plan for one is of no use to the next, and costs memory.

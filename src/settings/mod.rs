@@ -19,6 +19,7 @@ use secrecy::SecretString;
 use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
+use crate::onnx::Device;
 use crate::synthesis::SynthesisSettings;
 use crate::train::{EarlyStop, Metric, Recipe};
 use crate::trigger::Policy;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub runtime_library: PathBuf,
     /// Threads to train with.
     pub threads: usize,
+    /// Where to train.
+    pub device: Device,
     /// The secret a webhook must carry; without it webhooks are refused.
     pub webhook_secret: Option<SecretString>,
     /// Where health, metrics and the webhook are served.
@@ -184,6 +187,7 @@ impl Settings {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads =
             reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
+        let device = reader.parse_or("TRAIN_DEVICE", "cpu or cuda", Device::Cpu, |_| true);
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
         let http_address = reader.parse_or(
             "HTTP_ADDR",
@@ -216,6 +220,7 @@ impl Settings {
             data_dir,
             runtime_library,
             threads,
+            device,
             webhook_secret,
             http_address,
             effective: reader.effective,

@@ -53,7 +53,7 @@ impl Cached {
         draw: &Draw<'_>,
     ) -> Result<(f32, Vec<&[f32]>), TrainError> {
         let embeddings = self.embed(parameters, batch, draw)?;
-        let (loss, seeds) = self.rank(batch, &embeddings)?;
+        let (loss, seeds) = rank(&mut self.ranking, batch, &embeddings)?;
         self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
         let mut first = 0;
         for (number, part) in batch.parts.iter().enumerate() {
@@ -90,35 +90,6 @@ impl Cached {
         Ok(embeddings)
     }
 
-    /// The loss, and its gradient with respect to each text's embedding.
-    fn rank(&mut self, batch: &Batch, embeddings: &Array2<f32>) -> Result<(f32, Array2<f32>), TrainError> {
-        let select = |places: &[usize]| embeddings.select(ndarray::Axis(0), places);
-        let (anchors, positives) = (select(&batch.anchors), select(&batch.positives));
-        let inputs = [
-            ("anchors", &anchors),
-            ("positives", &positives),
-            ("score_mask", &batch.score_mask),
-            ("targets", &batch.targets),
-        ];
-        let mut fed = Vec::with_capacity(inputs.len());
-        for (name, matrix) in inputs {
-            fed.push((name.to_owned(), feed_matrix(matrix)?));
-        }
-        let outputs = self.ranking.run(fed).map_err(RuntimeError::call("rank a batch"))?;
-        let loss =
-            outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
-        let mut seeds = Array2::zeros(embeddings.raw_dim());
-        for (name, places) in [("gradient.anchors", &batch.anchors), ("gradient.positives", &batch.positives)]
-        {
-            let gradient = matrix(&outputs, name, [places.len(), self.hidden])?;
-            for (row, place) in gradient.outer_iter().zip(places) {
-                // A text of several pairs is led back once, with all they ask of it.
-                seeds.row_mut(*place).zip_mut_with(&row, |sum, gradient| *sum += gradient);
-            }
-        }
-        Ok((loss, seeds))
-    }
-
     /// Adds a part's share of the parameters' gradients onto the sums.
     fn lead_back(
         &mut self,
@@ -151,7 +122,38 @@ impl Cached {
     }
 }
 
-fn pooling(part: &PackedTexts) -> Array2<f32> {
+/// The loss, and its gradient with respect to each text's embedding.
+pub(super) fn rank(
+    session: &mut Session,
+    batch: &Batch,
+    embeddings: &Array2<f32>,
+) -> Result<(f32, Array2<f32>), TrainError> {
+    let select = |places: &[usize]| embeddings.select(ndarray::Axis(0), places);
+    let (anchors, positives) = (select(&batch.anchors), select(&batch.positives));
+    let inputs = [
+        ("anchors", &anchors),
+        ("positives", &positives),
+        ("score_mask", &batch.score_mask),
+        ("targets", &batch.targets),
+    ];
+    let mut fed = Vec::with_capacity(inputs.len());
+    for (name, matrix) in inputs {
+        fed.push((name.to_owned(), feed_matrix(matrix)?));
+    }
+    let outputs = session.run(fed).map_err(RuntimeError::call("rank a batch"))?;
+    let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
+    let mut seeds = Array2::zeros(embeddings.raw_dim());
+    for (name, places) in [("gradient.anchors", &batch.anchors), ("gradient.positives", &batch.positives)] {
+        let gradient = matrix(&outputs, name, [places.len(), embeddings.ncols()])?;
+        for (row, place) in gradient.outer_iter().zip(places) {
+            // A text of several pairs is led back once, with all they ask of it.
+            seeds.row_mut(*place).zip_mut_with(&row, |sum, gradient| *sum += gradient);
+        }
+    }
+    Ok((loss, seeds))
+}
+
+pub(super) fn pooling(part: &PackedTexts) -> Array2<f32> {
     part.pooling(&(0..part.texts()).collect::<Vec<_>>())
 }
 

@@ -90,13 +90,13 @@ impl Watch {
     }
 
     /// Takes in how good `stepper`'s parameters are.
-    pub(super) fn take(&mut self, score: f32, stepper: &Stepper) -> Result<(), TrainError> {
+    pub(super) fn take(&mut self, score: f32, stepper: &mut Stepper) -> Result<(), TrainError> {
         if !score.is_finite() {
-            return Err(TrainError::Assessment { score, step: stepper.moments().step as usize });
+            return Err(TrainError::Assessment { score, step: stepper.progress().0 as usize });
         }
         if self.best().is_none_or(|(_, best)| score > best) {
-            self.assessed.best = stepper.parameters().values().to_vec();
-            self.assessed.kept = stepper.moments().kept;
+            self.assessed.best = stepper.parameters()?.values().to_vec();
+            self.assessed.kept = stepper.progress().1;
         }
         self.assessed.scores.push(score);
         Ok(())

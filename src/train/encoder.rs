@@ -1,13 +1,14 @@
 //! Texts to embeddings, with the evaluation graph and parameters that may still be in training.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 use ort::session::Session;
 
 use crate::model::{DropoutRates, EncoderConfig, Head, ModelFolder};
-use crate::onnx::{Runtime, RuntimeError, dropped_model};
+use crate::onnx::{Device, Runtime, RuntimeError, dropped_model};
 
 use super::gradients::feed_matrix;
 use super::packed::PackedTexts;
+use super::resident::Brought;
 use super::{ParameterBuffer, TrainError, Vocabulary};
 
 /// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.
@@ -18,6 +19,8 @@ pub struct Encoder {
     session: Session,
     config: EncoderConfig,
     head: Head,
+    /// Where parameters stay while texts are embedded; `None` where they are fed from here.
+    resident: Option<Device>,
 }
 
 impl Encoder {
@@ -27,7 +30,8 @@ impl Encoder {
     /// [`TrainError::Runtime`] when the runtime refuses it.
     pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
         let session = runtime.session(&dropped_model(config, head, DropoutRates::OFF, runtime.fused()))?;
-        Ok(Self { session, config: config.clone(), head })
+        let resident = runtime.resident().then(|| runtime.device());
+        Ok(Self { session, config: config.clone(), head, resident })
     }
 
     /// Embeds texts, given as rows of the parameters' vocabulary: `[texts, H]`, in order.
@@ -40,6 +44,7 @@ impl Encoder {
         texts: &[Vec<u32>],
     ) -> Result<Array2<f32>, TrainError> {
         let mut embeddings = Array2::zeros((texts.len(), self.config.hidden));
+        let brought = self.resident.map(|device| Brought::new(device, parameters)).transpose()?;
         // Texts of like length together, so that attention pads little.
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|text| texts[*text].len());
@@ -50,13 +55,22 @@ impl Encoder {
             let mut inputs = Vec::new();
             packed.feed(&self.session, &mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
-            parameters.feed(&mut inputs)?;
-            let outputs = self.session.run(inputs).map_err(RuntimeError::call("run the evaluation graph"))?;
-            let rows = outputs["sentence_embedding"]
-                .try_extract_array::<f32>()
-                .map_err(RuntimeError::call("read embeddings"))?;
-            for (row, text) in chunk.iter().enumerate() {
-                embeddings.slice_mut(s![*text, ..]).assign(&rows.slice(s![row, ..]));
+            let (output, action) = ("sentence_embedding", "run the evaluation graph");
+            let rows = match &brought {
+                Some(brought) => brought.run(&mut self.session, inputs, output, action)?,
+                None => {
+                    parameters.feed(&mut inputs)?;
+                    let outputs = self.session.run(inputs).map_err(RuntimeError::call(action))?;
+                    let (_, rows) = outputs[output]
+                        .try_extract_tensor::<f32>()
+                        .map_err(RuntimeError::call("read embeddings"))?;
+                    rows.to_vec()
+                }
+            };
+            let rows = ArrayView2::from_shape((chunk.len(), self.config.hidden), &rows)
+                .map_err(|_| RuntimeError::Shape(output))?;
+            for (row, text) in rows.outer_iter().zip(chunk) {
+                embeddings.slice_mut(s![*text, ..]).assign(&row);
             }
         }
         Ok(embeddings)

@@ -203,11 +203,11 @@ pub fn fit(
             });
             // Before a checkpoint is written, even on stopping: it would otherwise be missing for ever.
             if watch.due(losses.len())
-                && let Some(score) = observer.assess(stepper.parameters())?
+                && let Some(score) = observer.assess(stepper.parameters()?)?
             {
-                watch.take(score, &stepper)?;
+                watch.take(score, &mut stepper)?;
             }
-            resume.after_step(&stepper, &losses, &watch, before + started.elapsed(), !go_on)?;
+            resume.after_step(&mut stepper, &losses, &watch, before + started.elapsed(), !go_on)?;
             if !go_on {
                 return Err(TrainError::Stopped { step: losses.len() });
             }
@@ -219,7 +219,7 @@ pub fn fit(
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len().max(1) as f32;
     let taken = epochs().map(|(first, end)| losses.get(first..end.min(losses.len())).unwrap_or_default());
     let epoch_losses = taken.filter(|losses| !losses.is_empty()).map(mean).collect();
-    let (mut parameters, moments) = stepper.finish();
+    let (mut parameters, moments) = stepper.finish()?;
     let kept = watch.keep_best(&mut parameters).unwrap_or(moments.kept);
     let summary = Summary {
         steps: losses.len(),

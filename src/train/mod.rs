@@ -24,6 +24,7 @@
 //! cached       gradients of a batch that is encoded in parts
 //! gradients    between the graph and the optimiser
 //! step         one optimiser step
+//! resident/    the same where parameters and moments stay on the device
 //! fit          the loop
 //! checkpoint/  where a run stands, on disk
 //! early        when a run is assessed, and ends early
@@ -47,6 +48,7 @@ mod padded;
 mod pairs;
 mod parameters;
 mod recipe;
+mod resident;
 mod resume;
 mod sampler;
 mod schedule;

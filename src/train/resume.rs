@@ -22,6 +22,8 @@ struct Kept {
     /// Of all that makes the run what it is, as far as it has been told.
     identity: Sha256,
     last: Instant,
+    /// Numbers of a standing.
+    elements: usize,
 }
 
 impl Resume {
@@ -37,6 +39,7 @@ impl Resume {
             checkpoints: checkpoints.clone(),
             identity: identity(recipe, encoder, start),
             last: Instant::now(),
+            elements: start.values().len(),
         }))
     }
 
@@ -67,13 +70,11 @@ impl Resume {
             Err(error) => return Err(error.into()),
         };
         // The fingerprint covers the number of parameters, so they fit.
-        let Some(checkpoint) =
-            found.filter(|found| found.values.len() == stepper.parameters().values().len())
-        else {
+        let Some(checkpoint) = found.filter(|found| found.values.len() == kept.elements) else {
             return Ok(nothing);
         };
         tracing::info!(step = checkpoint.moments.step, "a run goes on from its checkpoint");
-        stepper.restore(&checkpoint.values, checkpoint.moments);
+        stepper.restore(&checkpoint.values, checkpoint.moments)?;
         watch.restore(checkpoint.assessed);
         Ok((checkpoint.losses, checkpoint.elapsed))
     }
@@ -81,20 +82,20 @@ impl Resume {
     /// Writes a checkpoint when it is time, and always when the run is about to stop.
     pub(super) fn after_step(
         &mut self,
-        stepper: &Stepper,
+        stepper: &mut Stepper,
         losses: &[f32],
         watch: &Watch,
         elapsed: Duration,
         stopping: bool,
     ) -> Result<(), TrainError> {
         let Some(kept) = &mut self.0 else { return Ok(()) };
-        let moments = stepper.moments();
         let due = match kept.checkpoints.interval {
-            Interval::Steps(steps) => moments.step.is_multiple_of(steps.max(1)),
+            Interval::Steps(steps) => stepper.progress().0.is_multiple_of(steps.max(1)),
             Interval::Time(time) => kept.last.elapsed() >= time,
         };
         if due || stopping {
-            let values = stepper.parameters().values();
+            let (parameters, moments) = stepper.standing()?;
+            let values = parameters.values();
             let assessed = watch.assessed();
             Standing { values, moments, losses, assessed, elapsed }
                 .save(&kept.checkpoints.folder, &kept.run())?;

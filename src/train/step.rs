@@ -9,6 +9,8 @@ use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
 use super::dropout::{Dropout, Masks};
 use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
+use super::packed::PackedTexts;
+use super::resident::Resident;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// The gradient of each parameter, by the parameter's name, in their order.
@@ -38,6 +40,10 @@ pub struct Stepper {
     whole: Option<Whole>,
     /// Opened for the first batch that is encoded in parts.
     cached: Option<Cached>,
+    /// Where the runtime keeps parameters and moments on its device; the two above are then never opened.
+    resident: Option<Resident>,
+    /// Whether the device's parameters and moments are newer than these here.
+    behind: bool,
     parameters: ParameterBuffer,
     moments: Moments,
     optimizer: AdamW,
@@ -71,11 +77,18 @@ impl Stepper {
             dropout: Dropout::new(config, recipe),
             whole: None,
             cached: None,
+            resident: None,
+            behind: false,
             moments: Moments::zero(parameters.values().len()),
             optimizer: AdamW::with_decay(recipe.weight_decay),
             parameters,
         };
-        stepper.open(recipe.batch_size > recipe.mini_batch)?;
+        if runtime.resident() {
+            let standing = (&stepper.parameters, &stepper.moments);
+            stepper.resident = Some(Resident::new(runtime, config, head, recipe, standing)?);
+        } else {
+            stepper.open(recipe.batch_size > recipe.mini_batch)?;
+        }
         Ok(stepper)
     }
 
@@ -100,25 +113,60 @@ impl Stepper {
         Ok(())
     }
 
-    /// The parameters as they are now.
-    pub fn parameters(&self) -> &ParameterBuffer {
-        &self.parameters
+    /// The parameters as they are now, brought back from the device if that is where they are.
+    ///
+    /// # Errors
+    /// [`TrainError::Runtime`] when they can't be brought back.
+    pub fn parameters(&mut self) -> Result<&ParameterBuffer, TrainError> {
+        Ok(self.standing()?.0)
     }
 
-    /// The optimiser's state as it is now.
-    pub fn moments(&self) -> &Moments {
-        &self.moments
+    /// The optimiser's state as it is now, likewise.
+    ///
+    /// # Errors
+    /// [`TrainError::Runtime`] when it can't be brought back.
+    pub fn moments(&mut self) -> Result<&Moments, TrainError> {
+        Ok(self.standing()?.1)
+    }
+
+    /// Both, likewise.
+    pub(super) fn standing(&mut self) -> Result<(&ParameterBuffer, &Moments), TrainError> {
+        if let (true, Some(resident)) = (self.behind, &self.resident) {
+            resident.fetch(&mut self.parameters, &mut self.moments)?;
+            self.behind = false;
+        }
+        Ok((&self.parameters, &self.moments))
+    }
+
+    /// Updates made, and what weight decay has left so far of rows no text uses. Always at hand.
+    pub(super) fn progress(&self) -> (u64, f64) {
+        (self.moments.step, self.moments.kept)
+    }
+
+    /// Whose memory parameters and moments stay in, as ONNX Runtime calls it (`Cpu`, `Cuda`); `None` when they are here
+    /// and fed to each step.
+    pub fn resident_in(&self) -> Option<String> {
+        self.resident.as_ref().map(Resident::memory)
     }
 
     /// Goes back to an earlier standing of the same run. `values` are as many as the parameters'.
-    pub(super) fn restore(&mut self, values: &[f32], moments: Moments) {
+    pub(super) fn restore(&mut self, values: &[f32], moments: Moments) -> Result<(), TrainError> {
         self.parameters.values_mut().copy_from_slice(values);
         self.moments = moments;
+        self.behind = false;
+        if let Some(resident) = &mut self.resident {
+            resident.replace(&self.parameters, &self.moments)?;
+        }
+        Ok(())
     }
 
     /// Ends the session, handing back the parameters and the state.
-    pub fn finish(self) -> (ParameterBuffer, Moments) {
-        (self.parameters, self.moments)
+    ///
+    /// # Errors
+    /// [`TrainError::Runtime`] when they can't be brought back from the device.
+    pub fn finish(mut self) -> Result<(ParameterBuffer, Moments), TrainError> {
+        self.standing()?;
+        Ok((self.parameters, self.moments))
     }
 
     /// Computes loss and gradients of a batch and updates the parameters.
@@ -127,15 +175,13 @@ impl Stepper {
     /// [`TrainError::NotFinite`] when the loss or the gradient's length isn't finite: parameters are then as
     /// they were before.
     pub fn step(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, TrainError> {
+        if self.resident.is_some() {
+            return self.resident_step(batch, learning_rate);
+        }
         let (optimizer, longest) = (self.optimizer, self.recipe.max_gradient_norm);
         self.with_gradients(batch, |loss, gradients, parameters, moments| {
             let gradient_norm = norm(&gradients);
-            for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
-                if !value.is_finite() {
-                    let (step, rows) = (moments.step as usize, batch.rows.clone());
-                    return Err(TrainError::NotFinite { what, value, step, learning_rate, rows });
-                }
-            }
+            finite(loss, gradient_norm, moments.step, learning_rate, batch)?;
             let scale = clip_factor(gradient_norm, longest);
             let decayed = parameters.decayed();
             update(optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
@@ -149,10 +195,32 @@ impl Stepper {
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
     pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, NamedGradients), TrainError> {
+        if let Some(resident) = &mut self.resident {
+            let (dropout, step) = (&self.dropout, self.moments.step);
+            let draw = |part: usize, texts: &PackedTexts| dropout.masks(step, part, texts);
+            return resident.gradients(batch, &draw, &self.parameters);
+        }
         self.with_gradients(batch, |loss, gradients, parameters, _| {
             let names = parameters.parameters().iter().map(|parameter| parameter.name.clone());
             (loss, names.zip(gradients.into_iter().map(<[f32]>::to_vec)).collect())
         })
+    }
+
+    /// The same where parameters and moments stay on the device.
+    fn resident_step(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, TrainError> {
+        let Self { resident: Some(resident), dropout, moments, .. } = self else {
+            return Err(RuntimeError::Shape("resident").into());
+        };
+        let step = moments.step;
+        let draw = |part: usize, texts: &PackedTexts| dropout.masks(step, part, texts);
+        let attempt = resident.attempt(batch, &draw, moments, learning_rate)?;
+        let (loss, gradient_norm) = (attempt.loss, attempt.gradient_norm);
+        finite(loss, gradient_norm, step, learning_rate, batch)?;
+        resident.take(attempt);
+        moments.step += 1;
+        moments.kept *= 1.0 - f64::from(learning_rate) * f64::from(self.optimizer.weight_decay);
+        self.behind = true;
+        Ok(StepReport { loss, gradient_norm })
     }
 
     /// Hands loss and gradients to `then`, while they are still where the runtime put them.
@@ -180,6 +248,23 @@ impl Stepper {
             (None, _) => Err(RuntimeError::Shape("batch").into()),
         }
     }
+}
+
+/// Refuses a step whose loss or gradient isn't finite.
+fn finite(
+    loss: f32,
+    gradient_norm: f32,
+    step: u64,
+    learning_rate: f32,
+    batch: &Batch,
+) -> Result<(), TrainError> {
+    for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
+        if !value.is_finite() {
+            let (step, rows) = (step as usize, batch.rows.clone());
+            return Err(TrainError::NotFinite { what, value, step, learning_rate, rows });
+        }
+    }
+    Ok(())
 }
 
 /// Room for the gradients of the look-up tables.

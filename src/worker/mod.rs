@@ -291,7 +291,7 @@ struct Trainer {
 
 impl Trainer {
     fn open(settings: &Settings) -> Result<Self, WorkerError> {
-        let runtime = Runtime::load(&settings.runtime_library, settings.threads)?;
+        let runtime = Runtime::load(&settings.runtime_library, settings.threads)?.on(settings.device)?;
         let access = settings.hub.clone().ok_or(WorkerError::Missing("HF_REPO"))?;
         Ok(Self { runtime, repository: Repository::open(access)? })
     }

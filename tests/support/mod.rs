@@ -47,10 +47,10 @@ pub fn node_modules() -> PathBuf {
     local("javascript/node_modules")
 }
 
-/// The ONNX Runtime library that `scripts/setup` installed.
+/// The ONNX Runtime library: `ORT_DYLIB_PATH`, such as one for GPUs, or the one that `scripts/setup` installed.
 #[track_caller]
 pub fn onnxruntime() -> PathBuf {
-    local("lib/libonnxruntime.so")
+    std::env::var_os("ORT_DYLIB_PATH").map_or_else(|| local("lib/libonnxruntime.so"), PathBuf::from)
 }
 
 /// The all-MiniLM-L6-v2 folder that `scripts/setup` installed.

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autovalidate::model::ModelFolder;
-use autovalidate::onnx::{ArtifactSet, ArtifactSettings, Manifest, parameters};
+use autovalidate::model::{DropoutRates, ModelFolder};
+use autovalidate::onnx::{
+    ArtifactSet, ArtifactSettings, Manifest, parameters, resident_optimizer_model, resident_seeded_model,
+    resident_sum_model, resident_training_model,
+};
 use autovalidate::train::{AdamW, Recipe, exported};
 
 use super::reference::{TINY, fixture};
@@ -47,6 +50,18 @@ fn a_manifest_reads_back() {
     }
 }
 
+/// The graphs of a run whose parameters stay on a device.
+fn resident(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 4] {
+    let (config, pooling) = (&folder.config, folder.head.pooling);
+    let (recipe, off) = (Recipe::default(), DropoutRates::OFF);
+    [
+        ("resident.onnx", resident_training_model(config, pooling, recipe.loss, recipe.scale, off)),
+        ("resident_seeded.onnx", resident_seeded_model(config, pooling, off)),
+        ("resident_sum.onnx", resident_sum_model(config)),
+        ("resident_optimizer.onnx", resident_optimizer_model(config, [0.9, 0.999, 1e-8], 1.0)),
+    ]
+}
+
 /// Prints the operator sets of each file that the checker accepts, one file a line.
 const CHECK: &str = "
 import sys, onnx
@@ -72,6 +87,10 @@ fn the_onnx_checker_accepts_every_artifact() {
         set(&folder).write(&to).unwrap();
         let within = |name: &str| -> PathBuf { Path::new(&to).join(name) };
         graphs.extend(["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx"].map(within));
+        for (name, bytes) in resident(&folder) {
+            fs::write(to.join(name), bytes).unwrap();
+            graphs.push(to.join(name));
+        }
         fs::write(to.join("model.onnx"), exported(&folder).unwrap()).unwrap();
         models.push(to.join("model.onnx"));
     }

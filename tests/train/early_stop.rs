@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use autovalidate::onnx::Runtime;
 use autovalidate::train::{
     Checkpoints, EarlyStop, Fit, Interval, Metric, Observer, ParameterBuffer, Progress, Recipe, Resumable,
     TrainError, fit,
 };
 
-use super::reference::{Reference, Setting, fixture, runtime};
+use super::reference::{Reference, Setting, every_kind, fixture, runtime};
 
 /// Gives prepared scores, keeps what it was shown, and stops the run after some steps.
 #[derive(Default)]
@@ -34,11 +35,19 @@ impl Observer for Examiner {
 
 /// Two steps an epoch, six epochs.
 fn run(early_stop: Option<EarlyStop>, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+    run_on(&runtime(), early_stop, observer)
+}
+
+fn run_on(
+    runtime: &Runtime,
+    early_stop: Option<EarlyStop>,
+    observer: &mut dyn Observer,
+) -> Result<Fit, TrainError> {
     let reference = Reference::load("tiny.safetensors");
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
     let recipe = Recipe { epochs: 6, batch_size: 4, learning_rate: 5e-3, early_stop, ..Recipe::default() };
     let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, observer)
+    fit(runtime, config, head, &recipe, setting.parameters, &setting.pairs, observer)
 }
 
 fn rule(patience: usize, every: Option<usize>) -> Option<EarlyStop> {
@@ -47,8 +56,14 @@ fn rule(patience: usize, every: Option<usize>) -> Option<EarlyStop> {
 
 #[test]
 fn it_stops_when_patience_ends_and_keeps_the_best() {
+    for (_, runtime) in every_kind() {
+        stops_and_keeps_the_best(&runtime);
+    }
+}
+
+fn stops_and_keeps_the_best(runtime: &Runtime) {
     let mut examiner = Examiner { scores: vec![0.1, 0.4, 0.3, 0.4, 0.9], ..Examiner::default() };
-    let fit = run(rule(2, None), &mut examiner).unwrap();
+    let fit = run_on(runtime, rule(2, None), &mut examiner).unwrap();
     // The second is the best; the fourth only equals it.
     assert_eq!(examiner.steps, (1..=8).collect::<Vec<_>>());
     assert_eq!(fit.parameters.values(), examiner.shown[1]);

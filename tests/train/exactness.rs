@@ -5,7 +5,7 @@ use autovalidate::train::{AdamW, Encoder, Moments, Recipe, Schedule, adamw_updat
 use ort::value::Tensor;
 use rand::{RngExt, SeedableRng};
 
-use super::reference::{LOSSES, Reference, Setting, TINY, both_kinds, fixture, floats, runtime};
+use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, floats, runtime};
 use crate::support;
 
 fn length(numbers: impl Iterator<Item = f64>) -> f64 {
@@ -34,7 +34,9 @@ fn trainable(folder: &std::path::Path) -> usize {
 
 #[test]
 fn tiny_loss_and_every_gradient_equal_pytorch() {
-    for (tiny, (kind, runtime)) in TINY.into_iter().flat_map(|tiny| both_kinds().map(|kind| (tiny, kind))) {
+    for (tiny, (kind, runtime)) in
+        TINY.into_iter().flat_map(|tiny| every_kind().into_iter().map(move |kind| (tiny, kind)))
+    {
         let reference = Reference::load(&format!("{tiny}.safetensors"));
         for (name, loss) in LOSSES {
             let setting = Setting::new(&fixture(tiny), &reference.pairs);
@@ -75,7 +77,7 @@ fn tiny_loss_and_every_gradient_equal_pytorch() {
 fn minilm_loss_and_every_gradient_equal_pytorch() {
     let reference = Reference::load("minilm.safetensors");
     for ((name, loss), (kind, runtime)) in
-        LOSSES.into_iter().flat_map(|loss| both_kinds().map(|kind| (loss, kind)))
+        LOSSES.into_iter().flat_map(|loss| every_kind().into_iter().map(move |kind| (loss, kind)))
     {
         let setting = Setting::new(&support::minilm(), &reference.pairs);
         let recipe = Recipe { loss, ..Recipe::default() };
@@ -145,7 +147,7 @@ fn embeddings_equal_sentence_transformers() {
         let setting = Setting::new(&folder, &reference.pairs);
         let truth = reference.get("embeddings");
         let texts = &texts[..truth.len() / setting.folder.config.hidden];
-        for (kind, runtime) in both_kinds() {
+        for (kind, runtime) in every_kind() {
             let embeddings = Encoder::embed_with(&runtime, &setting.folder, texts).unwrap();
             for (ours, truth) in embeddings.rows().into_iter().zip(truth.chunks_exact(embeddings.ncols())) {
                 // Of unit length where the folder says so.
@@ -165,29 +167,34 @@ fn embeddings_equal_sentence_transformers() {
 /// factor of two, and what weight decay does to rows no text uses is included.
 #[test]
 fn training_moves_every_tensor_as_pytorch_does() {
-    for tiny in TINY {
+    for (tiny, (kind, runtime)) in
+        TINY.into_iter().flat_map(|tiny| every_kind().into_iter().map(move |kind| (tiny, kind)))
+    {
         let reference = Reference::load(&format!("{tiny}.safetensors"));
         let setting = Setting::new(&fixture(tiny), &reference.pairs);
         let number = |key: &str| reference.about[key].parse::<f32>().unwrap();
         let steps: usize = reference.about["steps"].parse().unwrap();
         let recipe = Recipe { weight_decay: number("decay"), ..Recipe::default() };
         let schedule = Schedule::new(number("rate"), steps, number("ratio"));
-        let mut stepper = setting.stepper(&recipe);
+        let mut stepper = setting.stepper_on(&runtime, &recipe);
         let batch = setting.batch();
         for (step, truth) in reference.get("training.losses").iter().enumerate() {
             let loss = stepper.step(&batch, schedule.rate(step)).unwrap().loss;
             let error = (f64::from(loss) - truth).abs();
-            assert!(error < 1e-5 * truth.max(0.1), "{tiny}, step {step}: loss {loss}, PyTorch {truth}");
+            assert!(
+                error < 1e-5 * truth.max(0.1),
+                "{tiny}, {kind}, step {step}: loss {loss}, PyTorch {truth}"
+            );
         }
-        let (trained, moments) = stepper.finish();
+        let (trained, moments) = stepper.finish().unwrap();
         let folder = tempfile::tempdir().unwrap();
         trained.save(&setting.weights, folder.path(), moments.kept).unwrap();
-        compare_trained(tiny, &reference, folder.path());
+        compare_trained(&format!("{tiny}, {kind}"), &fixture(tiny), &reference, folder.path());
     }
 }
 
-fn compare_trained(tiny: &str, reference: &Reference, trained: &std::path::Path) {
-    let (after, before) = (floats(trained), floats(&fixture(tiny)));
+fn compare_trained(tiny: &str, start: &std::path::Path, reference: &Reference, trained: &std::path::Path) {
+    let (after, before) = (floats(trained), floats(start));
     let whole = length(
         before
             .keys()

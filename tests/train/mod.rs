@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! artifacts           the graphs as files
+//! device              on a GPU, if there is one
 //! dropout             training that drops numbers
 //! early_stop          runs that are assessed on the way
 //! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
@@ -10,6 +11,7 @@
 //! folder              a run on a folder, and the exported model
 //! parts               batches encoded in parts
 //! reference           the fixtures
+//! resident            parameters and moments that stay on a device
 //! resume              interrupted runs
 //! reversed            pairs and reversed pairs as separate examples
 //! steps               fifty steps against PyTorch
@@ -17,6 +19,7 @@
 //! ```
 
 mod artifacts;
+mod device;
 mod dropout;
 mod early_stop;
 mod exactness;
@@ -24,6 +27,7 @@ mod finite_differences;
 mod folder;
 mod parts;
 mod reference;
+mod resident;
 mod resume;
 mod reversed;
 mod steps;

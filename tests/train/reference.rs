@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use autovalidate::model::{ModelFolder, WeightSet};
-use autovalidate::onnx::{Loss, Runtime};
+use autovalidate::onnx::{Device, Loss, Runtime};
 use autovalidate::train::{Batch, Pairs, ParameterBuffer, Recipe, Stepper, Vocabulary};
 use safetensors::SafeTensors;
 
+use super::device::on_the_gpu;
 use crate::support;
 
 /// The losses, under the names the fixtures give them.
@@ -75,9 +76,17 @@ pub(crate) fn runtime() -> Runtime {
     Runtime::load(&support::onnxruntime(), 2).unwrap()
 }
 
-/// Graphs in fused operators, and the same in standard ones.
-pub(crate) fn both_kinds() -> [(&'static str, Runtime); 2] {
-    [("fused", runtime()), ("standard", runtime().with_standard_operators())]
+/// Every way to compute: graphs in fused operators, the same in standard ones, parameters and moments that stay with the
+/// sessions, and a GPU where there is one.
+pub(crate) fn every_kind() -> Vec<(&'static str, Runtime)> {
+    let standard = ("standard", runtime().with_standard_operators());
+    [("fused", runtime()), standard].into_iter().chain(resident_kinds()).collect()
+}
+
+/// The ways in which parameters and moments stay with the sessions.
+pub(crate) fn resident_kinds() -> Vec<(&'static str, Runtime)> {
+    let gpu = on_the_gpu().map(|runtime| ("cuda", runtime));
+    [("resident", runtime().with_resident_state())].into_iter().chain(gpu).collect()
 }
 
 /// A model folder with its reference's pairs, ready to train.
@@ -114,7 +123,14 @@ impl Setting {
     /// The same, with graphs in the operators that `runtime` is for.
     pub(crate) fn stepper_on(&self, runtime: &Runtime, recipe: &Recipe) -> Stepper {
         let ModelFolder { config, head, .. } = &self.folder;
-        Stepper::new(runtime, config, *head, recipe, self.parameters.clone()).unwrap()
+        let stepper = Stepper::new(runtime, config, *head, recipe, self.parameters.clone()).unwrap();
+        // What is said to stay on a device does, or the test would compare one path with itself.
+        let memory = runtime.resident().then(|| match runtime.device() {
+            Device::Cpu => "Cpu".to_owned(),
+            Device::Cuda => "Cuda".to_owned(),
+        });
+        assert_eq!(stepper.resident_in(), memory);
+        stepper
     }
 
     /// All pairs as one batch.

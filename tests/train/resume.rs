@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use autovalidate::onnx::Runtime;
 use autovalidate::train::{
     Checkpoints, Fit, Interval, Observer, PairSource, Pairs, Progress, Recipe, Resumable, TrainError, fit,
 };
@@ -15,11 +16,15 @@ use super::reference::{Reference, Setting, fixture, runtime};
 const FOLDER: &str = "RESUME_TEST_FOLDER";
 
 fn train(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+    train_on(&runtime(), observer)
+}
+
+fn train_on(runtime: &Runtime, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     let reference = Reference::load("tiny.safetensors");
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
     let recipe = Recipe { epochs: 6, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };
     let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, observer)
+    fit(runtime, config, head, &recipe, setting.parameters, &setting.pairs, observer)
 }
 
 fn resumable<'o>(observer: &'o mut dyn Observer, folder: &Path, every: u64) -> Resumable<'o> {
@@ -43,7 +48,17 @@ fn assert_same_bits(ours: &Fit, truth: &Fit) {
 
 #[test]
 fn stopped_after_every_single_step_it_ends_with_the_same_bits() {
-    let truth = train(&mut |_: &Progress| true).unwrap();
+    stopped_after_every_single_step(&runtime());
+}
+
+#[test]
+fn so_it_does_where_parameters_stay_on_a_device() {
+    // Of a GPU bits aren't promised (docs/decisions/0035): `resident` computes on the CPU.
+    stopped_after_every_single_step(&runtime().with_resident_state());
+}
+
+fn stopped_after_every_single_step(runtime: &Runtime) {
+    let truth = train_on(runtime, &mut |_: &Progress| true).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut stops = 0;
     let fit = loop {
@@ -52,7 +67,7 @@ fn stopped_after_every_single_step_it_ends_with_the_same_bits() {
             false
         };
         // No interval is ever due: what is continued was written on stopping.
-        match train(&mut resumable(&mut observer, folder.path(), u64::MAX)) {
+        match train_on(runtime, &mut resumable(&mut observer, folder.path(), u64::MAX)) {
             Err(TrainError::Stopped { step }) => {
                 stops += 1;
                 assert_eq!(step, stops);

@@ -1,8 +1,10 @@
 //! Fifty steps: weights and losses stay as near to PyTorch in double precision as PyTorch in single does.
 
-use autovalidate::train::{Batch, ParameterBuffer, Recipe, Schedule, Stepper};
+use autovalidate::onnx::Runtime;
+use autovalidate::train::{Batch, ParameterBuffer, Recipe, Schedule};
 
-use super::reference::{LOSSES, Reference, Setting, fixture, floats, runtime};
+use super::device::on_the_gpu;
+use super::reference::{LOSSES, Reference, Setting, fixture, floats, resident_kinds, runtime};
 use crate::support;
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -19,7 +21,12 @@ fn tensors(setting: &Setting, parameters: &ParameterBuffer, kept: f64) -> Vec<(S
     sources.map(|source| (source.clone(), saved.remove(source).unwrap())).collect()
 }
 
-fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model: usize) {
+fn fifty_steps(
+    (kind, runtime): &(&'static str, Runtime),
+    reference: &Reference,
+    folder: &std::path::Path,
+    tensors_of_model: usize,
+) {
     let batches: Vec<Vec<usize>> = serde_json::from_str(&reference.about["batches"]).unwrap();
     let number = |key: &str| reference.about[key].parse::<f32>().unwrap();
     let sampled: usize = reference.about["sampled"].parse().unwrap();
@@ -29,8 +36,7 @@ fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model
         let schedule = Schedule::new(number("rate"), batches.len(), number("ratio"));
         let (config, head) = (&setting.folder.config, setting.folder.head);
         let start = tensors(&setting, &setting.parameters, 1.0);
-        let mut stepper =
-            Stepper::new(&runtime(), config, head, &recipe, setting.parameters.clone()).unwrap();
+        let mut stepper = setting.stepper_on(runtime, &recipe);
         let curve = reference.get(&format!("{name}.double.losses"));
         // Scores of up to 20 have a last bit of 2e-6, so a loss far below 1 can't be had to 1e-5 of itself.
         let single = reference.get(&format!("{name}.single.losses"));
@@ -39,9 +45,12 @@ fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model
             let batch = Batch::new(&setting.pairs, indices, config, head);
             let loss = f64::from(stepper.step(&batch, schedule.rate(step)).unwrap().loss);
             let bound = (1e-5 * truth).max(2.0 * rounding);
-            assert!((loss - truth).abs() < bound, "{name}: step {step}: loss {loss}, PyTorch {truth}");
+            assert!(
+                (loss - truth).abs() < bound,
+                "{name}, {kind}: step {step}: loss {loss}, PyTorch {truth}"
+            );
         }
-        let (trained, moments) = stepper.finish();
+        let (trained, moments) = stepper.finish().unwrap();
         let trained = tensors(&setting, &trained, moments.kept);
         assert_eq!(trained.len(), tensors_of_model, "every trainable tensor is compared");
         for ((tensor, ours), (_, start)) in trained.iter().zip(&start) {
@@ -54,11 +63,11 @@ fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model
             let (ours, start) = (pick(ours), pick(start));
             let change = distance(truth, &start);
             let (ours_off, theirs_off) = (distance(&ours, truth), distance(single, truth));
-            assert!(ours != start, "{name}: {tensor} didn't change");
+            assert!(ours != start, "{name}, {kind}: {tensor} didn't change");
             // A key's bias has no gradient but rounding noise, of which AdamW makes full steps in any direction.
             assert!(
                 ours_off <= 2.0 * theirs_off || tensor.contains("key.bias"),
-                "{name}: {tensor}: off by {ours_off:e}, PyTorch single by {theirs_off:e}, change {change:e}"
+                "{name}, {kind}: {tensor}: off by {ours_off:e}, PyTorch single by {theirs_off:e}, change {change:e}"
             );
         }
     }
@@ -66,10 +75,15 @@ fn fifty_steps(reference: &Reference, folder: &std::path::Path, tensors_of_model
 
 #[test]
 fn fifty_steps_of_a_tiny_encoder_are_pytorchs() {
-    fifty_steps(&Reference::load("steps-tiny.safetensors"), &fixture("tiny"), 5 + 2 * 16);
+    for kind in [("fused", runtime())].into_iter().chain(resident_kinds()) {
+        fifty_steps(&kind, &Reference::load("steps-tiny.safetensors"), &fixture("tiny"), 5 + 2 * 16);
+    }
 }
 
 #[test]
 fn fifty_steps_of_minilm_are_pytorchs() {
-    fifty_steps(&Reference::load("steps-minilm.safetensors"), &support::minilm(), 5 + 6 * 16);
+    let gpu = on_the_gpu().map(|runtime| ("cuda", runtime));
+    for kind in [("fused", runtime())].into_iter().chain(gpu) {
+        fifty_steps(&kind, &Reference::load("steps-minilm.safetensors"), &support::minilm(), 5 + 6 * 16);
+    }
 }

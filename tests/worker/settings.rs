@@ -31,6 +31,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         ("TRAIN_MAX_WAIT", "soon"),
         ("TRAIN_DROPOUT", "some"),
         ("TRAIN_EARLY_STOP", "soon"),
+        ("TRAIN_DEVICE", "abacus"),
         ("TRAIN_PATIENCE", "0"),
         ("TRAIN_ASSESS_EVERY", "0"),
         ("HTTP_ADDR", "here"),
@@ -50,6 +51,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         "TRAIN_MAX_WAIT",
         "TRAIN_DROPOUT",
         "TRAIN_EARLY_STOP",
+        "TRAIN_DEVICE",
         "TRAIN_PATIENCE",
         "TRAIN_ASSESS_EVERY",
         "HTTP_ADDR",
@@ -104,6 +106,27 @@ fn a_library_that_is_no_onnx_runtime_is_one_clear_sentence() {
         "{told}"
     );
     assert!(!told.contains("panicked"), "{told}");
+}
+
+/// What a build with it says is told where a GPU may be: `train::device`.
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_gpu_is_refused_by_a_program_without_cuda() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = crate::support::onnxruntime().display().to_string();
+    let environment = [
+        ("SUPABASE_URL", "http://127.0.0.1:9"),
+        ("SUPABASE_ANON_KEY", "key"),
+        ("HF_TOKEN", "hf_x"),
+        ("HF_REPO", "a/b"),
+        ("ORT_DYLIB_PATH", library.as_str()),
+        ("TRAIN_DEVICE", "cuda"),
+    ];
+    let output = autovalidate(&["worker"], &environment, folder.path());
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("this program was built without CUDA"), "{told}");
+    assert!(told.contains("TRAIN_DEVICE") && told.contains("--features cuda"), "{told}");
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
 /// operators, if asked for; see [`fused_training_model`](super::fused_training_model).
 pub fn dropped_model(config: &EncoderConfig, head: Head, dropout: DropoutRates, fused: bool) -> Vec<u8> {
     let mut tape = if fused { Tape::fused() } else { Tape::new() };
-    let (encoded, _) = packed_encoder(&mut tape, config, false, dropout);
-    let (poolable, of) = tape.poolable(encoded.rows, head.pooling);
+    let packed = packed_encoder(&mut tape, config, false, dropout);
+    let (poolable, of) = tape.poolable(packed.encoded.rows, head.pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
     let mut embedding = tape.combine_rows(pooling, poolable);
     if head.normalise {

@@ -14,18 +14,21 @@
 //! evaluation  sentence embeddings of packed texts
 //! optimizer   one AdamW step
 //! inference   sentence embeddings of padded texts, weights inside
+//! resident    training and optimiser for parameters that stay on a device
 //! set         the first three as files, with a manifest
 //! ```
 
 mod evaluation;
 mod inference;
 mod optimizer;
+mod resident;
 mod set;
 mod training;
 
 pub use evaluation::{dropped_model, eval_model};
 pub use inference::inference_model;
 pub use optimizer::optimizer_model;
+pub use resident::{ResidentNames, resident_optimizer_model, resident_sum_model, resident_training_model};
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
 pub use training::{fused_training_model, training_model};
 
@@ -42,13 +45,23 @@ use super::tape::{Gradients, Tape};
 /// that a row of nothing but masked positions stays finite.
 pub const MASKED: f32 = -1e9;
 
+/// An encoder over a packed batch.
+pub(super) struct Packed {
+    pub(super) encoded: Encoded,
+    /// The inputs of these names, `[N]`.
+    ids: Value,
+    positions: Value,
+    /// Every parameter's input.
+    parameters: Vec<(Parameter, Value)>,
+}
+
 /// The encoder over a packed batch, with its inputs declared: tokens, layout, masks of dropout, parameters.
 pub(super) fn packed_encoder(
     tape: &mut Tape,
     config: &EncoderConfig,
     backward: bool,
     dropout: DropoutRates,
-) -> (Encoded, Vec<(Parameter, Value)>) {
+) -> Packed {
     let graph = &mut tape.graph;
     let ids = graph.input("ids", Element::Int64, &["tokens".into()]);
     let positions = graph.input("positions", Element::Int64, &["tokens".into()]);
@@ -65,36 +78,44 @@ pub(super) fn packed_encoder(
     let values: Vec<(Parameter, Value)> = parameters(config)
         .into_iter()
         .map(|parameter| {
-            let mut dims = sizes(&parameter.shape);
-            if let GradientForm::Rows(index) = parameter.gradient {
-                let rows = match index {
-                    RowIndex::Ids => "vocabulary",
-                    RowIndex::Positions => "position_rows",
-                    RowIndex::First => "token_types",
-                };
-                // Any number of rows: a job feeds only those its texts use.
-                dims[0] = rows.into();
-            }
-            let value = graph.input(&parameter.name, Element::Float, &dims);
+            let value = graph.input(&parameter.name, Element::Float, &parameter_dims(&parameter));
             (parameter, value)
         })
         .collect();
     let weights = Weights(values.iter().map(|(parameter, value)| (parameter.name.clone(), *value)).collect());
     let tokens = Tokens { ids, positions, types: first };
-    (encode(tape, config, &weights, &tokens, layout, &masks), values)
+    let encoded = encode(tape, config, &weights, &tokens, layout, &masks);
+    Packed { encoded, ids, positions, parameters: values }
 }
 
-/// Declares an output for each parameter's gradient.
+/// A parameter's dimensions as a graph's input.
+fn parameter_dims(parameter: &Parameter) -> Vec<Dimension> {
+    let mut dims = sizes(&parameter.shape);
+    if let GradientForm::Rows(index) = parameter.gradient {
+        let rows = match index {
+            RowIndex::Ids => "vocabulary",
+            RowIndex::Positions => "position_rows",
+            RowIndex::First => "token_types",
+        };
+        // Any number of rows: a job feeds only those its texts use.
+        dims[0] = rows.into();
+    }
+    dims
+}
+
+/// Declares an output for each parameter's gradient; see [`GradientForm`] for their shapes, unless the graph is resident.
 pub(super) fn gradient_outputs(
     graph: &mut Graph,
     gradients: &Gradients,
-    embeddings: Value,
-    values: &[(Parameter, Value)],
+    packed: &Packed,
     config: &EncoderConfig,
 ) {
+    if graph.resident {
+        return resident::whole_gradients(graph, gradients, packed);
+    }
     let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
-    graph.output(gradients.inputs[&embeddings], "gradient.embeddings", Element::Float, &rows);
-    for (parameter, value) in values {
+    graph.output(gradients.inputs[&packed.encoded.embeddings], "gradient.embeddings", Element::Float, &rows);
+    for (parameter, value) in &packed.parameters {
         if parameter.gradient == GradientForm::Dense {
             let gradient = gradients.parameters[value];
             graph.output(gradient, &parameter.gradient_output(), Element::Float, &sizes(&parameter.shape));

@@ -1,6 +1,6 @@
 //! The optimiser graph.
 
-use super::super::graph::{Dimension, Element, Graph};
+use super::super::graph::{Dimension, Element, Graph, Value};
 
 /// One AdamW step over a range of parameters with one weight decay, all `[n]`, in PyTorch's order of operations
 /// (`torch.optim.AdamW`): decay, moments, bias correction, update. Scalars: `gradient_scale` (the clipping
@@ -11,33 +11,71 @@ pub fn optimizer_model(beta_1: f32, beta_2: f32, epsilon: f32) -> Vec<u8> {
     let n = [Dimension::from("elements")];
     let [parameter, gradient, first, second] = ["parameters", "gradients", "first_moments", "second_moments"]
         .map(|name| graph.input(name, Element::Float, &n));
-    let [gradient_scale, learning_rate, decay, correction_1, correction_2] =
-        ["gradient_scale", "learning_rate", "decay", "correction_1", "correction_2"]
-            .map(|name| graph.input(name, Element::Float, &[]));
-    let one = graph.scalar(1.0);
-    let gradient = graph.mul(gradient, gradient_scale);
-    let kept = graph.sub(one, decay);
-    let decayed = graph.mul(parameter, kept);
-
-    let (keep_1, take_1) = (graph.scalar(beta_1), graph.scalar(1.0 - beta_1));
-    let (keep_2, take_2) = (graph.scalar(beta_2), graph.scalar(1.0 - beta_2));
-    let (old, new) = (graph.mul(first, keep_1), graph.mul(gradient, take_1));
-    let first = graph.add(old, new);
-    let square = graph.mul(gradient, gradient);
-    let (old, new) = (graph.mul(second, keep_2), graph.mul(square, take_2));
-    let second = graph.add(old, new);
-
-    let root = graph.sqrt(second);
-    let root_correction = graph.sqrt(correction_2);
-    let root = graph.div(root, root_correction);
-    let epsilon = graph.scalar(epsilon);
-    let denominator = graph.add(root, epsilon);
-    let step_size = graph.div(learning_rate, correction_1);
-    let direction = graph.div(first, denominator);
-    let change = graph.mul(direction, step_size);
-    let updated = graph.sub(decayed, change);
-    graph.output(updated, "updated_parameters", Element::Float, &n);
-    graph.output(first, "updated_first_moments", Element::Float, &n);
-    graph.output(second, "updated_second_moments", Element::Float, &n);
+    let scalars = ["gradient_scale", "learning_rate", "decay", "correction_1", "correction_2"]
+        .map(|name| graph.input(name, Element::Float, &[]));
+    let step = AdamWStep::new(&mut graph, [beta_1, beta_2, epsilon], scalars);
+    let updated = graph.adamw(&step, AdamWRange { parameter, gradient, first, second }, true);
+    let names = ["updated_parameters", "updated_first_moments", "updated_second_moments"];
+    for (value, name) in updated.into_iter().zip(names) {
+        graph.output(value, name, Element::Float, &n);
+    }
     graph.encode("optimizer", "One AdamW step over a range of parameters.", &[])
+}
+
+/// A range of parameters and what belongs to it, all of one shape.
+pub(super) struct AdamWRange {
+    pub(super) parameter: Value,
+    pub(super) gradient: Value,
+    pub(super) first: Value,
+    pub(super) second: Value,
+}
+
+/// The scalars of a step, which all ranges share.
+pub(super) struct AdamWStep {
+    gradient_scale: Value,
+    kept: Value,
+    root_correction: Value,
+    step_size: Value,
+    /// What is kept and taken of each moment.
+    first: [Value; 2],
+    second: [Value; 2],
+    epsilon: Value,
+}
+
+impl AdamWStep {
+    /// From the settings, and `[gradient_scale, learning_rate, decay, correction_1, correction_2]`.
+    pub(super) fn new(graph: &mut Graph, [beta_1, beta_2, epsilon]: [f32; 3], scalars: [Value; 5]) -> Self {
+        let [gradient_scale, learning_rate, decay, correction_1, correction_2] = scalars;
+        let one = graph.scalar(1.0);
+        Self {
+            gradient_scale,
+            kept: graph.sub(one, decay),
+            root_correction: graph.sqrt(correction_2),
+            step_size: graph.div(learning_rate, correction_1),
+            first: [beta_1, 1.0 - beta_1].map(|share| graph.scalar(share)),
+            second: [beta_2, 1.0 - beta_2].map(|share| graph.scalar(share)),
+            epsilon: graph.scalar(epsilon),
+        }
+    }
+}
+
+impl Graph {
+    /// The range after the step: parameters, first and second moments. It decays only if `decays`.
+    pub(super) fn adamw(&mut self, step: &AdamWStep, range: AdamWRange, decays: bool) -> [Value; 3] {
+        let AdamWRange { parameter, gradient, first, second } = range;
+        let gradient = self.mul(gradient, step.gradient_scale);
+        let decayed = if decays { self.mul(parameter, step.kept) } else { parameter };
+        let (old, new) = (self.mul(first, step.first[0]), self.mul(gradient, step.first[1]));
+        let first = self.add(old, new);
+        let square = self.mul(gradient, gradient);
+        let (old, new) = (self.mul(second, step.second[0]), self.mul(square, step.second[1]));
+        let second = self.add(old, new);
+
+        let root = self.sqrt(second);
+        let root = self.div(root, step.root_correction);
+        let denominator = self.add(root, step.epsilon);
+        let direction = self.div(first, denominator);
+        let change = self.mul(direction, step.step_size);
+        [self.sub(decayed, change), first, second]
+    }
 }

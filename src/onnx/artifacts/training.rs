@@ -38,7 +38,7 @@ pub fn fused_training_model(
     training(Tape::fused(), config, pooling, loss, scale, dropout)
 }
 
-fn training(
+pub(super) fn training(
     mut tape: Tape,
     config: &EncoderConfig,
     pooling: Pooling,
@@ -46,8 +46,8 @@ fn training(
     scale: f32,
     dropout: DropoutRates,
 ) -> Vec<u8> {
-    let (encoded, values) = packed_encoder(&mut tape, config, true, dropout);
-    let (poolable, of) = tape.poolable(encoded.rows, pooling);
+    let packed = packed_encoder(&mut tape, config, true, dropout);
+    let (poolable, of) = tape.poolable(packed.encoded.rows, pooling);
     let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]
         .map(|name| tape.graph.input(name, Element::Float, &["pairs".into(), of.clone()]));
     let anchors = tape.combine_rows(anchor_pooling, poolable);
@@ -60,7 +60,7 @@ fn training(
 
     let graph = &mut tape.graph;
     graph.output(ranked.loss, "loss", Element::Float, &[]);
-    gradient_outputs(graph, &gradients, encoded.embeddings, &values, config);
+    gradient_outputs(graph, &gradients, &packed, config);
     tape.graph.encode(
         "training",
         "Loss of a batch of pairs and its gradient with respect to every parameter.",

@@ -1,0 +1,184 @@
+//! Graphs for a run whose parameters and moments stay in a device's memory: every gradient comes out in its parameter's
+//! shape, and norm, clipping and update are operators.
+//!
+//! All in standard operators, so that one graph serves any device, and the CPU to compare with.
+
+use crate::model::{DropoutRates, EncoderConfig, Pooling};
+
+use super::super::contrastive::Loss;
+use super::super::graph::{Element, Graph, Value};
+use super::super::ops::Product;
+use super::super::parameter::{GradientForm, Parameter, RowIndex, parameters};
+use super::super::tape::{Gradients, Tape};
+use super::optimizer::{AdamWRange, AdamWStep};
+use super::training::training;
+use super::{Packed, parameter_dims};
+
+/// The training graph with every gradient in its parameter's shape, look-up tables' too: outputs `loss` and
+/// `gradient.<name>` for each of [`parameters`]. Inputs are those of [`training_model`](super::training_model).
+pub fn resident_training_model(
+    config: &EncoderConfig,
+    pooling: Pooling,
+    loss: Loss,
+    scale: f32,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    let mut tape = Tape::new();
+    tape.graph.resident = true;
+    training(tape, config, pooling, loss, scale, dropout)
+}
+
+/// One AdamW step over all parameters, with clipping by the length of all gradients together
+/// (`torch.nn.utils.clip_grad_norm_`): what [`optimizer_model`](super::optimizer_model) computes for each range.
+///
+/// Inputs for each of [`parameters`]: itself, `gradient.<name>`, `first_moments.<name>`, `second_moments.<name>`, all of
+/// its shape; the scalars `learning_rate`, `decay`, `correction_1`, `correction_2`. Outputs: the scalar `gradient_norm`,
+/// before clipping to `longest`, and `updated.<input>` of parameters and moments.
+pub fn resident_optimizer_model(
+    config: &EncoderConfig,
+    [beta_1, beta_2, epsilon]: [f32; 3],
+    longest: f32,
+) -> Vec<u8> {
+    let mut graph = Graph::new();
+    let ranges: Vec<(Parameter, [Value; 4])> = parameters(config)
+        .into_iter()
+        .map(|parameter| {
+            let dims = parameter_dims(&parameter);
+            let names = ResidentNames::of(&parameter);
+            let inputs = [&names.parameter, &names.gradient, &names.first, &names.second];
+            let values = inputs.map(|name| graph.input(name, Element::Float, &dims));
+            (parameter, values)
+        })
+        .collect();
+    let [learning_rate, decay, correction_1, correction_2] =
+        ["learning_rate", "decay", "correction_1", "correction_2"]
+            .map(|name| graph.input(name, Element::Float, &[]));
+
+    let gradients: Vec<(Value, usize)> =
+        ranges.iter().map(|(parameter, [_, gradient, ..])| (*gradient, parameter.shape.len())).collect();
+    let norm = graph.length_of_all(&gradients);
+    let gradient_scale = graph.clip_factor(norm, longest);
+    graph.output(norm, "gradient_norm", Element::Float, &[]);
+
+    let step = AdamWStep::new(
+        &mut graph,
+        [beta_1, beta_2, epsilon],
+        [gradient_scale, learning_rate, decay, correction_1, correction_2],
+    );
+    for (parameter, [value, gradient, first, second]) in ranges {
+        let range = AdamWRange { parameter: value, gradient, first, second };
+        let updated = graph.adamw(&step, range, parameter.decays);
+        let (dims, names) = (parameter_dims(&parameter), ResidentNames::of(&parameter));
+        for (value, name) in updated.into_iter().zip([&names.parameter, &names.first, &names.second]) {
+            graph.output(value, &ResidentNames::updated(name), Element::Float, &dims);
+        }
+    }
+    graph.encode("resident optimizer", "One AdamW step over all parameters, with clipping.", &[])
+}
+
+/// Adds gradients up, for a batch in parts. Inputs `sum.<name>` and `gradient.<name>` for each of [`parameters`];
+/// outputs `updated.sum.<name>`.
+pub fn resident_sum_model(config: &EncoderConfig) -> Vec<u8> {
+    let mut graph = Graph::new();
+    for parameter in parameters(config) {
+        let (dims, names) = (parameter_dims(&parameter), ResidentNames::of(&parameter));
+        let sum_name = names.sum();
+        let [sum, gradient] =
+            [&sum_name, &names.gradient].map(|name| graph.input(name, Element::Float, &dims));
+        let sum = graph.add(sum, gradient);
+        graph.output(sum, &ResidentNames::updated(&sum_name), Element::Float, &dims);
+    }
+    graph.encode("resident sum", "Gradients of the parts of a batch, added up.", &[])
+}
+
+/// What the resident graphs call a parameter and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResidentNames {
+    /// The parameter.
+    pub parameter: String,
+    /// Its gradient.
+    pub gradient: String,
+    /// Its first moment.
+    pub first: String,
+    /// Its second moment.
+    pub second: String,
+}
+
+impl ResidentNames {
+    /// Of this parameter.
+    pub fn of(parameter: &Parameter) -> Self {
+        let name = &parameter.name;
+        Self {
+            parameter: name.clone(),
+            gradient: format!("gradient.{name}"),
+            first: format!("first_moments.{name}"),
+            second: format!("second_moments.{name}"),
+        }
+    }
+
+    /// The sum of its gradients over parts of a batch.
+    pub fn sum(&self) -> String {
+        format!("sum.{}", self.parameter)
+    }
+
+    /// The output that takes the place of an input.
+    pub fn updated(name: &str) -> String {
+        format!("updated.{name}")
+    }
+}
+
+/// Declares an output for each parameter's gradient, all in their parameters' shapes.
+pub(super) fn whole_gradients(graph: &mut Graph, gradients: &Gradients, packed: &Packed) {
+    let rows = gradients.inputs[&packed.encoded.embeddings];
+    for (parameter, value) in &packed.parameters {
+        let gradient = match parameter.gradient {
+            GradientForm::Dense => gradients.parameters[value],
+            GradientForm::Rows(index) => table_gradient(graph, packed, rows, *value, index),
+        };
+        let name = ResidentNames::of(parameter).gradient;
+        graph.output(gradient, &name, Element::Float, &parameter_dims(parameter));
+    }
+}
+
+/// Adds each token's row onto the row of `table` it used, as a product with the matrix that has a one where a token
+/// used a row. A `ScatterND` that adds would be the shorter way; on CUDA it adds by atomics, in whichever order threads
+/// come, and two runs would differ. A product's order is fixed, and its factor is small: `[N, rows a run uses]`.
+fn table_gradient(graph: &mut Graph, packed: &Packed, rows: Value, table: Value, index: RowIndex) -> Value {
+    let (indices, rows) = match index {
+        RowIndex::Ids => (packed.ids, rows),
+        RowIndex::Positions => (packed.positions, rows),
+        // Every token used the first row, so their sum goes there.
+        RowIndex::First => (graph.ints(&[0]), graph.sum(rows, 0, true)),
+    };
+    let shape = graph.shape_of(table);
+    let zero = graph.int(0);
+    let height = graph.gather(shape, zero, 0);
+    let used = graph.one_hot_of(indices, height);
+    graph.gemm(used, rows, None, Product::LEFT_TRANSPOSED)
+}
+
+impl Graph {
+    /// Length of several tensors together, as one vector, given each with its number of dimensions. Squares beyond
+    /// float32 (a length above 1.8e19) make it infinite, as in PyTorch.
+    fn length_of_all(&mut self, tensors: &[(Value, usize)]) -> Value {
+        let squares: Vec<Value> = tensors
+            .iter()
+            .map(|(tensor, dimensions)| {
+                let squares = self.mul(*tensor, *tensor);
+                // Rows first: a sum of few sums rounds less than one of millions of numbers.
+                let sums = if *dimensions > 1 { self.sum(squares, -1, false) } else { squares };
+                self.total(sums)
+            })
+            .collect();
+        let sum = self.sum_of(&squares);
+        self.sqrt(sum)
+    }
+
+    /// The factor that shortens gradients of length `norm` to at most `longest`.
+    fn clip_factor(&mut self, norm: Value, longest: f32) -> Value {
+        let (small, longest, one) = (self.scalar(1e-6), self.scalar(longest), self.scalar(1.0));
+        let norm = self.add(norm, small);
+        let factor = self.div(longest, norm);
+        self.min(factor, one)
+    }
+}

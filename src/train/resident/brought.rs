@@ -1,0 +1,38 @@
+//! Parameters brought to a device once, for a graph that runs many times with them.
+
+use ort::session::{Session, SessionInputValue};
+use ort::value::Tensor;
+
+use crate::onnx::{Device, RuntimeError};
+use crate::train::ParameterBuffer;
+
+use super::bound::{run, to_device, to_host};
+
+/// Parameters on a device.
+pub(in crate::train) struct Brought {
+    device: Device,
+    parameters: Vec<(String, Tensor<f32>)>,
+}
+
+impl Brought {
+    /// Copies them there.
+    pub(in crate::train) fn new(device: Device, parameters: &ParameterBuffer) -> Result<Self, RuntimeError> {
+        let all = parameters.parameters().iter().zip(parameters.ranges()).map(|(parameter, range)| {
+            let tensor = to_device(device, &parameter.shape, &parameters.values()[range.clone()])?;
+            Ok((parameter.name.clone(), tensor))
+        });
+        Ok(Self { device, parameters: all.collect::<Result<_, _>>()? })
+    }
+
+    /// Runs a graph with them and brings its one `output` back.
+    pub(in crate::train) fn run(
+        &self,
+        session: &mut Session,
+        fed: Vec<(String, SessionInputValue<'_>)>,
+        output: &str,
+        action: &'static str,
+    ) -> Result<Vec<f32>, RuntimeError> {
+        let parameters = self.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        to_host(&run(session, self.device, fed, parameters, &[output], action)?, output)
+    }
+}

@@ -1,0 +1,218 @@
+//! Training whose parameters and moments stay in the memory of the device that computes.
+//!
+//! A step runs two graphs, of which only the loss and the gradients' length come back: the training graph, whose
+//! gradients stay where they are, and the optimiser, which clips and gives out new parameters and moments. They take the
+//! place of the old ones only when both numbers are finite; until then, and if anything fails, the old ones stand.
+//!
+//! Never decides what a step or a failure means: [`Stepper`](super::Stepper) does.
+//!
+//! ```text
+//! bound    runs a graph with tensors that stay on a device
+//! brought  parameters alone, for embedding texts
+//! state    parameters and moments there, and their way back
+//! parts    batches that are encoded in parts
+//! ```
+
+mod bound;
+mod brought;
+mod parts;
+mod state;
+
+use ort::session::Session;
+
+use crate::model::{EncoderConfig, Head};
+use crate::onnx::{
+    Device, ResidentNames, Runtime, RuntimeError, resident_optimizer_model, resident_training_model,
+};
+
+use super::dropout::Masks;
+use super::gradients::feed_matrix;
+use super::packed::PackedTexts;
+use super::step::NamedGradients;
+use super::{AdamW, Batch, Moments, ParameterBuffer, Recipe, TrainError};
+
+use bound::{Tensors, run, scalar, to_host};
+pub(super) use brought::Brought;
+use parts::Parts;
+use state::State;
+
+/// Draws the masks of a part of a batch, given its number.
+type Draw<'d> = dyn Fn(usize, &PackedTexts) -> Masks + 'd;
+
+/// The sessions of a run, and what stays with them.
+pub(super) struct Resident {
+    runtime: Runtime,
+    config: EncoderConfig,
+    head: Head,
+    recipe: Recipe,
+    /// Opened for the first batch that is encoded at once.
+    whole: Option<Session>,
+    /// Opened for the first batch that is encoded in parts.
+    parts: Option<Parts>,
+    optimizer: Session,
+    state: State,
+}
+
+/// A step that has been computed and not been taken.
+pub(super) struct Attempt {
+    pub(super) loss: f32,
+    pub(super) gradient_norm: f32,
+    next: State,
+}
+
+impl Resident {
+    /// Opens the graphs and brings parameters and moments to the runtime's device.
+    pub(super) fn new(
+        runtime: &Runtime,
+        config: &EncoderConfig,
+        head: Head,
+        recipe: &Recipe,
+        standing: (&ParameterBuffer, &Moments),
+    ) -> Result<Self, TrainError> {
+        let AdamW { beta_1, beta_2, epsilon, .. } = AdamW::with_decay(recipe.weight_decay);
+        let optimizer = resident_optimizer_model(config, [beta_1, beta_2, epsilon], recipe.max_gradient_norm);
+        let mut resident = Self {
+            runtime: runtime.clone(),
+            config: config.clone(),
+            head,
+            recipe: recipe.clone(),
+            whole: None,
+            parts: None,
+            optimizer: runtime.session(&optimizer)?,
+            state: State::bring(runtime.device(), standing.0, standing.1)?,
+        };
+        resident.open(recipe.batch_size > recipe.mini_batch)?;
+        Ok(resident)
+    }
+
+    fn open(&mut self, in_parts: bool) -> Result<(), TrainError> {
+        let Recipe { loss, scale, .. } = self.recipe;
+        let rates = self.recipe.dropout_rates(&self.config);
+        if in_parts && self.parts.is_none() {
+            self.parts = Some(Parts::new(&self.runtime, &self.config, self.head.pooling, &self.recipe)?);
+        } else if !in_parts && self.whole.is_none() {
+            let model = resident_training_model(&self.config, self.head.pooling, loss, scale, rates);
+            self.whole = Some(self.runtime.session(&model)?);
+        }
+        Ok(())
+    }
+
+    /// Whose memory the parameters are in, as ONNX Runtime calls it.
+    pub(super) fn memory(&self) -> String {
+        self.state.memory()
+    }
+
+    /// Computes a step from the standing that `moments` tells the number of; nothing changes.
+    pub(super) fn attempt(
+        &mut self,
+        batch: &Batch,
+        draw: &Draw<'_>,
+        moments: &Moments,
+        learning_rate: f32,
+    ) -> Result<Attempt, TrainError> {
+        let (loss, gradients) = self.whole_gradients(batch, draw)?;
+        let AdamW { beta_1, beta_2, weight_decay, .. } = AdamW::with_decay(self.recipe.weight_decay);
+        let time = (moments.step + 1) as f64;
+        let correction = |beta: f32| (1.0 - f64::from(beta).powf(time)) as f32;
+        let scalars = [
+            ("learning_rate", learning_rate),
+            ("decay", (f64::from(learning_rate) * f64::from(weight_decay)) as f32),
+            ("correction_1", correction(beta_1)),
+            ("correction_2", correction(beta_2)),
+        ];
+        let mut inputs = Vec::with_capacity(scalars.len());
+        for (name, number) in &scalars {
+            inputs.push(((*name).to_owned(), scalar(number)?));
+        }
+        let mut outputs = run(
+            &mut self.optimizer,
+            self.runtime.device(),
+            inputs,
+            self.state.all().chain(gradients.iter().map(|(name, tensor)| (name.as_str(), tensor))),
+            &["gradient_norm"],
+            "run the optimiser",
+        )?;
+        let gradient_norm = to_host(&outputs, "gradient_norm")?[0];
+        let next = self.state.next(&mut outputs)?;
+        Ok(Attempt { loss, gradient_norm, next })
+    }
+
+    /// Makes an attempt the standing.
+    pub(super) fn take(&mut self, attempt: Attempt) {
+        self.state = attempt.next;
+    }
+
+    /// Loss of a batch and the gradient of each parameter, brought back.
+    pub(super) fn gradients(
+        &mut self,
+        batch: &Batch,
+        draw: &Draw<'_>,
+        parameters: &ParameterBuffer,
+    ) -> Result<(f32, NamedGradients), TrainError> {
+        let (loss, gradients) = self.whole_gradients(batch, draw)?;
+        let named = parameters.parameters().iter().map(|parameter| {
+            let gradient = to_host(&gradients, &ResidentNames::of(parameter).gradient)?;
+            Ok((parameter.name.clone(), gradient))
+        });
+        Ok((loss, named.collect::<Result<_, RuntimeError>>()?))
+    }
+
+    /// Brings parameters and moments back. The moments' count of steps is the caller's.
+    pub(super) fn fetch(
+        &self,
+        parameters: &mut ParameterBuffer,
+        moments: &mut Moments,
+    ) -> Result<(), TrainError> {
+        Ok(self.state.fetch(parameters, moments)?)
+    }
+
+    /// Puts other parameters and moments in their place.
+    pub(super) fn replace(
+        &mut self,
+        parameters: &ParameterBuffer,
+        moments: &Moments,
+    ) -> Result<(), TrainError> {
+        self.state = State::bring(self.runtime.device(), parameters, moments)?;
+        Ok(())
+    }
+
+    /// The loss, and every gradient in its parameter's shape, on the device.
+    fn whole_gradients(&mut self, batch: &Batch, draw: &Draw<'_>) -> Result<(f32, Tensors), TrainError> {
+        let in_parts = batch.parts.len() > 1;
+        self.open(in_parts)?;
+        let (device, state) = (self.runtime.device(), &self.state);
+        match (&mut self.parts, &mut self.whole) {
+            (Some(parts), _) if in_parts => parts.gradients(device, state, batch, draw),
+            (_, Some(session)) => at_once(session, device, state, batch, &draw(0, &batch.parts[0])),
+            // `open` has just filled the one that is asked for.
+            _ => Err(RuntimeError::Shape("batch").into()),
+        }
+    }
+}
+
+fn at_once(
+    session: &mut Session,
+    device: Device,
+    state: &State,
+    batch: &Batch,
+    masks: &Masks,
+) -> Result<(f32, Tensors), TrainError> {
+    let texts = &batch.parts[0];
+    let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
+    let mut inputs = Vec::new();
+    texts.feed(session, &mut inputs)?;
+    masks.feed(&mut inputs)?;
+    let matrices = [
+        ("anchor_pooling", &anchors),
+        ("positive_pooling", &positives),
+        ("score_mask", &batch.score_mask),
+        ("targets", &batch.targets),
+    ];
+    for (name, matrix) in matrices {
+        inputs.push((name.to_owned(), feed_matrix(matrix)?));
+    }
+    let mut outputs = run(session, device, inputs, state.parameters(), &["loss"], "run the training graph")?;
+    let loss = to_host(&outputs, "loss")?[0];
+    outputs.remove("loss");
+    Ok((loss, outputs))
+}

@@ -1,0 +1,127 @@
+//! Gradients of a batch that is encoded in parts (see `cached`), added up on the device. Embeddings come back to be
+//! ranked: a row a text, little beside the parameters.
+
+use ndarray::{Array2, s};
+use ort::session::Session;
+
+use crate::model::{EncoderConfig, Head, Pooling};
+use crate::onnx::{
+    Device, ResidentNames, Runtime, RuntimeError, dropped_model, ranking_model, resident_seeded_model,
+    resident_sum_model,
+};
+use crate::train::cached::{pooling, rank};
+use crate::train::gradients::feed_matrix;
+use crate::train::{Batch, Recipe, TrainError};
+
+use super::Draw;
+use super::bound::{Tensors, run, to_host};
+use super::state::State;
+
+/// The sessions of the passes.
+pub(super) struct Parts {
+    forward: Session,
+    ranking: Session,
+    backward: Session,
+    sum: Session,
+    hidden: usize,
+}
+
+impl Parts {
+    pub(super) fn new(
+        runtime: &Runtime,
+        config: &EncoderConfig,
+        pooling: Pooling,
+        recipe: &Recipe,
+    ) -> Result<Self, TrainError> {
+        // Ranking needs unit rows, whatever the model's folder says.
+        let head = Head { pooling, normalise: true };
+        let rates = recipe.dropout_rates(config);
+        Ok(Self {
+            forward: runtime.session(&dropped_model(config, head, rates, false))?,
+            ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
+            backward: runtime.session(&resident_seeded_model(config, pooling, rates))?,
+            sum: runtime.session(&resident_sum_model(config))?,
+            hidden: config.hidden,
+        })
+    }
+
+    /// The loss, and every gradient in its parameter's shape, on the device.
+    pub(super) fn gradients(
+        &mut self,
+        device: Device,
+        state: &State,
+        batch: &Batch,
+        draw: &Draw<'_>,
+    ) -> Result<(f32, Tensors), TrainError> {
+        let embeddings = self.embed(device, state, batch, draw)?;
+        let (loss, seeds) = rank(&mut self.ranking, batch, &embeddings)?;
+        let (mut sums, mut first) = (None, 0);
+        for (number, part) in batch.parts.iter().enumerate() {
+            let end = first + part.texts();
+            let (seeds, masks) = (seeds.slice(s![first..end, ..]).to_owned(), draw(number, part));
+            let pooling = pooling(part);
+            let mut inputs = Vec::new();
+            part.feed(&self.backward, &mut inputs)?;
+            masks.feed(&mut inputs)?;
+            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            inputs.push(("seeds".to_owned(), feed_matrix(&seeds)?));
+            let action = "lead a part of a batch back";
+            let gradients = run(&mut self.backward, device, inputs, state.parameters(), &[], action)?;
+            sums = Some(match sums {
+                None => gradients,
+                Some(sums) => self.add(device, state, &sums, &gradients)?,
+            });
+            first = end;
+        }
+        // A batch has a part at least.
+        Ok((loss, sums.ok_or(RuntimeError::Shape("batch"))?))
+    }
+
+    /// Unit embeddings of all texts, `[texts, H]`.
+    fn embed(
+        &mut self,
+        device: Device,
+        state: &State,
+        batch: &Batch,
+        draw: &Draw<'_>,
+    ) -> Result<Array2<f32>, TrainError> {
+        let mut embeddings = Vec::new();
+        for (number, part) in batch.parts.iter().enumerate() {
+            let (pooling, masks) = (pooling(part), draw(number, part));
+            let mut inputs = Vec::new();
+            part.feed(&self.forward, &mut inputs)?;
+            masks.feed(&mut inputs)?;
+            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            let (home, action) = (&["sentence_embedding"], "embed a part of a batch");
+            let outputs = run(&mut self.forward, device, inputs, state.parameters(), home, action)?;
+            embeddings.extend(to_host(&outputs, "sentence_embedding")?);
+        }
+        let texts = embeddings.len() / self.hidden;
+        let rows = Array2::from_shape_vec((texts, self.hidden), embeddings);
+        Ok(rows.map_err(|_| RuntimeError::Shape("sentence_embedding"))?)
+    }
+
+    /// The sums with a part's gradients added, under the gradients' names.
+    fn add(
+        &mut self,
+        device: Device,
+        state: &State,
+        sums: &Tensors,
+        gradients: &Tensors,
+    ) -> Result<Tensors, RuntimeError> {
+        let names: Vec<(&str, String)> = state
+            .gradient_names()
+            .map(|names| (names.gradient.as_str(), ResidentNames::sum(names)))
+            .collect();
+        let earlier = names.iter().filter_map(|(name, sum)| Some((sum.as_str(), sums.get(*name)?)));
+        let added = gradients.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        let action = "add up the parts of a batch";
+        let mut outputs = run(&mut self.sum, device, Vec::new(), earlier.chain(added), &[], action)?;
+        let mut next = Tensors::with_capacity(names.len());
+        for (name, sum) in &names {
+            let sum = outputs.remove(&ResidentNames::updated(sum)).ok_or(RuntimeError::Shape("resident"))?;
+            next.insert((*name).to_owned(), sum);
+        }
+        Ok(next)
+    }
+}

@@ -1,0 +1,106 @@
+//! Parameters and moments in a device's memory, and their way there and back.
+
+use std::ops::Range;
+
+use ort::value::Tensor;
+
+use crate::onnx::{Device, Parameter, ResidentNames, RuntimeError};
+use crate::train::{Moments, ParameterBuffer};
+
+use super::bound::{Tensors, fetched, to_device};
+
+/// Every parameter and its moments, in the order of the parameters.
+pub(super) struct State(Vec<Kept>);
+
+struct Kept {
+    names: ResidentNames,
+    parameter: Tensor<f32>,
+    first: Tensor<f32>,
+    second: Tensor<f32>,
+}
+
+impl State {
+    /// Copies a standing to the device.
+    pub(super) fn bring(
+        device: Device,
+        parameters: &ParameterBuffer,
+        moments: &Moments,
+    ) -> Result<Self, RuntimeError> {
+        let bring = |(parameter, range): (&Parameter, &Range<usize>)| {
+            let there = |numbers: &[f32]| to_device(device, &parameter.shape, &numbers[range.clone()]);
+            Ok(Kept {
+                names: ResidentNames::of(parameter),
+                parameter: there(parameters.values())?,
+                first: there(&moments.first)?,
+                second: there(&moments.second)?,
+            })
+        };
+        parameters.parameters().iter().zip(parameters.ranges()).map(bring).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Copies it back. Nothing is changed unless all of it comes.
+    pub(super) fn fetch(
+        &self,
+        parameters: &mut ParameterBuffer,
+        moments: &mut Moments,
+    ) -> Result<(), RuntimeError> {
+        let all = |tensor: fn(&Kept) -> &Tensor<f32>| -> Result<Vec<f32>, RuntimeError> {
+            let mut numbers = Vec::new();
+            for kept in &self.0 {
+                numbers.extend(fetched(tensor(kept))?);
+            }
+            Ok(numbers)
+        };
+        let values = all(|kept| &kept.parameter)?;
+        let (first, second) = (all(|kept| &kept.first)?, all(|kept| &kept.second)?);
+        if [&values, &first, &second].iter().any(|numbers| numbers.len() != parameters.values().len()) {
+            return Err(RuntimeError::Shape("resident"));
+        }
+        parameters.values_mut().copy_from_slice(&values);
+        (moments.first, moments.second) = (first, second);
+        Ok(())
+    }
+
+    /// The parameters, by their names in the graphs.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&str, &Tensor<f32>)> {
+        self.0.iter().map(|kept| (kept.names.parameter.as_str(), &kept.parameter))
+    }
+
+    /// Parameters and moments, likewise.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Tensor<f32>)> {
+        self.0.iter().flat_map(|Kept { names, parameter, first, second }| {
+            [(names.parameter.as_str(), parameter), (&names.first, first), (&names.second, second)]
+        })
+    }
+
+    /// What the optimiser made of it.
+    pub(super) fn next(&self, outputs: &mut Tensors) -> Result<Self, RuntimeError> {
+        let mut updated =
+            |name: &str| outputs.remove(&ResidentNames::updated(name)).ok_or(RuntimeError::Shape("resident"));
+        let next = |kept: &Kept| {
+            Ok(Kept {
+                parameter: updated(&kept.names.parameter)?,
+                first: updated(&kept.names.first)?,
+                second: updated(&kept.names.second)?,
+                names: kept.names.clone(),
+            })
+        };
+        self.0.iter().map(next).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Each parameter's gradient and the sum it is added onto, by their names in the graphs.
+    pub(super) fn gradient_names(&self) -> impl Iterator<Item = &ResidentNames> {
+        self.0.iter().map(|kept| &kept.names)
+    }
+
+    /// Whose memory all of it is in, as ONNX Runtime calls it; several names if it isn't in one.
+    pub(super) fn memory(&self) -> String {
+        let mut places: Vec<String> = self
+            .all()
+            .map(|(_, tensor)| tensor.memory_info().allocation_device().as_str().to_owned())
+            .collect();
+        places.sort();
+        places.dedup();
+        places.join(", ")
+    }
+}
