@@ -6,12 +6,12 @@ use crate::evaluate::Report;
 use crate::hub::{ReleaseName, Stamp};
 
 use super::base::{Base, blocking};
-use super::dataset::DatasetSummary;
 use super::journal::Journal;
 use super::lineage::Lineage;
 use super::package::{Papers, package};
 use super::pipeline::Pipeline;
 use super::study::Trained;
+use super::summary::DatasetSummary;
 use super::workshop::{Companions, Workshop};
 use super::{Baselines, JobError, Stage};
 

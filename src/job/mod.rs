@@ -18,6 +18,7 @@
 //! publishing publish: looks before it sends
 //! base       finds the model a run starts from
 //! dataset    rows sorted into what is trained on and what is asked
+//! summary    what went into them, in numbers
 //! names      names beside those of the rows, and the lists of them that runs have read
 //! conflict   the same typo corrected to different names: who is right
 //! study      train and evaluate: a model and a dataset brought together
@@ -61,6 +62,7 @@ mod snapshot;
 mod stage;
 mod steering;
 mod study;
+mod summary;
 mod trainer;
 mod training;
 mod walk;
@@ -71,7 +73,7 @@ pub use base::ModelFinder;
 pub use base::Origin;
 pub use conflict::Conflicts;
 pub use contest::Baselines;
-pub use dataset::{Dataset, DatasetSummary};
+pub use dataset::Dataset;
 pub use descent::{Descent, PairUse, trace};
 pub use error::JobError;
 pub use examinee::Examinee;
@@ -86,4 +88,5 @@ pub use rows_file::{RowsFileError, read_rows};
 pub use snapshot::RowSource;
 pub use stage::Stage;
 pub use study::{Lecture, Study, StudyFigures, Trained};
+pub use summary::DatasetSummary;
 pub use trainer::{settle, work};

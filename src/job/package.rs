@@ -13,10 +13,10 @@ use crate::train::embed_exported;
 
 use super::JobError;
 use super::base::{Base, Origin};
-use super::dataset::DatasetSummary;
 use super::lineage::{Lineage, weights_digest};
 use super::receipt::{RECEIPT, Receipt};
 use super::study::Trained;
+use super::summary::DatasetSummary;
 
 /// The exported model must embed as the trained one does, up to rounding.
 const PARITY: f32 = 0.9999;

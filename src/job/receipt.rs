@@ -9,9 +9,9 @@ use crate::evaluate::Report;
 use crate::hub::{Digest, Entry, Metrics, ReleaseName, Scores};
 use crate::train::Summary;
 
-use super::dataset::DatasetSummary;
 use super::id_ranges::IdRanges;
 use super::lineage::Lineage;
+use super::summary::DatasetSummary;
 
 /// File name of the receipt in a model folder. The same bytes lie beside the zip, see [`ReleaseName::receipt_path`].
 pub const RECEIPT: &str = "training_report.json";
