@@ -104,13 +104,14 @@ impl Bench {
         };
         let real = (0..).zip(rows).map(|(row, (domain, typo, name))| {
             let [anchor, positive] = [typo, name].map(|text| self.templates.render(domain, text));
-            PairTexts { row, anchor, positive }
+            PairTexts { row, anchor, positive, negatives: Vec::new() }
         });
         let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
         let synthesiser =
             Synthesiser::new(dataset.catalogue.clone(), rates, trial.synthesis.clone(), HOLD_OUT)
                 .without(asked);
         Lessons::new(real.collect(), synthesiser, self.templates.clone(), seed)
+            .with_negatives(trial.recipe.hard_negatives)
     }
 }
 

@@ -72,12 +72,15 @@ impl Trial {
             "warmup" => "warmup_ratio",
             "hard" => "hard_share",
             "below" => "hard_below",
+            "negatives" => "hard_negatives",
             other => other,
         };
         match (key, value) {
             ("loss", "symmetric") => self.recipe.loss = Loss::MnrlSymmetric,
             ("loss", "mnrl") => self.recipe.loss = Loss::Mnrl,
             ("reversed", "yes") => self.recipe.reversed = true,
+            ("duplicates", "yes") => self.recipe.duplicates = true,
+            ("dropout", "yes") => self.recipe.dropout = true,
             ("rates", "learned") => self.synthesis.learn_rates = true,
             ("rates", "fixed") => self.synthesis.learn_rates = false,
             ("real", "no") => self.real = false,

@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// Typos made up per name and epoch; 0 makes none.
     #[arg(long)]
     variants: Option<usize>,
+    /// Names of the catalogue that each typo is also told from, of those its correction is easily taken for.
+    #[arg(long)]
+    hard_negatives: Option<usize>,
     /// Trains with dropout, at the rates the model's config names.
     #[arg(long)]
     dropout: bool,
@@ -103,6 +106,7 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
+    recipe.hard_negatives = args.hard_negatives.unwrap_or(recipe.hard_negatives);
     recipe.dropout |= args.dropout;
     recipe.early_stop = args.early_stop(recipe.early_stop);
     recipe.seed = args.seed.unwrap_or(recipe.seed);

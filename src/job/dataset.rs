@@ -86,6 +86,7 @@ impl Dataset {
                 Side::Train => {
                     *training.entry(row.domain.clone()).or_insert(0) += 1;
                     pairs.push(PairTexts {
+                        negatives: Vec::new(),
                         row: row.id,
                         anchor: templates.render(&row.domain, &row.typo),
                         positive: templates.render(&row.domain, &row.corrected),

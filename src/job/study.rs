@@ -88,7 +88,8 @@ impl Study {
         let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
         let synthesiser =
             Synthesiser::new(dataset.catalogue.clone(), rates, synthesis, hold_out).without(asked);
-        let lessons = Lessons::new(dataset.pairs.clone(), synthesiser, templates.clone(), recipe.seed);
+        let lessons = Lessons::new(dataset.pairs.clone(), synthesiser, templates.clone(), recipe.seed)
+            .with_negatives(recipe.hard_negatives);
         let asked = tokenizer.encode(&dataset.texts(&templates))?;
         let taught = lessons.token_ids(&tokenizer, recipe.epochs)?;
         let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));

@@ -8,22 +8,24 @@
 use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
 use super::artifacts::{gradient_outputs, packed_encoder};
-use super::contrastive::Loss;
+use super::contrastive::Ranking;
 use super::graph::{Dimension, Element, Graph};
 use super::tape::Tape;
 
 /// Loss of unit embeddings and its gradient with respect to them.
 ///
-/// Inputs: `anchors`, `positives` `[B, H]`, `score_mask` and `targets` `[B, B]`. Outputs: `loss`,
-/// `gradient.anchors`, `gradient.positives`.
-pub fn ranking_model(hidden: usize, loss: Loss, scale: f32) -> Vec<u8> {
+/// Inputs: `anchors` `[B, H]`, `positives` `[C, H]` (hard negatives behind the positives), `score_mask` and `targets`
+/// `[B, C]`. Outputs: `loss`, `gradient.anchors`, `gradient.positives`.
+pub fn ranking_model(hidden: usize, ranking: Ranking) -> Vec<u8> {
     let mut graph = Graph::new();
     let dims = [Dimension::from("pairs"), Dimension::from(hidden)];
-    let [anchors, positives] = ["anchors", "positives"].map(|name| graph.input(name, Element::Float, &dims));
-    let ranked = graph.rank(anchors, positives, loss, scale);
+    let candidate_dims = [ranking.candidates(), Dimension::from(hidden)];
+    let anchors = graph.input("anchors", Element::Float, &dims);
+    let candidates = graph.input("positives", Element::Float, &candidate_dims);
+    let ranked = graph.rank(anchors, candidates, ranking);
     graph.output(ranked.loss, "loss", Element::Float, &[]);
     graph.output(ranked.anchors, "gradient.anchors", Element::Float, &dims);
-    graph.output(ranked.positives, "gradient.positives", Element::Float, &dims);
+    graph.output(ranked.candidates, "gradient.positives", Element::Float, &candidate_dims);
     graph.encode("ranking", "Loss of embeddings and its gradient with respect to them.", &[])
 }
 

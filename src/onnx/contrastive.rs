@@ -2,7 +2,8 @@
 //!
 //! `scores = scale * cosine(anchor_i, positive_j) + mask`, and the loss is the cross-entropy of each row against
 //! its diagonal; the symmetric form averages it with the same over columns, from the same encoder pass
-//! (sentence-transformers, `losses/MultipleNegativesRankingLoss.py`, default scale 20).
+//! (sentence-transformers, `losses/MultipleNegativesRankingLoss.py`, default scale 20). Hard negatives, texts that are
+//! nobody's positive, are further columns.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,31 +21,62 @@ pub enum Loss {
     Mnrl,
 }
 
+/// How the texts of a batch are ranked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranking {
+    /// Which directions.
+    pub loss: Loss,
+    /// What cosines are multiplied by before the softmax.
+    pub scale: f32,
+    /// Whether anchors are also ranked against texts that are nobody's positive.
+    pub hard_negatives: bool,
+}
+
+impl Ranking {
+    /// The dimension of what anchors are ranked against: the positives `B`, with hard negatives behind them `C`.
+    pub(super) fn candidates(self) -> Dimension {
+        Dimension::from(if self.hard_negatives { "candidates" } else { "pairs" })
+    }
+}
+
 /// The loss and where the backward pass starts.
 pub(super) struct Ranked {
     /// Mean loss over the batch, a scalar.
     pub(super) loss: Value,
     /// Gradient with respect to the unit anchors, `[B, H]`.
     pub(super) anchors: Value,
-    /// Gradient with respect to the unit positives, `[B, H]`.
-    pub(super) positives: Value,
+    /// Gradient with respect to the unit candidates, `[C, H]`.
+    pub(super) candidates: Value,
 }
 
 impl Graph {
-    /// Ranks unit rows `anchors` `[B, H]` against unit rows `positives` `[B, H]`.
+    /// Ranks unit rows `anchors` `[B, H]` against unit rows `candidates` `[C, H]`: the anchors' positives, in their order,
+    /// and behind them the hard negatives, if there are any.
     ///
-    /// Declares two inputs: `score_mask` `[B, B]`, 0 or a large negative number where a pair must not count as a
-    /// negative, and `targets` `[B, B]`, the identity.
-    pub(super) fn rank(&mut self, anchors: Value, positives: Value, loss: Loss, scale: f32) -> Ranked {
-        let square = [Dimension::from("pairs"), Dimension::from("pairs")];
-        let mask = self.input("score_mask", Element::Float, &square);
-        let targets = self.input("targets", Element::Float, &square);
-        let scores = self.gemm(anchors, positives, Some(mask), Product::RIGHT_TRANSPOSED.scaled(scale));
+    /// Declares two inputs: `score_mask` `[B, C]`, 0 or a large negative number where a candidate must not count as an
+    /// anchor's negative, and `targets` `[B, C]`, the identity and behind it zeros.
+    ///
+    /// A hard negative takes part in the direction from anchors to positives only, as it has no anchor of its own
+    /// (sentence-transformers' symmetric loss likewise ranks anchors for the positives' columns alone).
+    pub(super) fn rank(&mut self, anchors: Value, candidates: Value, ranking: Ranking) -> Ranked {
+        let Ranking { loss, scale, hard_negatives } = ranking;
+        let shape = [Dimension::from("pairs"), ranking.candidates()];
+        let mask = self.input("score_mask", Element::Float, &shape);
+        let targets = self.input("targets", Element::Float, &shape);
+        let scores = self.gemm(anchors, candidates, Some(mask), Product::RIGHT_TRANSPOSED.scaled(scale));
         let (mut likelihood, mut difference) = self.cross_entropy(scores, targets);
         let mut terms = self.total(targets);
         if loss == Loss::MnrlSymmetric {
             let columns = self.transpose(scores, &[1, 0]);
-            let (column_likelihood, column_difference) = self.cross_entropy(columns, targets);
+            let (column_likelihood, column_difference) = if hard_negatives {
+                // A row of zeros asks nothing: its likelihood counts for nothing, and neither may its difference.
+                let targets = self.transpose(targets, &[1, 0]);
+                let (likelihood, difference) = self.cross_entropy(columns, targets);
+                let asked = self.sum(targets, 1, true);
+                (likelihood, self.mul(difference, asked))
+            } else {
+                self.cross_entropy(columns, targets)
+            };
             let column_difference = self.transpose(column_difference, &[1, 0]);
             likelihood = self.add(likelihood, column_likelihood);
             difference = self.add(difference, column_difference);
@@ -55,8 +87,8 @@ impl Graph {
         let scores = self.div(difference, terms);
         Ranked {
             loss,
-            anchors: self.gemm(scores, positives, None, Product::PLAIN.scaled(scale)),
-            positives: self.gemm(scores, anchors, None, Product::LEFT_TRANSPOSED.scaled(scale)),
+            anchors: self.gemm(scores, candidates, None, Product::PLAIN.scaled(scale)),
+            candidates: self.gemm(scores, anchors, None, Product::LEFT_TRANSPOSED.scaled(scale)),
         }
     }
 

@@ -50,7 +50,7 @@ pub use artifacts::{
     resident_training_model, training_model,
 };
 pub use cached::{ranking_model, resident_seeded_model, seeded_model};
-pub use contrastive::Loss;
+pub use contrastive::{Loss, Ranking};
 pub use device::{Device, NoDevice};
 pub use dropout::{DropoutPlace, MaskShape, dropout_places};
 pub use graph::{Dimension, Element, Graph, Value};

@@ -254,6 +254,12 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
             default.learning_rate,
             |rate| *rate > 0.0 && *rate < 1.0,
         ),
+        hard_negatives: reader.parse_or(
+            "TRAIN_HARD_NEGATIVES",
+            "from 0 to 64",
+            default.hard_negatives,
+            whole(0..=64),
+        ),
         early_stop: early_stop(reader),
         dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),
         seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),

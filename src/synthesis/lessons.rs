@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::Synthesiser;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Neighbours, Synthesiser};
 use crate::correction::Templates;
 use crate::model::{ModelError, Tokenizer};
 use crate::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
@@ -14,12 +17,20 @@ pub struct Lessons {
     synthesiser: Synthesiser,
     templates: Templates,
     seed: u64,
+    /// Hard negatives of each pair, and what they are drawn from.
+    negatives: Option<(usize, Neighbours)>,
 }
 
 impl Lessons {
     /// Lessons of rendered real pairs and of what `synthesiser` draws with `seed`.
     pub fn new(real: Vec<PairTexts>, synthesiser: Synthesiser, templates: Templates, seed: u64) -> Self {
-        Self { real, synthesiser, templates, seed }
+        Self { real, synthesiser, templates, seed, negatives: None }
+    }
+
+    /// The same with `count` hard negatives for each pair, drawn from the names its correction is most easily taken for.
+    pub fn with_negatives(self, count: usize) -> Self {
+        let neighbours = || Neighbours::new(self.synthesiser.catalogue(), &self.templates);
+        Self { negatives: (count > 0).then(|| (count, neighbours())), ..self }
     }
 
     /// The pairs of an epoch, counted from 0; the same at each call. Synthetic ones have negative row ids.
@@ -29,8 +40,17 @@ impl Lessons {
             row: -number,
             anchor: self.templates.render(&pair.domain, &pair.typo),
             positive: self.templates.render(&pair.domain, &pair.corrected),
+            negatives: Vec::new(),
         });
-        self.real.iter().cloned().chain(synthetic).collect()
+        let mut pairs: Vec<PairTexts> = self.real.iter().cloned().chain(synthetic).collect();
+        if let Some((count, neighbours)) = &self.negatives {
+            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            random.set_stream(epoch as u64);
+            for pair in &mut pairs {
+                pair.negatives = neighbours.draw(&pair.positive, *count, &mut random);
+            }
+        }
+        pairs
     }
 
     /// Every token id of `epochs` epochs, once each in ascending order: what the run's vocabulary must hold.
@@ -41,7 +61,8 @@ impl Lessons {
         let mut ids = BTreeSet::new();
         for epoch in 0..epochs {
             for pair in self.epoch(epoch) {
-                let tokens = tokenizer.encode(&[pair.anchor, pair.positive])?;
+                let texts = [[pair.anchor, pair.positive].as_slice(), &pair.negatives].concat();
+                let tokens = tokenizer.encode(&texts)?;
                 ids.extend(tokens.texts.into_iter().flatten());
             }
         }
@@ -68,13 +89,15 @@ pub struct TokenisedLessons<'a> {
 impl PairSource for TokenisedLessons<'_> {
     fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
         let (mut rows, mut anchors, mut positives) = (Vec::new(), Vec::new(), Vec::new());
+        let mut negatives = Vec::new();
         for pair in self.lessons.epoch(epoch) {
             let [anchor, positive] = [&pair.anchor, &pair.positive];
             rows.push(pair.row);
             anchors.extend(self.tokenizer.encode(&[anchor])?.texts);
             positives.extend(self.tokenizer.encode(&[positive])?.texts);
+            negatives.push(self.tokenizer.encode(&pair.negatives)?.texts);
         }
-        let pairs = Pairs::new(rows, &anchors, &positives, self.vocabulary);
+        let pairs = Pairs::with_negatives(rows, &anchors, &positives, &negatives, self.vocabulary);
         pairs.map(Cow::Owned).ok_or(TrainError::ForeignToken)
     }
 }

@@ -12,12 +12,14 @@
 //! rates         how often each slip happens, learned from pairs
 //! settings      how much is made, and how hard
 //! synthesiser   an epoch's synthetic pairs
+//! neighbours    names that are easily taken for one another
 //! lessons       real and synthetic pairs of each epoch, as training asks for them
 //! ```
 
 mod alignment;
 mod keyboard;
 mod lessons;
+mod neighbours;
 mod rates;
 mod settings;
 mod slip;
@@ -27,6 +29,7 @@ mod synthesiser;
 pub use alignment::{Alignment, align};
 pub use keyboard::Keyboard;
 pub use lessons::{Lessons, TokenisedLessons};
+pub use neighbours::Neighbours;
 pub use rates::SlipRates;
 pub use settings::{SettingsError, SynthesisSettings};
 pub use slip::Slip;

@@ -63,6 +63,11 @@ impl Synthesiser {
         self
     }
 
+    /// The names typos are made of.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// The synthetic pairs of one epoch, in the order of the catalogue, beside `real` real pairs. They follow from
     /// the arguments alone; another epoch has others.
     pub fn epoch(&self, seed: u64, epoch: usize, real: usize) -> Vec<SyntheticPair> {

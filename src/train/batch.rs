@@ -1,6 +1,6 @@
 //! Pairs as the training graphs are fed with them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ndarray::Array2;
 
@@ -19,14 +19,17 @@ pub struct Batch {
     pub(super) parts: Vec<PackedTexts>,
     /// Each pair's anchor, as its place among the texts of all parts.
     pub(super) anchors: Vec<usize>,
-    /// Each pair's positive, likewise.
-    pub(super) positives: Vec<usize>,
+    /// What anchors are ranked against, likewise: each pair's positive, and behind them the hard negatives.
+    pub(super) candidates: Vec<usize>,
+    /// `[pairs, candidates]`, as are the targets.
     pub(super) score_mask: Array2<f32>,
     pub(super) targets: Array2<f32>,
 }
 
 impl Batch {
-    /// Packs the pairs with these indices. Equal texts are encoded once, and are never negatives of each other.
+    /// Packs the pairs with these indices. Equal texts are encoded once, and are never negatives of each other. Hard
+    /// negatives count for the whole batch, each once, and not where they are a positive of the batch: there they are a
+    /// negative already.
     pub fn new(pairs: &Pairs, indices: &[usize], config: &EncoderConfig, head: Head) -> Self {
         Self::in_parts(pairs, indices, config, head, usize::MAX)
     }
@@ -50,21 +53,29 @@ impl Batch {
         let anchors: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].0)).collect();
         let positives: Vec<usize> = indices.iter().map(|pair| place(pairs.sides[*pair].1)).collect();
         let count = indices.len();
+        let known: HashSet<usize> = positives.iter().copied().collect();
+        let mut more = HashSet::new();
+        let negatives = indices.iter().flat_map(|pair| pairs.negatives_of(*pair)).map(|text| place(*text));
+        let negatives: Vec<usize> =
+            negatives.filter(|text| !known.contains(text) && more.insert(*text)).collect();
+        let candidates = [positives.as_slice(), &negatives].concat();
         let of_a_part = if count > mini_batch { mini_batch.saturating_mul(2).max(1) } else { texts.len() };
         let pack = |part: &[&[u32]]| PackedTexts::new(part, config, head.pooling);
         let parts = texts.chunks(of_a_part.max(1)).map(pack).collect();
-        let score_mask = Array2::from_shape_fn((count, count), |(i, j)| {
-            let equal =
-                anchors[i] == anchors[j] || positives[i] == positives[j] || anchors[i] == positives[j];
+        let shape = (count, candidates.len());
+        let score_mask = Array2::from_shape_fn(shape, |(i, j)| {
+            let equal = positives[i] == candidates[j]
+                || anchors[i] == candidates[j]
+                || anchors.get(j).is_some_and(|anchor| anchors[i] == *anchor);
             if i != j && equal { MASKED } else { 0.0 }
         });
         Self {
             rows: indices.iter().map(|pair| pairs.rows[*pair]).collect(),
             parts,
             anchors,
-            positives,
+            candidates,
             score_mask,
-            targets: Array2::eye(count),
+            targets: Array2::from_shape_fn(shape, |(i, j)| if i == j { 1.0 } else { 0.0 }),
         }
     }
 

@@ -37,7 +37,7 @@ impl Cached {
         let rates = recipe.dropout_rates(config);
         Ok(Self {
             forward: runtime.session(&dropped_model(config, head, rates, runtime.fused()))?,
-            ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
+            ranking: runtime.session(&ranking_model(config.hidden, recipe.ranking()))?,
             backward: runtime.session(&seeded_model(config, pooling, rates, runtime.fused()))?,
             options: gradient_outputs(parameters)?,
             hidden: config.hidden,
@@ -129,10 +129,10 @@ pub(super) fn rank(
     embeddings: &Array2<f32>,
 ) -> Result<(f32, Array2<f32>), TrainError> {
     let select = |places: &[usize]| embeddings.select(ndarray::Axis(0), places);
-    let (anchors, positives) = (select(&batch.anchors), select(&batch.positives));
+    let (anchors, candidates) = (select(&batch.anchors), select(&batch.candidates));
     let inputs = [
         ("anchors", &anchors),
-        ("positives", &positives),
+        ("positives", &candidates),
         ("score_mask", &batch.score_mask),
         ("targets", &batch.targets),
     ];
@@ -143,7 +143,7 @@ pub(super) fn rank(
     let outputs = session.run(fed).map_err(RuntimeError::call("rank a batch"))?;
     let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
     let mut seeds = Array2::zeros(embeddings.raw_dim());
-    for (name, places) in [("gradient.anchors", &batch.anchors), ("gradient.positives", &batch.positives)] {
+    for (name, places) in [("gradient.anchors", &batch.anchors), ("gradient.positives", &batch.candidates)] {
         let gradient = matrix(&outputs, name, [places.len(), embeddings.ncols()])?;
         for (row, place) in gradient.outer_iter().zip(places) {
             // A text of several pairs is led back once, with all they ask of it.

@@ -158,7 +158,8 @@ pub fn fit(
         let pairs = source.epoch(epoch)?;
         Ok::<_, TrainError>(if recipe.reversed { Cow::Owned(pairs.with_reversed()) } else { pairs })
     };
-    let plan = |pairs: &Pairs, epoch| batches(pairs, recipe.batch_size, recipe.seed, epoch);
+    let plan =
+        |pairs: &Pairs, epoch| batches(pairs, recipe.batch_size, recipe.duplicates, recipe.seed, epoch);
     let mut resume = Resume::new(observer.checkpoints(), recipe, (config, head), &parameters);
     let (mut ends, mut pairs_of_epoch) = (Vec::with_capacity(recipe.epochs), 0);
     let mut steps = 0;

@@ -13,6 +13,8 @@ pub struct PairTexts {
     pub anchor: String,
     /// The correction, rendered.
     pub positive: String,
+    /// Other names it is easily taken for, rendered; usually none.
+    pub negatives: Vec<String>,
 }
 
 /// Pairs ready to be batched. Texts are interned: equal texts have equal numbers.
@@ -22,6 +24,8 @@ pub struct Pairs {
     pub(super) rows: Vec<i64>,
     /// Text number of each pair's anchor and positive.
     pub(super) sides: Vec<(usize, usize)>,
+    /// Text numbers of each pair's hard negatives; shorter than the pairs where the last ones have none.
+    pub(super) negatives: Vec<Vec<usize>>,
     /// Compact vocabulary rows of each text.
     pub(super) texts: Vec<Vec<u32>>,
 }
@@ -36,7 +40,18 @@ impl Pairs {
         positives: &[Vec<u32>],
         vocabulary: &Vocabulary,
     ) -> Option<Self> {
-        if rows.len() != anchors.len() || rows.len() != positives.len() {
+        Self::with_negatives(rows, anchors, positives, &[], vocabulary)
+    }
+
+    /// The same with hard negatives: the token ids of each pair's, for the first pairs or all.
+    pub fn with_negatives(
+        rows: Vec<i64>,
+        anchors: &[Vec<u32>],
+        positives: &[Vec<u32>],
+        negatives: &[Vec<Vec<u32>>],
+        vocabulary: &Vocabulary,
+    ) -> Option<Self> {
+        if rows.len() < negatives.len() || rows.len() != anchors.len() || rows.len() != positives.len() {
             return None;
         }
         let mut texts = Vec::new();
@@ -53,7 +68,16 @@ impl Pairs {
             .zip(positives)
             .map(|(anchor, positive)| Some((intern(anchor)?, intern(positive)?)))
             .collect::<Option<Vec<_>>>()?;
-        Some(Self { rows, sides, texts })
+        let negatives = negatives
+            .iter()
+            .map(|texts| texts.iter().map(|text| intern(text)).collect())
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self { rows, sides, negatives, texts })
+    }
+
+    /// Text numbers of a pair's hard negatives.
+    pub(super) fn negatives_of(&self, pair: usize) -> &[usize] {
+        self.negatives.get(pair).map_or(&[], Vec::as_slice)
     }
 
     /// Number of pairs.
@@ -67,7 +91,8 @@ impl Pairs {
     }
 
     /// These pairs and, as examples of their own, each of them reversed. The two share their texts, so the batches
-    /// keep them apart, and where they do meet the score mask keeps them from being negatives.
+    /// keep them apart, and where they do meet the score mask keeps them from being negatives. Hard negatives stay with the
+    /// pairs as they came.
     pub fn with_reversed(&self) -> Self {
         let mut both = self.clone();
         both.rows.extend_from_within(..);

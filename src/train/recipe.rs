@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::onnx::Loss;
+use crate::onnx::{Loss, Ranking};
 
 use super::{EarlyStop, TrainError};
 
@@ -33,6 +33,11 @@ pub struct Recipe {
     /// Whether each pair is also trained on reversed, as an example of its own: with [`Loss::Mnrl`] this is the form
     /// that doubles the rows of the data. The symmetric loss learns both directions from one pass instead.
     pub reversed: bool,
+    /// Names a pair's anchor is also ranked against, of those its correction is most easily taken for
+    /// ([`Neighbours`](crate::synthesis::Neighbours)); with 0 its negatives are the batch's other corrections alone.
+    pub hard_negatives: usize,
+    /// Whether a batch may hold a text several times. Equal texts are never negatives of each other either way.
+    pub duplicates: bool,
     /// When the run ends before its last step; never when not set.
     pub early_stop: Option<EarlyStop>,
     /// Whether training drops numbers at the rates the model's config names.
@@ -56,6 +61,8 @@ impl Default for Recipe {
             scale: 20.0,
             loss: Loss::MnrlSymmetric,
             reversed: false,
+            hard_negatives: 0,
+            duplicates: false,
             early_stop: None,
             dropout: false,
             seed: 42,
@@ -64,6 +71,11 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// How the texts of a batch are ranked.
+    pub fn ranking(&self) -> Ranking {
+        Ranking { loss: self.loss, scale: self.scale, hard_negatives: self.hard_negatives > 0 }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -96,6 +108,9 @@ impl Recipe {
             if every == Some(0) {
                 return fail("every", "0".to_owned(), "at least 1 step");
             }
+        }
+        if self.hard_negatives > 64 {
+            return fail("hard_negatives", self.hard_negatives.to_string(), "from 0 to 64");
         }
         if !positive(self.max_gradient_norm) {
             return fail("max_gradient_norm", self.max_gradient_norm.to_string(), "above 0");

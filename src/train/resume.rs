@@ -46,7 +46,8 @@ impl Resume {
     /// Takes in the pairs of the next epoch, as they are batched.
     pub(super) fn covers(&mut self, pairs: &Pairs) {
         if let Some(kept) = &mut self.0 {
-            kept.identity.update(format!("{:?} {:?} {:?}", pairs.rows, pairs.sides, pairs.texts));
+            let Pairs { rows, sides, negatives, texts } = pairs;
+            kept.identity.update(format!("{rows:?} {sides:?} {negatives:?} {texts:?}"));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Pairs into batches in which no text occurs in two pairs.
+//! Pairs into batches in which no text occurs in two pairs, unless that is wished.
 //!
 //! Two pairs with the same correction would be each other's negatives, and the loss would push apart what it
 //! should pull together. So each batch takes pairs in shuffled order and defers those that clash with it to later
@@ -17,7 +17,14 @@ use super::Pairs;
 /// Batches are full while different texts last; those that remain at the end (many pairs of few corrections) are
 /// smaller. A batch of one has no negative and teaches nothing, so a lonely pair joins the batch before it while
 /// that is less than twice the size; the score mask keeps equal texts there from being negatives.
-pub fn batches(pairs: &Pairs, batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+/// With `duplicates` equal texts aren't kept apart: every batch but the last is full.
+pub fn batches(
+    pairs: &Pairs,
+    batch_size: usize,
+    duplicates: bool,
+    seed: u64,
+    epoch: usize,
+) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(epoch as u64);
@@ -32,7 +39,7 @@ pub fn batches(pairs: &Pairs, batch_size: usize, seed: u64, epoch: usize) -> Vec
         while batch.len() < batch_size {
             let Some(pair) = waiting.pop_front() else { break };
             let (anchor, positive) = pairs.sides[pair];
-            if texts.contains(&anchor) || texts.contains(&positive) {
+            if !duplicates && (texts.contains(&anchor) || texts.contains(&positive)) {
                 deferred.push_back(pair);
             } else {
                 texts.extend([anchor, positive]);
@@ -74,7 +81,7 @@ mod tests {
             corrections in prop::collection::vec(0_u32..20, 2..120), size in 2_usize..40, seed: u64, epoch in 0_usize..5,
         ) {
             let pairs = pairs(&corrections);
-            let batches = super::batches(&pairs, size, seed, epoch);
+            let batches = super::batches(&pairs, size, false, seed, epoch);
             let mut seen: Vec<usize> = batches.iter().flatten().copied().collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..pairs.len()).collect::<Vec<_>>());
@@ -86,14 +93,23 @@ mod tests {
                 let left: HashSet<usize> = batches[index..].iter().flatten().map(|pair| pairs.sides[*pair].1).collect();
                 prop_assert_eq!(proper.min(size), left.len().min(size));
             }
-            prop_assert_eq!(&batches, &super::batches(&pairs, size, seed, epoch));
+            prop_assert_eq!(&batches, &super::batches(&pairs, size, false, seed, epoch));
         }
+    }
+
+    #[test]
+    fn where_equal_texts_may_meet_all_batches_but_the_last_are_full() {
+        let pairs = pairs(&(0..50).map(|number| number % 3).collect::<Vec<_>>());
+        let sizes =
+            |duplicates| batches(&pairs, 8, duplicates, 1, 0).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(true), [8, 8, 8, 8, 8, 8, 2]);
+        assert!(sizes(false).len() > 7, "three corrections can't fill a batch");
     }
 
     #[test]
     fn another_epoch_has_another_order() {
         let pairs = pairs(&(0..50).collect::<Vec<_>>());
-        assert_ne!(batches(&pairs, 8, 1, 0), batches(&pairs, 8, 1, 1));
-        assert_ne!(batches(&pairs, 8, 1, 0), batches(&pairs, 8, 2, 0));
+        assert_ne!(batches(&pairs, 8, false, 1, 0), batches(&pairs, 8, false, 1, 1));
+        assert_ne!(batches(&pairs, 8, false, 1, 0), batches(&pairs, 8, false, 2, 0));
     }
 }

@@ -101,9 +101,8 @@ impl Stepper {
         } else if !in_parts && self.whole.is_none() {
             let fused = self.runtime.fused() && self.recipe.batch_size >= FUSED_FROM;
             let graph = if fused { fused_training_model } else { training_model };
-            let Recipe { loss, scale, .. } = self.recipe;
             let rates = self.recipe.dropout_rates(&self.config);
-            let model = graph(&self.config, pooling, loss, scale, rates);
+            let model = graph(&self.config, pooling, self.recipe.ranking(), rates);
             self.whole = Some(Whole {
                 session: self.runtime.session(&model)?,
                 options: gradient_outputs(&self.parameters)?,
@@ -287,10 +286,10 @@ fn run<'s>(
     let texts = &batch.parts[0];
     texts.feed(session, &mut inputs)?;
     masks.feed(&mut inputs)?;
-    let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
+    let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
     let matrices = [
         ("anchor_pooling", &anchors),
-        ("positive_pooling", &positives),
+        ("positive_pooling", &candidates),
         ("score_mask", &batch.score_mask),
         ("targets", &batch.targets),
     ];

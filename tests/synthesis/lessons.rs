@@ -23,7 +23,12 @@ fn lessons() -> Lessons {
     let names = [("brand", "Audi"), ("brand", "Citroën"), ("brand", "Mercedes-Benz"), ("model", "Golf")];
     let settings = SynthesisSettings { variants: 4, ..SynthesisSettings::default() };
     let synthesiser = synthesiser(Catalogue::new(names), SlipRates::default(), settings);
-    let real = PairTexts { row: 7, anchor: "car brand: oudi".into(), positive: "car brand: Audi".into() };
+    let real = PairTexts {
+        row: 7,
+        anchor: "car brand: oudi".into(),
+        positive: "car brand: Audi".into(),
+        negatives: Vec::new(),
+    };
     Lessons::new(vec![real], synthesiser, Templates::default(), 1)
 }
 
@@ -43,6 +48,28 @@ fn each_epoch_has_every_real_pair_and_fresh_synthetic_ones() {
     assert_eq!(synthetic(0).len(), 16);
     assert_eq!(synthetic(0), synthetic(0));
     assert!(synthetic(0).intersection(&synthetic(1)).count() < 16);
+}
+
+#[test]
+fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_call() {
+    let lessons = lessons().with_negatives(1);
+    let of_epoch = |epoch: usize| -> Vec<(String, Vec<String>)> {
+        lessons.epoch(epoch).into_iter().map(|pair| (pair.positive, pair.negatives)).collect()
+    };
+    for (positive, negatives) in of_epoch(0) {
+        // There is one model only, which has no other name to be taken for.
+        assert_eq!(negatives.len(), usize::from(positive != "car model: Golf"), "{positive}");
+        assert!(
+            negatives.iter().all(|name| name.starts_with("car brand: ") && *name != positive),
+            "{positive}"
+        );
+    }
+    assert_eq!(of_epoch(0), of_epoch(0));
+    assert_ne!(of_epoch(0), of_epoch(1));
+    let tokenizer = ModelFolder::open(&support::minilm()).unwrap().tokenizer().unwrap();
+    let vocabulary = Vocabulary::of([&lessons.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let source = lessons.tokenised(&tokenizer, &vocabulary);
+    (0..EPOCHS).for_each(|epoch| assert_eq!(source.epoch(epoch).unwrap().len(), 17));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn resident(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 4] {
     let (config, pooling) = (&folder.config, folder.head.pooling);
     let (recipe, off) = (Recipe::default(), DropoutRates::OFF);
     [
-        ("resident.onnx", resident_training_model(config, pooling, recipe.loss, recipe.scale, off)),
+        ("resident.onnx", resident_training_model(config, pooling, recipe.ranking(), off)),
         ("resident_seeded.onnx", resident_seeded_model(config, pooling, off)),
         ("resident_sum.onnx", resident_sum_model(config)),
         ("resident_optimizer.onnx", resident_optimizer_model(config, [0.9, 0.999, 1e-8], 1.0)),

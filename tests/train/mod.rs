@@ -1,5 +1,5 @@
 //! Tests of `train` and the graphs it runs: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py`,
-//! `steps.py` and `dropout.py`.
+//! `steps.py`, `dropout.py` and `negatives.py`.
 //!
 //! ```text
 //! artifacts           the graphs as files
@@ -9,6 +9,7 @@
 //! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
 //! finite_differences  gradients against the loss
 //! folder              a run on a folder, and the exported model
+//! negatives           hard negatives against sentence-transformers
 //! parts               batches encoded in parts
 //! reference           the fixtures
 //! resident            parameters and moments that stay on a device
@@ -25,6 +26,7 @@ mod early_stop;
 mod exactness;
 mod finite_differences;
 mod folder;
+mod negatives;
 mod parts;
 mod reference;
 mod resident;

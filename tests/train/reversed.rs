@@ -29,7 +29,7 @@ fn batches_keep_a_pair_and_its_reverse_apart() {
     let setting = setting();
     let (both, count) = (setting.pairs.with_reversed(), setting.pairs.len());
     for seed in 0..50 {
-        let batches = batches(&both, 4, seed, 0);
+        let batches = batches(&both, 4, false, seed, 0);
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 2 * count);
         // Only a last, lonely example may join a batch that has its reverse; there the score mask parts them.
         for batch in &batches[..batches.len() - 1] {

@@ -29,6 +29,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         ("HF_REPO", "no-owner"),
         ("TRAIN_THRESHOLD", "0"),
         ("TRAIN_MAX_WAIT", "soon"),
+        ("TRAIN_HARD_NEGATIVES", "65"),
         ("TRAIN_DROPOUT", "some"),
         ("TRAIN_EARLY_STOP", "soon"),
         ("TRAIN_DEVICE", "abacus"),
@@ -49,6 +50,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         "HF_REPO",
         "TRAIN_THRESHOLD",
         "TRAIN_MAX_WAIT",
+        "TRAIN_HARD_NEGATIVES",
         "TRAIN_DROPOUT",
         "TRAIN_EARLY_STOP",
         "TRAIN_DEVICE",
@@ -71,13 +73,14 @@ fn the_environment_wins_over_the_file_and_secrets_are_stars() {
     let file = folder.path().join("autovalidate.toml");
     std::fs::write(
         &file,
-        "train_threshold = 7\ntrain_epochs = 3\ntrain_dropout = true\ntrain_early_stop = \"loss\"\ntrain_assess_every = 20\nhf_token = \"hf_from_file\"\n",
+        "train_threshold = 7\ntrain_epochs = 3\ntrain_hard_negatives = 2\ntrain_dropout = true\ntrain_early_stop = \"loss\"\ntrain_assess_every = 20\nhf_token = \"hf_from_file\"\n",
     )
     .unwrap();
     let environment = |name: &str| (name == "TRAIN_THRESHOLD").then(|| "9".to_owned());
     let settings = Settings::read(&environment, Some(&file), Needs::default()).unwrap();
     assert_eq!((settings.trigger.threshold, settings.recipe.epochs), (9, 3));
     assert!(settings.recipe.dropout);
+    assert_eq!(settings.recipe.hard_negatives, 2);
     let rule = EarlyStop { metric: Metric::Loss, patience: 3, every: Some(20) };
     assert_eq!(settings.recipe.early_stop, Some(rule));
     let shown: Vec<String> = settings.effective.iter().map(|each| format!("{each:?}")).collect();

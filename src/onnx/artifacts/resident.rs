@@ -5,7 +5,7 @@
 
 use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
-use super::super::contrastive::Loss;
+use super::super::contrastive::Ranking;
 use super::super::graph::{Element, Graph, Value};
 use super::super::ops::Product;
 use super::super::parameter::{GradientForm, Parameter, RowIndex, parameters};
@@ -19,13 +19,12 @@ use super::{Packed, parameter_dims};
 pub fn resident_training_model(
     config: &EncoderConfig,
     pooling: Pooling,
-    loss: Loss,
-    scale: f32,
+    ranking: Ranking,
     dropout: DropoutRates,
 ) -> Vec<u8> {
     let mut tape = Tape::new();
     tape.graph.resident = true;
-    training(tape, config, pooling, loss, scale, dropout)
+    training(tape, config, pooling, ranking, dropout)
 }
 
 /// One AdamW step over all parameters, with clipping by the length of all gradients together

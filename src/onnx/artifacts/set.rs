@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Architecture, DropoutRates, EncoderConfig, Head, ModelError, replace};
 
-use super::super::contrastive::Loss;
+use super::super::contrastive::{Loss, Ranking};
 use super::super::parameter::{Parameter, parameters};
 use super::{eval_model, optimizer_model, training_model};
 
@@ -64,8 +64,9 @@ impl ArtifactSet {
     /// The artifacts of an encoder of this shape. The same arguments give the same bytes.
     pub fn new(config: &EncoderConfig, head: Head, settings: ArtifactSettings) -> Self {
         let ArtifactSettings { loss, scale, beta_1, beta_2, epsilon } = settings;
+        let ranking = Ranking { loss, scale, hard_negatives: false };
         Self {
-            training: training_model(config, head.pooling, loss, scale, DropoutRates::OFF),
+            training: training_model(config, head.pooling, ranking, DropoutRates::OFF),
             evaluation: eval_model(config, head),
             optimizer: optimizer_model(beta_1, beta_2, epsilon),
             manifest: Manifest {

@@ -2,7 +2,7 @@
 
 use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
-use super::super::contrastive::Loss;
+use super::super::contrastive::Ranking;
 use super::super::graph::Element;
 use super::super::tape::Tape;
 use super::{gradient_outputs, packed_encoder};
@@ -11,18 +11,18 @@ use super::{gradient_outputs, packed_encoder};
 ///
 /// Inputs besides those of the packed layout (`onnx/README.md` has all) and the parameters: `ids` `[N]`, `positions` `[N]`,
 /// `anchor_pooling` and `positive_pooling` `[B, N]` (caller-built pooling matrices, so texts that occur several
-/// times are encoded once), `score_mask` and `targets` `[B, B]`. For max pooling the matrices are `[B, T]` and pick
+/// times are encoded once), `score_mask` and `targets` `[B, B]`. With hard negatives `positive_pooling` is `[C, N]`, their
+/// rows behind the positives', and the last two are `[B, C]`. For max pooling the matrices are `[B, T]` and pick
 /// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
 ///
 /// With dropout there is an input more for each of [`dropout_places`](crate::onnx::dropout_places).
 pub fn training_model(
     config: &EncoderConfig,
     pooling: Pooling,
-    loss: Loss,
-    scale: f32,
+    ranking: Ranking,
     dropout: DropoutRates,
 ) -> Vec<u8> {
-    training(Tape::new(), config, pooling, loss, scale, dropout)
+    training(Tape::new(), config, pooling, ranking, dropout)
 }
 
 /// The training graph in fused operators, for the CPU ([`Runtime::fused`](crate::onnx::Runtime::fused)). It takes
@@ -31,32 +31,30 @@ pub fn training_model(
 pub fn fused_training_model(
     config: &EncoderConfig,
     pooling: Pooling,
-    loss: Loss,
-    scale: f32,
+    ranking: Ranking,
     dropout: DropoutRates,
 ) -> Vec<u8> {
-    training(Tape::fused(), config, pooling, loss, scale, dropout)
+    training(Tape::fused(), config, pooling, ranking, dropout)
 }
 
 pub(super) fn training(
     mut tape: Tape,
     config: &EncoderConfig,
     pooling: Pooling,
-    loss: Loss,
-    scale: f32,
+    ranking: Ranking,
     dropout: DropoutRates,
 ) -> Vec<u8> {
     let packed = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(packed.encoded.rows, pooling);
-    let [anchor_pooling, positive_pooling] = ["anchor_pooling", "positive_pooling"]
-        .map(|name| tape.graph.input(name, Element::Float, &["pairs".into(), of.clone()]));
+    let anchor_pooling = tape.graph.input("anchor_pooling", Element::Float, &["pairs".into(), of.clone()]);
+    let positive_pooling = tape.graph.input("positive_pooling", Element::Float, &[ranking.candidates(), of]);
     let anchors = tape.combine_rows(anchor_pooling, poolable);
     let anchors = tape.unit_rows(anchors);
-    let positives = tape.combine_rows(positive_pooling, poolable);
-    let positives = tape.unit_rows(positives);
-    let ranked = tape.graph.rank(anchors, positives, loss, scale);
+    let candidates = tape.combine_rows(positive_pooling, poolable);
+    let candidates = tape.unit_rows(candidates);
+    let ranked = tape.graph.rank(anchors, candidates, ranking);
     tape.graph.enter("backward");
-    let gradients = tape.backward(&[(anchors, ranked.anchors), (positives, ranked.positives)]);
+    let gradients = tape.backward(&[(anchors, ranked.anchors), (candidates, ranked.candidates)]);
 
     let graph = &mut tape.graph;
     graph.output(ranked.loss, "loss", Element::Float, &[]);
@@ -64,6 +62,6 @@ pub(super) fn training(
     tape.graph.encode(
         "training",
         "Loss of a batch of pairs and its gradient with respect to every parameter.",
-        &[("loss", format!("{loss:?}")), ("scale", scale.to_string())],
+        &[("loss", format!("{:?}", ranking.loss)), ("scale", ranking.scale.to_string())],
     )
 }

@@ -86,12 +86,12 @@ impl Resident {
     }
 
     fn open(&mut self, in_parts: bool) -> Result<(), TrainError> {
-        let Recipe { loss, scale, .. } = self.recipe;
         let rates = self.recipe.dropout_rates(&self.config);
         if in_parts && self.parts.is_none() {
             self.parts = Some(Parts::new(&self.runtime, &self.config, self.head.pooling, &self.recipe)?);
         } else if !in_parts && self.whole.is_none() {
-            let model = resident_training_model(&self.config, self.head.pooling, loss, scale, rates);
+            let model =
+                resident_training_model(&self.config, self.head.pooling, self.recipe.ranking(), rates);
             self.whole = Some(self.runtime.session(&model)?);
         }
         Ok(())
@@ -198,13 +198,13 @@ fn at_once(
     masks: &Masks,
 ) -> Result<(f32, Tensors), TrainError> {
     let texts = &batch.parts[0];
-    let (anchors, positives) = (texts.pooling(&batch.anchors), texts.pooling(&batch.positives));
+    let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
     let mut inputs = Vec::new();
     texts.feed(session, &mut inputs)?;
     masks.feed(&mut inputs)?;
     let matrices = [
         ("anchor_pooling", &anchors),
-        ("positive_pooling", &positives),
+        ("positive_pooling", &candidates),
         ("score_mask", &batch.score_mask),
         ("targets", &batch.targets),
     ];

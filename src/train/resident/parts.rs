@@ -38,7 +38,7 @@ impl Parts {
         let rates = recipe.dropout_rates(config);
         Ok(Self {
             forward: runtime.session(&dropped_model(config, head, rates, false))?,
-            ranking: runtime.session(&ranking_model(config.hidden, recipe.loss, recipe.scale))?,
+            ranking: runtime.session(&ranking_model(config.hidden, recipe.ranking()))?,
             backward: runtime.session(&resident_seeded_model(config, pooling, rates))?,
             sum: runtime.session(&resident_sum_model(config))?,
             hidden: config.hidden,
