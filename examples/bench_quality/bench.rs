@@ -16,7 +16,7 @@ use crate::trial::{Rows, Start, Trial};
 type Pair = (String, String, String);
 
 /// How the live model was made, from the older half of the pairs.
-const EARLIER: &str = "earlier: variants=10";
+const EARLIER: &str = "earlier: variants=10, epochs=2";
 
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,

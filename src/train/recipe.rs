@@ -47,11 +47,11 @@ pub struct Recipe {
 }
 
 impl Default for Recipe {
-    /// The best of the recipes measured in `docs/quality.md`. Two epochs are enough because each has fresh
+    /// The best of the recipes measured in `docs/quality.md`. Three epochs are enough because each has fresh
     /// synthetic typos; without synthesis take more.
     fn default() -> Self {
         Self {
-            epochs: 2,
+            epochs: 3,
             batch_size: 64,
             mini_batch: 256,
             learning_rate: 1e-3,

@@ -73,12 +73,12 @@ fn the_environment_wins_over_the_file_and_secrets_are_stars() {
     let file = folder.path().join("autovalidate.toml");
     std::fs::write(
         &file,
-        "train_threshold = 7\ntrain_epochs = 3\ntrain_hard_negatives = 2\ntrain_dropout = true\ntrain_early_stop = \"loss\"\ntrain_assess_every = 20\nhf_token = \"hf_from_file\"\n",
+        "train_threshold = 7\ntrain_epochs = 5\ntrain_hard_negatives = 2\ntrain_dropout = true\ntrain_early_stop = \"loss\"\ntrain_assess_every = 20\nhf_token = \"hf_from_file\"\n",
     )
     .unwrap();
     let environment = |name: &str| (name == "TRAIN_THRESHOLD").then(|| "9".to_owned());
     let settings = Settings::read(&environment, Some(&file), Needs::default()).unwrap();
-    assert_eq!((settings.trigger.threshold, settings.recipe.epochs), (9, 3));
+    assert_eq!((settings.trigger.threshold, settings.recipe.epochs), (9, 5));
     assert!(settings.recipe.dropout);
     assert_eq!(settings.recipe.hard_negatives, 2);
     let rule = EarlyStop { metric: Metric::Loss, patience: 3, every: Some(20) };
