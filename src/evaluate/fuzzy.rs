@@ -5,6 +5,7 @@
 //! whose best ratio is below the threshold.
 
 use ndarray::Array1;
+use rapidfuzz::distance::indel;
 use rapidfuzz::fuzz;
 
 use super::retrieval::{Rank, rank};
@@ -38,9 +39,13 @@ impl FuzzyMatch {
 /// Looks a query up by ratio. Names that score the same are ranked in the order of the catalogue.
 pub fn fuzzy_match(query: &Query, catalogue: &Catalogue) -> FuzzyMatch {
     let Some(names) = catalogue.names(&query.domain) else { return FuzzyMatch { rank: None, best: 0.0 } };
-    let scorer = fuzz::RatioBatchComparator::new(normalise(&query.typo).chars().collect::<Vec<_>>());
-    let ratios: Array1<f64> =
-        names.spelled.iter().map(|name| 100.0 * scorer.similarity(normalise(name).chars())).collect();
+    // Not `fuzz::RatioBatchComparator`, which in rapidfuzz 0.5.0 divides by the longer length and is no `fuzz::ratio`.
+    let scorer = indel::BatchComparator::new(normalise(&query.typo).chars().collect::<Vec<_>>());
+    let ratios: Array1<f64> = names
+        .spelled
+        .iter()
+        .map(|name| 100.0 * scorer.normalized_similarity(normalise(name).chars()))
+        .collect();
     FuzzyMatch {
         rank: names.position(&query.corrected).and_then(|right| rank(ratios.view(), right)),
         best: ratios.iter().copied().fold(0.0, f64::max),

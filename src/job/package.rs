@@ -99,6 +99,7 @@ impl Papers<'_> {
             ("learning rate", recipe.learning_rate.to_string()),
             ("weight decay", recipe.weight_decay.to_string()),
             ("loss", "MultipleNegativesRankingLoss, cosine, scale 20".to_owned()),
+            ("hard negatives of each pair", recipe.hard_negatives.to_string()),
             ("typos made up per name and epoch", self.lineage.synthesis.variants.to_string()),
             ("seed", recipe.seed.to_string()),
             ("started from", self.base.label.clone()),

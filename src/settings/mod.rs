@@ -256,9 +256,9 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
         ),
         hard_negatives: reader.parse_or(
             "TRAIN_HARD_NEGATIVES",
-            "from 0 to 64",
+            "from 0 to 10",
             default.hard_negatives,
-            whole(0..=64),
+            whole(0..=10),
         ),
         early_stop: early_stop(reader),
         dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),

@@ -6,30 +6,30 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use rand::SeedableRng;
-use rand::seq::{IndexedRandom, index};
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
+use rapidfuzz::distance::indel::BatchComparator;
 
-use crate::correction::Templates;
-use crate::evaluate::{Catalogue, fuzzy_ratio};
+use crate::correction::{Templates, normalise};
+use crate::evaluate::Catalogue;
 
-/// Nearest names of a name that its negatives are drawn from: more than one needs, so that epochs differ.
+/// Nearest names of a name that its negatives are drawn from: more than most recipes need, so that epochs differ. A recipe
+/// takes at most as many.
 const NEAREST: usize = 10;
-/// Names that are compared with a name; of a domain with more, so many are drawn, the same each time. Some 2 ms a name.
-const COMPARED: usize = 1_000;
 
 /// The names of a catalogue and who is near whom.
 pub struct Neighbours {
     /// Names as training sees them, by domain.
     domains: Vec<Vec<Name>>,
-    /// Domain and place of each rendered name.
+    /// Domain and place of each name, rendered and normalised: a pair may spell it otherwise than the catalogue.
     places: HashMap<String, (usize, usize)>,
     /// Places of the nearest names, of those names that were asked for.
     nearest: Mutex<HashMap<(usize, usize), Vec<usize>>>,
 }
 
 struct Name {
-    spelled: String,
+    /// What ratios are taken of.
+    normal: Vec<char>,
     rendered: String,
 }
 
@@ -38,7 +38,7 @@ impl Neighbours {
     pub fn new(catalogue: &Catalogue, templates: &Templates) -> Self {
         let of_domain = |(domain, names): (&str, &[String])| {
             let name = |spelled: &String| Name {
-                spelled: spelled.clone(),
+                normal: normalise(spelled).chars().collect(),
                 rendered: templates.render(domain, spelled),
             };
             names.iter().map(name).collect::<Vec<_>>()
@@ -47,7 +47,7 @@ impl Neighbours {
         let mut places = HashMap::new();
         for (domain, names) in domains.iter().enumerate() {
             for (place, name) in names.iter().enumerate() {
-                places.entry(name.rendered.clone()).or_insert((domain, place));
+                places.entry(normalise(&name.rendered)).or_insert((domain, place));
             }
         }
         Self { domains, places, nearest: Mutex::default() }
@@ -56,7 +56,9 @@ impl Neighbours {
     /// `count` of the names nearest to a rendered name, rendered, fewer where there are no more; none of a text that is no
     /// name. The same `random` gives the same names.
     pub fn draw(&self, rendered: &str, count: usize, random: &mut ChaCha8Rng) -> Vec<String> {
-        let Some(at @ (domain, _)) = self.places.get(rendered).copied() else { return Vec::new() };
+        let Some(at @ (domain, _)) = self.places.get(&normalise(rendered)).copied() else {
+            return Vec::new();
+        };
         let mut known = self.nearest.lock().unwrap_or_else(PoisonError::into_inner);
         let nearest = known.entry(at).or_insert_with(|| self.search(at));
         let drawn = nearest.sample(random, count);
@@ -66,26 +68,28 @@ impl Neighbours {
     /// Places of the names nearest to one, the nearest first; equally near ones in the order of the catalogue.
     fn search(&self, (domain, place): (usize, usize)) -> Vec<usize> {
         let names = &self.domains[domain];
-        let compared = if names.len() <= COMPARED {
-            (0..names.len()).collect()
-        } else {
-            // Seeded by the name's place, so that who is near doesn't depend on who was asked for before.
-            let mut random = ChaCha8Rng::seed_from_u64(place as u64);
-            index::sample(&mut random, names.len(), COMPARED).into_vec()
-        };
-        let mut ratios: Vec<(f64, usize)> = compared
-            .into_iter()
-            .filter(|other| *other != place && names[*other].rendered != names[place].rendered)
-            .map(|other| (fuzzy_ratio(&names[place].spelled, &names[other].spelled), other))
-            .collect();
-        ratios.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
-        ratios.into_iter().take(NEAREST).map(|(_, other)| other).collect()
+        let asked = &names[place];
+        let scorer = BatchComparator::new(asked.normal.iter().copied());
+        let mut nearest: Vec<(f64, usize)> = Vec::with_capacity(NEAREST + 1);
+        for (other, name) in names.iter().enumerate() {
+            if other == place || name.rendered == asked.rendered {
+                continue;
+            }
+            let ratio = scorer.normalized_similarity(name.normal.iter().copied());
+            nearest.insert(nearest.partition_point(|(nearer, _)| *nearer >= ratio), (ratio, other));
+            nearest.truncate(NEAREST);
+        }
+        nearest.into_iter().map(|(_, other)| other).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
+    use crate::evaluate::fuzzy_ratio;
+    use crate::local::demo::catalogue;
 
     fn draw(neighbours: &Neighbours, name: &str, count: usize, seed: u64) -> Vec<String> {
         neighbours.draw(name, count, &mut ChaCha8Rng::seed_from_u64(seed))
@@ -125,10 +129,30 @@ mod tests {
     }
 
     #[test]
-    fn of_a_large_domain_some_names_are_compared_always_the_same() {
-        let (one, other) = (cars(3 * COMPARED), cars(3 * COMPARED));
-        let names = draw(&one, "car model: Zafira 2", NEAREST, 1);
-        assert_eq!(names.len(), NEAREST);
-        assert_eq!(names, draw(&other, "car model: Zafira 2", NEAREST, 1));
+    fn they_are_the_nearest_of_all_names_by_the_serving_sides_ratio() {
+        let mut names: Vec<String> = catalogue().into_iter().map(|entry| entry.name.to_owned()).collect();
+        names.sort_unstable();
+        names.dedup_by_key(|name| normalise(name));
+        let all = Catalogue::new(names.iter().map(|name| ("car model", name.as_str())));
+        let neighbours = Neighbours::new(&all, &Templates::default());
+        for name in &names {
+            let rendered = format!("car model: {name}");
+            let mut ratios: Vec<f64> =
+                names.iter().filter(|other| *other != name).map(|other| fuzzy_ratio(name, other)).collect();
+            ratios.sort_by(|one, other| other.total_cmp(one));
+            let drawn = draw(&neighbours, &rendered, NEAREST, 1);
+            let mut ours: Vec<f64> =
+                drawn.iter().map(|other| fuzzy_ratio(name, &other["car model: ".len()..])).collect();
+            ours.sort_by(|one, other| other.total_cmp(one));
+            assert_eq!(ours, ratios[..NEAREST], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pair_that_spells_its_correction_otherwise_has_the_same() {
+        let neighbours = cars(20);
+        let of = |text| draw(&neighbours, text, NEAREST, 1);
+        assert_eq!(of("car model: GOLF"), of("car model: Golf"));
+        assert!(!of("car model: GOLF").contains(&"car model: Golf".to_owned()));
     }
 }

@@ -34,7 +34,7 @@ impl Batch {
         Self::in_parts(pairs, indices, config, head, usize::MAX)
     }
 
-    /// The same, to be encoded in parts when there are more than `mini_batch` pairs.
+    /// The same, to be encoded in parts when there are more texts than `mini_batch` pairs have, two each.
     pub fn in_parts(
         pairs: &Pairs,
         indices: &[usize],
@@ -59,9 +59,9 @@ impl Batch {
         let negatives: Vec<usize> =
             negatives.filter(|text| !known.contains(text) && more.insert(*text)).collect();
         let candidates = [positives.as_slice(), &negatives].concat();
-        let of_a_part = if count > mini_batch { mini_batch.saturating_mul(2).max(1) } else { texts.len() };
+        let of_a_part = mini_batch.saturating_mul(2).max(1);
         let pack = |part: &[&[u32]]| PackedTexts::new(part, config, head.pooling);
-        let parts = texts.chunks(of_a_part.max(1)).map(pack).collect();
+        let parts = texts.chunks(of_a_part).map(pack).collect();
         let shape = (count, candidates.len());
         let score_mask = Array2::from_shape_fn(shape, |(i, j)| {
             let equal = positives[i] == candidates[j]
@@ -82,5 +82,34 @@ impl Batch {
     /// Number of tokens that are encoded.
     pub fn tokens(&self) -> usize {
         self.parts.iter().map(PackedTexts::tokens).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelFolder;
+    use crate::train::Vocabulary;
+
+    /// Hard negatives are texts, too: a part never holds more than `mini_batch` pairs have.
+    #[test]
+    fn parts_are_cut_by_texts() {
+        let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+        let folder = ModelFolder::open(std::path::Path::new(tiny)).unwrap();
+        let text = |number: u32| vec![2, 5 + number, 3];
+        let of = |first: u32| (first..first + 4).map(text).collect::<Vec<_>>();
+        let (anchors, positives) = (of(0), of(4));
+        let negatives: Vec<Vec<Vec<u32>>> = of(8).into_iter().map(|negative| vec![negative]).collect();
+        let vocabulary = Vocabulary::of(anchors.iter().chain(&positives).chain(negatives.iter().flatten()));
+        let sizes = |negatives: &[Vec<Vec<u32>>], mini_batch| -> Vec<usize> {
+            let rows = (0..4).collect();
+            let pairs = Pairs::with_negatives(rows, &anchors, &positives, negatives, &vocabulary).unwrap();
+            let batch = Batch::in_parts(&pairs, &[0, 1, 2, 3], &folder.config, folder.head, mini_batch);
+            batch.parts.iter().map(PackedTexts::texts).collect()
+        };
+        assert_eq!(sizes(&[], 4), [8]);
+        assert_eq!(sizes(&[], 3), [6, 2]);
+        assert_eq!(sizes(&negatives, 4), [8, 4]);
+        assert_eq!(sizes(&negatives, 6), [12]);
     }
 }

@@ -109,8 +109,8 @@ impl Recipe {
                 return fail("every", "0".to_owned(), "at least 1 step");
             }
         }
-        if self.hard_negatives > 64 {
-            return fail("hard_negatives", self.hard_negatives.to_string(), "from 0 to 64");
+        if self.hard_negatives > 10 {
+            return fail("hard_negatives", self.hard_negatives.to_string(), "from 0 to 10");
         }
         if !positive(self.max_gradient_norm) {
             return fail("max_gradient_norm", self.max_gradient_norm.to_string(), "above 0");

@@ -158,6 +158,22 @@ fn the_fuzzy_ratio_is_pythons() {
 }
 
 #[test]
+fn the_matcher_goes_by_that_ratio() {
+    let of = |typo: &str| fuzzy_match(&query("brand", typo, "Ford", Side::NewTypo), &brands());
+    for typo in ["fird", "fod", "fo rd", "frd mustang", "ft", "xyz", "Fiatt"] {
+        let best = brands()
+            .domains()
+            .filter(|(domain, _)| *domain == "brand")
+            .flat_map(|(_, names)| names.iter().map(|name| fuzzy_ratio(typo, name)).collect::<Vec<_>>())
+            .fold(0.0, f64::max);
+        assert_close(of(typo).best, best);
+    }
+    // Python's rapidfuzz says so of the two.
+    assert_close(of("fod").best, 200.0 * 3.0 / 7.0);
+    assert!(!of("fod").leaves_to_model());
+}
+
+#[test]
 fn the_slice_is_what_the_fuzzy_matcher_is_not_sure_of() {
     // Against Audi, BMW, Fiat, Ford: "fird" has ratio 75 to Ford (6/8) and 50 to Audi and Fiat.
     let sure = fuzzy_match(&query("brand", "fird", "Ford", Side::NewTypo), &brands());

@@ -29,7 +29,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         ("HF_REPO", "no-owner"),
         ("TRAIN_THRESHOLD", "0"),
         ("TRAIN_MAX_WAIT", "soon"),
-        ("TRAIN_HARD_NEGATIVES", "65"),
+        ("TRAIN_HARD_NEGATIVES", "11"),
         ("TRAIN_DROPOUT", "some"),
         ("TRAIN_EARLY_STOP", "soon"),
         ("TRAIN_DEVICE", "abacus"),
