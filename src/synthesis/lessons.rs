@@ -45,7 +45,8 @@ impl Lessons {
         let mut pairs: Vec<PairTexts> = self.real.iter().cloned().chain(synthetic).collect();
         if let Some((count, neighbours)) = &self.negatives {
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            random.set_stream(epoch as u64);
+            // Streams below are the sampler's and the synthesiser's.
+            random.set_stream((1 << 32) + epoch as u64);
             for pair in &mut pairs {
                 pair.negatives = neighbours.draw(&pair.positive, *count, &mut random);
             }
