@@ -59,6 +59,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::{Failure, Remedy, chain};
 use crate::hub::Repository;
+use crate::queue::{JobId, RunRecord};
 use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{Desk, WorkerError};
 
@@ -220,6 +221,18 @@ async fn desk() -> Result<Desk, CliError> {
         };
     }
     Ok(Desk::open(&settings).await?)
+}
+
+/// The record of the run with this id.
+async fn record(desk: &Desk, id: &str) -> Result<RunRecord, CliError> {
+    let found = match id.parse::<JobId>() {
+        Ok(id) => desk.runs.load(&id).await?,
+        Err(_) => None,
+    };
+    let (record, _) = found.ok_or_else(|| {
+        CliError::plain(format!("there is no run {id:?}"), "`autovalidate runs list` shows all.")
+    })?;
+    Ok(record)
 }
 
 /// The settings, and the repository they name.

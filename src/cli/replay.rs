@@ -10,8 +10,7 @@ use crate::queue::QueueError;
 use crate::settings::{Needs, Settings};
 use crate::train::Progress;
 
-use super::runs::record;
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, Ending, desk, print_json, record};
 
 /// Trains the same model again, from the same base, rows, seed and settings, and compares the weights. Never
 /// publishes. Exits with 3 when the weights differ.

@@ -3,9 +3,8 @@
 use clap::Subcommand;
 
 use crate::queue::{JobId, QueueError, RunRecord, RunState};
-use crate::worker::Desk;
 
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, Ending, desk, print_json, record};
 
 /// Lists runs, shows, cancels, retries or replays one.
 ///
@@ -75,17 +74,6 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     }
     desk.streams.connection().close().await;
     Ok(Ending::Done)
-}
-
-pub(super) async fn record(desk: &Desk, id: &str) -> Result<RunRecord, CliError> {
-    let found = match id.parse::<JobId>() {
-        Ok(id) => desk.runs.load(&id).await?,
-        Err(_) => None,
-    };
-    let (record, _) = found.ok_or_else(|| {
-        CliError::plain(format!("there is no run {id:?}"), "`autovalidate runs list` shows all.")
-    })?;
-    Ok(record)
 }
 
 /// A run on one line.

@@ -10,6 +10,9 @@ use crate::onnx::{GradientForm, Parameter, RowIndex, RuntimeError};
 use super::ParameterBuffer;
 use super::packed::PackedTexts;
 
+/// The gradient of each parameter, by the parameter's name, in their order.
+pub type NamedGradients = Vec<(String, Vec<f32>)>;
+
 /// Run options under which gradients land in the same memory at each step.
 pub(super) fn gradient_outputs(
     parameters: &ParameterBuffer,

@@ -21,7 +21,8 @@
 //! encoder      texts to embeddings
 //! dropout      the masks of dropout
 //! batch        pairs as the graphs are fed with them
-//! cached       gradients of a batch that is encoded in parts
+//! whole        gradients of a batch that is encoded at once
+//! cached       the same in parts
 //! gradients    between the graph and the optimiser
 //! step         one optimiser step
 //! resident/    the same where parameters and moments stay on the device
@@ -54,6 +55,7 @@ mod sampler;
 mod schedule;
 mod step;
 mod vocabulary;
+mod whole;
 
 pub use adamw::{AdamW, Moments, update as adamw_update};
 pub use batch::Batch;
@@ -63,11 +65,12 @@ pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export, exported};
 pub use fit::{Fit, Observer, PairSource, Progress, Resumable, Summary, fit};
+pub use gradients::NamedGradients;
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;
 pub use recipe::Recipe;
 pub use sampler::batches;
 pub use schedule::Schedule;
-pub use step::{NamedGradients, StepReport, Stepper};
+pub use step::{StepReport, Stepper};
 pub use vocabulary::Vocabulary;

@@ -1,24 +1,16 @@
-//! One optimiser step: feed a batch, take loss and gradients, add up look-up gradients, clip, update.
-
-use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
+//! One optimiser step: take a batch's loss and gradients, clip, update.
 
 use crate::model::{EncoderConfig, Head};
-use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training_model, training_model};
+use crate::onnx::{Runtime, RuntimeError};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
-use super::dropout::{Dropout, Masks};
-use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
+use super::dropout::Dropout;
+use super::gradients::NamedGradients;
 use super::packed::PackedTexts;
 use super::resident::Resident;
+use super::whole::Whole;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
-
-/// The gradient of each parameter, by the parameter's name, in their order.
-pub type NamedGradients = Vec<(String, Vec<f32>)>;
-
-/// Pairs of a batch from which fused operators pay: below, the runtime's own products of few rows are the faster ones
-/// (`docs/performance.md`).
-const FUSED_FROM: usize = 8;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,14 +39,6 @@ pub struct Stepper {
     parameters: ParameterBuffer,
     moments: Moments,
     optimizer: AdamW,
-}
-
-/// The training graph and where its gradients go.
-struct Whole {
-    session: Session,
-    options: RunOptions<HasSelectedOutputs>,
-    /// Gradients of the look-up tables, in the order of the parameters; empty for dense ones.
-    tables: Vec<Vec<f32>>,
 }
 
 impl Stepper {
@@ -99,15 +83,8 @@ impl Stepper {
             self.cached =
                 Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
-            let fused = self.runtime.fused() && self.recipe.batch_size >= FUSED_FROM;
-            let graph = if fused { fused_training_model } else { training_model };
-            let rates = self.recipe.dropout_rates(&self.config);
-            let model = graph(&self.config, pooling, self.recipe.ranking(), rates);
-            self.whole = Some(Whole {
-                session: self.runtime.session(&model)?,
-                options: gradient_outputs(&self.parameters)?,
-                tables: tables(&self.parameters),
-            });
+            self.whole =
+                Some(Whole::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         }
         Ok(())
     }
@@ -239,9 +216,9 @@ impl Stepper {
             }
             (Some(whole), _) => {
                 let masks = dropout.masks(moments.step, 0, &batch.parts[0]);
-                let outputs = run(&mut whole.session, &whole.options, parameters, batch, &masks)?;
-                let (loss, gradients) = collect(&outputs, parameters, batch, &mut whole.tables)?;
-                Ok(then(loss, gradients, parameters, moments))
+                whole.gradients(parameters, batch, &masks, |loss, gradients, parameters| {
+                    then(loss, gradients, parameters, moments)
+                })
             }
             // `open` has just filled the one that is asked for.
             (None, _) => Err(RuntimeError::Shape("batch").into()),
@@ -264,64 +241,4 @@ fn finite(
         }
     }
     Ok(())
-}
-
-/// Room for the gradients of the look-up tables.
-fn tables(parameters: &ParameterBuffer) -> Vec<Vec<f32>> {
-    let room = |parameter: &Parameter| match parameter.gradient {
-        GradientForm::Dense => Vec::new(),
-        GradientForm::Rows(_) => vec![0.0; parameter.elements()],
-    };
-    parameters.parameters().iter().map(room).collect()
-}
-
-fn run<'s>(
-    session: &'s mut Session,
-    options: &'s RunOptions<HasSelectedOutputs>,
-    parameters: &ParameterBuffer,
-    batch: &Batch,
-    masks: &Masks,
-) -> Result<SessionOutputs<'s>, TrainError> {
-    let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
-    let texts = &batch.parts[0];
-    texts.feed(session, &mut inputs)?;
-    masks.feed(&mut inputs)?;
-    let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
-    let matrices = [
-        ("anchor_pooling", &anchors),
-        ("positive_pooling", &candidates),
-        ("score_mask", &batch.score_mask),
-        ("targets", &batch.targets),
-    ];
-    for (name, matrix) in matrices {
-        inputs.push((name.to_owned(), feed_matrix(matrix)?));
-    }
-    parameters.feed(&mut inputs)?;
-    session
-        .run_with_options(inputs, options)
-        .map_err(RuntimeError::call("run the training graph"))
-        .map_err(TrainError::from)
-}
-
-/// The loss and a gradient per parameter, in order.
-fn collect<'a>(
-    outputs: &'a SessionOutputs<'_>,
-    parameters: &ParameterBuffer,
-    batch: &Batch,
-    tables: &'a mut [Vec<f32>],
-) -> Result<(f32, Vec<&'a [f32]>), TrainError> {
-    let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
-    let mut gradients = Vec::with_capacity(tables.len());
-    for (parameter, table) in parameters.parameters().iter().zip(tables) {
-        let output = read_gradient(outputs, parameter)?;
-        gradients.push(match parameter.gradient {
-            GradientForm::Dense => output,
-            GradientForm::Rows(index) => {
-                table.fill(0.0);
-                add_rows(table, output, index, &batch.parts[0]);
-                table.as_slice()
-            }
-        });
-    }
-    Ok((loss, gradients))
 }

@@ -26,9 +26,8 @@ use crate::onnx::{
 };
 
 use super::dropout::Masks;
-use super::gradients::feed_matrix;
+use super::gradients::{NamedGradients, feed_matrix};
 use super::packed::PackedTexts;
-use super::step::NamedGradients;
 use super::{AdamW, Batch, Moments, ParameterBuffer, Recipe, TrainError};
 
 use bound::{Tensors, run, scalar, to_host};

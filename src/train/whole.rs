@@ -1,0 +1,115 @@
+//! Gradients of a batch that is encoded at once.
+
+use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
+
+use crate::model::{EncoderConfig, Pooling};
+use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training_model, training_model};
+
+use super::dropout::Masks;
+use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
+use super::{Batch, ParameterBuffer, Recipe, TrainError};
+
+/// Pairs of a batch from which fused operators pay: below, the runtime's own products of few rows are the faster ones
+/// (`docs/performance.md`).
+const FUSED_FROM: usize = 8;
+
+/// The training graph and where its gradients go.
+pub(super) struct Whole {
+    session: Session,
+    options: RunOptions<HasSelectedOutputs>,
+    /// Gradients of the look-up tables, in the order of the parameters; empty for dense ones.
+    tables: Vec<Vec<f32>>,
+}
+
+impl Whole {
+    pub(super) fn new(
+        runtime: &Runtime,
+        config: &EncoderConfig,
+        pooling: Pooling,
+        recipe: &Recipe,
+        parameters: &ParameterBuffer,
+    ) -> Result<Self, TrainError> {
+        let fused = runtime.fused() && recipe.batch_size >= FUSED_FROM;
+        let graph = if fused { fused_training_model } else { training_model };
+        let model = graph(config, pooling, recipe.ranking(), recipe.dropout_rates(config));
+        Ok(Self {
+            session: runtime.session(&model)?,
+            options: gradient_outputs(parameters)?,
+            tables: tables(parameters),
+        })
+    }
+
+    /// Hands the loss and a gradient per parameter, in order, to `then`, while they are still where the runtime put them.
+    pub(super) fn gradients<R>(
+        &mut self,
+        parameters: &mut ParameterBuffer,
+        batch: &Batch,
+        masks: &Masks,
+        then: impl FnOnce(f32, Vec<&[f32]>, &mut ParameterBuffer) -> R,
+    ) -> Result<R, TrainError> {
+        let outputs = run(&mut self.session, &self.options, parameters, batch, masks)?;
+        let (loss, gradients) = collect(&outputs, parameters, batch, &mut self.tables)?;
+        Ok(then(loss, gradients, parameters))
+    }
+}
+
+/// Room for the gradients of the look-up tables.
+fn tables(parameters: &ParameterBuffer) -> Vec<Vec<f32>> {
+    let room = |parameter: &Parameter| match parameter.gradient {
+        GradientForm::Dense => Vec::new(),
+        GradientForm::Rows(_) => vec![0.0; parameter.elements()],
+    };
+    parameters.parameters().iter().map(room).collect()
+}
+
+/// Runs the training graph on a batch.
+fn run<'s>(
+    session: &'s mut Session,
+    options: &'s RunOptions<HasSelectedOutputs>,
+    parameters: &ParameterBuffer,
+    batch: &Batch,
+    masks: &Masks,
+) -> Result<SessionOutputs<'s>, TrainError> {
+    let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
+    let texts = &batch.parts[0];
+    texts.feed(session, &mut inputs)?;
+    masks.feed(&mut inputs)?;
+    let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
+    let matrices = [
+        ("anchor_pooling", &anchors),
+        ("positive_pooling", &candidates),
+        ("score_mask", &batch.score_mask),
+        ("targets", &batch.targets),
+    ];
+    for (name, matrix) in matrices {
+        inputs.push((name.to_owned(), feed_matrix(matrix)?));
+    }
+    parameters.feed(&mut inputs)?;
+    session
+        .run_with_options(inputs, options)
+        .map_err(RuntimeError::call("run the training graph"))
+        .map_err(TrainError::from)
+}
+
+/// The loss and a gradient per parameter, in order.
+fn collect<'a>(
+    outputs: &'a SessionOutputs<'_>,
+    parameters: &ParameterBuffer,
+    batch: &Batch,
+    tables: &'a mut [Vec<f32>],
+) -> Result<(f32, Vec<&'a [f32]>), TrainError> {
+    let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
+    let mut gradients = Vec::with_capacity(tables.len());
+    for (parameter, table) in parameters.parameters().iter().zip(tables) {
+        let output = read_gradient(outputs, parameter)?;
+        gradients.push(match parameter.gradient {
+            GradientForm::Dense => output,
+            GradientForm::Rows(index) => {
+                table.fill(0.0);
+                add_rows(table, output, index, &batch.parts[0]);
+                table.as_slice()
+            }
+        });
+    }
+    Ok((loss, gradients))
+}
