@@ -60,7 +60,7 @@ fn tables(ledger: &Ledger, trials: &[Trial]) -> String {
                 text,
                 "| {} | {} | {} | {} | {mean:.0} |",
                 trial.name,
-                trial.keys.replace(',', ", "),
+                trial.keys.split(',').map(str::trim).collect::<Vec<_>>().join(", "),
                 outcomes.len(),
                 first.steps
             );
