@@ -20,6 +20,23 @@ pub fn fuzzy_ratio(one: &str, other: &str) -> f64 {
     100.0 * fuzz::ratio(normalise(one).chars(), normalise(other).chars())
 }
 
+/// A text to be compared with many, by the same ratio.
+///
+/// Not `fuzz::RatioBatchComparator`, which in rapidfuzz 0.5.0 divides by the longer length and is no `fuzz::ratio`.
+pub(crate) struct FuzzyScorer(indel::BatchComparator<char>);
+
+impl FuzzyScorer {
+    /// For a text that is normalised.
+    pub(crate) fn new(normal: impl Iterator<Item = char> + Clone) -> Self {
+        Self(indel::BatchComparator::new(normal))
+    }
+
+    /// How alike another normalised text is, from 0 to 100.
+    pub(crate) fn ratio(&self, normal: impl DoubleEndedIterator<Item = char> + Clone) -> f64 {
+        100.0 * self.0.normalized_similarity(normal)
+    }
+}
+
 /// What the fuzzy matcher makes of a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FuzzyMatch {
@@ -39,13 +56,9 @@ impl FuzzyMatch {
 /// Looks a query up by ratio. Names that score the same are ranked in the order of the catalogue.
 pub fn fuzzy_match(query: &Query, catalogue: &Catalogue) -> FuzzyMatch {
     let Some(names) = catalogue.names(&query.domain) else { return FuzzyMatch { rank: None, best: 0.0 } };
-    // Not `fuzz::RatioBatchComparator`, which in rapidfuzz 0.5.0 divides by the longer length and is no `fuzz::ratio`.
-    let scorer = indel::BatchComparator::new(normalise(&query.typo).chars().collect::<Vec<_>>());
-    let ratios: Array1<f64> = names
-        .spelled
-        .iter()
-        .map(|name| 100.0 * scorer.normalized_similarity(normalise(name).chars()))
-        .collect();
+    let scorer = FuzzyScorer::new(normalise(&query.typo).chars());
+    let ratios: Array1<f64> =
+        names.spelled.iter().map(|name| scorer.ratio(normalise(name).chars())).collect();
     FuzzyMatch {
         rank: names.position(&query.corrected).and_then(|right| rank(ratios.view(), right)),
         best: ratios.iter().copied().fold(0.0, f64::max),

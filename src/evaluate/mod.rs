@@ -29,6 +29,7 @@ mod table;
 
 pub use catalogue::{Catalogue, Query};
 pub use cohort::{Cohorts, NewestWindow, NoWindow};
+pub(crate) use fuzzy::FuzzyScorer;
 pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
 pub use gate::{Gate, Judgement, Policy, Verdict, judge};
 pub use holdout::{HoldOut, Side, steers};

@@ -21,7 +21,7 @@ use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
 use crate::onnx::Device;
 use crate::synthesis::SynthesisSettings;
-use crate::train::{EarlyStop, Metric, Recipe};
+use crate::train::{EarlyStop, MOST_HARD_NEGATIVES, Metric, Recipe};
 use crate::trigger::Policy;
 
 use reader::Reader;
@@ -258,7 +258,7 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
             "TRAIN_HARD_NEGATIVES",
             "from 0 to 10",
             default.hard_negatives,
-            whole(0..=10),
+            whole(0..=MOST_HARD_NEGATIVES),
         ),
         early_stop: early_stop(reader),
         dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),

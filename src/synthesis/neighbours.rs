@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use rapidfuzz::distance::indel::BatchComparator;
 
 use crate::correction::{Templates, normalise};
-use crate::evaluate::Catalogue;
+use crate::evaluate::{Catalogue, FuzzyScorer};
+use crate::train::MOST_HARD_NEGATIVES;
 
 /// Nearest names of a name that its negatives are drawn from: more than most recipes need, so that epochs differ. A recipe
 /// takes at most as many.
-const NEAREST: usize = 10;
+const NEAREST: usize = MOST_HARD_NEGATIVES;
 
 /// The names of a catalogue and who is near whom.
 pub struct Neighbours {
@@ -69,13 +69,13 @@ impl Neighbours {
     fn search(&self, (domain, place): (usize, usize)) -> Vec<usize> {
         let names = &self.domains[domain];
         let asked = &names[place];
-        let scorer = BatchComparator::new(asked.normal.iter().copied());
+        let scorer = FuzzyScorer::new(asked.normal.iter().copied());
         let mut nearest: Vec<(f64, usize)> = Vec::with_capacity(NEAREST + 1);
         for (other, name) in names.iter().enumerate() {
             if other == place || name.rendered == asked.rendered {
                 continue;
             }
-            let ratio = scorer.normalized_similarity(name.normal.iter().copied());
+            let ratio = scorer.ratio(name.normal.iter().copied());
             nearest.insert(nearest.partition_point(|(nearer, _)| *nearer >= ratio), (ratio, other));
             nearest.truncate(NEAREST);
         }

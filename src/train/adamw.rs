@@ -29,6 +29,16 @@ impl AdamW {
     pub fn with_decay(weight_decay: f32) -> Self {
         Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay }
     }
+
+    /// Bias corrections of both moments at an update, counted from 1.
+    pub(super) fn corrections(&self, update: u64) -> [f64; 2] {
+        [self.beta_1, self.beta_2].map(|beta| 1.0 - f64::from(beta).powf(update as f64))
+    }
+
+    /// What an update's weight decay takes of a value.
+    pub(super) fn decay(&self, learning_rate: f32) -> f64 {
+        f64::from(learning_rate) * f64::from(self.weight_decay)
+    }
 }
 
 /// The optimiser's state.
@@ -48,6 +58,12 @@ impl Moments {
     /// The state before the first update of `elements` parameters.
     pub fn zero(elements: usize) -> Self {
         Self { first: vec![0.0; elements], second: vec![0.0; elements], step: 0, kept: 1.0 }
+    }
+
+    /// Counts an update that decays by so much.
+    pub(super) fn count(&mut self, decay: f64) {
+        self.step += 1;
+        self.kept *= 1.0 - decay;
     }
 }
 
@@ -74,12 +90,9 @@ pub fn update(
     learning_rate: f32,
     gradient_scale: f32,
 ) {
-    moments.step += 1;
-    let decay = f64::from(learning_rate) * f64::from(settings.weight_decay);
-    moments.kept *= 1.0 - decay;
-    let time = moments.step as f64;
-    let correction_1 = 1.0 - f64::from(settings.beta_1).powf(time);
-    let correction_2 = 1.0 - f64::from(settings.beta_2).powf(time);
+    let decay = settings.decay(learning_rate);
+    moments.count(decay);
+    let [correction_1, correction_2] = settings.corrections(moments.step);
     let kernel = AdamWStep {
         gradient_scale,
         take_1: 1.0 - settings.beta_1,

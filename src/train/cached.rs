@@ -6,13 +6,11 @@ use ort::session::{HasSelectedOutputs, RunOptions, Session};
 use crate::model::{EncoderConfig, Head, Pooling};
 use crate::onnx::{GradientForm, Runtime, RuntimeError, dropped_model, ranking_model, seeded_model};
 
-use super::dropout::Masks;
+use super::dropout::Draws;
+use super::feed::PartFeed;
 use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::packed::PackedTexts;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
-
-/// Draws the masks of a part, given its number: the same for both passes.
-type Draw<'d> = dyn Fn(usize, &PackedTexts) -> Masks + 'd;
 
 /// The sessions of the three passes, and where gradients add up.
 pub(super) struct Cached {
@@ -50,16 +48,16 @@ impl Cached {
         &mut self,
         parameters: &ParameterBuffer,
         batch: &Batch,
-        draw: &Draw<'_>,
+        draws: Draws<'_>,
     ) -> Result<(f32, Vec<&[f32]>), TrainError> {
-        let embeddings = self.embed(parameters, batch, draw)?;
+        let embeddings = self.embed(parameters, batch, draws)?;
         let (loss, seeds) = rank(&mut self.ranking, batch, &embeddings)?;
         self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
         let mut first = 0;
         for (number, part) in batch.parts.iter().enumerate() {
             let end = first + part.texts();
             let seeds = seeds.slice(s![first..end, ..]).to_owned();
-            self.lead_back(parameters, part, &draw(number, part), &seeds)?;
+            self.lead_back(parameters, &PartFeed::new(part, draws.masks(number, part)), &seeds)?;
             first = end;
         }
         Ok((loss, self.sums.iter().map(Vec::as_slice).collect()))
@@ -70,17 +68,14 @@ impl Cached {
         &mut self,
         parameters: &ParameterBuffer,
         batch: &Batch,
-        draw: &Draw<'_>,
+        draws: Draws<'_>,
     ) -> Result<Array2<f32>, TrainError> {
         let count = batch.parts.iter().map(PackedTexts::texts).sum();
         let mut embeddings = Array2::zeros((count, self.hidden));
         let mut first = 0;
         for (number, part) in batch.parts.iter().enumerate() {
-            let (pooling, masks) = (pooling(part), draw(number, part));
-            let mut inputs = Vec::new();
-            part.feed(&self.forward, &mut inputs)?;
-            masks.feed(&mut inputs)?;
-            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            let feed = PartFeed::new(part, draws.masks(number, part));
+            let mut inputs = feed.inputs(&self.forward)?;
             parameters.feed(&mut inputs)?;
             let outputs = self.forward.run(inputs).map_err(RuntimeError::call("embed a part of a batch"))?;
             let rows = matrix(&outputs, "sentence_embedding", [part.texts(), self.hidden])?;
@@ -94,15 +89,10 @@ impl Cached {
     fn lead_back(
         &mut self,
         parameters: &ParameterBuffer,
-        part: &PackedTexts,
-        masks: &Masks,
+        feed: &PartFeed<'_>,
         seeds: &Array2<f32>,
     ) -> Result<(), TrainError> {
-        let pooling = pooling(part);
-        let mut inputs = Vec::new();
-        part.feed(&self.backward, &mut inputs)?;
-        masks.feed(&mut inputs)?;
-        inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+        let mut inputs = feed.inputs(&self.backward)?;
         inputs.push(("seeds".to_owned(), feed_matrix(seeds)?));
         parameters.feed(&mut inputs)?;
         let outputs = self
@@ -115,7 +105,7 @@ impl Cached {
                 GradientForm::Dense => {
                     sum.iter_mut().zip(output).for_each(|(sum, gradient)| *sum += gradient);
                 }
-                GradientForm::Rows(index) => add_rows(sum, output, index, part),
+                GradientForm::Rows(index) => add_rows(sum, output, index, feed.part),
             }
         }
         Ok(())
@@ -151,10 +141,6 @@ pub(super) fn rank(
         }
     }
     Ok((loss, seeds))
-}
-
-pub(super) fn pooling(part: &PackedTexts) -> Array2<f32> {
-    part.pooling(&(0..part.texts()).collect::<Vec<_>>())
 }
 
 fn matrix<'a>(

@@ -21,6 +21,13 @@ pub(super) struct Dropout {
     heads: usize,
 }
 
+/// What one step drops.
+#[derive(Clone, Copy)]
+pub(super) struct Draws<'d> {
+    dropout: &'d Dropout,
+    step: u64,
+}
+
 /// The masks of one pass, ready to be fed; none when the run drops nothing.
 pub(super) struct Masks(Vec<Mask>);
 
@@ -43,14 +50,22 @@ impl Dropout {
         Self { places, seed: recipe.seed, hidden: config.hidden, heads: config.heads }
     }
 
-    /// The masks of part `part` of the batch of step `step`.
-    pub(super) fn masks(&self, step: u64, part: usize, texts: &PackedTexts) -> Masks {
-        let of_part = [step, part as u64].into_iter().fold(mix(self.seed), |key, number| mix(key ^ number));
-        let masks = self.places.iter().zip(0..).map(|(place, number)| {
+    /// What step `step` drops.
+    pub(super) fn at(&self, step: u64) -> Draws<'_> {
+        Draws { dropout: self, step }
+    }
+}
+
+impl Draws<'_> {
+    /// The masks of part `part` of the step's batch: the same at each call.
+    pub(super) fn masks(self, part: usize, texts: &PackedTexts) -> Masks {
+        let Dropout { places, seed, hidden, heads } = self.dropout;
+        let of_part = [self.step, part as u64].into_iter().fold(mix(*seed), |key, number| mix(key ^ number));
+        let masks = places.iter().zip(0..).map(|(place, number)| {
             let shape = match place.shape {
-                MaskShape::Rows => vec![texts.tokens(), self.hidden],
+                MaskShape::Rows => vec![texts.tokens(), *hidden],
                 MaskShape::Attention => {
-                    vec![texts.texts(), self.heads, texts.longest(), texts.longest()]
+                    vec![texts.texts(), *heads, texts.longest(), texts.longest()]
                 }
             };
             let factors = factors(mix(of_part ^ number), place.rate, shape.iter().product());

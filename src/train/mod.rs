@@ -21,6 +21,7 @@
 //! encoder      texts to embeddings
 //! dropout      the masks of dropout
 //! batch        pairs as the graphs are fed with them
+//! feed         batches as inputs of the graphs that encode them
 //! whole        gradients of a batch that is encoded at once
 //! cached       the same in parts
 //! gradients    between the graph and the optimiser
@@ -42,6 +43,7 @@ mod early;
 mod encoder;
 mod error;
 mod export;
+mod feed;
 mod fit;
 mod gradients;
 mod packed;
@@ -69,7 +71,7 @@ pub use gradients::NamedGradients;
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;
-pub use recipe::Recipe;
+pub use recipe::{MOST_HARD_NEGATIVES, Recipe};
 pub use sampler::batches;
 pub use schedule::Schedule;
 pub use step::{StepReport, Stepper};

@@ -7,6 +7,9 @@ use crate::onnx::{Loss, Ranking};
 
 use super::{EarlyStop, TrainError};
 
+/// The most hard negatives a pair can have: so many of the nearest names are known.
+pub const MOST_HARD_NEGATIVES: usize = 10;
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,7 +112,7 @@ impl Recipe {
                 return fail("every", "0".to_owned(), "at least 1 step");
             }
         }
-        if self.hard_negatives > 10 {
+        if self.hard_negatives > MOST_HARD_NEGATIVES {
             return fail("hard_negatives", self.hard_negatives.to_string(), "from 0 to 10");
         }
         if !positive(self.max_gradient_norm) {

@@ -7,7 +7,6 @@ use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
 use super::dropout::Dropout;
 use super::gradients::NamedGradients;
-use super::packed::PackedTexts;
 use super::resident::Resident;
 use super::whole::Whole;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
@@ -172,9 +171,7 @@ impl Stepper {
     /// [`TrainError::Runtime`] when the runtime fails.
     pub fn gradients(&mut self, batch: &Batch) -> Result<(f32, NamedGradients), TrainError> {
         if let Some(resident) = &mut self.resident {
-            let (dropout, step) = (&self.dropout, self.moments.step);
-            let draw = |part: usize, texts: &PackedTexts| dropout.masks(step, part, texts);
-            return resident.gradients(batch, &draw, &self.parameters);
+            return resident.gradients(batch, self.dropout.at(self.moments.step), &self.parameters);
         }
         self.with_gradients(batch, |loss, gradients, parameters, _| {
             let names = parameters.parameters().iter().map(|parameter| parameter.name.clone());
@@ -187,14 +184,11 @@ impl Stepper {
         let Self { resident: Some(resident), dropout, moments, .. } = self else {
             return Err(RuntimeError::Shape("resident").into());
         };
-        let step = moments.step;
-        let draw = |part: usize, texts: &PackedTexts| dropout.masks(step, part, texts);
-        let attempt = resident.attempt(batch, &draw, moments, learning_rate)?;
+        let attempt = resident.attempt(batch, dropout.at(moments.step), moments.step, learning_rate)?;
         let (loss, gradient_norm) = (attempt.loss, attempt.gradient_norm);
-        finite(loss, gradient_norm, step, learning_rate, batch)?;
+        finite(loss, gradient_norm, moments.step, learning_rate, batch)?;
         resident.take(attempt);
-        moments.step += 1;
-        moments.kept *= 1.0 - f64::from(learning_rate) * f64::from(self.optimizer.weight_decay);
+        moments.count(self.optimizer.decay(learning_rate));
         self.behind = true;
         Ok(StepReport { loss, gradient_norm })
     }
@@ -210,13 +204,12 @@ impl Stepper {
         let Self { whole, cached, dropout, parameters, moments, .. } = self;
         match (whole, cached) {
             (_, Some(cached)) if in_parts => {
-                let (loss, gradients) = cached
-                    .gradients(parameters, batch, &|part, texts| dropout.masks(moments.step, part, texts))?;
+                let (loss, gradients) = cached.gradients(parameters, batch, dropout.at(moments.step))?;
                 Ok(then(loss, gradients, parameters, moments))
             }
             (Some(whole), _) => {
-                let masks = dropout.masks(moments.step, 0, &batch.parts[0]);
-                whole.gradients(parameters, batch, &masks, |loss, gradients, parameters| {
+                let draws = dropout.at(moments.step);
+                whole.gradients(parameters, batch, draws, |loss, gradients, parameters| {
                     then(loss, gradients, parameters, moments)
                 })
             }

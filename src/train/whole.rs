@@ -5,8 +5,9 @@ use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
 use crate::model::{EncoderConfig, Pooling};
 use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training_model, training_model};
 
-use super::dropout::Masks;
-use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
+use super::dropout::Draws;
+use super::feed::WholeFeed;
+use super::gradients::{add_rows, gradient_outputs, read_gradient};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// Pairs of a batch from which fused operators pay: below, the runtime's own products of few rows are the faster ones
@@ -44,10 +45,11 @@ impl Whole {
         &mut self,
         parameters: &mut ParameterBuffer,
         batch: &Batch,
-        masks: &Masks,
+        draws: Draws<'_>,
         then: impl FnOnce(f32, Vec<&[f32]>, &mut ParameterBuffer) -> R,
     ) -> Result<R, TrainError> {
-        let outputs = run(&mut self.session, &self.options, parameters, batch, masks)?;
+        let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
+        let outputs = run(&mut self.session, &self.options, parameters, &feed)?;
         let (loss, gradients) = collect(&outputs, parameters, batch, &mut self.tables)?;
         Ok(then(loss, gradients, parameters))
     }
@@ -67,23 +69,9 @@ fn run<'s>(
     session: &'s mut Session,
     options: &'s RunOptions<HasSelectedOutputs>,
     parameters: &ParameterBuffer,
-    batch: &Batch,
-    masks: &Masks,
+    feed: &WholeFeed<'_>,
 ) -> Result<SessionOutputs<'s>, TrainError> {
-    let mut inputs = Vec::with_capacity(parameters.parameters().len() + 12);
-    let texts = &batch.parts[0];
-    texts.feed(session, &mut inputs)?;
-    masks.feed(&mut inputs)?;
-    let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
-    let matrices = [
-        ("anchor_pooling", &anchors),
-        ("positive_pooling", &candidates),
-        ("score_mask", &batch.score_mask),
-        ("targets", &batch.targets),
-    ];
-    for (name, matrix) in matrices {
-        inputs.push((name.to_owned(), feed_matrix(matrix)?));
-    }
+    let mut inputs = feed.inputs(session)?;
     parameters.feed(&mut inputs)?;
     session
         .run_with_options(inputs, options)

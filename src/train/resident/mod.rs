@@ -25,18 +25,15 @@ use crate::onnx::{
     Device, ResidentNames, Runtime, RuntimeError, resident_optimizer_model, resident_training_model,
 };
 
-use super::dropout::Masks;
-use super::gradients::{NamedGradients, feed_matrix};
-use super::packed::PackedTexts;
+use super::dropout::Draws;
+use super::feed::WholeFeed;
+use super::gradients::NamedGradients;
 use super::{AdamW, Batch, Moments, ParameterBuffer, Recipe, TrainError};
 
 use bound::{Tensors, run, scalar, to_host};
 pub(super) use brought::Brought;
 use parts::Parts;
 use state::State;
-
-/// Draws the masks of a part of a batch, given its number.
-type Draw<'d> = dyn Fn(usize, &PackedTexts) -> Masks + 'd;
 
 /// The sessions of a run, and what stays with them.
 pub(super) struct Resident {
@@ -101,23 +98,22 @@ impl Resident {
         self.state.memory()
     }
 
-    /// Computes a step from the standing that `moments` tells the number of; nothing changes.
+    /// Computes a step from the standing after `step` of them; nothing changes.
     pub(super) fn attempt(
         &mut self,
         batch: &Batch,
-        draw: &Draw<'_>,
-        moments: &Moments,
+        draws: Draws<'_>,
+        step: u64,
         learning_rate: f32,
     ) -> Result<Attempt, TrainError> {
-        let (loss, gradients) = self.whole_gradients(batch, draw)?;
-        let AdamW { beta_1, beta_2, weight_decay, .. } = AdamW::with_decay(self.recipe.weight_decay);
-        let time = (moments.step + 1) as f64;
-        let correction = |beta: f32| (1.0 - f64::from(beta).powf(time)) as f32;
+        let (loss, gradients) = self.whole_gradients(batch, draws)?;
+        let optimizer = AdamW::with_decay(self.recipe.weight_decay);
+        let [correction_1, correction_2] = optimizer.corrections(step + 1);
         let scalars = [
             ("learning_rate", learning_rate),
-            ("decay", (f64::from(learning_rate) * f64::from(weight_decay)) as f32),
-            ("correction_1", correction(beta_1)),
-            ("correction_2", correction(beta_2)),
+            ("decay", optimizer.decay(learning_rate) as f32),
+            ("correction_1", correction_1 as f32),
+            ("correction_2", correction_2 as f32),
         ];
         let mut inputs = Vec::with_capacity(scalars.len());
         for (name, number) in &scalars {
@@ -145,10 +141,10 @@ impl Resident {
     pub(super) fn gradients(
         &mut self,
         batch: &Batch,
-        draw: &Draw<'_>,
+        draws: Draws<'_>,
         parameters: &ParameterBuffer,
     ) -> Result<(f32, NamedGradients), TrainError> {
-        let (loss, gradients) = self.whole_gradients(batch, draw)?;
+        let (loss, gradients) = self.whole_gradients(batch, draws)?;
         let named = parameters.parameters().iter().map(|parameter| {
             let gradient = to_host(&gradients, &ResidentNames::of(parameter).gradient)?;
             Ok((parameter.name.clone(), gradient))
@@ -176,13 +172,13 @@ impl Resident {
     }
 
     /// The loss, and every gradient in its parameter's shape, on the device.
-    fn whole_gradients(&mut self, batch: &Batch, draw: &Draw<'_>) -> Result<(f32, Tensors), TrainError> {
+    fn whole_gradients(&mut self, batch: &Batch, draws: Draws<'_>) -> Result<(f32, Tensors), TrainError> {
         let in_parts = batch.parts.len() > 1;
         self.open(in_parts)?;
         let (device, state) = (self.runtime.device(), &self.state);
         match (&mut self.parts, &mut self.whole) {
-            (Some(parts), _) if in_parts => parts.gradients(device, state, batch, draw),
-            (_, Some(session)) => at_once(session, device, state, batch, &draw(0, &batch.parts[0])),
+            (Some(parts), _) if in_parts => parts.gradients(device, state, batch, draws),
+            (_, Some(session)) => at_once(session, device, state, batch, draws),
             // `open` has just filled the one that is asked for.
             _ => Err(RuntimeError::Shape("batch").into()),
         }
@@ -194,22 +190,10 @@ fn at_once(
     device: Device,
     state: &State,
     batch: &Batch,
-    masks: &Masks,
+    draws: Draws<'_>,
 ) -> Result<(f32, Tensors), TrainError> {
-    let texts = &batch.parts[0];
-    let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
-    let mut inputs = Vec::new();
-    texts.feed(session, &mut inputs)?;
-    masks.feed(&mut inputs)?;
-    let matrices = [
-        ("anchor_pooling", &anchors),
-        ("positive_pooling", &candidates),
-        ("score_mask", &batch.score_mask),
-        ("targets", &batch.targets),
-    ];
-    for (name, matrix) in matrices {
-        inputs.push((name.to_owned(), feed_matrix(matrix)?));
-    }
+    let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
+    let inputs = feed.inputs(session)?;
     let mut outputs = run(session, device, inputs, state.parameters(), &["loss"], "run the training graph")?;
     let loss = to_host(&outputs, "loss")?[0];
     outputs.remove("loss");

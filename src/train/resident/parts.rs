@@ -9,11 +9,12 @@ use crate::onnx::{
     Device, ResidentNames, Runtime, RuntimeError, dropped_model, ranking_model, resident_seeded_model,
     resident_sum_model,
 };
-use crate::train::cached::{pooling, rank};
+use crate::train::cached::rank;
+use crate::train::dropout::Draws;
+use crate::train::feed::PartFeed;
 use crate::train::gradients::feed_matrix;
 use crate::train::{Batch, Recipe, TrainError};
 
-use super::Draw;
 use super::bound::{Tensors, run, to_host};
 use super::state::State;
 
@@ -51,19 +52,16 @@ impl Parts {
         device: Device,
         state: &State,
         batch: &Batch,
-        draw: &Draw<'_>,
+        draws: Draws<'_>,
     ) -> Result<(f32, Tensors), TrainError> {
-        let embeddings = self.embed(device, state, batch, draw)?;
+        let embeddings = self.embed(device, state, batch, draws)?;
         let (loss, seeds) = rank(&mut self.ranking, batch, &embeddings)?;
         let (mut sums, mut first) = (None, 0);
         for (number, part) in batch.parts.iter().enumerate() {
             let end = first + part.texts();
-            let (seeds, masks) = (seeds.slice(s![first..end, ..]).to_owned(), draw(number, part));
-            let pooling = pooling(part);
-            let mut inputs = Vec::new();
-            part.feed(&self.backward, &mut inputs)?;
-            masks.feed(&mut inputs)?;
-            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            let seeds = seeds.slice(s![first..end, ..]).to_owned();
+            let feed = PartFeed::new(part, draws.masks(number, part));
+            let mut inputs = feed.inputs(&self.backward)?;
             inputs.push(("seeds".to_owned(), feed_matrix(&seeds)?));
             let action = "lead a part of a batch back";
             let gradients = run(&mut self.backward, device, inputs, state.parameters(), &[], action)?;
@@ -83,15 +81,12 @@ impl Parts {
         device: Device,
         state: &State,
         batch: &Batch,
-        draw: &Draw<'_>,
+        draws: Draws<'_>,
     ) -> Result<Array2<f32>, TrainError> {
         let mut embeddings = Vec::new();
         for (number, part) in batch.parts.iter().enumerate() {
-            let (pooling, masks) = (pooling(part), draw(number, part));
-            let mut inputs = Vec::new();
-            part.feed(&self.forward, &mut inputs)?;
-            masks.feed(&mut inputs)?;
-            inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
+            let feed = PartFeed::new(part, draws.masks(number, part));
+            let inputs = feed.inputs(&self.forward)?;
             let (home, action) = (&["sentence_embedding"], "embed a part of a batch");
             let outputs = run(&mut self.forward, device, inputs, state.parameters(), home, action)?;
             embeddings.extend(to_host(&outputs, "sentence_embedding")?);

@@ -1,0 +1,73 @@
+//! Batches as inputs of the graphs that encode them: at once or in parts, whoever runs the graphs.
+//!
+//! Owns the matrices that are made for a run and borrowed by its inputs. The parameters are not among them: they come from
+//! the host or stay on a device.
+
+use ndarray::Array2;
+use ort::session::{Session, SessionInputValue};
+
+use crate::onnx::RuntimeError;
+
+use super::Batch;
+use super::dropout::Masks;
+use super::gradients::feed_matrix;
+use super::packed::PackedTexts;
+
+/// Named inputs of a run.
+pub(super) type Inputs<'i> = Vec<(String, SessionInputValue<'i>)>;
+
+/// A batch that is encoded at once, for a training graph.
+pub(super) struct WholeFeed<'b> {
+    batch: &'b Batch,
+    masks: Masks,
+    anchors: Array2<f32>,
+    candidates: Array2<f32>,
+}
+
+impl<'b> WholeFeed<'b> {
+    pub(super) fn new(batch: &'b Batch, masks: Masks) -> Self {
+        let texts = &batch.parts[0];
+        let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
+        Self { batch, masks, anchors, candidates }
+    }
+
+    /// All that the session's graph takes besides parameters.
+    pub(super) fn inputs(&self, session: &Session) -> Result<Inputs<'_>, RuntimeError> {
+        let mut inputs = Vec::new();
+        self.batch.parts[0].feed(session, &mut inputs)?;
+        self.masks.feed(&mut inputs)?;
+        let matrices = [
+            ("anchor_pooling", &self.anchors),
+            ("positive_pooling", &self.candidates),
+            ("score_mask", &self.batch.score_mask),
+            ("targets", &self.batch.targets),
+        ];
+        for (name, matrix) in matrices {
+            inputs.push((name.to_owned(), feed_matrix(matrix)?));
+        }
+        Ok(inputs)
+    }
+}
+
+/// A part of a batch, for the graphs that embed it and lead it back.
+pub(super) struct PartFeed<'p> {
+    pub(super) part: &'p PackedTexts,
+    masks: Masks,
+    pooling: Array2<f32>,
+}
+
+impl<'p> PartFeed<'p> {
+    pub(super) fn new(part: &'p PackedTexts, masks: Masks) -> Self {
+        let pooling = part.pooling(&(0..part.texts()).collect::<Vec<_>>());
+        Self { part, masks, pooling }
+    }
+
+    /// All that the session's graph takes besides parameters and, on the way back, `seeds`.
+    pub(super) fn inputs(&self, session: &Session) -> Result<Inputs<'_>, RuntimeError> {
+        let mut inputs = Vec::new();
+        self.part.feed(session, &mut inputs)?;
+        self.masks.feed(&mut inputs)?;
+        inputs.push(("pooling".to_owned(), feed_matrix(&self.pooling)?));
+        Ok(inputs)
+    }
+}
