@@ -8,8 +8,7 @@ use autovalidate::queue::{JobId, JobRequest, RunRecord, RunState};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::phase;
-use super::site::{SOON, Site, access, stages, tiny};
+use super::site::{SOON, Site, access, phase, stages, tiny};
 use crate::support::within;
 
 /// A run from the queue to wherever it ends.
@@ -20,7 +19,7 @@ async fn run(site: &Site, pipeline: &Pipeline) -> (JobId, Ending) {
 
 /// The next attempt, of whatever waits.
 async fn go_on(site: &Site, pipeline: &Pipeline) -> Ending {
-    let job = within(SOON, site.jobs.next(&CancellationToken::new())).await.unwrap();
+    let job = site.next().await;
     let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
     let told = match &ending {
         Ending::Finished(finished) => Ending::Finished(finished.clone()),
@@ -52,16 +51,8 @@ async fn after_a_rollback_a_run_that_began_before_is_published_only_when_a_perso
 
     let request = JobRequest { epochs: Some(20), batch_size: Some(8), ..Site::forced() };
     let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
-    let mut events = site.bench.listen("training.events.>").await;
-    let job = within(SOON, site.jobs.next(&CancellationToken::new())).await.unwrap();
-    let stop = CancellationToken::new();
-    let (ending, ()) = within(SOON, async {
-        tokio::join!(pipeline.run(&job, &stop), async {
-            phase(&mut events, "train", "progress").await;
-            stop.cancel();
-        })
-    })
-    .await;
+    let job = site.next().await;
+    let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
     assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let (repository, beside) = (Repository::open(access(&site.hub)).unwrap(), data.join("rollbacks"));
@@ -130,7 +121,7 @@ async fn a_zip_that_waited_is_judged_again_beside_what_was_published_meanwhile()
     let pipeline = site.pipeline(&site.data("one"));
     let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
     let mut events = site.bench.listen("training.events.>").await;
-    let job = within(SOON, site.jobs.next(&CancellationToken::new())).await.unwrap();
+    let job = site.next().await;
     let stop = CancellationToken::new();
     {
         let run = std::pin::pin!(pipeline.run(&job, &stop));

@@ -2,29 +2,12 @@
 
 use autovalidate::job::{Ending, Outcome, settle};
 use autovalidate::page::Account;
-use autovalidate::queue::{Event, Job, JobRequest, RunState};
+use autovalidate::queue::{Event, JobRequest, RunState};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::site::{SOON, Site, stages};
+use super::site::{SOON, Site, phase, stages};
 use crate::support::within;
-
-async fn next(site: &Site) -> Job {
-    within(SOON, site.jobs.next(&CancellationToken::new())).await.unwrap()
-}
-
-/// Waits for a stage's event with this phase.
-pub(super) async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
-    within(SOON, async {
-        while let Some(message) = events.next().await {
-            let event: Event = serde_json::from_slice(&message.payload).unwrap();
-            if event.stage == stage && event.detail["phase"] == phase {
-                return;
-            }
-        }
-    })
-    .await;
-}
 
 fn published(ending: &Ending) -> &str {
     match ending {
@@ -43,7 +26,7 @@ async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_ag
     let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
     let mut events = site.bench.listen("training.events.>").await;
     let stop = CancellationToken::new();
-    let job = next(&site).await;
+    let job = site.next().await;
     {
         let run = std::pin::pin!(pipeline.run(&job, &stop));
         tokio::select! {
@@ -56,7 +39,7 @@ async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_ag
     assert_eq!(before.state, RunState::Running);
     let release = before.release.clone().unwrap();
 
-    let job = next(&site).await;
+    let job = site.next().await;
     let ending = within(SOON, pipeline.run(&job, &stop)).await;
     assert!(published(&ending).ends_with(&release), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
@@ -91,7 +74,7 @@ async fn a_second_run_is_judged_beside_the_first_ones_release_and_by_its_test() 
         within(SOON, site.corrections.append(&late)).await.unwrap();
         let request = JobRequest { base_model: base, ..Site::forced() };
         let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
-        let job = next(&site).await;
+        let job = site.next().await;
         let ending = within(SOON, pipeline.run(&job, &stop)).await;
         published(&ending);
         within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
@@ -116,34 +99,19 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let site = Site::new().await;
     let pipeline = site.pipeline(&site.data("one"));
     let id = within(SOON, site.jobs.enqueue(&Site::long())).await.unwrap();
-    let mut events = site.bench.listen("training.events.>").await;
-    let job = next(&site).await;
-    let stop = CancellationToken::new();
-    let (ending, ()) = within(SOON, async {
-        tokio::join!(pipeline.run(&job, &stop), async {
-            phase(&mut events, "train", "progress").await;
-            stop.cancel();
-        })
-    })
-    .await;
+    let job = site.next().await;
+    let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
     assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let handed_back = site.record(&id).await;
     assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
 
-    let mut events = site.bench.listen("training.events.>").await;
     // Rows that come meanwhile count for the next run, not for this one.
     let late = crate::queue::setup::rows(9_001..=9_003);
     within(SOON, site.corrections.append(&late)).await.unwrap();
-    let job = next(&site).await;
-    let stop = CancellationToken::new();
-    let (ending, ()) = within(SOON, async {
-        tokio::join!(pipeline.run(&job, &stop), async {
-            phase(&mut events, "train", "progress").await;
-            site.jobs.cancel(&id).await.unwrap();
-        })
-    })
-    .await;
+    let job = site.next().await;
+    let cancel = async |_: &CancellationToken| site.jobs.cancel(&id).await.map(drop).unwrap();
+    let ending = site.in_training(&pipeline, &job, cancel).await;
     assert!(matches!(ending, Ending::Closed(RunState::Cancelled)), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let cancelled = site.record(&id).await;
@@ -160,18 +128,10 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     assert_eq!(site.releases().await.len(), 0);
 
     // A person changes his mind: the cancellation doesn't stop the retry.
-    let mut events = site.bench.listen("training.events.>").await;
     within(SOON, site.jobs.retry(&id)).await.unwrap();
-    let job = next(&site).await;
+    let job = site.next().await;
     assert_eq!(job.retry(), 1);
-    let stop = CancellationToken::new();
-    let (ending, ()) = within(SOON, async {
-        tokio::join!(pipeline.run(&job, &stop), async {
-            phase(&mut events, "train", "progress").await;
-            stop.cancel();
-        })
-    })
-    .await;
+    let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
     assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
 }
 
@@ -192,7 +152,7 @@ async fn a_run_stopped_while_it_trains_goes_on_from_its_checkpoint_and_publishes
     let request = JobRequest { epochs: Some(20), batch_size: Some(8), ..Site::forced() };
     let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
     let mut events = site.bench.listen("training.events.>").await;
-    let job = next(&site).await;
+    let job = site.next().await;
     let stop = CancellationToken::new();
     let (ending, told) = within(SOON, async {
         tokio::join!(pipeline.run(&job, &stop), async {
@@ -212,7 +172,7 @@ async fn a_run_stopped_while_it_trains_goes_on_from_its_checkpoint_and_publishes
     assert!(folder.join("checkpoint").join("checkpoint.safetensors").exists());
 
     let mut events = site.bench.listen("training.events.>").await;
-    let job = next(&site).await;
+    let job = site.next().await;
     let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
     published(&ending);
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
@@ -245,7 +205,7 @@ async fn of_two_workers_on_one_run_the_later_finishes_and_the_earlier_stops() {
     let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
     let mut events = site.bench.listen("training.events.>").await;
     // The same delivery twice is what a worker holds that was cut off and another that was given the job.
-    let job = next(&site).await;
+    let job = site.next().await;
     let stop = CancellationToken::new();
     let (first, second) = within(SOON, async {
         tokio::join!(one.run(&job, &stop), async {
@@ -273,7 +233,7 @@ async fn a_run_that_keeps_dying_is_given_up_with_the_reason_and_can_be_retried()
     let (mut record, revision) = site.runs.load(&id).await.unwrap().unwrap();
     (record.state, record.failures, record.attempts) = (RunState::Running, 4, 4);
     site.runs.save(&record, revision).await.unwrap();
-    let job = next(&site).await;
+    let job = site.next().await;
     let stop = CancellationToken::new();
     let ending = within(SOON, pipeline.run(&job, &stop)).await;
     assert!(matches!(ending, Ending::Closed(RunState::Failed)), "{ending:?}");
@@ -283,7 +243,7 @@ async fn a_run_that_keeps_dying_is_given_up_with_the_reason_and_can_be_retried()
     assert_eq!(site.jobs.outstanding().await.unwrap(), 0);
 
     within(SOON, site.jobs.retry(&id)).await.unwrap();
-    let job = next(&site).await;
+    let job = site.next().await;
     let ending = within(SOON, pipeline.run(&job, &stop)).await;
     published(&ending);
 }
@@ -295,7 +255,7 @@ async fn a_dry_run_that_died_after_packaging_still_publishes_nothing() {
     let request = JobRequest { dry_run: true, ..Site::forced() };
     within(SOON, site.jobs.enqueue(&request)).await.unwrap();
     let mut events = site.bench.listen("training.events.>").await;
-    let job = next(&site).await;
+    let job = site.next().await;
     let stop = CancellationToken::new();
     {
         let run = std::pin::pin!(pipeline.run(&job, &stop));

@@ -16,7 +16,7 @@ use crate::support::{onnxruntime, within};
 /// A run from the queue to its end.
 async fn run(site: &Site, pipeline: &Pipeline) -> RunRecord {
     let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
-    let job = within(SOON, site.jobs.next(&CancellationToken::new())).await.unwrap();
+    let job = site.next().await;
     let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let record = site.record(&id).await;

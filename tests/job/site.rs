@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use autovalidate::correction::Row;
 use autovalidate::hub::{Access, Index, Release, Repository};
-use autovalidate::job::{Pipeline, Plan};
+use autovalidate::job::{Ending, Pipeline, Plan};
 use autovalidate::local::demo;
 use autovalidate::local::hub::{Hub, Options};
 use autovalidate::onnx::Runtime;
-use autovalidate::queue::{Corrections, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock};
+use autovalidate::queue::{
+    Corrections, Event, Job, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock,
+};
 use autovalidate::train::Recipe;
 use autovalidate::trigger::{Policy, Trigger};
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::queue::setup::Bench;
 use crate::support::{onnxruntime, within};
@@ -122,6 +126,30 @@ impl Site {
         JobRequest { epochs: Some(100), batch_size: Some(2), ..Self::forced() }
     }
 
+    /// The job that has waited longest.
+    pub(super) async fn next(&self) -> Job {
+        within(SOON, self.jobs.next(&CancellationToken::new())).await.unwrap()
+    }
+
+    /// Works on a job, and acts as soon as its training tells how far it is. What it acts with stops the work.
+    pub(super) async fn in_training(
+        &self,
+        pipeline: &Pipeline,
+        job: &Job,
+        act: impl AsyncFnOnce(&CancellationToken),
+    ) -> Ending {
+        let mut events = self.bench.listen("training.events.>").await;
+        let stop = CancellationToken::new();
+        let (ending, ()) = within(SOON, async {
+            tokio::join!(pipeline.run(job, &stop), async {
+                phase(&mut events, "train", "progress").await;
+                act(&stop).await;
+            })
+        })
+        .await;
+        ending
+    }
+
     pub(super) async fn record(&self, id: &JobId) -> RunRecord {
         within(SOON, self.runs.load(id)).await.unwrap().unwrap().0
     }
@@ -138,4 +166,17 @@ impl Site {
 /// The names of a record's stages, in order.
 pub(super) fn stages(record: &RunRecord) -> Vec<&str> {
     record.stages.iter().map(|stage| stage.stage.as_str()).collect()
+}
+
+/// Waits for a stage's event with this phase.
+pub(super) async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
+    within(SOON, async {
+        while let Some(message) = events.next().await {
+            let event: Event = serde_json::from_slice(&message.payload).unwrap();
+            if event.stage == stage && event.detail["phase"] == phase {
+                return;
+            }
+        }
+    })
+    .await;
 }

@@ -6,11 +6,7 @@ use autovalidate::train::{
     Batch, Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
 };
 
-use super::reference::{Reference, Setting, TINY, fixture, runtime};
-
-fn length(numbers: impl Iterator<Item = f64>) -> f64 {
-    numbers.map(|x| x * x).sum::<f64>().sqrt()
-}
+use super::reference::{Reference, Setting, TINY, fixture, length, runtime};
 
 /// A small encoder with the fixture's rates, and a recipe that drops.
 fn dropping(tiny: &str, reference: &Reference) -> (Setting, Recipe) {
@@ -35,20 +31,7 @@ fn loss_and_every_gradient_equal_pytorch_under_the_same_masks() {
         let without = setting.stepper(&Recipe::default()).gradients(&setting.batch()).unwrap().0;
         assert!((without - loss).abs() > 1e-2, "{tiny}: dropout does nothing");
 
-        let whole = length(gradients.iter().flat_map(|(_, g)| g.iter().map(|x| f64::from(*x))));
-        let mut compared = 0;
-        for (parameter, gradient) in &gradients {
-            for (source, gradient) in setting.by_source(parameter, gradient, 0.0) {
-                let truth = reference.get(&format!("gradient.{source}"));
-                let off = length(gradient.iter().zip(truth).map(|(a, b)| f64::from(*a) - b));
-                let size = length(truth.iter().copied());
-                // A gradient that is zero by symmetry is rounding noise.
-                assert!(off < 1e-4 * size + 1e-6 * whole, "{tiny}: {source} is off by {off:e} of {size:e}");
-                compared += 1;
-            }
-        }
-        let per_layer = 16 * config.layers;
-        assert!(compared > per_layer, "{tiny}: {compared} tensors were compared");
+        setting.assert_gradients(&gradients, &reference, "gradient.", tiny);
     }
 }
 

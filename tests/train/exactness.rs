@@ -5,12 +5,8 @@ use autovalidate::train::{AdamW, Encoder, Moments, Recipe, Schedule, adamw_updat
 use ort::value::Tensor;
 use rand::{RngExt, SeedableRng};
 
-use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, floats, runtime};
+use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, floats, length, runtime};
 use crate::support;
-
-fn length(numbers: impl Iterator<Item = f64>) -> f64 {
-    numbers.map(|x| x * x).sum::<f64>().sqrt()
-}
 
 /// Distance of `ours` from `truth`, relative to the truth's length.
 fn relative(ours: &[f32], truth: &[f64]) -> f64 {

@@ -2,37 +2,14 @@
 
 use autovalidate::onnx::Loss;
 use autovalidate::train::{
-    Batch, Checkpoints, Fit, Interval, Observer, Pairs, Progress, Recipe, Resumable, TrainError, Vocabulary,
-    fit,
+    Batch, Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
 };
 
-use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, runtime};
-
-fn length(numbers: impl Iterator<Item = f64>) -> f64 {
-    numbers.map(|x| x * x).sum::<f64>().sqrt()
-}
-
-/// A small encoder with pairs that have negatives.
-fn setting(tiny: &str, texts: &[(String, String)], negatives: &[Vec<String>]) -> Setting {
-    let mut setting = Setting::new(&fixture(tiny), texts);
-    let tokenizer = setting.folder.tokenizer().unwrap();
-    let tokens = |texts: Vec<&str>| tokenizer.encode(&texts).unwrap().texts;
-    let anchors = tokens(texts.iter().map(|(anchor, _)| anchor.as_str()).collect());
-    let positives = tokens(texts.iter().map(|(_, positive)| positive.as_str()).collect());
-    let negatives: Vec<Vec<Vec<u32>>> =
-        negatives.iter().map(|names| tokens(names.iter().map(String::as_str).collect())).collect();
-    let vocabulary = Vocabulary::of(anchors.iter().chain(&positives).chain(negatives.iter().flatten()));
-    let rows = (0..texts.len() as i64).collect();
-    setting.pairs = Pairs::with_negatives(rows, &anchors, &positives, &negatives, &vocabulary).unwrap();
-    setting.parameters =
-        autovalidate::train::ParameterBuffer::load(&setting.folder.config, &setting.weights, vocabulary)
-            .unwrap();
-    setting
-}
+use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, length, runtime};
 
 fn of_fixture(reference: &Reference, tiny: &str) -> Setting {
     let negatives: Vec<Vec<String>> = serde_json::from_str(&reference.about["negatives"]).unwrap();
-    setting(tiny, &reference.pairs, &negatives)
+    Setting::with_negatives(&fixture(tiny), &reference.pairs, &negatives)
 }
 
 fn recipe(loss: Loss) -> Recipe {
@@ -58,21 +35,7 @@ fn loss_and_every_gradient_equal_sentence_transformers() {
                         (f64::from(value) - truth).abs() < 1e-5 * truth,
                         "{about}: loss {value}, sentence-transformers {truth}"
                     );
-                    let whole = length(gradients.iter().flat_map(|(_, g)| g.iter().map(|x| f64::from(*x))));
-                    let mut compared = 0;
-                    for (parameter, gradient) in &gradients {
-                        for (source, gradient) in setting.by_source(parameter, gradient, 0.0) {
-                            let truth = reference.get(&format!("{name}.gradient.{source}"));
-                            let off = length(gradient.iter().zip(truth).map(|(a, b)| f64::from(*a) - b));
-                            let size = length(truth.iter().copied());
-                            assert!(
-                                off < 1e-4 * size + 1e-6 * whole,
-                                "{about}: {source} is off by {off:e} of {size:e}"
-                            );
-                            compared += 1;
-                        }
-                    }
-                    assert!(compared > 16 * config.layers, "{about}: {compared} tensors were compared");
+                    setting.assert_gradients(&gradients, &reference, &format!("{name}.gradient."), &about);
                 }
             }
         }
@@ -90,7 +53,7 @@ fn a_name_is_a_negative_once_and_never_of_its_own_pair() {
         of.map(|names| names.iter().map(|name| format!("car model: {name}")).collect()).to_vec()
     };
     let loss_of = |negatives: Vec<Vec<String>>| {
-        let setting = setting("tiny", &pairs, &negatives);
+        let setting = Setting::with_negatives(&fixture("tiny"), &pairs, &negatives);
         setting.stepper(&recipe(Loss::MnrlSymmetric)).gradients(&setting.batch()).unwrap().0
     };
     let none = loss_of(negatives([&[], &[], &[]]));
@@ -111,7 +74,7 @@ fn a_name_is_a_negative_once_and_never_of_its_own_pair() {
 fn none_of_them_is_the_loss_without() {
     let reference = Reference::load("tiny.safetensors");
     let without = Setting::new(&fixture("tiny"), &reference.pairs);
-    let with = setting("tiny", &reference.pairs, &[]);
+    let with = Setting::with_negatives(&fixture("tiny"), &reference.pairs, &[]);
     let (truth, gradients) = without.stepper(&Recipe::default()).gradients(&without.batch()).unwrap();
     let (loss, ours) = with.stepper(&recipe(Loss::MnrlSymmetric)).gradients(&with.batch()).unwrap();
     assert!((loss - truth).abs() < 1e-6 * truth, "{loss}, {truth}");

@@ -63,6 +63,11 @@ impl Reference {
     }
 }
 
+/// Length of numbers as one vector.
+pub(crate) fn length(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.map(|x| x * x).sum::<f64>().sqrt()
+}
+
 /// Every tensor of a folder's `model.safetensors`, which must be of 32-bit floats.
 pub(crate) fn floats(folder: &std::path::Path) -> HashMap<String, Vec<f64>> {
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
@@ -99,6 +104,15 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(folder: &std::path::Path, texts: &[(String, String)]) -> Self {
+        Self::with_negatives(folder, texts, &[])
+    }
+
+    /// The same with hard negatives of the first pairs or all.
+    pub(crate) fn with_negatives(
+        folder: &std::path::Path,
+        texts: &[(String, String)],
+        negatives: &[Vec<String>],
+    ) -> Self {
         let folder = ModelFolder::open(folder).unwrap();
         let tokenizer = folder.tokenizer().unwrap();
         let side = |first: bool| {
@@ -107,9 +121,11 @@ impl Setting {
             tokenizer.encode(&texts).unwrap().texts
         };
         let (anchors, positives) = (side(true), side(false));
-        let vocabulary = Vocabulary::of(anchors.iter().chain(&positives));
+        let negatives: Vec<Vec<Vec<u32>>> =
+            negatives.iter().map(|names| tokenizer.encode(names).unwrap().texts).collect();
+        let vocabulary = Vocabulary::of(anchors.iter().chain(&positives).chain(negatives.iter().flatten()));
         let rows = (0..texts.len() as i64).collect();
-        let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).unwrap();
+        let pairs = Pairs::with_negatives(rows, &anchors, &positives, &negatives, &vocabulary).unwrap();
         let weights = folder.weights().unwrap();
         let parameters = ParameterBuffer::load(&folder.config, &weights, vocabulary).unwrap();
         Self { folder, weights, parameters, pairs }
@@ -137,6 +153,30 @@ impl Setting {
     pub(crate) fn batch(&self) -> Batch {
         let all: Vec<usize> = (0..self.pairs.len()).collect();
         Batch::new(&self.pairs, &all, &self.folder.config, self.folder.head)
+    }
+
+    /// Holds gradients, by parameter, to the reference's tensors `<prefix><source>`.
+    pub(crate) fn assert_gradients(
+        &self,
+        gradients: &[(String, Vec<f32>)],
+        reference: &Reference,
+        prefix: &str,
+        about: &str,
+    ) {
+        let whole = length(gradients.iter().flat_map(|(_, g)| g.iter().map(|x| f64::from(*x))));
+        let mut compared = 0;
+        for (parameter, gradient) in gradients {
+            for (source, gradient) in self.by_source(parameter, gradient, 0.0) {
+                let truth = reference.get(&format!("{prefix}{source}"));
+                let off = length(gradient.iter().zip(truth).map(|(a, b)| f64::from(*a) - b));
+                let size = length(truth.iter().copied());
+                // A gradient that is zero by symmetry is rounding noise.
+                assert!(off < 1e-4 * size + 1e-6 * whole, "{about}: {source} is off by {off:e} of {size:e}");
+                compared += 1;
+            }
+        }
+        let per_layer = 16 * self.folder.config.layers;
+        assert!(compared > per_layer, "{about}: {compared} tensors were compared");
     }
 
     /// A parameter's numbers as the weight file's tensors, look-up tables with all rows (absent rows filled).
