@@ -55,6 +55,25 @@ fn check(
     state.check_link(action, *oid, *number, &signed.signature)
 }
 
+/// A request with a body, if its link is good. The body of one that is refused is read all the same: a client that is still
+/// sending would else meet a broken pipe and, if that comes first, never see the answer.
+async fn checked(
+    state: &State,
+    request: Request,
+    action: &str,
+    target: &Target,
+    signed: &Signed,
+) -> Result<Request, Refusal> {
+    match check(state, request.headers(), action, target, signed) {
+        Ok(()) => Ok(request),
+        Err(refusal) => {
+            let mut pieces = request.into_body().into_data_stream();
+            while let Some(Ok(_)) = pieces.next().await {}
+            Err(refusal)
+        }
+    }
+}
+
 async fn upload(
     Shared(state): Shared<Arc<State>>,
     target: Target,
@@ -62,7 +81,7 @@ async fn upload(
     ConnectInfo(cut): ConnectInfo<Cut>,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
-    check(&state, request.headers(), "upload", &target, &signed)?;
+    let request = checked(&state, request, "upload", &target, &signed).await?;
     let Path((oid, size)) = target;
     let received = receive(&state, request, &cut).await?;
     keep(&state, received, oid, size)?;
@@ -76,7 +95,7 @@ async fn part(
     ConnectInfo(cut): ConnectInfo<Cut>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    check(&state, request.headers(), "part", &target, &signed)?;
+    let request = checked(&state, request, "part", &target, &signed).await?;
     let Path((oid, number)) = target;
     let received = receive(&state, request, &cut).await?;
     if received.size > state.options.part_size {
