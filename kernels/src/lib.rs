@@ -8,6 +8,7 @@
 //! width      one body, compiled for every width of vector registers
 //! math       exp, erf and the normal distribution, branch-free
 //! product    matrix products, forward and backward, of a linear layer
+//! factors    the gradient of a linear layer's weight as its two factors
 //! gelu       the activation and its gradient
 //! norm       layer normalisation and its gradients
 //! attention  attention within each text of packed rows, and its gradient
@@ -25,6 +26,7 @@
 mod adamw;
 mod attention;
 mod columns;
+mod factors;
 mod gelu;
 mod math;
 mod norm;
@@ -35,6 +37,7 @@ mod width;
 
 pub use adamw::{AdamWStep, adamw, squares};
 pub use attention::{Attention, Texts};
+pub use factors::Factors;
 pub use gelu::{gelu, gelu_gradient};
 pub use norm::{NormGradients, NormStatistics, layer_norm, layer_norm_gradient};
 pub use product::{LinearGradients, linear, linear_gradient};

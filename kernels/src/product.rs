@@ -100,16 +100,16 @@ pub fn linear_gradient(
 
 /// A matrix to be read.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     data: &'a [f32],
-    rows: usize,
+    pub(crate) rows: usize,
     columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
-    fn new(data: &'a [f32], columns: usize) -> Self {
+    pub(crate) fn new(data: &'a [f32], columns: usize) -> Self {
         let rows = data.len() / columns.max(1);
         assert_eq!(rows * columns, data.len(), "whole rows of {columns}");
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
@@ -123,7 +123,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    fn columns(self, range: &Range<usize>) -> Self {
+    pub(crate) fn columns(self, range: &Range<usize>) -> Self {
         Self {
             data: &self.data[(range.start * self.column_stride).min(self.data.len())..],
             columns: range.len(),
@@ -131,7 +131,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    fn turned(self) -> Self {
+    pub(crate) fn turned(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -151,25 +151,26 @@ impl<'a> Matrix<'a> {
 
 /// Part of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Block {
-    rows: Range<usize>,
-    columns: Range<usize>,
+pub(crate) struct Block {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
 }
 
 /// A result that several tasks write to, each into blocks of its own.
-struct Target<'a> {
+pub(crate) struct Target<'a> {
     start: *mut f32,
     rows: usize,
     columns: usize,
     borrowed: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a target stands for a mutable borrow of numbers. Threads share it only inside `linear` and `linear_gradient`,
+// SAFETY: a target stands for a mutable borrow of numbers. Threads share it only inside `linear` and `linear_gradient`
+// (`factors` keeps its own on one thread),
 // where each task touches the elements of its own block, and `blocks` cuts a result into blocks without overlap.
 unsafe impl Sync for Target<'_> {}
 
 impl<'a> Target<'a> {
-    fn new(data: &'a mut [f32], columns: usize) -> Self {
+    pub(crate) fn new(data: &'a mut [f32], columns: usize) -> Self {
         let rows = data.len() / columns.max(1);
         assert_eq!(rows * columns, data.len(), "whole rows of {columns}");
         Self { start: data.as_mut_ptr(), rows, columns, borrowed: std::marker::PhantomData }
@@ -205,7 +206,7 @@ impl<'a> Target<'a> {
     }
 
     /// Writes the product `a b` into a block, or adds it onto what is there.
-    fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    pub(crate) fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
         assert!(
             a.rows == block.rows.len() && b.columns == block.columns.len() && a.columns == b.rows,

@@ -153,7 +153,7 @@ def case(name: str, threads: int, batch: int, dropout: bool, steps: int, folder:
     with tempfile.TemporaryDirectory() as scratch:
         given = Path(scratch) / "work.json"
         given.write_text(json.dumps(work(batch)))
-        options = json.dumps({"dropout": dropout})
+        options = json.dumps({"dropout": dropout, "batch_size": batch})
         ours = Side([program, "steps", library, str(folder), str(given), str(threads), options], threads)
         theirs = Side([sys.executable, __file__, "--peer", str(folder), str(given), str(threads), str(int(dropout))], threads)
         # The first step after the other side's turn finds its memory pushed out of the caches: several to a turn.

@@ -86,6 +86,8 @@ pub struct Graph {
     uses_fused: bool,
     /// Whether every gradient comes out in its parameter's shape, for parameters that stay on a device.
     pub(super) resident: bool,
+    /// Whether the gradients of weights come out as their two factors.
+    pub(super) factored: bool,
 }
 
 impl Graph {

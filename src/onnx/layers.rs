@@ -107,8 +107,7 @@ impl Step for Linear {
             gradients.parameter(self.affine.weight, weight);
             return gradients.replace(self.x, x);
         }
-        let weight = graph.gemm(upstream, self.x, None, Product::LEFT_TRANSPOSED);
-        gradients.parameter(self.affine.weight, weight);
+        gradients.weight(graph, self.affine.weight, upstream, self.x);
         // What the residual around this layer contributed is accumulated by the product itself.
         let earlier = gradients.take(self.x);
         let x = graph.gemm(upstream, self.affine.weight, earlier, Product::PLAIN);

@@ -46,8 +46,8 @@ mod tape;
 
 pub use artifacts::{
     ArtifactSet, ArtifactSettings, MASKED, Manifest, ResidentNames, dropped_model, eval_model,
-    fused_training_model, inference_model, optimizer_model, resident_optimizer_model, resident_sum_model,
-    resident_training_model, training_model,
+    factored_training_model, fused_training_model, inference_model, optimizer_model,
+    resident_optimizer_model, resident_sum_model, resident_training_model, training_model,
 };
 pub use cached::{ranking_model, resident_seeded_model, seeded_model};
 pub use contrastive::{Loss, Ranking};

@@ -57,6 +57,13 @@ impl Parameter {
         shape
     }
 
+    /// Names of the outputs that carry its gradient's two factors in [`factored_training_model`](super::factored_training_model):
+    /// `[N, out]` and `[N, in]`. `None` for what is no weight of a linear layer.
+    pub fn factor_outputs(&self) -> Option<[String; 2]> {
+        let weight = self.gradient == GradientForm::Dense && self.decays;
+        weight.then(|| ["upstream", "input"].map(|factor| format!("{factor}.{}", self.name)))
+    }
+
     /// Name of the output that carries its gradient.
     pub fn gradient_output(&self) -> String {
         match self.gradient {

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::graph::{Graph, Value};
+use super::ops::Product;
 
 /// A differentiable layer that has been emitted into the graph.
 pub(super) trait Step {
@@ -28,6 +29,8 @@ pub(super) struct Gradients {
     pub(super) inputs: HashMap<Value, Value>,
     /// By parameter.
     pub(super) parameters: BTreeMap<Value, Value>,
+    /// By weight of a linear layer, where its gradient isn't computed: the gradient of the layer's output, and its input.
+    pub(super) factors: BTreeMap<Value, [Value; 2]>,
     /// Sums over rows of gradients, where the node that made one gave its sum out, too.
     column_sums: HashMap<Value, Value>,
 }
@@ -61,6 +64,16 @@ impl Gradients {
     /// `gradient` summed over all rows: the gradient of a bias.
     pub(super) fn column_sum(&self, graph: &mut Graph, gradient: Value) -> Value {
         self.column_sums.get(&gradient).copied().unwrap_or_else(|| graph.sum(gradient, 0, false))
+    }
+
+    /// Sets the gradient of a linear layer's weight `[out, in]`, `upstream^T x` for `upstream` `[N, out]` and `x` `[N, in]`.
+    pub(super) fn weight(&mut self, graph: &mut Graph, weight: Value, upstream: Value, x: Value) {
+        if graph.factored {
+            self.factors.insert(weight, [upstream, x]);
+        } else {
+            let gradient = graph.gemm(upstream, x, None, Product::LEFT_TRANSPOSED);
+            self.parameter(weight, gradient);
+        }
     }
 
     /// Sets the gradient of a parameter. Each parameter is used by one step.

@@ -5,8 +5,12 @@
 //!
 //! Work is cut into fixed chunks, so results don't depend on the number of threads.
 
-use autovalidate_kernels::{AdamWStep, adamw, squares};
+use std::ops::Range;
+
+use autovalidate_kernels::{AdamWStep, Factors, adamw, squares};
 use rayon::prelude::*;
+
+use super::gradients::Gradient;
 
 /// Elements per chunk: large enough to pay for a task, small enough to share.
 const CHUNK: usize = 1 << 15;
@@ -68,9 +72,9 @@ impl Moments {
 }
 
 /// Length of all gradients together, as one vector.
-pub(super) fn norm(gradients: &[&[f32]]) -> f32 {
-    let sums: Vec<f64> =
-        gradients.par_iter().flat_map_iter(|gradient| gradient.chunks(CHUNK)).map(squares).collect();
+pub(super) fn norm(gradients: &[Gradient<'_>]) -> f32 {
+    let pieces: Vec<Piece<'_>> = gradients.iter().flat_map(|gradient| Piece::to_measure(*gradient)).collect();
+    let sums: Vec<f64> = pieces.par_iter().map(Piece::squares).collect();
     sums.iter().sum::<f64>().sqrt() as f32
 }
 
@@ -85,6 +89,20 @@ pub fn update(
     settings: AdamW,
     values: &mut [f32],
     gradients: &[&[f32]],
+    moments: &mut Moments,
+    decayed: usize,
+    learning_rate: f32,
+    gradient_scale: f32,
+) {
+    let gradients: Vec<Gradient<'_>> = gradients.iter().map(|gradient| Gradient::Dense(gradient)).collect();
+    update_by(settings, values, &gradients, moments, decayed, learning_rate, gradient_scale);
+}
+
+/// The same with gradients that may be factored; a block of such a one is made where it is used, and never leaves the cache.
+pub(super) fn update_by(
+    settings: AdamW,
+    values: &mut [f32],
+    gradients: &[Gradient<'_>],
     moments: &mut Moments,
     decayed: usize,
     learning_rate: f32,
@@ -107,23 +125,73 @@ pub fn update(
     let mut tasks = Vec::new();
     let (mut values, mut first, mut second) = (values, &mut moments.first[..], &mut moments.second[..]);
     let mut done = 0;
-    for gradient in gradients {
+    for piece in gradients.iter().flat_map(|gradient| Piece::to_apply(*gradient)) {
+        let length = piece.elements();
         let kept = if done < decayed { kernel.kept } else { 1.0 };
-        done += gradient.len();
-        for gradient in gradient.chunks(CHUNK) {
-            let length = gradient.len();
-            let (value, rest) = values.split_at_mut(length);
-            values = rest;
-            let (moment_1, rest) = first.split_at_mut(length);
-            first = rest;
-            let (moment_2, rest) = second.split_at_mut(length);
-            second = rest;
-            tasks.push((value, gradient, moment_1, moment_2, kept));
+        done += length;
+        let (value, rest) = values.split_at_mut(length);
+        values = rest;
+        let (moment_1, rest) = first.split_at_mut(length);
+        first = rest;
+        let (moment_2, rest) = second.split_at_mut(length);
+        second = rest;
+        tasks.push((value, piece, moment_1, moment_2, kept));
+    }
+    tasks.into_par_iter().for_each_init(Vec::new, |room, (value, piece, first, second, kept)| {
+        adamw(&AdamWStep { kept, ..kernel }, value, piece.numbers(room), first, second);
+    });
+}
+
+/// What one task works on.
+enum Piece<'a> {
+    /// Part of a dense gradient.
+    Dense(&'a [f32]),
+    /// Rows of a factored one.
+    Rows(Factors<'a>, Range<usize>),
+}
+
+impl<'a> Piece<'a> {
+    /// A gradient in parts whose length is taken. A factored one's is one task.
+    fn to_measure(gradient: Gradient<'a>) -> Vec<Self> {
+        match gradient {
+            Gradient::Dense(gradient) => gradient.chunks(CHUNK).map(Self::Dense).collect(),
+            Gradient::Factors(factors) => vec![Self::Rows(factors, 0..factors.outputs())],
         }
     }
-    tasks.into_par_iter().for_each(|(value, gradient, first, second, kept)| {
-        adamw(&AdamWStep { kept, ..kernel }, value, gradient, first, second);
-    });
+
+    /// A gradient in parts of about [`CHUNK`] numbers.
+    fn to_apply(gradient: Gradient<'a>) -> Vec<Self> {
+        let Gradient::Factors(factors) = gradient else { return Self::to_measure(gradient) };
+        let (rows, step) = (factors.outputs(), (CHUNK / factors.inputs().max(1)).max(1));
+        (0..rows).step_by(step).map(|row| Self::Rows(factors, row..(row + step).min(rows))).collect()
+    }
+
+    fn elements(&self) -> usize {
+        match self {
+            Self::Dense(gradient) => gradient.len(),
+            Self::Rows(factors, rows) => rows.len() * factors.inputs(),
+        }
+    }
+
+    /// Squared length, of a factored gradient as a whole.
+    fn squares(&self) -> f64 {
+        match self {
+            Self::Dense(gradient) => squares(gradient),
+            Self::Rows(factors, _) => factors.squares(),
+        }
+    }
+
+    /// Its numbers, if need be made in `room`.
+    fn numbers<'r>(&'r self, room: &'r mut Vec<f32>) -> &'r [f32] {
+        match self {
+            Self::Dense(gradient) => gradient,
+            Self::Rows(factors, rows) => {
+                room.resize(self.elements(), 0.0);
+                factors.write(rows.clone(), room);
+                room
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +214,7 @@ mod tests {
     fn clipping_is_torchs() {
         assert_eq!(clip_factor(0.5, 1.0), 1.0);
         assert!((clip_factor(4.0, 1.0) - 0.25).abs() < 1e-6);
-        let gradients: [&[f32]; 2] = [&[3.0], &[4.0]];
+        let gradients = [Gradient::Dense(&[3.0]), Gradient::Dense(&[4.0])];
         assert_eq!(norm(&gradients), 5.0);
     }
 }

@@ -37,7 +37,7 @@ impl Cached {
             forward: runtime.session(&dropped_model(config, head, rates, runtime.fused()))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.ranking()))?,
             backward: runtime.session(&seeded_model(config, pooling, rates, runtime.fused()))?,
-            options: gradient_outputs(parameters)?,
+            options: gradient_outputs(parameters, false)?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
         })

@@ -1,5 +1,6 @@
 //! Gradients between the graph and the optimiser: where they land, how they are read, how look-ups are added up.
 
+use autovalidate_kernels::Factors;
 use ndarray::Array2;
 use ort::memory::Allocator;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
@@ -13,13 +14,37 @@ use super::packed::PackedTexts;
 /// The gradient of each parameter, by the parameter's name, in their order.
 pub type NamedGradients = Vec<(String, Vec<f32>)>;
 
-/// Run options under which gradients land in the same memory at each step.
+/// A parameter's gradient, where the runtime put it.
+#[derive(Clone, Copy)]
+pub(super) enum Gradient<'a> {
+    /// In the parameter's shape.
+    Dense(&'a [f32]),
+    /// A weight's, as two factors.
+    Factors(Factors<'a>),
+}
+
+impl Gradient<'_> {
+    /// In the parameter's shape.
+    pub(super) fn to_vec(self) -> Vec<f32> {
+        match self {
+            Self::Dense(gradient) => gradient.to_vec(),
+            Self::Factors(factors) => {
+                let mut gradient = vec![0.0; factors.outputs() * factors.inputs()];
+                factors.write(0..factors.outputs(), &mut gradient);
+                gradient
+            }
+        }
+    }
+}
+
+/// Run options under which gradients land in the same memory at each step; not those of weights, where they are factored.
 pub(super) fn gradient_outputs(
     parameters: &ParameterBuffer,
+    factored: bool,
 ) -> Result<RunOptions<HasSelectedOutputs>, RuntimeError> {
     let mut outputs = OutputSelector::default();
     for parameter in parameters.parameters() {
-        if parameter.gradient == GradientForm::Dense {
+        if parameter.gradient == GradientForm::Dense && !(factored && parameter.factor_outputs().is_some()) {
             let tensor = Tensor::<f32>::new(&Allocator::default(), parameter.shape.clone())
                 .map_err(RuntimeError::call("allocate a gradient"))?;
             outputs = outputs.preallocate(parameter.gradient_output(), tensor);
@@ -31,6 +56,20 @@ pub(super) fn gradient_outputs(
 /// A matrix as a graph takes it, borrowed.
 pub(super) fn feed_matrix(matrix: &Array2<f32>) -> Result<SessionInputValue<'_>, RuntimeError> {
     Ok(TensorRef::from_array_view(matrix.view()).map_err(RuntimeError::call("take a matrix"))?.into())
+}
+
+/// What the graph gave out for a weight, `[N, out]` and `[N, in]`.
+pub(super) fn read_factors<'a>(
+    outputs: &'a SessionOutputs<'_>,
+    names: [String; 2],
+) -> Result<Factors<'a>, RuntimeError> {
+    let read = |name: &String| {
+        outputs[name.as_str()]
+            .try_extract_tensor::<f32>()
+            .map_err(RuntimeError::call("read a gradient's factor"))
+    };
+    let [(shape, upstream), (_, x)] = [read(&names[0])?, read(&names[1])?];
+    Ok(Factors::new(upstream, x, shape[0] as usize))
 }
 
 /// What the graph gave out for a parameter: its gradient, or the rows that make it up.

@@ -3,10 +3,10 @@
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::{Runtime, RuntimeError};
 
-use super::adamw::{AdamW, Moments, clip_factor, norm, update};
+use super::adamw::{AdamW, Moments, clip_factor, norm, update_by};
 use super::cached::Cached;
 use super::dropout::Dropout;
-use super::gradients::NamedGradients;
+use super::gradients::{Gradient, NamedGradients};
 use super::resident::Resident;
 use super::whole::Whole;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
@@ -159,7 +159,7 @@ impl Stepper {
             finite(loss, gradient_norm, moments.step, learning_rate, batch)?;
             let scale = clip_factor(gradient_norm, longest);
             let decayed = parameters.decayed();
-            update(optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
+            update_by(optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
             Ok(StepReport { loss, gradient_norm })
         })?
     }
@@ -175,7 +175,7 @@ impl Stepper {
         }
         self.with_gradients(batch, |loss, gradients, parameters, _| {
             let names = parameters.parameters().iter().map(|parameter| parameter.name.clone());
-            (loss, names.zip(gradients.into_iter().map(<[f32]>::to_vec)).collect())
+            (loss, names.zip(gradients.into_iter().map(Gradient::to_vec)).collect())
         })
     }
 
@@ -197,7 +197,7 @@ impl Stepper {
     fn with_gradients<R>(
         &mut self,
         batch: &Batch,
-        then: impl FnOnce(f32, Vec<&[f32]>, &mut ParameterBuffer, &mut Moments) -> R,
+        then: impl FnOnce(f32, Vec<Gradient<'_>>, &mut ParameterBuffer, &mut Moments) -> R,
     ) -> Result<R, TrainError> {
         let in_parts = batch.parts.len() > 1;
         self.open(in_parts)?;
@@ -205,6 +205,7 @@ impl Stepper {
         match (whole, cached) {
             (_, Some(cached)) if in_parts => {
                 let (loss, gradients) = cached.gradients(parameters, batch, dropout.at(moments.step))?;
+                let gradients = gradients.into_iter().map(Gradient::Dense).collect();
                 Ok(then(loss, gradients, parameters, moments))
             }
             (Some(whole), _) => {

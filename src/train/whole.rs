@@ -3,21 +3,26 @@
 use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
 
 use crate::model::{EncoderConfig, Pooling};
-use crate::onnx::{GradientForm, Parameter, Runtime, RuntimeError, fused_training_model, training_model};
+use crate::onnx::{
+    GradientForm, Parameter, Runtime, RuntimeError, factored_training_model, fused_training_model,
+    training_model,
+};
 
 use super::dropout::Draws;
 use super::feed::WholeFeed;
-use super::gradients::{add_rows, gradient_outputs, read_gradient};
+use super::gradients::{Gradient, add_rows, gradient_outputs, read_factors, read_gradient};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
-/// Pairs of a batch from which fused operators pay: below, the runtime's own products of few rows are the faster ones
-/// (`docs/performance.md`).
-const FUSED_FROM: usize = 8;
+/// Pairs of a batch from which fused operators pay. In smaller ones the runtime's own products of few rows are the faster
+/// ones, and the gradients of weights come as their factors (`docs/performance.md`).
+const FUSED_FROM: usize = 4;
 
 /// The training graph and where its gradients go.
 pub(super) struct Whole {
     session: Session,
     options: RunOptions<HasSelectedOutputs>,
+    /// Whether the gradients of weights come as their factors.
+    factored: bool,
     /// Gradients of the look-up tables, in the order of the parameters; empty for dense ones.
     tables: Vec<Vec<f32>>,
 }
@@ -30,12 +35,17 @@ impl Whole {
         recipe: &Recipe,
         parameters: &ParameterBuffer,
     ) -> Result<Self, TrainError> {
-        let fused = runtime.fused() && recipe.batch_size >= FUSED_FROM;
-        let graph = if fused { fused_training_model } else { training_model };
+        let factored = runtime.fused() && recipe.batch_size < FUSED_FROM;
+        let graph = match runtime.fused() {
+            _ if factored => factored_training_model,
+            true => fused_training_model,
+            false => training_model,
+        };
         let model = graph(config, pooling, recipe.ranking(), recipe.dropout_rates(config));
         Ok(Self {
             session: runtime.session(&model)?,
-            options: gradient_outputs(parameters)?,
+            options: gradient_outputs(parameters, factored)?,
+            factored,
             tables: tables(parameters),
         })
     }
@@ -46,11 +56,11 @@ impl Whole {
         parameters: &mut ParameterBuffer,
         batch: &Batch,
         draws: Draws<'_>,
-        then: impl FnOnce(f32, Vec<&[f32]>, &mut ParameterBuffer) -> R,
+        then: impl FnOnce(f32, Vec<Gradient<'_>>, &mut ParameterBuffer) -> R,
     ) -> Result<R, TrainError> {
         let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
         let outputs = run(&mut self.session, &self.options, parameters, &feed)?;
-        let (loss, gradients) = collect(&outputs, parameters, batch, &mut self.tables)?;
+        let (loss, gradients) = collect(&outputs, parameters, batch, self.factored, &mut self.tables)?;
         Ok(then(loss, gradients, parameters))
     }
 }
@@ -84,20 +94,25 @@ fn collect<'a>(
     outputs: &'a SessionOutputs<'_>,
     parameters: &ParameterBuffer,
     batch: &Batch,
+    factored: bool,
     tables: &'a mut [Vec<f32>],
-) -> Result<(f32, Vec<&'a [f32]>), TrainError> {
+) -> Result<(f32, Vec<Gradient<'a>>), TrainError> {
     let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
     let mut gradients = Vec::with_capacity(tables.len());
     for (parameter, table) in parameters.parameters().iter().zip(tables) {
+        if let (true, Some(names)) = (factored, parameter.factor_outputs()) {
+            gradients.push(Gradient::Factors(read_factors(outputs, names)?));
+            continue;
+        }
         let output = read_gradient(outputs, parameter)?;
-        gradients.push(match parameter.gradient {
+        gradients.push(Gradient::Dense(match parameter.gradient {
             GradientForm::Dense => output,
             GradientForm::Rows(index) => {
                 table.fill(0.0);
                 add_rows(table, output, index, &batch.parts[0]);
                 table.as_slice()
             }
-        });
+        }));
     }
     Ok((loss, gradients))
 }

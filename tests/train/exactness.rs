@@ -5,7 +5,9 @@ use autovalidate::train::{AdamW, Encoder, Moments, Recipe, Schedule, adamw_updat
 use ort::value::Tensor;
 use rand::{RngExt, SeedableRng};
 
-use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, floats, length, runtime};
+use super::reference::{
+    LOSSES, Reference, Setting, TINY, every_graph, every_kind, fixture, floats, length, runtime,
+};
 use crate::support;
 
 /// Distance of `ours` from `truth`, relative to the truth's length.
@@ -30,13 +32,13 @@ fn trainable(folder: &std::path::Path) -> usize {
 
 #[test]
 fn tiny_loss_and_every_gradient_equal_pytorch() {
-    for (tiny, (kind, runtime)) in
-        TINY.into_iter().flat_map(|tiny| every_kind().into_iter().map(move |kind| (tiny, kind)))
+    for (tiny, (kind, runtime, batch_size)) in
+        TINY.into_iter().flat_map(|tiny| every_graph().into_iter().map(move |kind| (tiny, kind)))
     {
         let reference = Reference::load(&format!("{tiny}.safetensors"));
         for (name, loss) in LOSSES {
             let setting = Setting::new(&fixture(tiny), &reference.pairs);
-            let recipe = Recipe { loss, ..Recipe::default() };
+            let recipe = Recipe { loss, batch_size, ..Recipe::default() };
             let (value, gradients) =
                 setting.stepper_on(&runtime, &recipe).gradients(&setting.batch()).unwrap();
             let truth = reference.get(&format!("{name}.loss"))[0];
@@ -72,11 +74,11 @@ fn tiny_loss_and_every_gradient_equal_pytorch() {
 #[test]
 fn minilm_loss_and_every_gradient_equal_pytorch() {
     let reference = Reference::load("minilm.safetensors");
-    for ((name, loss), (kind, runtime)) in
-        LOSSES.into_iter().flat_map(|loss| every_kind().into_iter().map(move |kind| (loss, kind)))
+    for ((name, loss), (kind, runtime, batch_size)) in
+        LOSSES.into_iter().flat_map(|loss| every_graph().into_iter().map(move |kind| (loss, kind)))
     {
         let setting = Setting::new(&support::minilm(), &reference.pairs);
-        let recipe = Recipe { loss, ..Recipe::default() };
+        let recipe = Recipe { loss, batch_size, ..Recipe::default() };
         let (value, gradients) = setting.stepper_on(&runtime, &recipe).gradients(&setting.batch()).unwrap();
         let truth = reference.get(&format!("{name}.loss"))[0];
         assert!(
@@ -163,14 +165,14 @@ fn embeddings_equal_sentence_transformers() {
 /// factor of two, and what weight decay does to rows no text uses is included.
 #[test]
 fn training_moves_every_tensor_as_pytorch_does() {
-    for (tiny, (kind, runtime)) in
-        TINY.into_iter().flat_map(|tiny| every_kind().into_iter().map(move |kind| (tiny, kind)))
+    for (tiny, (kind, runtime, batch_size)) in
+        TINY.into_iter().flat_map(|tiny| every_graph().into_iter().map(move |kind| (tiny, kind)))
     {
         let reference = Reference::load(&format!("{tiny}.safetensors"));
         let setting = Setting::new(&fixture(tiny), &reference.pairs);
         let number = |key: &str| reference.about[key].parse::<f32>().unwrap();
         let steps: usize = reference.about["steps"].parse().unwrap();
-        let recipe = Recipe { weight_decay: number("decay"), ..Recipe::default() };
+        let recipe = Recipe { weight_decay: number("decay"), batch_size, ..Recipe::default() };
         let schedule = Schedule::new(number("rate"), steps, number("ratio"));
         let mut stepper = setting.stepper_on(&runtime, &recipe);
         let batch = setting.batch();

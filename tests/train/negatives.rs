@@ -5,7 +5,7 @@ use autovalidate::train::{
     Batch, Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
 };
 
-use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, length, runtime};
+use super::reference::{LOSSES, Reference, Setting, TINY, every_graph, fixture, length, runtime};
 
 fn of_fixture(reference: &Reference, tiny: &str) -> Setting {
     let negatives: Vec<Vec<String>> = serde_json::from_str(&reference.about["negatives"]).unwrap();
@@ -24,11 +24,11 @@ fn loss_and_every_gradient_equal_sentence_transformers() {
         let (config, head) = (&setting.folder.config, setting.folder.head);
         let all: Vec<usize> = (0..setting.pairs.len()).collect();
         for (name, loss) in LOSSES {
-            for (kind, runtime) in every_kind() {
+            for (kind, runtime, batch_size) in every_graph() {
                 for mini_batch in [usize::MAX, 3] {
                     let about = format!("{tiny}, {name}, {kind}, parts of {mini_batch}");
                     let batch = Batch::in_parts(&setting.pairs, &all, config, head, mini_batch);
-                    let mut stepper = setting.stepper_on(&runtime, &recipe(loss));
+                    let mut stepper = setting.stepper_on(&runtime, &Recipe { batch_size, ..recipe(loss) });
                     let (value, gradients) = stepper.gradients(&batch).unwrap();
                     let truth = reference.get(&format!("{name}.loss"))[0];
                     assert!(

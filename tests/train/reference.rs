@@ -88,6 +88,13 @@ pub(crate) fn every_kind() -> Vec<(&'static str, Runtime)> {
     [("fused", runtime()), standard].into_iter().chain(resident_kinds()).collect()
 }
 
+/// Every kind of graph that gradients come from, with the batch size of a recipe that chooses it: small batches have factored
+/// gradients.
+pub(crate) fn every_graph() -> Vec<(&'static str, Runtime, usize)> {
+    let large = every_kind().into_iter().map(|(kind, runtime)| (kind, runtime, Recipe::default().batch_size));
+    large.chain([("factored", runtime(), 2)]).collect()
+}
+
 /// The ways in which parameters and moments stay with the sessions.
 pub(crate) fn resident_kinds() -> Vec<(&'static str, Runtime)> {
     let gpu = on_the_gpu().map(|runtime| ("cuda", runtime));

@@ -16,13 +16,13 @@ use super::reference::{Reference, Setting, fixture, runtime};
 const FOLDER: &str = "RESUME_TEST_FOLDER";
 
 fn train(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
-    train_on(&runtime(), observer)
+    train_on(&runtime(), 4, observer)
 }
 
-fn train_on(runtime: &Runtime, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+fn train_on(runtime: &Runtime, batch_size: usize, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     let reference = Reference::load("tiny.safetensors");
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
-    let recipe = Recipe { epochs: 6, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };
+    let recipe = Recipe { epochs: 6, batch_size, learning_rate: 5e-3, ..Recipe::default() };
     let (config, head) = (&setting.folder.config, setting.folder.head);
     fit(runtime, config, head, &recipe, setting.parameters, &setting.pairs, observer)
 }
@@ -48,17 +48,22 @@ fn assert_same_bits(ours: &Fit, truth: &Fit) {
 
 #[test]
 fn stopped_after_every_single_step_it_ends_with_the_same_bits() {
-    stopped_after_every_single_step(&runtime());
+    stopped_after_every_single_step(&runtime(), 4);
+}
+
+#[test]
+fn so_does_a_run_of_small_batches_whose_gradients_are_factored() {
+    stopped_after_every_single_step(&runtime(), 2);
 }
 
 #[test]
 fn so_it_does_where_parameters_stay_on_a_device() {
     // Of a GPU bits aren't promised (docs/decisions/0035): `resident` computes on the CPU.
-    stopped_after_every_single_step(&runtime().with_resident_state());
+    stopped_after_every_single_step(&runtime().with_resident_state(), 4);
 }
 
-fn stopped_after_every_single_step(runtime: &Runtime) {
-    let truth = train_on(runtime, &mut |_: &Progress| true).unwrap();
+fn stopped_after_every_single_step(runtime: &Runtime, batch_size: usize) {
+    let truth = train_on(runtime, batch_size, &mut |_: &Progress| true).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut stops = 0;
     let fit = loop {
@@ -67,7 +72,7 @@ fn stopped_after_every_single_step(runtime: &Runtime) {
             false
         };
         // No interval is ever due: what is continued was written on stopping.
-        match train_on(runtime, &mut resumable(&mut observer, folder.path(), u64::MAX)) {
+        match train_on(runtime, batch_size, &mut resumable(&mut observer, folder.path(), u64::MAX)) {
             Err(TrainError::Stopped { step }) => {
                 stops += 1;
                 assert_eq!(step, stops);

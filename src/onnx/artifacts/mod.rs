@@ -30,7 +30,7 @@ pub use inference::inference_model;
 pub use optimizer::optimizer_model;
 pub use resident::{ResidentNames, resident_optimizer_model, resident_sum_model, resident_training_model};
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
-pub use training::{fused_training_model, training_model};
+pub use training::{factored_training_model, fused_training_model, training_model};
 
 use crate::model::{DropoutRates, EncoderConfig};
 
@@ -116,7 +116,11 @@ pub(super) fn gradient_outputs(
     let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
     graph.output(gradients.inputs[&packed.encoded.embeddings], "gradient.embeddings", Element::Float, &rows);
     for (parameter, value) in &packed.parameters {
-        if parameter.gradient == GradientForm::Dense {
+        if let (true, Some(names)) = (graph.factored, parameter.factor_outputs()) {
+            for ((factor, name), width) in gradients.factors[value].iter().zip(names).zip(&parameter.shape) {
+                graph.output(*factor, &name, Element::Float, &["tokens".into(), Dimension::Size(*width)]);
+            }
+        } else if parameter.gradient == GradientForm::Dense {
             let gradient = gradients.parameters[value];
             graph.output(gradient, &parameter.gradient_output(), Element::Float, &sizes(&parameter.shape));
         }

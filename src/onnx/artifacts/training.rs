@@ -37,6 +37,20 @@ pub fn fused_training_model(
     training(Tape::fused(), config, pooling, ranking, dropout)
 }
 
+/// The training graph for few rows, in standard operators: the gradient of a linear layer's weight `[out, in]` comes out as
+/// two factors, `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]`, whose product `upstream^T input` it is. With fewer
+/// rows than either side has numbers, the factors are the smaller, and the optimiser can make the gradient where it uses it.
+pub fn factored_training_model(
+    config: &EncoderConfig,
+    pooling: Pooling,
+    ranking: Ranking,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    let mut tape = Tape::new();
+    tape.graph.factored = true;
+    training(tape, config, pooling, ranking, dropout)
+}
+
 pub(super) fn training(
     mut tape: Tape,
     config: &EncoderConfig,
