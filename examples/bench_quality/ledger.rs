@@ -27,6 +27,9 @@ pub(crate) struct Outcome {
     pub(crate) unseen: Figures,
 }
 
+/// Questions below which a share of them says nothing.
+const FEWEST: usize = 20;
+
 /// Accuracies at 1.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
@@ -58,16 +61,22 @@ impl Figures {
 }
 
 impl Figures {
-    pub(crate) fn overall(&self) -> f64 {
-        self.all
+    pub(crate) fn overall(&self) -> Option<f64> {
+        Some(self.all)
     }
 
-    pub(crate) fn of_slice(&self) -> f64 {
-        self.slice
+    /// None where the slice has too few questions to say anything.
+    pub(crate) fn of_slice(&self) -> Option<f64> {
+        (self.slice_queries >= FEWEST).then_some(self.slice)
     }
 
-    pub(crate) fn served(&self) -> f64 {
-        self.end_to_end
+    /// Likewise, the fuzzy matcher's best guess.
+    pub(crate) fn fuzzy_of_slice(&self) -> Option<f64> {
+        self.of_slice().map(|_| self.slice_fuzzy)
+    }
+
+    pub(crate) fn served(&self) -> Option<f64> {
+        Some(self.end_to_end)
     }
 }
 

@@ -50,10 +50,14 @@ fn tables(ledger: &Ledger, trials: &[Trial]) -> String {
         for trial in trials {
             let outcomes = of_set(trial);
             let Some(first) = outcomes.first() else { continue };
-            let spread =
-                |value: &dyn Fn(&Outcome) -> f64| spread(outcomes.iter().map(|outcome| value(outcome)));
+            let spread = |value: &dyn Fn(&Outcome) -> Option<f64>| {
+                spread(outcomes.iter().map(|outcome| value(outcome)))
+            };
             fuzzy.get_or_insert_with(|| {
-                [spread(&|outcome| outcome.known.slice_fuzzy), spread(&|outcome| outcome.unseen.slice_fuzzy)]
+                [
+                    spread(&|outcome| outcome.known.fuzzy_of_slice()),
+                    spread(&|outcome| outcome.unseen.fuzzy_of_slice()),
+                ]
             });
             let mean = outcomes.iter().map(|outcome| outcome.seconds).sum::<f64>() / outcomes.len() as f64;
             let _ = write!(
@@ -82,9 +86,9 @@ fn tables(ledger: &Ledger, trials: &[Trial]) -> String {
     text
 }
 
-/// Mean and, of several, their standard deviation.
-fn spread(values: impl Iterator<Item = f64>) -> String {
-    let values: Vec<f64> = values.collect();
+/// Mean and, of several, their standard deviation; nothing where one says nothing.
+fn spread(values: impl Iterator<Item = Option<f64>>) -> String {
+    let Some(values) = values.collect::<Option<Vec<f64>>>() else { return "few".to_owned() };
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     if values.len() < 2 {
         return format!("{mean:.3}");
