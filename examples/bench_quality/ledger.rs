@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use autovalidate::evaluate::{EndToEnd, Group};
+use autovalidate::evaluate::{EndToEnd, Group, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Questions;
@@ -26,9 +26,6 @@ pub(crate) struct Outcome {
     pub(crate) known: Figures,
     pub(crate) unseen: Figures,
 }
-
-/// Questions below which a share of them says nothing.
-const FEWEST: usize = 20;
 
 /// Accuracies at 1.
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,7 +64,7 @@ impl Figures {
 
     /// None where the slice has too few questions to say anything.
     pub(crate) fn of_slice(&self) -> Option<f64> {
-        (self.slice_queries >= FEWEST).then_some(self.slice)
+        (self.slice_queries >= Policy::default().minimum_queries).then_some(self.slice)
     }
 
     /// Likewise, the fuzzy matcher's best guess.

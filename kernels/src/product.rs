@@ -98,12 +98,22 @@ pub fn linear_gradient(
     });
 }
 
+/// `a b`, on the calling thread.
+///
+/// # Panics
+/// When the shapes don't fit.
+pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, product: &mut [f32]) {
+    assert_eq!(product.len(), a.rows * b.columns, "as many numbers as the product has");
+    let target = Target::new(product, b.columns);
+    target.product(&Block { rows: 0..a.rows, columns: 0..b.columns }, a, b, false);
+}
+
 /// A matrix to be read.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     pub(crate) rows: usize,
-    columns: usize,
+    pub(crate) columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
@@ -151,26 +161,25 @@ impl<'a> Matrix<'a> {
 
 /// Part of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
+struct Block {
+    rows: Range<usize>,
+    columns: Range<usize>,
 }
 
 /// A result that several tasks write to, each into blocks of its own.
-pub(crate) struct Target<'a> {
+struct Target<'a> {
     start: *mut f32,
     rows: usize,
     columns: usize,
     borrowed: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a target stands for a mutable borrow of numbers. Threads share it only inside `linear` and `linear_gradient`
-// (`factors` keeps its own on one thread),
+// SAFETY: a target stands for a mutable borrow of numbers. Threads share it only inside `linear` and `linear_gradient`,
 // where each task touches the elements of its own block, and `blocks` cuts a result into blocks without overlap.
 unsafe impl Sync for Target<'_> {}
 
 impl<'a> Target<'a> {
-    pub(crate) fn new(data: &'a mut [f32], columns: usize) -> Self {
+    fn new(data: &'a mut [f32], columns: usize) -> Self {
         let rows = data.len() / columns.max(1);
         assert_eq!(rows * columns, data.len(), "whole rows of {columns}");
         Self { start: data.as_mut_ptr(), rows, columns, borrowed: std::marker::PhantomData }
@@ -206,7 +215,7 @@ impl<'a> Target<'a> {
     }
 
     /// Writes the product `a b` into a block, or adds it onto what is there.
-    pub(crate) fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
         assert!(
             a.rows == block.rows.len() && b.columns == block.columns.len() && a.columns == b.rows,

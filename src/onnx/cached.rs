@@ -9,6 +9,7 @@ use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
 use super::artifacts::{gradient_outputs, packed_encoder};
 use super::contrastive::Ranking;
+use super::form::GraphForm;
 use super::graph::{Dimension, Element, Graph};
 use super::tape::Tape;
 
@@ -29,24 +30,18 @@ pub fn ranking_model(hidden: usize, ranking: Ranking) -> Vec<u8> {
     graph.encode("ranking", "Loss of embeddings and its gradient with respect to them.", &[])
 }
 
-/// Gradients of the parameters from those of the unit embeddings of some texts; in fused operators, if asked for.
+/// Gradients of the parameters from those of the unit embeddings of some texts.
 ///
 /// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`; for max pooling
 /// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training, as are the masks of dropout. Outputs: the gradients,
-/// as in the training graph.
-pub fn seeded_model(config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates, fused: bool) -> Vec<u8> {
-    let tape = if fused { Tape::fused() } else { Tape::new() };
-    seeded(tape, config, pooling, dropout)
-}
-
-/// The same with gradients as in [`resident_training_model`](super::resident_training_model).
-pub fn resident_seeded_model(config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates) -> Vec<u8> {
-    let mut tape = Tape::new();
-    tape.graph.resident = true;
-    seeded(tape, config, pooling, dropout)
-}
-
-fn seeded(mut tape: Tape, config: &EncoderConfig, pooling: Pooling, dropout: DropoutRates) -> Vec<u8> {
+/// as in the training graph of this form.
+pub fn seeded_model(
+    form: GraphForm,
+    config: &EncoderConfig,
+    pooling: Pooling,
+    dropout: DropoutRates,
+) -> Vec<u8> {
+    let mut tape = Tape::of(form);
     let packed = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(packed.encoded.rows, pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);

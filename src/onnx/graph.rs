@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use prost::Message;
 
+use super::form::GraphForm;
 use super::fused;
 use super::proto::{
     AttributeProto, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
@@ -81,19 +82,19 @@ pub struct Graph {
     outputs: Vec<(Value, ValueInfoProto)>,
     scope: String,
     contrib: bool,
-    /// Whether layers are written as fused operators.
-    pub(super) fused: bool,
+    pub(super) form: GraphForm,
     uses_fused: bool,
-    /// Whether every gradient comes out in its parameter's shape, for parameters that stay on a device.
-    pub(super) resident: bool,
-    /// Whether the gradients of weights come out as their two factors.
-    pub(super) factored: bool,
 }
 
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether layers are written as fused operators.
+    pub(super) fn is_fused(&self) -> bool {
+        self.form == GraphForm::Fused
     }
 
     /// Prefixes the names of nodes made from here on, such as `encoder.layer.0`, for whoever reads the graph.

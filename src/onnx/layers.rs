@@ -18,7 +18,7 @@ impl Tape {
     /// `x * weight^T + bias`.
     pub(super) fn linear(&mut self, x: Value, affine: Affine) -> Value {
         let graph = &mut self.graph;
-        let y = match graph.fused {
+        let y = match graph.is_fused() {
             true => graph.fused_linear(x, affine, None),
             false => graph.gemm(x, affine.weight, Some(affine.bias), Product::RIGHT_TRANSPOSED),
         };
@@ -33,7 +33,7 @@ impl Tape {
         affine: Affine,
         mask: Option<Value>,
     ) -> Value {
-        if self.graph.fused && mask.is_none() {
+        if self.graph.is_fused() && mask.is_none() {
             let y = self.graph.fused_linear(x, affine, Some(residual));
             return self.record(Linear { x, affine, residual: Some(residual), y });
         }
@@ -45,7 +45,7 @@ impl Tape {
     /// Layer normalisation over the last axis.
     pub(super) fn layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> Value {
         let graph = &mut self.graph;
-        let [y, mean, inverse_deviation] = match graph.fused {
+        let [y, mean, inverse_deviation] = match graph.is_fused() {
             true => graph.fused_layer_norm(x, affine, epsilon),
             false => graph.layer_normalization(x, affine.weight, affine.bias, epsilon),
         };
@@ -54,7 +54,7 @@ impl Tape {
 
     /// Exact Gelu.
     pub(super) fn gelu(&mut self, x: Value) -> Value {
-        let y = if self.graph.fused { self.graph.fused_gelu(x) } else { self.graph.gelu_exact(x) };
+        let y = if self.graph.is_fused() { self.graph.fused_gelu(x) } else { self.graph.gelu_exact(x) };
         self.record(Gelu { x, y })
     }
 
@@ -101,7 +101,7 @@ impl Step for Linear {
         if let Some(residual) = self.residual {
             gradients.add(graph, residual, upstream);
         }
-        if graph.fused {
+        if graph.is_fused() {
             let earlier = gradients.take(self.x);
             let (x, weight) = graph.fused_linear_gradient(upstream, self.x, self.affine.weight, earlier);
             gradients.parameter(self.affine.weight, weight);
@@ -131,7 +131,7 @@ impl Step for LayerNorm {
     /// With `h = (x - mean) / deviation` and `g = upstream * scale`:
     /// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`, `dshift = sum(upstream)`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
-        if graph.fused {
+        if graph.is_fused() {
             let statistics = [self.mean, self.inverse_deviation];
             let fused = graph.fused_layer_norm_gradient(upstream, self.x, self.affine.weight, statistics);
             gradients.parameter(self.affine.weight, fused.scale);
@@ -171,7 +171,7 @@ impl Step for Gelu {
 
     /// `d/dx x Phi(x) = Phi(x) + x phi(x)` with the normal distribution's `Phi` and density `phi`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
-        if graph.fused {
+        if graph.is_fused() {
             let (x, sum) = graph.fused_gelu_gradient(upstream, self.x);
             gradients.know_sum(x, sum);
             return gradients.add(graph, self.x, x);

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! proto        the part of ONNX's protobuf schema used here
+//! form         how a graph is written: standard, fused, factored, resident
 //! graph        a graph under construction
 //! ops          operators as methods of the graph
 //! tape         reverse-mode differentiation
@@ -32,6 +33,7 @@ mod contrastive;
 mod device;
 mod dropout;
 mod encoder;
+mod form;
 mod fused;
 mod graph;
 mod layers;
@@ -46,13 +48,13 @@ mod tape;
 
 pub use artifacts::{
     ArtifactSet, ArtifactSettings, MASKED, Manifest, ResidentNames, dropped_model, eval_model,
-    factored_training_model, fused_training_model, inference_model, optimizer_model,
-    resident_optimizer_model, resident_sum_model, resident_training_model, training_model,
+    inference_model, optimizer_model, resident_optimizer_model, resident_sum_model, training_model,
 };
-pub use cached::{ranking_model, resident_seeded_model, seeded_model};
+pub use cached::{ranking_model, seeded_model};
 pub use contrastive::{Loss, Ranking};
 pub use device::{Device, NoDevice};
 pub use dropout::{DropoutPlace, MaskShape, dropout_places};
+pub use form::GraphForm;
 pub use graph::{Dimension, Element, Graph, Value};
 pub use parameter::{GradientForm, Parameter, RowIndex, parameters};
 pub use runtime::{Runtime, RuntimeError};

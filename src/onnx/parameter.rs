@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::EncoderConfig;
 
+use super::form::GraphForm;
 use super::names::{EMBEDDING_NORM, LayerTensors, POSITION, TOKEN_TYPE, WORD};
 
 /// A trainable tensor.
@@ -57,11 +58,12 @@ impl Parameter {
         shape
     }
 
-    /// Names of the outputs that carry its gradient's two factors in [`factored_training_model`](super::factored_training_model):
-    /// `[N, out]` and `[N, in]`. `None` for what is no weight of a linear layer.
-    pub fn factor_outputs(&self) -> Option<[String; 2]> {
+    /// Names of the outputs that carry its gradient's two factors, `[N, out]` and `[N, in]`, if it has them in a graph of this
+    /// form: in [`GraphForm::Factored`], if it is the weight of a linear layer.
+    pub fn factor_outputs(&self, form: GraphForm) -> Option<[String; 2]> {
         let weight = self.gradient == GradientForm::Dense && self.decays;
-        weight.then(|| ["upstream", "input"].map(|factor| format!("{factor}.{}", self.name)))
+        (weight && form == GraphForm::Factored)
+            .then(|| ["upstream", "input"].map(|factor| format!("{factor}.{}", self.name)))
     }
 
     /// Name of the output that carries its gradient.

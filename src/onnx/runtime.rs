@@ -9,6 +9,7 @@ use ort::session::builder::GraphOptimizationLevel;
 
 use crate::failure::{Failure, Remedy};
 
+use super::form::GraphForm;
 use super::{Device, optimizer_model};
 
 /// The environment of this process. ONNX Runtime allows one, and it must not be torn down while sessions live,
@@ -96,9 +97,8 @@ impl Failure for RuntimeError {
 pub struct Runtime {
     environment: Environment,
     threads: usize,
-    fused: bool,
     device: Device,
-    resident: bool,
+    form: GraphForm,
 }
 
 impl Runtime {
@@ -125,20 +125,20 @@ impl Runtime {
     }
 
     fn of(environment: Environment, threads: usize) -> Self {
-        Self { environment, threads, fused: true, device: Device::Cpu, resident: false }
+        Self { environment, threads, device: Device::Cpu, form: GraphForm::Fused }
     }
 
     /// The same library, with graphs in standard operators only: what any ONNX Runtime computes, on any device.
     #[must_use]
     pub fn with_standard_operators(self) -> Self {
-        Self { fused: false, ..self }
+        Self { form: GraphForm::Standard, ..self }
     }
 
     /// The same library, training as on a GPU, in the memory of whatever device it computes on: parameters and moments
     /// stay with the sessions, and the optimiser is a graph. On the CPU this is slower, and there to be compared.
     #[must_use]
     pub fn with_resident_state(self) -> Self {
-        Self { fused: false, resident: true, ..self }
+        Self { form: GraphForm::Resident, ..self }
     }
 
     /// The same library, computing on this device: on a GPU in standard operators, with resident state.
@@ -168,12 +168,12 @@ impl Runtime {
 
     /// Whether parameters and moments stay with the sessions while training.
     pub fn resident(&self) -> bool {
-        self.resident
+        self.form == GraphForm::Resident
     }
 
-    /// Whether graphs may have fused operators.
-    pub fn fused(&self) -> bool {
-        self.fused
+    /// The form of the graphs it is for: fused, unless it is the same library with something else.
+    pub fn form(&self) -> GraphForm {
+        self.form
     }
 
     /// The number of threads sessions compute with.

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::form::GraphForm;
 use super::graph::{Graph, Value};
 use super::ops::Product;
 
@@ -68,7 +69,7 @@ impl Gradients {
 
     /// Sets the gradient of a linear layer's weight `[out, in]`, `upstream^T x` for `upstream` `[N, out]` and `x` `[N, in]`.
     pub(super) fn weight(&mut self, graph: &mut Graph, weight: Value, upstream: Value, x: Value) {
-        if graph.factored {
+        if graph.form == GraphForm::Factored {
             self.factors.insert(weight, [upstream, x]);
         } else {
             let gradient = graph.gemm(upstream, x, None, Product::LEFT_TRANSPOSED);
@@ -91,15 +92,15 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape over an empty graph.
+    /// An empty tape over an empty graph in standard operators.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty tape that writes layers as fused operators, for the CPU.
-    pub(super) fn fused() -> Self {
+    /// An empty tape over an empty graph of this form.
+    pub(super) fn of(form: GraphForm) -> Self {
         let mut tape = Self::default();
-        tape.graph.fused = true;
+        tape.graph.form = form;
         tape
     }
 

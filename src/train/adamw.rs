@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use autovalidate_kernels::{AdamWStep, Factors, adamw, squares};
+use autovalidate_kernels::{AdamWStep, Factors, adamw};
 use rayon::prelude::*;
 
 use super::gradients::Gradient;
@@ -73,8 +73,12 @@ impl Moments {
 
 /// Length of all gradients together, as one vector.
 pub(super) fn norm(gradients: &[Gradient<'_>]) -> f32 {
-    let pieces: Vec<Piece<'_>> = gradients.iter().flat_map(|gradient| Piece::to_measure(*gradient)).collect();
-    let sums: Vec<f64> = pieces.par_iter().map(Piece::squares).collect();
+    let chunks = |gradient| match gradient {
+        Gradient::Dense(gradient) => gradient.chunks(CHUNK).map(Gradient::Dense).collect(),
+        factors => vec![factors],
+    };
+    let parts: Vec<Gradient<'_>> = gradients.iter().copied().flat_map(chunks).collect();
+    let sums: Vec<f64> = parts.par_iter().map(Gradient::squares).collect();
     sums.iter().sum::<f64>().sqrt() as f32
 }
 
@@ -84,22 +88,9 @@ pub(super) fn clip_factor(norm: f32, longest: f32) -> f32 {
 }
 
 /// One update. `gradients` are the parameters' gradients in order, together as long as `values`; the first
-/// `decayed` elements are decayed. Every gradient is multiplied by `gradient_scale` first.
+/// `decayed` elements are decayed. Every gradient is multiplied by `gradient_scale` first. A block of one that is factored is made
+/// where it is used, and never leaves the cache.
 pub fn update(
-    settings: AdamW,
-    values: &mut [f32],
-    gradients: &[&[f32]],
-    moments: &mut Moments,
-    decayed: usize,
-    learning_rate: f32,
-    gradient_scale: f32,
-) {
-    let gradients: Vec<Gradient<'_>> = gradients.iter().map(|gradient| Gradient::Dense(gradient)).collect();
-    update_by(settings, values, &gradients, moments, decayed, learning_rate, gradient_scale);
-}
-
-/// The same with gradients that may be factored; a block of such a one is made where it is used, and never leaves the cache.
-pub(super) fn update_by(
     settings: AdamW,
     values: &mut [f32],
     gradients: &[Gradient<'_>],
@@ -125,7 +116,7 @@ pub(super) fn update_by(
     let mut tasks = Vec::new();
     let (mut values, mut first, mut second) = (values, &mut moments.first[..], &mut moments.second[..]);
     let mut done = 0;
-    for piece in gradients.iter().flat_map(|gradient| Piece::to_apply(*gradient)) {
+    for piece in gradients.iter().copied().flat_map(Piece::of) {
         let length = piece.elements();
         let kept = if done < decayed { kernel.kept } else { 1.0 };
         done += length;
@@ -151,33 +142,22 @@ enum Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// A gradient in parts whose length is taken. A factored one's is one task.
-    fn to_measure(gradient: Gradient<'a>) -> Vec<Self> {
+    /// A gradient in parts of about [`CHUNK`] numbers.
+    fn of(gradient: Gradient<'a>) -> Vec<Self> {
         match gradient {
             Gradient::Dense(gradient) => gradient.chunks(CHUNK).map(Self::Dense).collect(),
-            Gradient::Factors(factors) => vec![Self::Rows(factors, 0..factors.outputs())],
+            Gradient::Factors(factors) => {
+                let (rows, step) = (factors.outputs(), (CHUNK / factors.inputs().max(1)).max(1));
+                let part = |row: usize| Self::Rows(factors, row..(row + step).min(rows));
+                (0..rows).step_by(step).map(part).collect()
+            }
         }
-    }
-
-    /// A gradient in parts of about [`CHUNK`] numbers.
-    fn to_apply(gradient: Gradient<'a>) -> Vec<Self> {
-        let Gradient::Factors(factors) = gradient else { return Self::to_measure(gradient) };
-        let (rows, step) = (factors.outputs(), (CHUNK / factors.inputs().max(1)).max(1));
-        (0..rows).step_by(step).map(|row| Self::Rows(factors, row..(row + step).min(rows))).collect()
     }
 
     fn elements(&self) -> usize {
         match self {
             Self::Dense(gradient) => gradient.len(),
             Self::Rows(factors, rows) => rows.len() * factors.inputs(),
-        }
-    }
-
-    /// Squared length, of a factored gradient as a whole.
-    fn squares(&self) -> f64 {
-        match self {
-            Self::Dense(gradient) => squares(gradient),
-            Self::Rows(factors, _) => factors.squares(),
         }
     }
 
@@ -203,7 +183,8 @@ mod tests {
         // torch: p=[1., -2.], g=[0.5, 0.], AdamW(lr=0.1, weight_decay=0.1), first element decayed.
         let mut values = [1.0, -2.0];
         let mut moments = Moments::zero(2);
-        update(AdamW::with_decay(0.1), &mut values, &[&[0.5], &[0.0]], &mut moments, 1, 0.1, 1.0);
+        let gradients = [Gradient::Dense(&[0.5]), Gradient::Dense(&[0.0])];
+        update(AdamW::with_decay(0.1), &mut values, &gradients, &mut moments, 1, 0.1, 1.0);
         // The first update moves by the learning rate whatever the gradient's size: 1 * 0.99 - 0.1.
         assert!((values[0] - 0.89).abs() < 1e-6, "{values:?}");
         assert_eq!(values[1], -2.0, "no gradient, no decay: no change");

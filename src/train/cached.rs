@@ -8,7 +8,7 @@ use crate::onnx::{GradientForm, Runtime, RuntimeError, dropped_model, ranking_mo
 
 use super::dropout::Draws;
 use super::feed::PartFeed;
-use super::gradients::{add_rows, feed_matrix, gradient_outputs, read_gradient};
+use super::gradients::{Gradient, add_rows, feed_matrix, gradient_outputs, read_gradient};
 use super::packed::PackedTexts;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
@@ -34,10 +34,10 @@ impl Cached {
         let head = Head { pooling, normalise: true };
         let rates = recipe.dropout_rates(config);
         Ok(Self {
-            forward: runtime.session(&dropped_model(config, head, rates, runtime.fused()))?,
+            forward: runtime.session(&dropped_model(runtime.form(), config, head, rates))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.ranking()))?,
-            backward: runtime.session(&seeded_model(config, pooling, rates, runtime.fused()))?,
-            options: gradient_outputs(parameters, false)?,
+            backward: runtime.session(&seeded_model(runtime.form(), config, pooling, rates))?,
+            options: gradient_outputs(parameters, runtime.form())?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
         })
@@ -49,7 +49,7 @@ impl Cached {
         parameters: &ParameterBuffer,
         batch: &Batch,
         draws: Draws<'_>,
-    ) -> Result<(f32, Vec<&[f32]>), TrainError> {
+    ) -> Result<(f32, Vec<Gradient<'_>>), TrainError> {
         let embeddings = self.embed(parameters, batch, draws)?;
         let (loss, seeds) = rank(&mut self.ranking, batch, &embeddings)?;
         self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
@@ -60,7 +60,7 @@ impl Cached {
             self.lead_back(parameters, &PartFeed::new(part, draws.masks(number, part)), &seeds)?;
             first = end;
         }
-        Ok((loss, self.sums.iter().map(Vec::as_slice).collect()))
+        Ok((loss, self.sums.iter().map(|sum| Gradient::Dense(sum)).collect()))
     }
 
     /// Unit embeddings of all texts, `[texts, H]`.

@@ -29,7 +29,7 @@ impl Encoder {
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime refuses it.
     pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
-        let session = runtime.session(&dropped_model(config, head, DropoutRates::OFF, runtime.fused()))?;
+        let session = runtime.session(&dropped_model(runtime.form(), config, head, DropoutRates::OFF))?;
         let resident = runtime.resident().then(|| runtime.device());
         Ok(Self { session, config: config.clone(), head, resident })
     }

@@ -1,12 +1,12 @@
 //! Gradients between the graph and the optimiser: where they land, how they are read, how look-ups are added up.
 
-use autovalidate_kernels::Factors;
+use autovalidate_kernels::{Factors, squares};
 use ndarray::Array2;
 use ort::memory::Allocator;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
 use ort::value::{Tensor, TensorRef};
 
-use crate::onnx::{GradientForm, Parameter, RowIndex, RuntimeError};
+use crate::onnx::{GradientForm, GraphForm, Parameter, RowIndex, RuntimeError};
 
 use super::ParameterBuffer;
 use super::packed::PackedTexts;
@@ -15,8 +15,8 @@ use super::packed::PackedTexts;
 pub type NamedGradients = Vec<(String, Vec<f32>)>;
 
 /// A parameter's gradient, where the runtime put it.
-#[derive(Clone, Copy)]
-pub(super) enum Gradient<'a> {
+#[derive(Debug, Clone, Copy)]
+pub enum Gradient<'a> {
     /// In the parameter's shape.
     Dense(&'a [f32]),
     /// A weight's, as two factors.
@@ -24,6 +24,14 @@ pub(super) enum Gradient<'a> {
 }
 
 impl Gradient<'_> {
+    /// Squared length.
+    pub(super) fn squares(&self) -> f64 {
+        match self {
+            Self::Dense(gradient) => squares(gradient),
+            Self::Factors(factors) => factors.squares(),
+        }
+    }
+
     /// In the parameter's shape.
     pub(super) fn to_vec(self) -> Vec<f32> {
         match self {
@@ -37,14 +45,15 @@ impl Gradient<'_> {
     }
 }
 
-/// Run options under which gradients land in the same memory at each step; not those of weights, where they are factored.
+/// Run options under which gradients land in the same memory at each step; not those that come as
+/// factors.
 pub(super) fn gradient_outputs(
     parameters: &ParameterBuffer,
-    factored: bool,
+    form: GraphForm,
 ) -> Result<RunOptions<HasSelectedOutputs>, RuntimeError> {
     let mut outputs = OutputSelector::default();
     for parameter in parameters.parameters() {
-        if parameter.gradient == GradientForm::Dense && !(factored && parameter.factor_outputs().is_some()) {
+        if parameter.gradient == GradientForm::Dense && parameter.factor_outputs(form).is_none() {
             let tensor = Tensor::<f32>::new(&Allocator::default(), parameter.shape.clone())
                 .map_err(RuntimeError::call("allocate a gradient"))?;
             outputs = outputs.preallocate(parameter.gradient_output(), tensor);
@@ -68,8 +77,8 @@ pub(super) fn read_factors<'a>(
             .try_extract_tensor::<f32>()
             .map_err(RuntimeError::call("read a gradient's factor"))
     };
-    let [(shape, upstream), (_, x)] = [read(&names[0])?, read(&names[1])?];
-    Ok(Factors::new(upstream, x, shape[0] as usize))
+    let [(upstream_shape, upstream), (x_shape, x)] = [read(&names[0])?, read(&names[1])?];
+    Ok(Factors::new((upstream, upstream_shape[1] as usize), (x, x_shape[1] as usize)))
 }
 
 /// What the graph gave out for a parameter: its gradient, or the rows that make it up.

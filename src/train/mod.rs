@@ -67,7 +67,7 @@ pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export, exported};
 pub use fit::{Fit, Observer, PairSource, Progress, Resumable, Summary, fit};
-pub use gradients::NamedGradients;
+pub use gradients::{Gradient, NamedGradients};
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;

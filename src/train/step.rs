@@ -3,7 +3,7 @@
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::{Runtime, RuntimeError};
 
-use super::adamw::{AdamW, Moments, clip_factor, norm, update_by};
+use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::cached::Cached;
 use super::dropout::Dropout;
 use super::gradients::{Gradient, NamedGradients};
@@ -159,7 +159,7 @@ impl Stepper {
             finite(loss, gradient_norm, moments.step, learning_rate, batch)?;
             let scale = clip_factor(gradient_norm, longest);
             let decayed = parameters.decayed();
-            update_by(optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
+            update(optimizer, parameters.values_mut(), &gradients, moments, decayed, learning_rate, scale);
             Ok(StepReport { loss, gradient_norm })
         })?
     }
@@ -205,7 +205,6 @@ impl Stepper {
         match (whole, cached) {
             (_, Some(cached)) if in_parts => {
                 let (loss, gradients) = cached.gradients(parameters, batch, dropout.at(moments.step))?;
-                let gradients = gradients.into_iter().map(Gradient::Dense).collect();
                 Ok(then(loss, gradients, parameters, moments))
             }
             (Some(whole), _) => {

@@ -3,10 +3,7 @@
 use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionOutputs};
 
 use crate::model::{EncoderConfig, Pooling};
-use crate::onnx::{
-    GradientForm, Parameter, Runtime, RuntimeError, factored_training_model, fused_training_model,
-    training_model,
-};
+use crate::onnx::{GradientForm, GraphForm, Parameter, Runtime, RuntimeError, training_model};
 
 use super::dropout::Draws;
 use super::feed::WholeFeed;
@@ -21,8 +18,7 @@ const FUSED_FROM: usize = 4;
 pub(super) struct Whole {
     session: Session,
     options: RunOptions<HasSelectedOutputs>,
-    /// Whether the gradients of weights come as their factors.
-    factored: bool,
+    form: GraphForm,
     /// Gradients of the look-up tables, in the order of the parameters; empty for dense ones.
     tables: Vec<Vec<f32>>,
 }
@@ -35,17 +31,15 @@ impl Whole {
         recipe: &Recipe,
         parameters: &ParameterBuffer,
     ) -> Result<Self, TrainError> {
-        let factored = runtime.fused() && recipe.batch_size < FUSED_FROM;
-        let graph = match runtime.fused() {
-            _ if factored => factored_training_model,
-            true => fused_training_model,
-            false => training_model,
+        let form = match runtime.form() {
+            GraphForm::Fused if recipe.batch_size < FUSED_FROM => GraphForm::Factored,
+            form => form,
         };
-        let model = graph(config, pooling, recipe.ranking(), recipe.dropout_rates(config));
+        let model = training_model(form, config, pooling, recipe.ranking(), recipe.dropout_rates(config));
         Ok(Self {
             session: runtime.session(&model)?,
-            options: gradient_outputs(parameters, factored)?,
-            factored,
+            options: gradient_outputs(parameters, form)?,
+            form,
             tables: tables(parameters),
         })
     }
@@ -60,7 +54,7 @@ impl Whole {
     ) -> Result<R, TrainError> {
         let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
         let outputs = run(&mut self.session, &self.options, parameters, &feed)?;
-        let (loss, gradients) = collect(&outputs, parameters, batch, self.factored, &mut self.tables)?;
+        let (loss, gradients) = collect(&outputs, parameters, batch, self.form, &mut self.tables)?;
         Ok(then(loss, gradients, parameters))
     }
 }
@@ -94,13 +88,13 @@ fn collect<'a>(
     outputs: &'a SessionOutputs<'_>,
     parameters: &ParameterBuffer,
     batch: &Batch,
-    factored: bool,
+    form: GraphForm,
     tables: &'a mut [Vec<f32>],
 ) -> Result<(f32, Vec<Gradient<'a>>), TrainError> {
     let loss = outputs["loss"].try_extract_scalar::<f32>().map_err(RuntimeError::call("read the loss"))?;
     let mut gradients = Vec::with_capacity(tables.len());
     for (parameter, table) in parameters.parameters().iter().zip(tables) {
-        if let (true, Some(names)) = (factored, parameter.factor_outputs()) {
+        if let Some(names) = parameter.factor_outputs(form) {
             gradients.push(Gradient::Factors(read_factors(outputs, names)?));
             continue;
         }

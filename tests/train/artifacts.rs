@@ -6,8 +6,8 @@ use std::process::Command;
 
 use autovalidate::model::{DropoutRates, ModelFolder};
 use autovalidate::onnx::{
-    ArtifactSet, ArtifactSettings, Manifest, parameters, resident_optimizer_model, resident_seeded_model,
-    resident_sum_model, resident_training_model,
+    ArtifactSet, ArtifactSettings, GraphForm, Manifest, parameters, resident_optimizer_model,
+    resident_sum_model, seeded_model, training_model,
 };
 use autovalidate::train::{AdamW, Recipe, exported};
 
@@ -50,13 +50,14 @@ fn a_manifest_reads_back() {
     }
 }
 
-/// The graphs of a run whose parameters stay on a device.
-fn resident(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 4] {
+/// The graphs of standard operators that are no artifacts: of a run whose parameters stay on a device, and of small batches.
+fn internal(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 5] {
     let (config, pooling) = (&folder.config, folder.head.pooling);
     let (recipe, off) = (Recipe::default(), DropoutRates::OFF);
     [
-        ("resident.onnx", resident_training_model(config, pooling, recipe.ranking(), off)),
-        ("resident_seeded.onnx", resident_seeded_model(config, pooling, off)),
+        ("resident.onnx", training_model(GraphForm::Resident, config, pooling, recipe.ranking(), off)),
+        ("factored.onnx", training_model(GraphForm::Factored, config, pooling, recipe.ranking(), off)),
+        ("resident_seeded.onnx", seeded_model(GraphForm::Resident, config, pooling, off)),
         ("resident_sum.onnx", resident_sum_model(config)),
         ("resident_optimizer.onnx", resident_optimizer_model(config, [0.9, 0.999, 1e-8], 1.0)),
     ]
@@ -87,7 +88,7 @@ fn the_onnx_checker_accepts_every_artifact() {
         set(&folder).write(&to).unwrap();
         let within = |name: &str| -> PathBuf { Path::new(&to).join(name) };
         graphs.extend(["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx"].map(within));
-        for (name, bytes) in resident(&folder) {
+        for (name, bytes) in internal(&folder) {
             fs::write(to.join(name), bytes).unwrap();
             graphs.push(to.join(name));
         }

@@ -1,7 +1,7 @@
 //! Loss, gradients, embeddings and optimiser steps equal PyTorch's.
 
 use autovalidate::onnx::optimizer_model;
-use autovalidate::train::{AdamW, Encoder, Moments, Recipe, Schedule, adamw_update};
+use autovalidate::train::{AdamW, Encoder, Gradient, Moments, Recipe, Schedule, adamw_update};
 use ort::value::Tensor;
 use rand::{RngExt, SeedableRng};
 
@@ -238,7 +238,7 @@ fn the_optimizer_graph_equals_the_fused_pass() {
     for step in 1..=20 {
         let gradient: Vec<f32> = (0..n).map(|_| random.random_range(-1.0_f32..1.0).powi(9)).collect();
         let (rate, clip) = (1e-2_f32, 0.7_f32);
-        adamw_update(settings, &mut values, &[&gradient], &mut moments, n, rate, clip);
+        adamw_update(settings, &mut values, &[Gradient::Dense(&gradient)], &mut moments, n, rate, clip);
 
         let vector = |data: &[f32]| Tensor::from_array(([n], data.to_vec())).unwrap();
         let scalar = |number: f32| Tensor::from_array(((), vec![number])).unwrap();

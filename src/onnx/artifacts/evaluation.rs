@@ -2,6 +2,7 @@
 
 use crate::model::{DropoutRates, EncoderConfig, Head};
 
+use super::super::form::GraphForm;
 use super::super::graph::Element;
 use super::super::tape::Tape;
 use super::packed_encoder;
@@ -9,13 +10,13 @@ use super::packed_encoder;
 /// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`; for max
 /// pooling it is `[T, T]`, and `text_tokens` `[T, S]` as in training.
 pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
-    dropped_model(config, head, DropoutRates::OFF, false)
+    dropped_model(GraphForm::Standard, config, head, DropoutRates::OFF)
 }
 
-/// The same with dropout, whose masks are inputs as in training: the first pass over a batch in parts. In fused
-/// operators, if asked for; see [`fused_training_model`](super::fused_training_model).
-pub fn dropped_model(config: &EncoderConfig, head: Head, dropout: DropoutRates, fused: bool) -> Vec<u8> {
-    let mut tape = if fused { Tape::fused() } else { Tape::new() };
+/// The same with dropout, whose masks are inputs as in training: the first pass over a batch in parts. It has no gradients,
+/// so that of the forms only [`GraphForm::Fused`] differs.
+pub fn dropped_model(form: GraphForm, config: &EncoderConfig, head: Head, dropout: DropoutRates) -> Vec<u8> {
+    let mut tape = Tape::of(form);
     let packed = packed_encoder(&mut tape, config, false, dropout);
     let (poolable, of) = tape.poolable(packed.encoded.rows, head.pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);

@@ -14,7 +14,7 @@
 //! evaluation  sentence embeddings of packed texts
 //! optimizer   one AdamW step
 //! inference   sentence embeddings of padded texts, weights inside
-//! resident    training and optimiser for parameters that stay on a device
+//! resident    optimiser and whole gradients for parameters that stay on a device
 //! set         the first three as files, with a manifest
 //! ```
 
@@ -28,15 +28,16 @@ mod training;
 pub use evaluation::{dropped_model, eval_model};
 pub use inference::inference_model;
 pub use optimizer::optimizer_model;
-pub use resident::{ResidentNames, resident_optimizer_model, resident_sum_model, resident_training_model};
+pub use resident::{ResidentNames, resident_optimizer_model, resident_sum_model};
 pub use set::{ArtifactSet, ArtifactSettings, Manifest};
-pub use training::{factored_training_model, fused_training_model, training_model};
+pub use training::training_model;
 
 use crate::model::{DropoutRates, EncoderConfig};
 
 use super::attention::PackedLayout;
 use super::dropout::Masks;
 use super::encoder::{Encoded, Layout, Tokens, Weights, encode};
+use super::form::GraphForm;
 use super::graph::{Dimension, Element, Graph, Value};
 use super::parameter::{GradientForm, Parameter, RowIndex, parameters};
 use super::tape::{Gradients, Tape};
@@ -68,7 +69,7 @@ pub(super) fn packed_encoder(
     // A bias by distance is added to padded scores and a mask multiplies padded probabilities; the fused attention has
     // no padding.
     let plain = config.architecture.description().relative_bias.is_none() && dropout.attention == 0.0;
-    let layout = if graph.fused && plain {
+    let layout = if graph.is_fused() && plain {
         Layout::Texts(graph.input("starts", Element::Int64, &["ends".into()]))
     } else {
         Layout::Packed(PackedLayout::declare(graph, config.heads, backward))
@@ -103,20 +104,21 @@ fn parameter_dims(parameter: &Parameter) -> Vec<Dimension> {
     dims
 }
 
-/// Declares an output for each parameter's gradient; see [`GradientForm`] for their shapes, unless the graph is resident.
+/// Declares an output for each parameter's gradient; see [`GradientForm`] for their shapes, unless the graph is
+/// [`GraphForm::Resident`].
 pub(super) fn gradient_outputs(
     graph: &mut Graph,
     gradients: &Gradients,
     packed: &Packed,
     config: &EncoderConfig,
 ) {
-    if graph.resident {
+    if graph.form == GraphForm::Resident {
         return resident::whole_gradients(graph, gradients, packed);
     }
     let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
     graph.output(gradients.inputs[&packed.encoded.embeddings], "gradient.embeddings", Element::Float, &rows);
     for (parameter, value) in &packed.parameters {
-        if let (true, Some(names)) = (graph.factored, parameter.factor_outputs()) {
+        if let Some(names) = parameter.factor_outputs(graph.form) {
             for ((factor, name), width) in gradients.factors[value].iter().zip(names).zip(&parameter.shape) {
                 graph.output(*factor, &name, Element::Float, &["tokens".into(), Dimension::Size(*width)]);
             }

@@ -3,29 +3,14 @@
 //!
 //! All in standard operators, so that one graph serves any device, and the CPU to compare with.
 
-use crate::model::{DropoutRates, EncoderConfig, Pooling};
+use crate::model::EncoderConfig;
 
-use super::super::contrastive::Ranking;
 use super::super::graph::{Element, Graph, Value};
 use super::super::ops::Product;
 use super::super::parameter::{GradientForm, Parameter, RowIndex, parameters};
-use super::super::tape::{Gradients, Tape};
+use super::super::tape::Gradients;
 use super::optimizer::{AdamWRange, AdamWStep};
-use super::training::training;
 use super::{Packed, parameter_dims};
-
-/// The training graph with every gradient in its parameter's shape, look-up tables' too: outputs `loss` and
-/// `gradient.<name>` for each of [`parameters`]. Inputs are those of [`training_model`](super::training_model).
-pub fn resident_training_model(
-    config: &EncoderConfig,
-    pooling: Pooling,
-    ranking: Ranking,
-    dropout: DropoutRates,
-) -> Vec<u8> {
-    let mut tape = Tape::new();
-    tape.graph.resident = true;
-    training(tape, config, pooling, ranking, dropout)
-}
 
 /// One AdamW step over all parameters, with clipping by the length of all gradients together
 /// (`torch.nn.utils.clip_grad_norm_`): what [`optimizer_model`](super::optimizer_model) computes for each range.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Architecture, DropoutRates, EncoderConfig, Head, ModelError, replace};
 
 use super::super::contrastive::{Loss, Ranking};
+use super::super::form::GraphForm;
 use super::super::parameter::{Parameter, parameters};
 use super::{eval_model, optimizer_model, training_model};
 
@@ -66,7 +67,7 @@ impl ArtifactSet {
         let ArtifactSettings { loss, scale, beta_1, beta_2, epsilon } = settings;
         let ranking = Ranking { loss, scale, hard_negatives: false };
         Self {
-            training: training_model(config, head.pooling, ranking, DropoutRates::OFF),
+            training: training_model(GraphForm::Standard, config, head.pooling, ranking, DropoutRates::OFF),
             evaluation: eval_model(config, head),
             optimizer: optimizer_model(beta_1, beta_2, epsilon),
             manifest: Manifest {

@@ -3,6 +3,7 @@
 use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
 use super::super::contrastive::Ranking;
+use super::super::form::GraphForm;
 use super::super::graph::Element;
 use super::super::tape::Tape;
 use super::{gradient_outputs, packed_encoder};
@@ -16,48 +17,16 @@ use super::{gradient_outputs, packed_encoder};
 /// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
 ///
 /// With dropout there is an input more for each of [`dropout_places`](crate::onnx::dropout_places).
+///
+/// Those are the inputs and outputs of [`GraphForm::Standard`]; `form` says how others differ.
 pub fn training_model(
+    form: GraphForm,
     config: &EncoderConfig,
     pooling: Pooling,
     ranking: Ranking,
     dropout: DropoutRates,
 ) -> Vec<u8> {
-    training(Tape::new(), config, pooling, ranking, dropout)
-}
-
-/// The training graph in fused operators, for the CPU ([`Runtime::fused`](crate::onnx::Runtime::fused)). It takes
-/// `starts` `[T + 1]`, the first row of each text and the number of rows, in place of the packed layout, unless
-/// distances have a bias (MPNet) or attention has dropout.
-pub fn fused_training_model(
-    config: &EncoderConfig,
-    pooling: Pooling,
-    ranking: Ranking,
-    dropout: DropoutRates,
-) -> Vec<u8> {
-    training(Tape::fused(), config, pooling, ranking, dropout)
-}
-
-/// The training graph for few rows, in standard operators: the gradient of a linear layer's weight `[out, in]` comes out as
-/// two factors, `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]`, whose product `upstream^T input` it is. With fewer
-/// rows than either side has numbers, the factors are the smaller, and the optimiser can make the gradient where it uses it.
-pub fn factored_training_model(
-    config: &EncoderConfig,
-    pooling: Pooling,
-    ranking: Ranking,
-    dropout: DropoutRates,
-) -> Vec<u8> {
-    let mut tape = Tape::new();
-    tape.graph.factored = true;
-    training(tape, config, pooling, ranking, dropout)
-}
-
-pub(super) fn training(
-    mut tape: Tape,
-    config: &EncoderConfig,
-    pooling: Pooling,
-    ranking: Ranking,
-    dropout: DropoutRates,
-) -> Vec<u8> {
+    let mut tape = Tape::of(form);
     let packed = packed_encoder(&mut tape, config, true, dropout);
     let (poolable, of) = tape.poolable(packed.encoded.rows, pooling);
     let anchor_pooling = tape.graph.input("anchor_pooling", Element::Float, &["pairs".into(), of.clone()]);

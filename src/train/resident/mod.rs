@@ -22,7 +22,7 @@ use ort::session::Session;
 
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::{
-    Device, ResidentNames, Runtime, RuntimeError, resident_optimizer_model, resident_training_model,
+    Device, GraphForm, ResidentNames, Runtime, RuntimeError, resident_optimizer_model, training_model,
 };
 
 use super::dropout::Draws;
@@ -86,8 +86,13 @@ impl Resident {
         if in_parts && self.parts.is_none() {
             self.parts = Some(Parts::new(&self.runtime, &self.config, self.head.pooling, &self.recipe)?);
         } else if !in_parts && self.whole.is_none() {
-            let model =
-                resident_training_model(&self.config, self.head.pooling, self.recipe.ranking(), rates);
+            let model = training_model(
+                GraphForm::Resident,
+                &self.config,
+                self.head.pooling,
+                self.recipe.ranking(),
+                rates,
+            );
             self.whole = Some(self.runtime.session(&model)?);
         }
         Ok(())

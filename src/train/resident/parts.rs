@@ -6,8 +6,8 @@ use ort::session::Session;
 
 use crate::model::{EncoderConfig, Head, Pooling};
 use crate::onnx::{
-    Device, ResidentNames, Runtime, RuntimeError, dropped_model, ranking_model, resident_seeded_model,
-    resident_sum_model,
+    Device, GraphForm, ResidentNames, Runtime, RuntimeError, dropped_model, ranking_model,
+    resident_sum_model, seeded_model,
 };
 use crate::train::cached::rank;
 use crate::train::dropout::Draws;
@@ -38,9 +38,9 @@ impl Parts {
         let head = Head { pooling, normalise: true };
         let rates = recipe.dropout_rates(config);
         Ok(Self {
-            forward: runtime.session(&dropped_model(config, head, rates, false))?,
+            forward: runtime.session(&dropped_model(GraphForm::Resident, config, head, rates))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.ranking()))?,
-            backward: runtime.session(&resident_seeded_model(config, pooling, rates))?,
+            backward: runtime.session(&seeded_model(GraphForm::Resident, config, pooling, rates))?,
             sum: runtime.session(&resident_sum_model(config))?,
             hidden: config.hidden,
         })
