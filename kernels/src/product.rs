@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::team::Team;
+use super::turn;
 
 /// Blocks begin at a multiple of this, so that no vector of a result is shared.
 const STEP: usize = 16;
@@ -44,7 +45,11 @@ pub fn linear(
                 super::columns::add(y, &residual[row * outputs..][block.columns.clone()]);
             }
         });
-        y.product(block, x.rows(&block.rows), weight.rows(&block.columns).turned(), true);
+        let (x, weight) = (x.rows(&block.rows), weight.rows(&block.columns));
+        match turn::pays(inputs) {
+            true => y.add_product_in_panels(block, x, weight),
+            false => y.product(block, x, weight.turned(), true),
+        }
     });
 }
 
@@ -214,6 +219,19 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Adds `x weight^T` onto what is in a block, for rows `weight` that lie one after the other.
+    fn add_product_in_panels(&self, block: &Block, x: Matrix<'_>, weight: Matrix<'_>) {
+        assert!(weight.rows == block.columns.len() && weight.column_stride == 1, "rows of a weight");
+        let mut panel = Vec::new();
+        for first in (0..weight.rows).step_by(turn::PANEL) {
+            let outputs = first..(first + turn::PANEL).min(weight.rows);
+            turn::turn(weight.rows(&outputs).data, weight.columns, outputs.len(), &mut panel);
+            let columns = block.columns.start + outputs.start..block.columns.start + outputs.end;
+            let part = Block { rows: block.rows.clone(), columns };
+            self.product(&part, x, Matrix::new(&panel, outputs.len()), true);
+        }
+    }
+
     /// Writes the product `a b` into a block, or adds it onto what is there.
     fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
@@ -323,6 +341,23 @@ mod tests {
             let mut exact = vec![0.0; outputs * inputs];
             plain(&mut exact, (outputs, inputs, rows), |i, k| upstream[k * outputs + i], |k, j| x[k * inputs + j]);
             prop_assert!(near(&dweight, &exact));
+        }
+
+        /// Whether this processor would go this way or not.
+        #[test]
+        fn panels_add_up_to_the_product(
+            rows in 1_usize..40, inputs in 1_usize..70, outputs in 1_usize..200, parts in 1_usize..4
+        ) {
+            let (x, weight) = (numbers(rows * inputs, 613), numbers(outputs * inputs, 71));
+            let mut y = numbers(rows * outputs, 377);
+            let mut exact: Vec<f64> = y.iter().map(|y| f64::from(*y)).collect();
+            plain(&mut exact, (rows, outputs, inputs), |i, k| x[i * inputs + k], |k, j| weight[j * inputs + k]);
+            let (x, weight) = (Matrix::new(&x, inputs), Matrix::new(&weight, inputs));
+            let target = Target::new(&mut y, outputs);
+            for block in target.blocks(parts) {
+                target.add_product_in_panels(&block, x.rows(&block.rows), weight.rows(&block.columns));
+            }
+            prop_assert!(near(&y, &exact));
         }
 
         #[test]
