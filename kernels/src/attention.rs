@@ -10,6 +10,7 @@ use super::columns;
 use super::math::exp;
 use super::small::{Factor, product};
 use super::team::{Team, each_with};
+use super::turn::write_columns;
 use super::width::for_every_width;
 
 /// Rows of scores are filled up to a multiple of this, so that they are whole vectors.
@@ -176,16 +177,6 @@ for_every_width! {
     ) = lead_back_body
 }
 
-/// Writes rows `[S, size]` that lie `stride` apart as columns, `[size, padded]`; what is beyond `S` stays as it is.
-#[inline(always)]
-fn turn(rows: &[f32], stride: usize, size: usize, padded: usize, columns: &mut [f32]) {
-    for (place, row) in rows.chunks(stride).enumerate() {
-        for (dimension, number) in row[..size].iter().enumerate() {
-            columns[dimension * padded + place] = *number;
-        }
-    }
-}
-
 #[inline(always)]
 fn attend_body<const FUSED: bool>(
     of: Attention,
@@ -209,7 +200,7 @@ fn attend_body<const FUSED: bool>(
         keys.resize(size * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact_mut(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| &rows[side + head * size..]);
-            turn(key, 3 * hidden, size, padded, &mut keys);
+            write_columns(key, 3 * hidden, [length, size], &mut keys, padded);
             let queries = Factor { data: query, row_stride: 3 * hidden, column_stride: 1 };
             product::<FUSED>([length, size, padded], queries, (&keys, padded), (probabilities, padded));
             for row in probabilities.chunks_exact_mut(padded) {
@@ -266,7 +257,7 @@ fn lead_back_body<const FUSED: bool>(
         scores.resize(length * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| side + head * size);
-            turn(&rows[value..], 3 * hidden, size, padded, &mut values);
+            write_columns(&rows[value..], 3 * hidden, [length, size], &mut values, padded);
             let context = &contexts[head * size..];
             let of_context = Factor { data: context, row_stride: hidden, column_stride: 1 };
             product::<FUSED>([length, size, padded], of_context, (&values, padded), (&mut scores, padded));

@@ -8,7 +8,7 @@
 //! width      one body, compiled for every width of vector registers
 //! math       exp, erf and the normal distribution, branch-free
 //! product    matrix products, forward and backward, of a linear layer
-//! turn       weights in the order a product wants them, where the matrix library is slow at it
+//! turn       rows written as columns, for attention and where the matrix library is slow at it
 //! factors    the gradient of a linear layer's weight as its two factors
 //! gelu       the activation and its gradient
 //! norm       layer normalisation and its gradients

@@ -45,11 +45,7 @@ pub fn linear(
                 super::columns::add(y, &residual[row * outputs..][block.columns.clone()]);
             }
         });
-        let (x, weight) = (x.rows(&block.rows), weight.rows(&block.columns));
-        match turn::pays(inputs) {
-            true => y.add_product_in_panels(block, x, weight),
-            false => y.product(block, x, weight.turned(), true),
-        }
+        y.product(block, x.rows(&block.rows), weight.rows(&block.columns).turned(), true);
     });
 }
 
@@ -156,6 +152,11 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Whether the columns lie in the data one after the other, as those of a turned matrix do.
+    fn columns_lie_whole(&self) -> bool {
+        self.row_stride == 1 && self.column_stride == self.rows
+    }
+
     /// Whether every element lies within the data.
     fn holds(&self) -> bool {
         self.rows == 0
@@ -219,21 +220,29 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Adds `x weight^T` onto what is in a block, for rows `weight` that lie one after the other.
-    fn add_product_in_panels(&self, block: &Block, x: Matrix<'_>, weight: Matrix<'_>) {
-        assert!(weight.rows == block.columns.len() && weight.column_stride == 1, "rows of a weight");
-        let mut panel = Vec::new();
-        for first in (0..weight.rows).step_by(turn::PANEL) {
-            let outputs = first..(first + turn::PANEL).min(weight.rows);
-            turn::turn(weight.rows(&outputs).data, weight.columns, outputs.len(), &mut panel);
-            let columns = block.columns.start + outputs.start..block.columns.start + outputs.end;
-            let part = Block { rows: block.rows.clone(), columns };
-            self.product(&part, x, Matrix::new(&panel, outputs.len()), true);
+    /// Writes the product `a b` into a block, or adds it onto what is there.
+    fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+        match b.columns_lie_whole() && turn::pays(b.rows) {
+            true => self.product_in_panels(block, a, b, add),
+            false => self.product_as_is(block, a, b, add),
         }
     }
 
-    /// Writes the product `a b` into a block, or adds it onto what is there.
-    fn product(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    /// The same for a `b` whose columns lie one after the other, of which some are made rows at a time.
+    fn product_in_panels(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+        assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a turned matrix");
+        let mut panel = Vec::new();
+        for first in (0..b.columns).step_by(turn::PANEL) {
+            let range = first..(first + turn::PANEL).min(b.columns);
+            turn::turn(b.columns(&range).data, b.rows, range.len(), &mut panel);
+            let columns = block.columns.start + range.start..block.columns.start + range.end;
+            let part = Block { rows: block.rows.clone(), columns };
+            self.product_as_is(&part, a, Matrix::new(&panel, range.len()), add);
+        }
+    }
+
+    /// The same, whatever the order of the factors.
+    fn product_as_is(&self, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
         assert!(
             a.rows == block.rows.len() && b.columns == block.columns.len() && a.columns == b.rows,
@@ -355,7 +364,8 @@ mod tests {
             let (x, weight) = (Matrix::new(&x, inputs), Matrix::new(&weight, inputs));
             let target = Target::new(&mut y, outputs);
             for block in target.blocks(parts) {
-                target.add_product_in_panels(&block, x.rows(&block.rows), weight.rows(&block.columns));
+                let weight = weight.rows(&block.columns).turned();
+                target.product_in_panels(&block, x.rows(&block.rows), weight, true);
             }
             prop_assert!(near(&y, &exact));
         }

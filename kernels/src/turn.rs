@@ -1,9 +1,10 @@
-//! Weights turned around by ourselves where the crate `gemm` would be slow at it.
+//! Rows written as columns.
 //!
-//! Its AVX-512 kernel wants 64 outputs of a weight side by side, and collects them number by number from 64 rows. Rows that are a
-//! multiple of 1 KiB long begin in so few sets of the nearest cache that the rows push each other out of it, and every number
-//! is fetched from the next cache: 384 outputs of 1,536 inputs by 144 rows took half as long again as the other way
-//! round. So a panel is turned here in tiles that stay in registers, and `gemm` finds it in order.
+//! Attention's products want keys and values so, and a linear layer's weight is turned here where the crate `gemm` would be slow
+//! at it: its AVX-512 kernel wants 64 outputs of a weight side by side, and collects them number by number from 64 rows. Rows
+//! that are a multiple of 1 KiB long begin in so few sets of the nearest cache that they push each other out of it, and
+//! every number is fetched from the next cache: 384 outputs of 1,536 inputs by 144 rows took half as long again as the
+//! other way round. So a panel is turned in tiles that stay in registers, and `gemm` finds it in order.
 
 use super::width::for_every_width;
 
@@ -30,26 +31,39 @@ for_every_width! {
 #[inline(always)]
 fn turn_body<const FUSED: bool>(weight: &[f32], inputs: usize, rows: usize, turned: &mut Vec<f32>) {
     turned.resize(inputs * rows, 0.0);
-    let (whole_rows, whole_inputs) = (rows / TILE * TILE, inputs / TILE * TILE);
-    for row in (0..whole_rows).step_by(TILE) {
-        for input in (0..whole_inputs).step_by(TILE) {
+    write_columns(weight, inputs, [rows, inputs], turned, rows);
+}
+
+/// Writes `count` rows of `size` numbers that lie `stride` apart as columns, `[size, padded]`; what is beyond `count` stays as
+/// it is.
+#[inline(always)]
+pub(crate) fn write_columns(
+    rows: &[f32],
+    stride: usize,
+    [count, size]: [usize; 2],
+    columns: &mut [f32],
+    padded: usize,
+) {
+    let (in_tiles, size_in_tiles) = (count / TILE * TILE, size / TILE * TILE);
+    for row in (0..in_tiles).step_by(TILE) {
+        for at in (0..size_in_tiles).step_by(TILE) {
             let mut tile = [[0.0; TILE]; TILE];
             for i in 0..TILE {
-                let numbers = &weight[(row + i) * inputs + input..][..TILE];
+                let numbers = &rows[(row + i) * stride + at..][..TILE];
                 for j in 0..TILE {
                     tile[j][i] = numbers[j];
                 }
             }
             for (j, numbers) in tile.iter().enumerate() {
-                turned[(input + j) * rows + row..][..TILE].copy_from_slice(numbers);
+                columns[(at + j) * padded + row..][..TILE].copy_from_slice(numbers);
             }
         }
     }
     // What is left beside and below the tiles.
-    for row in 0..rows {
-        let first = if row < whole_rows { whole_inputs } else { 0 };
-        for input in first..inputs {
-            turned[input * rows + row] = weight[row * inputs + input];
+    for row in 0..count {
+        let first = if row < in_tiles { size_in_tiles } else { 0 };
+        for (at, number) in (first..).zip(&rows[row * stride + first..row * stride + size]) {
+            columns[at * padded + row] = *number;
         }
     }
 }
@@ -69,6 +83,21 @@ mod tests {
             let exact: Vec<f32> =
                 (0..inputs).flat_map(|input| (0..rows).map(move |row| (row * inputs + input) as f32)).collect();
             prop_assert_eq!(turned, exact);
+        }
+
+        #[test]
+        fn what_is_beside_rows_and_below_columns_stays(
+            count in 0_usize..40, size in 0_usize..40, apart in 0_usize..9, below in 0_usize..9
+        ) {
+            let (stride, padded) = (size + apart, count + below);
+            let rows: Vec<f32> = (0..count * stride).map(|number| number as f32).collect();
+            let mut columns = vec![-1.0; size * padded];
+            write_columns(&rows, stride, [count, size], &mut columns, padded);
+            for (place, number) in columns.iter().enumerate() {
+                let (at, row) = (place / padded, place % padded);
+                let exact = if row < count { rows[row * stride + at] } else { -1.0 };
+                prop_assert_eq!(*number, exact);
+            }
         }
     }
 }
