@@ -8,7 +8,7 @@
 
 use super::columns;
 use super::math::exp;
-use super::small::{Factor, product};
+use super::small::{Factor, product, sum};
 use super::team::{Team, each_with};
 use super::turn::write_columns;
 use super::width::for_every_width;
@@ -196,7 +196,6 @@ fn attend_body<const FUSED: bool>(
         context = rest;
         let (probabilities, rest) = kept.split_at_mut(of.of_text(length));
         kept = rest;
-        keys.clear();
         keys.resize(size * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact_mut(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| &rows[side + head * size..]);
@@ -223,8 +222,7 @@ fn softmax<const FUSED: bool>(row: &mut [f32], length: usize, scale: f32) {
         }
     }
     row[length..].fill(0.0);
-    let total: f32 = row[..length].iter().sum();
-    let share = 1.0 / total;
+    let share = 1.0 / sum(row.as_chunks::<LANES>().0.iter().copied());
     row.iter_mut().for_each(|probability| *probability *= share);
 }
 
@@ -251,9 +249,7 @@ fn lead_back_body<const FUSED: bool>(
         kept = rest;
         let (drows, rest) = dstacked.split_at_mut(length * 3 * hidden);
         dstacked = rest;
-        values.clear();
         values.resize(size * padded, 0.0);
-        scores.clear();
         scores.resize(length * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| side + head * size);
@@ -262,8 +258,8 @@ fn lead_back_body<const FUSED: bool>(
             let of_context = Factor { data: context, row_stride: hidden, column_stride: 1 };
             product::<FUSED>([length, size, padded], of_context, (&values, padded), (&mut scores, padded));
             for (scores, row) in scores.chunks_exact_mut(padded).zip(probabilities.chunks_exact(padded)) {
-                let shared: f32 =
-                    scores.iter().zip(row).map(|(score, probability)| score * probability).sum();
+                let products = scores.as_chunks::<LANES>().0.iter().zip(row.as_chunks::<LANES>().0);
+                let shared = sum(products.map(|(score, row)| std::array::from_fn(|at| score[at] * row[at])));
                 for (score, probability) in scores.iter_mut().zip(row) {
                     *score = probability * (*score - shared) * scale;
                 }

@@ -6,7 +6,7 @@
 //! ```text
 //! team       work shared among threads
 //! width      one body, compiled for every width of vector registers
-//! math       exp, erf and the normal distribution, branch-free
+//! math       exp and the normal distribution, branch-free
 //! product    matrix products, forward and backward, of a linear layer
 //! turn       rows written as columns, for attention and where the matrix library is slow at it
 //! factors    the gradient of a linear layer's weight as its two factors

@@ -27,10 +27,24 @@ pub(crate) fn product<const FUSED: bool>(
         rows_of::<FUSED, 4>(row, [inner, columns], a, (b, b_stride), (out, out_stride));
         row += 4;
     }
-    while row < rows {
-        rows_of::<FUSED, 1>(row, [inner, columns], a, (b, b_stride), (out, out_stride));
-        row += 1;
+    match rows - row {
+        3 => rows_of::<FUSED, 3>(row, [inner, columns], a, (b, b_stride), (out, out_stride)),
+        2 => rows_of::<FUSED, 2>(row, [inner, columns], a, (b, b_stride), (out, out_stride)),
+        1 => rows_of::<FUSED, 1>(row, [inner, columns], a, (b, b_stride), (out, out_stride)),
+        _ => {}
     }
+}
+
+/// The sum of whole vectors, number by number within each, and those sums at the end.
+#[inline(always)]
+pub(crate) fn sum(vectors: impl Iterator<Item = [f32; LANES]>) -> f32 {
+    let mut sums = [0.0; LANES];
+    for vector in vectors {
+        for (sum, number) in sums.iter_mut().zip(vector) {
+            *sum += number;
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Some rows of [`product`].

@@ -12,6 +12,8 @@ use super::width::for_every_width;
 pub(crate) const PANEL: usize = 64;
 /// A tile's side: a line of the cache.
 const TILE: usize = 16;
+/// The side of the smaller tiles at the edges: a vector of AVX2.
+const SMALL: usize = 8;
 /// Rows of a multiple of so many numbers begin in at most four of the 64 sets of the nearest cache.
 const CLASHING: usize = 256;
 
@@ -34,8 +36,7 @@ fn turn_body<const FUSED: bool>(weight: &[f32], inputs: usize, rows: usize, turn
     write_columns(weight, inputs, [rows, inputs], turned, rows);
 }
 
-/// Writes `count` rows of `size` numbers that lie `stride` apart as columns, `[size, padded]`; what is beyond `count` stays as
-/// it is.
+/// Writes `count` rows of `size` numbers that lie `stride` apart as columns, `[size, padded]`; what is beyond `count` becomes 0.
 #[inline(always)]
 pub(crate) fn write_columns(
     rows: &[f32],
@@ -44,28 +45,68 @@ pub(crate) fn write_columns(
     columns: &mut [f32],
     padded: usize,
 ) {
-    let (in_tiles, size_in_tiles) = (count / TILE * TILE, size / TILE * TILE);
-    for row in (0..in_tiles).step_by(TILE) {
-        for at in (0..size_in_tiles).step_by(TILE) {
-            let mut tile = [[0.0; TILE]; TILE];
-            for i in 0..TILE {
-                let numbers = &rows[(row + i) * stride + at..][..TILE];
-                for j in 0..TILE {
-                    tile[j][i] = numbers[j];
-                }
+    let (mut row, size_in_tiles) = (0, size / SMALL * SMALL);
+    while row + TILE <= count {
+        let mut at = 0;
+        while at + TILE <= size {
+            tile::<TILE>(&rows[row * stride + at..], stride, &mut columns[at * padded + row..], padded);
+            at += TILE;
+        }
+        while at < size_in_tiles {
+            for part in [0, SMALL] {
+                let rows = &rows[(row + part) * stride + at..];
+                tile::<SMALL>(rows, stride, &mut columns[at * padded + row + part..], padded);
             }
-            for (j, numbers) in tile.iter().enumerate() {
-                columns[(at + j) * padded + row..][..TILE].copy_from_slice(numbers);
+            at += SMALL;
+        }
+        row += TILE;
+    }
+    while row < count && row + SMALL <= padded {
+        for at in (0..size_in_tiles).step_by(SMALL) {
+            let (rows, columns) = (&rows[row * stride + at..], &mut columns[at * padded + row..]);
+            match count - row {
+                SMALL.. => tile::<SMALL>(rows, stride, columns, padded),
+                left => part_of_a_tile(rows, stride, left, columns, padded),
             }
         }
+        row += SMALL;
     }
     // What is left beside and below the tiles.
+    let in_tiles = row;
     for row in 0..count {
         let first = if row < in_tiles { size_in_tiles } else { 0 };
         for (at, number) in (first..).zip(&rows[row * stride + first..row * stride + size]) {
             columns[at * padded + row] = *number;
         }
     }
+    for (at, column) in columns.chunks_exact_mut(padded.max(1)).enumerate().take(size) {
+        column[if at < size_in_tiles { in_tiles.max(count) } else { count }..].fill(0.0);
+    }
+}
+
+/// Turns a square of numbers in registers.
+#[inline(always)]
+fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
+    let mut turned = [[0.0; SIDE]; SIDE];
+    for i in 0..SIDE {
+        let numbers = &rows[i * stride..][..SIDE];
+        for j in 0..SIDE {
+            turned[j][i] = numbers[j];
+        }
+    }
+    for (j, numbers) in turned.iter().enumerate() {
+        columns[j * padded..][..SIDE].copy_from_slice(numbers);
+    }
+}
+
+/// The same for a square of which only the first `count` rows are there; the others are 0.
+#[inline(always)]
+fn part_of_a_tile(rows: &[f32], stride: usize, count: usize, columns: &mut [f32], padded: usize) {
+    let mut square = [[0.0; SMALL]; SMALL];
+    for (i, numbers) in square.iter_mut().enumerate().take(count) {
+        numbers.copy_from_slice(&rows[i * stride..][..SMALL]);
+    }
+    tile::<SMALL>(square.as_flattened(), SMALL, columns, padded);
 }
 
 #[cfg(test)]
@@ -86,7 +127,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_beside_rows_and_below_columns_stays(
+        fn what_is_beside_rows_is_left_out_and_what_is_below_columns_is_zero(
             count in 0_usize..40, size in 0_usize..40, apart in 0_usize..9, below in 0_usize..9
         ) {
             let (stride, padded) = (size + apart, count + below);
@@ -95,7 +136,7 @@ mod tests {
             write_columns(&rows, stride, [count, size], &mut columns, padded);
             for (place, number) in columns.iter().enumerate() {
                 let (at, row) = (place / padded, place % padded);
-                let exact = if row < count { rows[row * stride + at] } else { -1.0 };
+                let exact = if row < count { rows[row * stride + at] } else { 0.0 };
                 prop_assert_eq!(*number, exact);
             }
         }

@@ -102,8 +102,7 @@ pub(super) fn encode(
         let mask = masks.get(&names.base, ATTENTION_OUTPUT);
         let sum = tape.linear_onto(x, context, weights.affine(&names.attention_output), mask);
         let attended = tape.layer_norm(sum, weights.affine(&names.attention_norm), config.epsilon);
-        let wide = tape.linear(attended, weights.affine(&names.intermediate));
-        let active = tape.gelu(wide);
+        let active = tape.linear_gelu(attended, weights.affine(&names.intermediate));
         let mask = masks.get(&names.base, OUTPUT);
         let sum = tape.linear_onto(attended, active, weights.affine(&names.output), mask);
         x = tape.layer_norm(sum, weights.affine(&names.output_norm), config.epsilon);

@@ -52,9 +52,14 @@ impl Tape {
         self.record(LayerNorm { x, affine, mean, inverse_deviation, y })
     }
 
-    /// Exact Gelu.
-    pub(super) fn gelu(&mut self, x: Value) -> Value {
-        let y = if self.graph.is_fused() { self.graph.fused_gelu(x) } else { self.graph.gelu_exact(x) };
+    /// Exact Gelu of `x * weight^T + bias`.
+    pub(super) fn linear_gelu(&mut self, x: Value, affine: Affine) -> Value {
+        if self.graph.is_fused() {
+            let (y, slope) = self.graph.fused_linear_gelu(x, affine);
+            return self.record(LinearGelu { linear: Linear { x, affine, residual: None, y }, slope });
+        }
+        let x = self.linear(x, affine);
+        let y = self.graph.gelu_exact(x);
         self.record(Gelu { x, y })
     }
 
@@ -159,6 +164,26 @@ impl Step for LayerNorm {
     }
 }
 
+/// A linear layer and Gelu in one operator.
+struct LinearGelu {
+    /// The layer, whose result no value holds: its output is Gelu's.
+    linear: Linear,
+    slope: Value,
+}
+
+impl Step for LinearGelu {
+    fn output(&self) -> Value {
+        self.linear.y
+    }
+
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let (upstream, sum) = graph.fused_gelu_gradient(upstream, self.slope);
+        gradients.know_sum(upstream, sum);
+        self.linear.backward(graph, upstream, gradients);
+    }
+}
+
+/// Gelu in standard operators.
 struct Gelu {
     x: Value,
     y: Value,
@@ -171,11 +196,6 @@ impl Step for Gelu {
 
     /// `d/dx x Phi(x) = Phi(x) + x phi(x)` with the normal distribution's `Phi` and density `phi`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
-        if graph.is_fused() {
-            let (x, sum) = graph.fused_gelu_gradient(upstream, self.x);
-            gradients.know_sum(x, sum);
-            return gradients.add(graph, self.x, x);
-        }
         let (half, inverse_root_two) = (graph.scalar(0.5), graph.scalar(std::f32::consts::FRAC_1_SQRT_2));
         let scaled = graph.mul(self.x, inverse_root_two);
         let erf = graph.erf(scaled);

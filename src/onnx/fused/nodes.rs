@@ -41,14 +41,15 @@ impl Graph {
         (outputs[0], outputs[1])
     }
 
-    /// Exact Gelu.
-    pub(in crate::onnx) fn fused_gelu(&mut self, x: Value) -> Value {
-        self.op("FusedGelu", &[x], &[])
+    /// Exact Gelu of `x weight^T + bias`, and its slope there, which its gradient needs.
+    pub(in crate::onnx) fn fused_linear_gelu(&mut self, x: Value, affine: Affine) -> (Value, Value) {
+        let outputs = self.node("LinearGelu", &[x, affine.weight, affine.bias], 2, &[]);
+        (outputs[0], outputs[1])
     }
 
     /// Gelu's gradient, and that summed over all rows.
-    pub(in crate::onnx) fn fused_gelu_gradient(&mut self, upstream: Value, x: Value) -> (Value, Value) {
-        let outputs = self.node("GeluGradient", &[upstream, x], 2, &[]);
+    pub(in crate::onnx) fn fused_gelu_gradient(&mut self, upstream: Value, slope: Value) -> (Value, Value) {
+        let outputs = self.node("GeluGradient", &[upstream, slope], 2, &[]);
         (outputs[0], outputs[1])
     }
 

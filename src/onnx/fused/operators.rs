@@ -25,8 +25,8 @@ pub(in crate::onnx) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fused {
     Linear,
+    LinearGelu,
     LinearGradient,
-    Gelu,
     GeluGradient,
     LayerNorm,
     LayerNormGradient,
@@ -37,8 +37,8 @@ enum Fused {
 impl Fused {
     const ALL: [Self; 8] = [
         Self::Linear,
+        Self::LinearGelu,
         Self::LinearGradient,
-        Self::Gelu,
         Self::GeluGradient,
         Self::LayerNorm,
         Self::LayerNormGradient,
@@ -49,9 +49,8 @@ impl Fused {
     fn name(self) -> &'static str {
         match self {
             Self::Linear => "Linear",
+            Self::LinearGelu => "LinearGelu",
             Self::LinearGradient => "LinearGradient",
-            // `Gelu` is a standard operator's name, and the node says its domain by its name.
-            Self::Gelu => "FusedGelu",
             Self::GeluGradient => "GeluGradient",
             Self::LayerNorm => "LayerNorm",
             Self::LayerNormGradient => "LayerNormGradient",
@@ -64,8 +63,8 @@ impl Fused {
     fn arity(self) -> (usize, bool, usize) {
         match self {
             Self::Linear => (3, true, 1),
+            Self::LinearGelu => (3, false, 2),
             Self::LinearGradient => (3, true, 2),
-            Self::Gelu => (1, false, 1),
             Self::GeluGradient => (2, false, 2),
             Self::LayerNorm => (3, false, 3),
             Self::LayerNormGradient => (5, false, 4),
@@ -129,7 +128,7 @@ impl Operator for FusedOperator {
             Fused::LinearGradient => {
                 Box::new(move |call: &ComputeContext| run_linear_gradient(call, threads))
             }
-            Fused::Gelu => Box::new(move |call: &ComputeContext| run_gelu(call, threads)),
+            Fused::LinearGelu => Box::new(move |call: &ComputeContext| run_linear_gelu(call, threads)),
             Fused::GeluGradient => Box::new(move |call: &ComputeContext| run_gelu_gradient(call, threads)),
             Fused::LayerNorm => {
                 let epsilon = context.get::<f32>("epsilon").ok_or_else(|| wrong("epsilon"))?;
@@ -194,6 +193,18 @@ fn run_linear(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     team.ended()
 }
 
+fn run_linear_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (x, weight, bias) = (input(call, 0)?, input(call, 1)?, input(call, 2)?);
+    let (rows, _, x) = matrix(&x)?;
+    let (outputs, _, weight) = matrix(&weight)?;
+    let (mut y, mut slope) = (output(call, 0, &[rows, outputs])?, output(call, 1, &[rows, outputs])?);
+    let slope = slope.try_extract_tensor_mut()?.1;
+    let team = SessionTeam::new(call, threads);
+    linear(&team, x, weight, numbers(&bias)?, None, slope);
+    gelu(&team, slope, y.try_extract_tensor_mut()?.1);
+    team.ended()
+}
+
 fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (upstream, x, weight) = (input(call, 0)?, input(call, 1)?, input(call, 2)?);
     let earlier = optional(call, 3)?;
@@ -208,22 +219,13 @@ fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()>
     team.ended()
 }
 
-fn run_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
-    let x = input(call, 0)?;
-    let (rows, width, x) = matrix(&x)?;
-    let mut y = output(call, 0, &[rows, width])?;
-    let team = SessionTeam::new(call, threads);
-    gelu(&team, x, y.try_extract_tensor_mut()?.1);
-    team.ended()
-}
-
 fn run_gelu_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
-    let (upstream, x) = (input(call, 0)?, input(call, 1)?);
-    let (rows, width, x) = matrix(&x)?;
+    let (upstream, slope) = (input(call, 0)?, input(call, 1)?);
+    let (rows, width, slope) = matrix(&slope)?;
     let (mut dx, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
     let team = SessionTeam::new(call, threads);
     let dx = dx.try_extract_tensor_mut()?.1;
-    gelu_gradient(&team, numbers(&upstream)?, x, dx, columns.try_extract_tensor_mut()?.1);
+    gelu_gradient(&team, numbers(&upstream)?, slope, dx, columns.try_extract_tensor_mut()?.1);
     team.ended()
 }
 
