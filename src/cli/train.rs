@@ -134,6 +134,12 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
         "{} typos made up an epoch, {} of the token table's rows",
         study.figures.synthesised, study.figures.vocabulary
     );
+    if study.figures.short_of_negatives > 0 {
+        println!(
+            "{} pairs of an epoch have fewer hard negatives than asked for: their domains have no more names",
+            study.figures.short_of_negatives
+        );
+    }
 
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:32} step {pos}/{len}  {msg}  {eta} left") {

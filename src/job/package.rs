@@ -8,14 +8,14 @@ use serde::Serialize;
 use crate::evaluate::{Report, Scores};
 use crate::hub::{Card, Digest, DomainScores, ReleaseName, RepoName};
 use crate::model::{ModelFolder, archive};
-use crate::onnx::Runtime;
+use crate::onnx::{Loss, Runtime};
 use crate::train::embed_exported;
 
 use super::JobError;
 use super::base::{Base, Origin};
 use super::lineage::{Lineage, weights_digest};
 use super::receipt::{RECEIPT, Receipt};
-use super::study::Trained;
+use super::study::{StudyFigures, Trained};
 use super::summary::DatasetSummary;
 
 /// The exported model must embed as the trained one does, up to rounding.
@@ -71,7 +71,7 @@ impl Papers<'_> {
         }
     }
 
-    fn card(&self, dimensions: usize, synthesised: usize) -> Card {
+    fn card(&self, dimensions: usize, figures: &StudyFigures) -> Card {
         let of = |scores: &Scores| crate::hub::Scores {
             accuracy_at_1: scores.accuracy_at_1,
             mrr_at_10: scores.mrr_at_10,
@@ -93,13 +93,18 @@ impl Papers<'_> {
             }
         }
         let recipe = &self.lineage.recipe;
+        let directions = match recipe.loss {
+            Loss::MnrlSymmetric => "both directions",
+            Loss::Mnrl => "typo to correction",
+        };
         let settings = [
             ("epochs", recipe.epochs.to_string()),
             ("batch size", recipe.batch_size.to_string()),
             ("learning rate", recipe.learning_rate.to_string()),
             ("weight decay", recipe.weight_decay.to_string()),
-            ("loss", "MultipleNegativesRankingLoss, cosine, scale 20".to_owned()),
+            ("loss", format!("MultipleNegativesRankingLoss, {directions}, cosine, scale {}", recipe.scale)),
             ("hard negatives of each pair", recipe.hard_negatives.to_string()),
+            ("pairs with fewer", figures.short_of_negatives.to_string()),
             ("typos made up per name and epoch", self.lineage.synthesis.variants.to_string()),
             ("seed", recipe.seed.to_string()),
             ("started from", self.base.label.clone()),
@@ -116,7 +121,7 @@ impl Papers<'_> {
             dimensions,
             trained_pairs: self.dataset.training_pairs(),
             held_out_pairs: self.dataset.held_out(),
-            synthesised_pairs: synthesised,
+            synthesised_pairs: figures.synthesised,
             scores,
             verdict: self.report.gate.sentence(),
             settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
@@ -147,7 +152,7 @@ pub(super) fn package(
     let json = serde_json::to_string_pretty(&receipt).map_err(crate::queue::QueueError::from)?;
     let path = folder.join(RECEIPT);
     std::fs::write(&path, &json).map_err(JobError::file("write", &path))?;
-    let card = papers.card(exported.config.hidden, trained.figures.synthesised).to_string();
+    let card = papers.card(exported.config.hidden, &trained.figures).to_string();
     let path = folder.join("README.md");
     std::fs::write(&path, &card).map_err(JobError::file("write", &path))?;
 

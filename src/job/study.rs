@@ -58,6 +58,9 @@ pub struct StudyFigures {
     pub texts_cut: usize,
     /// Typos made up for the first epoch.
     pub synthesised: usize,
+    /// Pairs of the first epoch with fewer hard negatives than the recipe asks for: their domains have no more names.
+    #[serde(default)]
+    pub short_of_negatives: usize,
     /// Held-out questions that tell when to stop, and therefore don't judge the result.
     #[serde(default)]
     pub steering: usize,
@@ -95,12 +98,15 @@ impl Study {
         let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
         let steering = set_apart(&recipe, &mut dataset);
+        let first = lessons.epoch(0);
+        let short = first.iter().filter(|pair| pair.negatives.len() < recipe.hard_negatives);
         let reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
         let figures = StudyFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
             texts_cut: asked.cut,
-            synthesised: lessons.epoch(0).len() - dataset.pairs.len(),
+            synthesised: first.len() - dataset.pairs.len(),
+            short_of_negatives: short.count(),
             steering: steering.len(),
         };
         let runtime = runtime.clone();

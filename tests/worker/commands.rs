@@ -54,6 +54,37 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
 }
 
 #[test]
+fn pairs_that_have_too_few_hard_negatives_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = String::from("typo,corrected,domain\n");
+    for pair in autovalidate::local::demo::corrections(3, 150) {
+        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
+    }
+    // Nothing else is called so in this domain; the held-out hash leaves at least one of ten typos to training.
+    for letter in 'a'..='j' {
+        csv.push_str(&format!("silverr{letter},silver,colour\n"));
+    }
+    std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
+    let told_of = |negatives: &str| {
+        let out = format!("model-{negatives}");
+        let report = format!("report-{negatives}.json");
+        let train = format!(
+            "train --data pairs.csv --out {out} --report {report} --epochs 1 --variants 0 --hard-negatives {negatives}"
+        );
+        let told = succeeded(&autovalidate(folder.path(), &train.split_whitespace().collect::<Vec<_>>()));
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join(report)).unwrap()).unwrap();
+        (told, report["study"]["short_of_negatives"].as_u64().unwrap())
+    };
+    let (told, short) = told_of("1");
+    assert!((1..=10).contains(&short), "{short}");
+    assert!(told.contains(&format!("{short} pairs of an epoch have fewer hard negatives")), "{told}");
+    let (told, short) = told_of("0");
+    assert_eq!(short, 0, "none were asked for");
+    assert!(!told.contains("fewer hard negatives"), "{told}");
+}
+
+#[test]
 fn a_fault_that_is_none_is_a_wrong_argument() {
     let folder = tempfile::tempdir().unwrap();
     for (fault, problem) in [("nope", "no such fault"), ("nope=3", "no such fault")] {
