@@ -18,6 +18,9 @@ type Pair = (String, String, String);
 /// How the live model was made, from the older half of the pairs.
 const EARLIER: &str = "earlier: variants=10, epochs=2";
 
+/// Between the seeds of two runs; more than there are seeds to choose from.
+const OTHER_SEED: u64 = 1_000;
+
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     pub(crate) folder: ModelFolder,
@@ -35,10 +38,8 @@ impl Bench {
     ) -> Result<Outcome> {
         let Self { runtime, folder, tokenizer, templates } = self;
         let recipe = Recipe { seed, ..trial.recipe.clone() };
-        let earlier: Trial = EARLIER.parse()?;
-        let earlier_recipe = Recipe { seed, ..earlier.recipe.clone() };
         let (older, newer) = dataset.training.split_at(dataset.training.len() / 2);
-        let before_that = (trial.start == Start::Live).then(|| self.lessons(&earlier, older, dataset, seed));
+        let earlier = self.earlier_runs(trial, dataset, seed)?;
         let started = processor_seconds()?;
         let rows: Vec<Pair> = match trial.rows {
             _ if !trial.real => Vec::new(),
@@ -52,8 +53,8 @@ impl Bench {
         texts.extend(dataset.queries.iter().map(|query| templates.render(&query.domain, &query.typo)));
         let mut tokens = tokenizer.encode(&texts)?.texts;
         tokens.push(lessons.token_ids(tokenizer, recipe.epochs)?);
-        if let Some(lessons) = &before_that {
-            tokens.push(lessons.token_ids(tokenizer, earlier_recipe.epochs)?);
+        for (lessons, recipe) in &earlier {
+            tokens.push(lessons.token_ids(tokenizer, recipe.epochs)?);
         }
         let vocabulary = Vocabulary::of(&tokens);
         let mut parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary.clone())?;
@@ -72,8 +73,8 @@ impl Bench {
             fit(runtime, &folder.config, folder.head, recipe, parameters, &source, &mut |_: &Progress| true)
         };
         let prepared = processor_seconds()? - started;
-        if let Some(lessons) = &before_that {
-            parameters = train(lessons, &earlier_recipe, parameters)?.parameters;
+        for (lessons, recipe) in &earlier {
+            parameters = train(lessons, recipe, parameters)?.parameters;
         }
         let before = ranks(&parameters)?;
         let training = processor_seconds()?;
@@ -93,6 +94,24 @@ impl Bench {
             known: Figures::of(&report.new_typo),
             unseen: Figures::of(&report.unseen_correction),
         })
+    }
+
+    /// What made the live model, run by run: what each learned from, and how.
+    fn earlier_runs(&self, trial: &Trial, dataset: &Dataset, seed: u64) -> Result<Vec<(Lessons, Recipe)>> {
+        let pairs = &dataset.training;
+        let runs = match trial.start {
+            Start::Base => Vec::new(),
+            Start::Live => vec![(EARLIER.parse()?, pairs.len() / 2, seed)],
+            // Every run makes up typos of its own, as in production.
+            Start::Run(number) => (1..number)
+                .map(|run| (trial.clone(), pairs.len() * run / number, seed + OTHER_SEED * run as u64))
+                .collect(),
+        };
+        let run = |(trial, pairs, seed): (Trial, usize, u64)| {
+            let recipe = Recipe { seed, ..trial.recipe.clone() };
+            (self.lessons(&trial, &dataset.training[..pairs], dataset, seed), recipe)
+        };
+        Ok(runs.into_iter().map(run).collect())
     }
 
     fn lessons(&self, trial: &Trial, rows: &[Pair], dataset: &Dataset, seed: u64) -> Lessons {

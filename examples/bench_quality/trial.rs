@@ -17,6 +17,8 @@ pub(crate) enum Start {
     Base,
     /// A model that the older half of the pairs made from the base model.
     Live,
+    /// The model that as many runs but one of the same recipe made, one on top of the other, each of all the pairs that had come by then.
+    Run(usize),
 }
 
 /// Which pairs are trained on; the newer half is what arrived since the live model was made.
@@ -86,6 +88,7 @@ impl Trial {
             ("real", "no") => self.real = false,
             ("start", "base") => self.start = Start::Base,
             ("start", "live") => self.start = Start::Live,
+            ("run", number) => self.start = Start::Run(number.parse().context("a run has a number")?),
             ("rows", "all") => self.rows = Rows::All,
             ("rows", "new") => self.rows = Rows::New,
             ("rows", "replay") => self.rows = Rows::Replay,
