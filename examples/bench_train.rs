@@ -59,7 +59,7 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
     let rows = (0..work.pairs.len() as i64).collect();
     let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).context("a pair has no place")?;
     let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
-    let base = Recipe { loss: Loss::Mnrl, learning_rate: 2e-5, ..Recipe::default() };
+    let base = Recipe { loss: Loss::Mnrl, label_smoothing: 0.0, learning_rate: 2e-5, ..Recipe::default() };
     // The options are settings of the recipe, laid over the benchmark's own.
     let mut recipe = serde_json::to_value(base)?;
     let options: serde_json::Map<String, serde_json::Value> = serde_json::from_str(options)?;
@@ -75,7 +75,8 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
         for _ in 0..count {
             let indices = next.next().context("there are no batches")?;
             let started = Instant::now();
-            let batch = Batch::in_parts(&pairs, indices, &folder.config, folder.head, recipe.mini_batch);
+            let batch = Batch::in_parts(&pairs, indices, &folder.config, folder.head, recipe.mini_batch)
+                .smoothed(recipe.label_smoothing);
             let report = stepper.step(&batch, recipe.learning_rate)?;
             times.push(started.elapsed().as_secs_f64() * 1e3);
             ensure!(report.loss.is_finite(), "the loss is not finite");

@@ -75,6 +75,7 @@ impl Trial {
             "hard" => "hard_share",
             "below" => "hard_below",
             "negatives" => "hard_negatives",
+            "smoothing" => "label_smoothing",
             other => other,
         };
         match (key, value) {

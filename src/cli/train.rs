@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// Typos made up per name and epoch; 0 makes none.
     #[arg(long)]
     variants: Option<usize>,
+    /// Share of every target that is spread evenly over a batch's corrections; 0 for none.
+    #[arg(long)]
+    label_smoothing: Option<f32>,
     /// Names of the catalogue that each typo is also told from, of those its correction is easily taken for.
     #[arg(long)]
     hard_negatives: Option<usize>,
@@ -106,6 +109,7 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
+    recipe.label_smoothing = args.label_smoothing.unwrap_or(recipe.label_smoothing);
     recipe.hard_negatives = args.hard_negatives.unwrap_or(recipe.hard_negatives);
     recipe.dropout |= args.dropout;
     recipe.early_stop = args.early_stop(recipe.early_stop);

@@ -103,6 +103,7 @@ impl Papers<'_> {
             ("learning rate", recipe.learning_rate.to_string()),
             ("weight decay", recipe.weight_decay.to_string()),
             ("loss", format!("MultipleNegativesRankingLoss, {directions}, cosine, scale {}", recipe.scale)),
+            ("label smoothing", recipe.label_smoothing.to_string()),
             ("hard negatives of each pair", recipe.hard_negatives.to_string()),
             ("pairs with fewer", figures.short_of_negatives.to_string()),
             ("typos made up per name and epoch", self.lineage.synthesis.variants.to_string()),

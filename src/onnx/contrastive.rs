@@ -3,7 +3,7 @@
 //! `scores = scale * cosine(anchor_i, positive_j) + mask`, and the loss is the cross-entropy of each row against
 //! its diagonal; the symmetric form averages it with the same over columns, from the same encoder pass
 //! (sentence-transformers, `losses/MultipleNegativesRankingLoss.py`, default scale 20). Hard negatives, texts that are
-//! nobody's positive, are further columns.
+//! nobody's positive, are further columns. Targets are data, so that they may be softer than the diagonal (label smoothing).
 
 use serde::{Deserialize, Serialize};
 
@@ -54,12 +54,13 @@ impl Graph {
     /// and behind them the hard negatives, if there are any.
     ///
     /// Declares two inputs: `score_mask` `[B, C]`, 0 or a large negative number where a candidate must not count as an
-    /// anchor's negative, and `targets` `[B, C]`, the identity and behind it zeros.
+    /// anchor's negative, and `targets` `[B, C]`, how much of each anchor's answer a candidate is: the identity, or a softer matrix,
+    /// and behind it zeros. Masked places are 0.
     ///
     /// A hard negative takes part in the direction from anchors to positives only, as it has no anchor of its own
     /// (sentence-transformers' symmetric loss likewise ranks anchors for the positives' columns alone).
     pub(super) fn rank(&mut self, anchors: Value, candidates: Value, ranking: Ranking) -> Ranked {
-        let Ranking { loss, scale, hard_negatives } = ranking;
+        let Ranking { loss, scale, .. } = ranking;
         let shape = [Dimension::from("pairs"), ranking.candidates()];
         let mask = self.input("score_mask", Element::Float, &shape);
         let targets = self.input("targets", Element::Float, &shape);
@@ -68,15 +69,8 @@ impl Graph {
         let mut terms = self.total(targets);
         if loss == Loss::MnrlSymmetric {
             let columns = self.transpose(scores, &[1, 0]);
-            let (column_likelihood, column_difference) = if hard_negatives {
-                // A row of zeros asks nothing: its likelihood counts for nothing, and neither may its difference.
-                let targets = self.transpose(targets, &[1, 0]);
-                let (likelihood, difference) = self.cross_entropy(columns, targets);
-                let asked = self.sum(targets, 1, true);
-                (likelihood, self.mul(difference, asked))
-            } else {
-                self.cross_entropy(columns, targets)
-            };
+            let targets = self.transpose(targets, &[1, 0]);
+            let (column_likelihood, column_difference) = self.cross_entropy(columns, targets);
             let column_difference = self.transpose(column_difference, &[1, 0]);
             likelihood = self.add(likelihood, column_likelihood);
             difference = self.add(difference, column_difference);
@@ -92,12 +86,15 @@ impl Graph {
         }
     }
 
-    /// Sum over rows of the log-likelihood of the targets, and `softmax - targets`, its negative gradient.
+    /// Sum over rows of the log-likelihood of the targets, and its negative gradient `softmax * sum(targets) - targets`: a row of zeros,
+    /// a hard negative's, asks nothing and has none.
     fn cross_entropy(&mut self, scores: Value, targets: Value) -> (Value, Value) {
         let log_likelihoods = self.log_softmax(scores);
         let of_targets = self.mul(log_likelihoods, targets);
         let sum = self.total(of_targets);
         let probabilities = self.exp(log_likelihoods);
+        let asked = self.sum(targets, 1, true);
+        let probabilities = self.mul(probabilities, asked);
         (sum, self.sub(probabilities, targets))
     }
 }

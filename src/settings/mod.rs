@@ -254,6 +254,12 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
             default.learning_rate,
             |rate| *rate > 0.0 && *rate < 1.0,
         ),
+        label_smoothing: reader.parse_or(
+            "TRAIN_LABEL_SMOOTHING",
+            "at least 0 and below 1",
+            default.label_smoothing,
+            |share| (0.0..1.0).contains(share),
+        ),
         hard_negatives: reader.parse_or(
             "TRAIN_HARD_NEGATIVES",
             "from 0 to 10",

@@ -79,6 +79,24 @@ impl Batch {
         }
     }
 
+    /// The same with a `share` of every target spread evenly over the pairs' positives that count in its row, the right one
+    /// included: label smoothing as `torch.nn.functional.cross_entropy` has it, over what may be an answer. Hard negatives
+    /// never get a part, as they are nobody's.
+    pub fn smoothed(mut self, share: f32) -> Self {
+        let pairs = self.rows.len();
+        for (row, (mut targets, mask)) in
+            self.targets.rows_mut().into_iter().zip(self.score_mask.rows()).enumerate()
+        {
+            let counted = mask.iter().take(pairs).filter(|mask| **mask == 0.0).count();
+            let part = share / counted.max(1) as f32;
+            for (place, (target, mask)) in targets.iter_mut().zip(mask).take(pairs).enumerate() {
+                let right = if place == row { 1.0 - share } else { 0.0 };
+                *target = if *mask == 0.0 { right + part } else { 0.0 };
+            }
+        }
+        self
+    }
+
     /// Number of tokens that are encoded.
     pub fn tokens(&self) -> usize {
         self.parts.iter().map(PackedTexts::tokens).sum()
@@ -111,5 +129,29 @@ mod tests {
         assert_eq!(sizes(&[], 3), [6, 2]);
         assert_eq!(sizes(&negatives, 4), [8, 4]);
         assert_eq!(sizes(&negatives, 6), [12]);
+    }
+
+    /// `torch.nn.functional.cross_entropy`'s targets where everything counts; what is masked gets nothing, nor do hard negatives.
+    #[test]
+    fn smoothing_spreads_a_share_over_what_may_be_an_answer() {
+        let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
+        let folder = ModelFolder::open(std::path::Path::new(tiny)).unwrap();
+        let text = |number: u32| vec![2, 5 + number, 3];
+        // The second and third pair have one correction, and the first one has a hard negative.
+        let (anchors, positives) = ([0, 1, 2, 3].map(text).to_vec(), [4, 5, 5, 6].map(text).to_vec());
+        let negatives = vec![vec![text(7)]];
+        let vocabulary = Vocabulary::of(anchors.iter().chain(&positives).chain(&negatives[0]));
+        let pairs =
+            Pairs::with_negatives((0..4).collect(), &anchors, &positives, &negatives, &vocabulary).unwrap();
+        let batch = Batch::new(&pairs, &[0, 1, 2, 3], &folder.config, folder.head).smoothed(0.6);
+        let quarter = [0.55, 0.15, 0.15, 0.15, 0.0];
+        let expected = [quarter, [0.2, 0.6, 0.0, 0.2, 0.0], [0.2, 0.0, 0.6, 0.2, 0.0], {
+            let mut last = quarter;
+            last.swap(0, 3);
+            last
+        }];
+        for (row, expected) in batch.targets.rows().into_iter().zip(expected) {
+            assert!(row.iter().zip(expected).all(|(found, exact)| (found - exact).abs() < 1e-6), "{row}");
+        }
     }
 }

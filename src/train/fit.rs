@@ -188,7 +188,8 @@ pub fn fit(
         }
         let pairs = pairs_of(epoch)?;
         for indices in plan(&pairs, epoch).iter().skip(losses.len() - first) {
-            let batch = Batch::in_parts(&pairs, indices, config, head, recipe.mini_batch);
+            let batch = Batch::in_parts(&pairs, indices, config, head, recipe.mini_batch)
+                .smoothed(recipe.label_smoothing);
             let learning_rate = schedule.rate(losses.len());
             let report = stepper.step(&batch, learning_rate)?;
             losses.push(report.loss);

@@ -31,6 +31,10 @@ pub struct Recipe {
     pub max_gradient_norm: f32,
     /// What cosines are multiplied by before the softmax.
     pub scale: f32,
+    /// Share of every target that is spread evenly over the batch's positives ([`Batch::smoothed`](super::Batch::smoothed)).
+    /// Records of runs from before this setting don't have it, and mean none.
+    #[serde(default)]
+    pub label_smoothing: f32,
     /// Directions of a pair that are ranked.
     pub loss: Loss,
     /// Whether each pair is also trained on reversed, as an example of its own: with [`Loss::Mnrl`] this is the form
@@ -62,6 +66,7 @@ impl Default for Recipe {
             weight_decay: 0.01,
             max_gradient_norm: 1.0,
             scale: 20.0,
+            label_smoothing: 0.0,
             loss: Loss::MnrlSymmetric,
             reversed: false,
             hard_negatives: 0,
@@ -117,6 +122,9 @@ impl Recipe {
         }
         if !positive(self.max_gradient_norm) {
             return fail("max_gradient_norm", self.max_gradient_norm.to_string(), "above 0");
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return fail("label_smoothing", self.label_smoothing.to_string(), "at least 0 and below 1");
         }
         if !positive(self.scale) || self.scale > 1_000.0 {
             return fail("scale", self.scale.to_string(), "above 0 and at most 1000");

@@ -14,7 +14,7 @@ use super::reference::{Reference, Setting, TINY, fixture};
 const STEP: f32 = 4e-3;
 
 fn loss(setting: &Setting, recipe: &Recipe) -> f64 {
-    f64::from(setting.stepper(recipe).gradients(&setting.batch()).unwrap().0)
+    f64::from(setting.stepper(recipe).gradients(&setting.batch().smoothed(recipe.label_smoothing)).unwrap().0)
 }
 
 proptest! {
@@ -28,13 +28,14 @@ proptest! {
     fn gradients_are_what_small_steps_say(
         tiny in prop::sample::select(TINY.to_vec()),
         loss_form in prop::sample::select(vec![Loss::Mnrl, Loss::MnrlSymmetric]),
+        label_smoothing in prop::sample::select(vec![0.0, 0.3]),
         parameter: Index,
         elements in prop::collection::btree_map(any::<u16>(), any::<bool>(), 1..6),
     ) {
         let reference = Reference::load(&format!("{tiny}.safetensors"));
-        let recipe = Recipe { loss: loss_form, ..Recipe::default() };
+        let recipe = Recipe { loss: loss_form, label_smoothing, ..Recipe::default() };
         let mut setting = Setting::new(&fixture(tiny), &reference.pairs);
-        let (value, gradients) = setting.stepper(&recipe).gradients(&setting.batch()).unwrap();
+        let (value, gradients) = setting.stepper(&recipe).gradients(&setting.batch().smoothed(label_smoothing)).unwrap();
         let place = parameter.index(gradients.len());
         let (name, gradient) = &gradients[place];
         let range = setting.parameters.ranges()[place].clone();
