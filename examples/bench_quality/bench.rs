@@ -16,7 +16,7 @@ use crate::trial::{Rows, Start, Trial};
 type Pair = (String, String, String);
 
 /// How the live model was made, from the older half of the pairs.
-const EARLIER: &str = "earlier: variants=10, epochs=2";
+const EARLIER: &str = "earlier: variants=10, epochs=2, smoothing=0";
 
 /// Between the seeds of two runs; more than there are seeds to choose from.
 const OTHER_SEED: u64 = 1_000;

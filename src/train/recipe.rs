@@ -66,7 +66,7 @@ impl Default for Recipe {
             weight_decay: 0.01,
             max_gradient_norm: 1.0,
             scale: 20.0,
-            label_smoothing: 0.0,
+            label_smoothing: 0.3,
             loss: Loss::MnrlSymmetric,
             reversed: false,
             hard_negatives: 0,

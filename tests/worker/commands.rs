@@ -32,7 +32,7 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
     }
     std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
     let train = "train --data pairs.csv --out model --report report.json --epochs 3 --batch-size 32 --learning-rate 5e-3 \
-                 --variants 0 --early-stop loss --patience 2 --assess-every 3 --dropout";
+                 --variants 0 --label-smoothing 0 --early-stop loss --patience 2 --assess-every 3 --dropout";
     let told = succeeded(&autovalidate(folder.path(), &train.split_whitespace().collect::<Vec<_>>()));
     assert!(told.contains("kept the parameters of step "), "{told}");
     let report: serde_json::Value =
