@@ -132,3 +132,16 @@ impl Recipe {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_before_label_smoothing_means_none() {
+        let mut record = serde_json::to_value(Recipe::default()).unwrap();
+        assert!(record.as_object_mut().unwrap().remove("label_smoothing").is_some());
+        let recipe: Recipe = serde_json::from_value(record).unwrap();
+        assert_eq!(recipe, Recipe { label_smoothing: 0.0, ..Recipe::default() });
+    }
+}
