@@ -75,8 +75,7 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
         for _ in 0..count {
             let indices = next.next().context("there are no batches")?;
             let started = Instant::now();
-            let batch = Batch::in_parts(&pairs, indices, &folder.config, folder.head, recipe.mini_batch)
-                .smoothed(recipe.label_smoothing);
+            let batch = Batch::of_recipe(&recipe, &pairs, indices, &folder.config, folder.head);
             let report = stepper.step(&batch, recipe.learning_rate)?;
             times.push(started.elapsed().as_secs_f64() * 1e3);
             ensure!(report.loss.is_finite(), "the loss is not finite");

@@ -18,7 +18,7 @@ type Pair = (String, String, String);
 /// How the live model was made, from the older half of the pairs.
 const EARLIER: &str = "earlier: variants=10, epochs=2, smoothing=0";
 
-/// Between the seeds of two runs; more than there are seeds to choose from.
+/// Between the seeds of two runs of a chain: more than the seeds that are measured lie apart.
 const OTHER_SEED: u64 = 1_000;
 
 pub(crate) struct Bench {

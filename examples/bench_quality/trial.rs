@@ -17,7 +17,7 @@ pub(crate) enum Start {
     Base,
     /// A model that the older half of the pairs made from the base model.
     Live,
-    /// The model that as many runs but one of the same recipe made, one on top of the other, each of all the pairs that had come by then.
+    /// The model that one run less of the same recipe made, one on top of the other, each of all pairs that had come by then.
     Run(usize),
 }
 

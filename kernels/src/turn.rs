@@ -45,42 +45,51 @@ pub(crate) fn write_columns(
     columns: &mut [f32],
     padded: usize,
 ) {
-    let (mut row, size_in_tiles) = (0, size / SMALL * SMALL);
+    if size == 0 {
+        return;
+    }
+    let mut row = 0;
     while row + TILE <= count {
-        let mut at = 0;
-        while at + TILE <= size {
-            tile::<TILE>(&rows[row * stride + at..], stride, &mut columns[at * padded + row..], padded);
-            at += TILE;
-        }
-        while at < size_in_tiles {
-            for part in [0, SMALL] {
-                let rows = &rows[(row + part) * stride + at..];
-                tile::<SMALL>(rows, stride, &mut columns[at * padded + row + part..], padded);
-            }
-            at += SMALL;
-        }
+        strip::<TILE>(&rows[row * stride..], stride, [TILE, size], &mut columns[row..], padded);
         row += TILE;
     }
     while row < count && row + SMALL <= padded {
-        for at in (0..size_in_tiles).step_by(SMALL) {
-            let (rows, columns) = (&rows[row * stride + at..], &mut columns[at * padded + row..]);
-            match count - row {
-                SMALL.. => tile::<SMALL>(rows, stride, columns, padded),
-                left => part_of_a_tile(rows, stride, left, columns, padded),
-            }
-        }
+        let left = (count - row).min(SMALL);
+        strip::<SMALL>(&rows[row * stride..], stride, [left, size], &mut columns[row..], padded);
         row += SMALL;
     }
-    // What is left beside and below the tiles.
-    let in_tiles = row;
-    for row in 0..count {
-        let first = if row < in_tiles { size_in_tiles } else { 0 };
-        for (at, number) in (first..).zip(&rows[row * stride + first..row * stride + size]) {
+    // Where no tile finds room.
+    for row in row..count {
+        for (at, number) in rows[row * stride..][..size].iter().enumerate() {
             columns[at * padded + row] = *number;
         }
     }
-    for (at, column) in columns.chunks_exact_mut(padded.max(1)).enumerate().take(size) {
-        column[if at < size_in_tiles { in_tiles.max(count) } else { count }..].fill(0.0);
+    for column in columns.chunks_exact_mut(padded.max(1)).take(size) {
+        column[row.max(count)..].fill(0.0);
+    }
+}
+
+/// Turns `count` rows into the first `SIDE` places of the columns; the places beyond `count` become 0.
+#[inline(always)]
+fn strip<const SIDE: usize>(
+    rows: &[f32],
+    stride: usize,
+    [count, size]: [usize; 2],
+    columns: &mut [f32],
+    padded: usize,
+) {
+    let in_tiles = size / SIDE * SIDE;
+    for at in (0..in_tiles).step_by(SIDE) {
+        let (rows, columns) = (&rows[at..], &mut columns[at * padded..]);
+        match count == SIDE {
+            true => tile::<SIDE>(rows, stride, columns, padded),
+            false => part_of_a_tile::<SIDE>(rows, stride, count, columns, padded),
+        }
+    }
+    for at in in_tiles..size {
+        for (row, number) in columns[at * padded..][..SIDE].iter_mut().enumerate() {
+            *number = if row < count { rows[row * stride + at] } else { 0.0 };
+        }
     }
 }
 
@@ -101,12 +110,18 @@ fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], pad
 
 /// The same for a square of which only the first `count` rows are there; the others are 0.
 #[inline(always)]
-fn part_of_a_tile(rows: &[f32], stride: usize, count: usize, columns: &mut [f32], padded: usize) {
-    let mut square = [[0.0; SMALL]; SMALL];
+fn part_of_a_tile<const SIDE: usize>(
+    rows: &[f32],
+    stride: usize,
+    count: usize,
+    columns: &mut [f32],
+    padded: usize,
+) {
+    let mut square = [[0.0; SIDE]; SIDE];
     for (i, numbers) in square.iter_mut().enumerate().take(count) {
-        numbers.copy_from_slice(&rows[i * stride..][..SMALL]);
+        numbers.copy_from_slice(&rows[i * stride..][..SIDE]);
     }
-    tile::<SMALL>(square.as_flattened(), SMALL, columns, padded);
+    tile::<SIDE>(square.as_flattened(), SIDE, columns, padded);
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use ndarray::Array2;
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::MASKED;
 
-use super::Pairs;
 use super::packed::PackedTexts;
+use super::{Pairs, Recipe};
 
 /// Pairs as the training graphs are fed with them.
 #[derive(Debug, Clone)]
@@ -77,6 +77,17 @@ impl Batch {
             score_mask,
             targets: Array2::from_shape_fn(shape, |(i, j)| if i == j { 1.0 } else { 0.0 }),
         }
+    }
+
+    /// As a recipe has its batches: in parts of its size, smoothed by its share.
+    pub fn of_recipe(
+        recipe: &Recipe,
+        pairs: &Pairs,
+        indices: &[usize],
+        config: &EncoderConfig,
+        head: Head,
+    ) -> Self {
+        Self::in_parts(pairs, indices, config, head, recipe.mini_batch).smoothed(recipe.label_smoothing)
     }
 
     /// The same with a `share` of every target spread evenly over the pairs' positives that count in its row, the right one

@@ -188,8 +188,7 @@ pub fn fit(
         }
         let pairs = pairs_of(epoch)?;
         for indices in plan(&pairs, epoch).iter().skip(losses.len() - first) {
-            let batch = Batch::in_parts(&pairs, indices, config, head, recipe.mini_batch)
-                .smoothed(recipe.label_smoothing);
+            let batch = Batch::of_recipe(recipe, &pairs, indices, config, head);
             let learning_rate = schedule.rate(losses.len());
             let report = stepper.step(&batch, learning_rate)?;
             losses.push(report.loss);

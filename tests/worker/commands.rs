@@ -23,20 +23,28 @@ fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// Made-up corrections, as `train --data` reads them.
+fn corrections(count: usize) -> String {
+    let mut csv = String::from("typo,corrected,domain\n");
+    for pair in autovalidate::local::demo::corrections(3, count) {
+        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
+    }
+    csv
+}
+
+fn read_json(folder: &Path, name: &str) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+}
+
 #[test]
 fn early_stop_is_steered_by_questions_that_do_not_judge() {
     let folder = tempfile::tempdir().unwrap();
-    let mut csv = String::from("typo,corrected,domain\n");
-    for pair in autovalidate::local::demo::corrections(3, 400) {
-        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
-    }
-    std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
+    std::fs::write(folder.path().join("pairs.csv"), corrections(400)).unwrap();
     let train = "train --data pairs.csv --out model --report report.json --epochs 3 --batch-size 32 --learning-rate 5e-3 \
                  --variants 0 --label-smoothing 0 --early-stop loss --patience 2 --assess-every 3 --dropout";
     let told = succeeded(&autovalidate(folder.path(), &train.split_whitespace().collect::<Vec<_>>()));
     assert!(told.contains("kept the parameters of step "), "{told}");
-    let report: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    let report = read_json(folder.path(), "report.json");
     let (steering, judging) = (&report["study"]["steering"], &report["report"]["held_out"]["all"]["after"]);
     let asked = judging["overall"]["queries"].as_u64().unwrap() + steering.as_u64().unwrap();
     let held_out: u64 = ["new_typos", "unseen_corrections", "newest"]
@@ -56,10 +64,7 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
 #[test]
 fn pairs_that_have_too_few_hard_negatives_are_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let mut csv = String::from("typo,corrected,domain\n");
-    for pair in autovalidate::local::demo::corrections(3, 150) {
-        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
-    }
+    let mut csv = corrections(150);
     // Nothing else is called so in this domain; the held-out hash leaves at least one of ten typos to training.
     for letter in 'a'..='j' {
         csv.push_str(&format!("silverr{letter},silver,colour\n"));
@@ -72,8 +77,7 @@ fn pairs_that_have_too_few_hard_negatives_are_counted() {
             "train --data pairs.csv --out {out} --report {report} --epochs 1 --variants 0 --hard-negatives {negatives}"
         );
         let told = succeeded(&autovalidate(folder.path(), &train.split_whitespace().collect::<Vec<_>>()));
-        let report: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(folder.path().join(report)).unwrap()).unwrap();
+        let report = read_json(folder.path(), &report);
         (told, report["study"]["short_of_negatives"].as_u64().unwrap())
     };
     let (told, short) = told_of("1");
@@ -100,11 +104,7 @@ fn a_fault_that_is_none_is_a_wrong_argument() {
 #[test]
 fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     let folder = tempfile::tempdir().unwrap();
-    let mut csv = String::from("typo,corrected,domain\n");
-    for pair in autovalidate::local::demo::corrections(3, 150) {
-        csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
-    }
-    std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
+    std::fs::write(folder.path().join("pairs.csv"), corrections(150)).unwrap();
     let train = [
         "train",
         "--data",
@@ -129,8 +129,7 @@ fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     for file in ["model/model.safetensors", "model/onnx/model.onnx", "model/modules.json", "model.zip"] {
         assert!(folder.path().join(file).exists(), "{file} is missing");
     }
-    let report: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    let report = read_json(folder.path(), "report.json");
     let losses = report["training"]["epoch_losses"].as_array().unwrap();
     assert!(losses[1].as_f64() < losses[0].as_f64(), "{losses:?}");
 
