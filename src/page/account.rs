@@ -7,7 +7,7 @@ use crate::evaluate::Report;
 use crate::failure::{Failure, Remedy};
 use crate::job::{DatasetSummary, Stage};
 use crate::queue::RunRecord;
-use crate::train::Summary;
+use crate::train::{Recipe, Summary};
 
 /// What is told of a run: its data, its training, its scores. A receipt is one, and so is what `train --report` writes;
 /// fields of other versions are passed over.
@@ -138,7 +138,8 @@ impl Account {
             Some(format!("{steps} steps in {seconds:.0} s, {vocabulary} of the token table's rows")),
         );
         let losses: Vec<String> = epoch_losses.iter().map(|loss| format!("{loss:.3}")).collect();
-        fact("loss by epoch", Some(losses.join(", ")));
+        let floor = self.least_loss().map_or(String::new(), |least| format!(" (its floor: {least:.3})"));
+        fact("loss by epoch", Some(losses.join(", ") + &floor));
         for (name, settings) in [("recipe", &self.recipe), ("made-up typos", &self.synthesis)] {
             let settings = settings.as_object().map(|settings| {
                 let each = settings.iter().filter(|(_, value)| !value.is_null());
@@ -156,6 +157,12 @@ impl Account {
             fact("stages", Some(each.collect::<Vec<_>>().join(", ")));
         }
         facts
+    }
+
+    /// What the loss of a full batch can't fall below, where that isn't zero ([`Recipe::least_loss`]).
+    pub(super) fn least_loss(&self) -> Option<f32> {
+        let recipe = Recipe::deserialize(&self.recipe).ok()?;
+        Some(recipe.least_loss()).filter(|least| *least > 0.0)
     }
 
     fn held_out(&self) -> String {

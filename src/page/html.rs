@@ -43,10 +43,18 @@ pub fn page(account: &Account) -> String {
     body.push_str("<h2>Learning</h2>");
     let by_epoch = account.training.epoch_losses.iter().zip(1..);
     let rows = by_epoch.map(|(loss, epoch): (_, u32)| vec![format!("epoch {epoch}"), format!("{loss:.4}")]);
+    let floor = account.least_loss();
+    let below = floor.map_or(String::new(), |least| {
+        format!(
+            " Dashed: {least:.2}, below which a smoothed loss can't fall (a batch with fewer or equal corrections can)."
+        )
+    });
     figure(
         &mut body,
-        &losses(&account.training.losses),
-        "Thin: each step's loss. Thick: the mean over neighbouring steps. Typos are made up afresh in each epoch.",
+        &losses(&account.training.losses, floor),
+        &format!(
+            "Thin: each step's loss. Thick: the mean over neighbouring steps. Typos are made up afresh in each epoch.{below}"
+        ),
         &table("Mean loss of each epoch", &["epoch", "loss"], rows),
     );
     scores(&mut body, report);

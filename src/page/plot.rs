@@ -41,13 +41,14 @@ fn tick(range: f64) -> f64 {
     steps.into_iter().find(|step| range / step <= 6.0).unwrap_or(power * 10.0)
 }
 
-/// The loss of each step, and its running mean.
-pub(super) fn losses(losses: &[f32]) -> String {
+/// The loss of each step, its running mean, and the floor it can't fall below, if it has one.
+pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     const HEIGHT: f64 = 280.0;
     let (left, right, top_edge, bottom) = (52.0, 12.0, 12.0, 40.0);
     let losses: Vec<f64> = losses.iter().map(|loss| f64::from(*loss)).collect();
     let smooth = running_mean(&losses, (losses.len() / 20).max(1));
-    let top = losses.iter().copied().fold(0.0, f64::max).max(1e-6) * 1.05;
+    let floor = floor.map(f64::from);
+    let top = losses.iter().copied().chain(floor).fold(0.0, f64::max).max(1e-6) * 1.05;
     let last = losses.len().saturating_sub(1).max(1) as f64;
     let x = |step: f64| left + (WIDTH - left - right) * step / last;
     let y = |loss: f64| HEIGHT - bottom - (HEIGHT - top_edge - bottom) * loss / top;
@@ -62,6 +63,9 @@ pub(super) fn losses(losses: &[f32]) -> String {
         text(&mut marks, x(at), HEIGHT - bottom + 18.0, "middle", &short(at));
     }
     text(&mut marks, (left + WIDTH - right) / 2.0, HEIGHT - 6.0, "middle", "optimiser steps");
+    if let Some(floor) = floor {
+        line(&mut marks, "margin", (left, y(floor)), (WIDTH - right, y(floor)));
+    }
     for (class, values) in [("raw", &losses), ("smooth", &smooth)] {
         let points: Vec<String> = values
             .iter()
@@ -70,9 +74,10 @@ pub(super) fn losses(losses: &[f32]) -> String {
             .collect();
         let _ = write!(marks, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
     }
+    let least = floor.map_or(String::new(), |floor| format!(" It can't fall below {floor:.3}."));
     let description = match (smooth.first(), smooth.last()) {
         (Some(first), Some(last)) => format!(
-            "The mean over neighbouring steps goes from {first:.3} at the start to {last:.3} at the end of {} steps.",
+            "The mean over neighbouring steps goes from {first:.3} at the start to {last:.3} at the end of {} steps.{least}",
             losses.len()
         ),
         _ => "No step was taken.".to_owned(),

@@ -29,7 +29,7 @@ impl Default for SynthesisSettings {
         Self {
             variants: 20,
             share: 1.0,
-            hard_share: 0.25,
+            hard_share: 0.6,
             hard_below: 80.0,
             keyboard: Keyboard::Qwerty,
             learn_rates: true,

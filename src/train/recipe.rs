@@ -84,6 +84,16 @@ impl Recipe {
         Ranking { loss: self.loss, scale: self.scale, hard_negatives: self.hard_negatives > 0 }
     }
 
+    /// What the loss can't fall below in a full batch of different pairs: the entropy of its smoothed targets, which is what
+    /// cross-entropy comes to when the softmax equals them. Zero without smoothing.
+    pub fn least_loss(&self) -> f32 {
+        let pairs = self.batch_size as f32;
+        let others = self.label_smoothing / pairs;
+        let right = 1.0 - self.label_smoothing + others;
+        let part = |share: f32| if share > 0.0 { -share * share.ln() } else { 0.0 };
+        part(right) + (pairs - 1.0) * part(others)
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -136,6 +146,17 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_least_loss_is_the_entropy_of_the_targets() {
+        let of = |label_smoothing, batch_size| {
+            Recipe { label_smoothing, batch_size, ..Recipe::default() }.least_loss()
+        };
+        assert_eq!(of(0.0, 64), 0.0);
+        // Two pairs and all but everything smoothed: even odds, one bit.
+        assert!((of(0.999_999, 2) - std::f32::consts::LN_2).abs() < 1e-6);
+        assert!((of(0.3, 64) - 1.830_36).abs() < 1e-4, "{}", of(0.3, 64));
+    }
 
     #[test]
     fn a_record_of_before_label_smoothing_means_none() {

@@ -71,6 +71,22 @@ fn every_plot_has_words_and_a_table_and_the_page_needs_nothing_else() {
     assert!(html.contains("what earlier versions knew") && html.contains("better (31 queries)"));
 }
 
+/// A smoothed loss is not zero where everything is right; the reader sees where it ends.
+#[test]
+fn a_smoothed_loss_is_shown_with_its_floor() {
+    let plain = account();
+    let smoothed =
+        Account { recipe: serde_json::json!({ "batch_size": 64, "label_smoothing": 0.3_f32 }), ..account() };
+    assert!(
+        page(&smoothed).contains("It can't fall below 1.830.") && page(&smoothed).contains("Dashed: 1.83")
+    );
+    assert!(smoothed.to_string().contains("1.500 (its floor: 1.830)"), "{smoothed}");
+    let (html, text) = (page(&plain), plain.to_string());
+    assert!(!html.contains("can't fall below") && !text.contains("floor"));
+    let of_another_version = Account { recipe: serde_json::json!({ "later": 1 }), ..account() };
+    assert!(!page(&of_another_version).contains("can't fall below"));
+}
+
 #[test]
 fn what_comes_from_outside_is_escaped_and_no_pair_is_shown() {
     let account = account();

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::setup::{Bench, SOON, options, rows};
+use crate::support::nats::NatsServer;
 use crate::support::{nats_server, within};
 
 fn pid(server: &Server) -> Pid {
@@ -158,26 +159,8 @@ async fn nobody_there_is_worth_a_retry_and_no_jetstream_needs_a_person() {
     assert_eq!(error.remedy(), Remedy::Retry);
 
     let folder = tempfile::tempdir().unwrap();
-    let ports = folder.path().to_owned();
-    let _plain = tokio::process::Command::new(nats_server())
-        .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
-        .arg(&ports)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let url = within(SOON, async {
-        loop {
-            let file = std::fs::read_dir(&ports).unwrap().filter_map(Result::ok).next();
-            let text = file.and_then(|file| std::fs::read_to_string(file.path()).ok());
-            let ports = text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-            if let Some(url) = ports.as_ref().and_then(|ports| ports["nats"][0].as_str()) {
-                return url.to_owned();
-            }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    let error = open(url).await.unwrap_err();
+    let plain = NatsServer::start(folder.path(), "").await;
+    let error = open(plain.url().to_owned()).await.unwrap_err();
     assert!(matches!(error, QueueError::JetStreamUnavailable { .. }), "{error:?}");
     assert_eq!(error.remedy(), Remedy::Person);
 }

@@ -6,39 +6,18 @@ use std::process::Command;
 use autovalidate::failure::{Failure, Remedy};
 use autovalidate::queue::{Broker, Connection, QueueError, Remote};
 use secrecy::SecretString;
-use tokio::process::Child;
 
 use super::setup::SOON;
-use crate::support::{nats_server, within};
+use crate::support::nats::NatsServer;
+use crate::support::within;
 
-/// Starts a nats-server with a configuration of its own, and waits until it can be reached.
-pub(super) async fn serve(folder: &Path, configuration: &str) -> (Child, u16) {
-    let ports = folder.join("ports");
-    std::fs::create_dir_all(&ports).unwrap();
-    let file = folder.join("server.conf");
+/// Starts a nats-server with JetStream and `configuration`. Also says its port, since names for 127.0.0.1 are what these tests ask with.
+pub(super) async fn serve(folder: &Path, configuration: &str) -> (NatsServer, u16) {
     let store = folder.join("store");
-    let text = format!(
-        "listen: \"127.0.0.1:-1\"\nports_file_dir: {:?}\njetstream {{ store_dir: {:?} }}\n{configuration}\n",
-        ports, store
-    );
-    std::fs::write(&file, text).unwrap();
-    let child =
-        tokio::process::Command::new(nats_server()).arg("-c").arg(&file).kill_on_drop(true).spawn().unwrap();
-    let port = within(SOON, async {
-        loop {
-            let found = std::fs::read_dir(&ports).unwrap().filter_map(Result::ok).next();
-            let text = found.and_then(|file| std::fs::read_to_string(file.path()).ok());
-            let ports = text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-            let url = ports.as_ref().and_then(|ports| ports["nats"][0].as_str().map(str::to_owned));
-            if let Some(port) = url.and_then(|url| url.rsplit(':').next().and_then(|port| port.parse().ok()))
-            {
-                return port;
-            }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    (child, port)
+    let server =
+        NatsServer::start(folder, &format!("jetstream {{ store_dir: {store:?} }}\n{configuration}")).await;
+    let port = server.url().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
+    (server, port)
 }
 
 pub(super) async fn open(remote: Remote) -> Result<Connection, QueueError> {

@@ -2,6 +2,7 @@
 //! What several tests need: deadlines that name their call site, and where `scripts/setup` put things.
 
 pub mod crash;
+pub mod nats;
 pub mod storm;
 
 use std::future::Future;

@@ -1,5 +1,5 @@
 //! Tests of `train` and the graphs it runs: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py`,
-//! `steps.py`, `dropout.py` and `negatives.py`.
+//! `steps.py`, `dropout.py`, `negatives.py` and `smoothing.py`.
 //!
 //! ```text
 //! artifacts           the graphs as files
@@ -15,6 +15,7 @@
 //! resident            parameters and moments that stay on a device
 //! resume              interrupted runs
 //! reversed            pairs and reversed pairs as separate examples
+//! smoothing           label smoothing against PyTorch
 //! steps               fifty steps against PyTorch
 //! weights             16-bit and sharded weights, names with a prefix
 //! ```
@@ -32,6 +33,7 @@ mod reference;
 mod resident;
 mod resume;
 mod reversed;
+mod smoothing;
 mod steps;
 mod weights;
 
