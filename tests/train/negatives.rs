@@ -2,10 +2,10 @@
 
 use autovalidate::onnx::Loss;
 use autovalidate::train::{
-    Batch, Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
+    Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
 };
 
-use super::reference::{LOSSES, Reference, Setting, TINY, every_graph, fixture, length, runtime};
+use super::reference::{Reference, Setting, TINY, fixture, length, runtime};
 
 fn of_fixture(reference: &Reference, tiny: &str) -> Setting {
     let negatives: Vec<Vec<String>> = serde_json::from_str(&reference.about["negatives"]).unwrap();
@@ -21,24 +21,10 @@ fn loss_and_every_gradient_equal_sentence_transformers() {
     for tiny in TINY {
         let reference = Reference::load(&format!("negatives-{tiny}.safetensors"));
         let setting = of_fixture(&reference, tiny);
-        let (config, head) = (&setting.folder.config, setting.folder.head);
-        let all: Vec<usize> = (0..setting.pairs.len()).collect();
-        for (name, loss) in LOSSES {
-            for (kind, runtime, batch_size) in every_graph() {
-                for mini_batch in [usize::MAX, 3] {
-                    let about = format!("{tiny}, {name}, {kind}, parts of {mini_batch}");
-                    let batch = Batch::in_parts(&setting.pairs, &all, config, head, mini_batch);
-                    let mut stepper = setting.stepper_on(&runtime, &Recipe { batch_size, ..recipe(loss) });
-                    let (value, gradients) = stepper.gradients(&batch).unwrap();
-                    let truth = reference.get(&format!("{name}.loss"))[0];
-                    assert!(
-                        (f64::from(value) - truth).abs() < 1e-5 * truth,
-                        "{about}: loss {value}, sentence-transformers {truth}"
-                    );
-                    setting.assert_gradients(&gradients, &reference, &format!("{name}.gradient."), &about);
-                }
-            }
-        }
+        setting.assert_equal_in_every_graph(&reference, tiny, |loss| Recipe {
+            label_smoothing: 0.0,
+            ..recipe(loss)
+        });
     }
 }
 

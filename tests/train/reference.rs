@@ -162,6 +162,36 @@ impl Setting {
         Batch::new(&self.pairs, &all, &self.folder.config, self.folder.head)
     }
 
+    /// Holds loss and gradients of all pairs to the reference's, for both losses, in every kind of graph, at once and in parts.
+    /// `recipe` says how they are trained with a loss. No loss is below its recipe's floor.
+    pub(crate) fn assert_equal_in_every_graph(
+        &self,
+        reference: &Reference,
+        about: &str,
+        recipe: impl Fn(Loss) -> Recipe,
+    ) {
+        let all: Vec<usize> = (0..self.pairs.len()).collect();
+        for (name, loss) in LOSSES {
+            for (kind, runtime, batch_size) in every_graph() {
+                for mini_batch in [usize::MAX, 3] {
+                    let about = format!("{about}, {name}, {kind}, parts of {mini_batch}");
+                    let recipe = Recipe { batch_size, mini_batch, ..recipe(loss) };
+                    let batch =
+                        Batch::of_recipe(&recipe, &self.pairs, &all, &self.folder.config, self.folder.head);
+                    let (value, gradients) = self.stepper_on(&runtime, &recipe).gradients(&batch).unwrap();
+                    let truth = reference.get(&format!("{name}.loss"))[0];
+                    assert!(
+                        (f64::from(value) - truth).abs() < 1e-5 * truth,
+                        "{about}: loss {value}, the reference's {truth}"
+                    );
+                    self.assert_gradients(&gradients, reference, &format!("{name}.gradient."), &about);
+                    let least = Recipe { batch_size: all.len(), ..recipe }.least_loss();
+                    assert!(value > least, "{about}: {value} is below the floor, {least}");
+                }
+            }
+        }
+    }
+
     /// Holds gradients, by parameter, to the reference's tensors `<prefix><source>`.
     pub(crate) fn assert_gradients(
         &self,
