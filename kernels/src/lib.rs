@@ -13,6 +13,7 @@
 //! gelu       the activation and its gradient
 //! norm       layer normalisation and its gradients
 //! attention  attention within each text of packed rows, and its gradient
+//! shared     rows that several tokens share
 //! adamw      the optimiser's update
 //! small      products of small matrices
 //! columns    sums over rows, in an order that doesn't depend on threads
@@ -21,7 +22,7 @@
 //! Everything is deterministic: rows are summed in fixed blocks and the blocks in order, whoever computes them.
 //!
 //! `unsafe` stands in `width` (calling code compiled for registers that were just found) and in `product` (a block of
-//! columns of a matrix has no slice of its own). This is a crate of its own so that a development build optimises it,
+//! columns of a matrix has no slice of its own, and the tile is assembly). This is a crate of its own so that a development build optimises it,
 //! and so that the rest can do without `unsafe`.
 
 mod adamw;
@@ -32,6 +33,7 @@ mod gelu;
 mod math;
 mod norm;
 mod product;
+mod shared;
 mod small;
 mod team;
 mod turn;
@@ -42,5 +44,6 @@ pub use attention::{Attention, Texts};
 pub use factors::Factors;
 pub use gelu::{gelu, gelu_gradient};
 pub use norm::{NormGradients, NormStatistics, layer_norm, layer_norm_gradient};
-pub use product::{LinearGradients, linear, linear_gradient};
+pub use product::{LinearGradients, linear, linear_gradient, linear_input_gradient};
+pub use shared::Sharing;
 pub use team::{Alone, Team};

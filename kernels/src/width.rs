@@ -54,3 +54,17 @@ pub(crate) fn has_512() -> bool {
 pub(crate) fn has_256() -> bool {
     std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
 }
+
+/// Proof that this processor has AVX2 and fused multiply-add.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    /// The proof, where there is one.
+    #[inline]
+    pub(crate) fn here() -> Option<Self> {
+        has_256().then_some(Self(()))
+    }
+}

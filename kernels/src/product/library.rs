@@ -1,0 +1,91 @@
+//! A block's product by the crate `gemm`: what processors with AVX-512 multiply many rows by, and those without AVX2 all.
+
+use super::matrix::Matrix;
+use super::start::Start;
+use super::target::{Block, Target};
+use crate::turn;
+
+/// Writes `start + a b` into a block.
+pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
+    if !start.is_nothing() {
+        target.each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
+    }
+    match b.columns_lie_whole() && turn::pays(b.rows) {
+        true => in_panels(target, block, a, b, !start.is_nothing()),
+        false => as_is(target, block, a, b, !start.is_nothing()),
+    }
+}
+
+/// Writes the product `a b` into a block, or adds it onto what is there, for a `b` whose columns lie one after the other, of
+/// which some are made rows at a time.
+fn in_panels(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a turned matrix");
+    let mut panel = Vec::new();
+    for first in (0..b.columns).step_by(turn::PANEL) {
+        let range = first..(first + turn::PANEL).min(b.columns);
+        turn::turn(b.columns(&range).data, b.rows, range.len(), &mut panel);
+        let columns = block.columns.start + range.start..block.columns.start + range.end;
+        let part = Block { rows: block.rows.clone(), columns };
+        as_is(target, &part, a, Matrix::new(&panel, range.len()), add);
+    }
+}
+
+/// The same, whatever the order of the factors.
+fn as_is(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    if block.rows.is_empty() || block.columns.is_empty() {
+        return;
+    }
+    assert!(
+        a.rows == block.rows.len() && b.columns == block.columns.len() && a.columns == b.rows,
+        "shapes fit"
+    );
+    assert!(a.holds() && b.holds(), "the factors lie within their data");
+    // SAFETY: `gemm` reads `a` and `b` at the places that `holds` has just found inside their slices, and reads and
+    // writes the block's elements, which lie within the borrowed numbers (`corner` sees to it) and belong to this task
+    // alone. No number of the result is in `a` or `b`: those are shared borrows, it is a mutable one.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            target.corner(block),
+            1,
+            target.columns as isize,
+            add,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::plain::Case;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn as_it_is_and_in_panels_it_is_three_plain_loops(case in Case::any()) {
+            case.check(product)?;
+            if case.b_turned {
+                // Whether this processor would go this way or not.
+                case.check(|target, block, a, b, start| {
+                    target.each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
+                    in_panels(target, block, a, b, true);
+                })?;
+            }
+        }
+    }
+}

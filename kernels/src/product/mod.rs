@@ -1,0 +1,254 @@
+//! The matrix products of a linear layer, shared among threads.
+//!
+//! Each task computes a block of one result, cut along its longer side. Every task copies the whole factor that lies along
+//! the other side into the order its product wants, so this is the way that copies least: a small batch's few rows, and not
+//! the weight, twice. How a result is cut depends on its shape and the number of threads only.
+//!
+//! ```text
+//! matrix   a factor: numbers with two strides
+//! start    what a product is added to
+//! target   a result, cut into blocks that tasks write to
+//! tiles    a block's product on processors with AVX2, tile by tile
+//! tile     the tile itself, in registers
+//! panels   copies of factors in the order that tiles read them
+//! library  a block's product by the crate `gemm`, on all others and on AVX-512
+//! plain    three plain loops, which tests hold both to
+//! ```
+
+mod library;
+mod matrix;
+#[cfg(target_arch = "x86_64")]
+mod panels;
+#[cfg(test)]
+mod plain;
+mod start;
+mod target;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+
+pub(crate) use matrix::Matrix;
+use start::Start;
+use target::{Block, Target};
+
+use super::team::Team;
+
+/// `y = x weight^T + bias (+ residual)` for rows `x` `[rows, inputs]`, `weight` `[outputs, inputs]`; `residual` and `y` are
+/// `[rows, outputs]`.
+///
+/// # Panics
+/// When the slices' lengths don't fit.
+pub fn linear(
+    team: &dyn Team,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    residual: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    let outputs = bias.len();
+    let inputs = weight.len() / outputs.max(1);
+    let x = Matrix::new(x, inputs);
+    let weight = Matrix::new(weight, inputs);
+    let y = Target::new(y, outputs);
+    assert!(y.rows == x.rows && weight.rows == outputs, "as many results as rows");
+    assert!(
+        residual.is_none_or(|residual| residual.len() == y.rows * outputs),
+        "a residual is as large as the result"
+    );
+    let blocks = y.blocks(team.threads());
+    team.each(blocks.len(), &|task| {
+        let block = &blocks[task];
+        let start = Start { row: Some(bias), matrix: residual };
+        product(&y, block, x.rows(&block.rows), weight.rows(&block.columns).turned(), start);
+    });
+}
+
+/// Where the gradients of a linear layer go.
+pub struct LinearGradients<'a> {
+    /// Of its input, `[rows, inputs]`.
+    pub x: &'a mut [f32],
+    /// Of its weight, `[outputs, inputs]`.
+    pub weight: &'a mut [f32],
+}
+
+/// `dx = upstream weight (+ earlier)`, `dweight = upstream^T x` for `upstream` `[rows, outputs]` and `x`, `earlier`
+/// `[rows, inputs]`.
+///
+/// # Panics
+/// When the slices' lengths don't fit.
+pub fn linear_gradient(
+    team: &dyn Team,
+    upstream: &[f32],
+    x: &[f32],
+    weight: &[f32],
+    inputs: usize,
+    earlier: Option<&[f32]>,
+    gradients: LinearGradients<'_>,
+) {
+    let of_x = InputGradient::new(upstream, weight, inputs, earlier, gradients.x);
+    let (upstream, x) = (of_x.upstream, Matrix::new(x, inputs));
+    let dweight = Target::new(gradients.weight, inputs);
+    assert!(upstream.rows == x.rows && dweight.rows == upstream.columns, "as many gradients as numbers");
+    let (x_blocks, weight_blocks) = (of_x.dx.blocks(team.threads()), dweight.blocks(team.threads()));
+    team.each(x_blocks.len() + weight_blocks.len(), &|task| {
+        if let Some(block) = x_blocks.get(task) {
+            return of_x.write(block);
+        }
+        let block = &weight_blocks[task - x_blocks.len()];
+        let (upstream, x) = (upstream.columns(&block.rows).turned(), x.columns(&block.columns));
+        product(&dweight, block, upstream, x, Start::default());
+    });
+}
+
+/// `dx = upstream weight (+ earlier)` alone, where the gradient of the weight is kept as its [factors](crate::Factors).
+///
+/// # Panics
+/// When the slices' lengths don't fit.
+pub fn linear_input_gradient(
+    team: &dyn Team,
+    upstream: &[f32],
+    weight: &[f32],
+    inputs: usize,
+    earlier: Option<&[f32]>,
+    dx: &mut [f32],
+) {
+    let of_x = InputGradient::new(upstream, weight, inputs, earlier, dx);
+    let blocks = of_x.dx.blocks(team.threads());
+    team.each(blocks.len(), &|task| of_x.write(&blocks[task]));
+}
+
+/// The gradient of a linear layer's input, to be written block by block.
+struct InputGradient<'a> {
+    upstream: Matrix<'a>,
+    weight: Matrix<'a>,
+    earlier: Option<&'a [f32]>,
+    dx: Target<'a>,
+}
+
+impl<'a> InputGradient<'a> {
+    fn new(
+        upstream: &'a [f32],
+        weight: &'a [f32],
+        inputs: usize,
+        earlier: Option<&'a [f32]>,
+        dx: &'a mut [f32],
+    ) -> Self {
+        let weight = Matrix::new(weight, inputs);
+        let (upstream, dx) = (Matrix::new(upstream, weight.rows), Target::new(dx, inputs));
+        assert!(upstream.rows == dx.rows, "as many gradients as numbers");
+        assert!(
+            earlier.is_none_or(|earlier| earlier.len() == dx.rows * inputs),
+            "an earlier gradient is as large"
+        );
+        Self { upstream, weight, earlier, dx }
+    }
+
+    fn write(&self, block: &Block) {
+        let start = Start { row: None, matrix: self.earlier };
+        let (upstream, weight) = (self.upstream.rows(&block.rows), self.weight.columns(&block.columns));
+        product(&self.dx, block, upstream, weight, start);
+    }
+}
+
+/// `a b`, on the calling thread.
+///
+/// # Panics
+/// When the shapes don't fit.
+pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, result: &mut [f32]) {
+    assert_eq!(result.len(), a.rows * b.columns, "as many numbers as the product has");
+    let block = Block { rows: 0..a.rows, columns: 0..b.columns };
+    product(&Target::new(result, b.columns), &block, a, b, Start::default());
+}
+
+/// Rows, or depth, of a product up to which copying factors into order takes about as long as multiplying them, however wide
+/// the registers: tiles copy less.
+#[cfg(target_arch = "x86_64")]
+const FEW: usize = 64;
+
+/// Writes `start + a b` into a block.
+fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = super::width::Avx2::here()
+        && (!super::width::has_512() || a.rows.min(a.columns) <= FEW)
+    {
+        return tiles::product(avx2, target, block, a, b, start);
+    }
+    library::product(target, block, a, b, start);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::plain::numbers;
+    use super::*;
+
+    /// Does tasks in reverse order, as threads may.
+    struct Backwards(usize);
+
+    impl Team for Backwards {
+        fn threads(&self) -> usize {
+            self.0
+        }
+
+        fn each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+            (0..tasks).rev().for_each(task);
+        }
+    }
+
+    /// The safe equivalent: `out[i][j] += sum_k a(i, k) b(k, j)`.
+    fn plain(
+        out: &mut [f64],
+        (rows, columns, inner): (usize, usize, usize),
+        a: impl Fn(usize, usize) -> f32,
+        b: impl Fn(usize, usize) -> f32,
+    ) {
+        for i in 0..rows {
+            for j in 0..columns {
+                out[i * columns + j] +=
+                    (0..inner).map(|k| f64::from(a(i, k)) * f64::from(b(k, j))).sum::<f64>();
+            }
+        }
+    }
+
+    fn near(found: &[f32], exact: &[f64]) -> bool {
+        found
+            .iter()
+            .zip(exact)
+            .all(|(found, exact)| (f64::from(*found) - exact).abs() < 1e-4 * (1.0 + exact.abs()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn products_are_those_of_three_plain_loops(
+            rows in 0_usize..130, inputs in 1_usize..40, outputs in 1_usize..200, threads in 1_usize..5, more in any::<bool>()
+        ) {
+            let (x, weight, bias) = (numbers(rows * inputs, 613), numbers(outputs * inputs, 71), numbers(outputs, 37));
+            let residual = numbers(rows * outputs, 377);
+            let mut exact: Vec<f64> = (0..rows * outputs)
+                .map(|at| f64::from(bias[at % outputs]) + if more { f64::from(residual[at]) } else { 0.0 })
+                .collect();
+            plain(&mut exact, (rows, outputs, inputs), |i, k| x[i * inputs + k], |k, j| weight[j * inputs + k]);
+            let mut y = vec![f32::NAN; rows * outputs];
+            linear(&Backwards(threads), &x, &weight, &bias, more.then_some(&residual[..]), &mut y);
+            prop_assert!(near(&y, &exact));
+
+            let (upstream, earlier) = (residual, numbers(rows * inputs, 101));
+            let (mut dx, mut dweight) = (vec![f32::NAN; rows * inputs], vec![f32::NAN; outputs * inputs]);
+            let gradients = LinearGradients { x: &mut dx, weight: &mut dweight };
+            linear_gradient(&Backwards(threads), &upstream, &x, &weight, inputs, more.then_some(&earlier[..]), gradients);
+            let mut exact: Vec<f64> = earlier.iter().map(|x| if more { f64::from(*x) } else { 0.0 }).collect();
+            plain(&mut exact, (rows, inputs, outputs), |i, k| upstream[i * outputs + k], |k, j| weight[k * inputs + j]);
+            prop_assert!(near(&dx, &exact));
+            let mut alone = vec![f32::NAN; rows * inputs];
+            linear_input_gradient(&Backwards(threads), &upstream, &weight, inputs, more.then_some(&earlier[..]), &mut alone);
+            prop_assert_eq!(alone, dx);
+            let mut exact = vec![0.0; outputs * inputs];
+            plain(&mut exact, (outputs, inputs, rows), |i, k| upstream[k * outputs + i], |k, j| x[k * inputs + j]);
+            prop_assert!(near(&dweight, &exact));
+        }
+    }
+}
