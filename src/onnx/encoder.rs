@@ -34,6 +34,8 @@ pub(super) struct Tokens {
     pub(super) positions: Value,
     /// Index into the token-type table, if there is one: `[N]`, or `[1]` for all tokens alike.
     pub(super) types: Value,
+    /// Where several tokens share a row of the above: which of them each uses, `[N]`, and the above are `[U]`.
+    pub(super) shared: Option<Value>,
 }
 
 /// How rows relate to texts.
@@ -62,7 +64,7 @@ impl Layout {
 
 /// An encoder's result.
 pub(super) struct Encoded {
-    /// Sum of the embeddings, before its normalisation, `[N, H]`: where look-up gradients come out.
+    /// Sum of the embeddings, before its normalisation, `[N, H]`, or `[U, H]` of shared rows: where look-up gradients come out.
     pub(super) embeddings: Value,
     /// One row per token, `[N, H]`.
     pub(super) rows: Value,
@@ -86,10 +88,16 @@ pub(super) fn encode(
         Some(tape.relative_bias(weights.get(table), length, config.longest()))
     });
     let mut x = tape.dropout(normed, masks.get(EMBEDDINGS, OUTPUT));
+    let mut shared = tokens.shared;
     for layer in 0..config.layers {
         let names = LayerTensors::of(config, layer);
         tape.graph.enter(names.base.clone());
-        let stacked = tape.linear(x, weights.affine(&names.stacked));
+        let mut stacked = tape.linear(x, weights.affine(&names.stacked));
+        // Up to here a token's row depends on nothing but the token and its place.
+        if let Some(rows) = shared.take() {
+            x = tape.spread(x, rows);
+            stacked = tape.spread(stacked, rows);
+        }
         let context = match layout {
             Layout::Packed(layout) => {
                 tape.packed_attention(stacked, heads, layout, bias, masks.get(&names.base, ATTENTION))

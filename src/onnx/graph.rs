@@ -94,7 +94,7 @@ impl Graph {
 
     /// Whether layers are written as fused operators.
     pub(super) fn is_fused(&self) -> bool {
-        self.form == GraphForm::Fused
+        matches!(self.form, GraphForm::Fused | GraphForm::Factored)
     }
 
     /// Prefixes the names of nodes made from here on, such as `encoder.layer.0`, for whoever reads the graph.

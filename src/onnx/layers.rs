@@ -3,6 +3,7 @@
 //! Shapes: `x` is packed rows `[N, H]`, one row per token of the batch, no padding. Weights are `[out, in]`, as
 //! PyTorch's `nn.Linear` stores them.
 
+use super::form::GraphForm;
 use super::graph::{Graph, Value};
 use super::ops::Product;
 use super::tape::{Gradients, Step, Tape};
@@ -69,6 +70,12 @@ impl Tape {
         self.record(Residual { a, b, y })
     }
 
+    /// The row of `x` `[U, W]` that each token uses, `[N, W]`, with fused operators only.
+    pub(super) fn spread(&mut self, x: Value, rows: Value) -> Value {
+        let y = self.graph.gather(x, rows, 0);
+        self.record(Spread { x, rows, y })
+    }
+
     /// `matrix * x`, where the caller's matrix is data and has no gradient: pooling.
     pub(super) fn combine_rows(&mut self, matrix: Value, x: Value) -> Value {
         let y = self.graph.gemm(matrix, x, None, Product::PLAIN);
@@ -107,12 +114,19 @@ impl Step for Linear {
             gradients.add(graph, residual, upstream);
         }
         if graph.is_fused() {
-            let earlier = gradients.take(self.x);
-            let (x, weight) = graph.fused_linear_gradient(upstream, self.x, self.affine.weight, earlier);
-            gradients.parameter(self.affine.weight, weight);
+            let (earlier, weight) = (gradients.take(self.x), self.affine.weight);
+            let x = if graph.form == GraphForm::Factored {
+                gradients.factors.insert(weight, [upstream, self.x]);
+                graph.fused_linear_input_gradient(upstream, weight, earlier)
+            } else {
+                let (x, dweight) = graph.fused_linear_gradient(upstream, self.x, weight, earlier);
+                gradients.parameter(weight, dweight);
+                x
+            };
             return gradients.replace(self.x, x);
         }
-        gradients.weight(graph, self.affine.weight, upstream, self.x);
+        let weight = graph.gemm(upstream, self.x, None, Product::LEFT_TRANSPOSED);
+        gradients.parameter(self.affine.weight, weight);
         // What the residual around this layer contributed is accumulated by the product itself.
         let earlier = gradients.take(self.x);
         let x = graph.gemm(upstream, self.affine.weight, earlier, Product::PLAIN);
@@ -228,6 +242,27 @@ impl Step for Residual {
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         gradients.add(graph, self.a, upstream);
         gradients.add(graph, self.b, upstream);
+    }
+}
+
+struct Spread {
+    x: Value,
+    rows: Value,
+    y: Value,
+}
+
+impl Step for Spread {
+    fn output(&self) -> Value {
+        self.y
+    }
+
+    fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
+        let x = graph.fused_row_sums(upstream, self.rows);
+        // The sum over all rows is the same one.
+        if let Some(sum) = gradients.known_sum(upstream) {
+            gradients.know_sum(x, sum);
+        }
+        gradients.add(graph, self.x, x);
     }
 }
 

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::form::GraphForm;
 use super::graph::{Graph, Value};
-use super::ops::Product;
 
 /// A differentiable layer that has been emitted into the graph.
 pub(super) trait Step {
@@ -62,19 +61,14 @@ impl Gradients {
         self.column_sums.insert(gradient, sum);
     }
 
-    /// `gradient` summed over all rows: the gradient of a bias.
-    pub(super) fn column_sum(&self, graph: &mut Graph, gradient: Value) -> Value {
-        self.column_sums.get(&gradient).copied().unwrap_or_else(|| graph.sum(gradient, 0, false))
+    /// `gradient` summed over all rows, if a node gives that out.
+    pub(super) fn known_sum(&self, gradient: Value) -> Option<Value> {
+        self.column_sums.get(&gradient).copied()
     }
 
-    /// Sets the gradient of a linear layer's weight `[out, in]`, `upstream^T x` for `upstream` `[N, out]` and `x` `[N, in]`.
-    pub(super) fn weight(&mut self, graph: &mut Graph, weight: Value, upstream: Value, x: Value) {
-        if graph.form == GraphForm::Factored {
-            self.factors.insert(weight, [upstream, x]);
-        } else {
-            let gradient = graph.gemm(upstream, x, None, Product::LEFT_TRANSPOSED);
-            self.parameter(weight, gradient);
-        }
+    /// `gradient` summed over all rows: the gradient of a bias.
+    pub(super) fn column_sum(&self, graph: &mut Graph, gradient: Value) -> Value {
+        self.known_sum(gradient).unwrap_or_else(|| graph.sum(gradient, 0, false))
     }
 
     /// Sets the gradient of a parameter. Each parameter is used by one step.

@@ -9,7 +9,7 @@ use crate::onnx::{GradientForm, Runtime, RuntimeError, dropped_model, ranking_mo
 use super::dropout::Draws;
 use super::feed::PartFeed;
 use super::gradients::{Gradient, add_rows, feed_matrix, gradient_outputs, read_gradient};
-use super::packed::PackedTexts;
+use super::packed::{PackedTexts, shares_rows};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// The sessions of the three passes, and where gradients add up.
@@ -19,6 +19,8 @@ pub(super) struct Cached {
     backward: Session,
     options: RunOptions<HasSelectedOutputs>,
     hidden: usize,
+    /// Whether the backward graph does.
+    shares_rows: bool,
     sums: Vec<Vec<f32>>,
 }
 
@@ -33,10 +35,12 @@ impl Cached {
         // Ranking needs unit rows, whatever the model's folder says.
         let head = Head { pooling, normalise: true };
         let rates = recipe.dropout_rates(config);
+        let backward = runtime.session(&seeded_model(runtime.form(), config, pooling, rates))?;
         Ok(Self {
+            shares_rows: shares_rows(&backward),
             forward: runtime.session(&dropped_model(runtime.form(), config, head, rates))?,
             ranking: runtime.session(&ranking_model(config.hidden, recipe.ranking()))?,
-            backward: runtime.session(&seeded_model(runtime.form(), config, pooling, rates))?,
+            backward,
             options: gradient_outputs(parameters, runtime.form())?,
             hidden: config.hidden,
             sums: parameters.parameters().iter().map(|parameter| vec![0.0; parameter.elements()]).collect(),
@@ -92,6 +96,7 @@ impl Cached {
         feed: &PartFeed<'_>,
         seeds: &Array2<f32>,
     ) -> Result<(), TrainError> {
+        let look_ups = feed.part.look_ups(self.shares_rows);
         let mut inputs = feed.inputs(&self.backward)?;
         inputs.push(("seeds".to_owned(), feed_matrix(seeds)?));
         parameters.feed(&mut inputs)?;
@@ -105,7 +110,7 @@ impl Cached {
                 GradientForm::Dense => {
                     sum.iter_mut().zip(output).for_each(|(sum, gradient)| *sum += gradient);
                 }
-                GradientForm::Rows(index) => add_rows(sum, output, index, feed.part),
+                GradientForm::Rows(index) => add_rows(sum, output, index, look_ups),
             }
         }
         Ok(())

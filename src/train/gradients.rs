@@ -9,7 +9,7 @@ use ort::value::{Tensor, TensorRef};
 use crate::onnx::{GradientForm, GraphForm, Parameter, RowIndex, RuntimeError};
 
 use super::ParameterBuffer;
-use super::packed::PackedTexts;
+use super::packed::LookUps;
 
 /// The gradient of each parameter, by the parameter's name, in their order.
 pub type NamedGradients = Vec<(String, Vec<f32>)>;
@@ -92,13 +92,13 @@ pub(super) fn read_gradient<'a>(
     Ok(gradient)
 }
 
-/// Adds each token's row of `rows` onto the row of `table` it used.
-pub(super) fn add_rows(table: &mut [f32], rows: &[f32], index: RowIndex, texts: &PackedTexts) {
-    let width = rows.len() / texts.tokens().max(1);
-    for (token, row) in rows.chunks_exact(width.max(1)).enumerate() {
+/// Adds each row of `rows` onto the row of `table` that was looked up for it.
+pub(super) fn add_rows(table: &mut [f32], rows: &[f32], index: RowIndex, look_ups: LookUps<'_>) {
+    let width = rows.len() / look_ups.ids.len().max(1);
+    for (at, row) in rows.chunks_exact(width.max(1)).enumerate() {
         let used = match index {
-            RowIndex::Ids => texts.ids[token] as usize,
-            RowIndex::Positions => texts.positions[token] as usize,
+            RowIndex::Ids => look_ups.ids[at] as usize,
+            RowIndex::Positions => look_ups.positions[at] as usize,
             RowIndex::First => 0,
         };
         let target = &mut table[used * width..][..width];

@@ -1,5 +1,6 @@
 //! Texts as the arrays the graphs are fed with: token rows one after the other, no padding.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use ndarray::Array2;
@@ -11,13 +12,56 @@ use crate::onnx::RuntimeError;
 
 use super::padded::PaddedLayout;
 
+/// The input of graphs in which tokens share rows.
+const TOKEN_ROWS: &str = "token_rows";
+
+/// Whether tokens share rows in a session's graph.
+pub(super) fn shares_rows(session: &Session) -> bool {
+    session.inputs().iter().any(|input| input.name() == TOKEN_ROWS)
+}
+
+/// Rows of the look-up tables, one of each for a row of a graph's summed embeddings.
+#[derive(Clone, Copy)]
+pub(super) struct LookUps<'t> {
+    /// Of the compact vocabulary.
+    pub(super) ids: &'t [i64],
+    /// Of the position table.
+    pub(super) positions: &'t [i64],
+}
+
+/// One row for all tokens of one place and kind, in the order of their first tokens.
+#[derive(Debug, Clone, PartialEq)]
+struct SharedRows {
+    ids: Vec<i64>,
+    positions: Vec<i64>,
+    of_tokens: Vec<i64>,
+}
+
+impl SharedRows {
+    fn new(ids: &[i64], positions: &[i64]) -> Self {
+        let mut shared = Self { ids: Vec::new(), positions: Vec::new(), of_tokens: Vec::new() };
+        let mut known = HashMap::new();
+        for (id, position) in ids.iter().zip(positions) {
+            let row = *known.entry((*id, *position)).or_insert_with(|| {
+                shared.ids.push(*id);
+                shared.positions.push(*position);
+                shared.ids.len() as i64 - 1
+            });
+            shared.of_tokens.push(row);
+        }
+        shared
+    }
+}
+
 /// Several texts, packed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackedTexts {
     /// Compact vocabulary row of each token, `[N]`.
-    pub(super) ids: Vec<i64>,
+    ids: Vec<i64>,
     /// Row of the position table of each token, `[N]`.
-    pub(super) positions: Vec<i64>,
+    positions: Vec<i64>,
+    /// Made when the first graph asks for it.
+    shared: OnceLock<SharedRows>,
     /// First token of each text, and the end, `[T + 1]`.
     starts: Vec<i64>,
     heads: usize,
@@ -46,7 +90,8 @@ impl PackedTexts {
                 starts[text] + if place < texts[text].len() { place as i64 } else { 0 }
             })
         });
-        Self { ids, positions, starts, heads: config.heads, padded: OnceLock::new(), text_tokens, pooling }
+        let (shared, padded, heads) = (OnceLock::new(), OnceLock::new(), config.heads);
+        Self { ids, positions, shared, starts, heads, padded, text_tokens, pooling }
     }
 
     /// Number of tokens `N`.
@@ -83,6 +128,19 @@ impl PackedTexts {
         matrix
     }
 
+    /// The rows that tokens of one place and kind share.
+    fn shared(&self) -> &SharedRows {
+        self.shared.get_or_init(|| SharedRows::new(&self.ids, &self.positions))
+    }
+
+    /// What a graph that `shares` rows, or one that doesn't, looks up.
+    pub(super) fn look_ups(&self, shares: bool) -> LookUps<'_> {
+        match shares {
+            true => LookUps { ids: &self.shared().ids, positions: &self.shared().positions },
+            false => LookUps { ids: &self.ids, positions: &self.positions },
+        }
+    }
+
     /// Appends those inputs that the session's graph asks for: fused and standard graphs take different ones.
     pub(super) fn feed<'a>(
         &'a self,
@@ -98,6 +156,9 @@ impl PackedTexts {
                 ("ids", _) => vector(&self.ids)?,
                 ("positions", _) => vector(&self.positions)?,
                 ("starts", _) => vector(&self.starts)?,
+                ("row_ids", _) => vector(&self.shared().ids)?,
+                ("row_positions", _) => vector(&self.shared().positions)?,
+                (TOKEN_ROWS, _) => vector(&self.shared().of_tokens)?,
                 ("text_tokens", Some(tokens)) => TensorRef::from_array_view(tokens.view())
                     .map_err(RuntimeError::call("take a batch"))?
                     .into(),
@@ -113,5 +174,21 @@ impl PackedTexts {
             inputs.push((input.name().to_owned(), tensor));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_one_place_and_kind_share_a_row() {
+        let (ids, positions) = ([7, 8, 9, 7, 9, 8, 7], [0, 1, 2, 0, 1, 2, 1]);
+        let shared = SharedRows::new(&ids, &positions);
+        assert_eq!(shared.of_tokens, [0, 1, 2, 0, 3, 4, 5]);
+        for (token, row) in shared.of_tokens.iter().enumerate() {
+            let row = *row as usize;
+            assert_eq!((shared.ids[row], shared.positions[row]), (ids[token], positions[token]));
+        }
     }
 }

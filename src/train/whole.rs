@@ -8,17 +8,19 @@ use crate::onnx::{GradientForm, GraphForm, Parameter, Runtime, RuntimeError, tra
 use super::dropout::Draws;
 use super::feed::WholeFeed;
 use super::gradients::{Gradient, add_rows, gradient_outputs, read_factors, read_gradient};
+use super::packed::{LookUps, shares_rows};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
-/// Pairs of a batch from which fused operators pay. In smaller ones the runtime's own products of few rows are the faster
-/// ones, and the gradients of weights come as their factors (`docs/performance.md`).
-const FUSED_FROM: usize = 4;
+/// Pairs of a batch from which gradients of weights are written. In smaller ones they come as their factors, which are
+/// much the smaller (`docs/performance.md`).
+const WHOLE_FROM: usize = 4;
 
 /// The training graph and where its gradients go.
 pub(super) struct Whole {
     session: Session,
     options: RunOptions<HasSelectedOutputs>,
     form: GraphForm,
+    shares_rows: bool,
     /// Gradients of the look-up tables, in the order of the parameters; empty for dense ones.
     tables: Vec<Vec<f32>>,
 }
@@ -32,12 +34,14 @@ impl Whole {
         parameters: &ParameterBuffer,
     ) -> Result<Self, TrainError> {
         let form = match runtime.form() {
-            GraphForm::Fused if recipe.batch_size < FUSED_FROM => GraphForm::Factored,
+            GraphForm::Fused if recipe.batch_size < WHOLE_FROM => GraphForm::Factored,
             form => form,
         };
         let model = training_model(form, config, pooling, recipe.ranking(), recipe.dropout_rates(config));
+        let session = runtime.session(&model)?;
         Ok(Self {
-            session: runtime.session(&model)?,
+            shares_rows: shares_rows(&session),
+            session,
             options: gradient_outputs(parameters, form)?,
             form,
             tables: tables(parameters),
@@ -54,7 +58,8 @@ impl Whole {
     ) -> Result<R, TrainError> {
         let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
         let outputs = run(&mut self.session, &self.options, parameters, &feed)?;
-        let (loss, gradients) = collect(&outputs, parameters, batch, self.form, &mut self.tables)?;
+        let look_ups = batch.parts[0].look_ups(self.shares_rows);
+        let (loss, gradients) = collect(&outputs, parameters, look_ups, self.form, &mut self.tables)?;
         Ok(then(loss, gradients, parameters))
     }
 }
@@ -87,7 +92,7 @@ fn run<'s>(
 fn collect<'a>(
     outputs: &'a SessionOutputs<'_>,
     parameters: &ParameterBuffer,
-    batch: &Batch,
+    look_ups: LookUps<'_>,
     form: GraphForm,
     tables: &'a mut [Vec<f32>],
 ) -> Result<(f32, Vec<Gradient<'a>>), TrainError> {
@@ -103,7 +108,7 @@ fn collect<'a>(
             GradientForm::Dense => output,
             GradientForm::Rows(index) => {
                 table.fill(0.0);
-                add_rows(table, output, index, &batch.parts[0]);
+                add_rows(table, output, index, look_ups);
                 table.as_slice()
             }
         }));

@@ -50,13 +50,12 @@ fn a_manifest_reads_back() {
     }
 }
 
-/// The graphs of standard operators that are no artifacts: of a run whose parameters stay on a device, and of small batches.
-fn internal(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 5] {
+/// The graphs of standard operators that are no artifacts: of a run whose parameters stay on a device.
+fn internal(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 4] {
     let (config, pooling) = (&folder.config, folder.head.pooling);
     let (recipe, off) = (Recipe::default(), DropoutRates::OFF);
     [
         ("resident.onnx", training_model(GraphForm::Resident, config, pooling, recipe.ranking(), off)),
-        ("factored.onnx", training_model(GraphForm::Factored, config, pooling, recipe.ranking(), off)),
         ("resident_seeded.onnx", seeded_model(GraphForm::Resident, config, pooling, off)),
         ("resident_sum.onnx", resident_sum_model(config)),
         ("resident_optimizer.onnx", resident_optimizer_model(config, [0.9, 0.999, 1e-8], 1.0)),

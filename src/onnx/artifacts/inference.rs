@@ -53,7 +53,7 @@ pub fn inference_model<E>(
     let key_mask = graph.unsqueeze(key_mask, &[1, 2]);
     let [ids, positions, types] = [ids, positions, types].map(|indices| graph.reshape(indices, &[-1]));
 
-    let tokens = Tokens { ids, positions, types };
+    let tokens = Tokens { ids, positions, types, shared: None };
     let encoded = encode(
         &mut tape,
         config,

@@ -39,6 +39,7 @@ use super::dropout::Masks;
 use super::encoder::{Encoded, Layout, Tokens, Weights, encode};
 use super::form::GraphForm;
 use super::graph::{Dimension, Element, Graph, Value};
+use super::names::LayerTensors;
 use super::parameter::{GradientForm, Parameter, RowIndex, parameters};
 use super::tape::{Gradients, Tape};
 
@@ -49,9 +50,10 @@ pub const MASKED: f32 = -1e9;
 /// An encoder over a packed batch.
 pub(super) struct Packed {
     pub(super) encoded: Encoded,
-    /// The inputs of these names, `[N]`.
+    /// What is looked up, and for each of what.
     ids: Value,
     positions: Value,
+    looked_up: Dimension,
     /// Every parameter's input.
     parameters: Vec<(Parameter, Value)>,
 }
@@ -64,15 +66,22 @@ pub(super) fn packed_encoder(
     dropout: DropoutRates,
 ) -> Packed {
     let graph = &mut tape.graph;
-    let ids = graph.input("ids", Element::Int64, &["tokens".into()]);
-    let positions = graph.input("positions", Element::Int64, &["tokens".into()]);
     // A bias by distance is added to padded scores and a mask multiplies padded probabilities; the fused attention has
     // no padding.
     let plain = config.architecture.description().relative_bias.is_none() && dropout.attention == 0.0;
-    let layout = if graph.is_fused() && plain {
-        Layout::Texts(graph.input("starts", Element::Int64, &["ends".into()]))
-    } else {
-        Layout::Packed(PackedLayout::declare(graph, config.heads, backward))
+    let whole_texts = graph.is_fused() && plain;
+    // Tokens of one place and kind share a row until they meet others, unless each has its own mask of dropout.
+    let shares_rows = whole_texts && dropout.hidden == 0.0;
+    let ([ids, positions], looked_up) = match shares_rows {
+        true => (["row_ids", "row_positions"], Dimension::from("rows")),
+        false => (["ids", "positions"], Dimension::from("tokens")),
+    };
+    let [ids, positions] =
+        [ids, positions].map(|name| graph.input(name, Element::Int64, std::slice::from_ref(&looked_up)));
+    let shared = shares_rows.then(|| graph.input("token_rows", Element::Int64, &["tokens".into()]));
+    let layout = match whole_texts {
+        true => Layout::Texts(graph.input("starts", Element::Int64, &["ends".into()])),
+        false => Layout::Packed(PackedLayout::declare(graph, config.heads, backward)),
     };
     let masks = Masks::declare(graph, config, dropout);
     let first = graph.ints(&[0]);
@@ -84,9 +93,9 @@ pub(super) fn packed_encoder(
         })
         .collect();
     let weights = Weights(values.iter().map(|(parameter, value)| (parameter.name.clone(), *value)).collect());
-    let tokens = Tokens { ids, positions, types: first };
+    let tokens = Tokens { ids, positions, types: first, shared };
     let encoded = encode(tape, config, &weights, &tokens, layout, &masks);
-    Packed { encoded, ids, positions, parameters: values }
+    Packed { encoded, ids, positions, looked_up, parameters: values }
 }
 
 /// A parameter's dimensions as a graph's input.
@@ -115,12 +124,15 @@ pub(super) fn gradient_outputs(
     if graph.form == GraphForm::Resident {
         return resident::whole_gradients(graph, gradients, packed);
     }
-    let rows = [Dimension::from("tokens"), Dimension::from(config.hidden)];
+    let rows = [packed.looked_up.clone(), Dimension::from(config.hidden)];
     graph.output(gradients.inputs[&packed.encoded.embeddings], "gradient.embeddings", Element::Float, &rows);
     for (parameter, value) in &packed.parameters {
         if let Some(names) = parameter.factor_outputs(graph.form) {
+            // The first layer's query, key and value are of the rows that were looked up.
+            let first = format!("{}.weight", LayerTensors::of(config, 0).stacked);
+            let rows = if parameter.name == first { packed.looked_up.clone() } else { "tokens".into() };
             for ((factor, name), width) in gradients.factors[value].iter().zip(names).zip(&parameter.shape) {
-                graph.output(*factor, &name, Element::Float, &["tokens".into(), Dimension::Size(*width)]);
+                graph.output(*factor, &name, Element::Float, &[rows.clone(), Dimension::Size(*width)]);
             }
         } else if parameter.gradient == GradientForm::Dense {
             let gradient = gradients.parameters[value];

@@ -41,6 +41,18 @@ impl Graph {
         (outputs[0], outputs[1])
     }
 
+    /// The gradient of a linear layer's input alone, likewise.
+    pub(in crate::onnx) fn fused_linear_input_gradient(
+        &mut self,
+        upstream: Value,
+        weight: Value,
+        earlier: Option<Value>,
+    ) -> Value {
+        let mut inputs = vec![upstream, weight];
+        inputs.extend(earlier);
+        self.op("LinearInputGradient", &inputs, &[])
+    }
+
     /// Exact Gelu of `x weight^T + bias`, and its slope there, which its gradient needs.
     pub(in crate::onnx) fn fused_linear_gelu(&mut self, x: Value, affine: Affine) -> (Value, Value) {
         let outputs = self.node("LinearGelu", &[x, affine.weight, affine.bias], 2, &[]);
@@ -70,6 +82,11 @@ impl Graph {
     ) -> NormGradientValues {
         let outputs = self.node("LayerNormGradient", &[upstream, x, scale, mean, inverse_deviation], 4, &[]);
         NormGradientValues { x: outputs[0], scale: outputs[1], shift: outputs[2], x_columns: outputs[3] }
+    }
+
+    /// For each shared row, the sum of `upstream` over the tokens that use it.
+    pub(in crate::onnx) fn fused_row_sums(&mut self, upstream: Value, rows: Value) -> Value {
+        self.op("RowSums", &[upstream, rows], &[])
     }
 
     /// Attention within each text: the context, and the probabilities its gradient needs.

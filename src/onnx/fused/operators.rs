@@ -1,10 +1,11 @@
 //! What the runtime calls: inputs as slices, outputs allocated, kernels run on the session's threads.
 //!
-//! Names, inputs and outputs are those of `nodes`. Every tensor is of floats, but the texts' first rows.
+//! Names, inputs and outputs are those of `nodes`. Every tensor is of floats, but the texts' first rows and the rows that
+//! tokens share.
 
 use autovalidate_kernels::{
-    Attention, LinearGradients, NormGradients, NormStatistics, Texts, gelu, gelu_gradient, layer_norm,
-    layer_norm_gradient, linear, linear_gradient,
+    Attention, LinearGradients, NormGradients, NormStatistics, Sharing, Texts, gelu, gelu_gradient,
+    layer_norm, layer_norm_gradient, linear, linear_gradient, linear_input_gradient,
 };
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
@@ -27,23 +28,27 @@ enum Fused {
     Linear,
     LinearGelu,
     LinearGradient,
+    LinearInputGradient,
     GeluGradient,
     LayerNorm,
     LayerNormGradient,
     Attention,
     AttentionGradient,
+    RowSums,
 }
 
 impl Fused {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Linear,
         Self::LinearGelu,
         Self::LinearGradient,
+        Self::LinearInputGradient,
         Self::GeluGradient,
         Self::LayerNorm,
         Self::LayerNormGradient,
         Self::Attention,
         Self::AttentionGradient,
+        Self::RowSums,
     ];
 
     fn name(self) -> &'static str {
@@ -51,11 +56,13 @@ impl Fused {
             Self::Linear => "Linear",
             Self::LinearGelu => "LinearGelu",
             Self::LinearGradient => "LinearGradient",
+            Self::LinearInputGradient => "LinearInputGradient",
             Self::GeluGradient => "GeluGradient",
             Self::LayerNorm => "LayerNorm",
             Self::LayerNormGradient => "LayerNormGradient",
             Self::Attention => "TextAttention",
             Self::AttentionGradient => "TextAttentionGradient",
+            Self::RowSums => "RowSums",
         }
     }
 
@@ -65,18 +72,20 @@ impl Fused {
             Self::Linear => (3, true, 1),
             Self::LinearGelu => (3, false, 2),
             Self::LinearGradient => (3, true, 2),
+            Self::LinearInputGradient => (2, true, 1),
             Self::GeluGradient => (2, false, 2),
             Self::LayerNorm => (3, false, 3),
             Self::LayerNormGradient => (5, false, 4),
             Self::Attention => (2, false, 2),
             Self::AttentionGradient => (4, false, 2),
+            Self::RowSums => (2, false, 1),
         }
     }
 
-    /// The input that holds the texts' first rows.
-    fn starts(self) -> Option<usize> {
+    /// The input that holds row numbers: the texts' first rows, or those that tokens share.
+    fn row_numbers(self) -> Option<usize> {
         match self {
-            Self::Attention => Some(1),
+            Self::Attention | Self::RowSums => Some(1),
             Self::AttentionGradient => Some(2),
             _ => None,
         }
@@ -102,7 +111,7 @@ impl Operator for FusedOperator {
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         let (required, more, _) = self.fused.arity();
-        let kind = |at| match self.fused.starts() == Some(at) {
+        let kind = |at| match self.fused.row_numbers() == Some(at) {
             true => TensorElementType::Int64,
             false => TensorElementType::Float32,
         };
@@ -128,8 +137,12 @@ impl Operator for FusedOperator {
             Fused::LinearGradient => {
                 Box::new(move |call: &ComputeContext| run_linear_gradient(call, threads))
             }
+            Fused::LinearInputGradient => {
+                Box::new(move |call: &ComputeContext| run_linear_input_gradient(call, threads))
+            }
             Fused::LinearGelu => Box::new(move |call: &ComputeContext| run_linear_gelu(call, threads)),
             Fused::GeluGradient => Box::new(move |call: &ComputeContext| run_gelu_gradient(call, threads)),
+            Fused::RowSums => Box::new(move |call: &ComputeContext| run_row_sums(call, threads)),
             Fused::LayerNorm => {
                 let epsilon = context.get::<f32>("epsilon").ok_or_else(|| wrong("epsilon"))?;
                 Box::new(move |call: &ComputeContext| run_layer_norm(call, threads, epsilon))
@@ -219,6 +232,17 @@ fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()>
     team.ended()
 }
 
+fn run_linear_input_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (upstream, weight, earlier) = (input(call, 0)?, input(call, 1)?, optional(call, 2)?);
+    let (rows, _, upstream) = matrix(&upstream)?;
+    let (_, inputs, weight) = matrix(&weight)?;
+    let mut dx = output(call, 0, &[rows, inputs])?;
+    let earlier = earlier.as_ref().map(numbers).transpose()?;
+    let team = SessionTeam::new(call, threads);
+    linear_input_gradient(&team, upstream, weight, inputs, earlier, dx.try_extract_tensor_mut()?.1);
+    team.ended()
+}
+
 fn run_gelu_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (upstream, slope) = (input(call, 0)?, input(call, 1)?);
     let (rows, width, slope) = matrix(&slope)?;
@@ -260,6 +284,17 @@ fn run_layer_norm_gradient(call: &ComputeContext, threads: usize) -> ort::Result
     let statistics = (numbers(&mean)?, numbers(&inverse)?);
     let team = SessionTeam::new(call, threads);
     layer_norm_gradient(&team, numbers(&upstream)?, x, numbers(&scale)?, statistics, gradients);
+    team.ended()
+}
+
+fn run_row_sums(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let (upstream, rows) = (input(call, 0)?, input(call, 1)?);
+    let (_, width, upstream) = matrix(&upstream)?;
+    let sharing =
+        Sharing::new(rows.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of shared rows"))?;
+    let mut sums = output(call, 0, &[sharing.rows(), width])?;
+    let team = SessionTeam::new(call, threads);
+    sharing.sum(&team, upstream, width, sums.try_extract_tensor_mut()?.1);
     team.ended()
 }
 
