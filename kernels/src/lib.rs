@@ -22,8 +22,8 @@
 //! Everything is deterministic: rows are summed in fixed blocks and the blocks in order, whoever computes them.
 //!
 //! `unsafe` stands in `width` (calling code compiled for registers that were just found) and in `product` (a block of
-//! columns of a matrix has no slice of its own, and the tile is assembly). This is a crate of its own so that a development build optimises it,
-//! and so that the rest can do without `unsafe`.
+//! columns of a matrix has no slice of its own, and the tile is assembly). This is a crate of its own so that a development
+//! build optimises it, and so that the rest can do without `unsafe`.
 
 mod adamw;
 mod attention;

@@ -13,8 +13,9 @@ pub enum GraphForm {
     /// `gradient.embeddings` is `[U, H]`.
     Fused,
     /// The same for few rows: the gradient of a linear layer's weight `[out, in]` comes out as two factors,
-    /// `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]` (of the first layer `[U, ..]`), whose product `upstream^T input` it is. With fewer rows than
-    /// either side has numbers, the factors are the smaller, and the optimiser can make the gradient where it uses it.
+    /// `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]` (the first layer's query, key and value `[U, ..]`), whose product
+    /// `upstream^T input` it is. With fewer rows than either side has numbers, the factors are the smaller, and the optimiser
+    /// can make the gradient where it uses it.
     Factored,
     /// Standard operators, for parameters that stay on a device: every gradient, look-up tables' too, comes out in its
     /// parameter's shape as `gradient.<name>`.

@@ -16,14 +16,11 @@ const ROWS_AHEAD: usize = 8;
 
 /// Copies `b` as `[panels, depth, COLUMNS]`; columns that aren't there become 0.
 pub(super) fn write_panels(avx2: Avx2, b: Matrix<'_>, panels: &mut [f32]) {
-    let whole = match b.row_stride == 1 {
-        true => {
-            let whole = b.columns / COLUMNS * COLUMNS;
-            turn(avx2, b.columns(&(0..whole)), panels);
-            whole
-        }
-        false => copy(b, panels),
-    };
+    let whole = b.columns / COLUMNS * COLUMNS;
+    match b.row_stride == 1 {
+        true => turn(avx2, b.columns(&(0..whole)), panels),
+        false => copy(b.columns(&(0..whole)), panels),
+    }
     if whole < b.columns {
         let rest = &mut panels[whole * b.rows..];
         for (depth, numbers) in rest.chunks_exact_mut(COLUMNS).enumerate() {
@@ -36,22 +33,20 @@ pub(super) fn write_panels(avx2: Avx2, b: Matrix<'_>, panels: &mut [f32]) {
 }
 
 for_every_width! {
-    /// Copies whole panels of a `b` whose rows lie whole, row by row: a panel of its own would fetch a line of the cache from each row, and
-    /// wait for most. Answers how many columns that were.
-    fn copy(b: Matrix<'_>, panels: &mut [f32]) -> usize = copy_body
+    /// Writes whole panels of a `b` whose rows lie whole, row by row: a panel of its own would fetch a line of the cache from
+    /// each row, and wait for most.
+    fn copy(b: Matrix<'_>, panels: &mut [f32]) = copy_body
 }
 
 #[inline(always)]
-fn copy_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) -> usize {
-    let whole = b.columns / COLUMNS * COLUMNS;
+fn copy_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) {
     for depth in 0..b.rows {
-        let row = &b.data[depth * b.row_stride..][..whole];
+        let row = &b.data[depth * b.row_stride..][..b.columns];
         for (panel, numbers) in row.as_chunks::<COLUMNS>().0.iter().enumerate() {
             ask_for(numbers, ROWS_AHEAD * b.row_stride);
-            panels[panel * b.rows * COLUMNS + depth * COLUMNS..][..COLUMNS].copy_from_slice(numbers);
+            panels[(panel * b.rows + depth) * COLUMNS..][..COLUMNS].copy_from_slice(numbers);
         }
     }
-    whole
 }
 
 /// Writes whole panels of a `b` whose columns lie whole.

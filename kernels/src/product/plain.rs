@@ -13,7 +13,7 @@ pub(super) struct Case {
     rows: usize,
     columns: usize,
     depth: usize,
-    pub(super) a_turned: bool,
+    a_turned: bool,
     pub(super) b_turned: bool,
     /// Rows and columns of the result that lie before and behind the block.
     around: [usize; 2],
