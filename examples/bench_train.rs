@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use autovalidate::model::{EncoderConfig, ModelFolder};
-use autovalidate::onnx::{Dimension, Element, Graph, Loss, Runtime};
+use autovalidate::onnx::{Dimension, Element, Graph, Loss, Runtime, keep_private};
 use autovalidate::train::{Batch, Pairs, ParameterBuffer, Recipe, Stepper, Vocabulary};
 use autovalidate_kernels::{Team, linear};
 use ort::value::Tensor;
@@ -35,6 +35,7 @@ struct Work {
 }
 
 fn main() -> anyhow::Result<()> {
+    keep_private()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [mode @ ("steps" | "steps-standard"), library, folder, pairs, threads, options] => {

@@ -16,7 +16,7 @@ use std::{env, fs, thread};
 
 use autovalidate::correction::{Row, Templates};
 use autovalidate::model::ModelFolder;
-use autovalidate::onnx::Runtime;
+use autovalidate::onnx::{Runtime, keep_private};
 use autovalidate::train::{Pairs, ParameterBuffer, Progress, Recipe, TrainError, Vocabulary, export, fit};
 
 /// A line of the CSV file.
@@ -29,6 +29,7 @@ struct Line {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    keep_private()?;
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let [base, pairs, target] = arguments.as_slice() else {
         return Err("usage: fine_tune MODEL_FOLDER PAIRS.csv NEW_FOLDER".into());

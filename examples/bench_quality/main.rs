@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use autovalidate::correction::Templates;
 use autovalidate::model::ModelFolder;
-use autovalidate::onnx::Runtime;
+use autovalidate::onnx::{Runtime, keep_private};
 use clap::Parser;
 
 use bench::Bench;
@@ -71,6 +71,7 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
+    keep_private()?;
     let arguments = Arguments::parse();
     let questions = if arguments.hard { Questions::Hard } else { Questions::Plain };
     let mut trials = arguments.recipes.clone();

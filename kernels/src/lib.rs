@@ -8,7 +8,7 @@
 //! width      one body, compiled for every width of vector registers
 //! math       exp and the normal distribution, branch-free
 //! product    matrix products, forward and backward, of a linear layer
-//! turn       rows written as columns, for attention and where the matrix library is slow at it
+//! turn       rows written as columns, for attention and for products by a weight
 //! factors    the gradient of a linear layer's weight as its two factors
 //! gelu       the activation and its gradient
 //! norm       layer normalisation and its gradients
@@ -21,9 +21,9 @@
 //!
 //! Everything is deterministic: rows are summed in fixed blocks and the blocks in order, whoever computes them.
 //!
-//! `unsafe` stands in `width` (calling code compiled for registers that were just found) and in `product` (a block of
-//! columns of a matrix has no slice of its own, and the tile is assembly). This is a crate of its own so that a development
-//! build optimises it, and so that the rest can do without `unsafe`.
+//! `unsafe` stands in `width` (calling code compiled for registers that were just found), in `product` (a block of columns
+//! of a matrix has no slice of its own, and the tile is assembly) and in `turn` (shuffles of registers). This is a crate
+//! of its own so that a development build optimises it, and so that the rest can do without `unsafe`.
 
 mod adamw;
 mod attention;

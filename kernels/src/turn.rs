@@ -1,29 +1,24 @@
 //! Rows written as columns.
 //!
-//! Attention's products want keys and values so, and a linear layer's weight is turned here where the crate `gemm` would be slow
-//! at it: its AVX-512 kernel wants 64 outputs of a weight side by side, and collects them number by number from 64 rows. Rows
-//! that are a multiple of 1 KiB long begin in so few sets of the nearest cache that they push each other out of it, and
-//! every number is fetched from the next cache: 384 outputs of 1,536 inputs by 144 rows took half as long again as the
-//! other way round. So a panel is turned in tiles that stay in registers, and `gemm` finds it in order.
+//! Attention's products want keys and values so, and every product by a weight: `tile`s read 16 of its rows side by side, and the
+//! crate `gemm`'s kernel for AVX-512 64 of them, which it would collect number by number. On processors with AVX2 squares are
+//! turned in registers, by shuffles that halve what is still to be turned; what compilers make of the plain loops, even with
+//! wider registers, is three to five times slower (`docs/performance.md`).
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+    _mm256_unpacklo_ps,
+};
+
+#[cfg(target_arch = "x86_64")]
+use super::width::Avx2;
 use super::width::for_every_width;
 
-/// Outputs that are turned at a time: as many as the kernel takes.
-pub(crate) const PANEL: usize = 64;
 /// A tile's side: a line of the cache.
 const TILE: usize = 16;
-/// The side of the smaller tiles at the edges: a vector of AVX2.
+/// The side of the smaller tiles: a vector of AVX2.
 const SMALL: usize = 8;
-/// Rows of a multiple of so many numbers begin in at most four of the 64 sets of the nearest cache.
-const CLASHING: usize = 256;
-
-/// Whether weights of so many inputs are better turned here. The kernel for AVX2 takes 24 rows at a time, which find room.
-pub(crate) fn pays(inputs: usize) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return inputs > 0 && inputs.is_multiple_of(CLASHING) && super::width::has_512();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
 
 for_every_width! {
     /// Writes the first `rows` rows of `weight` `[.., inputs]` as columns: `turned` becomes `[inputs, rows]`.
@@ -93,22 +88,7 @@ fn strip<const SIDE: usize>(
     }
 }
 
-/// Turns a square of numbers in registers.
-#[inline(always)]
-fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
-    let mut turned = [[0.0; SIDE]; SIDE];
-    for i in 0..SIDE {
-        let numbers = &rows[i * stride..][..SIDE];
-        for j in 0..SIDE {
-            turned[j][i] = numbers[j];
-        }
-    }
-    for (j, numbers) in turned.iter().enumerate() {
-        columns[j * padded..][..SIDE].copy_from_slice(numbers);
-    }
-}
-
-/// The same for a square of which only the first `count` rows are there; the others are 0.
+/// Turns a square of which only the first `count` rows are there; the others are 0.
 #[inline(always)]
 fn part_of_a_tile<const SIDE: usize>(
     rows: &[f32],
@@ -122,6 +102,86 @@ fn part_of_a_tile<const SIDE: usize>(
         numbers.copy_from_slice(&rows[i * stride..][..SIDE]);
     }
     tile::<SIDE>(square.as_flattened(), SIDE, columns, padded);
+}
+
+/// Turns a square of numbers.
+#[inline(always)]
+fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = Avx2::here() {
+        for row in (0..SIDE).step_by(SMALL) {
+            for at in (0..SIDE).step_by(SMALL) {
+                small_tile(
+                    avx2,
+                    &rows[row * stride + at..],
+                    stride,
+                    &mut columns[at * padded + row..],
+                    padded,
+                );
+            }
+        }
+        return;
+    }
+    plain_tile::<SIDE>(rows, stride, columns, padded);
+}
+
+/// The same, number by number.
+#[inline(always)]
+fn plain_tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
+    let mut turned = [[0.0; SIDE]; SIDE];
+    for i in 0..SIDE {
+        let numbers = &rows[i * stride..][..SIDE];
+        for j in 0..SIDE {
+            turned[j][i] = numbers[j];
+        }
+    }
+    for (j, numbers) in turned.iter().enumerate() {
+        columns[j * padded..][..SIDE].copy_from_slice(numbers);
+    }
+}
+
+/// The same for a square of [`SMALL`], in eight registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn small_tile(_: Avx2, rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
+    let whole = |numbers: &[f32], stride: usize| (SMALL - 1) * stride + SMALL <= numbers.len();
+    assert!(whole(rows, stride) && whole(columns, padded), "a square on both sides");
+    // SAFETY: the processor has the instructions (`Avx2` is the proof), and both squares are there, as was just found.
+    unsafe { in_registers(rows.as_ptr(), stride, columns.as_mut_ptr(), padded) }
+}
+
+/// The same by shuffles: pairs of rows, then fours, then all eight are interleaved.
+///
+/// # Safety
+/// There are squares on both sides.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn in_registers(rows: *const f32, stride: usize, columns: *mut f32, padded: usize) {
+    // SAFETY: one of the square's rows, for which the caller answers.
+    let rows: [_; SMALL] = std::array::from_fn(|row| unsafe { _mm256_loadu_ps(rows.add(row * stride)) });
+    // Number by number: those of the lower and the upper half of each 128 bits.
+    let pairs = [0, 2, 4, 6].map(|row| {
+        [_mm256_unpacklo_ps(rows[row], rows[row + 1]), _mm256_unpackhi_ps(rows[row], rows[row + 1])]
+    });
+    for half in [0, 1] {
+        let [a, b, c, d] = pairs.map(|pair| pair[half]);
+        for (column, [upper, lower]) in [
+            [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0x44>(c, d)],
+            [_mm256_shuffle_ps::<0xee>(a, b), _mm256_shuffle_ps::<0xee>(c, d)],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let column = half * 2 + column;
+            let both =
+                [_mm256_permute2f128_ps::<0x20>(upper, lower), _mm256_permute2f128_ps::<0x31>(upper, lower)];
+            for (half, numbers) in both.into_iter().enumerate() {
+                // SAFETY: one of the square's columns, for which the caller answers.
+                unsafe { _mm256_storeu_ps(columns.add((column + half * SMALL / 2) * padded), numbers) };
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +199,16 @@ mod tests {
             let exact: Vec<f32> =
                 (0..inputs).flat_map(|input| (0..rows).map(move |row| (row * inputs + input) as f32)).collect();
             prop_assert_eq!(turned, exact);
+        }
+
+        #[test]
+        fn registers_and_plain_loops_turn_the_same_way(apart in 0_usize..9, padded in TILE..20) {
+            let stride = TILE + apart;
+            let rows: Vec<f32> = (0..TILE * stride).map(|number| number as f32).collect();
+            let (mut found, mut plain) = (vec![-1.0; TILE * padded], vec![-1.0; TILE * padded]);
+            tile::<TILE>(&rows, stride, &mut found, padded);
+            plain_tile::<TILE>(&rows, stride, &mut plain, padded);
+            prop_assert_eq!(found, plain);
         }
 
         #[test]

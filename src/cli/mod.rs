@@ -59,6 +59,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::{Failure, Remedy, chain};
 use crate::hub::Repository;
+use crate::onnx::keep_private;
 use crate::queue::{JobId, RunRecord};
 use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{Desk, WorkerError};
@@ -164,6 +165,11 @@ impl Failure for CliError {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if let Err(error) = keep_private() {
+        eprintln!("error: this program can't be started again so that ONNX Runtime reports nothing: {error}");
+        eprintln!("  what to do: set ORT_DISABLE_TELEMETRY to 1 where it is started");
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     telemetry::start(match &cli.command {
         Command::Worker(_) => telemetry::Default::Info,

@@ -23,6 +23,7 @@
 //! artifacts    the model files
 //! cached       the training graph in halves, for batches larger than memory
 //! device       CPU or GPU
+//! privacy      no reports to the runtime's makers
 //! runtime      libonnxruntime: loading it, opening sessions
 //! ```
 
@@ -41,6 +42,7 @@ mod names;
 mod ops;
 mod parameter;
 mod pooling;
+mod privacy;
 mod proto;
 mod relative;
 mod runtime;
@@ -57,5 +59,6 @@ pub use dropout::{DropoutPlace, MaskShape, dropout_places};
 pub use form::GraphForm;
 pub use graph::{Dimension, Element, Graph, Value};
 pub use parameter::{GradientForm, Parameter, RowIndex, parameters};
+pub use privacy::keep_private;
 pub use runtime::{Runtime, RuntimeError};
 pub use tape::Tape;

@@ -10,6 +10,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use crate::failure::{Failure, Remedy};
 
 use super::form::GraphForm;
+use super::privacy;
 use super::{Device, optimizer_model};
 
 /// The environment of this process. ONNX Runtime allows one, and it must not be torn down while sessions live,
@@ -27,6 +28,9 @@ pub enum RuntimeError {
         /// What the loader said.
         source: ort::LoadDynamicError,
     },
+    /// The library would report to its makers.
+    #[error("ONNX Runtime would report to its makers")]
+    Reports,
     /// The runtime refused a call.
     #[error("ONNX Runtime refused to {action}")]
     Call {
@@ -62,7 +66,7 @@ impl RuntimeError {
 impl Failure for RuntimeError {
     fn remedy(&self) -> Remedy {
         match self {
-            Self::Library { .. } | Self::Cuda { .. } | Self::Gpu { .. } => Remedy::Person,
+            Self::Library { .. } | Self::Reports | Self::Cuda { .. } | Self::Gpu { .. } => Remedy::Person,
             Self::Call { .. } | Self::Shape(_) => Remedy::Never,
         }
     }
@@ -71,6 +75,10 @@ impl Failure for RuntimeError {
         match self {
             Self::Library { .. } => {
                 "Set ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup puts one under .local/lib)."
+                    .to_owned()
+            }
+            Self::Reports => {
+                "Set ORT_DISABLE_TELEMETRY to 1 where the program is started, or begin `main` with `onnx::keep_private()`."
                     .to_owned()
             }
             Self::Cuda { lacking: "this program" } => {
@@ -107,8 +115,12 @@ impl Runtime {
     /// `threads` is how many threads a session computes with.
     ///
     /// # Errors
-    /// [`RuntimeError::Library`] when the file can't be used.
+    /// [`RuntimeError::Library`] when the file can't be used; [`RuntimeError::Reports`] when the program didn't
+    /// [keep it private](super::keep_private).
     pub fn load(library: &Path, threads: usize) -> Result<Self, RuntimeError> {
+        if !privacy::is_kept() {
+            return Err(RuntimeError::Reports);
+        }
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, environment)) = loaded.as_ref() {
             return Ok(Self::of(environment.clone(), threads));

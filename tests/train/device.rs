@@ -1,10 +1,32 @@
 //! The device a run computes on: a GPU where there is one, else a refusal that says what is missing.
 
+use std::process::Command;
+
 use autovalidate::failure::{Failure, Remedy};
 use autovalidate::onnx::{Device, Runtime, RuntimeError};
 use autovalidate::train::Recipe;
 
+use crate::support;
+
 use super::reference::{LOSSES, Reference, Setting, TINY, fixture, runtime};
+
+/// `scripts/env` sets the variable for tests, so the test runs itself once more without.
+#[test]
+fn a_library_that_would_report_is_refused() {
+    if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
+        let error = Runtime::load(&support::onnxruntime(), 1).unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Person);
+        assert!(error.advice().contains("ORT_DISABLE_TELEMETRY"), "{error}");
+        return;
+    }
+    let again = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "train::device::a_library_that_would_report_is_refused"])
+        .env_remove("ORT_DISABLE_TELEMETRY")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success() && told.contains("1 passed"), "{told}");
+}
 
 /// The runtime on a GPU. `None`, after a look at the refusal, where that can't be: this program, the library or the
 /// machine is the reason, and nothing else.

@@ -102,6 +102,27 @@ fn a_fault_that_is_none_is_a_wrong_argument() {
 }
 
 #[test]
+fn onnx_runtime_leaves_no_trace_of_its_reports() {
+    let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("pairs.csv"), corrections(20)).unwrap();
+    for asked_to_report in [None, Some("0")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
+        command
+            .args(["suggest", "audii", "--names", "pairs.csv", "--model", "base"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("HOME", home.path())
+            .env("ORT_DYLIB_PATH", support::onnxruntime())
+            .env("BASE_MODEL", tiny())
+            .envs(asked_to_report.map(|value| ("ORT_DISABLE_TELEMETRY", value)));
+        succeeded(&command.output().unwrap());
+        // Where it reports, it keeps an identifier and what it has yet to send under `.cache/Microsoft`.
+        let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
 fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pairs.csv"), corrections(150)).unwrap();

@@ -1,16 +1,27 @@
-//! A block's product by the crate `gemm`: what processors with AVX-512 multiply many rows by, and those without AVX2 all.
+//! A block's product by the crate `gemm`: on processors with AVX-512, and on those without AVX2.
 
 use super::matrix::Matrix;
 use super::start::Start;
 use super::target::{Block, Target};
-use crate::turn;
+use crate::turn::turn;
+
+/// Columns that are turned at a time: as many as the crate's kernel for AVX-512 takes.
+const PANEL: usize = 64;
+
+/// Whether the crate is better given rows that were turned here: with AVX-512, or it collects columns number by number.
+fn turning_pays() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return crate::width::has_512();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
 
 /// Writes `start + a b` into a block.
 pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
     if !start.is_nothing() {
         target.each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
     }
-    match b.columns_lie_whole() && turn::pays(b.rows) {
+    match b.columns_lie_whole() && turning_pays() {
         true => in_panels(target, block, a, b, !start.is_nothing()),
         false => as_is(target, block, a, b, !start.is_nothing()),
     }
@@ -21,9 +32,9 @@ pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matr
 fn in_panels(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a turned matrix");
     let mut panel = Vec::new();
-    for first in (0..b.columns).step_by(turn::PANEL) {
-        let range = first..(first + turn::PANEL).min(b.columns);
-        turn::turn(b.columns(&range).data, b.rows, range.len(), &mut panel);
+    for first in (0..b.columns).step_by(PANEL) {
+        let range = first..(first + PANEL).min(b.columns);
+        turn(b.columns(&range).data, b.rows, range.len(), &mut panel);
         let columns = block.columns.start + range.start..block.columns.start + range.end;
         let part = Block { rows: block.rows.clone(), columns };
         as_is(target, &part, a, Matrix::new(&panel, range.len()), add);

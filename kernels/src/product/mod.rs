@@ -162,16 +162,11 @@ pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, result: &mut [f32]) {
     product(&Target::new(result, b.columns), &block, a, b, Start::default());
 }
 
-/// Rows, or depth, of a product up to which copying factors into order takes about as long as multiplying them, however wide
-/// the registers: tiles copy less.
-#[cfg(target_arch = "x86_64")]
-const FEW: usize = 64;
-
 /// Writes `start + a b` into a block.
 fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, start: Start<'_>) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(avx2) = super::width::Avx2::here()
-        && (!super::width::has_512() || a.rows.min(a.columns) <= FEW)
+    if !super::width::has_512()
+        && let Some(avx2) = super::width::Avx2::here()
     {
         return tiles::product(avx2, target, block, a, b, start);
     }

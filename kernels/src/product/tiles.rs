@@ -60,7 +60,7 @@ pub(super) fn product(
             let wide = if a.column_stride == 1 { PANELS * COLUMNS } else { b.columns.max(1) };
             for columns in cut(b.columns, wide, COLUMNS) {
                 panels.resize(columns.len().next_multiple_of(COLUMNS) * depth.len(), 0.0);
-                write_panels(avx2, b.columns(&columns), panels);
+                write_panels(b.columns(&columns), panels);
                 for rows in cut(a.rows, ROWS_AT_A_TIME, ROWS) {
                     let strips = Strips::of(a.rows(&rows), strips);
                     let firsts = columns.clone().step_by(COLUMNS);
