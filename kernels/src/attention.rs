@@ -284,11 +284,8 @@ fn lead_back_body<const FUSED: bool>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::numbers;
     use crate::team::Alone;
-
-    fn numbers(count: usize, step: usize) -> Vec<f32> {
-        (0..count).map(|n| ((n * step + 13) % 1_009) as f32 / 500.0 - 1.0).collect()
-    }
 
     /// `sum(weights * context)` in double precision, by the formula.
     fn value(of: Attention, stacked: &[f64], starts: &[i64], weights: &[f64]) -> f64 {

@@ -32,6 +32,8 @@ mod factors;
 mod gelu;
 mod math;
 mod norm;
+#[cfg(test)]
+mod numbers;
 mod product;
 mod shared;
 mod small;

@@ -173,11 +173,8 @@ fn backward_body<const FUSED: bool>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::numbers;
     use crate::team::Alone;
-
-    fn numbers(count: usize, step: usize) -> Vec<f32> {
-        (0..count).map(|n| ((n * step + 13) % 1_009) as f32 / 250.0 - 2.0).collect()
-    }
 
     /// `sum(weights * layer_norm(x))` in double precision.
     fn value(x: &[f64], scale: &[f64], shift: &[f64], weights: &[f64]) -> f64 {

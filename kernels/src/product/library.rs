@@ -51,30 +51,32 @@ fn as_is(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: 
         "shapes fit"
     );
     assert!(a.holds() && b.holds(), "the factors lie within their data");
-    // SAFETY: `gemm` reads `a` and `b` at the places that `holds` has just found inside their slices, and reads and
+    let multiply = gemm_f32::gemm::f32::get_gemm_fn();
+    // SAFETY: `multiply` reads the factors at the places that `holds` has just found inside their slices, and reads and
     // writes the block's elements, which lie within the borrowed numbers (`corner` sees to it) and belong to this task
-    // alone. No number of the result is in `a` or `b`: those are shared borrows, it is a mutable one.
+    // alone. No number of the result is in a factor: those are shared borrows, it is a mutable one. It wants the result
+    // column by column, so it gets everything turned: the columns of the result are the rows of `(a b)^T = b^T a^T`.
     unsafe {
-        gemm::gemm(
-            a.rows,
+        multiply(
             b.columns,
+            a.rows,
             a.columns,
             target.corner(block),
-            1,
             target.columns as isize,
+            1,
             add,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
             b.data.as_ptr(),
-            b.column_stride as isize,
             b.row_stride as isize,
+            b.column_stride as isize,
+            a.data.as_ptr(),
+            a.row_stride as isize,
+            a.column_stride as isize,
             1.0,
             1.0,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            gemm_common::Parallelism::None,
         );
     }
 }

@@ -177,8 +177,8 @@ fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, sta
 mod tests {
     use proptest::prelude::*;
 
-    use super::plain::numbers;
     use super::*;
+    use crate::numbers::numbers;
 
     /// Does tasks in reverse order, as threads may.
     struct Backwards(usize);

@@ -6,6 +6,7 @@ use proptest::test_runner::TestCaseError;
 use super::matrix::Matrix;
 use super::start::Start;
 use super::target::{Block, Target};
+use crate::numbers::numbers;
 
 /// A product to compute, in a block of a larger result.
 #[derive(Debug)]
@@ -84,9 +85,4 @@ impl Case {
         }
         Ok(())
     }
-}
-
-/// Numbers that are different and in no order.
-pub(super) fn numbers(count: usize, step: usize) -> Vec<f32> {
-    (0..count).map(|n| ((n * step + 13) % 1_009) as f32 / 500.0 - 1.0).collect()
 }
