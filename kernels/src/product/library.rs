@@ -1,4 +1,5 @@
-//! A block's product by the crate `gemm`: on processors with AVX-512, and on those without AVX2.
+//! A block's product by the crate `gemm-f32`, the part of `gemm` for 32-bit floats: on processors with AVX-512, and on those
+//! without AVX2.
 
 use super::matrix::Matrix;
 use super::start::Start;
