@@ -150,13 +150,14 @@ fn small_tile(_: Avx2, rows: &[f32], stride: usize, columns: &mut [f32], padded:
     unsafe { in_registers(rows.as_ptr(), stride, columns.as_mut_ptr(), padded) }
 }
 
-/// The same by shuffles: pairs of rows, then fours, then all eight are interleaved.
+/// The same by shuffles: pairs of rows, then fours, then all eight are interleaved. Never inlined: written into attention's
+/// loops it slows the rest of them down, by 4 to 8 % with long texts.
 ///
 /// # Safety
 /// There are squares on both sides.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-#[inline]
+#[inline(never)]
 unsafe fn in_registers(rows: *const f32, stride: usize, columns: *mut f32, padded: usize) {
     // SAFETY: one of the square's rows, for which the caller answers.
     let rows: [_; SMALL] = std::array::from_fn(|row| unsafe { _mm256_loadu_ps(rows.add(row * stride)) });
