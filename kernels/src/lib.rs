@@ -17,6 +17,7 @@
 //! adamw      the optimiser's update
 //! small      products of small matrices
 //! columns    sums over rows, in an order that doesn't depend on threads
+//! numbers    numbers for tests
 //! ```
 //!
 //! Everything is deterministic: rows are summed in fixed blocks and the blocks in order, whoever computes them.
