@@ -29,6 +29,7 @@
 //! resident/    the same where parameters and moments stay on the device
 //! fit          the loop
 //! checkpoint/  where a run stands, on disk
+//! identity/    the digest that says which run a checkpoint belongs to
 //! early        when a run is assessed, and ends early
 //! resume       keeps checkpoints while a run goes, finds where to go on
 //! export       a finished run as a model folder, and a folder as one ONNX file
@@ -46,6 +47,7 @@ mod export;
 mod feed;
 mod fit;
 mod gradients;
+mod identity;
 mod packed;
 mod padded;
 mod pairs;

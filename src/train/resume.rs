@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use crate::failure::chain;
 use crate::model::{EncoderConfig, Head};
 
-use super::checkpoint::{Standing, hex, in_bytes, sweep};
+use super::checkpoint::{Standing, sweep};
 use super::early::Watch;
+use super::identity::{Format1Identity, RunIdentity};
 use super::{
-    Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval, Pairs, ParameterBuffer, Recipe, Stepper,
-    TrainError,
+    Checkpoint, CheckpointError, Checkpoints, Interval, Pairs, ParameterBuffer, Recipe, Stepper, TrainError,
 };
 
 /// A run's checkpoints, if it keeps any.
@@ -19,8 +17,9 @@ pub(super) struct Resume(Option<Kept>);
 
 struct Kept {
     checkpoints: Checkpoints,
-    /// Of all that makes the run what it is, as far as it has been told.
-    identity: Sha256,
+    identity: RunIdentity,
+    /// Set only where the folder holds a checkpoint of that format: hashing every pair twice is not free.
+    format1: Option<Format1Identity>,
     last: Instant,
     /// Numbers of a standing.
     elements: usize,
@@ -35,19 +34,25 @@ impl Resume {
         encoder: (&EncoderConfig, Head),
         start: &ParameterBuffer,
     ) -> Self {
-        Self(checkpoints.map(|checkpoints| Kept {
-            checkpoints: checkpoints.clone(),
-            identity: identity(recipe, encoder, start),
-            last: Instant::now(),
-            elements: start.values().len(),
+        Self(checkpoints.map(|checkpoints| {
+            Kept {
+                checkpoints: checkpoints.clone(),
+                identity: RunIdentity::new(recipe, encoder, start),
+                format1: (Checkpoint::format(&checkpoints.folder) == Some(1))
+                    .then(|| Format1Identity::new(recipe, encoder, start)),
+                last: Instant::now(),
+                elements: start.values().len(),
+            }
         }))
     }
 
     /// Takes in the pairs of the next epoch, as they are batched.
     pub(super) fn covers(&mut self, pairs: &Pairs) {
         if let Some(kept) = &mut self.0 {
-            let Pairs { rows, sides, negatives, texts } = pairs;
-            kept.identity.update(format!("{rows:?} {sides:?} {negatives:?} {texts:?}"));
+            kept.identity.add_epoch(pairs);
+            if let Some(format1) = &mut kept.format1 {
+                format1.add_epoch(pairs);
+            }
         }
     }
 
@@ -62,7 +67,11 @@ impl Resume {
         let nothing = (Vec::new(), Duration::ZERO);
         let Some(kept) = &self.0 else { return Ok(nothing) };
         sweep(&kept.checkpoints.folder);
-        let found = match Checkpoint::load(&kept.checkpoints.folder, &kept.run()) {
+        let run = match &kept.format1 {
+            Some(format1) => format1.fingerprint(),
+            None => kept.identity.fingerprint(),
+        };
+        let found = match Checkpoint::load(&kept.checkpoints.folder, &run) {
             Ok(found) => found,
             Err(error @ CheckpointError::Damaged { .. }) => {
                 tracing::warn!(error = chain(&error), "a run starts at its beginning");
@@ -99,29 +108,9 @@ impl Resume {
             let values = parameters.values();
             let assessed = watch.assessed();
             Standing { values, moments, losses, assessed, elapsed }
-                .save(&kept.checkpoints.folder, &kept.run())?;
+                .save(&kept.checkpoints.folder, &kept.identity.fingerprint())?;
             kept.last = Instant::now();
         }
         Ok(())
     }
-}
-
-impl Kept {
-    fn run(&self) -> Fingerprint {
-        Fingerprint(hex(&self.identity.clone().finalize()))
-    }
-}
-
-/// A digest that has taken in the recipe, the encoder, and the weights the run starts with.
-fn identity(recipe: &Recipe, encoder: (&EncoderConfig, Head), start: &ParameterBuffer) -> Sha256 {
-    let mut digest = Sha256::new();
-    digest.update(env!("CARGO_PKG_VERSION"));
-    // `Debug` of plain numbers is exact, and says every field, new ones included.
-    digest.update(format!("{recipe:?} {encoder:?} {:?}", start.vocabulary().ids()));
-    let hashed = in_bytes(start.values(), |bytes| {
-        digest.update(bytes);
-        Ok(())
-    });
-    debug_assert!(hashed.is_ok(), "hashing can't fail");
-    digest
 }

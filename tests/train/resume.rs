@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use autovalidate::onnx::Runtime;
 use autovalidate::train::{
-    Checkpoints, Fit, Interval, Observer, PairSource, Pairs, Progress, Recipe, Resumable, TrainError, fit,
+    Checkpoint, Checkpoints, EarlyStop, Fit, Interval, Metric, Observer, PairSource, Pairs, ParameterBuffer,
+    Progress, Recipe, Resumable, TrainError, fit,
 };
 
 use super::reference::{Reference, Setting, fixture, runtime};
@@ -143,6 +144,68 @@ fn a_checkpoint_of_another_run_is_left_alone() {
     let (config, head) = (&setting.folder.config, setting.folder.head);
     fit(&runtime(), config, head, &other, setting.parameters, &setting.pairs, &mut observer).unwrap();
     assert_eq!(first, Some(1));
+}
+
+/// Trains from a checkpoint that version 0.1.0 wrote after five steps, and says what came first and what came of it.
+fn go_on_from_format_1(
+    name: &str,
+    learn: impl Fn(&mut dyn Observer) -> Result<Fit, TrainError>,
+) -> (Option<usize>, Fit) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Checkpoint::file(folder.path());
+    std::fs::copy(fixture("checkpoints/format-1").join(format!("{name}.safetensors")), &file).unwrap();
+    let mut first = None;
+    let mut watch = |progress: &Progress| {
+        first.get_or_insert(progress.step);
+        true
+    };
+    let fit = learn(&mut resumable(&mut watch, folder.path(), 1)).unwrap();
+    // What was written since is of today's format, and goes on as well.
+    let again = learn(&mut resumable(&mut |_: &Progress| panic!("all steps are done"), folder.path(), 1));
+    assert_eq!(again.unwrap().summary.steps, fit.summary.steps);
+    (first, fit)
+}
+
+#[test]
+fn a_checkpoint_of_the_version_before_is_continued() {
+    // The steps before it were computed elsewhere, so the last bits may differ from a run of this machine.
+    let assert_close = |ours: &Fit, truth: &Fit| {
+        assert_eq!(ours.summary.steps, truth.summary.steps);
+        for (ours, truth) in ours.summary.losses.iter().zip(&truth.summary.losses) {
+            assert!((ours - truth).abs() < 1e-4 * truth, "{ours} and {truth}");
+        }
+    };
+    let (first, fit) = go_on_from_format_1("tiny", train);
+    assert_eq!(first, Some(6));
+    assert_close(&fit, &train(&mut |_: &Progress| true).unwrap());
+
+    let (first, fit) = go_on_from_format_1("tiny-mpnet", |observer| early(observer));
+    assert_eq!(first, Some(6));
+    assert_close(&fit, &early(&mut |_: &Progress| true).unwrap());
+}
+
+/// A run with every optional part of a recipe, on an encoder with every optional part of a configuration.
+fn early(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+    /// Assesses all parameters alike, so that patience ends the run.
+    struct Assessing<'o>(&'o mut dyn Observer);
+    impl Observer for Assessing<'_> {
+        fn step(&mut self, progress: &Progress) -> bool {
+            self.0.step(progress)
+        }
+        fn assess(&mut self, _: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
+            Ok(Some(0.5))
+        }
+        fn checkpoints(&self) -> Option<&Checkpoints> {
+            self.0.checkpoints()
+        }
+    }
+    let reference = Reference::load("tiny.safetensors");
+    let setting = Setting::new(&fixture("tiny-mpnet"), &reference.pairs);
+    let early_stop = Some(EarlyStop { metric: Metric::Loss, patience: 3, every: Some(2) });
+    let recipe = Recipe { epochs: 6, batch_size: 4, early_stop, dropout: true, ..Recipe::default() };
+    let (config, head) = (&setting.folder.config, setting.folder.head);
+    let mut observer = Assessing(observer);
+    fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, &mut observer)
 }
 
 /// Other pairs in the second epoch than in the first.

@@ -46,7 +46,8 @@ impl Standing<'_> {
             })?;
         }
         let mut metadata = scalars.texts();
-        metadata.insert("run".to_owned(), run.0.clone());
+        metadata.insert("format".to_owned(), run.format.to_string());
+        metadata.insert("run".to_owned(), run.digest.clone());
         metadata.insert("sha256".to_owned(), hex(&digest.finalize()));
         let mut offset = 0;
         let tensors = self.tensors().map(|(name, numbers)| {
@@ -107,13 +108,20 @@ pub(super) fn step(mut file: File) -> Option<u64> {
     Some(Scalars::parse(metadata.metadata().as_ref()?)?.step)
 }
 
+/// The format of the fingerprint that a file's header names. Format 1 had no number.
+pub(super) fn format(mut file: File) -> Option<u32> {
+    let length = file.metadata().ok()?.len();
+    let metadata = header(&mut file, length).ok()?;
+    metadata.metadata().as_ref()?.get("format").map_or(Some(1), |format| format.parse().ok())
+}
+
 pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, ReadError> {
     let length = file.metadata()?.len();
     let mut input = BufReader::new(file);
     let metadata = header(&mut input, length)?;
     let none = HashMap::new();
     let texts = metadata.metadata().as_ref().unwrap_or(&none);
-    if texts.get("run") != Some(&run.0) {
+    if texts.get("run") != Some(&run.digest) {
         return Ok(None);
     }
     let scalars = Scalars::parse(texts).ok_or(ReadError::Damaged("its metadata is incomplete"))?;
@@ -185,7 +193,7 @@ impl Scalars {
     /// A digest that has taken in everything but the tensors.
     fn digest(&self, run: &Fingerprint) -> Sha256 {
         let mut digest = Sha256::new();
-        digest.update(&run.0);
+        digest.update(&run.digest);
         for number in [self.step, self.kept.to_bits(), self.best_kept.to_bits(), self.nanoseconds] {
             digest.update(number.to_le_bytes());
         }

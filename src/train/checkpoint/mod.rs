@@ -2,7 +2,8 @@
 //!
 //! One safetensors file, `checkpoint.safetensors`: parameters, both moments, every loss so far, of a run that may stop early
 //! its scores and its best parameters; in its metadata the
-//! step, what weight decay left of untrained rows, seconds spent, the run's fingerprint, and a SHA-256 over all of it.
+//! step, what weight decay left of untrained rows, seconds spent, the run's fingerprint with its format number, and a
+//! SHA-256 over all of it.
 //! Batches follow from the recipe's seed and the step, so no random state is kept.
 //!
 //! A checkpoint is written beside, synced and renamed: whatever happens while writing, the one before stays whole.
@@ -49,9 +50,14 @@ pub struct Checkpoints {
     pub interval: Interval,
 }
 
-/// What makes two runs the same: a checkpoint of another one is never continued.
+/// The identity of a run: a checkpoint of another one is never continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(pub(super) String);
+pub struct Fingerprint {
+    /// The version of the list of fields that the digest covers.
+    pub(super) format: u32,
+    /// A SHA-256 in hexadecimal digits.
+    pub(super) digest: String,
+}
 
 /// A run's state between two steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +95,12 @@ impl Checkpoint {
     /// the rest is whole. `None` when there is none that can be read.
     pub fn step(folder: &Path) -> Option<u64> {
         layout::step(File::open(Self::file(folder)).ok()?)
+    }
+
+    /// The format of the fingerprint in a folder's checkpoint; 1 when the file names none. `None` when there is no checkpoint
+    /// that can be read.
+    pub(super) fn format(folder: &Path) -> Option<u32> {
+        layout::format(File::open(Self::file(folder)).ok()?)
     }
 
     /// Reads a folder's checkpoint. `None` when there is none, or only one of another run.
@@ -172,7 +184,7 @@ mod tests {
     }
 
     fn run() -> Fingerprint {
-        Fingerprint("a run".to_owned())
+        Fingerprint { format: 2, digest: "a run".to_owned() }
     }
 
     fn checkpoint(step: u64) -> Checkpoint {
@@ -199,7 +211,8 @@ mod tests {
             assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(step)));
             assert_eq!(Checkpoint::step(folder.path()), Some(step));
         }
-        assert_eq!(Checkpoint::load(folder.path(), &Fingerprint("another".to_owned())).unwrap(), None);
+        let another = Fingerprint { format: 2, digest: "another".to_owned() };
+        assert_eq!(Checkpoint::load(folder.path(), &another).unwrap(), None);
         let bytes = fs::read(folder.path().join(FILE)).unwrap();
         safetensors::SafeTensors::deserialize(&bytes).unwrap();
     }
