@@ -21,7 +21,7 @@ RUN scripts/setup --runtime \
 COPY . .
 # The caches outlive a build but are not part of a layer, hence the copy out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin autovalidate \
+    cargo build --release --locked --no-default-features --bin autovalidate \
     && install -D -m 755 target/release/autovalidate /image/bin/autovalidate
 
 FROM debian:${DEBIAN}-slim AS image

@@ -25,21 +25,18 @@
 //! `onnx`, `model` and `train` know nothing of queues or networks. `local` holds the stand-ins for Supabase
 //! and the Hub that development and tests use; only `cli` knows it.
 
+pub use autovalidate_finetune::failure;
+
 pub mod cli;
 pub mod correction;
 pub mod evaluate;
-pub mod failure;
 pub mod hub;
 pub mod job;
-pub mod local;
-pub mod model;
-pub mod onnx;
 pub mod page;
 pub mod queue;
 pub mod server;
 pub mod settings;
 pub mod supabase;
 pub mod synthesis;
-pub mod train;
 pub mod trigger;
 pub mod worker;

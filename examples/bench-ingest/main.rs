@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
-use autovalidate::local::supabase::Options;
+use autovalidate_fakes::supabase::Options;
 use clap::{Parser, ValueEnum};
 use futures::StreamExt;
 use jiff::Timestamp;

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, anyhow};
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{Policy, Rank, Report, model_ranks};
-use autovalidate::model::{ModelFolder, Tokenizer};
-use autovalidate::onnx::Runtime;
 use autovalidate::synthesis::{Lessons, SlipRates, Synthesiser};
-use autovalidate::train::{Encoder, PairTexts, ParameterBuffer, Progress, Recipe, Vocabulary, fit};
+use autovalidate_finetune::model::{ModelFolder, Tokenizer};
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::{Encoder, PairTexts, ParameterBuffer, Progress, Recipe, Vocabulary, fit};
 
 use crate::dataset::{Dataset, HOLD_OUT, Questions};
 use crate::ledger::{Figures, Outcome};
@@ -63,7 +63,7 @@ impl Bench {
             model_ranks(&dataset.queries, &dataset.catalogue, templates, |texts| {
                 let compact: Option<Vec<Vec<u32>>> =
                     tokenizer.encode(texts)?.texts.iter().map(|text| vocabulary.compact(text)).collect();
-                let compact = compact.ok_or(autovalidate::train::TrainError::ForeignToken)?;
+                let compact = compact.ok_or(autovalidate_finetune::train::TrainError::ForeignToken)?;
                 encoder.embed(parameters, &compact)
             })
             .map_err(|error| anyhow!(error))

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{Catalogue, HoldOut, NewestWindow, Query, Side};
-use autovalidate::local::demo::{Entry, catalogue, corrections_of, hard_corrections_of};
+use autovalidate_fakes::demo::{Entry, catalogue, corrections_of, hard_corrections_of};
 use serde::{Deserialize, Serialize};
 
 /// Pairs trained on, as many as a young installation has.

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use autovalidate::correction::Templates;
-use autovalidate::model::ModelFolder;
-use autovalidate::onnx::{Runtime, keep_private};
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::{Runtime, keep_private};
 use clap::Parser;
 
 use bench::Bench;

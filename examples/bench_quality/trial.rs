@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use autovalidate::onnx::Loss;
 use autovalidate::synthesis::SynthesisSettings;
-use autovalidate::train::Recipe;
+use autovalidate_finetune::onnx::Loss;
+use autovalidate_finetune::train::Recipe;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

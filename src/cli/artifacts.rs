@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::model::ModelFolder;
-use crate::onnx::{ArtifactSet, ArtifactSettings};
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::{ArtifactSet, ArtifactSettings};
 
 use super::{CliError, Ending};
 

@@ -12,10 +12,10 @@ use url::Url;
 
 use crate::evaluate::Report;
 use crate::job::ENDED;
-use crate::local::demo::{Correction, corrections};
 use crate::queue::{Event, RunRecord};
 use crate::supabase::{IngestEvent, Trouble};
 use crate::worker::{Desk, Worker};
+use autovalidate_fakes::demo::{Correction, corrections};
 
 use super::screen::{Screen, curve};
 use super::{CliError, Ending};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::local::{hub, supabase};
 use crate::settings::{FILE, Needs, Settings};
 use crate::worker::{Role, Worker};
+use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
 use super::screen::Screen;

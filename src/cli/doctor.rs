@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::failure::{Failure, chain};
 use crate::hub::Repository;
-use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
 use crate::supabase::{Invisible, Table};
+use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, Ending};
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::job::{Baselines, Dataset, Examinee, JobError, read_rows};
-use crate::model::ModelFolder;
-use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, Ending, print_json};
 

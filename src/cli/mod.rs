@@ -34,7 +34,9 @@ macro_rules! println {
 }
 
 mod artifacts;
+#[cfg(feature = "dev")]
 mod demo;
+#[cfg(feature = "dev")]
 mod dev;
 mod doctor;
 mod enqueue;
@@ -46,6 +48,7 @@ mod quarantine;
 mod replay;
 mod report;
 mod runs;
+#[cfg(feature = "dev")]
 mod screen;
 mod status;
 mod suggest;
@@ -59,10 +62,10 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::{Failure, Remedy, chain};
 use crate::hub::Repository;
-use crate::onnx::keep_private;
 use crate::queue::{JobId, RunRecord};
 use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{Desk, WorkerError};
+use autovalidate_finetune::onnx::keep_private;
 
 /// Turns accepted corrections of mistyped car names into a better embedding model.
 #[derive(Parser)]
@@ -80,6 +83,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Worker(worker::Args),
+    #[cfg(feature = "dev")]
     Dev(dev::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
@@ -173,6 +177,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(match &cli.command {
         Command::Worker(_) => telemetry::Default::Info,
+        #[cfg(feature = "dev")]
         Command::Dev(_) => telemetry::Default::Warn,
         _ => telemetry::Default::Error,
     });
@@ -186,6 +191,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Worker(args) => Box::pin(worker::run(args)).await,
+            #[cfg(feature = "dev")]
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Train(args) => Box::pin(train::run(&args)).await,
             Command::Evaluate(args) => Box::pin(evaluate::run(&args)).await,

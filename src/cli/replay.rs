@@ -8,7 +8,7 @@ use crate::hub::Repository;
 use crate::job::{Blueprint, Replayed, Sources, replay};
 use crate::queue::QueueError;
 use crate::settings::{Needs, Settings};
-use crate::train::Progress;
+use autovalidate_finetune::train::Progress;
 
 use super::{CliError, Ending, desk, print_json, record};
 

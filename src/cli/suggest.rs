@@ -9,8 +9,8 @@ use crate::correction::normalise;
 use crate::evaluate::fuzzy_ratio;
 use crate::hub::Repository;
 use crate::job::{Examinee, JobError, ModelFinder, read_rows};
-use crate::onnx::Runtime;
 use crate::settings::{Needs, Settings};
+use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, Ending, desk, print_json};
 

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// What is said when `RUST_LOG` is not set.
 pub(super) enum Default {
     Info,
+    #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "only `dev` is this quiet"))]
     Warn,
     Error,
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::job::{Baselines, Dataset, JobError, Lecture, Study, read_rows};
-use crate::model::{ModelFolder, archive};
-use crate::onnx::Runtime;
 use crate::settings::{Needs, PATIENCE, Settings};
-use crate::train::{EarlyStop, Metric, Progress};
+use autovalidate_finetune::model::{ModelFolder, archive};
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
 
 use super::{CliError, Ending};
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::chain;
 use crate::hub::{Release, ReleaseName, RepoName, Repository};
-use crate::model::{ModelFolder, archive};
+use autovalidate_finetune::model::{ModelFolder, archive};
 
 use super::{Baselines, JobError};
 

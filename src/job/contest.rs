@@ -2,8 +2,8 @@
 
 use crate::correction::Templates;
 use crate::evaluate::{Answers, Cohorts, Policy, Questions, Report, Sanity, slowdown};
-use crate::model::ModelFolder;
-use crate::onnx::Runtime;
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::Runtime;
 
 use super::examinee::Examinee;
 use super::receipt::last_row;

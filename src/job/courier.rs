@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::failure::chain;
 use crate::queue::{CheckpointStore, JobId};
-use crate::train::{Checkpoint, Progress};
+use autovalidate_finetune::train::{Checkpoint, Progress};
 
 use super::base::blocking;
 use super::workshop::Workshop;

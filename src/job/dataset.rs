@@ -8,7 +8,7 @@ use super::summary::DatasetSummary;
 use crate::correction::{Row, Templates, normalise};
 use crate::evaluate::{Catalogue, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
-use crate::train::PairTexts;
+use autovalidate_finetune::train::PairTexts;
 
 /// What a run learns from and is judged by.
 pub struct Dataset {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use crate::evaluate::EvaluateError;
 use crate::failure::{Failure, Remedy};
 use crate::hub::HubError;
-use crate::model::ModelError;
-use crate::model::archive::ArchiveError;
 use crate::queue::QueueError;
-use crate::train::TrainError;
+use autovalidate_finetune::model::ModelError;
+use autovalidate_finetune::model::archive::ArchiveError;
+use autovalidate_finetune::train::TrainError;
 
 use super::names::NameList;
 
@@ -32,7 +32,7 @@ pub enum JobError {
     RowsFile(#[from] super::RowsFileError),
     /// The library to compute with.
     #[error(transparent)]
-    Runtime(#[from] crate::onnx::RuntimeError),
+    Runtime(#[from] autovalidate_finetune::onnx::RuntimeError),
     /// Training or encoding.
     #[error(transparent)]
     Train(#[from] TrainError),

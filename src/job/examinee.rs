@@ -4,9 +4,9 @@ use ndarray::Array2;
 
 use crate::correction::Templates;
 use crate::evaluate::{Rank, model_ranks};
-use crate::model::{ModelFolder, Tokenizer};
-use crate::onnx::Runtime;
-use crate::train::{Encoder, ParameterBuffer, TrainError, Vocabulary};
+use autovalidate_finetune::model::{ModelFolder, Tokenizer};
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::{Encoder, ParameterBuffer, TrainError, Vocabulary};
 
 use super::{Dataset, JobError};
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::hub::{Digest, Hasher};
-use crate::model::ModelFolder;
-use crate::onnx::Device;
 use crate::synthesis::SynthesisSettings;
-use crate::train::Recipe;
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::Device;
+use autovalidate_finetune::train::Recipe;
 
 use super::JobError;
 use super::base::{Base, Origin};

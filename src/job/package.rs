@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::evaluate::{Report, Scores};
 use crate::hub::{Card, Digest, DomainScores, ReleaseName, RepoName};
-use crate::model::{ModelFolder, archive};
-use crate::onnx::{Loss, Runtime};
-use crate::train::embed_exported;
+use autovalidate_finetune::model::{ModelFolder, archive};
+use autovalidate_finetune::onnx::{Loss, Runtime};
+use autovalidate_finetune::train::embed_exported;
 
 use super::JobError;
 use super::base::{Base, Origin};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::correction::Templates;
 use crate::evaluate::{HoldOut, Policy};
 use crate::hub::Repository;
-use crate::onnx::Runtime;
 use crate::queue::{CheckpointStore, Clock, Corrections, Events, PublishedArtifact, RunState, Runs};
 use crate::synthesis::SynthesisSettings;
-use crate::train::Recipe;
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::Recipe;
 
 use super::NameSource;
 

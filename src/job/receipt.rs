@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Report;
 use crate::hub::{Digest, Entry, Metrics, ReleaseName, Scores};
-use crate::train::Summary;
+use autovalidate_finetune::train::Summary;
 
 use super::id_ranges::IdRanges;
 use super::lineage::Lineage;

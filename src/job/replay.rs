@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::chain;
 use crate::hub::{Digest, Repository};
-use crate::model::ModelFolder;
-use crate::onnx::Runtime;
 use crate::queue::{Corrections, RunRecord};
-use crate::train::Progress;
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::Progress;
 
 use super::base::{MODELS, Origin, Shelf, blocking, on_disk};
 use super::lineage::{Lineage, weights_digest};
@@ -237,9 +237,9 @@ fn keep(folder: &Path, out: &Path) -> Result<(), JobError> {
     // Through a zip: that copies, checks and renames as all folders here are made.
     let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let zip = folder.with_extension("zip");
-    crate::model::archive::pack(folder, &name, &zip)?;
+    autovalidate_finetune::model::archive::pack(folder, &name, &zip)?;
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = tempfile::tempdir_in(parent).map_err(JobError::file("make", parent))?;
-    let top = crate::model::archive::unpack(&zip, &beside.path().join("unpacked"))?;
+    let top = autovalidate_finetune::model::archive::unpack(&zip, &beside.path().join("unpacked"))?;
     std::fs::rename(top, out).map_err(JobError::file("write", out))
 }

@@ -14,7 +14,7 @@ use crate::hub::{
     Entry, Extra, HubError, Index, Listed, Over, Published, Release, ReleaseName, Repository, Stamp, Upload,
     rollback_card,
 };
-use crate::model::{ModelFolder, archive};
+use autovalidate_finetune::model::{ModelFolder, archive};
 
 use super::JobError;
 use super::base::blocking;

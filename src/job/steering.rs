@@ -7,8 +7,8 @@ use ndarray::{Array2, Axis};
 
 use crate::correction::Templates;
 use crate::evaluate::{Catalogue, EvaluateError, Query, Scores, held_out_loss, model_ranks, steers};
-use crate::model::Tokenizer;
-use crate::train::{
+use autovalidate_finetune::model::Tokenizer;
+use autovalidate_finetune::train::{
     Checkpoints, EarlyStop, Encoder, Metric, Observer, ParameterBuffer, Progress, Recipe, TrainError,
 };
 

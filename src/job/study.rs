@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
 use crate::evaluate::{HoldOut, Policy, Query, Report};
-use crate::model::ModelFolder;
-use crate::onnx::Runtime;
 use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
-use crate::train::{
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::{
     Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, Vocabulary, fit,
 };
 
@@ -193,7 +193,7 @@ impl Trained {
     /// # Errors
     /// [`JobError::Train`] when it can't be written.
     pub fn export(&self, to: &std::path::Path) -> Result<(), JobError> {
-        Ok(crate::train::export(&self.base, &self.model.parameters, self.kept, to)?)
+        Ok(autovalidate_finetune::train::export(&self.base, &self.model.parameters, self.kept, to)?)
     }
 
     /// Some of the texts the run was judged by, to compare the exported model with.

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
+use autovalidate_finetune::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
 
 use super::base::{Base, blocking};
 use super::courier::Courier;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Remedy, chain};
 use crate::queue::{Job, JobRequest, RunRecord, RunState};
-use crate::train::Recipe;
+use autovalidate_finetune::train::Recipe;
 
 use super::base::{MODELS, Shelf, blocking};
 use super::courier::forget;

@@ -7,7 +7,7 @@ use crate::evaluate::Report;
 use crate::failure::{Failure, Remedy};
 use crate::job::{DatasetSummary, Stage};
 use crate::queue::RunRecord;
-use crate::train::{Recipe, Summary};
+use autovalidate_finetune::train::{Recipe, Summary};
 
 /// What is told of a run: its data, its training, its scores. A receipt is one, and so is what `train --report` writes;
 /// fields of other versions are passed over.

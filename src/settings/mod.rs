@@ -19,10 +19,10 @@ use secrecy::SecretString;
 use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, Remedy};
-use crate::onnx::Device;
 use crate::synthesis::SynthesisSettings;
-use crate::train::{EarlyStop, MOST_HARD_NEGATIVES, Metric, Recipe};
 use crate::trigger::Policy;
+use autovalidate_finetune::onnx::Device;
+use autovalidate_finetune::train::{EarlyStop, MOST_HARD_NEGATIVES, Metric, Recipe};
 
 use reader::Reader;
 

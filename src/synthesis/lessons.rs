@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Neighbours, Synthesiser};
 use crate::correction::Templates;
-use crate::model::{ModelError, Tokenizer};
-use crate::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
+use autovalidate_finetune::model::{ModelError, Tokenizer};
+use autovalidate_finetune::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
 
 /// Each epoch's pairs: every real one, and fresh synthetic ones.
 pub struct Lessons {

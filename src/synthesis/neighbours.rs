@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::correction::{Templates, normalise};
 use crate::evaluate::{Catalogue, FuzzyScorer};
-use crate::train::MOST_HARD_NEGATIVES;
+use autovalidate_finetune::train::MOST_HARD_NEGATIVES;
 
 /// Nearest names of a name that its negatives are drawn from: more than most recipes need, so that epochs differ. A recipe
 /// takes at most as many.
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::evaluate::fuzzy_ratio;
-    use crate::local::demo::catalogue;
+    use autovalidate_fakes::demo::catalogue;
 
     fn draw(neighbours: &Neighbours, name: &str, count: usize, seed: u64) -> Vec<String> {
         neighbours.draw(name, count, &mut ChaCha8Rng::seed_from_u64(seed))

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use crate::failure::{Failure, Remedy};
 use crate::hub::HubError;
-use crate::onnx::RuntimeError;
 use crate::queue::QueueError;
 use crate::supabase::RestError;
+use autovalidate_finetune::onnx::RuntimeError;
 
 /// What keeps a worker from starting, or ends it.
 #[derive(Debug, thiserror::Error)]

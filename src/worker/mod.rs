@@ -26,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Repository;
 use crate::job::{self, Pipeline, Plan};
-use crate::onnx::Runtime;
 use crate::queue::{
     Broker, CheckpointStore, Clock, Connection, Corrections, Events, JobSettings, Jobs, Pulse, QueueError,
     Remote, RunState, Runs, Status, StatusService, StreamSettings, Streams, SystemClock, embedded,
@@ -35,6 +34,7 @@ use crate::server::{Hook, Server, Views};
 use crate::settings::{CheckpointPlace, Nats, Settings};
 use crate::supabase::{Ingest, IngestEvent, Pace};
 use crate::trigger::Trigger;
+use autovalidate_finetune::onnx::Runtime;
 
 pub use error::WorkerError;
 pub use role::Role;

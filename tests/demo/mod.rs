@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use autovalidate::correction::{Row, normalise};
 use autovalidate::evaluate::{Catalogue, Query, Side, fuzzy_match};
-use autovalidate::local::demo::{catalogue, corrections, hard_corrections_of};
+use autovalidate_fakes::demo::{catalogue, corrections, hard_corrections_of};
 
 #[test]
 fn the_catalogue_holds_each_name_once() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use autovalidate::hub::{
     Access, Extra, HubError, Over, Patience, Published, ReleaseName, RepoName, Repository, Sent, Upload,
 };
-use autovalidate::local::hub::{Hub, Options};
+use autovalidate_fakes::hub::{Hub, Options};
 use bytes::Bytes;
 use secrecy::SecretString;
 use tempfile::TempDir;

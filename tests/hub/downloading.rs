@@ -1,7 +1,7 @@
 //! Listing and fetching releases.
 
 use autovalidate::hub::{Extra, HubError, Patience, Repository, Stamp};
-use autovalidate::local::hub::{Hub, Options};
+use autovalidate_fakes::hub::{Hub, Options};
 use bytes::Bytes;
 use jiff::Timestamp;
 

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use autovalidate::hub::{Card, DomainScores, Scores};
-use autovalidate::local::hub::{Hub, Options, Transfer};
+use autovalidate_fakes::hub::{Hub, Options, Transfer};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 

@@ -1,7 +1,7 @@
 //! The repo's own pages: index and card change together with the release, and what others wrote stays.
 
 use autovalidate::hub::{Entry, HubError, INDEX, Index, Listed, Upload};
-use autovalidate::local::hub::{Options, Transfer};
+use autovalidate_fakes::hub::{Options, Transfer};
 use serde_json::{Map, Value, json};
 
 use super::bench::{Bench, LIMIT, name, patience, upload};

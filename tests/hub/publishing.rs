@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use autovalidate::hub::{Digest, Extra, HubError, Patience};
-use autovalidate::local::hub::{Options, Transfer};
+use autovalidate_fakes::hub::{Options, Transfer};
 use bytes::Bytes;
 
 use super::bench::{Bench, LIMIT, collected, name, patience, upload};

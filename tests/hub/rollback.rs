@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use autovalidate::hub::{Digest, Extra, Listed, Upload};
 use autovalidate::job::{RECEIPT, RollbackError, RolledBack, roll_back};
-use autovalidate::model::archive;
+use autovalidate_finetune::model::archive;
 use serde_json::Value;
 
 use super::bench::{Bench, LIMIT, name};
@@ -17,7 +17,7 @@ const SECOND: &str = "20261122160510";
 
 /// A zip of the tiny model as another program would make it; `weights` is written behind its weights.
 fn zip(bench: &Bench, version: &str, weights: &str) -> PathBuf {
-    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny");
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny");
     let packed = bench.folder.path().join("tiny.zip");
     archive::pack(&tiny, "tiny", &packed).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -128,7 +128,8 @@ async fn nonsense_is_refused_and_changes_nothing() {
 async fn a_lost_answer_makes_no_second_rollback() {
     let bench = Bench::start().await;
     let tell_weights = |weights: &str| {
-        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/model.safetensors");
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("crates/finetune/tests/fixtures/tiny/model.safetensors");
         let mut bytes = std::fs::read(tiny).unwrap();
         bytes.extend_from_slice(weights.as_bytes());
         Some(Digest::of(&bytes))
@@ -190,8 +191,8 @@ async fn a_release_of_another_program_can_be_made_live_again() {
 async fn under_a_new_name_xet_stores_the_weights_once() {
     const WEIGHTS: u64 = 8_000_000;
     let bench = Bench::with(
-        |options| autovalidate::local::hub::Options {
-            transfer: autovalidate::local::hub::Transfer::Xet,
+        |options| autovalidate_fakes::hub::Options {
+            transfer: autovalidate_fakes::hub::Transfer::Xet,
             ..options
         },
         super::bench::patience(),

@@ -1,8 +1,8 @@
 //! Checkpoints on the broker: a trainer on another disk goes on where a killed one was.
 
 use autovalidate::hub::{Digest, Repository};
-use autovalidate::model::archive;
 use autovalidate::queue::{CheckpointStore, JobId, RunRecord, RunState, TRAINING_CHECKPOINTS};
+use autovalidate_finetune::model::archive;
 use nix::sys::signal::Signal;
 use serde_json::json;
 

@@ -2,9 +2,9 @@
 
 use autovalidate::hub::{INDEX, Over, ReleaseName, Repository, Upload};
 use autovalidate::job::{Ending, Outcome, Pipeline, roll_back, settle};
-use autovalidate::model::archive;
 use autovalidate::page::Account;
 use autovalidate::queue::{JobId, JobRequest, RunRecord, RunState};
+use autovalidate_finetune::model::archive;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 

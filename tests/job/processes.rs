@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use autovalidate::hub::Repository;
-use autovalidate::local::{demo, hub, supabase};
 use autovalidate::queue::{Event, JobId, RunRecord, RunState, Runs, Streams};
+use autovalidate_fakes::{demo, hub, supabase};
 use futures::StreamExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

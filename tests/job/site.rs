@@ -7,14 +7,14 @@ use std::time::Duration;
 use autovalidate::correction::Row;
 use autovalidate::hub::{Access, Index, Release, Repository};
 use autovalidate::job::{Ending, Pipeline, Plan};
-use autovalidate::local::demo;
-use autovalidate::local::hub::{Hub, Options};
-use autovalidate::onnx::Runtime;
 use autovalidate::queue::{
     Corrections, Event, Job, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock,
 };
-use autovalidate::train::Recipe;
 use autovalidate::trigger::{Policy, Trigger};
+use autovalidate_fakes::demo;
+use autovalidate_fakes::hub::{Hub, Options};
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::Recipe;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ pub(crate) struct Site {
 
 /// The tiny model of the fixtures.
 pub(super) fn tiny() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
 pub(super) fn access(hub: &Hub) -> Access {

@@ -5,7 +5,7 @@ use autovalidate::evaluate::{Answers, Catalogue, Cohorts, HoldOut, Policy, Query
 use autovalidate::job::Dataset;
 use autovalidate::page::{Account, AccountError, page};
 use autovalidate::queue::{JobId, JobRequest, RunRecord};
-use autovalidate::train::Summary;
+use autovalidate_finetune::train::Summary;
 
 const DOMAIN: &str = "a<b>&\"c";
 

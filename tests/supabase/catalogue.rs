@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use autovalidate::failure::{Failure, Remedy};
-use autovalidate::local::supabase::RestFault;
 use autovalidate::supabase::{CatalogueError, CatalogueSource};
+use autovalidate_fakes::supabase::RestFault;
 
 use super::memory::{DEADLINE, access, supabase};
 use crate::support::within;

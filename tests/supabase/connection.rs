@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::Remedy;
-use autovalidate::local::supabase::{RestFault, SocketFault, Supabase};
 use autovalidate::supabase::{Access, IngestEvent, Limits, Pace, Trouble};
+use autovalidate_fakes::supabase::{RestFault, SocketFault, Supabase};
 
 use super::memory::{Memory, Running, access, pace, supabase};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::Remedy;
-use autovalidate::local::supabase::{RestFault, SocketFault};
 use autovalidate::supabase::{IngestEvent, Limits, Pace};
+use autovalidate_fakes::supabase::{RestFault, SocketFault};
 
 use super::memory::{Memory, Running, access, pace, supabase};
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use autovalidate::correction::Row;
 use autovalidate::failure::{Failure, Remedy};
-use autovalidate::local::supabase::{Options, Supabase};
 use autovalidate::supabase::{
     Accepted, Access, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, Limits, Pace, Wake,
 };
+use autovalidate_fakes::supabase::{Options, Supabase};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

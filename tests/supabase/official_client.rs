@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use autovalidate::local::supabase::{Options, SocketFault, Supabase};
+use autovalidate_fakes::supabase::{Options, SocketFault, Supabase};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use autovalidate::failure::{Failure, Remedy};
-use autovalidate::local::supabase::{RestFault, Supabase};
 use autovalidate::supabase::{Access, RestError, Table};
+use autovalidate_fakes::supabase::{RestFault, Supabase};
 use serde_json::{Value, json};
 
 use super::memory::{DEADLINE, access, supabase};

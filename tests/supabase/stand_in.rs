@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use autovalidate::local::supabase::{Options, Supabase};
+use autovalidate_fakes::supabase::{Options, Supabase};
 use futures::{SinkExt, Stream, StreamExt};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

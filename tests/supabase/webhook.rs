@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autovalidate::local::supabase::{Options, Supabase, Webhook};
 use autovalidate::settings::{Needs, Settings};
 use autovalidate::supabase::IngestEvent;
 use autovalidate::supabase::webhook::{Hint, SECRET_HEADER, receive};
 use autovalidate::worker::{Role, Worker};
+use autovalidate_fakes::supabase::{Options, Supabase, Webhook};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;

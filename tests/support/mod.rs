@@ -10,6 +10,8 @@ use std::panic::Location;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use autovalidate_finetune::onnx::Runtime;
+
 /// Awaits `future`, and fails the test naming the caller's line if it takes longer than `limit`.
 #[track_caller]
 pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
@@ -58,4 +60,10 @@ pub fn onnxruntime() -> PathBuf {
 #[track_caller]
 pub fn minilm() -> PathBuf {
     local("models/all-MiniLM-L6-v2")
+}
+
+/// The ONNX Runtime on two threads.
+#[track_caller]
+pub fn runtime() -> Runtime {
+    Runtime::load(&onnxruntime(), 2).unwrap()
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
-use autovalidate::local::supabase::{Options, RestFault, SocketFault, Supabase, Webhook};
 use autovalidate::queue::{Broker, Connection, Remote, StreamSettings, Streams, embedded};
+use autovalidate_fakes::supabase::{Options, RestFault, SocketFault, Supabase, Webhook};
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::Catalogue;
-use autovalidate::model::ModelFolder;
-use autovalidate::onnx::Runtime;
 use autovalidate::synthesis::{Lessons, SlipRates, SynthesisSettings, TokenisedLessons};
-use autovalidate::train::{
+use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::{
     PairSource, PairTexts, Pairs, ParameterBuffer, Progress, Recipe, TrainError, Vocabulary, fit,
 };
 
@@ -102,7 +102,8 @@ impl PairSource for Recorded<'_> {
 #[test]
 fn training_takes_each_epochs_own_pairs() {
     let folder =
-        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny")).unwrap();
+        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny"))
+            .unwrap();
     let tokenizer = folder.tokenizer().unwrap();
     let lessons = lessons();
     let vocabulary = Vocabulary::of([&lessons.token_ids(&tokenizer, EPOCHS).unwrap()]);

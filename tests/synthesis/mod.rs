@@ -5,8 +5,8 @@ mod rates;
 mod synthesiser;
 
 use autovalidate::evaluate::{Catalogue, HoldOut};
-use autovalidate::local::demo::catalogue;
 use autovalidate::synthesis::{SlipRates, SynthesisSettings, Synthesiser};
+use autovalidate_fakes::demo::catalogue;
 
 fn cars() -> Catalogue {
     Catalogue::new(catalogue().into_iter().map(|entry| (entry.domain, entry.name)))

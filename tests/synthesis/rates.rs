@@ -1,8 +1,8 @@
 //! Learning how people slip.
 
 use autovalidate::correction::normalise;
-use autovalidate::local::demo::corrections;
 use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SynthesisSettings};
+use autovalidate_fakes::demo::corrections;
 use proptest::prelude::*;
 
 use super::{cars, synthesiser};

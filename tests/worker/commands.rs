@@ -26,7 +26,7 @@ fn succeeded(output: &Output) -> String {
 /// Made-up corrections, as `train --data` reads them.
 fn corrections(count: usize) -> String {
     let mut csv = String::from("typo,corrected,domain\n");
-    for pair in autovalidate::local::demo::corrections(3, count) {
+    for pair in autovalidate_fakes::demo::corrections(3, count) {
         csv.push_str(&format!("{},{},{}\n", pair.typo, pair.corrected, pair.domain));
     }
     csv

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use autovalidate::local::{hub, supabase};
 use autovalidate::queue::{Event, JobId, RunRecord};
 use autovalidate::settings::{Needs, Settings};
 use autovalidate::worker::{Role, Worker};
+use autovalidate_fakes::{hub, supabase};
 use futures::StreamExt;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(crate) struct House {
 
 /// The small encoder of the fixtures.
 pub(crate) fn tiny() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
 impl House {
@@ -136,7 +136,7 @@ impl House {
 
 /// The demo's first `count` corrections, inserted over HTTP as the app does.
 pub(crate) async fn insert(supabase: &supabase::Supabase, count: usize) {
-    let rows: Vec<_> = autovalidate::local::demo::corrections(7, count)
+    let rows: Vec<_> = autovalidate_fakes::demo::corrections(7, count)
         .into_iter()
         .map(|pair| serde_json::json!({ "typo": pair.typo, "corrected": pair.corrected, "domain": pair.domain }))
         .collect();

@@ -4,14 +4,13 @@ use std::process::Stdio;
 
 use autovalidate::hub::Repository;
 use autovalidate::job::{RECEIPT, Receipt};
-use autovalidate::model::{ModelFolder, archive};
 use autovalidate::queue::RunState;
-use autovalidate::train::Encoder;
+use autovalidate_finetune::model::{ModelFolder, archive};
+use autovalidate_finetune::train::Encoder;
 use serde_json::json;
 
 use super::harness::{House, PATIENCE, REPO, WEBHOOK_SECRET, insert, post, tiny};
-use crate::support::{self, within};
-use crate::train::runtime;
+use crate::support::{self, runtime, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn corrections_become_a_published_model_and_then_a_better_one() {

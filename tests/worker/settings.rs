@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use autovalidate::settings::{Needs, Settings};
-use autovalidate::train::{EarlyStop, Metric};
+use autovalidate_finetune::train::{EarlyStop, Metric};
 
 fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autovalidate"))

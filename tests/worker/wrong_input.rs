@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use autovalidate::failure::Remedy;
-use autovalidate::local::hub;
-use autovalidate::local::supabase;
 use autovalidate::queue::{JobRequest, RunRecord, RunState};
+use autovalidate_fakes::hub;
+use autovalidate_fakes::supabase;
 use bytes::Bytes;
 
 use super::harness::{House, REPO, insert, tiny};

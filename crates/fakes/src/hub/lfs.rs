@@ -1,0 +1,181 @@
+//! Before a commit: which files go through LFS, and where their content goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::options::Transfer;
+use super::refusal::Refusal;
+use super::state::State;
+use crate::hub::digest::Digest;
+
+const LFS_JSON: &str = "application/vnd.git-lfs+json";
+/// Anything longer goes through LFS, whatever its name.
+const REGULAR_LIMIT: u64 = 10 * 1024 * 1024;
+/// What the `.gitattributes` of a new model repo sends through LFS, as far as models use it.
+const LFS_EXTENSIONS: [&str; 14] = [
+    "7z",
+    "bin",
+    "ckpt",
+    "gz",
+    "h5",
+    "model",
+    "npy",
+    "npz",
+    "onnx",
+    "parquet",
+    "pt",
+    "safetensors",
+    "tar",
+    "zip",
+];
+
+pub(super) fn router() -> Router<Arc<State>> {
+    Router::new()
+        .route("/api/models/{owner}/{name}/preupload/{revision}", post(preupload))
+        .route("/{owner}/{git_name}/info/lfs/objects/batch", post(batch))
+        .route("/{owner}/{git_name}/info/lfs/objects/verify", post(verify))
+        .route("/api/models/{owner}/{name}/xet-write-token/{revision}", get(xet_write_token))
+}
+
+#[derive(Deserialize)]
+struct Preupload {
+    files: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    path: String,
+    size: u64,
+}
+
+async fn preupload(
+    Shared(state): Shared<Arc<State>>,
+    Path((owner, name, revision)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    Json(asked): Json<Preupload>,
+) -> Result<Json<Value>, Refusal> {
+    let repo = state.writable(&headers, &owner, &name).await?;
+    let commit = repo.revision(&revision).ok_or_else(Refusal::no_revision)?;
+    let answer = |file: &Candidate| {
+        let oid = commit.files.get(&file.path).map(|file| &file.oid);
+        let mode = if is_lfs(&file.path, file.size) { "lfs" } else { "regular" };
+        json!({ "path": file.path, "uploadMode": mode, "shouldIgnore": false, "oid": oid })
+    };
+    let files: Vec<_> = asked.files.iter().map(answer).collect();
+    Ok(Json(json!({ "files": files, "commitOid": commit.id })))
+}
+
+fn is_lfs(path: &str, size: u64) -> bool {
+    let extension = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ext)| ext);
+    size > REGULAR_LIMIT || size > 0 && extension.is_some_and(|ext| LFS_EXTENSIONS.contains(&ext))
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    operation: String,
+    #[serde(default)]
+    transfers: Vec<String>,
+    objects: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    oid: Digest,
+    size: u64,
+}
+
+/// LFS calls carry their own content type, which axum's `Json` would refuse.
+fn lfs_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|_| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "not the LFS call's JSON"))
+}
+
+async fn batch(
+    Shared(state): Shared<Arc<State>>,
+    Path((owner, git_name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let name = git_name.strip_suffix(".git").ok_or_else(|| Refusal::not_found("no such route"))?;
+    state.writable(&headers, &owner, name).await?;
+    let asked: Batch = lfs_json(&body)?;
+    if asked.operation != "upload" {
+        return Err(Refusal::bad_request("only uploads go through here"));
+    }
+    let offered = |name: &str| asked.transfers.iter().any(|transfer| transfer == name);
+    let transfer = match state.options.transfer {
+        Transfer::Multipart if offered("multipart") => Transfer::Multipart,
+        Transfer::Xet if offered("xet") => Transfer::Xet,
+        _ => Transfer::Basic,
+    };
+    let mut objects = Vec::with_capacity(asked.objects.len());
+    for object in &asked.objects {
+        let mut entry = json!({ "oid": object.oid, "size": object.size, "authenticated": true });
+        let stored = state.objects.size(object.oid).await.is_some();
+        if !stored && transfer != Transfer::Xet {
+            let verify = format!("{}{owner}/{git_name}/info/lfs/objects/verify", state.url);
+            let verify = json!({ "href": verify, "header": {} });
+            entry["actions"] = json!({ "upload": upload_action(&state, object, transfer), "verify": verify });
+        }
+        objects.push(entry);
+    }
+    let transfer = match transfer {
+        Transfer::Basic => "basic",
+        Transfer::Multipart => "multipart",
+        Transfer::Xet => "xet",
+    };
+    let answer = Json(json!({ "transfer": transfer, "objects": objects }));
+    Ok(([(header::CONTENT_TYPE, LFS_JSON)], answer).into_response())
+}
+
+fn upload_action(state: &State, object: &Object, transfer: Transfer) -> Value {
+    if transfer != Transfer::Multipart {
+        return json!({ "href": state.link("upload", object.oid, object.size), "header": {} });
+    }
+    let size = state.options.part_size.max(1);
+    let mut header = BTreeMap::from([("chunk_size".to_owned(), size.to_string())]);
+    let parts = 1..=object.size.div_ceil(size);
+    header.extend(parts.map(|number| (number.to_string(), state.link("part", object.oid, number))));
+    json!({ "href": state.link("join", object.oid, object.size), "header": header })
+}
+
+async fn verify(
+    Shared(state): Shared<Arc<State>>,
+    Path((owner, git_name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let name = git_name.strip_suffix(".git").ok_or_else(|| Refusal::not_found("no such route"))?;
+    state.writable(&headers, &owner, name).await?;
+    let object: Object = lfs_json(&body)?;
+    match state.objects.size(object.oid).await {
+        Some(size) if size == object.size => Ok(StatusCode::OK),
+        Some(_) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the object has another size")),
+        None => Err(Refusal::not_found("the object isn't here")),
+    }
+}
+
+/// The Xet library takes `local://` for a directory on this machine, and writes there itself.
+async fn xet_write_token(
+    Shared(state): Shared<Arc<State>>,
+    Path((owner, name, _revision)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    state.writable(&headers, &owner, &name).await?;
+    let directory = state.xet_directory().await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let until = now + Duration::from_secs(3600);
+    let url = format!("local://{}", directory.display());
+    Ok(Json(json!({ "accessToken": "local", "exp": until.as_secs(), "casUrl": url })))
+}
