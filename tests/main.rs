@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 #![allow(clippy::large_futures, reason = "a test awaits once")]
 
+mod broker;
 mod demo;
 mod evaluate;
 mod hub;
-mod job;
-mod page;
-mod queue;
-mod supabase;
+mod ingest;
+mod report;
+mod run;
 mod support;
 mod synthesis;
 mod worker;

@@ -21,10 +21,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
-    let folder = ModelFolder::open(&args.model).map_err(crate::job::JobError::from)?;
+    let folder = ModelFolder::open(&args.model).map_err(crate::run::JobError::from)?;
     let set = ArtifactSet::new(&folder.config, folder.head, ArtifactSettings::default());
-    set.write(&args.out).map_err(crate::job::JobError::from)?;
-    for (name, bytes) in set.files().map_err(crate::job::JobError::from)? {
+    set.write(&args.out).map_err(crate::run::JobError::from)?;
+    for (name, bytes) in set.files().map_err(crate::run::JobError::from)? {
         println!("{} ({} kB)", args.out.join(name).display(), bytes.len() / 1000);
     }
     Ok(Ending::Done)

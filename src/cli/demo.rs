@@ -10,10 +10,10 @@ use serde_json::json;
 use tokio::sync::broadcast;
 use url::Url;
 
+use crate::broker::{Event, RunRecord};
 use crate::evaluate::Report;
-use crate::job::ENDED;
-use crate::queue::{Event, RunRecord};
-use crate::supabase::{IngestEvent, Trouble};
+use crate::ingest::{IngestEvent, Trouble};
+use crate::run::ENDED;
 use crate::worker::{Desk, Worker};
 use autovalidate_fakes::demo::{Correction, corrections};
 

@@ -197,7 +197,7 @@ fn introduce(screen: &Screen, settings: &Settings, worker: &Worker, supabase: &s
         .streams
         .connection()
         .server()
-        .map(crate::queue::embedded::Server::url)
+        .map(crate::broker::embedded::Server::url)
         .unwrap_or_default();
     let endpoint = settings.hub.as_ref().map(|hub| hub.endpoint.to_string()).unwrap_or_default();
     screen.line("AutoValidate trainer, everything on this machine:");

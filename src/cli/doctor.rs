@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::failure::{Failure, chain};
 use crate::hub::Repository;
+use crate::ingest::{Invisible, Table};
 use crate::settings::{Needs, Settings};
-use crate::supabase::{Invisible, Table};
 use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, Ending};
@@ -56,7 +56,7 @@ pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
                 Err(_) => Err(late()),
             },
         );
-        let subscribed = tokio::time::timeout(PATIENCE, Box::pin(crate::supabase::subscribes(access))).await;
+        let subscribed = tokio::time::timeout(PATIENCE, Box::pin(crate::ingest::subscribes(access))).await;
         report(
             "Realtime",
             match subscribed {

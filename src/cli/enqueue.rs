@@ -1,6 +1,6 @@
 //! `autovalidate enqueue`: starts a run at once, as `nats pub training.jobs '{}'` does.
 
-use crate::queue::JobRequest;
+use crate::broker::JobRequest;
 
 use super::{CliError, Ending, desk, print_json};
 
@@ -47,7 +47,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         ..JobRequest::default()
     };
     // Refuse here what the worker would refuse, so that the mistake is told where it was made.
-    let body = serde_json::to_vec(&request).map_err(crate::queue::QueueError::from)?;
+    let body = serde_json::to_vec(&request).map_err(crate::broker::QueueError::from)?;
     if let Err(refusal) = JobRequest::parse(&body) {
         return Err(CliError::plain(
             refusal.to_string(),

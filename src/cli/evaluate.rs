@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::job::{Baselines, Dataset, Examinee, JobError, read_rows};
+use crate::run::{Baselines, Dataset, Examinee, JobError, read_rows};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;

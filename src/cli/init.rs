@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 use url::Url;
 
-use crate::supabase::webhook::SECRET_HEADER;
-use crate::supabase::{Access, sql};
+use crate::ingest::webhook::SECRET_HEADER;
+use crate::ingest::{Access, sql};
 
 use super::{CliError, Ending, print_text};
 

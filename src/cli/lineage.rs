@@ -1,6 +1,6 @@
 //! `autovalidate lineage`: which versions learned from a pair.
 
-use crate::job::{Descent, PairUse, trace};
+use crate::run::{Descent, PairUse, trace};
 
 use super::{CliError, Ending, print_json, repository};
 

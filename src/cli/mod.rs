@@ -60,9 +60,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::broker::{JobId, RunRecord};
 use crate::failure::{Failure, Remedy, chain};
 use crate::hub::Repository;
-use crate::queue::{JobId, RunRecord};
 use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{Desk, WorkerError};
 use autovalidate_finetune::onnx::keep_private;
@@ -115,9 +115,9 @@ enum CliError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
-    Job(#[from] crate::job::JobError),
+    Job(#[from] crate::run::JobError),
     #[error(transparent)]
-    Rollback(#[from] crate::job::RollbackError),
+    Rollback(#[from] crate::run::RollbackError),
     #[error("{what}")]
     Plain {
         what: String,
@@ -133,8 +133,8 @@ impl CliError {
     }
 }
 
-impl From<crate::queue::QueueError> for CliError {
-    fn from(error: crate::queue::QueueError) -> Self {
+impl From<crate::broker::QueueError> for CliError {
+    fn from(error: crate::broker::QueueError) -> Self {
         Self::Worker(error.into())
     }
 }
@@ -269,7 +269,7 @@ fn print_line(line: std::fmt::Arguments<'_>) {
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(crate::queue::QueueError::from)?;
+    let text = serde_json::to_string_pretty(value).map_err(crate::broker::QueueError::from)?;
     print_text(&format!("{text}\n"))
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::hub::{Digest, Entry, Index, Metrics, Release, Stamp};
-use crate::job::roll_back;
+use crate::run::roll_back;
 
 use super::{CliError, Ending, print_json, repository};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::correction::{Refusal, Row};
-use crate::job::Conflicts;
-use crate::queue::{Decided, Quarantined, Snapshot};
+use crate::corrections::{Decided, Quarantined, Snapshot};
+use crate::run::Conflicts;
 use crate::worker::Desk;
 
 use super::{CliError, Ending, desk, print_json};

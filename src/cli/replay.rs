@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
+use crate::broker::QueueError;
 use crate::hub::Repository;
-use crate::job::{Blueprint, Replayed, Sources, replay};
-use crate::queue::QueueError;
+use crate::run::{Blueprint, Replayed, Sources, replay};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::train::Progress;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::page::{Account, AccountError, page};
+use crate::report::{Account, AccountError, page};
 
 use super::{CliError, Ending, desk, print_json};
 

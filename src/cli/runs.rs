@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::queue::{JobId, QueueError, RunRecord, RunState};
+use crate::broker::{JobId, QueueError, RunRecord, RunState};
 
 use super::{CliError, Ending, desk, print_json, record};
 

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::job::{ENDED, Stage};
-use crate::queue::Event;
+use crate::broker::Event;
+use crate::run::{ENDED, Stage};
 
 /// Shows pairs arriving and runs going on.
 pub(super) struct Screen {

@@ -18,8 +18,8 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     let quarantined = desk.corrections.quarantined_counts().await?;
     desk.streams.connection().close().await;
     if args.json {
-        let mut value = serde_json::to_value(&status).map_err(crate::queue::QueueError::from)?;
-        value["quarantined"] = serde_json::to_value(&quarantined).map_err(crate::queue::QueueError::from)?;
+        let mut value = serde_json::to_value(&status).map_err(crate::broker::QueueError::from)?;
+        value["quarantined"] = serde_json::to_value(&quarantined).map_err(crate::broker::QueueError::from)?;
         print_json(&value)?;
         return Ok(Ending::Done);
     }

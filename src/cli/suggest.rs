@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::correction::normalise;
 use crate::evaluate::fuzzy_ratio;
 use crate::hub::Repository;
-use crate::job::{Examinee, JobError, ModelFinder, read_rows};
+use crate::run::{Examinee, JobError, ModelFinder, read_rows};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::onnx::Runtime;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::job::{Baselines, Dataset, JobError, Lecture, Study, read_rows};
+use crate::run::{Baselines, Dataset, JobError, Lecture, Study, read_rows};
 use crate::settings::{Needs, PATIENCE, Settings};
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
@@ -192,7 +192,7 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
         let json = serde_json::json!({
             "dataset": summary, "study": trained.figures, "training": trained.summary, "report": report,
         });
-        let text = serde_json::to_vec_pretty(&json).map_err(crate::queue::QueueError::from)?;
+        let text = serde_json::to_vec_pretty(&json).map_err(crate::broker::QueueError::from)?;
         std::fs::write(path, text).map_err(cannot)?;
         println!("wrote {}", path.display());
     }

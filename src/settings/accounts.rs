@@ -7,7 +7,7 @@ use crate::hub::RepoName;
 use super::reader::Reader;
 
 /// The project corrections come from.
-pub(super) fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::supabase::Access> {
+pub(super) fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::ingest::Access> {
     let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
@@ -21,7 +21,7 @@ pub(super) fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::s
     if needed && key.is_none() {
         reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
     }
-    Some(crate::supabase::Access { url: url?, key: key?, schema, table, columns })
+    Some(crate::ingest::Access { url: url?, key: key?, schema, table, columns })
 }
 
 /// The repository models are published to.

@@ -1,7 +1,7 @@
 //! Settings of the ingest: what the table's columns are called, and what is kept out of training.
 
-use crate::queue::BurstLimit;
-use crate::supabase::{CatalogueSource, Columns};
+use crate::corrections::BurstLimit;
+use crate::ingest::{CatalogueSource, Columns};
 
 use super::reader::Reader;
 

@@ -58,13 +58,13 @@ pub struct Needs {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The table corrections are inserted into; `None` when not set and not needed.
-    pub supabase: Option<crate::supabase::Access>,
+    pub supabase: Option<crate::ingest::Access>,
     /// Time between sweeps of the table when nothing else asks for one.
     pub sweep_every: Duration,
     /// The names a correction may be; `None` when any name will do.
-    pub catalogue: Option<crate::supabase::CatalogueSource>,
+    pub catalogue: Option<crate::ingest::CatalogueSource>,
     /// When rows come from nowhere; `None` when any rate will do.
-    pub burst: Option<crate::queue::BurstLimit>,
+    pub burst: Option<crate::corrections::BurstLimit>,
     /// The repository models are published to; `None` when not set and not needed.
     pub hub: Option<crate::hub::Access>,
     /// The message broker.
@@ -136,9 +136,9 @@ impl Failure for SettingsError {
 
 impl Settings {
     /// Where names beside those of the rows come from, if anywhere.
-    pub fn names(&self) -> Option<crate::job::NameSource> {
+    pub fn names(&self) -> Option<crate::run::NameSource> {
         let source = self.catalogue.clone()?;
-        Some(crate::job::NameSource { source, access: self.supabase.clone() })
+        Some(crate::run::NameSource { source, access: self.supabase.clone() })
     }
 
     /// Reads the settings of this process: its environment and `autovalidate.toml` in its working directory.

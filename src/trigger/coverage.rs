@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Reason;
-use crate::queue::{JobId, JobRequest, QueueError, Records, Revision, Streams};
+use crate::broker::{JobId, JobRequest, QueueError, Records, Revision, Streams};
 
 const KEY: &str = "trigger";
 

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::coverage::{Intent, Memory};
 use super::policy::{Decision, Policy, State, decide};
+use crate::broker::{Clock, JobId, JobRequest, Jobs, QueueError, Runs, Streams};
+use crate::corrections::Corrections;
 use crate::failure::chain;
-use crate::queue::{Clock, Corrections, JobId, JobRequest, Jobs, QueueError, Runs, Streams};
 
 /// Notices can get lost with a connection; so often the trigger looks without one.
 const UNASKED_LOOK: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::coverage::Coverage;
 use super::policy::{Decision, Policy, Reason, State, decide};
-use crate::queue::JobId;
+use crate::broker::JobId;
 
 /// What happens next.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::broker::QueueError;
 use crate::failure::{Failure, Remedy};
 use crate::hub::HubError;
-use crate::queue::QueueError;
-use crate::supabase::RestError;
+use crate::ingest::RestError;
 use autovalidate_finetune::onnx::RuntimeError;
 
 /// What keeps a worker from starting, or ends it.

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::broker::{QueueError, Records, Revision, Streams};
 use crate::correction::Row;
+use crate::corrections::{BurstLimit, Corrections, KnownNames, Screen};
 use crate::failure::chain;
-use crate::queue::{BurstLimit, Corrections, KnownNames, QueueError, Records, Revision, Screen, Streams};
-use crate::supabase::{Accepted, Access, CatalogueError, CatalogueSource, Inbox, InboxError};
+use crate::ingest::{Accepted, Access, CatalogueError, CatalogueSource, Inbox, InboxError};
 
 /// Key of the cursor in the bucket of what must survive a restart.
 const CURSOR: &str = "sweep_cursor";

@@ -24,15 +24,16 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::Repository;
-use crate::job::{self, Pipeline, Plan};
-use crate::queue::{
-    Broker, CheckpointStore, Clock, Connection, Corrections, Events, JobSettings, Jobs, Pulse, QueueError,
-    Remote, RunState, Runs, Status, StatusService, StreamSettings, Streams, SystemClock, embedded,
+use crate::broker::{
+    Broker, CheckpointStore, Clock, Connection, Events, JobSettings, Jobs, Pulse, QueueError, Remote,
+    RunState, Runs, Status, StatusService, StreamSettings, Streams, SystemClock, embedded,
 };
-use crate::server::{Hook, Server, Views};
+use crate::corrections::Corrections;
+use crate::http::{Hook, Server, Views};
+use crate::hub::Repository;
+use crate::ingest::{Ingest, IngestEvent, Pace};
+use crate::run::{self, Pipeline, Plan};
 use crate::settings::{CheckpointPlace, Nats, Settings};
-use crate::supabase::{Ingest, IngestEvent, Pace};
 use crate::trigger::Trigger;
 use autovalidate_finetune::onnx::Runtime;
 
@@ -201,7 +202,7 @@ impl Worker {
             let pipeline = trainer.pipeline(&desk, settings);
             let (jobs, trigger, cancel) = (desk.jobs.clone(), desk.trigger.clone(), stop.clone());
             tasks.spawn(async move {
-                job::work(&jobs, &pipeline, &trigger, &cancel).await;
+                run::work(&jobs, &pipeline, &trigger, &cancel).await;
                 "trainer"
             });
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use autovalidate::hub::{Digest, Extra, Listed, Upload};
-use autovalidate::job::{RECEIPT, RollbackError, RolledBack, roll_back};
+use autovalidate::run::{RECEIPT, RollbackError, RolledBack, roll_back};
 use autovalidate_finetune::model::archive;
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
-use autovalidate::queue::{Broker, Connection, Remote, StreamSettings, Streams, embedded};
+use autovalidate::broker::{Broker, Connection, Remote, StreamSettings, Streams, embedded};
 use autovalidate_fakes::supabase::{Options, RestFault, SocketFault, Supabase, Webhook};
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng};
@@ -242,6 +242,6 @@ fn strike(supabase: &Supabase, random: &mut ChaCha8Rng) {
 
 /// A local Supabase with a webhook that calls this address.
 pub fn with_webhook(options: Options, url: url::Url, secret: &str) -> Options {
-    let header = autovalidate::supabase::webhook::SECRET_HEADER.to_owned();
+    let header = autovalidate::ingest::webhook::SECRET_HEADER.to_owned();
     Options { webhook: Some(Webhook { url, header, secret: secret.to_owned() }), ..options }
 }

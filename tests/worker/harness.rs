@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use autovalidate::queue::{Event, JobId, RunRecord};
+use autovalidate::broker::{Event, JobId, RunRecord};
 use autovalidate::settings::{Needs, Settings};
 use autovalidate::worker::{Role, Worker};
 use autovalidate_fakes::{hub, supabase};

@@ -2,9 +2,9 @@
 
 use std::process::Stdio;
 
+use autovalidate::broker::RunState;
 use autovalidate::hub::Repository;
-use autovalidate::job::{RECEIPT, Receipt};
-use autovalidate::queue::RunState;
+use autovalidate::run::{RECEIPT, Receipt};
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::train::Encoder;
 use serde_json::json;
@@ -121,8 +121,8 @@ async fn health_and_metrics_ask_no_more_however_many_runs_there_were() {
     let house = House::start(&tiny(), &[]).await;
     let runs = &house.worker.desk().runs;
     for sequence in 1..=30 {
-        let id = autovalidate::queue::JobId::manual(sequence);
-        let record = autovalidate::queue::RunRecord::new(
+        let id = autovalidate::broker::JobId::manual(sequence);
+        let record = autovalidate::broker::RunRecord::new(
             id,
             Default::default(),
             "2026-01-01T00:00:00Z".parse().unwrap(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use autovalidate::queue::RunState;
+use autovalidate::broker::RunState;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::process::Command;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use autovalidate::broker::{JobRequest, RunRecord, RunState};
 use autovalidate::failure::Remedy;
-use autovalidate::queue::{JobRequest, RunRecord, RunState};
 use autovalidate_fakes::hub;
 use autovalidate_fakes::supabase;
 use bytes::Bytes;

@@ -1,0 +1,162 @@
+//! One life of the server: started, ready, ended.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::broker::error::QueueError;
+
+/// A running server. Dropping it kills the child.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    port: u16,
+    _log: AbortOnDropHandle<()>,
+}
+
+impl Process {
+    /// Starts the server and waits until it answers on its port.
+    pub(super) async fn start(
+        program: &Path,
+        configuration: &Path,
+        host: IpAddr,
+        ready_within: Duration,
+    ) -> Result<Self, QueueError> {
+        let mut command = Command::new(program);
+        command
+            .arg("-c")
+            .arg(configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        // A terminal's Ctrl-C reaches the whole foreground group; the worker must end before its broker does.
+        command.process_group(0);
+        let mut child =
+            command.spawn().map_err(|source| QueueError::Program { program: program.to_owned(), source })?;
+        let (ready, is_ready) = oneshot::channel();
+        let log = child.stderr.take().map(|stderr| tokio::spawn(follow_log(stderr, ready)));
+        let log = AbortOnDropHandle::new(log.unwrap_or_else(|| tokio::spawn(async {})));
+
+        let answered = async {
+            // A sender that is gone means that the log ended: the child has ended or soon will.
+            let Ok(port) = is_ready.await else { return std::future::pending().await };
+            greet(host, port).await.map(|()| port)
+        };
+        let port = tokio::select! {
+            answer = tokio::time::timeout(ready_within, answered) => match answer {
+                Ok(port) => port.map_err(|source| QueueError::Request { what: "greeting", source: source.into() })?,
+                Err(_) => return Err(QueueError::ServerNotReady { after: ready_within }),
+            },
+            status = child.wait() => {
+                let status = status.map_err(|source| QueueError::Program { program: program.to_owned(), source })?;
+                return Err(QueueError::ServerEnded { status });
+            }
+        };
+        Ok(Self { child, port, _log: log })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Resolves when the server has ended, for whatever reason. Safe to cancel.
+    pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Asks the server to end, and kills it when it has not within `deadline`.
+    pub(super) async fn stop(mut self, deadline: Duration) {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            // The child is ours and not waited for yet, so this id can't be anybody else's.
+            if kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok()
+                && tokio::time::timeout(deadline, self.child.wait()).await.is_ok()
+            {
+                return;
+            }
+        }
+        tracing::warn!(after = ?deadline, "nats-server did not end when asked and is killed");
+        if let Err(error) = self.child.kill().await {
+            tracing::error!(%error, "nats-server could not be killed");
+        }
+    }
+}
+
+/// Passes the server's log on to ours, and says on which port it listens once it is ready.
+async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<u16>) {
+    let mut ready = Some(ready);
+    let mut port = None;
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line);
+        if line.contains("[ERR]") || line.contains("[FTL]") {
+            tracing::warn!(target: "autovalidate::nats_server", "{}", line.trim_end());
+        } else {
+            tracing::debug!(target: "autovalidate::nats_server", "{}", line.trim_end());
+        }
+        if port.is_none() {
+            port = listening_port(&line);
+        }
+        if line.contains("Server is ready")
+            && let (Some(port), Some(ready)) = (port, ready.take())
+        {
+            // Nobody listens any more when the start was given up.
+            let _ = ready.send(port);
+        }
+    }
+}
+
+/// The port in `Listening for client connections on 127.0.0.1:4222`, the one place where a server that
+/// picked a free port says so in the order of events.
+fn listening_port(line: &str) -> Option<u16> {
+    let (_, address) = line.split_once("Listening for client connections on ")?;
+    address.trim().rsplit_once(':')?.1.parse().ok()
+}
+
+/// Connects and reads the start of the `INFO` line that every NATS server greets with.
+async fn greet(host: IpAddr, port: u16) -> std::io::Result<()> {
+    let stream = TcpStream::connect(SocketAddr::new(reachable(host), port)).await?;
+    let mut line = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut line).await?;
+    if line.starts_with(b"INFO ") {
+        Ok(())
+    } else {
+        Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "not a NATS server"))
+    }
+}
+
+/// Where this machine reaches a server that listens on `host`.
+pub(super) fn reachable(host: IpAddr) -> IpAddr {
+    match host {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_read_from_the_log() {
+        let line = "[1] 2026/01/01 00:00:00.0 [INF] Listening for client connections on 127.0.0.1:44015\r";
+        assert_eq!(listening_port(line), Some(44015));
+        assert_eq!(listening_port("Listening for client connections on [::1]:4222"), Some(4222));
+        assert_eq!(listening_port("Listening for client connections on nowhere"), None);
+        assert_eq!(listening_port("Server is ready"), None);
+    }
+}

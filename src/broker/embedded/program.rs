@@ -1,0 +1,69 @@
+//! The nats-server program: where it is, and whether it is new enough.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::broker::error::QueueError;
+use crate::broker::version::{OLDEST_SERVER, is_new_enough};
+
+/// Long enough for a cold start from a slow disk.
+const VERSION_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The program to run: the one that is set, else `nats-server` on `PATH`.
+pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, QueueError> {
+    let missing = |program: &Path| QueueError::ProgramMissing { program: program.to_owned() };
+    if let Some(program) = set {
+        return if program.is_file() { Ok(program.to_owned()) } else { Err(missing(program)) };
+    }
+    let name = Path::new("nats-server");
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .ok_or_else(|| missing(name))
+}
+
+/// Runs `--version` and refuses a server that is too old.
+pub(super) async fn check_version(program: &Path) -> Result<String, QueueError> {
+    let failed = |source| QueueError::Program { program: program.to_owned(), source };
+    let asked = tokio::process::Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(VERSION_DEADLINE, asked)
+        .await
+        .map_err(|_| QueueError::TimedOut { what: "nats-server --version" })?
+        .map_err(failed)?;
+    let version = parse_version(&String::from_utf8_lossy(&output.stdout));
+    if is_new_enough(&version) {
+        Ok(version)
+    } else {
+        Err(QueueError::ServerTooOld { found: version, needed: OLDEST_SERVER })
+    }
+}
+
+/// `nats-server: v2.10.27` is `2.10.27`; an answer that holds no version is shown as it is.
+fn parse_version(answer: &str) -> String {
+    let word = answer
+        .split_whitespace()
+        .map(|word| word.trim_start_matches('v'))
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+        .unwrap_or(answer.trim());
+    word.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_found_in_what_the_program_prints() {
+        assert_eq!(parse_version("nats-server: v2.10.27\n"), "2.10.27");
+        assert_eq!(parse_version("nats-server: v2.15.0-RC.1"), "2.15.0-RC.1");
+        assert_eq!(parse_version("what?"), "what?");
+        assert_eq!(parse_version(""), "");
+    }
+}

@@ -1,0 +1,149 @@
+//! The store folder on disk: its lock, its configuration file, and a server that an earlier worker left behind.
+//!
+//! ```text
+//! <store>/supervisor.lock    held by the worker that supervises this store
+//! <store>/nats-server.conf   written at every start
+//! <store>/nats-server.pid    written by the server itself
+//! <store>/jetstream/         JetStream's own
+//! ```
+//!
+//! Everything here blocks; callers run it off the async threads.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::broker::error::QueueError;
+
+/// How long a left-over server gets to end by itself, and how often it is looked at.
+const LEFTOVER_DEADLINE: Duration = Duration::from_secs(15);
+const LEFTOVER_GLANCE: Duration = Duration::from_millis(20);
+
+/// A store folder that only this process supervises, for as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+    /// Held open: the lock ends with it, also when this process is killed. The child doesn't inherit it.
+    _lock: File,
+}
+
+impl Store {
+    /// Creates the folder, takes its lock, and ends a server that a killed worker left running on it.
+    pub(super) fn open(folder: &Path) -> Result<Self, QueueError> {
+        fs::create_dir_all(folder).map_err(QueueError::store(folder))?;
+        // The server's command line shows the path it was given; an absolute one names the store beyond doubt.
+        let folder = folder.canonicalize().map_err(QueueError::store(folder))?;
+        let lock_path = folder.join("supervisor.lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(QueueError::store(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(QueueError::StoreInUse { store: folder }),
+            Err(TryLockError::Error(source)) => return Err(QueueError::Store { path: lock_path, source }),
+        }
+        let store = Self { folder, _lock: lock };
+        store.end_leftover()?;
+        Ok(store)
+    }
+
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.folder.join("nats-server.conf")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.folder.join("nats-server.pid")
+    }
+
+    /// Writes the server's configuration, beside and renamed. JSON is a subset of the server's own format.
+    pub(super) fn configure(
+        &self,
+        host: IpAddr,
+        port: u16,
+        sync_every: Option<Duration>,
+    ) -> Result<(), QueueError> {
+        let sync_interval = match sync_every {
+            Some(period) => format!("{}ms", period.as_millis().max(1)),
+            None => "always".to_owned(),
+        };
+        let configuration = json!({
+            "server_name": "autovalidate",
+            "host": host.to_string(),
+            // -1 asks for a free port.
+            "port": if port == 0 { -1 } else { i32::from(port) },
+            "pid_file": self.pid_file().to_string_lossy(),
+            "jetstream": { "store_dir": self.folder.to_string_lossy(), "sync_interval": sync_interval },
+        });
+        let path = self.configuration();
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(&serde_json::to_vec_pretty(&configuration)?)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        write().map_err(QueueError::store(&path))
+    }
+
+    /// Two servers on one store would damage it, so a left-over one is asked to end, then made to.
+    fn end_leftover(&self) -> Result<(), QueueError> {
+        let pid_file = self.pid_file();
+        let text = match fs::read_to_string(&pid_file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(QueueError::Store { path: pid_file, source }),
+        };
+        let Some(pid) = text.trim().parse::<i32>().ok().filter(|pid| *pid > 1) else { return Ok(()) };
+        if !self.is_ours(pid) {
+            return Ok(());
+        }
+        tracing::warn!(pid, "ending a nats-server that an earlier worker left behind");
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            match kill(Pid::from_raw(pid), signal) {
+                Ok(()) => {}
+                Err(Errno::ESRCH) => return Ok(()),
+                Err(errno) => return Err(QueueError::Store { path: pid_file, source: errno.into() }),
+            }
+            // It is not our child, so it can only be looked at, not waited for.
+            let asked = Instant::now();
+            while asked.elapsed() < LEFTOVER_DEADLINE {
+                if !self.is_ours(pid) {
+                    return Ok(());
+                }
+                std::thread::sleep(LEFTOVER_GLANCE);
+            }
+        }
+        Err(QueueError::StoreInUse { store: self.folder.clone() })
+    }
+
+    /// Whether `pid` lives and is a server on this store: process ids are used again by others.
+    fn is_ours(&self, pid: i32) -> bool {
+        let configuration = self.configuration();
+        command_line(pid).is_some_and(|line| line.contains(&*configuration.to_string_lossy()))
+    }
+}
+
+/// The command line of a live process; a dead one that nobody has waited for has none.
+#[cfg(target_os = "linux")]
+fn command_line(pid: i32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The command line of a live process.
+#[cfg(not(target_os = "linux"))]
+fn command_line(pid: i32) -> Option<String> {
+    let output =
+        std::process::Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}

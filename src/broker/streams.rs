@@ -1,0 +1,313 @@
+//! The streams and buckets: what each must be, creating it, and reading it back.
+//!
+//! | name | subjects or keys | kept |
+//! |---|---|---|
+//! | `CORRECTIONS` | `corrections.<domain>` | for ever: the training data |
+//! | `QUARANTINE` | `quarantine.<reason>` | for ever: rows that are not trained on |
+//! | `TRAINING` | `training.jobs` | until acknowledged (work queue) |
+//! | `TRAINING_EVENTS` | `training.events.<job>.<stage>`, `training.cancel` | bounded by age and size |
+//! | `training_runs` | job id | the run records |
+//! | `trainer_state` | `trigger`, `cancel.<job>` and others | what must survive a restart |
+//!
+//! The bucket `training_checkpoints` is only there when somebody wants it: see [`checkpoints`](super::checkpoints).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::{self, ErrorCode, kv};
+
+use futures::StreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::connection::Connection;
+use super::error::QueueError;
+use super::event_stage::SETTLED;
+use super::records::Records;
+
+/// The stream of trainable rows.
+pub const CORRECTIONS: &str = "CORRECTIONS";
+/// The stream of refused rows.
+pub const QUARANTINE: &str = "QUARANTINE";
+/// The stream of job requests.
+pub const TRAINING: &str = "TRAINING";
+/// The subject that job requests are published on.
+pub const JOBS_SUBJECT: &str = "training.jobs";
+/// The stream of progress and outcomes.
+pub const TRAINING_EVENTS: &str = "TRAINING_EVENTS";
+/// The subject that asks to stop a run; the body is the run's id. It lies on the events' stream, so that a request
+/// made while no worker runs is found by the next.
+pub const CANCEL_SUBJECT: &str = "training.cancel";
+/// The bucket of run records.
+pub const TRAINING_RUNS: &str = "training_runs";
+/// The bucket of what the worker must remember over a restart.
+pub const TRAINER_STATE: &str = "trainer_state";
+
+/// What may differ between installations.
+#[derive(Debug, Clone)]
+pub struct StreamSettings {
+    /// Copies of every stream and bucket in a cluster: 1, 3 or 5.
+    pub replicas: usize,
+    /// How long the broker itself refuses a message id it has seen. The ledger refuses it for ever; the
+    /// window covers what two workers publish at the same moment.
+    pub duplicate_window: Duration,
+    /// How long events are kept.
+    pub events_max_age: Duration,
+    /// How many bytes of events are kept.
+    pub events_max_bytes: i64,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            duplicate_window: Duration::from_secs(10 * 60),
+            events_max_age: Duration::from_secs(90 * 24 * 3600),
+            events_max_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// A job id is refused for a week, which outlives any restart between a trigger's intent and its job.
+const JOB_DUPLICATE_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Events carry no id worth remembering for long.
+const EVENT_DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
+/// How many revisions of a run record can be looked back at.
+const RUN_HISTORY: i64 = 16;
+
+/// The checked streams and buckets, and the connection they live on. Clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    connection: Connection,
+    corrections: Stream,
+    quarantine: Stream,
+    training: Stream,
+    events: Stream,
+    runs: kv::Store,
+    state: kv::Store,
+}
+
+impl Streams {
+    /// Creates what is missing, changes what differs, and reads everything back: a server ignores fields it
+    /// doesn't know, so only reading back proves what was asked for. Other settings of an existing stream
+    /// (placement, compression) are the operator's and stay.
+    ///
+    /// # Errors
+    /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::Request`].
+    pub async fn ensure(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
+        // Boxed: setting up is rare and its future is large.
+        Box::pin(Self::set_up(connection, settings)).await
+    }
+
+    async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
+        let context = connection.jetstream();
+        let kept = |name, subject: &'static str| Wanted {
+            name,
+            subjects: vec![subject],
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::New,
+            max_age: Duration::ZERO,
+            max_bytes: -1,
+            duplicate_window: settings.duplicate_window,
+            replicas: settings.replicas,
+        };
+        let corrections = ensure_stream(context, kept(CORRECTIONS, "corrections.>")).await?;
+        let quarantine = ensure_stream(context, kept(QUARANTINE, "quarantine.>")).await?;
+        let jobs = Wanted {
+            retention: RetentionPolicy::WorkQueue,
+            duplicate_window: JOB_DUPLICATE_WINDOW,
+            ..kept(TRAINING, JOBS_SUBJECT)
+        };
+        let training = ensure_stream(context, jobs).await?;
+        let events = Wanted {
+            subjects: vec!["training.events.>", CANCEL_SUBJECT],
+            discard: DiscardPolicy::Old,
+            max_age: settings.events_max_age,
+            max_bytes: settings.events_max_bytes,
+            duplicate_window: EVENT_DUPLICATE_WINDOW.min(settings.events_max_age),
+            ..kept(TRAINING_EVENTS, "training.events.>")
+        };
+        let events = ensure_stream(context, events).await?;
+        let runs = ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?;
+        let state = ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?;
+        let connection = connection.clone();
+        Ok(Self {
+            parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }),
+        })
+    }
+
+    /// The connection the streams live on.
+    pub fn connection(&self) -> &Connection {
+        &self.parts.connection
+    }
+
+    pub(crate) fn context(&self) -> &jetstream::Context {
+        self.parts.connection.jetstream()
+    }
+
+    pub(crate) fn corrections(&self) -> &Stream {
+        &self.parts.corrections
+    }
+
+    pub(crate) fn quarantine(&self) -> &Stream {
+        &self.parts.quarantine
+    }
+
+    pub(super) fn training(&self) -> &Stream {
+        &self.parts.training
+    }
+
+    pub(super) fn events(&self) -> &Stream {
+        &self.parts.events
+    }
+
+    pub(super) fn runs<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
+        Records::new(TRAINING_RUNS, self.parts.runs.clone())
+    }
+
+    /// The bucket of what must survive a restart, for records of one type.
+    pub(crate) fn state<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
+        Records::new(TRAINER_STATE, self.parts.state.clone())
+    }
+
+    /// Yields when a job has been settled. Notices that a lost connection swallows are not repeated.
+    pub(crate) async fn settlements(
+        &self,
+    ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, QueueError> {
+        let subject = format!("training.events.*.{SETTLED}");
+        let subscription = self.parts.connection.client().subscribe(subject).await;
+        Ok(subscription
+            .map_err(|error| QueueError::request("watching for settled jobs")(error.into()))?
+            .map(drop))
+    }
+}
+
+/// The settings of a stream that this program depends on.
+struct Wanted {
+    name: &'static str,
+    subjects: Vec<&'static str>,
+    retention: RetentionPolicy,
+    discard: DiscardPolicy,
+    max_age: Duration,
+    max_bytes: i64,
+    duplicate_window: Duration,
+    replicas: usize,
+}
+
+impl Wanted {
+    fn apply(&self, config: &mut stream::Config) {
+        config.name = self.name.to_owned();
+        config.subjects = self.subjects.iter().map(|subject| (*subject).to_owned()).collect();
+        config.retention = self.retention;
+        config.discard = self.discard;
+        config.storage = StorageType::File;
+        config.max_age = self.max_age;
+        config.max_bytes = self.max_bytes;
+        config.max_messages = -1;
+        config.max_messages_per_subject = -1;
+        config.duplicate_window = self.duplicate_window;
+        config.num_replicas = self.replicas;
+        config.allow_direct = true;
+        config.no_ack = false;
+    }
+
+    /// The first setting that is not as wanted.
+    fn mismatch(&self, config: &stream::Config) -> Option<&'static str> {
+        let checks = [
+            (config.subjects == self.subjects, "subjects"),
+            (config.retention == self.retention, "retention"),
+            (config.discard == self.discard, "discard policy"),
+            (config.storage == StorageType::File, "storage"),
+            (config.max_age == self.max_age, "max age"),
+            (config.max_bytes == self.max_bytes, "max bytes"),
+            (config.max_messages == -1, "max messages"),
+            (config.max_messages_per_subject == -1, "max messages per subject"),
+            (config.duplicate_window == self.duplicate_window, "duplicate window"),
+            (config.num_replicas == self.replicas, "replicas"),
+            (config.allow_direct, "direct access"),
+            (!config.no_ack, "acknowledgement"),
+        ];
+        checks.into_iter().find(|(holds, _)| !holds).map(|(_, setting)| setting)
+    }
+}
+
+async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<Stream, QueueError> {
+    let name = wanted.name;
+    match context.get_stream(name).await {
+        Ok(existing) => {
+            let config = &existing.cached_info().config;
+            if let Some(setting) = wanted.mismatch(config) {
+                tracing::info!(stream = name, setting, "stream is brought up to date");
+                let mut config = config.clone();
+                wanted.apply(&mut config);
+                context
+                    .update_stream(config)
+                    .await
+                    .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+            }
+        }
+        Err(error) if is_not_found(&error.kind()) => {
+            let mut config = stream::Config::default();
+            wanted.apply(&mut config);
+            context
+                .create_stream(config)
+                .await
+                .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+        }
+        Err(error) => return Err(QueueError::request("reading a stream's configuration")(error.into())),
+    }
+    let stream = context
+        .get_stream(name)
+        .await
+        .map_err(|error| QueueError::request("reading a stream back")(error.into()))?;
+    match wanted.mismatch(&stream.cached_info().config) {
+        None => Ok(stream),
+        Some(setting) => Err(QueueError::Mismatch { name, setting }),
+    }
+}
+
+/// Whether there is no such stream.
+pub(super) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+async fn ensure_bucket(
+    context: &jetstream::Context,
+    name: &'static str,
+    history: i64,
+    replicas: usize,
+) -> Result<kv::Store, QueueError> {
+    let config = kv::Config {
+        bucket: name.to_owned(),
+        history,
+        storage: StorageType::File,
+        num_replicas: replicas,
+        ..Default::default()
+    };
+    let store = context
+        .create_or_update_key_value(config)
+        .await
+        .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+    let info = store
+        .stream
+        .get_info()
+        .await
+        .map_err(|error| QueueError::request("reading a bucket back")(error.into()))?;
+    let checks = [
+        (info.config.storage == StorageType::File, "storage"),
+        (info.config.num_replicas == replicas, "replicas"),
+        (info.config.max_messages_per_subject == history, "history"),
+        (info.config.max_age.is_zero(), "max age"),
+    ];
+    match checks.into_iter().find(|(holds, _)| !holds) {
+        None => Ok(store),
+        Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
+    }
+}

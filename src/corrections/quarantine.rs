@@ -1,0 +1,197 @@
+//! What a person does about rows that are kept out of training: look, release, drop.
+//!
+//! Both decisions leave a trace in the streams and hold for ever. A released row is appended to the pairs under
+//! its own message id, marked with why it had been refused. A dropped one leaves a tombstone without its text, so
+//! that no sweep of the table brings it back.
+
+use std::collections::BTreeSet;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::scan::{Depth, scan};
+use super::{
+    Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER,
+    last_sequence,
+};
+use crate::broker::QueueError;
+use crate::broker::timestamp;
+use crate::broker::{CORRECTIONS, QUARANTINE};
+use crate::correction::{Refusal, Row, subject_token};
+
+/// The subject of the tombstones of dropped rows.
+const DROPPED_SUBJECT: &str = "quarantine.dropped";
+
+/// A row that is kept out of training. `Debug` shows no text, as [`Row`]'s doesn't.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Where it stands in the stream.
+    pub sequence: u64,
+    /// Why it is kept out.
+    pub refusal: Refusal,
+    /// When it was stored, by the broker's clock.
+    pub at: Timestamp,
+    /// Whether its texts were cut to fit.
+    pub shortened: bool,
+    /// The row.
+    pub row: Row,
+}
+
+/// What became of a row that a person decided about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decided {
+    /// It is among the pairs now.
+    Released,
+    /// It is gone, but for its id.
+    Dropped,
+    /// The decision had been carried out before.
+    Already,
+}
+
+impl Corrections {
+    /// Every row in quarantine, in the order they came, of one reason or of all.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn quarantined(&self, reason: Option<Refusal>) -> Result<Vec<Quarantined>, QueueError> {
+        let stream = self.streams.quarantine();
+        let mut found = Vec::new();
+        scan(stream, 1, last_sequence(stream).await?, Depth::Whole, |sequence, message| {
+            let header = |name: &str| message.headers.as_ref()?.get(name).map(|value| value.as_str());
+            let ours = header(NATS_MESSAGE_ID.as_ref()).and_then(|id| self.row_id(id)).is_some();
+            let Some(refusal) = header(REFUSAL_HEADER).and_then(Refusal::from_name).filter(|_| ours) else {
+                return;
+            };
+            // A tombstone has no row.
+            let Ok(row) = serde_json::from_slice::<Row>(&message.payload) else { return };
+            let at = message.info().map(|info| timestamp(info.published.unix_timestamp_nanos()));
+            if reason.is_none_or(|reason| reason == refusal) {
+                found.push(Quarantined {
+                    sequence,
+                    refusal,
+                    at: at.unwrap_or_default(),
+                    shortened: header(SHORTENED_HEADER).is_some(),
+                    row,
+                });
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Puts a row of the quarantine among the pairs, accepted by a person: it is never quarantined again, and
+    /// its correction wins over conflicting ones. Safe to repeat after an error.
+    ///
+    /// # Errors
+    /// [`QueueError::NotReleasable`] for a row whose own text can't be trained on; those of
+    /// [`append`](Self::append).
+    pub async fn release(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
+        if !quarantined.refusal.is_judgement() || quarantined.row.check().is_err() {
+            return Err(QueueError::NotReleasable { refusal: quarantined.refusal });
+        }
+        let decided = self.vouch(&quarantined.row, quarantined.refusal).await?;
+        delete(self.streams.quarantine(), quarantined.sequence).await?;
+        Ok(decided)
+    }
+
+    /// Appends a row as accepted by a person, once, although its id is known: it came in and was judged before.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, QueueError> {
+        let mut known = self.known.lock().await;
+        self.catch_up(&mut known).await?;
+        if known.released.contains(&row.id) {
+            return Ok(Decided::Already);
+        }
+        let mut headers = HeaderMap::new();
+        // An id of its own: the row itself may stand in the same stream.
+        headers.insert(NATS_MESSAGE_ID, format!("{}:{}{RELEASED_SUFFIX}", self.table, row.id));
+        headers.insert(RELEASED_HEADER, refusal.name());
+        let subject = format!("corrections.{}", subject_token(&row.domain));
+        self.store(CORRECTIONS, subject, headers, serde_json::to_vec(row)?).await?;
+        known.released.insert(row.id);
+        tracing::info!(row = row.id, %refusal, "a person released a row");
+        Ok(Decided::Released)
+    }
+
+    /// Deletes a row of the quarantine, leaving its id and the reason. Safe to repeat after an error.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
+        self.bury(quarantined.row.id, quarantined.refusal).await?;
+        delete(self.streams.quarantine(), quarantined.sequence).await?;
+        Ok(Decided::Dropped)
+    }
+
+    /// Deletes a pair that a person finds wrong, leaving its id and the reason: whatever was stored of it at this
+    /// stream sequence is gone from every later dataset.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    pub async fn drop_pair(&self, sequence: u64, id: i64, refusal: Refusal) -> Result<Decided, QueueError> {
+        self.bury(id, refusal).await?;
+        delete(self.streams.corrections(), sequence).await?;
+        Ok(Decided::Dropped)
+    }
+
+    /// The ids of the rows that a person has released.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn released(&self) -> Result<BTreeSet<i64>, QueueError> {
+        let mut known = self.known.lock().await;
+        self.catch_up(&mut known).await?;
+        Ok(known.released.clone())
+    }
+
+    async fn bury(&self, id: i64, refusal: Refusal) -> Result<(), QueueError> {
+        let mut headers = HeaderMap::new();
+        // Not the row's own message id, which the stream may still remember.
+        headers.insert(NATS_MESSAGE_ID, format!("{}:{id}{DROPPED_SUFFIX}", self.table));
+        headers.insert(REFUSAL_HEADER, refusal.name());
+        self.store(QUARANTINE, DROPPED_SUBJECT.to_owned(), headers, Vec::new()).await?;
+        tracing::info!(row = id, %refusal, "a person dropped a row");
+        Ok(())
+    }
+
+    async fn store(
+        &self,
+        stream: &'static str,
+        subject: String,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<(), QueueError> {
+        let message = PublishMessage::build().headers(headers).payload(body.into());
+        let failed = |source| QueueError::Publish { stream, source };
+        self.streams.context().send_publish(subject, message).await.map_err(failed)?.await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Deletes a message; one that is gone is deleted.
+async fn delete(stream: &Stream, sequence: u64) -> Result<(), QueueError> {
+    use async_nats::jetstream::ErrorCode;
+    match stream.delete_message(sequence).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            DeleteMessageErrorKind::JetStream(refusal)
+                if [
+                    ErrorCode::NO_MESSAGE_FOUND,
+                    ErrorCode::STREAM_MESSAGE_DELETE_FAILED,
+                    ErrorCode::SEQUENCE_NOT_FOUND,
+                ]
+                .contains(&refusal.error_code()) =>
+            {
+                Ok(())
+            }
+            _ => Err(QueueError::request("deleting a message")(error.into())),
+        },
+    }
+}

@@ -1,0 +1,179 @@
+//! Reads the pairs: counts them, watches for more, takes a snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::stream::DirectGetErrorKind;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+
+use super::scan::{Depth, scan};
+use super::{Corrections, RELEASED_HEADER, last_sequence};
+use crate::broker::CORRECTIONS;
+use crate::broker::QueueError;
+use crate::broker::timestamp;
+use crate::correction::{Refusal, Row};
+
+/// How many notices of new pairs are taken as one.
+const NOTICES_AT_ONCE: usize = 512;
+
+/// The pairs of a stretch of the stream.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Stream sequence and row, in order of sequence.
+    pub rows: Vec<(u64, Row)>,
+    /// Messages that hold no row, or one that may not be trained on: somebody else published them. They are
+    /// left out and never fatal.
+    pub malformed: usize,
+    /// Ids of the rows that a person released: they win over conflicting ones.
+    pub released: BTreeSet<i64>,
+}
+
+/// The pairs that came after some stream sequence.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Arrivals {
+    /// How many.
+    pub count: u64,
+    /// The stream's last sequence, up to which they were counted.
+    pub last_sequence: u64,
+    /// When the first of them was stored, by the broker's clock.
+    pub oldest_at: Option<Timestamp>,
+    /// When the last of them was stored, by the broker's clock.
+    pub newest_at: Option<Timestamp>,
+}
+
+impl Corrections {
+    /// The stream sequence of the last pair; 0 when there never was one.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub async fn last_sequence(&self) -> Result<u64, QueueError> {
+        last_sequence(self.streams.corrections()).await
+    }
+
+    /// How many pairs came after a stream sequence.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub async fn count_after(&self, sequence: u64) -> Result<u64, QueueError> {
+        Ok(self.arrivals_after(sequence).await?.count)
+    }
+
+    /// How many pairs came after a stream sequence, and when the first and the last of them did.
+    /// A foreign message on the stream counts like a pair: telling them apart would mean reading them all.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub async fn arrivals_after(&self, sequence: u64) -> Result<Arrivals, QueueError> {
+        let failed = QueueError::request("asking for a stream's state");
+        let stream = self.streams.corrections();
+        let state = stream.get_info().await.map_err(|error| failed(error.into()))?.state;
+        let from = sequence.saturating_add(1).max(state.first_sequence);
+        if state.messages == 0 || from > state.last_sequence {
+            return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
+        }
+        let first = match stream.direct_get_next_for_subject("corrections.>", Some(from)).await {
+            Ok(first) => first,
+            // Whatever came after was deleted by an operator.
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
+                return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
+            }
+            Err(error) => return Err(QueueError::request("reading the oldest new pair")(error.into())),
+        };
+        let mut count = state.last_sequence - from + 1;
+        if state.deleted_count.is_some_and(|deleted| deleted > 0) {
+            // An operator deleted single messages: sequences no longer count them.
+            count = 0;
+            scan(stream, from, state.last_sequence, Depth::Headers, |_, _| count += 1).await?;
+        }
+        Ok(Arrivals {
+            count,
+            last_sequence: state.last_sequence,
+            oldest_at: Some(timestamp(first.time.unix_timestamp_nanos())),
+            newest_at: Some(timestamp(state.last_timestamp.unix_timestamp_nanos())),
+        })
+    }
+
+    /// Every pair up to a stream sequence, in order.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`], [`QueueError::TimedOut`].
+    pub async fn snapshot(&self, up_to_sequence: u64) -> Result<Snapshot, QueueError> {
+        let to = up_to_sequence.min(self.last_sequence().await?);
+        let mut snapshot = Snapshot::default();
+        scan(self.streams.corrections(), 1, to, Depth::Whole, |sequence, message| {
+            match trainable(&message.payload) {
+                Some(row) => {
+                    if message.headers.as_ref().is_some_and(|headers| headers.get(RELEASED_HEADER).is_some())
+                    {
+                        snapshot.released.insert(row.id);
+                    }
+                    snapshot.rows.push((sequence, row));
+                }
+                None => snapshot.malformed += 1,
+            }
+        })
+        .await?;
+        if snapshot.malformed > 0 {
+            tracing::warn!(
+                count = snapshot.malformed,
+                "messages on {CORRECTIONS} hold no trainable row and are left out"
+            );
+        }
+        Ok(snapshot)
+    }
+
+    /// How many rows are in quarantine, by reason. Reasons that this version doesn't know are left out.
+    ///
+    /// # Errors
+    /// [`QueueError::Request`].
+    pub async fn quarantined_counts(&self) -> Result<BTreeMap<Refusal, u64>, QueueError> {
+        let failed = || QueueError::request("counting quarantined rows");
+        let subjects = self.streams.quarantine().info_with_subjects("quarantine.>").await;
+        subjects
+            .map_err(|error| failed()(error.into()))?
+            .map_err(|error| failed()(error.into()))
+            .try_filter_map(|(subject, count)| async move {
+                let reason = subject.strip_prefix("quarantine.").and_then(Refusal::from_name);
+                Ok(reason.map(|reason| (reason, count as u64)))
+            })
+            .try_collect()
+            .await
+    }
+
+    /// A stream that yields whenever pairs have been stored from now on, once for all that are at hand.
+    pub(crate) async fn arrivals(
+        &self,
+    ) -> Result<impl futures::Stream<Item = Result<(), QueueError>> + Send + use<>, QueueError> {
+        let consumer = self
+            .streams
+            .corrections()
+            .create_consumer(OrderedConfig {
+                deliver_policy: DeliverPolicy::New,
+                headers_only: true,
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| QueueError::request("watching for pairs")(error.into()))?;
+        let messages = consumer
+            .messages()
+            .await
+            .map_err(|error| QueueError::request("watching for pairs")(error.into()))?;
+        Ok(messages.ready_chunks(NOTICES_AT_ONCE).map(|chunk| {
+            chunk
+                .into_iter()
+                .try_for_each(|message| message.map(drop))
+                .map_err(|error| QueueError::request("watching for pairs")(error.into()))
+        }))
+    }
+}
+
+/// The row in a message, which anybody may have published.
+fn trainable(payload: &[u8]) -> Option<Row> {
+    // The parser would also take an array for a row, field by field.
+    if !payload.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    serde_json::from_slice(payload).ok().filter(|row: &Row| row.check().is_ok())
+}

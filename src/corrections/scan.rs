@@ -1,0 +1,66 @@
+//! Reads a stretch of a stream once, in order.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::stream::Stream;
+use futures::StreamExt;
+
+use crate::broker::QueueError;
+
+/// How long the next message may take; the ordered consumer recovers by itself from a lost connection.
+const NEXT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How much of each message is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    Headers,
+    Whole,
+}
+
+/// Visits every message whose stream sequence lies in `from..=to`. Messages that are deleted are not visited.
+pub(super) async fn scan(
+    stream: &Stream,
+    from: u64,
+    to: u64,
+    depth: Depth,
+    mut visit: impl FnMut(u64, Message),
+) -> Result<(), QueueError> {
+    if from > to {
+        return Ok(());
+    }
+    let failed = QueueError::request;
+    let consumer = stream
+        .create_consumer(OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
+            replay_policy: ReplayPolicy::Instant,
+            headers_only: depth == Depth::Headers,
+            ..OrderedConfig::default()
+        })
+        .await
+        .map_err(|error| failed("creating a consumer")(error.into()))?;
+    if consumer.cached_info().num_pending == 0 {
+        return Ok(());
+    }
+    let mut messages = consumer.messages().await.map_err(|error| failed("reading a stream")(error.into()))?;
+    loop {
+        let message = tokio::time::timeout(NEXT_DEADLINE, messages.next())
+            .await
+            .map_err(|_| QueueError::TimedOut { what: "reading a stream" })?;
+        let Some(message) = message else { return Ok(()) };
+        let message = message.map_err(|error| failed("reading a stream")(error.into()))?;
+        let (sequence, pending) = match message.info() {
+            Ok(info) => (info.stream_sequence, info.pending),
+            Err(error) => return Err(failed("reading a stream")(error)),
+        };
+        if sequence > to {
+            return Ok(());
+        }
+        visit(sequence, message);
+        if sequence == to || pending == 0 {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What Prometheus reads: names and help texts in one place, no labels, so that nothing grows without bound.
+
+use std::fmt::Write;
+
+use crate::broker::Pulse;
+use crate::ingest::IngestStatus;
+
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+/// The metrics as Prometheus' text format has them. What isn't known is left out.
+pub(super) fn render(pulse: Option<Pulse>, ingest: Option<&IngestStatus>) -> String {
+    let mut text = String::new();
+    let mut add = |name: &str, kind: Kind, help: &str, value: f64| {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    };
+    let up = f64::from(u8::from(pulse.is_some()));
+    add("autovalidate_broker_up", Kind::Gauge, "Whether the broker answers.", up);
+    if let Some(pulse) = pulse {
+        let pending = pulse.pending as f64;
+        add("autovalidate_pairs_pending", Kind::Gauge, "Pairs that wait for the next run.", pending);
+        let threshold = pulse.threshold as f64;
+        add("autovalidate_pairs_threshold", Kind::Gauge, "How many pairs start a run.", threshold);
+        let in_hand = pulse.in_hand as f64;
+        let help = "Runs that are worked on or rest between two attempts.";
+        add("autovalidate_run_in_flight", Kind::Gauge, help, in_hand);
+        let waiting = pulse.waiting as f64;
+        add("autovalidate_runs_waiting", Kind::Gauge, "Runs that wait to be taken.", waiting);
+    }
+    if let Some(ingest) = ingest {
+        let connected = f64::from(u8::from(ingest.connected));
+        add("autovalidate_realtime_connected", Kind::Gauge, "Whether row changes flow.", connected);
+        let generation = ingest.generation as f64;
+        add(
+            "autovalidate_realtime_generations_total",
+            Kind::Counter,
+            "Realtime connections made.",
+            generation,
+        );
+        let rows = ingest.rows_by_realtime as f64;
+        add("autovalidate_rows_by_realtime_total", Kind::Counter, "New pairs that Realtime brought.", rows);
+        let rows = ingest.rows_by_sweep as f64;
+        add("autovalidate_rows_by_sweep_total", Kind::Counter, "New pairs that the sweep found.", rows);
+        let duplicates = ingest.duplicates as f64;
+        add("autovalidate_rows_repeated_total", Kind::Counter, "Rows seen again.", duplicates);
+        let refused = ingest.refused as f64;
+        add("autovalidate_rows_quarantined_total", Kind::Counter, "Rows kept out of training.", refused);
+        let malformed = ingest.malformed as f64;
+        add("autovalidate_rows_malformed_total", Kind::Counter, "Rows that hold no texts.", malformed);
+        let rows = ingest.rows_by_audit as f64;
+        add("autovalidate_rows_by_audit_total", Kind::Counter, "New pairs only the audit found.", rows);
+        let gaps = ingest.gaps as f64;
+        add("autovalidate_ingest_gaps_total", Kind::Counter, "Times a row may have been missed.", gaps);
+        let held_up = f64::from(u8::from(ingest.sweep_trouble.is_some()));
+        add("autovalidate_ingest_held_up", Kind::Gauge, "Whether the last sweep failed.", held_up);
+        let hidden = f64::from(u8::from(ingest.visibility_trouble.is_some()));
+        add("autovalidate_table_shows_no_row", Kind::Gauge, "Whether no row is visible.", hidden);
+    }
+    text
+}

@@ -1,0 +1,303 @@
+//! The rows of a run, sorted into what is trained on and what is asked.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::correction::{Row, Templates, normalise};
+use crate::evaluate::{Catalogue, Cohorts, HoldOut, Query, Side};
+use crate::hub::Hasher;
+use crate::run::dataset::Conflicts;
+use crate::run::dataset::DatasetSummary;
+use crate::run::dataset::NameList;
+use autovalidate_finetune::train::PairTexts;
+
+/// What a run learns from and is judged by.
+pub struct Dataset {
+    /// Pairs to train on, rendered; equal pairs once.
+    pub pairs: Vec<PairTexts>,
+    /// Typo and correction of each of them as people wrote them: what is learned about how they slip.
+    pub slips: Vec<(String, String)>,
+    /// Held-out pairs, as questions.
+    pub queries: Vec<Query>,
+    /// The ids of their rows, in the same order.
+    pub query_rows: Vec<i64>,
+    /// Every name, to look questions up among.
+    pub catalogue: Catalogue,
+    /// What went in.
+    pub summary: DatasetSummary,
+}
+
+impl Dataset {
+    /// Sorts rows. Their order doesn't matter: the same set of rows gives the same dataset.
+    pub fn new(rows: Vec<Row>, hold_out: &HoldOut, templates: &Templates) -> Self {
+        Self::with_released(rows, &BTreeSet::new(), hold_out, templates)
+    }
+
+    /// Sorts rows of which a person released some, by id: those win over conflicting ones.
+    pub fn with_released(
+        mut rows: Vec<Row>,
+        released: &BTreeSet<i64>,
+        hold_out: &HoldOut,
+        templates: &Templates,
+    ) -> Self {
+        rows.sort_by_key(|row| row.id);
+        rows.dedup_by_key(|row| row.id);
+        let hash = hash(&rows, released);
+        let row_ids = rows.iter().map(|row| row.id).collect();
+        let total = rows.len();
+        let newest_from = hold_out.newest.first_row(rows.iter().map(|row| row.id));
+        let window = Cohorts { newest_from, legacy_until: None };
+
+        let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
+        let mut seen = HashMap::new();
+        let (mut refused, mut repeated) = (0, 0);
+        let (mut pairs, mut slips) = (Vec::new(), Vec::new());
+        let (mut queries, mut names) = (Vec::new(), Vec::new());
+        let mut training = BTreeMap::new();
+        let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
+        let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
+        let mut query_rows = Vec::new();
+        for row in rows {
+            if row.check().is_err() {
+                refused += 1;
+                left_out_ids.push(row.id);
+                continue;
+            }
+            if conflicts.contains(row.id) {
+                left_out_ids.push(row.id);
+                continue;
+            }
+            let pair = (row.domain.clone(), normalise(&row.typo), normalise(&row.corrected));
+            let earlier = seen.get(&pair).copied();
+            // A row that repeats a pair is used as the pair is.
+            let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
+                Side::Train if window.is_newest(row.id) => Side::Newest,
+                side => side,
+            });
+            if side != Side::Train {
+                held_out_ids.push(row.id);
+            }
+            if earlier.is_some() {
+                repeated += 1;
+                continue;
+            }
+            seen.insert(pair, side);
+            names.push((row.domain.clone(), row.corrected.clone()));
+            match side {
+                Side::Train => {
+                    *training.entry(row.domain.clone()).or_insert(0) += 1;
+                    pairs.push(PairTexts {
+                        negatives: Vec::new(),
+                        row: row.id,
+                        anchor: templates.render(&row.domain, &row.typo),
+                        positive: templates.render(&row.domain, &row.corrected),
+                    });
+                    slips.push((row.typo, row.corrected));
+                }
+                side => {
+                    match side {
+                        Side::NewTypo => new_typos += 1,
+                        Side::Newest => newest += 1,
+                        Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
+                    }
+                    query_rows.push(row.id);
+                    queries.push(Query {
+                        domain: row.domain,
+                        typo: row.typo,
+                        corrected: row.corrected,
+                        side,
+                    });
+                }
+            }
+        }
+        let catalogue = Catalogue::new(names);
+        let summary = DatasetSummary {
+            rows: total,
+            refused,
+            outvoted: conflicts.outvoted.len(),
+            undecided: conflicts.undecided.len(),
+            quarantined: BTreeMap::new(),
+            repeated,
+            training,
+            new_typos,
+            unseen_corrections,
+            newest,
+            newest_from: window.newest_from,
+            catalogue: catalogue.len(),
+            names_added: 0,
+            names: None,
+            row_ids,
+            held_out_ids: held_out_ids.into_iter().collect(),
+            left_out_ids: left_out_ids.into_iter().collect(),
+            hash,
+        };
+        Self { pairs, slips, queries, query_rows, catalogue, summary }
+    }
+
+    /// Takes the questions out for which `taken` holds.
+    pub(in crate::run) fn take_queries(&mut self, taken: impl Fn(&Query) -> bool) -> Vec<Query> {
+        let all = std::mem::take(&mut self.queries).into_iter().zip(std::mem::take(&mut self.query_rows));
+        let (out, kept): (Vec<_>, Vec<_>) = all.partition(|(query, _)| taken(query));
+        (self.queries, self.query_rows) = kept.into_iter().unzip();
+        out.into_iter().map(|(query, _)| query).collect()
+    }
+
+    /// Adds names that typos are made up for and questions are looked up among. Those without a domain go to every
+    /// domain there is; where a row spells a name otherwise, the row's spelling stays.
+    #[must_use]
+    pub fn with_names(mut self, names: &[(String, String)]) -> Self {
+        let known: Vec<(String, String)> = self
+            .catalogue
+            .domains()
+            .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), name.clone())))
+            .collect();
+        let domains: BTreeSet<String> = known.iter().map(|(domain, _)| domain.clone()).collect();
+        let added = names.iter().flat_map(|(domain, name)| {
+            let of: Vec<String> = match domain.is_empty() {
+                true => domains.iter().cloned().collect(),
+                false => vec![domain.clone()],
+            };
+            of.into_iter().map(move |domain| (domain, name.clone()))
+        });
+        self.catalogue = Catalogue::new(known.iter().cloned().chain(added));
+        self.summary.names_added = self.catalogue.len() - self.summary.catalogue;
+        self.summary.catalogue = self.catalogue.len();
+        // What is trained on depends on them as on the rows; without any, the hash stays that of the rows.
+        if !names.is_empty() {
+            self.summary.names = Some(NameList::of(names));
+            let mut digest = Hasher::default();
+            digest.update(self.summary.hash.as_bytes());
+            for text in names.iter().flat_map(|(domain, name)| [domain, name]) {
+                digest.update(&(text.len() as u64).to_le_bytes());
+                digest.update(text.as_bytes());
+            }
+            self.summary.hash = digest.digest().to_string();
+        }
+        self
+    }
+
+    /// The texts of the evaluation, rendered: questions and names.
+    pub fn texts(&self, templates: &Templates) -> Vec<String> {
+        let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
+        let names = self
+            .catalogue
+            .domains()
+            .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)));
+        queries.chain(names).collect()
+    }
+}
+
+/// A hash of rows in the order of their ids, and of which were released; lengths keep fields apart.
+fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
+    let mut digest = Hasher::default();
+    for row in rows {
+        digest.update(&row.id.to_le_bytes());
+        for text in [&row.typo, &row.corrected, &row.domain] {
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        }
+        if released.contains(&row.id) {
+            digest.update(b"released");
+        }
+    }
+    digest.digest().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(id: i64, typo: &str, corrected: &str) -> Row {
+        Row { id, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), created_at: None }
+    }
+
+    #[test]
+    fn a_correction_that_loses_the_majority_is_neither_trained_on_nor_asked_nor_a_name() {
+        let mut rows: Vec<Row> = (0..40).map(|id| row(id, &format!("typo {id}"), "Toyota")).collect();
+        rows.extend([row(40, "typo 1", "Poison"), row(41, "Typo 1", "Toyota"), row(42, "typo 2", "Other")]);
+        let of = |released: &[i64]| {
+            let released = released.iter().copied().collect();
+            Dataset::with_released(rows.clone(), &released, &HoldOut::default(), &Templates::default())
+        };
+        let dataset = of(&[]);
+        let summary = &dataset.summary;
+        assert_eq!((summary.outvoted, summary.undecided, summary.repeated), (1, 2, 1));
+        assert_eq!(summary.training_pairs() + summary.held_out(), 39);
+        assert_eq!(summary.catalogue, 1);
+        assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
+        assert_eq!(of(&[42]).summary.catalogue, 2, "a person said so");
+    }
+
+    #[test]
+    fn further_names_are_added_once_and_to_their_domains() {
+        let mut rows = vec![row(1, "oudi", "Audi"), row(2, "glof", "Golf")];
+        rows[1].domain = "model".into();
+        let names = [("brand", "AUDI"), ("brand", "Kia"), ("", "Up"), ("colour", "Red")];
+        let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+        let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default()).with_names(&names);
+        let all: Vec<(&str, Vec<&str>)> = dataset
+            .catalogue
+            .domains()
+            .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
+            .collect();
+        let expected =
+            [("brand", vec!["Audi", "Kia", "Up"]), ("colour", vec!["Red"]), ("model", vec!["Golf", "Up"])];
+        assert_eq!(all, expected);
+        assert_eq!((dataset.summary.catalogue, dataset.summary.names_added), (6, 4));
+    }
+
+    #[test]
+    fn the_newest_rows_are_asked_and_not_taught_and_the_next_run_learns_them() {
+        let rows: Vec<Row> =
+            (0..400).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
+        let of = |rows: &[Row]| Dataset::new(rows.to_vec(), &HoldOut::default(), &Templates::default());
+        let dataset = of(&rows);
+        let first = dataset.summary.newest_from.unwrap();
+        assert_eq!(first, 380);
+        assert!(dataset.pairs.iter().all(|pair| pair.row < first));
+        assert!(dataset.summary.newest > 10);
+        let asked: BTreeSet<i64> = dataset.query_rows.iter().copied().collect();
+        assert!((first..400).all(|row| asked.contains(&row)), "each of them is asked");
+        let newest = dataset.queries.iter().zip(&dataset.query_rows);
+        assert!(newest.filter(|(query, _)| query.side == Side::Newest).all(|(_, row)| *row >= first));
+        let more: Vec<Row> = (400..800).map(|id| row(id, &format!("typo {id}"), "name 1")).collect();
+        let next = of(&[rows, more].concat());
+        let taught = next.pairs.iter().filter(|pair| (first..400).contains(&pair.row)).count();
+        assert_eq!(taught, dataset.summary.newest, "all that were asked for being new");
+    }
+
+    #[test]
+    fn every_row_is_trained_on_asked_refused_or_a_repetition() {
+        let mut rows: Vec<Row> =
+            (0..300).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
+        rows.push(row(300, "same", "SAME "));
+        rows.push(row(301, "TYPO 0", "Name 0"));
+        let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default());
+        let summary = &dataset.summary;
+        assert_eq!((summary.rows, summary.refused, summary.repeated), (302, 1, 1));
+        assert_eq!(summary.training_pairs() + summary.held_out(), 300);
+        assert_eq!(dataset.pairs.len(), summary.training_pairs());
+        assert_eq!(dataset.queries.len(), summary.held_out());
+        assert_eq!(summary.row_ids.to_string(), "0..301");
+        assert_eq!(summary.left_out_ids.to_string(), "300");
+        let asked = summary.held_out_ids.count() as usize;
+        // Row 301 repeats row 0, and is used as that is.
+        let again = usize::from(summary.held_out_ids.contains(0));
+        assert_eq!((asked, summary.held_out_ids.contains(301)), (summary.held_out() + again, again == 1));
+        assert!(dataset.pairs.iter().all(|pair| !summary.held_out_ids.contains(pair.row)));
+        assert_eq!(summary.catalogue, 40);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_repetition_of_rows_change_nothing(ids in prop::collection::vec(0_i64..50, 1..40)) {
+            let rows: Vec<Row> = ids.iter().map(|id| row(*id, &format!("t{id}"), &format!("n{}", id % 7))).collect();
+            let mut other = rows.clone();
+            other.reverse();
+            other.extend(rows.clone());
+            let one = Dataset::new(rows, &HoldOut::default(), &Templates::default());
+            let two = Dataset::new(other, &HoldOut::default(), &Templates::default());
+            prop_assert_eq!(one.summary, two.summary);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Which versions descend from a pair: found in the receipts that lie beside the releases.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::hub::ReleaseName;
+
+use crate::run::dataset::IdRanges;
+
+/// What a version did with a pair itself, whatever it inherited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairUse {
+    /// It trained on the pair, or on another row with the same texts.
+    Learned,
+    /// It was only asked the pair, as a held-out question.
+    HeldOut,
+    /// It read the pair and left it out: refused, or outvoted by conflicting ones.
+    LeftOut,
+    /// It never read the pair.
+    Absent,
+    /// Nothing is known: it has no receipt, or one from before receipts named held-out rows.
+    Unknown,
+}
+
+impl std::fmt::Display for PairUse {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Learned => "learned from it",
+            Self::HeldOut => "held-out question only",
+            Self::LeftOut => "read and left out",
+            Self::Absent => "never read it",
+            Self::Unknown => "no receipt that tells",
+        })
+    }
+}
+
+/// How a version descends from a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Descent {
+    /// The version.
+    pub version: String,
+    /// What it did itself.
+    pub used: PairUse,
+    /// The version it started from, where that was a release.
+    pub base: Option<String>,
+    /// The nearest ancestor that learned from the pair.
+    pub inherited_from: Option<String>,
+    /// Whether it must be made again when the pair is to be removed; `None` when that can't be told.
+    pub rebuild: Option<bool>,
+    /// Whether its zip is still on the Hub.
+    pub on_hub: bool,
+}
+
+/// What is read of a receipt. Everything may be missing: a release may come from an earlier program.
+#[derive(Debug, Default, Deserialize)]
+struct Told {
+    base_model: Option<String>,
+    #[serde(default)]
+    dataset: Rows,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Rows {
+    row_ids: Option<IdRanges>,
+    held_out_ids: Option<IdRanges>,
+    left_out_ids: Option<IdRanges>,
+}
+
+impl Told {
+    fn used(&self, pair: i64) -> PairUse {
+        let Rows { row_ids: Some(read), held_out_ids, left_out_ids } = &self.dataset else {
+            return PairUse::Unknown;
+        };
+        if !read.contains(pair) {
+            return PairUse::Absent;
+        }
+        match (held_out_ids, left_out_ids) {
+            (Some(held_out), _) if held_out.contains(pair) => PairUse::HeldOut,
+            (_, Some(left_out)) if left_out.contains(pair) => PairUse::LeftOut,
+            (Some(_), Some(_)) => PairUse::Learned,
+            _ => PairUse::Unknown,
+        }
+    }
+}
+
+/// Follows a pair through all versions, oldest first. `receipts` are by version, and may be of versions that were
+/// deleted from the Hub; `releases` are those that are there.
+pub fn trace(pair: i64, releases: &[ReleaseName], receipts: &BTreeMap<String, Bytes>) -> Vec<Descent> {
+    let mut versions: BTreeMap<String, bool> =
+        receipts.keys().map(|version| (version.clone(), false)).collect();
+    versions.extend(releases.iter().map(|name| (name.version().to_owned(), true)));
+    let mut found: BTreeMap<String, Descent> = BTreeMap::new();
+    // A version starts from one that is older, and so sorts before it.
+    for (version, on_hub) in versions {
+        let told = receipts.get(&version).and_then(|receipt| serde_json::from_slice::<Told>(receipt).ok());
+        let told = told.unwrap_or_default();
+        let used = told.used(pair);
+        let base = told.base_model.as_deref().and_then(ReleaseName::from_path);
+        let base = base.map(|name| name.version().to_owned());
+        let before = base.as_ref().map(|base| found.get(base));
+        let inherited_from = match before.flatten() {
+            Some(before) if before.used == PairUse::Learned => Some(before.version.clone()),
+            Some(before) => before.inherited_from.clone(),
+            None => None,
+        };
+        let rebuild = match (used, before) {
+            (PairUse::Learned, _) => Some(true),
+            _ if inherited_from.is_some() => Some(true),
+            (PairUse::Unknown, _) | (_, Some(None)) => None,
+            (_, Some(Some(before))) => before.rebuild,
+            (_, None) => Some(false),
+        };
+        found.insert(version.clone(), Descent { version, used, base, inherited_from, rebuild, on_hub });
+    }
+    found.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(base: &str, rows: &str, held_out: &str, left_out: &str) -> Bytes {
+        let receipt = serde_json::json!({
+            "base_model": base,
+            "dataset": { "row_ids": rows, "held_out_ids": held_out, "left_out_ids": left_out },
+        });
+        receipt.to_string().into()
+    }
+
+    fn name(version: &str) -> ReleaseName {
+        format!("finetuned-embedding-model-{version}.zip").parse().unwrap()
+    }
+
+    #[test]
+    fn a_pair_is_followed_through_bases_and_rollbacks() {
+        let receipts = BTreeMap::from([
+            ("01".to_owned(), receipt("acme/base", "1..5", "4", "5")),
+            ("02".to_owned(), receipt(&name("01").path(), "1..9", "4,7", "")),
+            ("03".to_owned(), receipt("acme/base", "6..9", "7", "")),
+            ("05".to_owned(), receipt(&name("02").path(), "6..9", "", "")),
+            ("06".to_owned(), receipt(&name("04").path(), "6..9", "", "")),
+            ("07".to_owned(), receipt(&name("00").path(), "6..9", "", "")),
+        ]);
+        let releases = [name("02"), name("03"), name("04"), name("05"), name("06"), name("07")];
+        let of = |pair: i64| -> Vec<(String, PairUse, Option<String>, Option<bool>)> {
+            let traced = trace(pair, &releases, &receipts);
+            traced.into_iter().map(|one| (one.version, one.used, one.inherited_from, one.rebuild)).collect()
+        };
+        let line = |version: &str, used, from: Option<&str>, rebuild| {
+            (version.to_owned(), used, from.map(str::to_owned), rebuild)
+        };
+        use PairUse::{Absent, HeldOut, Learned, LeftOut, Unknown};
+        assert_eq!(
+            of(1),
+            [
+                line("01", Learned, None, Some(true)),
+                line("02", Learned, Some("01"), Some(true)),
+                line("03", Absent, None, Some(false)),
+                line("04", Unknown, None, None),
+                line("05", Absent, Some("02"), Some(true)),
+                line("06", Absent, None, None),
+                line("07", Absent, None, None),
+            ]
+        );
+        let used =
+            |pair| of(pair).into_iter().map(|(_, used, _, rebuild)| (used, rebuild)).collect::<Vec<_>>();
+        assert_eq!(used(4)[..2], [(HeldOut, Some(false)), (HeldOut, Some(false))]);
+        assert_eq!(used(5)[..2], [(LeftOut, Some(false)), (Learned, Some(true))]);
+        assert!(!trace(1, &releases, &receipts)[0].on_hub);
+    }
+
+    #[test]
+    fn a_receipt_that_names_no_held_out_rows_does_not_tell() {
+        let told = br#"{"base_model":"x","dataset":{"row_ids":[[1,3]]}}"#;
+        let receipts = BTreeMap::from([("01".to_owned(), Bytes::from_static(told))]);
+        let of = |pair| trace(pair, &[name("01")], &receipts)[0].clone();
+        assert_eq!((of(2).used, of(2).rebuild), (PairUse::Unknown, None));
+        assert_eq!((of(9).used, of(9).rebuild), (PairUse::Absent, Some(false)));
+    }
+}

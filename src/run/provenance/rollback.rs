@@ -1,0 +1,249 @@
+//! Makes an older version live again.
+//!
+//! The backend loads the newest name, so the older version is published once more under a new one: the folder inside
+//! the zip takes the new name, card and receipt say what it repeats, all else is byte for byte what it was. Never
+//! trains, and never takes a version away: the one that was live stays on the Hub.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Remedy};
+use crate::hub::{
+    Entry, Extra, HubError, Index, Listed, Over, Published, Release, ReleaseName, Repository, Stamp, Upload,
+    rollback_card,
+};
+use autovalidate_finetune::model::{ModelFolder, archive};
+
+use crate::run::error::JobError;
+use crate::run::provenance::weights_digest;
+use crate::run::provenance::{RECEIPT, RollbackOf};
+use crate::run::storage::blocking;
+
+/// The card in a model folder.
+const CARD: &str = "README.md";
+
+/// Why a rollback is refused, or fails.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// There is no such version.
+    #[error("the Hub has no version {version:?}")]
+    Unknown {
+        /// What was asked for.
+        version: String,
+    },
+    /// It is live already, perhaps under another name.
+    #[error("version {version} is live already, as {live}")]
+    Live {
+        /// What was asked for.
+        version: String,
+        /// The version that is live.
+        live: String,
+    },
+    /// Another release came in between.
+    #[error("{newest} was published meanwhile")]
+    Meanwhile {
+        /// That release.
+        newest: ReleaseName,
+    },
+    /// Reading, packing or publishing.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+impl From<HubError> for RollbackError {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::Superseded { newest, .. } | HubError::Taken { name: newest } => {
+                Self::Meanwhile { newest }
+            }
+            error => Self::Job(error.into()),
+        }
+    }
+}
+
+impl Failure for RollbackError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::Unknown { .. } | Self::Live { .. } => Remedy::Never,
+            Self::Meanwhile { .. } => Remedy::Person,
+            Self::Job(error) => error.remedy(),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Unknown { .. } => "Take a version from `autovalidate models list`.".to_owned(),
+            Self::Live { .. } => "Nothing to do.".to_owned(),
+            Self::Meanwhile { .. } => {
+                "Look at `autovalidate models list` and decide again: nothing was changed.".to_owned()
+            }
+            Self::Job(error) => error.advice(),
+        }
+    }
+}
+
+/// A version that is live again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The version it repeats.
+    pub version: String,
+    /// Its new name.
+    pub release: ReleaseName,
+    /// The version that was live until then.
+    pub instead_of: String,
+    /// What was published.
+    pub published: Published,
+}
+
+/// Publishes a version once more, so that it is the one the backend loads. `beside` is a folder for its zips, which
+/// are removed at the end. Asked again after an answer was lost, it finds the version live and refuses.
+///
+/// # Errors
+/// [`RollbackError`]; nothing is then changed on the Hub.
+pub async fn roll_back(
+    repository: &Repository,
+    version: &str,
+    beside: &Path,
+    now: Timestamp,
+) -> Result<RolledBack, RollbackError> {
+    let releases = repository.releases().await?;
+    let index = repository.index().await?;
+    let wanted = |release: &&Release| release.name.version() == version || release.path() == version;
+    let unknown = || RollbackError::Unknown { version: version.to_owned() };
+    let target = releases.iter().find(wanted).ok_or_else(unknown)?;
+    let live = releases.first().ok_or_else(unknown)?;
+    if target.name == live.name || same_model(&index, target, live) {
+        let live = live.name.version().to_owned();
+        return Err(RollbackError::Live { version: version.to_owned(), live });
+    }
+    let stamp = Stamp::next(now, releases.iter().map(|release| &release.name));
+    let release = ReleaseName::from(stamp.ok_or(JobError::NoNewerName)?);
+
+    std::fs::create_dir_all(beside).map_err(JobError::file("make", beside))?;
+    let beside = tempfile::Builder::new()
+        .prefix("rollback-")
+        .tempdir_in(beside)
+        .map_err(JobError::file("make", beside))?;
+    let zip = repository.download(target, beside.path()).await?;
+    let rewriting = Rewriting {
+        repository: repository.name().clone(),
+        target: target.clone(),
+        known: index.entry(target.name.version()).cloned(),
+        release: release.clone(),
+        rollback: RollbackOf {
+            version: target.name.version().to_owned(),
+            sha256: target.sha256,
+            instead_of: live.name.version().to_owned(),
+            at: now,
+        },
+    };
+    let folder = beside.path().to_owned();
+    let rewritten = blocking(move || rewriting.rewrite(&zip, &folder)).await?;
+    let upload = Upload {
+        release: release.clone(),
+        archive: rewritten.zip,
+        extras: vec![Extra { path: release.receipt_path(), content: rewritten.receipt.into() }],
+        listed: Some(rewritten.listed),
+        over: Over::Only(Some(live.name.clone())),
+        summary: format!("Roll back to {}: add {}", target.name.version(), release.as_str()),
+        progress: None,
+    };
+    let published = Box::pin(repository.publish(upload)).await?;
+    Ok(RolledBack {
+        version: target.name.version().to_owned(),
+        release,
+        instead_of: live.name.version().to_owned(),
+        published,
+    })
+}
+
+/// Whether two releases are known to hold the same model.
+fn same_model(index: &Index, one: &Release, other: &Release) -> bool {
+    let weights = |release: &Release| index.entry(release.name.version())?.weights_sha256;
+    weights(one).is_some() && weights(one) == weights(other)
+}
+
+/// A release on its way to a new name.
+struct Rewriting {
+    repository: crate::hub::RepoName,
+    target: Release,
+    /// What the index knows of it.
+    known: Option<Entry>,
+    release: ReleaseName,
+    rollback: RollbackOf,
+}
+
+struct Rewritten {
+    zip: std::path::PathBuf,
+    receipt: String,
+    listed: Listed,
+}
+
+impl Rewriting {
+    /// Unpacks the zip, renames what bears its name, and packs it again. Blocks.
+    fn rewrite(self, zip: &Path, beside: &Path) -> Result<Rewritten, JobError> {
+        let top = archive::unpack(zip, &beside.join("unpacked"))?;
+        let model = ModelFolder::open(&top)?;
+        let card = rollback_card(
+            &self.repository,
+            (&self.target.name, read(&top.join(CARD))?.as_deref()),
+            &self.release,
+            &self.rollback.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        );
+        let receipt = self.receipt(read(&top.join(RECEIPT))?.as_deref())?;
+        for (name, text) in [(CARD, &card), (RECEIPT, &receipt)] {
+            let path = top.join(name);
+            std::fs::write(&path, text).map_err(JobError::file("write", path))?;
+        }
+        let weights_sha256 = Some(weights_digest(&model)?);
+        let packed = beside.join(format!("new-{}", self.release.as_str()));
+        archive::pack(&top, self.release.folder(), &packed)?;
+        let known = self.known.unwrap_or_else(|| Entry {
+            version: String::new(),
+            path: String::new(),
+            sha256: None,
+            size: 0,
+            weights_sha256,
+            dimension: None,
+            base_model: None,
+            verdict: None,
+            metrics: None,
+            published_at: self.rollback.at,
+            rollback_of: None,
+            other: serde_json::Map::new(),
+        });
+        let entry = Entry {
+            version: self.release.version().to_owned(),
+            path: self.release.path(),
+            weights_sha256,
+            dimension: Some(model.config.hidden),
+            published_at: self.rollback.at,
+            rollback_of: Some(self.rollback.version),
+            ..known
+        };
+        Ok(Rewritten { zip: packed, receipt, listed: Listed { card, entry } })
+    }
+
+    /// The receipt with the new version and what it repeats. A zip of another program may have none, or one that is
+    /// no object; then only that is in it.
+    fn receipt(&self, old: Option<&str>) -> Result<String, JobError> {
+        let mut receipt = old.and_then(|old| serde_json::from_str::<Value>(old).ok()).unwrap_or_default();
+        if !receipt.is_object() {
+            receipt = json!({});
+        }
+        receipt["version"] = json!(self.release.version());
+        receipt["rollback_of"] = json!(self.rollback);
+        Ok(serde_json::to_string_pretty(&receipt).map_err(crate::broker::QueueError::from)?)
+    }
+}
+
+/// A text file that may be absent.
+fn read(path: &Path) -> Result<Option<String>, JobError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(JobError::file("read", path)(error)),
+    }
+}

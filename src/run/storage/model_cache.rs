@@ -1,0 +1,217 @@
+//! The model a run starts from: the newest release of the repository, or the configured base model when nothing
+//! has been released yet.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::chain;
+use crate::hub::{Release, ReleaseName, RepoName, Repository};
+use autovalidate_finetune::model::{ModelFolder, archive};
+
+use crate::run::error::JobError;
+use crate::run::fine_tune::Baselines;
+
+/// The folder of fetched models below the data directory.
+pub(in crate::run) const MODELS: &str = "models";
+
+/// A model on this machine, and what to call it.
+#[derive(Debug, Clone)]
+pub(in crate::run) struct Base {
+    /// The model.
+    pub folder: ModelFolder,
+    /// Release path, Hub name or folder name.
+    pub label: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a base model came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The repository's newest release.
+    Release,
+    /// A model repository on the Hub.
+    Hub,
+    /// A folder on this machine.
+    Folder,
+}
+
+/// Finds base models and keeps them below one folder, so that a model is fetched once.
+#[derive(Debug)]
+pub(in crate::run) struct Shelf<'a> {
+    pub(in crate::run) repository: &'a Repository,
+    /// Where models are kept.
+    pub(in crate::run) folder: PathBuf,
+    /// Folder or Hub name of the model to start from when nothing has been released.
+    pub(in crate::run) fallback: &'a str,
+}
+
+impl Shelf<'_> {
+    /// The model to start from; `wanted` (a release path, a Hub name or a folder) goes before everything.
+    pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<Base, JobError> {
+        let releases = self.repository.releases().await?;
+        let release = match wanted {
+            None => releases.first(),
+            Some(wanted) => {
+                let named = releases
+                    .iter()
+                    .find(|release| release.path() == wanted || release.name.version() == wanted);
+                match named {
+                    Some(release) => Some(release),
+                    None => return self.named(wanted).await,
+                }
+            }
+        };
+        match release {
+            Some(release) => self.release(release).await,
+            None => self.named(self.fallback).await,
+        }
+    }
+
+    /// A release, from the shelf or the Hub.
+    async fn release(&self, release: &Release) -> Result<Base, JobError> {
+        let shelf = self.folder.join(release.name.version());
+        let folder = match kept(&shelf) {
+            Some(folder) => folder,
+            None => {
+                let zip = self.repository.download(release, &self.folder).await?;
+                blocking(move || {
+                    let folder = archive::unpack(&zip, &shelf)?;
+                    std::fs::remove_file(&zip).map_err(JobError::file("remove", &zip))?;
+                    Ok(folder)
+                })
+                .await?
+            }
+        };
+        Ok(Base { folder: ModelFolder::open(&folder)?, label: release.path(), origin: Origin::Release })
+    }
+
+    /// The models that one trained from `base` is measured beside: the newest release, whose name comes with it, and the
+    /// configured base model. The latter only serves as a baseline, so a run does without when it can't be had.
+    pub(in crate::run) async fn baselines(
+        &self,
+        base: &Base,
+    ) -> Result<(Baselines, Option<ReleaseName>), JobError> {
+        let newest = self.repository.newest().await?;
+        let live = match &newest {
+            None => base.folder.clone(),
+            Some(newest) if newest.path() == base.label => base.folder.clone(),
+            Some(newest) => self.release(newest).await?.folder,
+        };
+        let original = match self.named(self.fallback).await {
+            Ok(original) => Some(original.folder),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the original model is no baseline this time");
+                None
+            }
+        };
+        Ok((Baselines { live, original }, newest.map(|release| release.name)))
+    }
+
+    /// A model by folder or Hub name.
+    async fn named(&self, name: &str) -> Result<Base, JobError> {
+        let path = Path::new(name);
+        if path.is_dir() || name.starts_with(['/', '.']) {
+            let label =
+                path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
+            return Ok(Base { folder: ModelFolder::open(path)?, label, origin: Origin::Folder });
+        }
+        let repo: RepoName = name.parse().map_err(|_| JobError::NoSuchModel { name: name.to_owned() })?;
+        let folder = self.folder.join(shelved(&repo));
+        if !folder.exists() {
+            self.repository.sibling(repo)?.download_model(&folder).await?;
+        }
+        Ok(Base { folder: ModelFolder::open(&folder)?, label: name.to_owned(), origin: Origin::Hub })
+    }
+
+    /// Removes kept models other than these, whose place a newer one has taken.
+    pub(in crate::run) fn keep_only(&self, current: &[&Path]) -> Result<usize, JobError> {
+        let mut removed = 0;
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(JobError::file("read", &self.folder)(error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(JobError::file("read", &self.folder))?.path();
+            if path.is_dir() && !current.iter().any(|current| current.starts_with(&path)) {
+                std::fs::remove_dir_all(&path).map_err(JobError::file("remove", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Finds models by what a person calls them.
+#[derive(Debug)]
+pub struct ModelFinder {
+    /// Where releases are; without it only `base` and folders are found.
+    pub repository: Option<Repository>,
+    /// Where models are kept.
+    pub data_dir: PathBuf,
+    /// Folder or Hub name of the original model.
+    pub base_model: String,
+}
+
+impl ModelFinder {
+    /// The newest release (`live`), the original model (`base`), a release by path or version, a Hub name or a folder.
+    ///
+    /// # Errors
+    /// [`JobError::NoSuchModel`] when there is none, else what the Hub or the folder says.
+    pub async fn find(&self, name: &str) -> Result<ModelFolder, JobError> {
+        let wanted = if name == "base" { &self.base_model } else { name };
+        if Path::new(wanted).is_dir() {
+            return Ok(ModelFolder::open(Path::new(wanted))?);
+        }
+        let Some(repository) = &self.repository else {
+            return Err(JobError::NoSuchModel { name: name.to_owned() });
+        };
+        let folder = self.data_dir.join(MODELS);
+        let shelf = Shelf { repository, folder, fallback: &self.base_model };
+        if name == "live" && repository.releases().await?.is_empty() {
+            return Err(JobError::NoSuchModel { name: name.to_owned() });
+        }
+        let base = match name {
+            "base" => shelf.named(wanted).await?,
+            "live" => shelf.base(None).await?,
+            other => shelf.base(Some(other)).await?,
+        };
+        Ok(base.folder)
+    }
+}
+
+/// A model that is on this disk: a folder, or one that was fetched from the Hub before.
+pub(in crate::run) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelFolder>, JobError> {
+    let path = Path::new(name);
+    let fetched = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
+        (Some(release), _) => kept(&models.join(release.version())),
+        (None, Ok(repo)) => Some(models.join(shelved(&repo))).filter(|folder| folder.is_dir()),
+        (None, Err(_)) => None,
+    };
+    let found = if path.is_dir() { Some(path.to_owned()) } else { fetched() };
+    Ok(found.map(|folder| ModelFolder::open(&folder)).transpose()?)
+}
+
+/// What the folder of a Hub model is called.
+fn shelved(repo: &RepoName) -> String {
+    format!("{}--{}", repo.owner(), repo.name())
+}
+
+/// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.
+fn kept(shelf: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(shelf)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.join("modules.json").exists())
+}
+
+/// Runs blocking work off the async threads.
+pub(in crate::run) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
+) -> Result<T, JobError> {
+    tokio::task::spawn_blocking(work).await.map_err(JobError::Crashed)?
+}

@@ -1,0 +1,99 @@
+//! The official Python client speaks to the queue as any user's program would.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use autovalidate::broker::{JobId, JobSettings, STATUS_SUBJECT, Status, StatusService};
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use super::setup::{Bench, SOON};
+use crate::support::{python, within};
+
+/// Runs a Python program with the server's address as its argument, and returns what it prints.
+async fn run(bench: &Bench, program: &str) -> String {
+    let child = tokio::process::Command::new(python())
+        .args(["-c", program, &bench.url()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output();
+    let output = within(SOON, child).await.unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_gets_a_run_and_a_request_an_acknowledgement() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let program = r#"
+import asyncio, json, nats, sys
+
+async def main():
+    client = await nats.connect(sys.argv[1])
+    await client.publish("training.jobs", b"{}")
+    answer = await client.request("training.jobs", b'{"reason":"after cleanup","epochs":2}', timeout=10)
+    print(json.loads(answer.data)["seq"])
+    await client.drain()
+
+asyncio.run(main())
+"#;
+    assert_eq!(run(&bench, program).await.trim(), "2");
+    let cancel = CancellationToken::new();
+    let published = within(SOON, jobs.next(&cancel)).await.unwrap();
+    assert_eq!(published.id(), &JobId::manual(1));
+    within(SOON, published.complete()).await.unwrap();
+    let requested = within(SOON, jobs.next(&cancel)).await.unwrap();
+    assert_eq!(requested.request().reason.as_deref(), Some("after cleanup"));
+    assert_eq!(requested.request().epochs, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_is_answered_and_the_service_is_found() {
+    let bench = Bench::new().await;
+    let status = Status {
+        pending: 7,
+        threshold: 10,
+        current_job: Some(JobId::manual(3)),
+        queued: vec![JobId::manual(4)],
+        last_run: None,
+        version: "1.2.3".into(),
+    };
+    let answer = status.clone();
+    let service = StatusService::start(&bench.connection, move || {
+        let status = answer.clone();
+        async move { Ok(status) }.boxed()
+    });
+    let service = within(SOON, service).await.unwrap();
+    let program = r#"
+import asyncio, json, nats, sys
+
+async def main():
+    client = await nats.connect(sys.argv[1])
+    status = await client.request("training.status", b"", timeout=10)
+    info = await client.request("$SRV.INFO.training-status", b"", timeout=10)
+    print(json.dumps({"status": json.loads(status.data), "info": json.loads(info.data)}))
+    await client.drain()
+
+asyncio.run(main())
+"#;
+    let printed: serde_json::Value = serde_json::from_str(&run(&bench, program).await).unwrap();
+    assert_eq!(serde_json::from_value::<Status>(printed["status"].clone()).unwrap(), status);
+    assert_eq!(printed["info"]["endpoints"][0]["subject"], STATUS_SUBJECT);
+
+    drop(service);
+    // A request that meets the service while it leaves gets no answer; a later one meets nobody.
+    let client = bench.connection.client();
+    within(SOON, async {
+        let request = || async_nats::Request::new().timeout(Some(Duration::from_millis(200)));
+        loop {
+            match client.send_request(STATUS_SUBJECT, request()).await {
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => return,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+}

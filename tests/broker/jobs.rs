@@ -1,0 +1,141 @@
+//! Job requests: anybody adds, one worker takes, nothing is lost or repeated.
+
+use std::time::Duration;
+
+use autovalidate::broker::{JobId, JobRequest, JobSettings, Jobs};
+use tokio_util::sync::CancellationToken;
+
+use super::setup::{Bench, SOON, next_event};
+use crate::support::within;
+
+const SHORT_WAIT: JobSettings = JobSettings { ack_wait: Duration::from_secs(1), runs_at_once: 1 };
+
+async fn next(jobs: &Jobs) -> autovalidate::broker::Job {
+    within(SOON, jobs.next(&CancellationToken::new())).await.unwrap()
+}
+
+/// Says whether a job comes within `wait`. Once cancelled, nothing is taken any more.
+async fn comes_within(jobs: &Jobs, wait: Duration) -> bool {
+    tokio::time::timeout(wait, jobs.next(&CancellationToken::new())).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_comes_out_as_it_went_in_and_completes_once() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let request = JobRequest { epochs: Some(2), reason: Some("by hand".into()), ..JobRequest::default() };
+    let id = within(SOON, jobs.enqueue(&request)).await.unwrap();
+    let job = next(&jobs).await;
+    assert_eq!((job.id(), job.request(), job.deliveries()), (&id, &request, 1));
+    assert_eq!(jobs.outstanding().await.unwrap(), 1);
+    within(SOON, job.complete()).await.unwrap();
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_an_id_is_kept_once() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let request = JobRequest { job_id: Some(JobId::for_pairs(1, 5)), ..JobRequest::default() };
+    for _ in 0..3 {
+        assert_eq!(within(SOON, jobs.enqueue(&request)).await.unwrap(), JobId::for_pairs(1, 5));
+    }
+    assert_eq!(jobs.outstanding().await.unwrap(), 1);
+    within(SOON, next(&jobs).await.complete()).await.unwrap();
+    within(SOON, jobs.enqueue(&request)).await.unwrap();
+    assert_eq!(jobs.outstanding().await.unwrap(), 0, "not even after it was done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_job_comes_again_under_the_same_id() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(SHORT_WAIT).await;
+    // As `nats pub training.jobs ''` does it: no message id, no reply subject.
+    bench.connection.client().publish("training.jobs", "".into()).await.unwrap();
+    let first = next(&jobs).await;
+    let id = first.id().clone();
+    assert_eq!(id, JobId::manual(1));
+    drop(first);
+    let second = next(&jobs).await;
+    assert_eq!((second.id(), second.deliveries()), (&id, 2));
+    within(SOON, second.hand_back(Duration::ZERO)).await.unwrap();
+    let third = next(&jobs).await;
+    assert_eq!((third.id(), third.deliveries()), (&id, 3));
+    within(SOON, third.give_up("never")).await.unwrap();
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_keeps_a_job_beyond_the_acknowledgement_wait() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(SHORT_WAIT).await;
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    let job = next(&jobs).await;
+    assert!(!comes_within(&jobs, Duration::from_millis(3500)).await, "delivered again while worked on");
+    within(SOON, job.complete()).await.unwrap();
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_back_waits_its_delay() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(SHORT_WAIT).await;
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(SOON, next(&jobs).await.hand_back(Duration::from_secs(4))).await.unwrap();
+    assert!(!comes_within(&jobs, Duration::from_secs(2)).await, "delivered before its delay");
+    assert_eq!(next(&jobs).await.deliveries(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_at_a_time_over_all_workers() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    let job = next(&jobs).await;
+    assert!(!comes_within(&jobs, Duration::from_secs(1)).await, "two runs at once");
+    within(SOON, job.complete()).await.unwrap();
+    assert_eq!(next(&jobs).await.id(), &JobId::manual(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_body_is_refused_with_an_event_and_the_next_job_is_served() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let mut refusals = bench.listen("training.events.*.refused").await;
+    for body in ["train!", r#"{"epochs":0}"#, r#"{"epoch":3}"#, "{}"] {
+        bench.connection.jetstream().publish("training.jobs", body.into()).await.unwrap().await.unwrap();
+    }
+    let job = next(&jobs).await;
+    assert_eq!(job.id(), &JobId::manual(4));
+    for (sequence, field) in [(1, None), (2, Some("epochs")), (3, Some("epoch"))] {
+        let event = next_event(&mut refusals).await;
+        assert_eq!(event.job, JobId::manual(sequence));
+        assert_eq!(event.stage, "refused");
+        assert_eq!(event.detail["field"].as_str(), field);
+    }
+    assert_eq!(jobs.outstanding().await.unwrap(), 1, "refused requests are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_ends_the_wait() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let cancel = CancellationToken::new();
+    let waiting = tokio::spawn({
+        let (jobs, cancel) = (jobs.clone(), cancel.clone());
+        async move { jobs.next(&cancel).await }
+    });
+    cancel.cancel();
+    assert!(within(SOON, waiting).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_consumer_is_made_again() {
+    let bench = Bench::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let stream = bench.connection.jetstream().get_stream("TRAINING").await.unwrap();
+    stream.delete_consumer("trainer").await.unwrap();
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    assert_eq!(next(&jobs).await.id(), &JobId::manual(1));
+}

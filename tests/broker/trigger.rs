@@ -1,0 +1,181 @@
+//! Exactly one job per N pairs, whatever races or crashes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use autovalidate::broker::{Clock, Events, Job, JobId, JobRequest, JobSettings, Jobs, SystemClock};
+use autovalidate::corrections::Corrections;
+use autovalidate::trigger::{Decision, JobQueue, Policy, Reason, Trigger};
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::setup::{Bench, ManualClock, SOON, rows};
+use crate::support::within;
+
+pub(super) const TEN: Policy =
+    Policy { threshold: 10, max_wait: None, quiet: None, cooldown: Duration::ZERO };
+
+pub(super) fn trigger(
+    bench: &Bench,
+    corrections: &Corrections,
+    jobs: Arc<dyn JobQueue>,
+    policy: Policy,
+) -> Trigger {
+    Trigger::new(&bench.streams, corrections, jobs, policy, Arc::new(SystemClock))
+}
+
+pub(super) async fn look(trigger: &Trigger) -> Decision {
+    within(SOON, trigger.look()).await.unwrap()
+}
+
+pub(super) async fn next(jobs: &Jobs) -> Job {
+    within(SOON, jobs.next(&CancellationToken::new())).await.unwrap()
+}
+
+pub(super) fn spawn(trigger: &Trigger, cancel: &CancellationToken) -> JoinHandle<()> {
+    let (trigger, cancel) = (trigger.clone(), cancel.clone());
+    tokio::spawn(async move { trigger.run(&cancel).await })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn n_pairs_start_exactly_one_job() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
+    let cancel = CancellationToken::new();
+    let running = spawn(&trigger, &cancel);
+
+    within(SOON, corrections.append(&rows(1..=9))).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::Idle);
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+    within(SOON, corrections.append(&rows(10..=10))).await.unwrap();
+    let job = next(&jobs).await;
+    assert_eq!(job.id(), &JobId::for_pairs(1, 10));
+    assert_eq!((job.request().first_sequence, job.request().last_sequence), (Some(1), Some(10)));
+
+    // Pairs that arrive meanwhile count for the next, which waits until this one has ended.
+    within(SOON, corrections.append(&rows(11..=25))).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::Idle);
+    assert_eq!(jobs.outstanding().await.unwrap(), 1);
+    assert_eq!(trigger.pending().await.unwrap(), 15);
+    within(SOON, trigger.covered(10)).await.unwrap();
+    within(SOON, job.complete()).await.unwrap();
+    let second = next(&jobs).await;
+    assert_eq!(second.id(), &JobId::for_pairs(11, 25));
+    within(SOON, second.complete()).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::Idle);
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+    cancel.cancel();
+    within(SOON, running).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_triggers_start_one_job_between_them() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let cancel = CancellationToken::new();
+    let mut tasks = Vec::new();
+    let mut triggers = Vec::new();
+    for _ in 0..4 {
+        let streams = bench.another_worker().await;
+        let events = Events::new(&streams, Arc::new(SystemClock));
+        let jobs = Jobs::open(&streams, &events, JobSettings::default()).await.unwrap();
+        let pairs = Corrections::open(&streams, "pairs").await.unwrap();
+        let trigger = Trigger::new(&streams, &pairs, Arc::new(jobs), TEN, Arc::new(SystemClock));
+        tasks.push(spawn(&trigger, &cancel));
+        triggers.push(trigger);
+    }
+    for round in 0..5_i64 {
+        within(SOON, corrections.append(&rows(round * 10 + 1..=round * 10 + 10))).await.unwrap();
+        let looks = triggers.iter().map(|trigger| trigger.look());
+        for looked in within(SOON, futures::future::join_all(looks)).await {
+            looked.unwrap();
+        }
+        let job = next(&jobs).await;
+        let first = u64::try_from(round * 10 + 1).unwrap();
+        assert_eq!(job.id(), &JobId::for_pairs(first, first + 9));
+        within(SOON, job.complete()).await.unwrap();
+    }
+    for trigger in &triggers {
+        assert_eq!(look(trigger).await, Decision::Idle);
+    }
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+    let stream = bench.connection.jetstream().get_stream("TRAINING").await.unwrap();
+    assert_eq!(stream.cached_info().state.last_sequence, 5, "five jobs were ever stored");
+    cancel.cancel();
+    for task in tasks {
+        within(SOON, task).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_elapsed_starts_a_job_with_fewer_pairs() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let clock = ManualClock::new(Timestamp::now());
+    let hour = Duration::from_secs(3600);
+    let policy = Policy { max_wait: Some(hour), ..TEN };
+    let trigger =
+        Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(clock.clone()));
+    let cancel = CancellationToken::new();
+    within(SOON, corrections.append(&rows(1..=2))).await.unwrap();
+    let Decision::WaitUntil(instant) = look(&trigger).await else { panic!("too early or never") };
+    assert!(instant > clock.now());
+    let running = spawn(&trigger, &cancel);
+    within(SOON, async {
+        while clock.sleepers() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+    clock.advance(hour + hour);
+    let job = next(&jobs).await;
+    assert_eq!(job.id(), &JobId::for_pairs(1, 2));
+    cancel.cancel();
+    within(SOON, running).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cooldown_and_quiet_are_kept() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let clock = ManualClock::new(Timestamp::now());
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    let policy = Policy { quiet: Some(minute), cooldown: hour, ..TEN };
+    let trigger =
+        Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(clock.clone()));
+    within(SOON, trigger.ended()).await.unwrap();
+    let ended_at = clock.now();
+    within(SOON, corrections.append(&rows(1..=2))).await.unwrap();
+    clock.advance(minute * 3);
+    assert_eq!(look(&trigger).await, Decision::WaitUntil(ended_at + hour));
+    clock.advance(hour);
+    assert_eq!(look(&trigger).await, Decision::Fire(Reason::Quiet));
+    assert_eq!(jobs.outstanding().await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
+    let bench = Bench::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
+    within(SOON, corrections.append(&rows(1..=7))).await.unwrap();
+    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    assert_eq!(trigger.pending().await.unwrap(), 7);
+    let manual = next(&jobs).await;
+    within(SOON, corrections.append(&rows(8..=9))).await.unwrap();
+    within(SOON, trigger.covered(7)).await.unwrap();
+    within(SOON, trigger.covered(3)).await.unwrap();
+    within(SOON, manual.complete()).await.unwrap();
+    assert_eq!(trigger.pending().await.unwrap(), 2);
+    within(SOON, corrections.append(&rows(10..=17))).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
+    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17));
+}

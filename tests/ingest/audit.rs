@@ -1,0 +1,97 @@
+//! What no overlap covers: rows that become visible too late, and tables that show nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use autovalidate::failure::Remedy;
+use autovalidate::ingest::{Access, IngestEvent, Pace, Trouble};
+
+use super::memory::{Memory, Running, access, pace, supabase};
+
+/// Audits with every sweep, and looks back over one id only.
+fn watchful() -> Pace {
+    Pace { audit_every: Duration::ZERO, overlap: 1, page: 20, ..pace() }
+}
+
+fn audited(event: IngestEvent) -> Option<u64> {
+    match event {
+        IngestEvent::Audited { found } => Some(found),
+        _ => None,
+    }
+}
+
+fn invisible(event: IngestEvent) -> Option<Trouble> {
+    match event {
+        IngestEvent::Invisible { trouble, .. } => Some(trouble),
+        _ => None,
+    }
+}
+
+/// Waits for an audit that began after this call: the first to end may have begun before.
+async fn audit_again(ingest: &mut Running) {
+    for _ in 0..2 {
+        let audits = ingest.status.borrow().audits;
+        ingest.wake.sweep();
+        ingest.status_is(|status| status.audits > audits).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_becomes_visible_long_after_is_found_by_its_absence() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let late = supabase.reserve();
+    let slow = supabase.reserve();
+    for _ in 0..100 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    let mut ingest = Running::start(access(&supabase), &inbox, watchful());
+    assert_eq!(ingest.event(audited).await, 0);
+    supabase.commit(late, "hunday", "Hyundai", "brand");
+    ingest.wake.sweep();
+    assert_eq!(ingest.event(|event| audited(event).filter(|found| *found > 0)).await, 1);
+    // A row deleted from the table must not hide one that is missing.
+    assert!(supabase.delete(50));
+    audit_again(&mut ingest).await;
+    supabase.commit(slow, "hunday", "Hyundai", "brand");
+    ingest.wake.sweep();
+    assert_eq!(ingest.event(|event| audited(event).filter(|found| *found > 0)).await, 1);
+    inbox.holds(1..=102).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn rows_hidden_by_policies_are_told_with_the_sql_that_shows_them_and_only_once() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.insert("toyta", "Toyota", "brand");
+    supabase.faults().hide_rows(true);
+    let mut ingest = Running::start(access(&supabase), &inbox, watchful());
+    let trouble = ingest.event(invisible).await;
+    assert_eq!(trouble.remedy, Remedy::Person);
+    assert!(trouble.advice.contains("create policy"), "{trouble:?}");
+    audit_again(&mut ingest).await;
+    while let Ok(event) = ingest.events.try_recv() {
+        assert_eq!(invisible(event), None, "it was told before");
+    }
+    supabase.faults().hide_rows(false);
+    ingest.wake.sweep();
+    inbox.holds([1]).await;
+    ingest.status_is(|status| status.visibility_trouble.is_none()).await;
+
+    supabase.faults().hide_rows(true);
+    ingest.wake.sweep();
+    let trouble = ingest.event(invisible).await;
+    assert!(trouble.error.contains("any more"), "{trouble:?}");
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_table_is_no_trouble_to_a_key_that_sees_everything() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let service = Access { key: supabase.service_key().to_owned().into(), ..access(&supabase) };
+    assert!(service.bypasses_policies() && !access(&supabase).bypasses_policies());
+    let mut ingest = Running::start(service, &inbox, watchful());
+    assert_eq!(ingest.event(audited).await, 0);
+    assert_eq!(ingest.status.borrow().visibility_trouble, None);
+    ingest.stop().await;
+}

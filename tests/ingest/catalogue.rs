@@ -1,0 +1,70 @@
+//! The names a correction may be, read from a table of the project.
+
+use std::time::Duration;
+
+use autovalidate::failure::{Failure, Remedy};
+use autovalidate::ingest::{CatalogueError, CatalogueSource};
+use autovalidate_fakes::supabase::RestFault;
+
+use super::memory::{DEADLINE, access, supabase};
+use crate::support::within;
+
+fn source(text: &str) -> CatalogueSource {
+    text.parse().expect("a place")
+}
+
+#[tokio::test]
+async fn every_name_of_a_table_is_read_past_the_servers_cap() {
+    let supabase = supabase().await;
+    for number in 0..2300 {
+        supabase.insert("typo", &format!("name {number}"), "brand");
+    }
+    let read = |text: &'static str| {
+        let (source, access) = (source(text), access(&supabase));
+        within(DEADLINE, async move { source.read(&access).await })
+    };
+    let names = read("table:typo_training_dataset.corrected.domain").await.expect("names");
+    assert_eq!(names.len(), 2300);
+    assert!(names.contains(&("brand".to_owned(), "name 2299".to_owned())));
+    let anywhere = read("table:typo_training_dataset.corrected").await.expect("names");
+    assert!(anywhere.iter().all(|(domain, _)| domain.is_empty()));
+
+    let error = read("table:typo_training_dataset.nope").await.expect_err("no such column");
+    assert!(matches!(&error, CatalogueError::Table(_)) && error.remedy() == Remedy::Person, "{error:?}");
+    supabase.faults().fail_rest(RestFault::Status(503), 1);
+    let error = read("table:typo_training_dataset.corrected").await.expect_err("down");
+    assert_eq!(error.remedy(), Remedy::Retry);
+    supabase.faults().hide_rows(true);
+    let error = read("table:typo_training_dataset.corrected").await.expect_err("nothing visible");
+    assert!(matches!(error, CatalogueError::Empty), "{error:?}");
+}
+
+#[tokio::test]
+async fn names_inserted_during_the_reading_move_none_out_of_sight() {
+    let supabase = supabase().await;
+    for number in 0..2000 {
+        supabase.insert("typo", &format!("n{number:04}"), "brand");
+    }
+    // Names that would part a list of conditions, each in two domains, one of them null.
+    for name in ["n0999, \"x\" (a.b)", "n0999\\"] {
+        supabase.insert("typo", name, "model");
+        let values = serde_json::json!({"typo": "typo", "corrected": name});
+        supabase.insert_values(values.as_object().expect("an object").clone());
+    }
+    supabase.faults().delay_rest(Duration::from_millis(100));
+    let (source, access) = (source("table:typo_training_dataset.corrected.domain"), access(&supabase));
+    let reading = tokio::spawn(async move { source.read(&access).await });
+    within(DEADLINE, async {
+        // While pages are read, rows are put before those that were read already: an offset would shift.
+        let mut pace = tokio::time::interval(Duration::from_millis(2));
+        while !reading.is_finished() {
+            pace.tick().await;
+            supabase.insert("typo", "a", "brand");
+        }
+    })
+    .await;
+    let names = within(DEADLINE, reading).await.expect("it ends").expect("names");
+    let counted = |wanted: &str| names.iter().filter(|(_, name)| name == wanted).count();
+    assert!((0..2000).all(|number| counted(&format!("n{number:04}")) == 1));
+    assert_eq!((counted("n0999, \"x\" (a.b)"), counted("n0999\\")), (2, 2));
+}

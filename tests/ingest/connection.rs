@@ -1,0 +1,127 @@
+//! How a generation of the Realtime connection ends, and that the next one follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use autovalidate::failure::Remedy;
+use autovalidate::ingest::{Access, IngestEvent, Limits, Pace, Trouble};
+use autovalidate_fakes::supabase::{RestFault, SocketFault, Supabase};
+
+use super::memory::{Memory, Running, access, pace, supabase};
+
+const SHORT: Duration = Duration::from_millis(150);
+
+fn ended(event: IngestEvent) -> Option<Trouble> {
+    match event {
+        IngestEvent::GenerationEnded { trouble, .. } => Some(trouble),
+        _ => None,
+    }
+}
+
+fn limited(limits: Limits) -> Pace {
+    Pace { limits: Limits { settle: Duration::from_secs(3600), ..limits }, ..pace() }
+}
+
+/// Ends the first generation with `limits` or by `strike`, then expects the second one to subscribe.
+async fn ends_and_returns(supabase: &Supabase, limits: Limits, mend: impl FnOnce()) -> Trouble {
+    let mut ingest = Running::start(access(supabase), &Arc::new(Memory::default()), limited(limits));
+    let trouble = ingest.event(ended).await;
+    mend();
+    ingest.status_is(|status| status.connected && status.generation >= 2).await;
+    ingest.stop().await;
+    trouble
+}
+
+#[tokio::test]
+async fn an_unanswered_heartbeat_ends_the_generation() {
+    let supabase = supabase().await;
+    supabase.faults().silence_heartbeats(true);
+    let limits = Limits { heartbeat: SHORT, ..Limits::default() };
+    let trouble = ends_and_returns(&supabase, limits, || supabase.faults().silence_heartbeats(false)).await;
+    assert!(trouble.error.contains("heartbeat"), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn answered_heartbeats_keep_the_generation_alive() {
+    let supabase = supabase().await;
+    let pace = limited(Limits { heartbeat: SHORT, age: SHORT * 8, ..Limits::default() });
+    let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), pace);
+    // Seven heartbeats later it ends of old age, and of nothing else.
+    let trouble = ingest.event(ended).await;
+    assert!(trouble.error.contains("old"), "{trouble:?}");
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_join_that_is_never_answered_ends_the_generation() {
+    let supabase = supabase().await;
+    supabase.faults().silence_joins(true);
+    let limits = Limits { join: SHORT, ..Limits::default() };
+    let trouble = ends_and_returns(&supabase, limits, || supabase.faults().silence_joins(false)).await;
+    assert!(trouble.error.contains("join"), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_or_join_is_tried_again() {
+    let supabase = supabase().await;
+    supabase.faults().refuse_upgrades(500, 1);
+    let trouble = ends_and_returns(&supabase, Limits::default(), || {}).await;
+    assert_eq!(trouble.remedy, Remedy::Retry);
+
+    supabase.faults().refuse_joins(Some("InitializingProjectConnection: starting"));
+    let mend = || supabase.faults().refuse_joins(None);
+    let trouble = ends_and_returns(&supabase, Limits::default(), mend).await;
+    assert!(trouble.error.contains("InitializingProjectConnection"), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn every_way_the_server_ends_it_is_seen() {
+    let supabase = supabase().await;
+    let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), pace());
+    let faults = [SocketFault::TokenExpired, SocketFault::ChannelCrash, SocketFault::Close(1012)];
+    for (fault, word) in faults.into_iter().zip(["Token has expired", "crashed", "1012"]) {
+        ingest.status_is(|status| status.connected).await;
+        supabase.faults().strike(fault);
+        let trouble = ingest.event(ended).await;
+        assert!(trouble.error.contains(word), "{fault:?}: {trouble:?}");
+    }
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_outside_the_publication_asks_for_a_person_and_is_swept_meanwhile() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().unpublish(true);
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let trouble = ingest.event(ended).await;
+    assert_eq!(trouble.remedy, Remedy::Person);
+    assert!(trouble.advice.contains("alter publication supabase_realtime add table"));
+    inbox.holds([id]).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_asks_for_a_person_on_both_ways() {
+    let supabase = supabase().await;
+    let wrong = Access { key: "wrong".to_owned().into(), ..access(&supabase) };
+    let mut ingest = Running::start(wrong, &Arc::new(Memory::default()), pace());
+    let status =
+        ingest.status_is(|status| status.realtime_trouble.is_some() && status.sweep_trouble.is_some()).await;
+    assert_eq!(status.realtime_trouble.map(|trouble| trouble.remedy), Some(Remedy::Person));
+    assert_eq!(status.sweep_trouble.map(|trouble| trouble.remedy), Some(Remedy::Person));
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn the_newer_kind_of_key_subscribes_too() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let newer = Access { key: supabase.publishable_key().to_owned().into(), ..access(&supabase) };
+    let mut ingest = Running::start(newer, &inbox, pace());
+    ingest.settled().await;
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds([id]).await;
+    assert_eq!(ingest.status_is(|status| status.rows_by_realtime == 1).await.rows_by_sweep, 0);
+    ingest.stop().await;
+}

@@ -1,0 +1,274 @@
+//! The ingest against the stand-in: every row reaches the inbox, whatever fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use autovalidate::failure::Remedy;
+use autovalidate::ingest::{IngestEvent, Limits, Pace};
+use autovalidate_fakes::supabase::{RestFault, SocketFault};
+
+use super::memory::{Memory, Running, access, pace, supabase};
+
+fn arrived(event: IngestEvent) -> Option<i64> {
+    match event {
+        IngestEvent::Arrived { id } => Some(id),
+        _ => None,
+    }
+}
+
+fn swept(event: IngestEvent) -> Option<i64> {
+    match event {
+        IngestEvent::Swept { cursor, .. } => Some(cursor),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_row_arrives_over_realtime_without_waiting_for_a_sweep() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    // No sweep can bring it: Realtime does, or nothing.
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    assert_eq!(ingest.event(arrived).await, id);
+    inbox.holds([id]).await;
+    let status = ingest.status_is(|status| status.rows_by_realtime == 1).await;
+    assert!(status.connected && status.rows_by_sweep == 0, "{status:?}");
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_sweep_reads_everything_past_the_servers_cap() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    for number in 0..2500 {
+        supabase.insert(&format!("typo {number}"), "Toyota", "brand");
+    }
+    let ingest = Running::start(access(&supabase), &inbox, Pace { page: 5000, ..pace() });
+    inbox.holds(1..=2500).await;
+    ingest.stop().await;
+    assert_eq!(inbox.cursor_now(), 2500);
+}
+
+#[tokio::test]
+async fn a_row_committed_late_under_a_low_id_is_found_by_looking_back() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let late = supabase.reserve();
+    for _ in 0..20 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    inbox.holds(2..=21).await;
+
+    supabase.faults().drop_events(u64::MAX);
+    supabase.commit(late, "hunday", "Hyundai", "brand");
+    ingest.wake.sweep();
+    inbox.holds(1..=21).await;
+    assert_eq!(ingest.status_is(|status| status.rows_by_sweep == 21).await.rows_by_realtime, 0);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn events_the_server_loses_in_silence_are_found_by_the_timed_sweep() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let often = Pace { sweep_every: Duration::from_millis(50), ..pace() };
+    let mut ingest = Running::start(access(&supabase), &inbox, often);
+    ingest.settled().await;
+    supabase.faults().drop_events(3);
+    let ids: Vec<_> = (0..5).map(|_| supabase.insert("toyta", "Toyota", "brand")).collect();
+    inbox.holds(ids).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn rows_inserted_while_the_socket_is_dead_are_swept_by_the_next_generation() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    supabase.faults().strike(SocketFault::Kill);
+    ingest.event(|event| matches!(event, IngestEvent::GenerationEnded { .. }).then_some(())).await;
+    let away = supabase.insert("toyta", "Toyota", "brand");
+    ingest.settled().await;
+    let back = supabase.insert("hunday", "Hyundai", "brand");
+    inbox.holds([away, back]).await;
+    let status = ingest.status_is(|status| status.rows_by_realtime + status.rows_by_sweep == 2).await;
+    assert_eq!(status.generation, 2);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeated_subscription_means_that_rows_may_be_missing() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    supabase.faults().drop_events(1);
+    let lost = supabase.insert("toyta", "Toyota", "brand");
+    let seen = supabase.insert("toyta", "Toyota", "brand");
+    assert_eq!(ingest.event(arrived).await, seen);
+    supabase.faults().strike(SocketFault::Resubscribed);
+    inbox.holds([lost, seen]).await;
+    assert_eq!(ingest.status.borrow().generation, 1);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_without_its_row_is_read_from_the_table() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    supabase.faults().break_events(true);
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds([id]).await;
+    supabase.faults().break_events(false);
+    let long = supabase.insert(&"x".repeat(2 << 20), "Toyota", "brand");
+    inbox.holds([id, long]).await;
+    assert_eq!(ingest.status_is(|status| status.rows_by_sweep == 2).await.rows_by_realtime, 0);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_delivered_twice_is_stored_once() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
+    supabase.faults().duplicate_events(true);
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    ingest.status_is(|status| status.rows_by_realtime == 1 && status.duplicates == 1).await;
+    inbox.holds([id]).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn an_inbox_that_fails_gets_every_row_once_it_works() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    inbox.fail(true);
+    let first = supabase.insert("toyta", "Toyota", "brand");
+    ingest.status_is(|status| status.sweep_trouble.is_some()).await;
+    let second = supabase.insert("hunday", "Hyundai", "brand");
+    assert!(inbox.refused_calls() > 0 && inbox.cursor_now() == 0);
+    inbox.fail(false);
+    inbox.holds([first, second]).await;
+    ingest.status_is(|status| status.sweep_trouble.is_none()).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_reads_what_realtime_overtook() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    for _ in 0..3 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    // The table can't be read, but Realtime delivers: the inbox holds row 4 and lacks 1 to 3.
+    supabase.faults().fail_rest(RestFault::Status(503), 1000);
+    let mut ingest = Running::start(access(&supabase), &inbox, Pace { overlap: 0, ..pace() });
+    ingest.status_is(|status| status.connected).await;
+    supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds([4]).await;
+    ingest.stop().await;
+
+    supabase.faults().clear_rest();
+    let ingest = Running::start(access(&supabase), &inbox, Pace { overlap: 0, ..pace() });
+    inbox.holds(1..=4).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn trouble_with_the_table_passes_and_nothing_is_lost() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    for _ in 0..3 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    let faults = [RestFault::Html(502), RestFault::Truncated, RestFault::StatementTimeout];
+    faults.into_iter().for_each(|fault| supabase.faults().fail_rest(fault, 1));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.status_is(|status| status.sweep_trouble.is_some()).await;
+    inbox.holds(1..=3).await;
+    let status = ingest.status_is(|status| status.sweep_trouble.is_none()).await;
+    assert!(status.last_sweep_at.is_some());
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_buffer_leaves_the_rest_to_a_sweep() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, Pace { buffer: 1, ..pace() });
+    ingest.settled().await;
+    let gaps = ingest.status.borrow().gaps;
+    inbox.hold(true);
+    let ids: Vec<_> = (0..300).map(|_| supabase.insert("toyta", "Toyota", "brand")).collect();
+    // One batch is being taken and one row waits: the others find no room.
+    ingest.status_is(|status| status.gaps > gaps + 10).await;
+    inbox.hold(false);
+    inbox.holds(ids).await;
+    let status = ingest.status_is(|status| status.rows_by_realtime + status.rows_by_sweep == 300).await;
+    assert!(status.rows_by_sweep > 0, "{status:?}");
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_malformed_row_is_counted_once_and_holds_nothing_up() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    ingest.settled().await;
+    supabase.insert_values(serde_json::Map::from_iter([("typo".to_owned(), 5.into())]));
+    let good = supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds([good]).await;
+    ingest.status_is(|status| status.malformed == 1).await;
+    ingest.wake.sweep();
+    ingest.event(swept).await;
+    ingest.wake.sweep();
+    ingest.event(swept).await;
+    assert_eq!(ingest.status.borrow().malformed, 1);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn rows_lost_right_after_the_subscription_are_found_once_it_has_settled() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let limits = Limits { settle: Duration::from_secs(1), ..Limits::default() };
+    let mut ingest = Running::start(access(&supabase), &inbox, Pace { limits, ..pace() });
+    ingest.settled().await;
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds([id]).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_once_holds_nothing_up() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    supabase.faults().fail_rest(RestFault::Status(401), 1);
+    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let trouble = ingest.status_is(|status| status.sweep_trouble.is_some()).await.sweep_trouble;
+    assert_eq!(trouble.map(|trouble| trouble.remedy), Some(Remedy::Person));
+    // Within the test's deadline, which is far below the wait for a person.
+    inbox.holds([id]).await;
+    ingest.status_is(|status| status.sweep_trouble.is_none()).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_named_is_read_however_old_its_id_is() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let late = supabase.reserve();
+    let id = late.id();
+    for _ in 0..20 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    let mut ingest = Running::start(access(&supabase), &inbox, Pace { overlap: 5, ..pace() });
+    ingest.settled().await;
+    supabase.commit(late, "hunday", "Hyundai", "brand");
+    ingest.wake.sweep();
+    ingest.event(swept).await;
+    inbox.holds(2..=21).await;
+    ingest.wake.row(id);
+    inbox.holds(1..=21).await;
+    ingest.stop().await;
+}

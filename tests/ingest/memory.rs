@@ -1,0 +1,200 @@
+//! An inbox in memory, and what the ingest's tests share.
+
+// Lints know tests by their attribute; these functions fail tests just the same.
+#![allow(clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use autovalidate::correction::Row;
+use autovalidate::failure::{Failure, Remedy};
+use autovalidate::ingest::{
+    Accepted, Access, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, Limits, Pace, Wake,
+};
+use autovalidate_fakes::supabase::{Options, Supabase};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::within;
+
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Rows by id, a cursor, and switches that make it fail and wait.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    rows: watch::Sender<BTreeMap<i64, Row>>,
+    cursor: watch::Sender<i64>,
+    failing: AtomicBool,
+    held: watch::Sender<bool>,
+    refused_calls: AtomicU64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the disk is full")]
+struct Full;
+
+impl Failure for Full {
+    fn remedy(&self) -> Remedy {
+        Remedy::Retry
+    }
+
+    fn advice(&self) -> String {
+        "Make room.".to_owned()
+    }
+}
+
+impl Inbox for Memory {
+    async fn accept(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
+        if self.failing.load(Ordering::SeqCst) {
+            self.refused_calls.fetch_add(1, Ordering::SeqCst);
+            return Err(InboxError::new(Full));
+        }
+        self.held.subscribe().wait_for(|held| !held).await.expect("the inbox lives");
+        let mut accepted = Accepted::default();
+        self.rows.send_modify(|stored| {
+            for row in rows {
+                match stored.insert(row.id, row.clone()) {
+                    None => accepted.stored += 1,
+                    Some(_) => accepted.duplicates += 1,
+                }
+            }
+        });
+        Ok(accepted)
+    }
+
+    async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {
+        Ok(self.rows.borrow().range(..=last).count() as u64)
+    }
+
+    async fn missing(&self, ids: &[i64]) -> Result<Vec<i64>, InboxError> {
+        let rows = self.rows.borrow();
+        Ok(ids.iter().copied().filter(|id| !rows.contains_key(id)).collect())
+    }
+
+    async fn cursor(&self) -> Result<i64, InboxError> {
+        Ok(*self.cursor.borrow())
+    }
+
+    async fn advance(&self, id: i64) -> Result<(), InboxError> {
+        self.cursor.send_replace(id);
+        Ok(())
+    }
+}
+
+impl Memory {
+    pub(super) fn fail(&self, on: bool) {
+        self.failing.store(on, Ordering::SeqCst);
+    }
+
+    /// Lets rows wait before they are taken (or lets them go on).
+    pub(super) fn hold(&self, on: bool) {
+        self.held.send_replace(on);
+    }
+
+    pub(super) fn refused_calls(&self) -> u64 {
+        self.refused_calls.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn cursor_now(&self) -> i64 {
+        *self.cursor.borrow()
+    }
+
+    /// Waits until exactly these ids are stored.
+    #[track_caller]
+    pub(super) fn holds(&self, ids: impl IntoIterator<Item = i64>) -> impl Future<Output = ()> {
+        let ids: Vec<_> = ids.into_iter().collect();
+        let mut rows = self.rows.subscribe();
+        within(DEADLINE, async move {
+            let all = |rows: &BTreeMap<i64, Row>| rows.keys().copied().eq(ids.iter().copied());
+            rows.wait_for(all).await.expect("the inbox lives");
+        })
+    }
+}
+
+/// A pace at which only what a test asks for happens.
+pub(super) fn pace() -> Pace {
+    Pace {
+        sweep_every: NEVER,
+        audit_every: NEVER,
+        breath: Duration::ZERO,
+        limits: Limits { settle: NEVER, ..Limits::default() },
+        ..Pace::default()
+    }
+}
+
+/// A stand-in that is quick about everything.
+pub(super) async fn supabase() -> Supabase {
+    let options = Options {
+        poll: Duration::from_millis(10),
+        subscribed_delay: Duration::from_millis(20),
+        upgrade_error_delay: Duration::from_millis(20),
+        join_error_delay: Duration::from_millis(20),
+        ..Options::default()
+    };
+    Supabase::start(options).await.expect("the stand-in starts")
+}
+
+pub(super) fn access(supabase: &Supabase) -> Access {
+    Access::new(supabase.url().clone(), supabase.anon_key().to_owned().into())
+}
+
+/// A running ingest; dropping it aborts it.
+pub(super) struct Running {
+    pub(super) events: broadcast::Receiver<IngestEvent>,
+    pub(super) status: watch::Receiver<IngestStatus>,
+    pub(super) wake: Wake,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(super) fn start(access: Access, inbox: &Arc<Memory>, pace: Pace) -> Self {
+        let ingest = Ingest::new(access, Arc::clone(inbox), pace).expect("good access");
+        let (events, status, wake) = (ingest.events(), ingest.status(), ingest.wake());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(ingest.run(stop.clone()));
+        Self { events, status, wake, stop, task }
+    }
+
+    /// Waits for an event.
+    #[track_caller]
+    pub(super) fn event<T>(&mut self, pick: impl Fn(IngestEvent) -> Option<T>) -> impl Future<Output = T> {
+        within(DEADLINE, async move {
+            loop {
+                if let Some(picked) = pick(self.events.recv().await.expect("the ingest runs")) {
+                    return picked;
+                }
+            }
+        })
+    }
+
+    /// Waits until row changes flow and the sweep that this asks for is over.
+    pub(super) async fn settled(&mut self) {
+        self.event(|event| matches!(event, IngestEvent::Subscribed { .. }).then_some(())).await;
+        self.event(|event| matches!(event, IngestEvent::Swept { .. }).then_some(())).await;
+    }
+
+    /// Waits until the status is as asked.
+    #[track_caller]
+    pub(super) fn status_is(
+        &mut self,
+        holds: impl FnMut(&IngestStatus) -> bool,
+    ) -> impl Future<Output = IngestStatus> {
+        within(DEADLINE, async move { self.status.wait_for(holds).await.expect("the ingest runs").clone() })
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        within(DEADLINE, &mut self.task).await.expect("the ingest ends in order");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

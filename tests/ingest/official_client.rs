@@ -1,0 +1,105 @@
+//! The stand-in answers to the official clients (Python, JavaScript) as the real service does.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use autovalidate_fakes::supabase::{Options, SocketFault, Supabase};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::support::{node_modules, python, within};
+
+#[tokio::test]
+async fn the_official_client_subscribes_and_gets_a_row() {
+    let supabase = Supabase::start(Options::default()).await.expect("the stand-in starts");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/official_client.py");
+    let client = tokio::process::Command::new(python())
+        .arg(script)
+        .arg(supabase.url().as_str().trim_end_matches('/'))
+        .arg(supabase.anon_key())
+        .arg("typo_training_dataset")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .output();
+    let output = within(Duration::from_secs(60), client).await.expect("python runs");
+    let events: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON line"))
+        .collect();
+    assert!(output.status.success(), "{events:?}");
+
+    let find = |event: &str| events.iter().find(|line| line["event"] == event).expect("this event");
+    assert_eq!(find("state")["state"], "SUBSCRIBED");
+    assert_eq!(find("system")["message"], "Subscribed to PostgreSQL");
+    let row = find("row");
+    assert_eq!(row["type"], "INSERT");
+    assert_eq!(row["record"]["id"], find("inserted")["id"]);
+    assert_eq!(row["record"]["corrected"], "Toyota");
+    supabase.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_official_javascript_client_inserts_subscribes_and_is_told_what_is_wrong() {
+    let supabase = Supabase::start(Options::default()).await.expect("the stand-in starts");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/official_client.cjs");
+    let mut client = tokio::process::Command::new("node")
+        .arg(script)
+        .arg(supabase.url().as_str().trim_end_matches('/'))
+        .arg(supabase.anon_key())
+        .arg("typo_training_dataset")
+        .env("NODE_PATH", node_modules())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node runs");
+    let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
+    let mut events: Vec<Value> = Vec::new();
+    within(Duration::from_secs(60), async {
+        while let Some(line) = lines.next_line().await.expect("text") {
+            events.push(serde_json::from_str(&line).expect("a JSON line"));
+            if events.last().is_some_and(|event| event["event"] == "ready") {
+                supabase.faults().strike(SocketFault::TokenExpired);
+            }
+        }
+    })
+    .await;
+    let status = within(Duration::from_secs(10), client.wait()).await.expect("it ends");
+    assert!(status.success(), "{events:#?}");
+
+    let all = |event: &str| events.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let states: Vec<_> = all("state").iter().map(|line| line["state"].as_str().expect("a state")).collect();
+    assert_eq!(states, ["SUBSCRIBED", "CLOSED"]);
+    assert_eq!(all("system")[0]["message"], "Subscribed to PostgreSQL");
+    assert!(all("system")[1]["message"].as_str().is_some_and(|text| text.starts_with("Token has expired")));
+    let rows = all("row");
+    assert!(rows.iter().all(|row| row["type"] == "INSERT" && row["errors"].is_null()), "{rows:#?}");
+    assert_eq!(rows.iter().map(|row| &row["row"]["id"]).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(rows[2]["row"]["typo"], "tojota");
+    let inserted = all("inserted");
+    assert_eq!((&inserted[0]["status"], &inserted[0]["data"]), (&json!(201), &Value::Null));
+    assert_eq!((&inserted[1]["status"], &inserted[1]["data"]), (&json!(201), &json!([{"id": 2}, {"id": 3}])));
+
+    let answers = all("answer");
+    let answer = |name: &str| *answers.iter().find(|line| line["name"] == name).expect("this answer");
+    for (name, status, code) in [
+        ("missing table", 404, "PGRST205"),
+        ("missing column", 400, "42703"),
+        ("unknown column written", 400, "PGRST204"),
+        ("taken id", 409, "23505"),
+        ("single of many", 406, "PGRST116"),
+    ] {
+        assert_eq!(
+            (&answer(name)["status"], &answer(name)["code"]),
+            (&json!(status), &json!(code)),
+            "{name}"
+        );
+    }
+    // A refused insert leaves none of its rows behind.
+    assert_eq!(answer("count")["count"], 3);
+    let (second, third) = (json!({"id": 2, "typo": "toyta"}), json!({"id": 3, "typo": "tojota"}));
+    assert_eq!(answer("single")["data"], second);
+    assert_eq!(answer("keyset")["data"], json!([second]));
+    assert_eq!(answer("range")["data"], json!([second]));
+    assert_eq!(answer("in")["data"], json!([third]));
+    supabase.shutdown().await;
+}

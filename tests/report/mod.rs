@@ -1,0 +1,124 @@
+//! A run's report as text and as a page.
+
+use autovalidate::broker::{JobId, JobRequest, RunRecord};
+use autovalidate::correction::{Row, Templates};
+use autovalidate::evaluate::{Answers, Catalogue, Cohorts, HoldOut, Policy, Query, Questions, Report, Side};
+use autovalidate::report::{Account, AccountError, page};
+use autovalidate::run::Dataset;
+use autovalidate_finetune::train::Summary;
+
+const DOMAIN: &str = "a<b>&\"c";
+
+fn account() -> Account {
+    let rows: Vec<Row> = (0..60)
+        .map(|id| Row {
+            id,
+            typo: format!("tipo {id}"),
+            corrected: format!("Corrected {}", id % 9),
+            domain: DOMAIN.to_owned(),
+            created_at: None,
+        })
+        .collect();
+    let queries: Vec<Query> = rows
+        .iter()
+        .map(|row| Query {
+            domain: row.domain.clone(),
+            typo: row.typo.clone(),
+            corrected: row.corrected.clone(),
+            side: Side::NewTypo,
+        })
+        .collect();
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let names = Catalogue::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
+    let (before, after) = (vec![Some(3); 60], vec![Some(1); 60]);
+    let cohorts = Cohorts { newest_from: Some(55), legacy_until: Some(30) };
+    let report = Report::compare(
+        &Questions { queries: &queries, rows: &ids, catalogue: &names, cohorts },
+        &Answers { original: Some(&before), before: &before, after: &after },
+        &Policy::default(),
+    );
+    Account {
+        job: Some("pairs-1-60".to_owned()),
+        version: None,
+        made_at: None,
+        base_model: Some("base".to_owned()),
+        dataset: Dataset::new(rows, &HoldOut::default(), &Templates::default()).summary,
+        recipe: serde_json::json!({ "learning_rate": 0.001_f32, "epochs": 2 }),
+        synthesis: serde_json::Value::Null,
+        training: serde_json::from_value(serde_json::json!({
+            "steps": 3, "pairs": 60, "vocabulary": 100, "epoch_losses": [1.5], "losses": [2.0, 1.5, 1.0], "seconds": 1.0,
+        }))
+        .unwrap(),
+        report,
+        onnx_parity: Some(0.999_999),
+        stages: vec![("train".to_owned(), 1.0)],
+    }
+}
+
+#[test]
+fn every_plot_has_words_and_a_table_and_the_page_needs_nothing_else() {
+    let html = page(&account());
+    let count = |what: &str| html.matches(what).count();
+    assert_eq!(count("<svg role=\"img\""), 4, "loss, all typos, those left to the model, the change");
+    assert_eq!((count("<title id="), count("<desc id="), count("</details>")), (4, 4, 4));
+    assert_eq!(count("<svg"), count("</svg>"));
+    assert!(
+        !html.contains("<script") && !html.contains("http") && !html.contains("url("),
+        "nothing is fetched"
+    );
+    assert!(!html.contains("NaN") && !html.contains("inf\""), "every coordinate is a number");
+    assert!(html.contains("prefers-color-scheme: dark"));
+    assert!(html.contains("what earlier versions knew") && html.contains("better (31 queries)"));
+}
+
+/// A smoothed loss is not zero where everything is right; the reader sees where it ends.
+#[test]
+fn a_smoothed_loss_is_shown_with_its_floor() {
+    let plain = account();
+    let smoothed =
+        Account { recipe: serde_json::json!({ "batch_size": 64, "label_smoothing": 0.3_f32 }), ..account() };
+    assert!(
+        page(&smoothed).contains("It can't fall below 1.830.") && page(&smoothed).contains("Dashed: 1.83")
+    );
+    assert!(smoothed.to_string().contains("1.500 (its floor: 1.830)"), "{smoothed}");
+    let (html, text) = (page(&plain), plain.to_string());
+    assert!(!html.contains("can't fall below") && !text.contains("floor"));
+    let of_another_version = Account { recipe: serde_json::json!({ "later": 1 }), ..account() };
+    assert!(!page(&of_another_version).contains("can't fall below"));
+}
+
+#[test]
+fn what_comes_from_outside_is_escaped_and_no_pair_is_shown() {
+    let account = account();
+    let html = page(&account);
+    assert!(html.contains("a&lt;b&gt;&amp;&quot;c") && !html.contains(DOMAIN));
+    let text = account.to_string();
+    for shown in [&html, &text] {
+        assert!(!shown.contains("tipo") && !shown.contains("Corrected "));
+    }
+    assert!(text.contains("learning rate 0.001,") || text.contains("learning rate 0.001\n"), "{text}");
+}
+
+#[test]
+fn an_account_comes_back_from_its_file_and_a_strange_file_is_refused() {
+    let account = account();
+    let json = serde_json::to_vec(&account).unwrap();
+    // As text: the last bit of a figure may change on the way through decimals.
+    assert_eq!(Account::from_json(&json).unwrap().to_string(), account.to_string());
+    assert!(matches!(Account::from_json(b"{}"), Err(AccountError::Unreadable(_))));
+}
+
+#[test]
+fn an_empty_run_still_makes_a_page() {
+    let mut account = account();
+    account.training = Summary { losses: Vec::new(), epoch_losses: Vec::new(), ..account.training };
+    account.report = Report::new(&[], &Catalogue::default(), &[], &[], &Policy::default());
+    let html = page(&account);
+    assert!(!html.contains("NaN") && html.contains("No step was taken."));
+}
+
+#[test]
+fn a_run_that_was_not_evaluated_has_no_report() {
+    let record = RunRecord::new(JobId::manual(1), JobRequest::default(), jiff::Timestamp::UNIX_EPOCH);
+    assert!(matches!(Account::of(&record), Err(AccountError::NotEvaluated)));
+}

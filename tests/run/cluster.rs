@@ -1,0 +1,133 @@
+//! Three servers, three copies of everything: the leader dies during a run.
+
+use std::time::Duration;
+
+use autovalidate::broker::{
+    Broker, Connection, JobId, JobRequest, JobSettings, Jobs, Remote, RunState, Runs, StreamSettings,
+    Streams, SystemClock,
+};
+use autovalidate::failure::{Failure, Remedy};
+
+use super::processes::{LONG, Stage, event, record};
+use super::site::{PAIRS, SOON};
+use crate::support::nats::NatsServer;
+use crate::support::within;
+
+/// Three servers of one cluster; `n0` to `n2` by name.
+struct Cluster {
+    servers: Vec<NatsServer>,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// The first server is the one that the others are told of; they hear of each other from it.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // JetStream asks for a route to start as one of a cluster. Nobody answers at the first one's.
+        let mut route = "nats://127.0.0.1:1".to_owned();
+        let mut servers = Vec::new();
+        for name in ["n0", "n1", "n2"] {
+            let place = folder.path().join(name);
+            let configuration = format!(
+                "server_name: {name}\njetstream {{ store_dir: {:?} }}\n\
+                 cluster {{ name: c, listen: \"127.0.0.1:-1\", routes: [{route:?}] }}",
+                place.join("store")
+            );
+            let server = NatsServer::start(&place, &configuration).await;
+            if servers.is_empty() {
+                server.route().clone_into(&mut route);
+            }
+            servers.push(server);
+        }
+        let urls: Vec<_> = servers.iter().map(NatsServer::url).collect();
+        Self { url: urls.join(","), servers, _folder: folder }
+    }
+
+    /// Connects, as soon as the cluster has found together.
+    async fn open(&self) -> Streams {
+        let remote = Remote { urls: self.url.split(',').map(str::to_owned).collect(), ..Remote::default() };
+        let settings = StreamSettings { replicas: 3, ..StreamSettings::default() };
+        // Until the servers have agreed on a leader, each try waits for its deadline.
+        within(SOON * 2, async {
+            loop {
+                let opened = match Connection::open(&Broker::Remote(remote.clone())).await {
+                    Ok(connection) => Streams::ensure(&connection, &settings).await,
+                    Err(error) => Err(error),
+                };
+                match opened {
+                    Ok(streams) => return streams,
+                    Err(error) => eprintln!("not yet: {}", autovalidate::failure::chain(&error)),
+                }
+            }
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
+    let mut cluster = Cluster::start().await;
+    let streams = cluster.open().await;
+    let stage = Stage::new().await;
+    let client = streams.connection().client().clone();
+    let mut events = client.subscribe("training.events.>").await.unwrap();
+    client.flush().await.unwrap();
+    let _listener = stage.worker(&cluster.url, "listener", "listener");
+    let _trainer = stage.worker(&cluster.url, "trainer", "trainer");
+    stage.insert();
+    let first = event(&mut events, |event| event.stage == "ended").await;
+    assert!(first.job.as_str().starts_with("pairs-1-"), "{first:?}");
+    let before = stage.releases().await;
+
+    let id = JobId::manual(2);
+    client.publish("training.jobs", LONG.into()).await.unwrap();
+    event(&mut events, |event| event.job == id && event.stage == "train").await;
+    let info = streams.connection().jetstream().get_stream("TRAINING").await.unwrap();
+    let leader = info.cached_info().cluster.as_ref().and_then(|cluster| cluster.leader.clone()).unwrap();
+    let index: usize = leader.trim_start_matches('n').parse().unwrap();
+    cluster.servers[index].kill().await;
+
+    // This test's own notices may be lost with the server: the record counts.
+    let done = within(Duration::from_secs(150), async {
+        loop {
+            if let Ok(Some((record, _))) = Runs::new(&streams).load(&id).await
+                && record.state.is_final()
+            {
+                return record;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(done.state, RunState::Done, "{:?}", done.error);
+    assert_eq!(stage.releases().await, before + 1);
+    assert_eq!(record(&streams, &first.job).await.artifact.is_some(), before == 1);
+
+    // The two that are left take more, and everything that was there still is.
+    let events = autovalidate::broker::Events::new(&streams, std::sync::Arc::new(SystemClock));
+    let settings = JobSettings { ack_wait: Duration::from_secs(5), ..Default::default() };
+    // The one that was killed may have led the cluster itself: until there is a new leader, whoever asks is told to ask again.
+    let jobs = within(SOON, async {
+        loop {
+            match Jobs::open(&streams, &events, settings.clone()).await {
+                Ok(jobs) => return jobs,
+                Err(error) => assert_eq!(error.remedy(), Remedy::Retry, "{error:?}"),
+            }
+        }
+    })
+    .await;
+    // With an id of its own it can be asked for until the new leader answers, and is kept once.
+    let id: JobId = "after-the-leader".parse().unwrap();
+    let third = JobRequest { job_id: Some(id.clone()), ..JobRequest::default() };
+    within(SOON, async { while jobs.enqueue(&third).await.is_err() {} }).await;
+    assert_eq!(within(SOON, jobs.enqueue(&third)).await.unwrap(), id);
+    let held = async |name| loop {
+        if let Ok(stream) = streams.connection().jetstream().get_stream(name).await {
+            return stream.cached_info().state.clone();
+        }
+    };
+    let requests = within(SOON, held("TRAINING")).await;
+    assert_eq!(requests.last_sequence, 3, "three requests were ever stored");
+    assert_eq!(within(SOON, held("CORRECTIONS")).await.messages, PAIRS as u64);
+}

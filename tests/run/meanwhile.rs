@@ -1,0 +1,180 @@
+//! What is live changes while a run is under way: another release comes, or a person goes back to an older version.
+
+use autovalidate::broker::{JobId, JobRequest, RunRecord, RunState};
+use autovalidate::hub::{INDEX, Over, ReleaseName, Repository, Upload};
+use autovalidate::report::Account;
+use autovalidate::run::{Ending, Outcome, Pipeline, roll_back, settle};
+use autovalidate_finetune::model::archive;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::site::{SOON, Site, access, phase, stages, tiny};
+use crate::support::within;
+
+/// A run from the queue to wherever it ends.
+async fn run(site: &Site, pipeline: &Pipeline) -> (JobId, Ending) {
+    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+    (id, go_on(site, pipeline).await)
+}
+
+/// The next attempt, of whatever waits.
+async fn go_on(site: &Site, pipeline: &Pipeline) -> Ending {
+    let job = site.next().await;
+    let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
+    let told = match &ending {
+        Ending::Finished(finished) => Ending::Finished(finished.clone()),
+        other => panic!("{other:?}"),
+    };
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    told
+}
+
+fn outcome(ending: &Ending) -> &Outcome {
+    match ending {
+        Ending::Finished(finished) => &finished.outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn count(record: &RunRecord, stage: &str) -> usize {
+    stages(record).iter().filter(|name| **name == stage).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rollback_a_run_that_began_before_is_published_only_when_a_person_asks() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let pipeline = site.pipeline(&data);
+    run(&site, &pipeline).await;
+    let first = site.releases().await[0].name.version().to_owned();
+    run(&site, &pipeline).await;
+
+    let request = JobRequest { epochs: Some(20), batch_size: Some(8), ..Site::forced() };
+    let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
+    let job = site.next().await;
+    let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
+    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let (repository, beside) = (Repository::open(access(&site.hub)).unwrap(), data.join("rollbacks"));
+    let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
+    let back = within(SOON, back).await.unwrap().release;
+
+    let ending = go_on(&site, &pipeline).await;
+    assert_eq!(*outcome(&ending), Outcome::KeptBack);
+    let held = site.record(&id).await;
+    assert_eq!((held.state, held.failures, site.releases().await.len()), (RunState::Refused, 0, 3));
+    let error = held.error.clone().unwrap();
+    assert!(error.message.contains(&first) && error.message.contains(back.version()), "{error:?}");
+    assert!(error.advice.contains(&format!("autovalidate runs retry {id}")), "{error:?}");
+    assert_eq!(site.trigger.pending().await.unwrap(), 0, "nothing begins by itself");
+    assert_eq!(held.packages.last().unwrap().instead_of.as_deref(), Some(back.as_str()));
+    assert_eq!(site.repository_index().await.live.unwrap().version, back.version());
+
+    within(SOON, site.jobs.retry(&id)).await.unwrap();
+    let ending = go_on(&site, &pipeline).await;
+    assert!(matches!(outcome(&ending), Outcome::Published(_)), "{ending:?}");
+    let done = site.record(&id).await;
+    assert_eq!((done.state, done.error), (RunState::Done, None));
+    assert_eq!(done.packages, held.packages, "the zip that waited");
+    assert_eq!(site.releases().await.len(), 4);
+}
+
+/// A zip of the tiny model, as another trainer might have published it.
+fn zip_of_another(site: &Site, name: &ReleaseName) -> Vec<u8> {
+    let packed = site.data("other.zip");
+    archive::pack(&tiny(), name.folder(), &packed).unwrap();
+    std::fs::read(packed).unwrap()
+}
+
+fn later() -> ReleaseName {
+    "finetuned-embedding-model-20990101000000.zip".parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_release_that_comes_in_between_the_model_is_judged_again() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    run(&site, &pipeline).await;
+    site.hub.faults().rival(later().path(), zip_of_another(&site, &later()));
+    let (id, ending) = run(&site, &pipeline).await;
+    assert!(site.hub.faults().spent());
+    let Outcome::Published(artifact) = outcome(&ending) else { panic!("{ending:?}") };
+    assert_eq!(artifact.path, "models/finetuned-embedding-model-20990101000001.zip");
+    let record = site.record(&id).await;
+    assert_eq!((record.state, record.attempts, record.failures), (RunState::Done, 1, 0));
+    let counts = ["train", "evaluate", "gate", "package", "publish"].map(|stage| count(&record, stage));
+    assert_eq!(counts, [1, 2, 2, 2, 2]);
+    let evaluated: Vec<_> = record.stages.iter().filter(|stage| stage.stage == "evaluate").collect();
+    let before = |at: usize| &evaluated[at].figures["held_out"]["all"]["before"];
+    assert_ne!(before(0), before(1));
+    // The rival is the model from before any training.
+    let all = Account::of(&record).unwrap().report.held_out.all;
+    assert_eq!(all.original, Some(all.before));
+    assert_eq!(record.packages.len(), 1);
+    assert_eq!(record.packages[0].instead_of.as_deref(), Some(later().as_str()));
+    assert_eq!(site.releases().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zip_that_waited_is_judged_again_beside_what_was_published_meanwhile() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+    let mut events = site.bench.listen("training.events.>").await;
+    let job = site.next().await;
+    let stop = CancellationToken::new();
+    {
+        let run = std::pin::pin!(pipeline.run(&job, &stop));
+        tokio::select! {
+            ending = run => panic!("{ending:?}"),
+            () = phase(&mut events, "publish", "started") => {}
+        }
+    }
+    drop(job);
+    let archive = site.data("other.zip");
+    archive::pack(&tiny(), later().folder(), &archive).unwrap();
+    let upload = Upload {
+        release: later(),
+        archive,
+        extras: Vec::new(),
+        listed: None,
+        over: Over::Only(None),
+        summary: "by another program".to_owned(),
+        progress: None,
+    };
+    let repository = Repository::open(access(&site.hub)).unwrap();
+    within(SOON, repository.publish(upload)).await.unwrap();
+
+    let ending = go_on(&site, &pipeline).await;
+    assert!(matches!(outcome(&ending), Outcome::Published(_)), "{ending:?}");
+    let record = site.record(&id).await;
+    assert_eq!((record.state, record.attempts), (RunState::Done, 2));
+    assert_eq!(["evaluate", "gate", "package"].map(|stage| count(&record, stage)), [2, 2, 2]);
+    assert_eq!(record.packages[0].instead_of.as_deref(), Some(later().as_str()));
+    assert!(record.artifact.unwrap().path > later().path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_between_the_last_look_and_the_commit_is_noticed() {
+    let site = Site::new().await;
+    let pipeline = site.pipeline(&site.data("one"));
+    run(&site, &pipeline).await;
+    let mut index = serde_json::to_value(site.repository_index().await).unwrap();
+    let mut entry = index["models"][0].clone();
+    let first = entry["version"].clone();
+    (entry["version"], entry["path"]) = (json!(later().version()), json!(later().path()));
+    entry["rollback_of"] = first.clone();
+    index["models"].as_array_mut().unwrap().insert(0, entry);
+    site.hub.faults().rival(INDEX, index.to_string());
+    site.hub.faults().rival(later().path(), zip_of_another(&site, &later()));
+    let (id, ending) = run(&site, &pipeline).await;
+    assert!(site.hub.faults().spent());
+    assert_eq!(*outcome(&ending), Outcome::KeptBack);
+    let record = site.record(&id).await;
+    assert_eq!(record.state, RunState::Refused);
+    assert!(record.error.unwrap().message.contains(first.as_str().unwrap()));
+    assert_eq!(site.releases().await.len(), 2);
+    // A rollback from before is no reason to hold the next run back.
+    let (_, ending) = run(&site, &pipeline).await;
+    assert!(matches!(outcome(&ending), Outcome::Published(_)), "{ending:?}");
+}

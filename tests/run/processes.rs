@@ -1,0 +1,199 @@
+//! The program itself, several times at once: roles, kill -9, signals.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use autovalidate::broker::{Event, JobId, RunRecord, RunState, Runs, Streams};
+use autovalidate::hub::Repository;
+use autovalidate_fakes::{demo, hub, supabase};
+use futures::StreamExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use secrecy::ExposeSecret;
+use tokio::process::{Child, Command};
+
+use super::site::{PAIRS, REPO, SOON, access, tiny};
+use crate::broker::setup::Bench;
+use crate::support::{onnxruntime, within};
+
+/// The stand-ins that the workers of a test share.
+pub(super) struct Stage {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) hub: hub::Hub,
+    pub(super) supabase: supabase::Supabase,
+}
+
+impl Stage {
+    pub(super) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
+        let supabase = supabase::Supabase::start(supabase::Options::default()).await.unwrap();
+        Self { folder, hub, supabase }
+    }
+
+    /// A worker process with a data directory of its own.
+    pub(super) fn worker(&self, nats: &str, role: &str, name: &str) -> Worker {
+        self.worker_with(nats, role, name, &[])
+    }
+
+    /// The same, with further settings.
+    pub(super) fn worker_with(
+        &self,
+        nats: &str,
+        role: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Worker {
+        let data = self.folder.path().join(name);
+        std::fs::create_dir_all(&data).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+            .args(["worker", "--role", role])
+            .current_dir(&data)
+            .env_clear()
+            .env("SUPABASE_URL", self.supabase.url().as_str())
+            .env("SUPABASE_ANON_KEY", self.supabase.anon_key())
+            .env("HF_ENDPOINT", self.hub.url().as_str())
+            .env("HF_TOKEN", self.hub.token().expose_secret())
+            .env("HF_REPO", REPO)
+            .env("BASE_MODEL", tiny())
+            .env("ORT_DYLIB_PATH", onnxruntime())
+            .env("DATA_DIR", &data)
+            .env("HTTP_ADDR", "127.0.0.1:0")
+            .env("NATS_URL", nats)
+            .env("NATS_REPLICAS", if nats.contains(',') { "3" } else { "1" })
+            .env("TRAIN_ACK_WAIT", "5s")
+            .env("TRAIN_THREADS", "1")
+            .env("TRAIN_EPOCHS", "1")
+            .env("SYNTHESIS_VARIANTS", "0")
+            .env("TRAIN_COOLDOWN", "off")
+            .env("TRAIN_THRESHOLD", PAIRS.to_string())
+            .env("RUST_LOG", "autovalidate=info")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(data.join("log")).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Worker { child, data }
+    }
+
+    /// Inserts the pairs, as the app does.
+    pub(super) fn insert(&self) {
+        for pair in demo::corrections(5, PAIRS) {
+            self.supabase.insert(&pair.typo, pair.corrected, pair.domain);
+        }
+    }
+
+    pub(super) async fn releases(&self) -> usize {
+        within(SOON, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap().len()
+    }
+}
+
+/// A worker process.
+pub(super) struct Worker {
+    child: Child,
+    data: PathBuf,
+}
+
+impl Worker {
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().unwrap();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    pub(super) async fn exit_code(&mut self) -> Option<i32> {
+        within(SOON, self.child.wait()).await.unwrap().code()
+    }
+
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("log")).unwrap_or_default()
+    }
+
+    /// Whether this worker is the one that works on a run.
+    fn works_on(&self, id: &JobId) -> bool {
+        self.data.join("jobs").join(id.as_str()).exists()
+    }
+}
+
+/// Waits for an event that satisfies.
+pub(super) async fn event(events: &mut async_nats::Subscriber, wanted: impl Fn(&Event) -> bool) -> Event {
+    within(SOON * 2, async {
+        loop {
+            let message = events.next().await.unwrap();
+            let event: Event = serde_json::from_slice(&message.payload).unwrap();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+pub(super) async fn record(streams: &Streams, id: &JobId) -> RunRecord {
+    within(SOON, Runs::new(streams).load(id)).await.unwrap().unwrap().0
+}
+
+pub(super) const LONG: &str = r#"{"force":true,"epochs":100,"batch_size":2}"#;
+
+pub(super) fn is_progress(event: &Event, id: &JobId) -> bool {
+    event.job == *id && event.stage == "train" && event.detail["phase"] == "progress"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job_goes_to_the_other() {
+    let (bench, stage) = (Bench::new().await, Stage::new().await);
+    let mut events = bench.listen("training.events.>").await;
+    let url = bench.url();
+    let _listeners = [stage.worker(&url, "listener", "l1"), stage.worker(&url, "listener", "l2")];
+    let mut trainers = [stage.worker(&url, "trainer", "t1"), stage.worker(&url, "trainer", "t2")];
+    stage.insert();
+    // Two listeners see every pair; together they start one run.
+    let first = event(&mut events, |event| event.stage == "ended").await;
+    assert!(first.job.as_str().starts_with("pairs-1-"), "{first:?}");
+    within(SOON, async {
+        while bench.corrections().await.last_sequence().await.unwrap() < PAIRS as u64 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(bench.corrections().await.last_sequence().await.unwrap(), PAIRS as u64);
+
+    let id = JobId::manual(2);
+    let before = stage.releases().await;
+    bench.connection.client().publish("training.jobs", LONG.into()).await.unwrap();
+    event(&mut events, |event| is_progress(event, &id)).await;
+    let at_work = trainers.iter().position(|trainer| trainer.works_on(&id)).unwrap();
+    trainers[at_work].signal(Signal::SIGKILL);
+    trainers[at_work].exit_code().await;
+    let ended = event(&mut events, |event| event.job == id && event.stage == "ended").await;
+    let log = trainers[1 - at_work].log();
+    assert_eq!(ended.detail["state"], "done", "{ended:?}\n{log}");
+    let record = record(&bench.streams, &id).await;
+    assert_eq!((record.attempts, record.failures), (2, 1));
+    assert_eq!(stage.releases().await, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_signal_forces() {
+    let (bench, stage) = (Bench::new().await, Stage::new().await);
+    within(SOON, bench.corrections().await.append(&super::site::rows())).await.unwrap();
+    let mut events = bench.listen("training.events.>").await;
+    let (url, id) = (bench.url(), JobId::manual(1));
+    let mut first = stage.worker(&url, "trainer", "t1");
+    bench.connection.client().publish("training.jobs", LONG.into()).await.unwrap();
+    event(&mut events, |event| is_progress(event, &id)).await;
+    first.signal(Signal::SIGTERM);
+    let ended = event(&mut events, |event| event.job == id && event.stage == "ended").await;
+    assert_eq!(ended.detail["state"], "queued");
+    assert_eq!(first.exit_code().await, Some(0), "{}", first.log());
+    let handed_back = record(&bench.streams, &id).await;
+    assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
+
+    let mut second = stage.worker(&url, "trainer", "t2");
+    event(&mut events, |event| is_progress(event, &id)).await;
+    second.signal(Signal::SIGTERM);
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.exit_code().await, Some(130), "{}", second.log());
+    assert_eq!(stage.releases().await, 0);
+}

@@ -1,0 +1,194 @@
+//! A run's model made again, bit for bit; and what a rollback means for the runs that follow.
+
+use std::path::Path;
+
+use autovalidate::broker::{RunRecord, RunState};
+use autovalidate::hub::{Release, Repository};
+use autovalidate::run::{
+    Blueprint, JobError, NameSource, PairUse, Pipeline, Replayed, RowSource, Sources, replay, roll_back,
+    settle, trace,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::site::{SOON, Site, access, tiny};
+use crate::support::{onnxruntime, within};
+
+/// A run from the queue to its end.
+async fn run(site: &Site, pipeline: &Pipeline) -> RunRecord {
+    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
+    let job = site.next().await;
+    let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
+    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
+    let record = site.record(&id).await;
+    assert_eq!(record.state, RunState::Done, "{:?}", record.error);
+    record
+}
+
+async fn again(site: &Site, data: &Path, blueprint: Blueprint, base: &Path) -> Result<Replayed, JobError> {
+    let repository = Repository::open(access(&site.hub)).unwrap();
+    let sources = Sources {
+        repository: Some(&repository),
+        corrections: Some(&site.corrections),
+        names: None,
+        data_dir: data,
+        base_model: base.to_str().unwrap(),
+        runtime: &onnxruntime(),
+    };
+    within(SOON, replay(blueprint, sources, None, |_| true)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_made_again_bit_for_bit_from_its_record_and_from_its_receipt() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let mut pipeline = site.pipeline(&data);
+    pipeline.plan.synthesis.variants = 2;
+    let record = run(&site, &pipeline).await;
+    // Pairs that come later are no part of it.
+    within(SOON, site.corrections.append(&crate::broker::setup::rows(9_001..=9_003))).await.unwrap();
+
+    let blueprint = Blueprint::of_run(&record).unwrap();
+    let done = again(&site, &data, blueprint.clone(), &tiny()).await.unwrap();
+    assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
+
+    // Elsewhere there is no snapshot, but the stream has the rows.
+    let elsewhere = site.data("elsewhere");
+    let receipts = within(SOON, Repository::open(access(&site.hub)).unwrap().receipts()).await.unwrap();
+    let of_receipt = Blueprint::of_receipt(receipts.values().next().unwrap()).unwrap();
+    assert_eq!(of_receipt, blueprint);
+    let done = again(&site, &elsewhere, of_receipt, &tiny()).await.unwrap();
+    assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
+    assert!(std::fs::read_dir(elsewhere.join("replays")).unwrap().next().is_none(), "nothing is left");
+
+    let mut other_seed = blueprint.clone();
+    other_seed.lineage.recipe.seed += 1;
+    assert_eq!(again(&site, &data, other_seed, &tiny()).await.unwrap().identical(), Some(false));
+    let mut other_rows = blueprint.clone();
+    other_rows.dataset_hash = "0".repeat(64);
+    assert!(matches!(again(&site, &data, other_rows, &tiny()).await, Err(JobError::OtherRows { .. })));
+    let mut other_base = blueprint;
+    other_base.lineage.base.weights_sha256 = autovalidate::hub::Digest::of(b"other");
+    assert!(matches!(again(&site, &data, other_base, &tiny()).await, Err(JobError::OtherBase { .. })));
+    assert_eq!(site.releases().await.len(), 1, "a replay publishes nothing");
+}
+
+/// A replay with this disk only, and what `CATALOG` says.
+async fn offline(
+    site: &Site,
+    stream: bool,
+    names: Option<&NameSource>,
+    data: &Path,
+    blueprint: Blueprint,
+) -> Result<Replayed, JobError> {
+    let (base, runtime) = (tiny(), onnxruntime());
+    let sources = Sources {
+        repository: None,
+        corrections: stream.then_some(&site.corrections),
+        names,
+        data_dir: data,
+        base_model: base.to_str().unwrap(),
+        runtime: &runtime,
+    };
+    within(SOON, replay(blueprint, sources, None, |_| true)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_this_disk_needs_neither_broker_nor_hub() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let pipeline = site.pipeline(&data);
+    // The first starts from a folder, the second from a release.
+    for record in [run(&site, &pipeline).await, run(&site, &pipeline).await] {
+        let blueprint = Blueprint::of_run(&record).unwrap();
+        assert!(blueprint.has_snapshot(&data));
+        let done = offline(&site, false, None, &data, blueprint.clone()).await.unwrap();
+        assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
+        let elsewhere = site.data("elsewhere");
+        assert!(!blueprint.has_snapshot(&elsewhere));
+        let refused = offline(&site, false, None, &elsewhere, blueprint).await;
+        match record.base_model.unwrap().starts_with("models/") {
+            true => assert!(matches!(refused, Err(JobError::NoHub { .. })), "{refused:?}"),
+            false => assert!(matches!(refused, Err(JobError::NoStream { .. })), "{refused:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let mut pipeline = site.pipeline(&data);
+    pipeline.plan.synthesis.variants = 1;
+    let catalogue = |name: &str, names: &str| {
+        let path = site.bench.folder.path().join(name);
+        std::fs::write(&path, format!("name\n{names}\n")).unwrap();
+        NameSource { source: autovalidate::ingest::CatalogueSource::File(path), access: None }
+    };
+    let then = catalogue("then.csv", "Zzyzx\nOuagadougou");
+    let now = catalogue("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
+    pipeline.plan.names = Some(then.clone());
+    let blueprint = Blueprint::of_run(&run(&site, &pipeline).await).unwrap();
+    let receipts = within(SOON, Repository::open(access(&site.hub)).unwrap().receipts()).await.unwrap();
+    let receipt = receipts.values().next().unwrap();
+    assert_eq!(Blueprint::of_receipt(receipt).unwrap(), blueprint);
+    assert_eq!(blueprint.names.unwrap().count, 2);
+    assert!(!String::from_utf8_lossy(receipt).contains("Zzyzx"));
+
+    std::fs::remove_dir_all(data.join("snapshots")).unwrap();
+    let done = offline(&site, true, Some(&now), &data, blueprint.clone()).await.unwrap();
+    assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
+    std::fs::remove_dir_all(data.join("names")).unwrap();
+    let done = offline(&site, true, Some(&then), &data, blueprint.clone()).await.unwrap();
+    assert_eq!(done.identical(), Some(true), "{done:?}");
+    for other in [None, Some(&now)] {
+        let refused = offline(&site, true, other, &data, blueprint.clone()).await;
+        let Err(JobError::OtherNames { list, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(Some(list), blueprint.names);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() {
+    let site = Site::new().await;
+    let data = site.data("one");
+    let pipeline = site.pipeline(&data);
+    let version = |release: &Release| release.name.version().to_owned();
+    run(&site, &pipeline).await;
+    let first = version(&site.releases().await[0]);
+    let second = run(&site, &pipeline).await;
+    assert!(second.base_model.unwrap().contains(&first));
+
+    let repository = Repository::open(access(&site.hub)).unwrap();
+    let beside = data.join("rollbacks");
+    let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
+    let back = within(SOON, back).await.unwrap();
+    assert_eq!(back.version, first);
+    let third = run(&site, &pipeline).await;
+    assert_eq!(third.base_model.as_deref(), Some(back.release.path().as_str()));
+    let done = again(&site, &data, Blueprint::of_run(&third).unwrap(), &tiny()).await.unwrap();
+    assert_eq!(done.identical(), Some(true), "{done:?}");
+
+    // Lineage is told by what lies beside the zips.
+    let (releases, receipts) = (site.releases().await, within(SOON, repository.receipts()).await.unwrap());
+    assert_eq!((releases.len(), receipts.len()), (4, 4));
+    let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
+    let used: Vec<_> = (1..=super::site::PAIRS as i64).map(|pair| trace(pair, &names, &receipts)).collect();
+    assert!(
+        used.iter()
+            .flatten()
+            .all(|one| matches!(one.used, PairUse::Learned | PairUse::HeldOut | PairUse::LeftOut))
+    );
+    let learned = used.iter().find(|versions| versions[0].used == PairUse::Learned).unwrap();
+    assert!(learned.iter().all(|one| one.rebuild == Some(true)));
+    assert_eq!(learned[3].inherited_from.as_ref(), Some(&back.release.version().to_owned()));
+    let held_out = used.iter().find(|versions| versions[0].used == PairUse::HeldOut).unwrap();
+    assert!(held_out.iter().all(|one| one.used == PairUse::HeldOut && one.rebuild == Some(false)));
+    let absent = trace(9_999, &names, &receipts);
+    assert!(absent.iter().all(|one| (one.used, one.rebuild) == (PairUse::Absent, Some(false))));
+
+    let index = within(SOON, repository.index()).await.unwrap();
+    assert_eq!(index.models.len(), 4);
+    let weights = |version: &str| index.entry(version).unwrap().weights_sha256;
+    assert_eq!(weights(&first), weights(back.release.version()));
+    assert!(index.models.iter().all(|entry| entry.metrics.is_some() && entry.dimension == Some(24)));
+}
