@@ -1,6 +1,6 @@
 //! The pair this product learns from: a typo and what a person accepted instead.
 //!
-//! Owns the row as the table holds it, the rules that say whether a row may be trained on, the normalising
+//! Owns the row as the table holds it, the rules that say whether a row may be trained on, the normalizing
 //! that decides whether two texts are the same, and the templates that turn a text into what the model sees.
 //! Never touches a network, a file or a clock.
 
@@ -58,10 +58,11 @@ pub enum Refusal {
     TooLong,
     /// The typo or the correction holds a control character.
     ControlCharacters,
-    /// The typo equals the correction after normalising: nothing to learn.
+    /// The typo equals the correction after normalizing: nothing to learn.
     Unchanged,
-    /// The correction is no name of the catalogue that was given.
-    NotInCatalogue,
+    /// The correction is no name of the catalog that was given.
+    #[serde(rename = "not-in-catalogue")]
+    NotInCatalog,
     /// Rows came far faster than this table's rows usually do.
     Burst,
     /// Other rows correct the same typo to something else, and more of them.
@@ -75,17 +76,17 @@ impl Refusal {
         Self::TooLong,
         Self::ControlCharacters,
         Self::Unchanged,
-        Self::NotInCatalogue,
+        Self::NotInCatalog,
         Self::Burst,
         Self::Conflict,
     ];
 
     /// Whether a person may decide otherwise. The other reasons are about the text itself: there is nothing to
     /// learn from it, whoever says so.
-    pub fn is_judgement(self) -> bool {
+    pub fn is_judgment(self) -> bool {
         match self {
             Self::Empty | Self::TooLong | Self::ControlCharacters | Self::Unchanged => false,
-            Self::NotInCatalogue | Self::Burst | Self::Conflict => true,
+            Self::NotInCatalog | Self::Burst | Self::Conflict => true,
         }
     }
 
@@ -96,7 +97,7 @@ impl Refusal {
             Self::TooLong => "too-long",
             Self::ControlCharacters => "control-characters",
             Self::Unchanged => "unchanged",
-            Self::NotInCatalogue => "not-in-catalogue",
+            Self::NotInCatalog => "not-in-catalogue",
             Self::Burst => "burst",
             Self::Conflict => "conflict",
         }
@@ -115,7 +116,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Row {
-    /// Says whether this row's own text may be trained on. What takes more than the row to decide (catalogue,
+    /// Says whether this row's own text may be trained on. What takes more than the row to decide (catalog,
     /// rate, other rows) is decided where that is known.
     ///
     /// # Errors
@@ -131,7 +132,7 @@ impl Row {
         if sides.iter().any(|text| text.chars().any(char::is_control)) {
             return Err(Refusal::ControlCharacters);
         }
-        if normalise(&self.typo) == normalise(&self.corrected) {
+        if normalize(&self.typo) == normalize(&self.corrected) {
             return Err(Refusal::Unchanged);
         }
         Ok(())
@@ -139,7 +140,7 @@ impl Row {
 }
 
 /// Two texts are the same entry when this is equal: trimmed, lower case, white space collapsed to one space.
-pub fn normalise(text: &str) -> String {
+pub fn normalize(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !normal.is_empty() {
@@ -277,9 +278,9 @@ mod tests {
         }
 
         #[test]
-        fn normalising_twice_changes_nothing(text in ".{0,40}") {
-            let once = normalise(&text);
-            prop_assert_eq!(normalise(&once), once);
+        fn normalizing_twice_changes_nothing(text in ".{0,40}") {
+            let once = normalize(&text);
+            prop_assert_eq!(normalize(&once), once);
         }
     }
 }

@@ -171,9 +171,9 @@ async fn latency(args: &Args, rate: u64) -> Value {
             took
         })
     };
-    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / rate as f64));
+    let mut timing = tokio::time::interval(Duration::from_secs_f64(1.0 / rate as f64));
     for number in 0..count {
-        pace.tick().await;
+        timing.tick().await;
         let mut begun = begun.lock().unwrap();
         let now = Instant::now();
         let id = ground.supabase.insert(&format!("toyta {number}"), "Toyota", "brand");

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, anyhow};
 use autovalidate::correction::Templates;
-use autovalidate::evaluate::{Policy, Rank, Report, model_ranks};
-use autovalidate::synthesis::{Lessons, SlipRates, Synthesiser};
+use autovalidate::evaluate::{GatePolicy, Rank, Report, model_ranks};
+use autovalidate::synthesis::{EpochDataset, SlipRates, Synthesizer};
 use autovalidate_finetune::model::{ModelFolder, Tokenizer};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, PairTexts, ParameterBuffer, Progress, Recipe, Vocabulary, fit};
@@ -48,19 +48,19 @@ impl Bench {
             // Every other one of the older half: as good as drawn, since they come in the order they were drawn in.
             Rows::Replay => newer.iter().chain(older.iter().step_by(2)).cloned().collect(),
         };
-        let lessons = self.lessons(trial, &rows, dataset, seed);
+        let examples = self.examples(trial, &rows, dataset, seed);
         let mut texts = dataset.names(templates);
         texts.extend(dataset.queries.iter().map(|query| templates.render(&query.domain, &query.typo)));
         let mut tokens = tokenizer.encode(&texts)?.texts;
-        tokens.push(lessons.token_ids(tokenizer, recipe.epochs)?);
-        for (lessons, recipe) in &earlier {
-            tokens.push(lessons.token_ids(tokenizer, recipe.epochs)?);
+        tokens.push(examples.token_ids(tokenizer, recipe.epochs)?);
+        for (examples, recipe) in &earlier {
+            tokens.push(examples.token_ids(tokenizer, recipe.epochs)?);
         }
         let vocabulary = Vocabulary::of(&tokens);
         let mut parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary.clone())?;
         let mut encoder = Encoder::new(runtime, &folder.config, folder.head)?;
         let mut ranks = |parameters: &ParameterBuffer| -> Result<Vec<Rank>> {
-            model_ranks(&dataset.queries, &dataset.catalogue, templates, |texts| {
+            model_ranks(&dataset.queries, &dataset.catalog, templates, |texts| {
                 let compact: Option<Vec<Vec<u32>>> =
                     tokenizer.encode(texts)?.texts.iter().map(|text| vocabulary.compact(text)).collect();
                 let compact = compact.ok_or(autovalidate_finetune::train::TrainError::ForeignToken)?;
@@ -68,20 +68,20 @@ impl Bench {
             })
             .map_err(|error| anyhow!(error))
         };
-        let train = |lessons: &Lessons, recipe: &Recipe, parameters| {
-            let source = lessons.tokenised(tokenizer, &vocabulary);
+        let train = |examples: &EpochDataset, recipe: &Recipe, parameters| {
+            let source = examples.tokenized(tokenizer, &vocabulary);
             fit(runtime, &folder.config, folder.head, recipe, parameters, &source, &mut |_: &Progress| true)
         };
         let prepared = processor_seconds()? - started;
-        for (lessons, recipe) in &earlier {
-            parameters = train(lessons, recipe, parameters)?.parameters;
+        for (examples, recipe) in &earlier {
+            parameters = train(examples, recipe, parameters)?.parameters;
         }
         let before = ranks(&parameters)?;
         let training = processor_seconds()?;
-        let fit = train(&lessons, &recipe, parameters)?;
+        let fit = train(&examples, &recipe, parameters)?;
         let seconds = prepared + processor_seconds()? - training;
         let after = ranks(&fit.parameters)?;
-        let report = Report::new(&dataset.queries, &dataset.catalogue, &before, &after, &Policy::default());
+        let report = Report::new(&dataset.queries, &dataset.catalog, &before, &after, &GatePolicy::default());
         Ok(Outcome {
             recipe: trial.name.clone(),
             keys: trial.keys.clone(),
@@ -97,7 +97,12 @@ impl Bench {
     }
 
     /// What made the live model, run by run: what each learned from, and how.
-    fn earlier_runs(&self, trial: &Trial, dataset: &Dataset, seed: u64) -> Result<Vec<(Lessons, Recipe)>> {
+    fn earlier_runs(
+        &self,
+        trial: &Trial,
+        dataset: &Dataset,
+        seed: u64,
+    ) -> Result<Vec<(EpochDataset, Recipe)>> {
         let pairs = &dataset.training;
         let runs = match trial.start {
             Start::Base => Vec::new(),
@@ -109,12 +114,12 @@ impl Bench {
         };
         let run = |(trial, pairs, seed): (Trial, usize, u64)| {
             let recipe = Recipe { seed, ..trial.recipe.clone() };
-            (self.lessons(&trial, &dataset.training[..pairs], dataset, seed), recipe)
+            (self.examples(&trial, &dataset.training[..pairs], dataset, seed), recipe)
         };
         Ok(runs.into_iter().map(run).collect())
     }
 
-    fn lessons(&self, trial: &Trial, rows: &[Pair], dataset: &Dataset, seed: u64) -> Lessons {
+    fn examples(&self, trial: &Trial, rows: &[Pair], dataset: &Dataset, seed: u64) -> EpochDataset {
         let keyboard = trial.synthesis.keyboard;
         let slips = dataset.training.iter().map(|(_, typo, name)| (typo.as_str(), name.as_str()));
         let rates = match trial.synthesis.learn_rates {
@@ -126,10 +131,9 @@ impl Bench {
             PairTexts { row, anchor, positive, negatives: Vec::new() }
         });
         let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
-        let synthesiser =
-            Synthesiser::new(dataset.catalogue.clone(), rates, trial.synthesis.clone(), HOLD_OUT)
-                .without(asked);
-        Lessons::new(real.collect(), synthesiser, self.templates.clone(), seed)
+        let synthesizer = Synthesizer::new(dataset.catalog.clone(), rates, trial.synthesis.clone(), HOLD_OUT)
+            .without(asked);
+        EpochDataset::new(real.collect(), synthesizer, self.templates.clone(), seed)
             .with_negatives(trial.recipe.hard_negatives)
     }
 }

@@ -1,12 +1,12 @@
-//! Pairs and questions about a catalogue.
+//! Pairs and questions about a catalog.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use autovalidate::correction::Templates;
-use autovalidate::evaluate::{Catalogue, HoldOut, NewestWindow, Query, Side};
-use autovalidate_fakes::demo::{Entry, catalogue, corrections_of, hard_corrections_of};
+use autovalidate::evaluate::{Catalog, HoldOut, NewestWindow, Query, Side};
+use autovalidate_fakes::demo::{Entry, catalog, corrections_of, hard_corrections_of};
 use serde::{Deserialize, Serialize};
 
 /// Pairs trained on, as many as a young installation has.
@@ -38,10 +38,10 @@ impl Questions {
     }
 }
 
-/// Pairs, and questions about a catalogue.
+/// Pairs, and questions about a catalog.
 pub(crate) struct Dataset {
     pub(crate) name: String,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) catalog: Catalog,
     /// `(domain, typo, corrected)`.
     pub(crate) training: Vec<(String, String, String)>,
     pub(crate) queries: Vec<Query>,
@@ -50,7 +50,7 @@ pub(crate) struct Dataset {
 impl Dataset {
     pub(crate) fn new(name: &str, seed: u64, questions: Questions) -> Result<Self> {
         let entries: Vec<Entry> = match name {
-            "cars" => catalogue(),
+            "cars" => catalog(),
             "devices" => include_str!("../../benches/data/devices.csv")
                 .lines()
                 .skip(1)
@@ -86,12 +86,12 @@ impl Dataset {
                 queries.push(Query { domain, typo, corrected, side });
             }
         }
-        let catalogue = Catalogue::new(entries.iter().map(|entry| (entry.domain, entry.name)));
-        Ok(Self { name: name.to_owned(), catalogue, training, queries })
+        let catalog = Catalog::new(entries.iter().map(|entry| (entry.domain, entry.name)));
+        Ok(Self { name: name.to_owned(), catalog, training, queries })
     }
 
     pub(crate) fn names(&self, templates: &Templates) -> Vec<String> {
-        let domains = self.catalogue.domains();
+        let domains = self.catalog.domains();
         domains
             .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)))
             .collect()
@@ -117,7 +117,7 @@ impl Dataset {
             })
             .collect();
         let names: BTreeMap<&str, Vec<String>> = self
-            .catalogue
+            .catalog
             .domains()
             .map(|(domain, names)| {
                 (domain, names.iter().map(|name| templates.render(domain, name)).collect())

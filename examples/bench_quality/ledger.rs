@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use autovalidate::evaluate::{EndToEnd, Group, Policy};
+use autovalidate::evaluate::{EndToEnd, GatePolicy, Group};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Questions;
@@ -20,7 +20,7 @@ pub(crate) struct Outcome {
     pub(crate) questions: Questions,
     pub(crate) seed: u64,
     pub(crate) steps: usize,
-    /// Of the loop alone, and with synthesis and tokenising.
+    /// Of the loop alone, and with synthesis and tokenizing.
     pub(crate) loop_seconds: f64,
     pub(crate) seconds: f64,
     pub(crate) known: Figures,
@@ -64,7 +64,7 @@ impl Figures {
 
     /// None where the slice has too few questions to say anything.
     pub(crate) fn of_slice(&self) -> Option<f64> {
-        (self.slice_queries >= Policy::default().minimum_queries).then_some(self.slice)
+        (self.slice_queries >= GatePolicy::default().minimum_queries).then_some(self.slice)
     }
 
     /// Likewise, the fuzzy matcher's best guess.

@@ -1,9 +1,9 @@
-//! What each way of training learns, on made-up typos of two catalogues. Run by `scripts/bench-quality`.
+//! What each way of training learns, on made-up typos of two catalogs. Run by `scripts/bench-quality`.
 //!
 //! A recipe is written `name: key=value, ...`, on the command line or as a line of a file. Keys: every setting of the
 //! training recipe and of the synthesis under its own name, and for short `batch`, `lr`, `warmup`, `hard`, `below`,
 //! `negatives`, `smoothing`; `loss` (`symmetric` or `mnrl`), `rates` (`learned` or `fixed`), `reversed=yes` (each pair a second
-//! time the other way round), `duplicates=yes` (a batch may hold a text several times), `dropout=yes`, `real=no` (synthesised
+//! time the other way round), `duplicates=yes` (a batch may hold a text several times), `dropout=yes`, `real=no` (synthesized
 //! typos only), `start` (`base` or `live`: what the older half of the pairs made of it), `run=3` (the third run: two of the
 //! same recipe came before it, with a third and two thirds of the pairs), `rows` (`all`, `new`: the newer half, or `replay`: the
 //! newer half and half of the older). What is left out is the product's default.

@@ -1,7 +1,7 @@
 """Compares a whole job, from model folder and pairs to a saved and evaluated model, with the pipeline this project replaces;
 see scripts/bench-train.
 
-Ours is `autovalidate train` on a CSV file: load, tokenise, train, evaluate, save. The old pipeline is sentence-transformers'
+Ours is `autovalidate train` on a CSV file: load, tokenize, train, evaluate, save. The old pipeline is sentence-transformers'
 `fit` of before version 3 (`old_fit` today): batch 2, each pair a second time reversed, all shuffled, MultipleNegativesRankingLoss,
 five epochs, PyTorch's default AdamW at 1e-5 with a tenth of warm-up, dropout as the model has it; then the same questions, then save.
 

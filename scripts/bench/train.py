@@ -1,7 +1,7 @@
-"""Compares optimiser steps of this program with sentence-transformers on PyTorch; see scripts/bench-train.
+"""Compares optimizer steps of this program with sentence-transformers on PyTorch; see scripts/bench-train.
 
 Both sides are processes of their own that take steps on request: a few of ours, a few of the peer's, and again, so
-that a busy machine disturbs both alike. Both get the same texts in the same batches, tokenised beforehand; a step is
+that a busy machine disturbs both alike. Both get the same texts in the same batches, tokenized beforehand; a step is
 batch to updated weights. The peer is at its best: its own MultipleNegativesRankingLoss, AdamW fused.
 """
 

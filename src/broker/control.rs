@@ -39,7 +39,7 @@ impl Jobs {
             };
             match record.state {
                 RunState::Running => {
-                    self.runs.wish_cancelled(id, record.retries).await?;
+                    self.runs.request_cancel(id, record.retries).await?;
                     tracing::info!(job = %id, "a running job is to be cancelled");
                     return Ok(RunState::Running);
                 }

@@ -10,7 +10,7 @@ use async_nats::ConnectErrorKind;
 
 use super::job_id::{JobId, NotAJobId};
 use super::run_state::RunState;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// A source kept for the log; the kinds of this area decide what happens.
 pub(super) type Source = Box<dyn Error + Send + Sync + 'static>;
@@ -165,7 +165,7 @@ pub enum QueueError {
     /// A value can't be written as JSON.
     #[error("a value can't be written as JSON")]
     Encode {
-        /// What the serialiser says.
+        /// What the serializer says.
         #[from]
         source: serde_json::Error,
     },
@@ -228,24 +228,24 @@ impl QueueError {
 }
 
 impl Failure for QueueError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
             Self::Connect { source } => match source.kind() {
                 ConnectErrorKind::ServerParse
                 | ConnectErrorKind::Authentication
                 | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Tls => Remedy::Person,
+                | ConnectErrorKind::Tls => RetryDirective::Person,
                 ConnectErrorKind::Dns
                 | ConnectErrorKind::TimedOut
                 | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects => Remedy::Retry,
+                | ConnectErrorKind::MaxReconnects => RetryDirective::Retry,
             },
             Self::ServerEnded { .. }
             | Self::ServerNotReady { .. }
             | Self::Request { .. }
             | Self::TimedOut { .. }
             | Self::Publish { .. }
-            | Self::Conflict { .. } => Remedy::Retry,
+            | Self::Conflict { .. } => RetryDirective::Retry,
             Self::ProgramMissing { .. }
             | Self::Program { .. }
             | Self::ServerTooOld { .. }
@@ -258,14 +258,14 @@ impl Failure for QueueError {
             | Self::SetUp { .. }
             | Self::Mismatch { .. }
             | Self::InvalidTable
-            | Self::Unreadable { .. } => Remedy::Person,
+            | Self::Unreadable { .. } => RetryDirective::Person,
             Self::Exists { .. }
             | Self::Encode { .. }
             | Self::NotReleasable { .. }
             | Self::UnknownRun { .. }
             | Self::RunEnded { .. }
             | Self::RunNotEnded { .. }
-            | Self::InvalidJobId(_) => Remedy::Never,
+            | Self::InvalidJobId(_) => RetryDirective::Never,
         }
     }
 

@@ -62,7 +62,7 @@ pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
 pub use run_state::RunState;
 pub use runs::{Began, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord};
-pub use status::{Pulse, STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
+pub use status::{QueueHealth, STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
     TRAINING_EVENTS, TRAINING_RUNS,

@@ -14,7 +14,7 @@ use super::records::{Records, Revision};
 use super::request::JobRequest;
 use super::run_state::RunState;
 use super::streams::Streams;
-use crate::failure::{Failure, Remedy, chain};
+use crate::failure::{Failure, RetryDirective, chain};
 
 /// An error as a record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,13 +24,13 @@ pub struct RecordedError {
     /// What to check or change.
     pub advice: String,
     /// What it asks for.
-    pub remedy: Remedy,
+    pub remedy: RetryDirective,
 }
 
 impl RecordedError {
     /// Records an error.
     pub fn new(failure: &dyn Failure) -> Self {
-        Self { message: chain(failure), advice: failure.advice(), remedy: failure.remedy() }
+        Self { message: chain(failure), advice: failure.advice(), remedy: failure.directive() }
     }
 }
 
@@ -240,7 +240,7 @@ impl Runs {
     ///
     /// # Errors
     /// [`QueueError::Request`].
-    pub(super) async fn wish_cancelled(&self, id: &JobId, retries: u64) -> Result<(), QueueError> {
+    pub(super) async fn request_cancel(&self, id: &JobId, retries: u64) -> Result<(), QueueError> {
         let (key, wish) = (cancel_key(id), Cancellation { retries });
         loop {
             let kept = match self.cancellations.load(&key).await? {
@@ -261,7 +261,7 @@ impl Runs {
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::Unreadable`].
-    pub async fn is_cancellation_wished(&self, id: &JobId, retries: u64) -> Result<bool, QueueError> {
+    pub async fn is_cancel_requested(&self, id: &JobId, retries: u64) -> Result<bool, QueueError> {
         let wish = self.cancellations.load(&cancel_key(id)).await?;
         Ok(wish.is_some_and(|(wish, _)| wish.retries >= retries))
     }

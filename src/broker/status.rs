@@ -37,7 +37,7 @@ pub struct Status {
 
 /// Whether all is well, in a few small requests, however many runs there were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pulse {
+pub struct QueueHealth {
     /// Pairs that wait for the next run.
     pub pending: u64,
     /// How many start one.

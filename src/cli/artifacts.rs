@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::{ArtifactSet, ArtifactSettings};
 
-use super::{CliError, Ending};
+use super::{CliError, CommandOutcome};
 
 /// Writes training_model.onnx, eval_model.onnx, optimizer_model.onnx and manifest.json of a model folder.
 ///
@@ -20,12 +20,12 @@ pub(super) struct Args {
     out: PathBuf,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
-    let folder = ModelFolder::open(&args.model).map_err(crate::run::JobError::from)?;
+pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
+    let folder = ModelFolder::open(&args.model).map_err(crate::run::RunError::from)?;
     let set = ArtifactSet::new(&folder.config, folder.head, ArtifactSettings::default());
-    set.write(&args.out).map_err(crate::run::JobError::from)?;
-    for (name, bytes) in set.files().map_err(crate::run::JobError::from)? {
+    set.write(&args.out).map_err(crate::run::RunError::from)?;
+    for (name, bytes) in set.files().map_err(crate::run::RunError::from)? {
         println!("{} ({} kB)", args.out.join(name).display(), bytes.len() / 1000);
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }

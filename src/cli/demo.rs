@@ -14,11 +14,11 @@ use crate::broker::{Event, RunRecord};
 use crate::evaluate::Report;
 use crate::ingest::{IngestEvent, Trouble};
 use crate::run::ENDED;
-use crate::worker::{Desk, Worker};
+use crate::worker::{BrokerHandles, Worker};
 use autovalidate_fakes::demo::{Correction, corrections};
 
-use super::screen::{Screen, curve};
-use super::{CliError, Ending};
+use super::terminal::{Terminal, curve};
+use super::{CliError, CommandOutcome};
 
 /// Rows inserted by one request.
 const BATCH: usize = 20;
@@ -38,7 +38,7 @@ pub(super) struct DemoSettings {
 
 /// Watches a worker.
 pub(super) struct Demo {
-    screen: Screen,
+    terminal: Terminal,
     ingest: Option<broadcast::Receiver<IngestEvent>>,
     events: Subscriber,
     arrived: u64,
@@ -55,8 +55,12 @@ enum Seen {
 
 impl Demo {
     /// Begins to watch, before anything can happen.
-    pub(super) async fn watch(worker: &mut Worker, screen: Screen, threshold: u64) -> Result<Self, CliError> {
-        let client = worker.desk().streams.connection().client();
+    pub(super) async fn watch(
+        worker: &mut Worker,
+        terminal: Terminal,
+        threshold: u64,
+    ) -> Result<Self, CliError> {
+        let client = worker.handles().streams.connection().client();
         let events = client.subscribe("training.events.>").await.map_err(|source| CliError::Plain {
             what: "events can't be followed".to_owned(),
             advice: "Start again.".to_owned(),
@@ -68,7 +72,14 @@ impl Demo {
             advice: "Start again.".to_owned(),
             source: Some(Box::new(source)),
         })?;
-        Ok(Self { screen, ingest: worker.take_ingest_events(), events, arrived: 0, threshold, trouble: None })
+        Ok(Self {
+            terminal,
+            ingest: worker.take_ingest_events(),
+            events,
+            arrived: 0,
+            threshold,
+            trouble: None,
+        })
     }
 
     /// Shows what happens, for ever.
@@ -77,7 +88,7 @@ impl Demo {
             if let Seen::Run(event) = self.next().await
                 && event.stage == ENDED
             {
-                self.screen.line(&format!("  run {} ended: {}", event.job, event.detail["state"]));
+                self.terminal.line(&format!("  run {} ended: {}", event.job, event.detail["state"]));
                 self.arrived = 0;
             }
         }
@@ -87,15 +98,15 @@ impl Demo {
     pub(super) async fn run(
         &mut self,
         settings: &DemoSettings,
-        desk: &Desk,
+        handles: &BrokerHandles,
         hub: &Path,
-    ) -> Result<Ending, CliError> {
+    ) -> Result<CommandOutcome, CliError> {
         let started = Instant::now();
         self.arrived = 0;
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let drawn = corrections(settings.seed, count(settings.skipped + settings.pairs));
         let pairs = &drawn[count(settings.skipped)..];
-        self.screen.line(&format!("\nInserting {} corrections over the Supabase REST API:", pairs.len()));
+        self.terminal.line(&format!("\nInserting {} corrections over the Supabase REST API:", pairs.len()));
         let ended = {
             let insert = insert(settings, pairs);
             tokio::pin!(insert);
@@ -114,12 +125,12 @@ impl Demo {
                 }
             }
         };
-        self.screen.close();
-        let Some((record, _)) = desk.runs.load(&ended.job).await? else {
+        self.terminal.close();
+        let Some((record, _)) = handles.runs.load(&ended.job).await? else {
             return Err(CliError::plain(format!("run {} has no record", ended.job), "Report this."));
         };
         self.sum_up(&record, hub, started.elapsed());
-        Ok(if record.artifact.is_some() { Ending::Done } else { Ending::NothingPublished })
+        Ok(if record.artifact.is_some() { CommandOutcome::Done } else { CommandOutcome::NothingPublished })
     }
 
     async fn next(&mut self) -> Seen {
@@ -128,26 +139,26 @@ impl Demo {
                 match event {
                     IngestEvent::Arrived { .. } => {
                         self.arrived += 1;
-                        self.screen.pairs(self.arrived, self.threshold);
+                        self.terminal.pairs(self.arrived, self.threshold);
                     }
                     IngestEvent::Swept { stored, .. } => {
                         self.trouble = None;
                         if stored > 0 {
                             self.arrived += stored;
-                            self.screen.pairs(self.arrived, self.threshold);
+                            self.terminal.pairs(self.arrived, self.threshold);
                         }
                     }
                     IngestEvent::GenerationEnded { trouble, .. } | IngestEvent::Failed { trouble }
                         if self.trouble.as_ref() != Some(&trouble) =>
                     {
-                        self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
+                        self.terminal.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
                         self.trouble = Some(trouble);
                     }
                     IngestEvent::Invisible { kept, trouble } if kept > 0 => {
-                        self.screen.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
+                        self.terminal.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));
                     }
                     IngestEvent::Progress(backfill) => {
-                        self.screen.line(&format!("  ingest: {} rows read", backfill.read));
+                        self.terminal.line(&format!("  ingest: {} rows read", backfill.read));
                     }
                     _ => {}
                 }
@@ -157,19 +168,19 @@ impl Demo {
                 let event = message.and_then(|message| serde_json::from_slice::<Event>(&message.payload).ok());
                 let Some(event) = event else { return Seen::Nothing };
                 if event.stage == "load-base" && event.detail["phase"] == "started" {
-                    self.screen.close();
+                    self.terminal.close();
                     // What the trigger starts is named after the pairs that did it.
                     let how = if event.job.as_str().starts_with("pairs-") { " by itself" } else { "" };
-                    self.screen.line(&format!("\nRun {} started{how}:", event.job));
+                    self.terminal.line(&format!("\nRun {} started{how}:", event.job));
                 }
-                self.screen.event(&event);
+                self.terminal.event(&event);
                 Seen::Run(event)
             }
         }
     }
 
     fn sum_up(&self, record: &RunRecord, hub: &Path, took: Duration) {
-        let line = |text: &str| self.screen.line(text);
+        let line = |text: &str| self.terminal.line(text);
         if let Some(error) = &record.error {
             line(&format!(
                 "\nThe run is {}: {}\n  what to do: {}",
@@ -206,7 +217,7 @@ impl Demo {
     }
 }
 
-/// The next thing the ingest did; without an ingest, never. What a slow screen misses is not worth stopping for.
+/// The next thing the ingest did; without an ingest, never. What a slow terminal misses is not worth stopping for.
 async fn next_ingest(events: &mut Option<broadcast::Receiver<IngestEvent>>) -> IngestEvent {
     loop {
         let Some(receiver) = events else { return std::future::pending().await };

@@ -1,4 +1,4 @@
-//! `autovalidate dev`: everything on this machine, no account needed.
+//! `autovalidate dev`: everything on this machine, no report needed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::worker::{Role, Worker};
 use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
-use super::screen::Screen;
-use super::{CliError, Ending, print_text};
+use super::terminal::Terminal;
+use super::{CliError, CommandOutcome, print_text};
 
 /// Runs a local Supabase, a local Hub, a real nats-server and the worker. Stop it with Ctrl-C.
 ///
@@ -64,14 +64,14 @@ fn fault(name: &str) -> Result<Fault, String> {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let mut faults = Vec::new();
     for fault in &args.fault {
         match fault {
             Fault::Named(fault) => faults.push(*fault),
             Fault::Help => {
                 print_text(&supabase::NamedFault::help())?;
-                return Ok(Ending::Done);
+                return Ok(CommandOutcome::Done);
             }
         }
     }
@@ -110,10 +110,10 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     let settings = settings(&args, &data, &supabase, &hub)?;
     let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
-    let screen = Screen::new();
-    introduce(&screen, &settings, &worker, &supabase);
-    let mut demo = Demo::watch(&mut worker, screen, settings.trigger.threshold).await?;
-    let mut ending = Ending::Done;
+    let terminal = Terminal::new();
+    introduce(&terminal, &settings, &worker, &supabase);
+    let mut demo = Demo::watch(&mut worker, terminal, settings.trigger.threshold).await?;
+    let mut ending = CommandOutcome::Done;
     let runs = if args.demo { args.runs } else { 0 };
     for run in 0..runs {
         let inserting = DemoSettings {
@@ -126,10 +126,10 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         };
         let hub_folder = data.join("hub");
         ending = tokio::select! {
-            () = stop.cancelled() => Ending::NothingPublished,
-            shown = demo.run(&inserting, worker.desk(), &hub_folder) => shown?,
+            () = stop.cancelled() => CommandOutcome::NothingPublished,
+            shown = demo.run(&inserting, worker.handles(), &hub_folder) => shown?,
         };
-        if !matches!(ending, Ending::Done) {
+        if !matches!(ending, CommandOutcome::Done) {
             break;
         }
     }
@@ -191,24 +191,24 @@ fn settings(
     Ok(Settings::read(&environment, file.exists().then_some(file), needs)?)
 }
 
-fn introduce(screen: &Screen, settings: &Settings, worker: &Worker, supabase: &supabase::Supabase) {
+fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase: &supabase::Supabase) {
     let nats = worker
-        .desk()
+        .handles()
         .streams
         .connection()
         .server()
         .map(crate::broker::embedded::Server::url)
         .unwrap_or_default();
     let endpoint = settings.hub.as_ref().map(|hub| hub.endpoint.to_string()).unwrap_or_default();
-    screen.line("AutoValidate trainer, everything on this machine:");
-    screen.line(&format!(
+    terminal.line("AutoValidate trainer, everything on this machine:");
+    terminal.line(&format!(
         "  Supabase (stand-in)  {}   anon key {}",
         supabase.url(),
         supabase.publishable_key()
     ));
-    screen.line(&format!("  Hub (stand-in)       {endpoint}   token hf_local"));
-    screen.line(&format!("  nats-server          {nats}"));
-    screen.line(&format!("  worker               http://{}/healthz  /metrics", worker.http()));
+    terminal.line(&format!("  Hub (stand-in)       {endpoint}   token hf_local"));
+    terminal.line(&format!("  nats-server          {nats}"));
+    terminal.line(&format!("  worker               http://{}/healthz  /metrics", worker.http()));
 }
 
 fn cannot(action: &str, path: &Path, source: std::io::Error) -> CliError {

@@ -8,7 +8,7 @@ use crate::ingest::{Invisible, Table};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::onnx::Runtime;
 
-use super::{CliError, Ending};
+use super::{CliError, CommandOutcome};
 
 /// How long a check may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(clap::Args)]
 pub(super) struct Args {}
 
-pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { supabase: true, hub: true, runtime: true })?;
     println!("ok    settings");
     let mut failed = 0;
@@ -65,9 +65,9 @@ pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
                 Err(_) => Err(late()),
             },
         );
-        if let Some(catalogue) = &settings.catalogue {
-            let names = catalogue.read(access).await;
-            report("catalogue", names.map(|names| format!("{} names", names.len())).map_err(told));
+        if let Some(catalog) = &settings.catalog {
+            let names = catalog.read(access).await;
+            report("catalog", names.map(|names| format!("{} names", names.len())).map_err(told));
         }
     }
     if let Some(access) = settings.hub {
@@ -84,7 +84,7 @@ pub(super) async fn run(_: Args) -> Result<Ending, CliError> {
         );
     }
     match failed {
-        0 => Ok(Ending::Done),
+        0 => Ok(CommandOutcome::Done),
         1 => Err(CliError::plain("one check failed", "Mend it as shown, then run this again.")),
         failed => Err(CliError::plain(
             format!("{failed} checks failed"),

@@ -2,7 +2,7 @@
 
 use crate::broker::JobRequest;
 
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, CommandOutcome, handles, print_json};
 
 /// Starts a run at once, through the same queue as every other.
 ///
@@ -35,7 +35,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let request = JobRequest {
         reason: args.reason,
         base_model: args.base_model,
@@ -54,13 +54,13 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
             "Correct the argument; see `autovalidate enqueue --help`.",
         ));
     }
-    let desk = desk().await?;
-    let id = desk.jobs.enqueue(&request).await?;
-    desk.streams.connection().close().await;
+    let handles = handles().await?;
+    let id = handles.jobs.enqueue(&request).await?;
+    handles.streams.connection().close().await;
     if args.json {
         print_json(&serde_json::json!({ "job": id }))?;
     } else {
         println!("enqueued {id}; follow it with: autovalidate runs show {id}");
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }

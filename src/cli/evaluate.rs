@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run::{Baselines, Dataset, Examinee, JobError, read_rows};
+use crate::run::{Dataset, ModelComparison, RunError, Scorer, read_rows};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
-use super::{CliError, Ending, print_json};
+use super::{CliError, CommandOutcome, print_json};
 
 /// Judges a model beside the one it would replace, BASE_MODEL and the fuzzy matcher, on the held-out part of a file of
 /// corrections, as a run does. Ends with 3 where a run would not publish.
@@ -29,28 +29,28 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
-    let rows = read_rows(&args.data).map_err(JobError::from)?;
+    let rows = read_rows(&args.data).map_err(RunError::from)?;
     let mut dataset = Dataset::new(rows, &settings.hold_out, &settings.templates);
     if let Some(source) = settings.names() {
-        dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
+        dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?);
     }
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
-        .map_err(JobError::from)?;
-    let open = |path: &Path| ModelFolder::open(path).map_err(JobError::from);
+        .map_err(RunError::from)?;
+    let open = |path: &Path| ModelFolder::open(path).map_err(RunError::from);
     let base = Path::new(&settings.base_model);
-    let baselines = Baselines {
+    let baselines = ModelComparison {
         live: open(args.against.as_deref().unwrap_or(base))?,
         original: if base.is_dir() { Some(open(base)?) } else { None },
     };
-    let mut new = Examinee::open(&runtime, &open(&args.model)?, &dataset.texts(&settings.templates))?;
+    let mut new = Scorer::open(&runtime, &open(&args.model)?, &dataset.texts(&settings.templates))?;
     let report = baselines.judge(&runtime, &mut new, &dataset, &settings.templates, &settings.gate)?;
     if args.json {
         print_json(&report)?;
     } else {
         println!("{}\n{report}", dataset.summary);
     }
-    Ok(if report.may_be_published(false) { Ending::Done } else { Ending::NothingPublished })
+    Ok(if report.may_be_published(false) { CommandOutcome::Done } else { CommandOutcome::NothingPublished })
 }

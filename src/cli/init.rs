@@ -4,9 +4,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::ingest::webhook::SECRET_HEADER;
-use crate::ingest::{Access, sql};
+use crate::ingest::{TableAccess, sql};
 
-use super::{CliError, Ending, print_text};
+use super::{CliError, CommandOutcome, print_text};
 
 /// Prints the SQL that prepares a Supabase project, and an environment template.
 ///
@@ -50,11 +50,11 @@ fn others(args: &Args) -> String {
     lines
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     // The SQL needs the table's name only; URL and key are never looked at.
     let url = Url::parse("https://project.supabase.co")
         .map_err(|_| CliError::plain("the example address is malformed", "Report this."))?;
-    let access = Access {
+    let access = TableAccess {
         url,
         key: SecretString::from(String::new()),
         schema: args.schema.clone(),
@@ -78,5 +78,5 @@ pub(super) fn run(args: &Args) -> Result<Ending, CliError> {
         ));
     }
     print_text(&parts.join("\n"))?;
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }

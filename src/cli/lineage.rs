@@ -1,8 +1,8 @@
 //! `autovalidate lineage`: which versions learned from a pair.
 
-use crate::run::{Descent, PairUse, trace};
+use crate::run::{PairLineage, PairUse, trace_pair};
 
-use super::{CliError, Ending, print_json, repository};
+use super::{CliError, CommandOutcome, print_json, repository};
 
 /// Says which versions learned from a pair, and which would have to be made again without it.
 ///
@@ -17,11 +17,11 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let (_, repository) = repository()?;
     let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
-    let mut descents = trace(args.pair, &names, &receipts);
+    let mut descents = trace_pair(args.pair, &names, &receipts);
     descents.reverse();
     if args.json {
         print_json(&descents)?;
@@ -30,10 +30,10 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     } else {
         print(args.pair, &descents);
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }
 
-fn print(pair: i64, descents: &[Descent]) {
+fn print(pair: i64, descents: &[PairLineage]) {
     println!("pair {pair}, newest version first:");
     for descent in descents {
         let mut line = format!("  {}  {}", descent.version, descent.used);

@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! worker     listens, trains, or both
-//! dev        everything on this machine, no account needed
+//! dev        everything on this machine, no report needed
 //! demo       what `dev --demo` does and shows
-//! screen     progress on a terminal, lines elsewhere
+//! terminal     progress on a terminal, lines elsewhere
 //! train      one run in the foreground, from a file
 //! evaluate   one model against another
 //! suggest    the nearest names to a typo
@@ -48,11 +48,11 @@ mod quarantine;
 mod replay;
 mod report;
 mod runs;
-#[cfg(feature = "dev")]
-mod screen;
 mod status;
 mod suggest;
 mod telemetry;
+#[cfg(feature = "dev")]
+mod terminal;
 mod train;
 mod worker;
 
@@ -61,10 +61,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::broker::{JobId, RunRecord};
-use crate::failure::{Failure, Remedy, chain};
+use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::Repository;
 use crate::settings::{Nats, Needs, Settings, SettingsError};
-use crate::worker::{Desk, WorkerError};
+use crate::worker::{BrokerHandles, WorkerError};
 use autovalidate_finetune::onnx::keep_private;
 
 /// Turns accepted corrections of mistyped car names into a better embedding model.
@@ -101,7 +101,7 @@ enum Command {
 }
 
 /// How a command ended.
-enum Ending {
+enum CommandOutcome {
     Done,
     NothingPublished,
     Differs,
@@ -115,7 +115,7 @@ enum CliError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
-    Job(#[from] crate::run::JobError),
+    Job(#[from] crate::run::RunError),
     #[error(transparent)]
     Rollback(#[from] crate::run::RollbackError),
     #[error("{what}")]
@@ -146,13 +146,13 @@ impl From<crate::hub::HubError> for CliError {
 }
 
 impl Failure for CliError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Settings(error) => error.remedy(),
-            Self::Worker(error) => error.remedy(),
-            Self::Job(error) => error.remedy(),
-            Self::Rollback(error) => error.remedy(),
-            Self::Plain { .. } => Remedy::Person,
+            Self::Settings(error) => error.directive(),
+            Self::Worker(error) => error.directive(),
+            Self::Job(error) => error.directive(),
+            Self::Rollback(error) => error.directive(),
+            Self::Plain { .. } => RetryDirective::Person,
         }
     }
 
@@ -211,8 +211,8 @@ pub fn main() -> ExitCode {
     // A task of a library that doesn't end must not keep the program.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match result {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::NothingPublished | Ending::Differs) => ExitCode::from(3),
+        Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
+        Ok(CommandOutcome::NothingPublished | CommandOutcome::Differs) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             eprintln!("  what to do: {}", error.advice());
@@ -222,7 +222,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Opens the broker of a worker that runs already: a command must not start a second embedded server beside it.
-async fn desk() -> Result<Desk, CliError> {
+async fn handles() -> Result<BrokerHandles, CliError> {
     let mut settings = Settings::from_process(Needs::default())?;
     if let Nats::Embedded { address, .. } = settings.nats {
         settings.nats = Nats::Remote {
@@ -232,13 +232,13 @@ async fn desk() -> Result<Desk, CliError> {
             authority: None,
         };
     }
-    Ok(Desk::open(&settings).await?)
+    Ok(BrokerHandles::open(&settings).await?)
 }
 
 /// The record of the run with this id.
-async fn record(desk: &Desk, id: &str) -> Result<RunRecord, CliError> {
+async fn record(handles: &BrokerHandles, id: &str) -> Result<RunRecord, CliError> {
     let found = match id.parse::<JobId>() {
-        Ok(id) => desk.runs.load(&id).await?,
+        Ok(id) => handles.runs.load(&id).await?,
         Err(_) => None,
     };
     let (record, _) = found.ok_or_else(|| {

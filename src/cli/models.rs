@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::hub::{Digest, Entry, Index, Metrics, Release, Stamp};
 use crate::run::roll_back;
 
-use super::{CliError, Ending, print_json, repository};
+use super::{CliError, CommandOutcome, print_json, repository};
 
 /// Lists the releases on the Hub, or makes an older one live again.
 ///
@@ -38,7 +38,7 @@ enum Command {
     },
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let (settings, repository) = repository()?;
     match args.command {
         Command::List { json } => {
@@ -70,7 +70,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
             }
         }
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// A version as the list shows it.
@@ -150,7 +150,7 @@ fn print(versions: &[Version]) {
         "version", "verdict", "accuracy@1", "MRR@10", "size"
     );
     for version in versions {
-        let change = |score: fn(&crate::hub::Scores) -> f64| match &version.metrics {
+        let change = |score: fn(&crate::hub::ReleaseScores) -> f64| match &version.metrics {
             Some(metrics) => format!("{:.3} -> {:.3}", score(&metrics.before), score(&metrics.after)),
             None => "-".to_owned(),
         };

@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::correction::{Refusal, Row};
 use crate::corrections::{Decided, Quarantined, Snapshot};
 use crate::run::Conflicts;
-use crate::worker::Desk;
+use crate::worker::BrokerHandles;
 
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, CommandOutcome, handles, print_json};
 
 /// Shows the rows that are kept out of training; releases or drops them.
 ///
@@ -96,38 +96,38 @@ fn reason(text: &str) -> Result<Refusal, String> {
     Refusal::from_name(text).ok_or_else(|| format!("one of {}", names()))
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
-    let desk = desk().await?;
-    let done = act(&desk, args.action).await;
-    desk.streams.connection().close().await;
-    done.map(|()| Ending::Done)
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+    let handles = handles().await?;
+    let done = act(&handles, args.action).await;
+    handles.streams.connection().close().await;
+    done.map(|()| CommandOutcome::Done)
 }
 
-async fn act(desk: &Desk, action: Action) -> Result<(), CliError> {
+async fn act(handles: &BrokerHandles, action: Action) -> Result<(), CliError> {
     match action {
-        Action::List { reason, json } => list(&kept(desk, reason).await?, json),
+        Action::List { reason, json } => list(&kept(handles, reason).await?, json),
         Action::Show { id, json } => {
-            let all = kept(desk, None).await?;
+            let all = kept(handles, None).await?;
             let found: Vec<_> = all.iter().filter(|kept| kept.row().id == id).collect();
             if found.is_empty() {
                 return Err(not_there(&[id]));
             }
             found.into_iter().try_for_each(|kept| show(kept, json))
         }
-        Action::Release(which) => decide(desk, &which, true).await,
-        Action::Drop(which) => decide(desk, &which, false).await,
+        Action::Release(which) => decide(handles, &which, true).await,
+        Action::Drop(which) => decide(handles, &which, false).await,
     }
 }
 
 /// Every row that is not trained on: the quarantine, and the pairs that lose to others.
-async fn kept(desk: &Desk, reason: Option<Refusal>) -> Result<Vec<Kept>, CliError> {
-    let quarantined = desk.corrections.quarantined(reason).await?;
+async fn kept(handles: &BrokerHandles, reason: Option<Refusal>) -> Result<Vec<Kept>, CliError> {
+    let quarantined = handles.corrections.quarantined(reason).await?;
     let mut kept: Vec<_> = quarantined
         .into_iter()
         .map(|quarantined| Kept { refusal: quarantined.refusal, place: Place::Quarantine(quarantined) })
         .collect();
     if reason.is_none_or(|reason| reason == Refusal::Conflict) {
-        let Snapshot { rows, released, .. } = desk.corrections.snapshot(u64::MAX).await?;
+        let Snapshot { rows, released, .. } = handles.corrections.snapshot(u64::MAX).await?;
         let conflicts = Conflicts::among(rows.iter().map(|(_, row)| row), &released);
         let losers = rows.into_iter().filter(|(_, row)| conflicts.contains(row.id));
         kept.extend(losers.map(|(sequence, row)| Kept {
@@ -163,9 +163,9 @@ fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn decide(desk: &Desk, which: &Which, release: bool) -> Result<(), CliError> {
+async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result<(), CliError> {
     let wanted: BTreeSet<i64> = which.ids.iter().copied().collect();
-    let mut kept = kept(desk, which.reason).await?;
+    let mut kept = kept(handles, which.reason).await?;
     if which.reason.is_none() {
         kept.retain(|kept| wanted.contains(&kept.row().id));
         let found: BTreeSet<i64> = kept.iter().map(|kept| kept.row().id).collect();
@@ -176,7 +176,7 @@ async fn decide(desk: &Desk, which: &Which, release: bool) -> Result<(), CliErro
     }
     let mut done = Vec::with_capacity(kept.len());
     for kept in &kept {
-        let corrections = &desk.corrections;
+        let corrections = &handles.corrections;
         let decided = match (&kept.place, release) {
             (Place::Quarantine(quarantined), true) => corrections.release(quarantined).await?,
             (Place::Quarantine(quarantined), false) => corrections.drop_quarantined(quarantined).await?,

@@ -10,7 +10,7 @@ use crate::run::{Blueprint, Replayed, Sources, replay};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::train::Progress;
 
-use super::{CliError, Ending, desk, print_json, record};
+use super::{CliError, CommandOutcome, handles, print_json, record};
 
 /// Trains the same model again, from the same base, rows, seed and settings, and compares the weights. Never
 /// publishes. Exits with 3 when the weights differ.
@@ -35,7 +35,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
         let what = format!("{} is there already", out.display());
@@ -47,19 +47,19 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
         (Some(path), _) => Blueprint::of_receipt(&read(path)?)?,
         (None, id) => {
             let id = id.as_deref().unwrap_or_default();
-            match desk().await {
-                Ok(desk) => Blueprint::of_run(&record(broker.insert(desk), id).await?)?,
+            match handles().await {
+                Ok(handles) => Blueprint::of_run(&record(broker.insert(handles), id).await?)?,
                 Err(error) => of_hub(id, repository.as_ref()).await?.ok_or(error)?,
             }
         }
     };
     if broker.is_none() && !blueprint.has_snapshot(&settings.data_dir) {
-        broker = Some(desk().await?);
+        broker = Some(handles().await?);
     }
     let names = settings.names();
     let sources = Sources {
         repository: repository.as_ref(),
-        corrections: broker.as_ref().map(|desk| &desk.corrections),
+        corrections: broker.as_ref().map(|handles| &handles.corrections),
         names: names.as_ref(),
         data_dir: &settings.data_dir,
         base_model: &settings.base_model,
@@ -74,11 +74,11 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     };
     let done = Box::pin(replay(blueprint, sources, args.out.as_deref(), observer)).await?;
     bar.finish_and_clear();
-    if let Some(desk) = &broker {
-        desk.streams.connection().close().await;
+    if let Some(handles) = &broker {
+        handles.streams.connection().close().await;
     }
     tell(&done, args.json)?;
-    Ok(if done.identical() == Some(false) { Ending::Differs } else { Ending::Done })
+    Ok(if done.identical() == Some(false) { CommandOutcome::Differs } else { CommandOutcome::Done })
 }
 
 /// What the receipt of a run says that was published; nothing where none is found.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::report::{Account, AccountError, page};
+use crate::report::{RunReport, RunReportError, page};
 
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, CommandOutcome, handles, print_json};
 
 /// Shows what a run learned and how it was judged, as text, and as a page with plots.
 ///
@@ -22,35 +22,35 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
-    let account = match Path::new(&args.run).is_file() {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+    let run = match Path::new(&args.run).is_file() {
         true => {
             let text = std::fs::read(&args.run).map_err(|source| CliError::Plain {
                 what: format!("cannot read {}", args.run),
                 advice: "Give a run's id or a receipt's file.".to_owned(),
                 source: Some(source.into()),
             })?;
-            Account::from_json(&text).map_err(told)?
+            RunReport::from_json(&text).map_err(told)?
         }
         false => Box::pin(of_run(&args.run)).await?,
     };
     if args.json {
-        print_json(&account)?;
+        print_json(&run)?;
     } else {
-        println!("{account}");
+        println!("{run}");
     }
     if let Some(path) = &args.html {
-        std::fs::write(path, page(&account)).map_err(|source| CliError::Plain {
+        std::fs::write(path, page(&run)).map_err(|source| CliError::Plain {
             what: format!("cannot write {}", path.display()),
             advice: "Choose another file with --html.".to_owned(),
             source: Some(source.into()),
         })?;
         eprintln!("wrote {}", path.display());
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }
 
-async fn of_run(id: &str) -> Result<Account, CliError> {
+async fn of_run(id: &str) -> Result<RunReport, CliError> {
     let unknown = || {
         CliError::plain(
             format!("there is no run and no file {id:?}"),
@@ -58,14 +58,14 @@ async fn of_run(id: &str) -> Result<Account, CliError> {
         )
     };
     let id = id.parse().map_err(|_| unknown())?;
-    let desk = desk().await?;
-    let found = desk.runs.load(&id).await?;
-    desk.streams.connection().close().await;
+    let handles = handles().await?;
+    let found = handles.runs.load(&id).await?;
+    handles.streams.connection().close().await;
     let (record, _) = found.ok_or_else(unknown)?;
-    Account::of(&record).map_err(told)
+    RunReport::of(&record).map_err(told)
 }
 
-fn told(error: AccountError) -> CliError {
+fn told(error: RunReportError) -> CliError {
     CliError::Plain {
         what: "there is no report".to_owned(),
         advice: error.advice(),

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::broker::{JobId, QueueError, RunRecord, RunState};
 
-use super::{CliError, Ending, desk, print_json, record};
+use super::{CliError, CommandOutcome, handles, print_json, record};
 
 /// Lists runs, shows, cancels, retries or replays one.
 ///
@@ -42,14 +42,14 @@ enum Command {
     Replay(super::replay::Args),
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     if let Command::Replay(args) = args.command {
         return Box::pin(super::replay::run(args)).await;
     }
-    let desk = desk().await?;
+    let handles = handles().await?;
     match args.command {
         Command::List { json } => {
-            let runs = desk.runs.list().await?;
+            let runs = handles.runs.list().await?;
             if json {
                 print_json(&runs)?;
             } else if runs.is_empty() {
@@ -59,21 +59,21 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
             }
         }
         Command::Show { id } => {
-            print_json(&record(&desk, &id).await?)?;
+            print_json(&record(&handles, &id).await?)?;
         }
-        Command::Cancel { id } => match desk.jobs.cancel(&job_id(&id)?).await? {
+        Command::Cancel { id } => match handles.jobs.cancel(&job_id(&id)?).await? {
             RunState::Running => println!("{id} is worked on and ends as soon as it can"),
             _ => println!("{id} is cancelled"),
         },
         Command::Retry { id } => {
-            desk.jobs.retry(&job_id(&id)?).await?;
+            handles.jobs.retry(&job_id(&id)?).await?;
             println!("{id} is queued again; follow it with: autovalidate runs show {id}");
         }
         // Needs no broker where all it reads is on this disk.
         Command::Replay(_) => {}
     }
-    desk.streams.connection().close().await;
-    Ok(Ending::Done)
+    handles.streams.connection().close().await;
+    Ok(CommandOutcome::Done)
 }
 
 /// A run on one line.

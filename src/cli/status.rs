@@ -1,6 +1,6 @@
 //! `autovalidate status`: where the worker stands.
 
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, CommandOutcome, handles, print_json};
 
 /// Shows pairs waiting, the threshold, the current job and the last run.
 ///
@@ -12,16 +12,16 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
-    let desk = desk().await?;
-    let status = desk.status().await?;
-    let quarantined = desk.corrections.quarantined_counts().await?;
-    desk.streams.connection().close().await;
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+    let handles = handles().await?;
+    let status = handles.status().await?;
+    let quarantined = handles.corrections.quarantined_counts().await?;
+    handles.streams.connection().close().await;
     if args.json {
         let mut value = serde_json::to_value(&status).map_err(crate::broker::QueueError::from)?;
         value["quarantined"] = serde_json::to_value(&quarantined).map_err(crate::broker::QueueError::from)?;
         print_json(&value)?;
-        return Ok(Ending::Done);
+        return Ok(CommandOutcome::Done);
     }
     println!("{} of {} pairs wait for the next run", status.pending, status.threshold);
     for (refusal, count) in quarantined {
@@ -37,5 +37,5 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     if let Some(run) = status.last_run {
         println!("last run: {}", super::runs::line(&run));
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }

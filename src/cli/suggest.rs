@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::correction::normalise;
+use crate::correction::normalize;
 use crate::evaluate::fuzzy_ratio;
 use crate::hub::Repository;
-use crate::run::{Examinee, JobError, ModelFinder, read_rows};
+use crate::run::{ModelFinder, RunError, Scorer, read_rows};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::onnx::Runtime;
 
-use super::{CliError, Ending, desk, print_json};
+use super::{CliError, CommandOutcome, handles, print_json};
 
 /// Shows which names models find nearest to a typo, side by side with the fuzzy matcher.
 ///
@@ -49,7 +49,7 @@ struct Answer {
     names: Vec<(String, f32)>,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let (of_text, typo) = settings.templates.parse(&args.text).unwrap_or((Some("brand"), &args.text));
     let domain = args.domain.as_deref().or(of_text);
@@ -62,7 +62,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     for (of, name) in Box::pin(known(&args, &settings)).await? {
         if of.is_empty() || wanted(&of) {
             let of = if of.is_empty() { domain.unwrap_or_default().to_owned() } else { of };
-            names.entry(normalise(&name)).or_insert((of, name));
+            names.entry(normalize(&name)).or_insert((of, name));
         }
     }
     if names.is_empty() {
@@ -81,7 +81,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     };
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
-        .map_err(JobError::from)?;
+        .map_err(RunError::from)?;
     let fuzzy = names.iter().map(|(_, name)| (name.clone(), fuzzy_ratio(typo, name) as f32)).collect();
     let mut answers = vec![Answer { by: "fuzzy ratio".to_owned(), names: best(fuzzy, args.top) }];
     let models = match (args.model.is_empty(), &settings.hub) {
@@ -98,10 +98,10 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     );
     for model in models {
         let folder = match finder.find(&model).await {
-            Err(JobError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
+            Err(RunError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
             found => found?,
         };
-        let rows = Examinee::open(&runtime, &folder, &texts)?.embed(&texts).map_err(JobError::from)?;
+        let rows = Scorer::open(&runtime, &folder, &texts)?.embed(&texts).map_err(RunError::from)?;
         let typo = rows.row(names.len());
         let cosine = |place: usize| {
             let name = rows.row(place);
@@ -116,21 +116,21 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     } else {
         print!("{}", side_by_side(&answers));
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// Every `(domain, name)` there is to suggest.
 async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>, CliError> {
     if let Some(file) = &args.names {
-        let rows = read_rows(file).map_err(JobError::from)?;
+        let rows = read_rows(file).map_err(RunError::from)?;
         return Ok(rows.into_iter().map(|row| (row.domain, row.corrected)).collect());
     }
     if let Some(source) = settings.names() {
-        return Ok(source.read().await.map_err(JobError::from)?);
+        return Ok(source.read().await.map_err(RunError::from)?);
     }
-    let desk = desk().await?;
-    let snapshot = desk.corrections.snapshot(u64::MAX).await?;
-    desk.streams.connection().close().await;
+    let handles = handles().await?;
+    let snapshot = handles.corrections.snapshot(u64::MAX).await?;
+    handles.streams.connection().close().await;
     Ok(snapshot.rows.into_iter().map(|(_, row)| (row.domain, row.corrected)).collect())
 }
 

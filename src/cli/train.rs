@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::run::{Baselines, Dataset, JobError, Lecture, Study, read_rows};
+use crate::run::{Dataset, FineTuneSession, ModelComparison, RunError, TrainingSpec, read_rows};
 use crate::settings::{Needs, PATIENCE, Settings};
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
 
-use super::{CliError, Ending};
+use super::{CliError, CommandOutcome};
 
 /// Fine-tunes a model folder on a file of corrections, in the foreground.
 ///
@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// Share of every target that is spread evenly over a batch's corrections; 0 for none.
     #[arg(long)]
     label_smoothing: Option<f32>,
-    /// Names of the catalogue that each typo is also told from, of those its correction is easily taken for.
+    /// Names of the catalog that each typo is also told from, of those its correction is easily taken for.
     #[arg(long)]
     hard_negatives: Option<usize>,
     /// Trains with dropout, at the rates the model's config names.
@@ -96,10 +96,10 @@ impl Args {
     }
 }
 
-pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let names = settings.names();
-    let mut lecture = Lecture {
+    let mut lecture = TrainingSpec {
         recipe: settings.recipe,
         synthesis: settings.synthesis,
         hold_out: settings.hold_out,
@@ -120,23 +120,23 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
         return Err(CliError::plain(what, "Choose another folder with --out."));
     }
 
-    let rows = read_rows(&args.data).map_err(JobError::from)?;
+    let rows = read_rows(&args.data).map_err(RunError::from)?;
     let mut dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
     if let Some(source) = names {
-        dataset = dataset.with_names(&source.read().await.map_err(JobError::from)?);
+        dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?);
     }
     println!("{}", dataset.summary);
     let summary = dataset.summary.clone();
     let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));
-    let base = ModelFolder::open(&base).map_err(JobError::from)?;
-    let baselines = Baselines::untrained(base.clone());
+    let base = ModelFolder::open(&base).map_err(RunError::from)?;
+    let baselines = ModelComparison::untrained(base.clone());
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
-        .map_err(JobError::from)?;
-    let study = Study::prepare(&runtime, base, dataset, lecture)?;
+        .map_err(RunError::from)?;
+    let study = FineTuneSession::prepare(&runtime, base, dataset, lecture)?;
     println!(
         "{} typos made up an epoch, {} of the token table's rows",
-        study.figures.synthesised, study.figures.vocabulary
+        study.figures.synthesized, study.figures.vocabulary
     );
     if study.figures.short_of_negatives > 0 {
         println!(
@@ -185,7 +185,7 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
     println!("wrote {}", args.out.display());
     if let Some(zip) = &args.zip {
         let top = args.out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        archive::pack(&args.out, &top, zip).map_err(JobError::from)?;
+        archive::pack(&args.out, &top, zip).map_err(RunError::from)?;
         println!("wrote {}", zip.display());
     }
     if let Some(path) = &args.report {
@@ -196,5 +196,5 @@ pub(super) async fn run(args: &Args) -> Result<Ending, CliError> {
         std::fs::write(path, text).map_err(cannot)?;
         println!("wrote {}", path.display());
     }
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::{Needs, Settings};
 use crate::worker::{Role, Worker};
 
-use super::{CliError, Ending};
+use super::{CliError, CommandOutcome};
 
 /// Listens for corrections, trains when there are enough, publishes what is better.
 ///
@@ -20,14 +20,14 @@ pub(super) struct Args {
     print_config: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let needs = Needs { supabase: args.role.listens(), hub: args.role.trains(), runtime: args.role.trains() };
     let settings = Settings::from_process(needs)?;
     if args.print_config {
         for setting in &settings.effective {
             println!("{} = {}  ({})", setting.setting, setting.value, setting.origin);
         }
-        return Ok(Ending::Done);
+        return Ok(CommandOutcome::Done);
     }
     let stop = CancellationToken::new();
     let worker = Box::pin(Worker::start(&settings, args.role, stop.clone())).await?;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: Args) -> Result<Ending, CliError> {
     let ended = Box::pin(worker.join()).await;
     signals.abort();
     ended?;
-    Ok(Ending::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// Cancels on the first SIGINT or SIGTERM; a second one ends the program at once.

@@ -18,7 +18,7 @@ mod ledger;
 mod quarantine;
 mod reading;
 mod scan;
-mod screen;
+mod screening;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use self::ledger::Ledger;
 pub use self::quarantine::{Decided, Quarantined};
 pub use self::reading::{Arrivals, Snapshot};
 use self::scan::{Depth, scan};
-use self::screen::History;
-pub use self::screen::{BurstLimit, KnownNames, Screen};
+use self::screening::History;
+pub use self::screening::{BurstLimit, KnownNames, ScreeningRules};
 use crate::broker::QueueError;
 use crate::broker::{CORRECTIONS, QUARANTINE, Streams};
 use crate::correction::{Refusal, Row, subject_token};
@@ -92,7 +92,7 @@ struct Known {
     /// Ids that a person put among the pairs.
     released: BTreeSet<i64>,
     history: History,
-    screen: Screen,
+    screen: ScreeningRules,
     corrections_read: u64,
     quarantine_read: u64,
 }
@@ -159,7 +159,7 @@ impl Corrections {
     }
 
     /// Judges rows by more than their own text from now on.
-    pub async fn set_screen(&self, screen: Screen) {
+    pub async fn set_screen(&self, screen: ScreeningRules) {
         self.known.lock().await.screen = screen;
     }
 

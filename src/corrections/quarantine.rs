@@ -91,7 +91,7 @@ impl Corrections {
     /// [`QueueError::NotReleasable`] for a row whose own text can't be trained on; those of
     /// [`append`](Self::append).
     pub async fn release(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
-        if !quarantined.refusal.is_judgement() || quarantined.row.check().is_err() {
+        if !quarantined.refusal.is_judgment() || quarantined.row.check().is_err() {
             return Err(QueueError::NotReleasable { refusal: quarantined.refusal });
         }
         let decided = self.vouch(&quarantined.row, quarantined.refusal).await?;

@@ -9,15 +9,15 @@ use rapidfuzz::distance::indel;
 use rapidfuzz::fuzz;
 
 use super::retrieval::{Rank, rank};
-use super::{Catalogue, Query};
-use crate::correction::normalise;
+use super::{Catalog, Query};
+use crate::correction::normalize;
 
 /// The best ratio, 0 to 100, from which the fuzzy matcher answers and the model is not asked.
 pub const FUZZY_THRESHOLD: f64 = 75.0;
 
-/// How alike two texts are, from 0 to 100: `rapidfuzz.fuzz.ratio` of Python on normalised, lower case text.
+/// How alike two texts are, from 0 to 100: `rapidfuzz.fuzz.ratio` of Python on normalized, lower case text.
 pub fn fuzzy_ratio(one: &str, other: &str) -> f64 {
-    100.0 * fuzz::ratio(normalise(one).chars(), normalise(other).chars())
+    100.0 * fuzz::ratio(normalize(one).chars(), normalize(other).chars())
 }
 
 /// A text to be compared with many, by the same ratio.
@@ -26,12 +26,12 @@ pub fn fuzzy_ratio(one: &str, other: &str) -> f64 {
 pub(crate) struct FuzzyScorer(indel::BatchComparator<char>);
 
 impl FuzzyScorer {
-    /// For a text that is normalised.
+    /// For a text that is normalized.
     pub(crate) fn new(normal: impl Iterator<Item = char> + Clone) -> Self {
         Self(indel::BatchComparator::new(normal))
     }
 
-    /// How alike another normalised text is, from 0 to 100.
+    /// How alike another normalized text is, from 0 to 100.
     pub(crate) fn ratio(&self, normal: impl DoubleEndedIterator<Item = char> + Clone) -> f64 {
         100.0 * self.0.normalized_similarity(normal)
     }
@@ -53,12 +53,12 @@ impl FuzzyMatch {
     }
 }
 
-/// Looks a query up by ratio. Names that score the same are ranked in the order of the catalogue.
-pub fn fuzzy_match(query: &Query, catalogue: &Catalogue) -> FuzzyMatch {
-    let Some(names) = catalogue.names(&query.domain) else { return FuzzyMatch { rank: None, best: 0.0 } };
-    let scorer = FuzzyScorer::new(normalise(&query.typo).chars());
+/// Looks a query up by ratio. Names that score the same are ranked in the order of the catalog.
+pub fn fuzzy_match(query: &Query, catalog: &Catalog) -> FuzzyMatch {
+    let Some(names) = catalog.names(&query.domain) else { return FuzzyMatch { rank: None, best: 0.0 } };
+    let scorer = FuzzyScorer::new(normalize(&query.typo).chars());
     let ratios: Array1<f64> =
-        names.spelled.iter().map(|name| scorer.ratio(normalise(name).chars())).collect();
+        names.spelled.iter().map(|name| scorer.ratio(normalize(name).chars())).collect();
     FuzzyMatch {
         rank: names.position(&query.corrected).and_then(|right| rank(ratios.view(), right)),
         best: ratios.iter().copied().fold(0.0, f64::max),

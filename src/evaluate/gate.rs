@@ -19,9 +19,9 @@ use super::{Cohorts, Query};
 pub enum Verdict {
     /// Better than chance explains.
     Better,
-    /// At most worse by no more than [`Policy::margin`].
+    /// At most worse by no more than [`GatePolicy::margin`].
     NoWorse,
-    /// Worse than chance explains, and possibly by more than [`Policy::margin`].
+    /// Worse than chance explains, and possibly by more than [`GatePolicy::margin`].
     Worse,
     /// Too few queries, or too mixed a result.
     CannotTell,
@@ -52,7 +52,7 @@ impl Verdict {
 /// How the gate judges.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Policy {
+pub struct GatePolicy {
     /// Below this number of queries nothing can be told.
     pub minimum_queries: usize,
     /// How far the mean of 1 / rank may possibly have fallen and still count as no worse.
@@ -70,7 +70,7 @@ pub struct Policy {
     pub slowest: f64,
 }
 
-impl Default for Policy {
+impl Default for GatePolicy {
     fn default() -> Self {
         Self {
             minimum_queries: 20,
@@ -86,7 +86,7 @@ impl Default for Policy {
 
 /// The comparison on one set of queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct Judgment {
     /// What it says.
     pub verdict: Verdict,
     /// Number of queries.
@@ -107,15 +107,15 @@ pub struct Gate {
     /// Whether the model may be published.
     pub publish: bool,
     /// Over all queries.
-    pub overall: Judgement,
+    pub overall: Judgment,
     /// By domain.
-    pub domains: BTreeMap<String, Judgement>,
+    pub domains: BTreeMap<String, Judgment>,
     /// The newest window; none where a run has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest: Option<Judgement>,
+    pub newest: Option<Judgment>,
     /// What earlier versions were judged by: worse here is forgetting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub legacy: Option<Judgement>,
+    pub legacy: Option<Judgment>,
 }
 
 impl Gate {
@@ -123,7 +123,7 @@ impl Gate {
     ///
     /// A model that gains on one domain what it loses on another is worse for everyone who fills in that other
     /// field, so each domain with enough queries has a veto.
-    pub fn decide(queries: &[Query], candidate: &[Rank], reference: &[Rank], policy: &Policy) -> Self {
+    pub fn decide(queries: &[Query], candidate: &[Rank], reference: &[Rank], policy: &GatePolicy) -> Self {
         Self::decide_with(queries, &[], candidate, reference, policy, &Cohorts::default())
     }
 
@@ -134,7 +134,7 @@ impl Gate {
         rows: &[i64],
         candidate: &[Rank],
         reference: &[Rank],
-        policy: &Policy,
+        policy: &GatePolicy,
         cohorts: &Cohorts,
     ) -> Self {
         let differences = differences(candidate, reference);
@@ -143,7 +143,7 @@ impl Gate {
         for (query, difference) in queries.iter().zip(&differences) {
             by_domain.entry(query.domain.clone()).or_default().push(*difference);
         }
-        let domains: BTreeMap<String, Judgement> = by_domain
+        let domains: BTreeMap<String, Judgment> = by_domain
             .into_iter()
             .map(|(domain, differences)| (domain, judge_differences(&differences, policy)))
             .collect();
@@ -154,11 +154,8 @@ impl Gate {
         };
         let newest = cohort(&|row| cohorts.is_newest(row));
         let legacy = cohort(&|row| cohorts.is_legacy(row));
-        let any_worse = domains
-            .values()
-            .chain(&newest)
-            .chain(&legacy)
-            .any(|judgement| judgement.verdict == Verdict::Worse);
+        let any_worse =
+            domains.values().chain(&newest).chain(&legacy).any(|judgment| judgment.verdict == Verdict::Worse);
         let verdict = if any_worse { Verdict::Worse } else { overall.verdict };
         let publish = match verdict {
             Verdict::Better | Verdict::NoWorse => true,
@@ -168,16 +165,16 @@ impl Gate {
         Self { verdict, publish, overall, domains, newest, legacy }
     }
 
-    /// Every judgement and what it is about: each domain, then the cohorts.
-    pub fn parts(&self) -> impl Iterator<Item = (&str, &Judgement)> {
-        let domains = self.domains.iter().map(|(domain, judgement)| (domain.as_str(), judgement));
+    /// Every judgment and what it is about: each domain, then the cohorts.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &Judgment)> {
+        let domains = self.domains.iter().map(|(domain, judgment)| (domain.as_str(), judgment));
         let cohorts = [("the newest rows", &self.newest), ("what earlier versions knew", &self.legacy)];
-        domains.chain(cohorts.into_iter().filter_map(|(name, judgement)| Some((name, judgement.as_ref()?))))
+        domains.chain(cohorts.into_iter().filter_map(|(name, judgment)| Some((name, judgment.as_ref()?))))
     }
 
     /// The decision and its grounds in one sentence, for a person.
     pub fn sentence(&self) -> String {
-        let Judgement { queries, difference, lower, upper, .. } = self.overall;
+        let Judgment { queries, difference, lower, upper, .. } = self.overall;
         let mut sentence = format!(
             "{}: mean reciprocal rank on {queries} held-out typos changed by {difference:+.3} (between {lower:+.3} and \
              {upper:+.3})",
@@ -201,13 +198,13 @@ impl Gate {
 
     /// The domains that are worse.
     pub fn worse_domains(&self) -> impl Iterator<Item = &str> {
-        let worse = self.domains.iter().filter(|(_, judgement)| judgement.verdict == Verdict::Worse);
+        let worse = self.domains.iter().filter(|(_, judgment)| judgment.verdict == Verdict::Worse);
         worse.map(|(domain, _)| domain.as_str())
     }
 }
 
 /// Compares the ranks of the same queries by two models.
-pub fn judge(candidate: &[Rank], reference: &[Rank], policy: &Policy) -> Judgement {
+pub fn judge(candidate: &[Rank], reference: &[Rank], policy: &GatePolicy) -> Judgment {
     judge_differences(&differences(candidate, reference), policy)
 }
 
@@ -217,7 +214,7 @@ fn differences(candidate: &[Rank], reference: &[Rank]) -> Vec<f64> {
     pairs.map(|(candidate, reference)| reciprocal(*candidate) - reciprocal(*reference)).collect()
 }
 
-fn judge_differences(differences: &[f64], policy: &Policy) -> Judgement {
+fn judge_differences(differences: &[f64], policy: &GatePolicy) -> Judgment {
     let queries = differences.len();
     let difference = differences.iter().sum::<f64>() / queries.max(1) as f64;
     let (lower, upper) = bounds(differences, policy).unwrap_or((difference, difference));
@@ -232,11 +229,11 @@ fn judge_differences(differences: &[f64], policy: &Policy) -> Judgement {
     } else {
         Verdict::CannotTell
     };
-    Judgement { verdict, queries, difference, lower, upper }
+    Judgment { verdict, queries, difference, lower, upper }
 }
 
 /// Percentiles of the resampled means; none without a query or a resample.
-fn bounds(differences: &[f64], policy: &Policy) -> Option<(f64, f64)> {
+fn bounds(differences: &[f64], policy: &GatePolicy) -> Option<(f64, f64)> {
     let queries = differences.len();
     if queries == 0 || policy.resamples == 0 {
         return None;

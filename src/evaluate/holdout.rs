@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::NewestWindow;
-use crate::correction::normalise;
+use crate::correction::normalize;
 
 /// Part of what is hashed. A new version draws a new hold-out, which makes figures incomparable with older runs.
 const SALT: &str = "autovalidate hold-out v1";
@@ -58,7 +58,7 @@ impl HoldOut {
         }
     }
 
-    /// Whether this typo is held out, whatever it is corrected to. A synthesiser asks this of what it draws: a
+    /// Whether this typo is held out, whatever it is corrected to. A synthesizer asks this of what it draws: a
     /// made-up typo that happens to be one of the test's must not be trained on either.
     pub fn holds_typo(&self, typo: &str) -> bool {
         place("typo", typo) < self.typos
@@ -70,15 +70,15 @@ impl HoldOut {
     }
 }
 
-/// Whether a held-out question steers early stop instead of judging the result: half of them, by the typo alone.
-pub fn steers(typo: &str) -> bool {
+/// Whether a held-out question is_validation early stop instead of judging the result: half of them, by the typo alone.
+pub fn is_validation(typo: &str) -> bool {
     place("steering", typo) < 0.5
 }
 
-/// A text's place in [0, 1), spread evenly, the same for texts that are equal after normalising.
+/// A text's place in [0, 1), spread evenly, the same for texts that are equal after normalizing.
 fn place(kind: &str, text: &str) -> f64 {
     let mut hash = Sha256::new();
-    for part in [SALT, kind, &normalise(text)] {
+    for part in [SALT, kind, &normalize(text)] {
         hash.update(part);
         hash.update([0]);
     }

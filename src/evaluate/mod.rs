@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! holdout      which pairs are never trained on
-//! catalogue    queries, and the names they are looked up among
+//! catalog    queries, and the names they are looked up among
 //! retrieval    ranks of the right names by a model, and what they add up to
 //! fuzzy        ranks by the string metric, and the slice of queries it leaves to the model
 //! cohort       the newest rows, and those that earlier versions were judged by
@@ -17,7 +17,7 @@
 //! table        the report on one screen
 //! ```
 
-mod catalogue;
+mod catalog;
 mod cohort;
 mod fuzzy;
 mod gate;
@@ -27,12 +27,12 @@ mod retrieval;
 mod sanity;
 mod table;
 
-pub use catalogue::{Catalogue, Query};
+pub use catalog::{Catalog, Query};
 pub use cohort::{Cohorts, NewestWindow, NoWindow};
 pub(crate) use fuzzy::FuzzyScorer;
 pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
-pub use gate::{Gate, Judgement, Policy, Verdict, judge};
-pub use holdout::{HoldOut, Side, steers};
+pub use gate::{Gate, GatePolicy, Judgment, Verdict, judge};
+pub use holdout::{HoldOut, Side, is_validation};
 pub use report::{Answers, Comparison, EndToEnd, Group, Questions, Report};
 pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, held_out_loss, model_ranks};
 pub use sanity::{Defect, Sanity, slowdown};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fuzzy::{FuzzyMatch, fuzzy_match};
 use super::retrieval::{Rank, Retrieval, Scores};
-use super::{Catalogue, Cohorts, Gate, Policy, Query, Sanity, Side};
+use super::{Catalog, Cohorts, Gate, GatePolicy, Query, Sanity, Side};
 
 /// The fuzzy matcher and the models, on the same queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -44,7 +44,8 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Number of names the queries were looked up among.
-    pub catalogue: usize,
+    #[serde(rename = "catalogue")]
+    pub catalog: usize,
     /// Every held-out pair.
     pub held_out: Group,
     /// New typos of known corrections.
@@ -59,7 +60,7 @@ pub struct Report {
     pub legacy: Option<Group>,
     /// How it was judged.
     #[serde(default)]
-    pub policy: Policy,
+    pub policy: GatePolicy,
     /// May the model be published, by its answers?
     pub gate: Gate,
     /// And is what it gives an embedding at all?
@@ -75,7 +76,7 @@ pub struct Questions<'a> {
     /// The ids of the queries' rows, in their order; empty where nobody knows.
     pub rows: &'a [i64],
     /// The names the queries are looked up among.
-    pub catalogue: &'a Catalogue,
+    pub catalog: &'a Catalog,
     /// Which rows are new and which are old.
     pub cohorts: Cohorts,
 }
@@ -104,18 +105,18 @@ impl Report {
     /// Compares two models by their ranks, both in the order of `queries`.
     pub fn new(
         queries: &[Query],
-        catalogue: &Catalogue,
+        catalog: &Catalog,
         before: &[Rank],
         after: &[Rank],
-        policy: &Policy,
+        policy: &GatePolicy,
     ) -> Self {
-        let questions = Questions { queries, rows: &[], catalogue, cohorts: Cohorts::default() };
+        let questions = Questions { queries, rows: &[], catalog, cohorts: Cohorts::default() };
         Self::compare(&questions, &Answers { original: None, before, after }, policy)
     }
 
     /// Compares models by their answers, also on the newest rows and on those of earlier versions.
-    pub fn compare(questions: &Questions<'_>, answers: &Answers<'_>, policy: &Policy) -> Self {
-        let Questions { queries, rows, catalogue, cohorts } = *questions;
+    pub fn compare(questions: &Questions<'_>, answers: &Answers<'_>, policy: &GatePolicy) -> Self {
+        let Questions { queries, rows, catalog, cohorts } = *questions;
         let Answers { original, before, after } = *answers;
         let ranked: Vec<Ranked<'_>> = queries
             .iter()
@@ -123,7 +124,7 @@ impl Report {
             .zip(before.iter().zip(after))
             .map(|((place, query), (&before, &after))| Ranked {
                 query,
-                fuzzy: fuzzy_match(query, catalogue),
+                fuzzy: fuzzy_match(query, catalog),
                 original: original.and_then(|ranks| ranks.get(place).copied()),
                 before,
                 after,
@@ -140,7 +141,7 @@ impl Report {
             (!ranked.is_empty()).then(|| Group::of(ranked))
         };
         Self {
-            catalogue: catalogue.len(),
+            catalog: catalog.len(),
             held_out: group(None),
             new_typo: group(Some(Side::NewTypo)),
             unseen_correction: group(Some(Side::UnseenCorrection)),

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalogue, Query};
+use super::{Catalog, Query};
 use crate::correction::Templates;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Where the right name came in among all names of its domain: 1 is the top. `None` when it could not be found at
-/// all, because the catalogue lacks it or the model gave no number.
+/// all, because the catalog lacks it or the model gave no number.
 pub type Rank = Option<usize>;
 
 /// Queries scored at once: bounds the memory of the similarity matrix.
@@ -41,10 +41,10 @@ pub enum EvaluateError<E: std::error::Error + 'static> {
 }
 
 impl<E: Failure> Failure for EvaluateError<E> {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Encode(source) => source.remedy(),
-            Self::Count { .. } | Self::Width { .. } => Remedy::Person,
+            Self::Encode(source) => source.directive(),
+            Self::Count { .. } | Self::Width { .. } => RetryDirective::Person,
         }
     }
 
@@ -61,37 +61,35 @@ impl<E: Failure> Failure for EvaluateError<E> {
 /// The rank of each query's right name, in the order of the queries.
 ///
 /// `encode` turns texts as the model sees them into one embedding each, `[texts, width]`, of any length; it is called
-/// twice per domain. Names that score the same are ranked in the order of the catalogue.
+/// twice per domain. Names that score the same are ranked in the order of the catalog.
 ///
 /// # Errors
 /// When `encode` fails, or gives something else than one embedding per text.
 pub fn model_ranks<E: std::error::Error + 'static>(
     queries: &[Query],
-    catalogue: &Catalogue,
+    catalog: &Catalog,
     templates: &Templates,
     encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
 ) -> Result<Vec<Rank>, EvaluateError<E>> {
     let mut ranks = vec![None; queries.len()];
-    score(queries, catalogue, templates, encode, |query, cosines, right| {
-        ranks[query] = rank(cosines, right)
-    })?;
+    score(queries, catalog, templates, encode, |query, cosines, right| ranks[query] = rank(cosines, right))?;
     Ok(ranks)
 }
 
 /// The mean cross-entropy of the right name among all names of its domain, cosines times `scale` being the logits,
-/// over the queries whose right name the catalogue has. 0 when there is none.
+/// over the queries whose right name the catalog has. 0 when there is none.
 ///
 /// # Errors
 /// As [`model_ranks`].
 pub fn held_out_loss<E: std::error::Error + 'static>(
     queries: &[Query],
-    catalogue: &Catalogue,
+    catalog: &Catalog,
     templates: &Templates,
     scale: f32,
     encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
 ) -> Result<f64, EvaluateError<E>> {
     let (mut sum, mut count) = (0.0, 0_u32);
-    score(queries, catalogue, templates, encode, |_, cosines, right| {
+    score(queries, catalog, templates, encode, |_, cosines, right| {
         let logit = |cosine: &f32| f64::from(scale) * f64::from(*cosine);
         let highest = cosines.iter().map(logit).fold(f64::MIN, f64::max);
         let total: f64 = cosines.iter().map(|cosine| (logit(cosine) - highest).exp()).sum();
@@ -101,11 +99,11 @@ pub fn held_out_loss<E: std::error::Error + 'static>(
     Ok(sum / f64::from(count.max(1)))
 }
 
-/// Tells `visit` each query whose right name the catalogue has: its number, its cosines with all names of its domain,
+/// Tells `visit` each query whose right name the catalog has: its number, its cosines with all names of its domain,
 /// and which of them is right.
 fn score<E: std::error::Error + 'static>(
     queries: &[Query],
-    catalogue: &Catalogue,
+    catalog: &Catalog,
     templates: &Templates,
     mut encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
     mut visit: impl FnMut(usize, ArrayView1<'_, f32>, usize),
@@ -123,7 +121,7 @@ fn score<E: std::error::Error + 'static>(
         by_domain.entry(&query.domain).or_default().push(index);
     }
     for (domain, indices) in by_domain {
-        let Some(names) = catalogue.names(domain) else { continue };
+        let Some(names) = catalog.names(domain) else { continue };
         let mut name_embeddings =
             embed(names.spelled.iter().map(|name| templates.render(domain, name)).collect())?;
         // A query's own length scales all its cosines alike, so only the names' matters.

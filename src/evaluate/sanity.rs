@@ -23,7 +23,7 @@ pub enum Defect {
         /// How many.
         embeddings: usize,
     },
-    /// Embeddings that aren't of unit length though the folder normalises.
+    /// Embeddings that aren't of unit length though the folder normalizes.
     NotUnit {
         /// How many.
         embeddings: usize,
@@ -49,11 +49,11 @@ pub struct Sanity {
 }
 
 impl Sanity {
-    /// Checks `embeddings` `[texts, width]` of a model whose folder does or doesn't normalise, and how many times as
+    /// Checks `embeddings` `[texts, width]` of a model whose folder does or doesn't normalize, and how many times as
     /// long as the model it replaces it takes ([`slowdown`]), against the most that is allowed.
     pub fn check(
         embeddings: ArrayView2<'_, f32>,
-        normalises: bool,
+        normalizes: bool,
         slowdown: Option<f64>,
         slowest: f64,
     ) -> Self {
@@ -69,7 +69,7 @@ impl Sanity {
         let distance = |length: &f64| (length - 1.0).abs();
         let off = || {
             let finite = lengths.iter().filter(|length| length.is_finite());
-            finite.filter(|length| normalises && distance(length) > UNIT_TOLERANCE)
+            finite.filter(|length| normalizes && distance(length) > UNIT_TOLERANCE)
         };
         if let Some(farthest) = off().max_by(|one, other| distance(one).total_cmp(&distance(other))) {
             defects.push(Defect::NotUnit { embeddings: off().count(), length: *farthest });

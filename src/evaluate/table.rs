@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::retrieval::Scores;
-use super::{Comparison, EndToEnd, Gate, Group, Judgement, Report};
+use super::{Comparison, EndToEnd, Gate, Group, Judgment, Report};
 
 /// Width of the names of rows.
 const NAME: usize = 25;
-/// Width of what a judgement is about.
+/// Width of what a judgment is about.
 const JUDGED: usize = 26;
 
 impl fmt::Display for Report {
@@ -87,8 +87,8 @@ impl fmt::Display for Gate {
     /// The verdict, and that of each part on a line of its own.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "verdict: {} (new model against live, mean reciprocal rank)", self.verdict.words())?;
-        for (name, judgement) in [("all", &self.overall)].into_iter().chain(self.parts()) {
-            let Judgement { verdict, queries, difference, lower, upper } = judgement;
+        for (name, judgment) in [("all", &self.overall)].into_iter().chain(self.parts()) {
+            let Judgment { verdict, queries, difference, lower, upper } = judgment;
             let name: String = name.chars().take(JUDGED).collect();
             writeln!(
                 out,

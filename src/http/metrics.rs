@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::broker::Pulse;
+use crate::broker::QueueHealth;
 use crate::ingest::IngestStatus;
 
 enum Kind {
@@ -11,7 +11,7 @@ enum Kind {
 }
 
 /// The metrics as Prometheus' text format has them. What isn't known is left out.
-pub(super) fn render(pulse: Option<Pulse>, ingest: Option<&IngestStatus>) -> String {
+pub(super) fn render(queue_health: Option<QueueHealth>, ingest: Option<&IngestStatus>) -> String {
     let mut text = String::new();
     let mut add = |name: &str, kind: Kind, help: &str, value: f64| {
         let kind = match kind {
@@ -21,17 +21,17 @@ pub(super) fn render(pulse: Option<Pulse>, ingest: Option<&IngestStatus>) -> Str
         // Writing to a string can't fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
-    let up = f64::from(u8::from(pulse.is_some()));
+    let up = f64::from(u8::from(queue_health.is_some()));
     add("autovalidate_broker_up", Kind::Gauge, "Whether the broker answers.", up);
-    if let Some(pulse) = pulse {
-        let pending = pulse.pending as f64;
+    if let Some(queue_health) = queue_health {
+        let pending = queue_health.pending as f64;
         add("autovalidate_pairs_pending", Kind::Gauge, "Pairs that wait for the next run.", pending);
-        let threshold = pulse.threshold as f64;
+        let threshold = queue_health.threshold as f64;
         add("autovalidate_pairs_threshold", Kind::Gauge, "How many pairs start a run.", threshold);
-        let in_hand = pulse.in_hand as f64;
+        let in_hand = queue_health.in_hand as f64;
         let help = "Runs that are worked on or rest between two attempts.";
         add("autovalidate_run_in_flight", Kind::Gauge, help, in_hand);
-        let waiting = pulse.waiting as f64;
+        let waiting = queue_health.waiting as f64;
         add("autovalidate_runs_waiting", Kind::Gauge, "Runs that wait to be taken.", waiting);
     }
     if let Some(ingest) = ingest {

@@ -24,15 +24,15 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::broker::{Pulse, QueueError};
+use crate::broker::{QueueError, QueueHealth};
 use crate::failure::Failure;
 use crate::ingest::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
-use crate::ingest::{Access, IngestStatus, Wake};
+use crate::ingest::{IngestStatus, SweepTrigger, TableAccess};
 
 /// What the routes look at.
 pub struct Views {
     /// Whether all is well, asked anew for each request.
-    pub pulse: Box<dyn Fn() -> BoxFuture<'static, Result<Pulse, QueueError>> + Send + Sync>,
+    pub queue_health: Box<dyn Fn() -> BoxFuture<'static, Result<QueueHealth, QueueError>> + Send + Sync>,
     /// What the ingest shows; `None` on a worker that only trains.
     pub ingest: Option<watch::Receiver<IngestStatus>>,
     /// Where webhooks go; `None` on a worker that only trains or has no secret set.
@@ -42,11 +42,11 @@ pub struct Views {
 /// Where webhooks go.
 pub struct Hook {
     /// The table they must be about.
-    pub access: Access,
+    pub access: TableAccess,
     /// The secret they must carry.
     pub secret: SecretString,
     /// What they hurry.
-    pub wake: Wake,
+    pub sweep_trigger: SweepTrigger,
 }
 
 /// A bound server that isn't answering yet, so that its address is known first.
@@ -90,7 +90,7 @@ impl Server {
 /// Healthy is a worker whose broker answers. What the ingest can't reach is in the metrics and in the status: a
 /// restart would not mend it, so it doesn't make the worker unhealthy.
 async fn health(State(views): State<Arc<Views>>) -> Response {
-    match (views.pulse)().await {
+    match (views.queue_health)().await {
         Ok(_) => (StatusCode::OK, "ok\n").into_response(),
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", crate::failure::chain(&error))).into_response()
@@ -99,9 +99,9 @@ async fn health(State(views): State<Arc<Views>>) -> Response {
 }
 
 async fn metrics(State(views): State<Arc<Views>>) -> Response {
-    let pulse = (views.pulse)().await.ok();
+    let queue_health = (views.queue_health)().await.ok();
     let ingest = views.ingest.as_ref().map(|ingest| ingest.borrow().clone());
-    let text = metrics::render(pulse, ingest.as_ref());
+    let text = metrics::render(queue_health, ingest.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
@@ -124,8 +124,8 @@ async fn hook(State(views): State<Arc<Views>>, headers: HeaderMap, body: Bytes) 
         Ok(hint) => {
             tracing::debug!(row = hint.id, "webhook");
             match hint.id {
-                Some(id) => hook.wake.row(id),
-                None => hook.wake.sweep(),
+                Some(id) => hook.sweep_trigger.row(id),
+                None => hook.sweep_trigger.sweep(),
             }
             StatusCode::ACCEPTED.into_response()
         }

@@ -22,7 +22,7 @@ pub struct RepoName {
 pub struct NotARepoName;
 
 impl RepoName {
-    /// The user or organisation it belongs to.
+    /// The user or organization it belongs to.
     pub fn owner(&self) -> &str {
         &self.owner
     }
@@ -79,7 +79,7 @@ impl fmt::Display for RepoName {
 
 /// Which repo, on which Hub, with which token.
 #[derive(Debug, Clone)]
-pub struct Access {
+pub struct HubAccess {
     /// The Hub: `HF_ENDPOINT`, or `https://huggingface.co`.
     pub endpoint: Url,
     /// `None` reads public repos. Downloads then go out with what `hf-hub` finds itself, as every Hub client

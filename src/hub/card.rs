@@ -12,7 +12,7 @@ use super::repo_card::{BEGIN, END, OURS, with_note};
 
 /// How well a model finds the right name for a typo, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Scores {
+pub struct ReleaseScores {
     /// Share of queries whose first answer is right.
     pub accuracy_at_1: f64,
     /// Mean reciprocal rank of the right answer, within the first ten.
@@ -21,7 +21,7 @@ pub struct Scores {
     pub recall_at_3: f64,
 }
 
-/// Scores of one domain, before and after training.
+/// ReleaseScores of one domain, before and after training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainScores {
     /// The domain, such as `brand`, or `overall`.
@@ -29,9 +29,9 @@ pub struct DomainScores {
     /// Held-out typos asked.
     pub queries: usize,
     /// The model training started from.
-    pub before: Scores,
+    pub before: ReleaseScores,
     /// The model of this release.
-    pub after: Scores,
+    pub after: ReleaseScores,
 }
 
 /// What the card says; [`Display`] writes it as Markdown with the Hub's front matter.
@@ -49,9 +49,9 @@ pub struct Card {
     pub trained_pairs: usize,
     /// Accepted corrections held out for the scores.
     pub held_out_pairs: usize,
-    /// Typos made up from the catalogue and trained on.
-    pub synthesised_pairs: usize,
-    /// Scores per domain.
+    /// Typos made up from the catalog and trained on.
+    pub synthesized_pairs: usize,
+    /// ReleaseScores per domain.
     pub scores: Vec<DomainScores>,
     /// Why it was published, in one sentence.
     pub verdict: String,
@@ -96,7 +96,7 @@ impl Card {
                 "    dataset:\n      type: private\n      name: {}\n    metrics:",
                 quoted(&dataset.replace('<', "&lt;"))
             )?;
-            let Scores { accuracy_at_1, mrr_at_10, recall_at_3 } = row.after;
+            let ReleaseScores { accuracy_at_1, mrr_at_10, recall_at_3 } = row.after;
             for (kind, name, value) in [
                 ("cosine_accuracy@1", "Cosine Accuracy@1", accuracy_at_1),
                 ("cosine_mrr@10", "Cosine MRR@10", mrr_at_10),
@@ -112,16 +112,16 @@ impl Card {
         writeln!(out, "## Data\n\n| | pairs |\n|---|---:|")?;
         writeln!(out, "| accepted corrections, trained on | {} |", self.trained_pairs)?;
         writeln!(out, "| accepted corrections, held out | {} |", self.held_out_pairs)?;
-        writeln!(out, "| typos made up from the catalogue | {} |\n", self.synthesised_pairs)
+        writeln!(out, "| typos made up from the catalog | {} |\n", self.synthesized_pairs)
     }
 
     fn score_table(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "## Scores on held-out typos\n")?;
+        writeln!(out, "## ReleaseScores on held-out typos\n")?;
         writeln!(out, "| domain | queries | model | accuracy@1 | MRR@10 | recall@3 |")?;
         writeln!(out, "|---|---:|---|---:|---:|---:|")?;
         for row in &self.scores {
             for (model, scores) in [("before", row.before), ("after", row.after)] {
-                let Scores { accuracy_at_1, mrr_at_10, recall_at_3 } = scores;
+                let ReleaseScores { accuracy_at_1, mrr_at_10, recall_at_3 } = scores;
                 let (domain, queries) = (cell(&row.domain), row.queries);
                 writeln!(
                     out,
@@ -243,8 +243,8 @@ mod tests {
     use super::*;
 
     fn card() -> Card {
-        let scores = Scores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
-        let after = Scores { accuracy_at_1: 0.8754, ..scores };
+        let scores = ReleaseScores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
+        let after = ReleaseScores { accuracy_at_1: 0.8754, ..scores };
         Card {
             repo: "acme/cars".parse().unwrap(),
             release: "finetuned-embedding-model-20261122160509.zip".parse().unwrap(),
@@ -252,7 +252,7 @@ mod tests {
             dimensions: 384,
             trained_pairs: 600,
             held_out_pairs: 60,
-            synthesised_pairs: 1_820,
+            synthesized_pairs: 1_820,
             scores: vec![DomainScores { domain: "a|b\nc".into(), queries: 7, before: scores, after }],
             verdict: "Better on\nevery domain.".into(),
             settings: vec![("epochs".into(), "4".into())],

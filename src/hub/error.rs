@@ -8,9 +8,9 @@ use hf_hub::HFError;
 use reqwest::StatusCode;
 use url::Url;
 
-use super::access::{Access, RepoName};
+use super::access::{HubAccess, RepoName};
 use super::release::ReleaseName;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Why a step with the Hub failed. Never holds a token, a signed link or a file's content.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,7 @@ impl HubError {
     }
 
     /// What an error of `hf-hub` is; `path` is the file it was about.
-    pub(super) fn library(error: HFError, access: &Access, path: &str) -> Self {
+    pub(super) fn library(error: HFError, access: &HubAccess, path: &str) -> Self {
         if let Some(status) = refused_elsewhere(&error, access) {
             return Self::Store { status };
         }
@@ -195,7 +195,7 @@ impl HubError {
 
 /// The status, if it was not the Hub that refused but the object store it sent us to: that is about the link,
 /// not about our rights.
-fn refused_elsewhere(error: &HFError, access: &Access) -> Option<u16> {
+fn refused_elsewhere(error: &HFError, access: &HubAccess) -> Option<u16> {
     let context = match error {
         HFError::AuthRequired { context } | HFError::Forbidden { context } => context,
         HFError::EntryNotFound { context: Some(context), .. } => context,
@@ -206,18 +206,18 @@ fn refused_elsewhere(error: &HFError, access: &Access) -> Option<u16> {
 }
 
 impl Failure for HubError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NoRepository { .. }
             | Self::Refused { .. }
             | Self::Index
-            | Self::File { .. } => Remedy::Person,
+            | Self::File { .. } => RetryDirective::Person,
             // A release that vanished is no longer the newest, so a new run finds another; and a run that lost
             // the race for the newest name starts again with a later one.
             Self::NoFile { .. } | Self::Superseded { .. } | Self::Taken { .. } | Self::Conflict => {
-                Remedy::Retry
+                RetryDirective::Retry
             }
             Self::Limited { .. }
             | Self::Unavailable { .. }
@@ -226,7 +226,7 @@ impl Failure for HubError {
             | Self::TimedOut { .. }
             | Self::Malformed { .. }
             | Self::Checksum { .. }
-            | Self::Library(_) => Remedy::Retry,
+            | Self::Library(_) => RetryDirective::Retry,
         }
     }
 

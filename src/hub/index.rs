@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::card::Scores;
+use super::card::ReleaseScores;
 use super::digest::Digest;
 use super::error::HubError;
 use super::release::ReleaseName;
@@ -84,7 +84,7 @@ pub struct Entry {
     /// What the gate said.
     #[serde(default)]
     pub verdict: Option<String>,
-    /// Scores on all held-out typos.
+    /// ReleaseScores on all held-out typos.
     #[serde(default)]
     pub metrics: Option<Metrics>,
     /// When it was published.
@@ -97,15 +97,15 @@ pub struct Entry {
     pub other: Map<String, Value>,
 }
 
-/// Scores of a model and of the one its training started from, on the same questions.
+/// ReleaseScores of a model and of the one its training started from, on the same questions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Held-out typos asked.
     pub queries: usize,
     /// The model training started from.
-    pub before: Scores,
+    pub before: ReleaseScores,
     /// This model.
-    pub after: Scores,
+    pub after: ReleaseScores,
 }
 
 impl Index {

@@ -92,7 +92,7 @@ struct Lfs {
 pub(super) async fn head(wire: &Wire) -> Result<CommitId, HubError> {
     let url = wire.api([]);
     let info: Info =
-        wire.json("the repo's info", || wire.authorised(&url, wire.client.get(url.clone()))).await?;
+        wire.json("the repo's info", || wire.authorized(&url, wire.client.get(url.clone()))).await?;
     Ok(info.sha)
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Resul
         wire.url([repo.owner(), repo.name(), "resolve", commit.as_str()].into_iter().chain(path.split('/')));
     let limit = wire.patience.answer;
     let read = wire.retried(WHAT, || async {
-        let response = wire.once(wire.authorised(&url, wire.client.get(url.clone()))).await?;
+        let response = wire.once(wire.authorized(&url, wire.client.get(url.clone()))).await?;
         if response.content_length().is_some_and(|length| length > MAX_CONTENT) {
             return Err(HubError::Malformed { what: WHAT });
         }
@@ -189,7 +189,7 @@ fn release(item: Item) -> Option<Release> {
 async fn page(wire: &Wire, url: &Url) -> Result<(Vec<Entry>, Option<Url>), HubError> {
     const WHAT: &str = "the file list";
     wire.retried(WHAT, || async {
-        let response = wire.once(wire.authorised(url, wire.client.get(url.clone()))).await?;
+        let response = wire.once(wire.authorized(url, wire.client.get(url.clone()))).await?;
         let next = next_link(response.headers(), url);
         Ok((wire.read_json(WHAT, response).await?, next))
     })

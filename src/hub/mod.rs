@@ -34,8 +34,8 @@ mod repository;
 mod upload;
 mod wire;
 
-pub use access::{Access, NotARepoName, Patience, RepoName};
-pub use card::{Card, DomainScores, Scores, rollback_card};
+pub use access::{HubAccess, NotARepoName, Patience, RepoName};
+pub use card::{Card, DomainScores, ReleaseScores, rollback_card};
 pub(crate) use digest::Hasher;
 pub use digest::{Digest, NotADigest};
 pub use error::HubError;
@@ -43,4 +43,4 @@ pub use index::{Entry, INDEX, Index, Live, Metrics};
 pub use listing::{CommitId, NotACommitId};
 pub use release::{FOLDER, NotARelease, NotAStamp, RECEIPTS, Release, ReleaseName, Stamp};
 pub use repository::Repository;
-pub use upload::{Extra, Listed, Over, Progress, Published, Sent, Upload};
+pub use upload::{Extra, Listed, OnUploadProgress, Published, ReplacePolicy, Upload, UploadProgress};

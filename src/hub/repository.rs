@@ -10,7 +10,7 @@ use hf_hub::{HFRepository, RepoTypeModel};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::access::{Access, Patience, RepoName};
+use super::access::{HubAccess, Patience, RepoName};
 use super::download;
 use super::error::HubError;
 use super::index::{INDEX, Index};
@@ -44,7 +44,7 @@ impl Repository {
     /// # Errors
     /// [`HubError::Unauthorized`] for a token no Hub gave out, [`HubError::Connection`] when the system's TLS
     /// or proxy settings are unusable.
-    pub fn open(access: Access) -> Result<Self, HubError> {
+    pub fn open(access: HubAccess) -> Result<Self, HubError> {
         Self::with_patience(access, Patience::default())
     }
 
@@ -52,7 +52,7 @@ impl Repository {
     ///
     /// # Errors
     /// As [`Repository::open`].
-    pub fn with_patience(access: Access, patience: Patience) -> Result<Self, HubError> {
+    pub fn with_patience(access: HubAccess, patience: Patience) -> Result<Self, HubError> {
         let wire = Wire::new(access, patience)?;
         let library = wire.library()?;
         Ok(Self { wire, library })
@@ -74,7 +74,7 @@ impl Repository {
             "name": repo.name(), "organization": repo.owner(), "private": private, "type": "model",
         });
         let created = wire.retried("creating the repo", || async {
-            let request = wire.authorised(&url, wire.client.post(url.clone())).json(&body);
+            let request = wire.authorized(&url, wire.client.post(url.clone())).json(&body);
             wire.once(request).await.map(drop)
         });
         match created.await {
@@ -152,7 +152,7 @@ impl Repository {
     /// # Errors
     /// As [`Repository::open`].
     pub fn sibling(&self, repo: RepoName) -> Result<Self, HubError> {
-        Self::with_patience(Access { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
+        Self::with_patience(HubAccess { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
     }
 
     /// Fetches the sentence-transformers folder that this repo is, verified, into `folder`, which must not be

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::access::{Access, Patience};
+use super::access::{HubAccess, Patience};
 use super::error::HubError;
 use crate::failure::chain;
 
@@ -21,14 +21,14 @@ const ERROR_LIMIT: u64 = 16 * 1024;
 
 /// The way to one repo.
 pub(super) struct Wire {
-    pub(super) access: Access,
+    pub(super) access: HubAccess,
     pub(super) patience: Patience,
     pub(super) client: Client,
     authorization: Option<HeaderValue>,
 }
 
 impl Wire {
-    pub(super) fn new(access: Access, patience: Patience) -> Result<Self, HubError> {
+    pub(super) fn new(access: HubAccess, patience: Patience) -> Result<Self, HubError> {
         let authorization = match &access.token {
             Some(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
@@ -87,7 +87,7 @@ impl Wire {
     }
 
     /// Adds the token, but only towards the Hub itself: a link elsewhere must not get it.
-    pub(super) fn authorised(&self, url: &Url, request: RequestBuilder) -> RequestBuilder {
+    pub(super) fn authorized(&self, url: &Url, request: RequestBuilder) -> RequestBuilder {
         match &self.authorization {
             Some(header) if url.origin() == self.access.endpoint.origin() => {
                 request.header(AUTHORIZATION, header)

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::correction::Row;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// A Supabase project's table and the key that reads it.
 #[derive(Debug, Clone)]
-pub struct Access {
+pub struct TableAccess {
     /// The project's address, such as `https://<ref>.supabase.co`.
     pub url: Url,
     /// A legacy JWT (`anon` or `service_role`) or a newer `sb_publishable_`/`sb_secret_` key.
@@ -60,9 +60,9 @@ pub enum AccessError {
 }
 
 impl Failure for AccessError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Address | Self::Key => Remedy::Person,
+            Self::Address | Self::Key => RetryDirective::Person,
         }
     }
 
@@ -77,8 +77,8 @@ impl Failure for AccessError {
     }
 }
 
-impl Access {
-    /// Access to `public.typo_training_dataset` with the usual column names.
+impl TableAccess {
+    /// TableAccess to `public.typo_training_dataset` with the usual column names.
     pub fn new(url: Url, key: SecretString) -> Self {
         Self {
             url,
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn addresses_keep_a_path_and_lose_nothing() {
         let url = Url::parse("https://example.org/base/").expect("an address");
-        let access = Access::new(url, "sb_secret_x".to_owned().into());
+        let access = TableAccess::new(url, "sb_secret_x".to_owned().into());
         let rest = access.rest_url().expect("an address");
         assert_eq!(rest.as_str(), "https://example.org/base/rest/v1/typo_training_dataset");
         let realtime = access.realtime_url().expect("an address");
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn other_schemes_are_refused() {
-        let access = Access::new(Url::parse("mailto:a@b.c").expect("an address"), "k".to_owned().into());
+        let access = TableAccess::new(Url::parse("mailto:a@b.c").expect("an address"), "k".to_owned().into());
         assert_eq!(access.rest_url(), Err(AccessError::Address));
     }
 

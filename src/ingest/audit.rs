@@ -7,11 +7,11 @@
 
 use tracing::warn;
 
-use super::access::Access;
+use super::access::TableAccess;
 use super::inbox::Inbox;
 use super::sql;
 use super::sweep::{Sweep, SweepError, Swept};
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Ids read per request.
 const IDS_PER_PAGE: usize = 1000;
@@ -36,9 +36,9 @@ pub enum Invisible {
 }
 
 impl Failure for Invisible {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Hidden { .. } | Self::EmptyOrHidden { .. } => Remedy::Person,
+            Self::Hidden { .. } | Self::EmptyOrHidden { .. } => RetryDirective::Person,
         }
     }
 
@@ -54,7 +54,7 @@ impl Failure for Invisible {
 
 impl Invisible {
     /// What it means that the table shows `visible` rows while the inbox keeps `kept`.
-    pub fn of(access: &Access, visible: u64, kept: u64) -> Option<Self> {
+    pub fn of(access: &TableAccess, visible: u64, kept: u64) -> Option<Self> {
         match (visible, kept) {
             (0, 0) if access.bypasses_policies() => None,
             (0, 0) => Some(Self::EmptyOrHidden { sql: sql::policies(access) }),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 
 use crate::correction::Row;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Keeps pairs durably.
 ///
@@ -66,8 +66,8 @@ impl Error for InboxError {
 }
 
 impl Failure for InboxError {
-    fn remedy(&self) -> Remedy {
-        self.0.remedy()
+    fn directive(&self) -> RetryDirective {
+        self.0.directive()
     }
 
     fn advice(&self) -> String {

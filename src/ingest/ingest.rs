@@ -12,18 +12,18 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::access::Access;
+use super::access::TableAccess;
 use super::backoff;
-use super::end::End;
+use super::disconnect_reason::DisconnectReason;
 use super::inbox::Inbox;
-use super::pace::Pace;
 use super::realtime;
+use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
 use super::rest_error::RestError;
-use super::sign::Sign;
 use super::status::{IngestEvent, IngestStatus, Trouble};
 use super::sweep::{Known, Sweep, SweepError};
-use super::wake::Wake;
+use super::sweep_trigger::SweepTrigger;
+use super::timing::IngestTiming;
 use crate::correction::Row;
 use crate::failure::Failure;
 
@@ -35,12 +35,12 @@ const EVENTS: usize = 256;
 /// Brings every row of the table to an inbox.
 #[derive(Debug)]
 pub struct Ingest<I> {
-    access: Access,
+    access: TableAccess,
     pub(super) table: Table,
     pub(super) inbox: Arc<I>,
-    pub(super) pace: Pace,
+    pub(super) timing: IngestTiming,
     known: Known,
-    pub(super) wake: Wake,
+    pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
 }
@@ -49,15 +49,15 @@ impl<I: Inbox> Ingest<I> {
     /// An ingest that does nothing until [`run`](Self::run).
     ///
     /// # Errors
-    /// [`RestError::Access`] for an address or key that can't be used.
-    pub fn new(access: Access, inbox: Arc<I>, pace: Pace) -> Result<Self, RestError> {
+    /// [`RestError::TableAccess`] for an address or key that can't be used.
+    pub fn new(access: TableAccess, inbox: Arc<I>, timing: IngestTiming) -> Result<Self, RestError> {
         Ok(Self {
             table: Table::new(&access)?,
             access,
             inbox,
-            pace,
+            timing,
             known: Known::default(),
-            wake: Wake::default(),
+            sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
         })
@@ -74,13 +74,13 @@ impl<I: Inbox> Ingest<I> {
     }
 
     /// A handle that asks for sweeps.
-    pub fn wake(&self) -> Wake {
-        self.wake.clone()
+    pub fn sweep_trigger(&self) -> SweepTrigger {
+        self.sweep_trigger.clone()
     }
 
     /// Runs until `stop`. Never gives up: what a person must mend is shown in the status and tried again.
     pub async fn run(self, stop: CancellationToken) {
-        let (sender, receiver) = mpsc::channel(self.pace.buffer.max(1));
+        let (sender, receiver) = mpsc::channel(self.timing.buffer.max(1));
         // All three own nothing that needs an orderly end: the inbox alone is durable.
         tokio::join!(
             Box::pin(self.connect(sender, &stop)),
@@ -96,9 +96,9 @@ impl<I: Inbox> Ingest<I> {
             self.tell(IngestEvent::GenerationStarted { generation });
             let begun = Instant::now();
             let report = |sign| self.report(generation, sign, &rows);
-            let end = realtime::live(&self.access, &self.pace.limits, stop, report).await;
+            let end = realtime::live(&self.access, &self.timing.limits, stop, report).await;
             self.status.send_modify(|status| status.connected = false);
-            if matches!(end, End::Stopped) {
+            if matches!(end, DisconnectReason::Stopped) {
                 return;
             }
             self.gap();
@@ -111,9 +111,9 @@ impl<I: Inbox> Ingest<I> {
             }
             self.status.send_modify(|status| status.realtime_trouble = Some(trouble.clone()));
             self.tell(IngestEvent::GenerationEnded { generation, trouble });
-            attempt = if begun.elapsed() >= self.pace.steady { 0 } else { attempt + 1 };
+            attempt = if begun.elapsed() >= self.timing.steady { 0 } else { attempt + 1 };
             let step = usize::saturating_sub(attempt, 1);
-            let wait = backoff::delay(end.remedy(), step, end.retry_after(), rand::random());
+            let wait = backoff::delay(end.directive(), step, end.retry_after(), rand::random());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => {}
@@ -123,9 +123,9 @@ impl<I: Inbox> Ingest<I> {
 
     /// Takes what a generation reports. Called by the socket's reader, so it never waits: a row that finds the
     /// buffer full is left to a sweep.
-    fn report(&self, generation: u64, sign: Sign, rows: &mpsc::Sender<Row>) {
+    fn report(&self, generation: u64, sign: RealtimeEvent, rows: &mpsc::Sender<Row>) {
         match sign {
-            Sign::Subscribed => {
+            RealtimeEvent::Subscribed => {
                 info!(generation, "realtime subscribed");
                 self.status.send_modify(|status| {
                     status.connected = true;
@@ -134,20 +134,20 @@ impl<I: Inbox> Ingest<I> {
                 self.tell(IngestEvent::Subscribed { generation });
                 self.gap();
             }
-            Sign::Row(row) => {
+            RealtimeEvent::Row(row) => {
                 if let Err(mpsc::error::TrySendError::Full(row) | mpsc::error::TrySendError::Closed(row)) =
                     rows.try_send(row)
                 {
-                    self.wake.row(row.id);
+                    self.sweep_trigger.row(row.id);
                     self.gap();
                 }
             }
-            Sign::Partial(id) => {
-                self.wake.row(id);
+            RealtimeEvent::Partial(id) => {
+                self.sweep_trigger.row(id);
                 self.gap();
             }
             // The sweep meets the same row and counts it.
-            Sign::Malformed(_) | Sign::Gap => self.gap(),
+            RealtimeEvent::Malformed(_) | RealtimeEvent::Gap => self.gap(),
         }
     }
 
@@ -194,15 +194,15 @@ impl<I: Inbox> Ingest<I> {
             table: &self.table,
             inbox: &self.inbox,
             known: &self.known,
-            page: self.pace.page,
-            overlap: self.pace.overlap,
+            page: self.timing.page,
+            overlap: self.timing.overlap,
         }
     }
 
     /// Something may be missing.
     fn gap(&self) {
         self.status.send_modify(|status| status.gaps += 1);
-        self.wake.sweep();
+        self.sweep_trigger.sweep();
     }
 
     pub(super) fn fail(&self, error: &SweepError) {

@@ -7,7 +7,7 @@
 //! ```text
 //! audit       does the inbox have every row, and is any visible
 //! access      where the table is, its key, its columns; reading a record
-//! catalogue   the names a correction may be
+//! catalog   the names a correction may be
 //! rest        the table through PostgREST
 //! rest_error  what can be answered instead of rows
 //! realtime    one generation of the Realtime connection: its socket and deadlines
@@ -19,8 +19,8 @@
 //! sweep       everything the inbox may lack, by keyset with overlap
 //! ingest      the three loops that merge it all
 //! rounds      the third of them: sweep after sweep
-//! pace        how often and how far it looks
-//! wake        what asks for a sweep
+//! timing        how often and how far it looks
+//! sweep_trigger        what asks for a sweep
 //! status      what the ingest shows of itself
 //! backoff     how long to wait before trying again
 //! webhook     a database webhook's request: secret and hint
@@ -30,35 +30,35 @@
 mod access;
 mod audit;
 mod backoff;
-mod catalogue;
-mod end;
-mod generation;
+mod catalog;
+mod disconnect_reason;
 mod inbox;
 mod ingest;
-mod pace;
 mod probe;
 mod realtime;
+mod realtime_event;
+mod realtime_session;
 mod rest;
 mod rest_error;
-mod rounds;
-mod sign;
 pub mod sql;
 mod status;
 mod sweep;
-mod wake;
+mod sweep_loop;
+mod sweep_trigger;
+mod timing;
 pub mod webhook;
 
-pub use access::{Access, AccessError, Columns, Malformed};
+pub use access::{AccessError, Columns, Malformed, TableAccess};
 pub use audit::Invisible;
-pub use catalogue::{CatalogueError, CatalogueSource, NoCatalogue};
-pub use end::{End, Step};
+pub use catalog::{CatalogError, CatalogSource, NoCatalog};
+pub use disconnect_reason::{DisconnectReason, Step};
 pub use inbox::{Accepted, Inbox, InboxError};
 pub use ingest::Ingest;
-pub use pace::Pace;
 pub use probe::subscribes;
+pub use realtime_event::Limits;
 pub use rest::{Page, Table};
 pub use rest_error::RestError;
-pub use sign::Limits;
 pub use status::{Backfill, IngestEvent, IngestStatus, Trouble};
 pub use sweep::SweepError;
-pub use wake::Wake;
+pub use sweep_trigger::SweepTrigger;
+pub use timing::IngestTiming;

@@ -4,19 +4,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use super::access::Access;
-use super::end::End;
+use super::access::TableAccess;
+use super::disconnect_reason::DisconnectReason;
 use super::realtime::live;
-use super::sign::{Limits, Sign};
+use super::realtime_event::{Limits, RealtimeEvent};
 
 /// Subscribes to the table's row changes as the ingest does, and leaves again.
 ///
 /// # Errors
-/// The [`End`] that a worker would meet: [`End::Unpublished`] with the SQL that publishes the table, for instance.
-pub async fn subscribes(access: &Access) -> Result<(), End> {
+/// The [`DisconnectReason`] that a worker would meet: [`DisconnectReason::Unpublished`] with the SQL that publishes the table, for instance.
+pub async fn subscribes(access: &TableAccess) -> Result<(), DisconnectReason> {
     let (stop, subscribed) = (CancellationToken::new(), AtomicBool::new(false));
     let report = |sign| {
-        if sign == Sign::Subscribed {
+        if sign == RealtimeEvent::Subscribed {
             subscribed.store(true, Ordering::Relaxed);
             stop.cancel();
         }

@@ -23,27 +23,27 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tungstenite::Message;
 
-use super::access::Access;
-use super::end::{End, Step};
-use super::generation::{Generation, Stage};
-use super::sign::{Limits, Sign};
+use super::access::TableAccess;
+use super::disconnect_reason::{DisconnectReason, Step};
+use super::realtime_event::{Limits, RealtimeEvent};
+use super::realtime_session::{RealtimeSession, Stage};
 
 /// Lives one generation, and says how it ended. `report` must not block: it is called by the socket's reader.
 pub(super) async fn live(
-    access: &Access,
+    access: &TableAccess,
     limits: &Limits,
     stop: &CancellationToken,
-    report: impl FnMut(Sign) + Send,
-) -> End {
+    report: impl FnMut(RealtimeEvent) + Send,
+) -> DisconnectReason {
     let born = Instant::now();
     let opened = async {
         let url = access.realtime_url()?;
         let connect = WebSocketFactory::create(url.expose_secret().to_owned());
-        let deadline = End::Deadline { step: Step::Connection, limit: limits.connect };
-        timeout(limits.connect, connect).await.map_err(|_| deadline)?.map_err(End::of_connect)
+        let deadline = DisconnectReason::Deadline { step: Step::Connection, limit: limits.connect };
+        timeout(limits.connect, connect).await.map_err(|_| deadline)?.map_err(DisconnectReason::of_connect)
     };
     let socket = tokio::select! {
-        () = stop.cancelled() => return End::Stopped,
+        () = stop.cancelled() => return DisconnectReason::Stopped,
         opened = opened => match opened {
             Ok(socket) => socket,
             Err(end) => return end,
@@ -52,30 +52,30 @@ pub(super) async fn live(
     let (writer, mut frames) = socket.split();
     let connection = ConnectionManager::new();
     connection.set_writer(writer).await;
-    let mut generation = Generation::new(access, limits, connection, report);
+    let mut generation = RealtimeSession::new(access, limits, connection, report);
     if let Err(end) = generation.join().await {
         return end;
     }
     let mut heartbeats = tokio::time::interval_at(Instant::now() + limits.heartbeat, limits.heartbeat);
     loop {
         let step = tokio::select! {
-            () = stop.cancelled() => Err(End::Stopped),
-            () = sleep_until(born + limits.age) => Err(End::Aged),
+            () = stop.cancelled() => Err(DisconnectReason::Stopped),
+            () = sleep_until(born + limits.age) => Err(DisconnectReason::Aged),
             () = sleep_until(generation.due), if generation.stage != Stage::Live => Err(generation.overdue()),
             () = sleep_until(generation.settled.unwrap_or(born)), if generation.settled.is_some() => {
                 generation.settled = None;
-                (generation.report)(Sign::Gap);
+                (generation.report)(RealtimeEvent::Gap);
                 Ok(())
             }
             _ = heartbeats.tick() => generation.beat().await,
             frame = frames.next() => match frame {
                 Some(Ok(Message::Text(text))) => generation.hear(&text),
                 Some(Ok(Message::Close(frame))) => {
-                    Err(End::SocketClosed { code: frame.map(|frame| frame.code.into()) })
+                    Err(DisconnectReason::SocketClosed { code: frame.map(|frame| frame.code.into()) })
                 }
                 Some(Ok(_)) => Ok(()),
-                Some(Err(error)) => Err(End::Socket(error)),
-                None => Err(End::SocketClosed { code: None }),
+                Some(Err(error)) => Err(DisconnectReason::Socket(error)),
+                None => Err(DisconnectReason::SocketClosed { code: None }),
             },
         };
         if let Err(end) = step {

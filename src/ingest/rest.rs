@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::access::{Access, AccessError, Malformed};
+use super::access::{AccessError, Malformed, TableAccess};
 use super::rest_error::RestError;
 use crate::correction::Row;
 
@@ -26,7 +26,7 @@ const IDS_PER_REQUEST: usize = 100;
 pub struct Table {
     client: Client,
     url: Url,
-    access: Access,
+    access: TableAccess,
 }
 
 /// Some rows in the order of their ids.
@@ -45,8 +45,8 @@ impl Table {
     /// A client for the table; no request is made yet.
     ///
     /// # Errors
-    /// [`RestError::Access`] for an address or key that can't be used.
-    pub fn new(access: &Access) -> Result<Self, RestError> {
+    /// [`RestError::TableAccess`] for an address or key that can't be used.
+    pub fn new(access: &TableAccess) -> Result<Self, RestError> {
         let url = access.rest_url()?;
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -61,7 +61,7 @@ impl Table {
     }
 
     /// Where the table is.
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &TableAccess {
         &self.access
     }
 
@@ -208,7 +208,7 @@ impl Table {
 
 /// The headers of every request: the key, and the key again as bearer when it is a JWT, without which
 /// PostgREST would run as `anon`.
-fn headers(access: &Access) -> Result<HeaderMap, AccessError> {
+fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
     let secret = |text: &str| {
         let mut value = HeaderValue::from_str(text).map_err(|_| AccessError::Key)?;
         value.set_sensitive(true);

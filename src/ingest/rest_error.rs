@@ -6,16 +6,16 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::access::{Access, AccessError};
+use super::access::{AccessError, TableAccess};
 use super::sql;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Why the table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
     /// The settings make no address or no header.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    TableAccess(#[from] AccessError),
     /// No connection, no answer in time, or an answer cut short.
     #[error("the request failed")]
     Request(#[source] reqwest::Error),
@@ -109,7 +109,12 @@ impl RestError {
     }
 
     /// Tells apart every answer that is not a success.
-    pub(super) fn of_answer(access: &Access, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+    pub(super) fn of_answer(
+        access: &TableAccess,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Self {
         #[derive(Deserialize)]
         struct Answer {
             code: Option<String>,
@@ -154,15 +159,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 impl Failure for RestError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
             Self::Request(_)
             | Self::Busy { .. }
             | Self::StatementTimeout
             | Self::Gateway { .. }
             | Self::Body(_)
-            | Self::TooLarge { .. } => Remedy::Retry,
-            Self::Access(_)
+            | Self::TooLarge { .. } => RetryDirective::Retry,
+            Self::TableAccess(_)
             | Self::Key { .. }
             | Self::NotPermitted { .. }
             | Self::MissingTable { .. }
@@ -170,13 +175,13 @@ impl Failure for RestError {
             | Self::MissingColumn { .. }
             | Self::NoIds
             | Self::NoTexts
-            | Self::Refused { .. } => Remedy::Person,
+            | Self::Refused { .. } => RetryDirective::Person,
         }
     }
 
     fn advice(&self) -> String {
         match self {
-            Self::Access(error) => error.advice(),
+            Self::TableAccess(error) => error.advice(),
             Self::Request(_) => "Check SUPABASE_URL and the network; the worker tries again.".to_owned(),
             Self::Key { .. } => {
                 "Check SUPABASE_ANON_KEY or SUPABASE_SERVICE_KEY against Project Settings > API Keys."
@@ -213,7 +218,7 @@ mod tests {
 
     fn answer(status: u16, body: &[u8]) -> RestError {
         let url = Url::parse("https://example.org").expect("an address");
-        let access = Access::new(url, "key".to_owned().into());
+        let access = TableAccess::new(url, "key".to_owned().into());
         let status = StatusCode::from_u16(status).expect("a status");
         RestError::of_answer(&access, status, &HeaderMap::new(), body)
     }
@@ -235,7 +240,7 @@ mod tests {
         #[test]
         fn any_answer_has_a_remedy(status in 300_u16..600, body in proptest::collection::vec(any::<u8>(), 0..80)) {
             let error = answer(status, &body);
-            prop_assert!(error.remedy() != Remedy::Never && !error.advice().is_empty());
+            prop_assert!(error.directive() != RetryDirective::Never && !error.advice().is_empty());
         }
     }
 }

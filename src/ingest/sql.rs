@@ -4,10 +4,10 @@
 
 use url::Url;
 
-use super::access::Access;
+use super::access::TableAccess;
 
 /// Creates the table, as the app writes it and the worker reads it. Harmless when it exists.
-pub fn table(access: &Access) -> String {
+pub fn table(access: &TableAccess) -> String {
     let name = qualified(access);
     let [id, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
     format!(
@@ -23,7 +23,7 @@ pub fn table(access: &Access) -> String {
 
 /// Adds the columns that the table lacks, but for the id, and has PostgREST look at the table again. Harmless when
 /// they are there.
-pub fn columns(access: &Access) -> String {
+pub fn columns(access: &TableAccess) -> String {
     let name = qualified(access);
     let [_, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
     format!(
@@ -39,7 +39,7 @@ pub fn columns(access: &Access) -> String {
 /// Lets the `anon` role read, whether row level security is on or off. A `service_role` key needs none of this.
 ///
 /// It never turns row level security on: on a table without it, that would shut out the app, which inserts.
-pub fn policies(access: &Access) -> String {
+pub fn policies(access: &TableAccess) -> String {
     let name = qualified(access);
     let policy = quoted(&format!("{} readable by the trainer", access.table));
     format!(
@@ -53,7 +53,7 @@ pub fn policies(access: &Access) -> String {
 
 /// Lets the `anon` role insert, as the app does, and turns row level security on: what no policy allows is then
 /// refused. For a table that is new; one in use may have readers and writers that this knows nothing of.
-pub fn protection(access: &Access) -> String {
+pub fn protection(access: &TableAccess) -> String {
     let name = qualified(access);
     let policy = quoted(&format!("{} writable by the app", access.table));
     format!(
@@ -65,7 +65,7 @@ pub fn protection(access: &Access) -> String {
 }
 
 /// Puts the table into the publication that Realtime reads. Harmless when it is there.
-pub fn publication(access: &Access) -> String {
+pub fn publication(access: &TableAccess) -> String {
     let name = qualified(access);
     format!(
         "do $$ begin\n  \
@@ -77,7 +77,7 @@ pub fn publication(access: &Access) -> String {
 
 /// Calls `endpoint` for every new row, with the secret in the header `header`. The secret is a placeholder:
 /// put the value of `WEBHOOK_SECRET` in its place.
-pub fn webhook(access: &Access, endpoint: &Url, header: &str) -> String {
+pub fn webhook(access: &TableAccess, endpoint: &Url, header: &str) -> String {
     let name = qualified(access);
     let headers = serde_json::json!({"Content-Type": "application/json", header: "<WEBHOOK_SECRET>"});
     format!(
@@ -89,7 +89,7 @@ pub fn webhook(access: &Access, endpoint: &Url, header: &str) -> String {
     )
 }
 
-fn qualified(access: &Access) -> String {
+fn qualified(access: &TableAccess) -> String {
     format!("{}.{}", quoted(&access.schema), quoted(&access.table))
 }
 
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn only_a_new_table_gets_row_level_security() {
         let url = Url::parse("https://example.org").expect("an address");
-        let access = Access::new(url, "key".to_owned().into());
+        let access = TableAccess::new(url, "key".to_owned().into());
         assert!(!policies(&access).contains("enable row level security"));
         // Once it is on, the app must still be let in.
         let (insert, enable) = ("for insert to anon", "enable row level security");
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn names_can_not_break_out_of_their_quotes() {
         let url = Url::parse("https://example.org").expect("an address");
-        let mut access = Access::new(url, "key".to_owned().into());
+        let mut access = TableAccess::new(url, "key".to_owned().into());
         access.table = r#"a"; drop table b; --"#.to_owned();
         let name = r#""public"."a""; drop table b; --""#;
         assert!(table(&access).contains(name) && publication(&access).contains(name));

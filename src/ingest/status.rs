@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::failure::{Failure, Remedy, chain};
+use crate::failure::{Failure, RetryDirective, chain};
 
 /// The ingest at this moment, for status pages and metrics. Counters start at 0 with the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -67,14 +67,14 @@ pub struct Trouble {
     /// The error with its sources.
     pub error: String,
     /// Who must act.
-    pub remedy: Remedy,
+    pub remedy: RetryDirective,
     /// What to do.
     pub advice: String,
 }
 
 impl Trouble {
     pub(super) fn of(failure: &impl Failure) -> Self {
-        Self { error: chain(failure), remedy: failure.remedy(), advice: failure.advice() }
+        Self { error: chain(failure), remedy: failure.directive(), advice: failure.advice() }
     }
 }
 

@@ -15,7 +15,7 @@ use super::inbox::{Accepted, Inbox, InboxError};
 use super::rest::{Page, Table};
 use super::rest_error::RestError;
 use crate::correction::Row;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// A statement that takes too long is tried again with half the rows, but never fewer than this.
 const MIN_PAGE: usize = 50;
@@ -48,11 +48,11 @@ impl SweepError {
 }
 
 impl Failure for SweepError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Rest(error) => error.remedy(),
-            Self::Inbox(error) => error.remedy(),
-            Self::InboxSilent => Remedy::Retry,
+            Self::Rest(error) => error.directive(),
+            Self::Inbox(error) => error.directive(),
+            Self::InboxSilent => RetryDirective::Retry,
         }
     }
 

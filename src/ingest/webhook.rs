@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::access::Access;
-use crate::failure::{Failure, Remedy};
+use super::access::TableAccess;
+use crate::failure::{Failure, RetryDirective};
 
 /// The header that carries the secret.
 pub const SECRET_HEADER: &str = "x-webhook-secret";
@@ -39,10 +39,10 @@ pub enum WebhookError {
 }
 
 impl Failure for WebhookError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Secret | Self::OtherTable => Remedy::Person,
-            Self::TooLarge { .. } | Self::Body(_) => Remedy::Never,
+            Self::Secret | Self::OtherTable => RetryDirective::Person,
+            Self::TooLarge { .. } | Self::Body(_) => RetryDirective::Never,
         }
     }
 
@@ -77,12 +77,12 @@ struct Body {
     record: Option<Map<String, Value>>,
 }
 
-/// Checks the secret in constant time and reads the hint. Answer 2xx at once and wake the ingest.
+/// Checks the secret in constant time and reads the hint. Answer 2xx at once and sweep_trigger the ingest.
 ///
 /// # Errors
 /// [`WebhookError`]; [`WebhookError::Secret`] is decided before anything of the body is looked at.
 pub fn receive(
-    access: &Access,
+    access: &TableAccess,
     secret: &SecretString,
     presented: Option<&[u8]>,
     body: &[u8],
@@ -112,7 +112,7 @@ mod tests {
 
     fn ask(presented: Option<&[u8]>, body: &[u8]) -> Result<Hint, WebhookError> {
         let url = Url::parse("https://example.org").expect("an address");
-        let access = Access::new(url, "key".to_owned().into());
+        let access = TableAccess::new(url, "key".to_owned().into());
         receive(&access, &"open sesame".to_owned().into(), presented, body)
     }
 

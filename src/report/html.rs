@@ -1,10 +1,10 @@
-//! The account as a page: one file, no scripts, nothing fetched; light or dark as the reader has it.
+//! The run as a page: one file, no scripts, nothing fetched; light or dark as the reader has it.
 
 use std::fmt::Write as _;
 
-use crate::evaluate::{Comparison, Group, Judgement, Report, Retrieval, Scores};
+use crate::evaluate::{Comparison, Group, Judgment, Report, Retrieval, Scores};
 
-use super::Account;
+use super::RunReport;
 use super::plot::{Interval, bars, escape, intervals, losses};
 
 const STYLE: &str = include_str!("page.css");
@@ -17,14 +17,14 @@ const SERIES: [(&str, &str); 4] =
 type Part = (&'static str, &'static str, &'static str, fn(&Group) -> &Comparison);
 
 /// A run's report as a self-contained page.
-pub fn page(account: &Account) -> String {
-    let report = &account.report;
+pub fn page(run: &RunReport) -> String {
+    let report = &run.report;
     let mut body = String::new();
     // Writing to a string can't fail.
     let _ = write!(
         body,
         "<h1>Training run{}</h1>",
-        account.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job)))
+        run.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job)))
     );
     let published = if report.may_be_published(false) { "may be published" } else { "is not published" };
     let _ = write!(
@@ -37,13 +37,13 @@ pub fn page(account: &Account) -> String {
         let _ =
             write!(body, "<p class=\"verdict\"><strong>defect</strong>: {}</p>", escape(&defect.to_string()));
     }
-    let facts = account.facts().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+    let facts = run.facts().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     body.push_str(&table("What was done", &[], facts));
 
     body.push_str("<h2>Learning</h2>");
-    let by_epoch = account.training.epoch_losses.iter().zip(1..);
+    let by_epoch = run.training.epoch_losses.iter().zip(1..);
     let rows = by_epoch.map(|(loss, epoch): (_, u32)| vec![format!("epoch {epoch}"), format!("{loss:.4}")]);
-    let floor = account.least_loss();
+    let floor = run.least_loss();
     let below = floor.map_or(String::new(), |least| {
         format!(
             " Dashed: {least:.2}, below which a smoothed loss can't fall (a batch with fewer or equal corrections can)."
@@ -51,9 +51,9 @@ pub fn page(account: &Account) -> String {
     });
     figure(
         &mut body,
-        &losses(&account.training.losses, floor),
+        &losses(&run.training.losses, floor),
         &format!(
-            "Thin: each step's loss. Thick: the mean over neighbouring steps. Typos are made up afresh in each epoch.{below}"
+            "Thin: each step's loss. Thick: the mean over neighboring steps. Typos are made up afresh in each epoch.{below}"
         ),
         &table("Mean loss of each epoch", &["epoch", "loss"], rows),
     );
@@ -147,8 +147,8 @@ fn change(body: &mut String, report: &Report) {
     let rows: Vec<Interval> = [("all", &report.gate.overall)]
         .into_iter()
         .chain(report.gate.parts())
-        .map(|(name, judgement)| {
-            let Judgement { verdict, queries, difference, lower, upper } = *judgement;
+        .map(|(name, judgment)| {
+            let Judgment { verdict, queries, difference, lower, upper } = *judgment;
             let said = format!("{} ({queries} queries)", verdict.words());
             Interval { name: name.to_owned(), said, difference, lower, upper }
         })

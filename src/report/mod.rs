@@ -4,16 +4,16 @@
 //! text: neither holds one.
 //!
 //! ```text
-//! account  what is told, from a record, a receipt or a file of `autovalidate train --report`
+//! run  what is told, from a record, a receipt or a file of `autovalidate train --report`
 //! text     as text
 //! html     as a page
 //! plot     axes and marks as SVG: loss, scores, differences with their bounds
 //! ```
 
-mod account;
 mod html;
 mod plot;
+mod run_report;
 mod text;
 
-pub use account::{Account, AccountError};
 pub use html::page;
+pub use run_report::{RunReport, RunReportError};

@@ -15,7 +15,7 @@ pub(super) fn escape(text: &str) -> String {
 /// An SVG element of this height around `marks`.
 fn drawing(id: &str, title: &str, description: &str, height: f64, marks: &str) -> String {
     format!(
-        "<svg role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" aria-labelledby=\"{id}-title {id}-text\">\
+        "<svg role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" aria-labeledby=\"{id}-title {id}-text\">\
          <title id=\"{id}-title\">{}</title><desc id=\"{id}-text\">{}</desc>{marks}</svg>",
         escape(title),
         escape(description)
@@ -62,7 +62,7 @@ pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     for at in (0..=20).map(|at| f64::from(at) * every).take_while(|at| *at <= last) {
         text(&mut marks, x(at), HEIGHT - bottom + 18.0, "middle", &short(at));
     }
-    text(&mut marks, (left + WIDTH - right) / 2.0, HEIGHT - 6.0, "middle", "optimiser steps");
+    text(&mut marks, (left + WIDTH - right) / 2.0, HEIGHT - 6.0, "middle", "optimizer steps");
     if let Some(floor) = floor {
         line(&mut marks, "margin", (left, y(floor)), (WIDTH - right, y(floor)));
     }
@@ -77,15 +77,15 @@ pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     let least = floor.map_or(String::new(), |floor| format!(" It can't fall below {floor:.3}."));
     let description = match (smooth.first(), smooth.last()) {
         (Some(first), Some(last)) => format!(
-            "The mean over neighbouring steps goes from {first:.3} at the start to {last:.3} at the end of {} steps.{least}",
+            "The mean over neighboring steps goes from {first:.3} at the start to {last:.3} at the end of {} steps.{least}",
             losses.len()
         ),
         _ => "No step was taken.".to_owned(),
     };
-    drawing("loss", "Loss of each optimiser step", &description, HEIGHT, &marks)
+    drawing("loss", "Loss of each optimizer step", &description, HEIGHT, &marks)
 }
 
-/// The mean of each value and up to `reach` neighbours on either side.
+/// The mean of each value and up to `reach` neighbors on either side.
 fn running_mean(values: &[f64], reach: usize) -> Vec<f64> {
     (0..values.len())
         .map(|at| {

@@ -1,10 +1,10 @@
-//! The account as text.
+//! The run as text.
 
 use std::fmt;
 
-use super::Account;
+use super::RunReport;
 
-impl fmt::Display for Account {
+impl fmt::Display for RunReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in self.facts() {
             writeln!(out, "{name:14}{value}")?;

@@ -8,7 +8,7 @@ use crate::broker::{Job, Jobs, QueueError};
 use crate::failure::chain;
 use crate::trigger::Trigger;
 
-use crate::run::pipeline::{Ending, Pipeline};
+use crate::run::pipeline::{AttemptEnding, Pipeline};
 
 /// Pause before the second attempt; it doubles for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -31,20 +31,20 @@ pub async fn work(jobs: &Jobs, pipeline: &Pipeline, trigger: &Trigger, cancel: &
 ///
 /// # Errors
 /// Those of the queue; the job may then be delivered again, and is settled then.
-pub async fn settle(job: Job, ending: Ending, trigger: &Trigger) -> Result<(), QueueError> {
+pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Result<(), QueueError> {
     tracing::info!(job = %job.id(), ?ending, "work on a run ended");
     match ending {
-        Ending::Finished(finished) => {
+        AttemptEnding::Finished(finished) => {
             trigger.covered(finished.covered).await?;
             job.complete().await
         }
-        Ending::Closed(_) => {
+        AttemptEnding::Closed(_) => {
             trigger.ended().await?;
             job.complete().await
         }
-        Ending::Again { failures } => job.hand_back(pause(failures)).await,
+        AttemptEnding::Again { failures } => job.hand_back(pause(failures)).await,
         // Not ours to settle any more.
-        Ending::Overtaken => Ok(()),
+        AttemptEnding::Overtaken => Ok(()),
     }
 }
 

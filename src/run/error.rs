@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::broker::QueueError;
 use crate::evaluate::EvaluateError;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::hub::HubError;
 use autovalidate_finetune::model::ModelError;
 use autovalidate_finetune::model::archive::ArchiveError;
@@ -14,7 +14,7 @@ use crate::run::dataset::NameList;
 
 /// Why a run fails.
 #[derive(Debug, thiserror::Error)]
-pub enum JobError {
+pub enum RunError {
     /// The broker.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -38,7 +38,7 @@ pub enum JobError {
     Train(#[from] TrainError),
     /// The names that `CATALOG` says.
     #[error(transparent)]
-    Names(#[from] crate::ingest::CatalogueError),
+    Names(#[from] crate::ingest::CatalogError),
     /// The settings of the made-up typos.
     #[error(transparent)]
     Synthesis(#[from] crate::synthesis::SettingsError),
@@ -147,7 +147,7 @@ pub enum JobError {
     PackageLost,
 }
 
-impl JobError {
+impl RunError {
     /// For `map_err`: `action` on `path` failed.
     pub(in crate::run) fn file(
         action: &'static str,
@@ -195,12 +195,12 @@ impl JobError {
     }
 }
 
-impl Failure for JobError {
-    fn remedy(&self) -> Remedy {
+impl Failure for RunError {
+    fn directive(&self) -> RetryDirective {
         match self.inner() {
-            Some(inner) => inner.remedy(),
+            Some(inner) => inner.directive(),
             None => match self {
-                Self::Stopping | Self::Overtaken | Self::PackageLost => Remedy::Retry,
+                Self::Stopping | Self::Overtaken | Self::PackageLost => RetryDirective::Retry,
                 Self::File { .. }
                 | Self::NoSuchModel { .. }
                 | Self::NoNewerName
@@ -209,8 +209,8 @@ impl Failure for JobError {
                 | Self::OtherNames { .. }
                 | Self::NoHub { .. }
                 | Self::NoStream { .. }
-                | Self::DiedTooOften { .. } => Remedy::Person,
-                _ => Remedy::Never,
+                | Self::DiedTooOften { .. } => RetryDirective::Person,
+                _ => RetryDirective::Never,
             },
         }
     }

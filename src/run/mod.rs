@@ -36,12 +36,12 @@ pub use consumer::{settle, work};
 pub use dataset::{
     Conflicts, Dataset, DatasetSummary, IdRanges, NameList, NameSource, NotIdRanges, RowsFileError, read_rows,
 };
-pub use error::JobError;
-pub use fine_tune::{Baselines, Examinee, Lecture, Study, StudyFigures, Trained};
-pub use pipeline::{Ending, Finished, Outcome, Pipeline, Plan};
+pub use error::RunError;
+pub use fine_tune::{FineTuneSession, ModelComparison, Scorer, SessionFigures, TrainedModel, TrainingSpec};
+pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, Plan};
 pub use provenance::{
-    Ancestor, Blueprint, Descent, Lineage, PairUse, RECEIPT, Receipt, Replayed, RollbackError, RollbackOf,
-    RolledBack, Sources, replay, roll_back, trace, weights_digest,
+    Ancestor, Blueprint, Lineage, PairLineage, PairUse, RECEIPT, Receipt, Replayed, RollbackError,
+    RollbackOf, RolledBack, Sources, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;
-pub use storage::{ModelFinder, Origin, RowSource};
+pub use storage::{ModelFinder, ModelOrigin, RowSource};

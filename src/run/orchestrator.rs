@@ -1,4 +1,4 @@
-//! The walk of a run from its job request to a published model: stage after stage, keeping the journal.
+//! The walk of a run from its job request to a published model: stage after stage, keeping the recorder.
 //!
 //! Every stage looks first at what an attempt before has recorded: the base model's name, the rows' hash, the release's
 //! name, the finished zip. Only one worker can save the record, and what is sent to the Hub is written down
@@ -11,50 +11,50 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Job, JobRequest, RunRecord, RunState};
-use crate::failure::{Failure, Remedy, chain};
+use crate::failure::{Failure, RetryDirective, chain};
 use autovalidate_finetune::train::Recipe;
 
-use crate::run::error::JobError;
-use crate::run::pipeline::{Ending, Finished, Outcome, Pipeline};
+use crate::run::error::RunError;
+use crate::run::pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline};
 use crate::run::provenance::Lineage;
-use crate::run::recorder::{Journal, Opened};
+use crate::run::recorder::{Opened, RunRecorder};
 use crate::run::stage::Stage;
 use crate::run::steps::RunPapers;
 use crate::run::steps::train;
-use crate::run::steps::{Sent, publish};
-use crate::run::storage::Workshop;
-use crate::run::storage::forget;
-use crate::run::storage::{MODELS, Shelf, blocking};
-use crate::run::watchdog::Guard;
+use crate::run::steps::{PublishOutcome, publish};
+use crate::run::storage::RunDir;
+use crate::run::storage::remove_stored_checkpoint;
+use crate::run::storage::{MODELS, ModelCache, blocking};
+use crate::run::watchdog::RunWatchdog;
 
 /// How often a run is tried when what failed may pass, and when attempts end without a word.
 const ATTEMPTS: u64 = 5;
 /// How often an attempt judges its model, when each time another one has become live before it was published.
-const JUDGEMENTS: u32 = 3;
+const JUDGMENTS: u32 = 3;
 
 impl Pipeline {
     /// Works on a job until it has ended, fails, or must stop. The run's record holds how.
-    pub async fn run(&self, job: &Job, stop: &CancellationToken) -> Ending {
+    pub async fn run(&self, job: &Job, stop: &CancellationToken) -> AttemptEnding {
         let opened =
-            Journal::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job).await;
-        let mut journal = match opened {
-            Ok(Opened::Ready(journal)) => journal,
+            RunRecorder::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job).await;
+        let mut recorder = match opened {
+            Ok(Opened::Ready(recorder)) => recorder,
             Ok(Opened::Ended(record)) => return ended_before(*record),
             Err(error) => {
                 tracing::warn!(job = %job.id(), error = chain(&error), "a run's record can't be opened");
-                return Ending::Again { failures: job.deliveries() };
+                return AttemptEnding::Again { failures: job.deliveries() };
             }
         };
-        let guard = Guard::new(self.runs.clone(), &journal.record, stop);
-        let walked = match journal.record.failures {
-            failures if failures >= ATTEMPTS => Err(JobError::DiedTooOften { attempts: failures }),
-            _ => Box::pin(self.walk(&mut journal, job.request(), &guard)).await,
+        let watchdog = RunWatchdog::new(self.runs.clone(), &recorder.record, stop);
+        let walked = match recorder.record.failures {
+            failures if failures >= ATTEMPTS => Err(RunError::DiedTooOften { attempts: failures }),
+            _ => Box::pin(self.walk(&mut recorder, job.request(), &watchdog)).await,
         };
-        self.close(&mut journal, walked).await.unwrap_or_else(|error| {
+        self.close(&mut recorder, walked).await.unwrap_or_else(|error| {
             tracing::warn!(job = %job.id(), error = chain(&error), "a run's record can't be closed");
             match error {
-                JobError::Overtaken => Ending::Overtaken,
-                _ => Ending::Again { failures: journal.record.failures + 1 },
+                RunError::Overtaken => AttemptEnding::Overtaken,
+                _ => AttemptEnding::Again { failures: recorder.record.failures + 1 },
             }
         })
     }
@@ -62,105 +62,106 @@ impl Pipeline {
     /// Writes down how an attempt ended.
     async fn close(
         &self,
-        journal: &mut Journal,
-        walked: Result<Finished, JobError>,
-    ) -> Result<Ending, JobError> {
+        recorder: &mut RunRecorder,
+        walked: Result<FinishedRun, RunError>,
+    ) -> Result<AttemptEnding, RunError> {
         let error = match walked {
             Ok(finished) => {
-                journal.end(finished.state(), None).await?;
-                return Ok(Ending::Finished(finished));
+                recorder.end(finished.state(), None).await?;
+                return Ok(AttemptEnding::Finished(finished));
             }
             Err(error) => error,
         };
         match &error {
-            JobError::Overtaken => Ok(Ending::Overtaken),
-            JobError::Stopping => {
-                journal.end(RunState::Queued, None).await?;
-                Ok(Ending::Again { failures: 0 })
+            RunError::Overtaken => Ok(AttemptEnding::Overtaken),
+            RunError::Stopping => {
+                recorder.end(RunState::Queued, None).await?;
+                Ok(AttemptEnding::Again { failures: 0 })
             }
-            // The model waits in its workshop for a person to decide; its rows count as used.
-            JobError::RolledBack { .. } => {
-                journal.end(RunState::Refused, Some(&error)).await?;
-                tracing::warn!(job = %journal.record.id, error = chain(&error), advice = error.advice(), "not published");
-                let covered = journal.record.last_sequence.unwrap_or_default();
-                Ok(Ending::Finished(Finished { outcome: Outcome::KeptBack, covered }))
+            // The model waits in its run_dir for a person to decide; its rows count as used.
+            RunError::RolledBack { .. } => {
+                recorder.end(RunState::Refused, Some(&error)).await?;
+                tracing::warn!(job = %recorder.record.id, error = chain(&error), advice = error.advice(), "not published");
+                let covered = recorder.record.last_sequence.unwrap_or_default();
+                Ok(AttemptEnding::Finished(FinishedRun { outcome: Outcome::KeptBack, covered }))
             }
-            JobError::Cancelled => {
-                self.workshop(&journal.record)?.remove(SystemTime::now())?;
-                forget(self.checkpoints.as_ref(), &journal.record.id, self.clock.now()).await;
-                journal.end(RunState::Cancelled, None).await?;
-                Ok(Ending::Closed(RunState::Cancelled))
+            RunError::Cancelled => {
+                self.run_dir(&recorder.record)?.remove(SystemTime::now())?;
+                remove_stored_checkpoint(self.checkpoints.as_ref(), &recorder.record.id, self.clock.now())
+                    .await;
+                recorder.end(RunState::Cancelled, None).await?;
+                Ok(AttemptEnding::Closed(RunState::Cancelled))
             }
             _ => {
-                journal.record.failures += 1;
-                let failures = journal.record.failures;
-                let again = error.remedy() == Remedy::Retry && failures < ATTEMPTS;
+                recorder.record.failures += 1;
+                let failures = recorder.record.failures;
+                let again = error.directive() == RetryDirective::Retry && failures < ATTEMPTS;
                 let state = if again { RunState::Queued } else { RunState::Failed };
-                journal.end(state, Some(&error)).await?;
-                let (advice, job) = (error.advice(), &journal.record.id);
+                recorder.end(state, Some(&error)).await?;
+                let (advice, job) = (error.advice(), &recorder.record.id);
                 tracing::warn!(%job, failures, again, error = chain(&error), advice, "an attempt failed");
-                Ok(if again { Ending::Again { failures } } else { Ending::Closed(state) })
+                Ok(if again { AttemptEnding::Again { failures } } else { AttemptEnding::Closed(state) })
             }
         }
     }
 
-    fn workshop(&self, record: &RunRecord) -> Result<Workshop, JobError> {
-        Workshop::open(&self.plan.data_dir, &record.id, record.attempts)
+    fn run_dir(&self, record: &RunRecord) -> Result<RunDir, RunError> {
+        RunDir::open(&self.plan.data_dir, &record.id, record.attempts)
     }
 
     async fn walk(
         &self,
-        journal: &mut Journal,
+        recorder: &mut RunRecorder,
         request: &JobRequest,
-        guard: &Guard,
-    ) -> Result<Finished, JobError> {
-        let workshop = self.workshop(&journal.record)?;
-        let covered = match journal.record.last_sequence {
+        watchdog: &RunWatchdog,
+    ) -> Result<FinishedRun, RunError> {
+        let run_dir = self.run_dir(&recorder.record)?;
+        let covered = match recorder.record.last_sequence {
             // Data was fetched before: what has arrived since counts for the next run.
-            Some(covered) if journal.record.dataset_hash.is_some() => covered,
+            Some(covered) if recorder.record.dataset_hash.is_some() => covered,
             // What has arrived when a run begins is what it learns from, whatever set it off.
             _ => self.corrections.last_sequence().await?,
         };
-        publish::begin(self, journal, guard).await?;
+        publish::begin(self, recorder, watchdog).await?;
         let sent = match request.dry_run {
-            true => Sent::Nothing,
-            false => Box::pin(publish::resume(self, journal, &workshop, guard)).await?,
+            true => PublishOutcome::Nothing,
+            false => Box::pin(publish::resume(self, recorder, &run_dir, watchdog)).await?,
         };
         let outcome = match sent {
-            Sent::Published(artifact) => Outcome::Published(artifact),
-            Sent::Nothing | Sent::Outdated(_) => {
-                Box::pin(self.make(journal, request, &workshop, covered, guard)).await?
+            PublishOutcome::Published(artifact) => Outcome::Published(artifact),
+            PublishOutcome::Nothing | PublishOutcome::Outdated(_) => {
+                Box::pin(self.make(recorder, request, &run_dir, covered, watchdog)).await?
             }
         };
-        let id = journal.record.id.clone();
-        journal
+        let id = recorder.record.id.clone();
+        recorder
             .stage(Stage::CleanUp, async {
-                let removed = blocking(move || workshop.remove(SystemTime::now())).await?;
-                forget(self.checkpoints.as_ref(), &id, self.clock.now()).await;
+                let removed = blocking(move || run_dir.remove(SystemTime::now())).await?;
+                remove_stored_checkpoint(self.checkpoints.as_ref(), &id, self.clock.now()).await;
                 Ok(((), json!({ "workshops": removed })))
             })
             .await?;
-        Ok(Finished { outcome, covered })
+        Ok(FinishedRun { outcome, covered })
     }
 
     /// From the base model to the published zip.
     async fn make(
         &self,
-        journal: &mut Journal,
+        recorder: &mut RunRecorder,
         request: &JobRequest,
-        workshop: &Workshop,
+        run_dir: &RunDir,
         covered: u64,
-        guard: &Guard,
-    ) -> Result<Outcome, JobError> {
+        watchdog: &RunWatchdog,
+    ) -> Result<Outcome, RunError> {
         let recipe = self.recipe(request)?;
-        journal.record.settings = serde_json::to_value(&recipe).map_err(crate::broker::QueueError::from)?;
-        let shelf = Shelf {
+        recorder.record.settings = serde_json::to_value(&recipe).map_err(crate::broker::QueueError::from)?;
+        let cache = ModelCache {
             repository: &self.repository,
             folder: self.plan.data_dir.join(MODELS),
             fallback: &self.plan.base_model,
         };
-        let (base, ancestor) = self.load_base(journal, request, &shelf, guard).await?;
-        let dataset = self.fetch_data(journal, covered, guard).await?;
+        let (base, ancestor) = self.load_base(recorder, request, &cache, watchdog).await?;
+        let dataset = self.fetch_data(recorder, covered, watchdog).await?;
         let lineage = Lineage {
             base: ancestor,
             last_sequence: Some(covered),
@@ -173,46 +174,46 @@ impl Pipeline {
             trainer: env!("CARGO_PKG_VERSION").to_owned(),
             weights_sha256: None,
         };
-        journal.record.lineage = serde_json::to_value(&lineage).map_err(crate::broker::QueueError::from)?;
+        recorder.record.lineage = serde_json::to_value(&lineage).map_err(crate::broker::QueueError::from)?;
         let summary = dataset.summary.clone();
-        let mut trained = train(self, journal, &recipe, &base, dataset, workshop, guard).await?;
-        let mut judgements = 1;
+        let mut trained = train(self, recorder, &recipe, &base, dataset, run_dir, watchdog).await?;
+        let mut judgments = 1;
         loop {
-            guard.check()?;
-            let (baselines, live) = guard.watch(shelf.baselines(&base)).await?;
+            watchdog.check()?;
+            let (baselines, live) = watchdog.watch(cache.baselines(&base)).await?;
             let original = baselines.original.as_ref().map(|original| original.path().to_owned());
             let report;
-            (trained, report) = self.evaluate(journal, trained, baselines).await?;
-            if !self.gate(journal, &report, request.force).await? {
+            (trained, report) = self.evaluate(recorder, trained, baselines).await?;
+            if !self.gate(recorder, &report, request.force).await? {
                 return Ok(Outcome::KeptBack);
             }
-            guard.check()?;
-            let papers =
+            watchdog.check()?;
+            let metadata =
                 RunPapers { base: &base, summary: summary.clone(), lineage: lineage.clone(), report, live };
-            trained = Box::pin(self.package(journal, workshop, trained, papers)).await?;
+            trained = Box::pin(self.package(recorder, run_dir, trained, metadata)).await?;
             if request.dry_run {
                 return Ok(Outcome::DryRun);
             }
-            match Box::pin(publish::resume(self, journal, workshop, guard)).await? {
-                Sent::Published(artifact) => {
+            match Box::pin(publish::resume(self, recorder, run_dir, watchdog)).await? {
+                PublishOutcome::Published(artifact) => {
                     let current: Vec<_> =
                         std::iter::once(base.folder.path()).chain(original.as_deref()).collect();
-                    shelf.keep_only(&current)?;
+                    cache.keep_only(&current)?;
                     return Ok(Outcome::Published(artifact));
                 }
-                Sent::Outdated(error) if judgements < JUDGEMENTS => {
-                    let job = &journal.record.id;
+                PublishOutcome::Outdated(error) if judgments < JUDGMENTS => {
+                    let job = &recorder.record.id;
                     tracing::info!(%job, error = chain(&error), "the model is judged again beside what is live now");
-                    judgements += 1;
+                    judgments += 1;
                 }
-                Sent::Outdated(error) => return Err(error.into()),
-                Sent::Nothing => return Err(JobError::PackageLost),
+                PublishOutcome::Outdated(error) => return Err(error.into()),
+                PublishOutcome::Nothing => return Err(RunError::PackageLost),
             }
         }
     }
 
     /// The settings of a run: the configured ones, and what the request says otherwise.
-    fn recipe(&self, request: &JobRequest) -> Result<Recipe, JobError> {
+    fn recipe(&self, request: &JobRequest) -> Result<Recipe, RunError> {
         let mut recipe = self.plan.recipe.clone();
         if let Some(epochs) = request.epochs {
             recipe.epochs = epochs as usize;
@@ -229,14 +230,16 @@ impl Pipeline {
 }
 
 /// A run whose end is recorded already: an attempt before was cut off between its record and the broker.
-fn ended_before(record: RunRecord) -> Ending {
+fn ended_before(record: RunRecord) -> AttemptEnding {
     let covered = record.last_sequence.unwrap_or_default();
     match (record.state, record.artifact) {
         (RunState::Done, Some(artifact)) => {
-            Ending::Finished(Finished { outcome: Outcome::Published(artifact), covered })
+            AttemptEnding::Finished(FinishedRun { outcome: Outcome::Published(artifact), covered })
         }
-        (RunState::Done, None) => Ending::Finished(Finished { outcome: Outcome::DryRun, covered }),
-        (RunState::Refused, _) => Ending::Finished(Finished { outcome: Outcome::KeptBack, covered }),
-        (state, _) => Ending::Closed(state),
+        (RunState::Done, None) => AttemptEnding::Finished(FinishedRun { outcome: Outcome::DryRun, covered }),
+        (RunState::Refused, _) => {
+            AttemptEnding::Finished(FinishedRun { outcome: Outcome::KeptBack, covered })
+        }
+        (state, _) => AttemptEnding::Closed(state),
     }
 }

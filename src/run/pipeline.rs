@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::broker::{CheckpointStore, Clock, Events, PublishedArtifact, RunState, Runs};
 use crate::correction::Templates;
 use crate::corrections::Corrections;
-use crate::evaluate::{HoldOut, Policy};
+use crate::evaluate::{GatePolicy, HoldOut};
 use crate::hub::Repository;
 use crate::synthesis::SynthesisSettings;
 use autovalidate_finetune::onnx::Runtime;
@@ -49,7 +49,7 @@ pub struct Plan {
     /// Names beside those of the rows.
     pub names: Option<NameSource>,
     /// How the gate judges.
-    pub gate: Policy,
+    pub gate: GatePolicy,
     /// Folder or Hub name of the model to start from when nothing has been released.
     pub base_model: String,
     /// Where runs keep their files.
@@ -73,14 +73,14 @@ pub enum Outcome {
 
 /// A run that ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct FinishedRun {
     /// How.
     pub outcome: Outcome,
     /// The last message of the stream that was trained on.
     pub covered: u64,
 }
 
-impl Finished {
+impl FinishedRun {
     pub(in crate::run) fn state(&self) -> RunState {
         match self.outcome {
             Outcome::Published(_) | Outcome::DryRun => RunState::Done,
@@ -91,9 +91,9 @@ impl Finished {
 
 /// Where a run stands when a worker lets go of it.
 #[derive(Debug)]
-pub enum Ending {
+pub enum AttemptEnding {
     /// It ended well.
-    Finished(Finished),
+    Finished(FinishedRun),
     /// It ended without a result: given up or cancelled. The record says why.
     Closed(RunState),
     /// It is to be tried again, after this many failures.

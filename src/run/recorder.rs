@@ -13,7 +13,7 @@ use crate::broker::{
 };
 use crate::failure::chain;
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::stage::Stage;
 
 /// How often a record is saved before the broker's trouble becomes the run's, and the pause in between. Together they
@@ -23,7 +23,7 @@ const SAVE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Keeps a run's record and tells the world. An event that can't be published is logged and forgotten: the
 /// record is what counts.
-pub(in crate::run) struct Journal {
+pub(in crate::run) struct RunRecorder {
     runs: Runs,
     events: Events,
     clock: Arc<dyn Clock>,
@@ -35,12 +35,12 @@ pub(in crate::run) struct Journal {
 /// What a job's record says when a worker takes it up.
 pub(in crate::run) enum Opened {
     /// There is work to do.
-    Ready(Box<Journal>),
+    Ready(Box<RunRecorder>),
     /// The run has ended before; only the broker doesn't know yet.
     Ended(Box<RunRecord>),
 }
 
-impl Journal {
+impl RunRecorder {
     /// Takes a run up: from now on, whoever had it before can't save its record any more. A redelivered job finds
     /// the record of the attempt before; its stages are kept, so that the history of attempts stays visible.
     pub(in crate::run) async fn open(
@@ -87,16 +87,16 @@ impl Journal {
     pub(in crate::run) fn stage<'a, T: Send + 'a, F: Serialize + Send + 'a>(
         &'a mut self,
         stage: Stage,
-        work: impl Future<Output = Result<(T, F), JobError>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, JobError>> {
+        work: impl Future<Output = Result<(T, F), RunError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, RunError>> {
         Box::pin(self.walk(stage, Box::pin(work)))
     }
 
     async fn walk<T, F: Serialize>(
         &mut self,
         stage: Stage,
-        work: impl Future<Output = Result<(T, F), JobError>>,
-    ) -> Result<T, JobError> {
+        work: impl Future<Output = Result<(T, F), RunError>>,
+    ) -> Result<T, RunError> {
         let started_at = self.clock.now();
         tracing::info!(job = %self.record.id, %stage, "stage started");
         self.record.stages.push(StageRecord {
@@ -111,7 +111,7 @@ impl Journal {
         let result = work.await;
         let ended_at = self.clock.now();
         let seconds = ended_at.duration_since(started_at).as_secs_f64();
-        let Some(entry) = self.record.stages.last_mut() else { return Err(JobError::Overtaken) };
+        let Some(entry) = self.record.stages.last_mut() else { return Err(RunError::Overtaken) };
         entry.ended_at = Some(ended_at);
         let (result, detail) = match result {
             Ok((value, figures)) => {
@@ -139,8 +139,8 @@ impl Journal {
     pub(in crate::run) async fn end(
         &mut self,
         state: RunState,
-        error: Option<&JobError>,
-    ) -> Result<(), JobError> {
+        error: Option<&RunError>,
+    ) -> Result<(), RunError> {
         self.record.state = state;
         self.record.error = error.map(|error| RecordedError::new(error));
         self.record.ended_at = state.is_final().then(|| self.clock.now());
@@ -158,8 +158,8 @@ impl Journal {
     /// Saves the record, through a broker that is away for a moment and answers that get lost.
     ///
     /// # Errors
-    /// [`JobError::Overtaken`] when another worker, or nobody any more, has the run; else what the broker says.
-    pub(in crate::run) async fn save(&mut self) -> Result<(), JobError> {
+    /// [`RunError::Overtaken`] when another worker, or nobody any more, has the run; else what the broker says.
+    pub(in crate::run) async fn save(&mut self) -> Result<(), RunError> {
         let mut tries = 1;
         loop {
             let error = match Box::pin(self.runs.save(&self.record, self.revision)).await {
@@ -177,10 +177,10 @@ impl Journal {
                     return Ok(());
                 }
                 Ok(Some((stored, _))) if stored.attempts != self.record.attempts => {
-                    return Err(JobError::Overtaken);
+                    return Err(RunError::Overtaken);
                 }
                 // Readers may be behind for a moment; a conflict never is.
-                Ok(_) if conflict => return Err(JobError::Overtaken),
+                Ok(_) if conflict => return Err(RunError::Overtaken),
                 Ok(_) | Err(_) if tries < SAVES => {}
                 Ok(_) | Err(_) => return Err(error.into()),
             }

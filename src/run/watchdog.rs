@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::broker::{QueueError, RunRecord, Runs};
 use crate::failure::chain;
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 
 /// How often the record is looked at. Two small reads; a cancellation takes effect after this at the latest.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -23,13 +23,13 @@ enum Interruption {
 
 /// Looks at a run's record while it is worked on. The work ends when the worker stops, when a person cancels the run,
 /// when another worker has taken it up, and when this is dropped.
-pub(in crate::run) struct Guard {
+pub(in crate::run) struct RunWatchdog {
     token: CancellationToken,
     reason: Arc<OnceLock<Interruption>>,
     _watching: AbortOnDropHandle<()>,
 }
 
-impl Guard {
+impl RunWatchdog {
     /// Begins to watch over a run, as its record was when it was taken up.
     pub(in crate::run) fn new(runs: Runs, record: &RunRecord, stop: &CancellationToken) -> Self {
         let (token, reason) = (stop.child_token(), Arc::new(OnceLock::new()));
@@ -43,19 +43,19 @@ impl Guard {
     }
 
     /// Why the work must end, once it must.
-    pub(in crate::run) fn error(&self) -> JobError {
+    pub(in crate::run) fn error(&self) -> RunError {
         match self.reason.get() {
-            None => JobError::Stopping,
-            Some(Interruption::Cancelled) => JobError::Cancelled,
-            Some(Interruption::Overtaken) => JobError::Overtaken,
+            None => RunError::Stopping,
+            Some(Interruption::Cancelled) => RunError::Cancelled,
+            Some(Interruption::Overtaken) => RunError::Overtaken,
         }
     }
 
     /// Does work that is given up at once when it must end.
     pub(in crate::run) async fn watch<T>(
         &self,
-        work: impl Future<Output = Result<T, JobError>>,
-    ) -> Result<T, JobError> {
+        work: impl Future<Output = Result<T, RunError>>,
+    ) -> Result<T, RunError> {
         tokio::select! {
             biased;
             () = self.token.cancelled() => Err(self.error()),
@@ -67,8 +67,8 @@ impl Guard {
     /// would know whether it took effect.
     pub(in crate::run) async fn commit<T>(
         &self,
-        work: impl Future<Output = Result<T, JobError>>,
-    ) -> Result<T, JobError> {
+        work: impl Future<Output = Result<T, RunError>>,
+    ) -> Result<T, RunError> {
         let mut work = std::pin::pin!(work);
         tokio::select! {
             biased;
@@ -82,12 +82,12 @@ impl Guard {
     }
 
     /// Between two pieces of work that can't be given up.
-    pub(in crate::run) fn check(&self) -> Result<(), JobError> {
+    pub(in crate::run) fn check(&self) -> Result<(), RunError> {
         if self.token.is_cancelled() { Err(self.error()) } else { Ok(()) }
     }
 }
 
-impl Drop for Guard {
+impl Drop for RunWatchdog {
     fn drop(&mut self) {
         // Work on another thread must not outlive the run it was done for.
         self.token.cancel();
@@ -130,7 +130,7 @@ impl Watch {
         {
             return Ok(Some(Interruption::Overtaken));
         }
-        let wished = self.runs.is_cancellation_wished(id, self.record.retries).await?;
+        let wished = self.runs.is_cancel_requested(id, self.record.retries).await?;
         Ok(wished.then_some(Interruption::Cancelled))
     }
 }

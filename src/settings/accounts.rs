@@ -4,10 +4,10 @@ use url::Url;
 
 use crate::hub::RepoName;
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
 /// The project corrections come from.
-pub(super) fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::ingest::Access> {
+pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::ingest::TableAccess> {
     let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
@@ -21,11 +21,11 @@ pub(super) fn supabase(reader: &mut Reader<'_>, needed: bool) -> Option<crate::i
     if needed && key.is_none() {
         reader.problem("SUPABASE_ANON_KEY", "is not set, nor is SUPABASE_SERVICE_KEY; one of them is needed");
     }
-    Some(crate::ingest::Access { url: url?, key: key?, schema, table, columns })
+    Some(crate::ingest::TableAccess { url: url?, key: key?, schema, table, columns })
 }
 
 /// The repository models are published to.
-pub(super) fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::Access> {
+pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::hub::HubAccess> {
     let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
     let token = reader.secret("HF_TOKEN");
     let repo = reader.text("HF_REPO");
@@ -48,11 +48,11 @@ pub(super) fn hub(reader: &mut Reader<'_>, needed: bool) -> Option<crate::hub::A
         },
     };
     let endpoint = endpoint.or_else(|| Url::parse("https://huggingface.co").ok())?;
-    Some(crate::hub::Access { endpoint, token, repo: repo? })
+    Some(crate::hub::HubAccess { endpoint, token, repo: repo? })
 }
 
 /// A web address.
-fn url(reader: &mut Reader<'_>, name: &'static str, example: &str) -> Option<Url> {
+fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: &str) -> Option<Url> {
     let text = reader.text(name)?;
     match Url::parse(&text) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) && url.host().is_some() => Some(url),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
 /// The message broker.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub enum Nats {
 }
 
 /// The broker that the settings name.
-pub(super) fn nats(reader: &mut Reader<'_>) -> Nats {
+pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
     let address = reader.parse_or(
         "NATS_LISTEN",
         "an address with a port, such as 127.0.0.1:4222; port 0 takes a free one",

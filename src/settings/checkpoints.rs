@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
 /// Long enough to cost nothing, short enough that a dead worker's loss doesn't hurt.
 const EVERY: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub struct CheckpointSettings {
     pub every: Duration,
 }
 
-pub(super) fn checkpoints(reader: &mut Reader<'_>) -> CheckpointSettings {
+pub(super) fn checkpoints(reader: &mut SettingsReader<'_>) -> CheckpointSettings {
     let place =
         reader.parse_or("CHECKPOINT_STORE", "disk or jetstream", CheckpointPlace::default(), |_| true);
     // `off` leaves the one that a stopping worker writes.

@@ -1,11 +1,11 @@
 //! Settings of what a model is judged by, and of the typos made up for it.
 
-use crate::evaluate::{HoldOut, NewestWindow, Policy};
+use crate::evaluate::{GatePolicy, HoldOut, NewestWindow};
 use crate::synthesis::{Keyboard, SynthesisSettings};
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
-pub(super) fn hold_out(reader: &mut Reader<'_>) -> HoldOut {
+pub(super) fn hold_out(reader: &mut SettingsReader<'_>) -> HoldOut {
     let default = HoldOut::default();
     let share = |share: &f64| (0.0..=0.5).contains(share);
     HoldOut {
@@ -28,8 +28,8 @@ pub(super) fn hold_out(reader: &mut Reader<'_>) -> HoldOut {
     }
 }
 
-pub(super) fn gate(reader: &mut Reader<'_>) -> Policy {
-    let default = Policy::default();
+pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
+    let default = GatePolicy::default();
     let publish_when_unsure = match reader.text("GATE_UNSURE").as_deref() {
         None => default.publish_when_unsure,
         Some("publish") => true,
@@ -39,7 +39,7 @@ pub(super) fn gate(reader: &mut Reader<'_>) -> Policy {
             default.publish_when_unsure
         }
     };
-    Policy {
+    GatePolicy {
         minimum_queries: reader.parse_or(
             "GATE_MINIMUM_QUERIES",
             "a whole number from 1",
@@ -56,7 +56,7 @@ pub(super) fn gate(reader: &mut Reader<'_>) -> Policy {
     }
 }
 
-pub(super) fn synthesis(reader: &mut Reader<'_>) -> SynthesisSettings {
+pub(super) fn synthesis(reader: &mut SettingsReader<'_>) -> SynthesisSettings {
     let default = SynthesisSettings::default();
     let share = |share: &f64| (0.0..=1.0).contains(share);
     let variants =

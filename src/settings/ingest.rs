@@ -1,12 +1,12 @@
 //! Settings of the ingest: what the table's columns are called, and what is kept out of training.
 
 use crate::corrections::BurstLimit;
-use crate::ingest::{CatalogueSource, Columns};
+use crate::ingest::{CatalogSource, Columns};
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
 /// The column names of `[columns]` in the file, or of `SUPABASE_COLUMNS` as `id=pk,typo=wrong`.
-pub(super) fn columns(reader: &mut Reader<'_>) -> Columns {
+pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
     let mut columns = Columns::default();
     let mut entries = reader.table("columns").unwrap_or_default();
     if let Some(text) = reader.text("SUPABASE_COLUMNS") {
@@ -38,10 +38,10 @@ pub(super) fn columns(reader: &mut Reader<'_>) -> Columns {
     columns
 }
 
-pub(super) fn catalogue(reader: &mut Reader<'_>) -> Option<CatalogueSource> {
+pub(super) fn catalog(reader: &mut SettingsReader<'_>) -> Option<CatalogSource> {
     let text = reader.text("CATALOG")?;
     match text.parse() {
-        Ok(CatalogueSource::File(path)) if !path.exists() => {
+        Ok(CatalogSource::File(path)) if !path.exists() => {
             reader.problem("CATALOG", format!("is {}, which doesn't exist", path.display()));
             None
         }
@@ -53,7 +53,7 @@ pub(super) fn catalogue(reader: &mut Reader<'_>) -> Option<CatalogueSource> {
     }
 }
 
-pub(super) fn burst(reader: &mut Reader<'_>) -> Option<BurstLimit> {
+pub(super) fn burst(reader: &mut SettingsReader<'_>) -> Option<BurstLimit> {
     let default = BurstLimit::default();
     let factor =
         reader.parse_or("BURST_FACTOR", "a whole number; 0 allows any rate", default.factor, |_| true);
@@ -66,9 +66,9 @@ mod tests {
     use super::*;
 
     /// Reads with one variable set, and says which settings have problems.
-    fn with<T>(name: &str, value: &str, read: impl Fn(&mut Reader<'_>) -> T) -> (T, Vec<String>) {
+    fn with<T>(name: &str, value: &str, read: impl Fn(&mut SettingsReader<'_>) -> T) -> (T, Vec<String>) {
         let environment = |asked: &str| (asked == name).then(|| value.to_owned());
-        let mut reader = Reader::new(&environment, None);
+        let mut reader = SettingsReader::new(&environment, None);
         let read = read(&mut reader);
         (read, reader.problems.into_iter().map(|problem| problem.setting).collect())
     }
@@ -87,20 +87,17 @@ mod tests {
     fn the_file_may_have_a_table_of_columns() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "[columns]\ntypo = \"wrong\"\n").expect("written");
-        let mut reader = Reader::new(&|_| None, Some(file.path()));
+        let mut reader = SettingsReader::new(&|_| None, Some(file.path()));
         assert_eq!(columns(&mut reader).typo, "wrong");
         reader.report_unknown();
         assert!(reader.problems.is_empty(), "{:?}", reader.problems);
     }
 
     #[test]
-    fn a_catalogue_must_be_there_and_a_burst_factor_of_none_turns_bursts_off() {
-        assert_eq!(with("CATALOG", "nowhere.csv", catalogue), (None, vec!["CATALOG".to_owned()]));
-        assert_eq!(with("CATALOG", "names", catalogue), (None, vec!["CATALOG".to_owned()]));
-        assert!(matches!(
-            with("CATALOG", "table:cars.name", catalogue).0,
-            Some(CatalogueSource::Table { .. })
-        ));
+    fn a_catalog_must_be_there_and_a_burst_factor_of_none_turns_bursts_off() {
+        assert_eq!(with("CATALOG", "nowhere.csv", catalog), (None, vec!["CATALOG".to_owned()]));
+        assert_eq!(with("CATALOG", "names", catalog), (None, vec!["CATALOG".to_owned()]));
+        assert!(matches!(with("CATALOG", "table:cars.name", catalog).0, Some(CatalogSource::Table { .. })));
         assert_eq!(with("BURST_FACTOR", "0", burst), (None, vec![]));
         assert_eq!(with("BURST_FACTOR", "7", burst).0.map(|burst| burst.factor), Some(7));
     }

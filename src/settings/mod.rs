@@ -18,17 +18,17 @@ use secrecy::SecretString;
 
 use crate::correction::Templates;
 use crate::evaluate::HoldOut;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::synthesis::SynthesisSettings;
-use crate::trigger::Policy;
+use crate::trigger::TriggerPolicy;
 use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::{EarlyStop, MOST_HARD_NEGATIVES, Metric, Recipe};
 
-use reader::Reader;
+use reader::SettingsReader;
 
 pub use broker::Nats;
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
-pub use reader::{Effective, Origin, Problem};
+pub use reader::{Effective, Problem, SettingSource};
 
 /// The settings file looked for in the working directory.
 pub const FILE: &str = "autovalidate.toml";
@@ -58,15 +58,15 @@ pub struct Needs {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The table corrections are inserted into; `None` when not set and not needed.
-    pub supabase: Option<crate::ingest::Access>,
+    pub supabase: Option<crate::ingest::TableAccess>,
     /// Time between sweeps of the table when nothing else asks for one.
     pub sweep_every: Duration,
     /// The names a correction may be; `None` when any name will do.
-    pub catalogue: Option<crate::ingest::CatalogueSource>,
+    pub catalog: Option<crate::ingest::CatalogSource>,
     /// When rows come from nowhere; `None` when any rate will do.
     pub burst: Option<crate::corrections::BurstLimit>,
     /// The repository models are published to; `None` when not set and not needed.
-    pub hub: Option<crate::hub::Access>,
+    pub hub: Option<crate::hub::HubAccess>,
     /// The message broker.
     pub nats: Nats,
     /// Copies of every stream and bucket, in a cluster.
@@ -78,7 +78,7 @@ pub struct Settings {
     /// How often training writes down where it stands, and where that goes.
     pub checkpoints: CheckpointSettings,
     /// When training starts.
-    pub trigger: Policy,
+    pub trigger: TriggerPolicy,
     /// How training is done.
     pub recipe: Recipe,
     /// How typos are made up beside the real ones.
@@ -86,7 +86,7 @@ pub struct Settings {
     /// What is held out.
     pub hold_out: HoldOut,
     /// How the gate judges.
-    pub gate: crate::evaluate::Policy,
+    pub gate: crate::evaluate::GatePolicy,
     /// What the model sees of a text.
     pub templates: Templates,
     /// Folder or Hub name of the model training starts from when nothing has been published yet.
@@ -124,8 +124,8 @@ fn list(problems: &[Problem]) -> String {
 }
 
 impl Failure for SettingsError {
-    fn remedy(&self) -> Remedy {
-        Remedy::Person
+    fn directive(&self) -> RetryDirective {
+        RetryDirective::Person
     }
 
     fn advice(&self) -> String {
@@ -137,7 +137,7 @@ impl Failure for SettingsError {
 impl Settings {
     /// Where names beside those of the rows come from, if anywhere.
     pub fn names(&self) -> Option<crate::run::NameSource> {
-        let source = self.catalogue.clone()?;
+        let source = self.catalog.clone()?;
         Some(crate::run::NameSource { source, access: self.supabase.clone() })
     }
 
@@ -159,10 +159,10 @@ impl Settings {
         file: Option<&Path>,
         needs: Needs,
     ) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(environment, file);
+        let mut reader = SettingsReader::new(environment, file);
         let supabase = accounts::supabase(&mut reader, needs.supabase);
         let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
-        let catalogue = ingest::catalogue(&mut reader);
+        let catalog = ingest::catalog(&mut reader);
         let burst = ingest::burst(&mut reader);
         let hub = accounts::hub(&mut reader, needs.hub);
         let nats = broker::nats(&mut reader);
@@ -202,7 +202,7 @@ impl Settings {
         Ok(Self {
             supabase,
             sweep_every,
-            catalogue,
+            catalog,
             burst,
             hub,
             nats,
@@ -228,8 +228,8 @@ impl Settings {
     }
 }
 
-fn trigger(reader: &mut Reader<'_>) -> Policy {
-    Policy {
+fn trigger(reader: &mut SettingsReader<'_>) -> TriggerPolicy {
+    TriggerPolicy {
         threshold: reader.parse_or("TRAIN_THRESHOLD", "a whole number from 1", 100, |n: &u64| *n > 0),
         max_wait: reader.duration("TRAIN_MAX_WAIT", Some(Duration::from_secs(7 * 24 * 3600))),
         quiet: reader.duration("TRAIN_QUIET", None),
@@ -237,7 +237,7 @@ fn trigger(reader: &mut Reader<'_>) -> Policy {
     }
 }
 
-fn recipe(reader: &mut Reader<'_>) -> Recipe {
+fn recipe(reader: &mut SettingsReader<'_>) -> Recipe {
     let default = Recipe::default();
     let whole = |range: std::ops::RangeInclusive<usize>| move |n: &usize| range.contains(n);
     Recipe {
@@ -273,7 +273,7 @@ fn recipe(reader: &mut Reader<'_>) -> Recipe {
     }
 }
 
-fn early_stop(reader: &mut Reader<'_>) -> Option<EarlyStop> {
+fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
     let metric = match reader.text("TRAIN_EARLY_STOP").as_deref() {
         None | Some("off") => None,
         Some("loss") => Some(Metric::Loss),
@@ -298,7 +298,7 @@ fn early_stop(reader: &mut Reader<'_>) -> Option<EarlyStop> {
     metric.map(|metric| EarlyStop { metric, patience, every })
 }
 
-fn templates(reader: &mut Reader<'_>) -> Templates {
+fn templates(reader: &mut SettingsReader<'_>) -> Templates {
     let Some(entries) = reader.table("templates") else { return Templates::default() };
     let mut templates = Templates { domains: Default::default(), fallback: Templates::default().fallback };
     for (domain, template) in entries {
@@ -314,7 +314,7 @@ fn templates(reader: &mut Reader<'_>) -> Templates {
     templates
 }
 
-fn library(reader: &mut Reader<'_>, needed: bool) -> PathBuf {
+fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {
     let path = reader.path("ORT_DYLIB_PATH").unwrap_or_else(|| PathBuf::from("libonnxruntime.so"));
     // A bare name is left to the system's loader; a path that isn't there is a mistake we can name now.
     if needed && path.components().count() > 1 && !path.exists() {

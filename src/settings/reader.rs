@@ -24,7 +24,7 @@ impl fmt::Display for Problem {
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingSource {
     /// An environment variable.
     Environment,
     /// The settings file.
@@ -33,7 +33,7 @@ pub enum Origin {
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Environment => "environment",
@@ -51,12 +51,12 @@ pub struct Effective {
     /// Its value.
     pub value: String,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: SettingSource,
 }
 
 /// Looks settings up. A setting `NAME` is the variable `NAME`, or the key `name` of the file; the environment wins.
 /// An empty variable counts as not set, as container platforms can't unset one.
-pub(super) struct Reader<'a> {
+pub(super) struct SettingsReader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     file: toml::Table,
     known: Vec<String>,
@@ -64,7 +64,7 @@ pub(super) struct Reader<'a> {
     pub(super) effective: Vec<Effective>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SettingsReader<'a> {
     /// Reads the settings file, if there is one.
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, file: Option<&Path>) -> Self {
         let mut reader = Self {
@@ -91,18 +91,18 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { setting: setting.to_owned(), problem: problem.into() });
     }
 
-    fn look_up(&mut self, name: &'static str) -> Option<(String, Origin)> {
+    fn look_up(&mut self, name: &'static str) -> Option<(String, SettingSource)> {
         let key = name.to_ascii_lowercase();
         let of_file = self.file.get(&key).cloned();
         self.known.push(key);
         if let Some(value) = (self.environment)(name).filter(|value| !value.trim().is_empty()) {
-            return Some((value.trim().to_owned(), Origin::Environment));
+            return Some((value.trim().to_owned(), SettingSource::Environment));
         }
         match of_file? {
-            toml::Value::String(text) => Some((text, Origin::File)),
-            toml::Value::Integer(number) => Some((number.to_string(), Origin::File)),
-            toml::Value::Float(number) => Some((number.to_string(), Origin::File)),
-            toml::Value::Boolean(flag) => Some((flag.to_string(), Origin::File)),
+            toml::Value::String(text) => Some((text, SettingSource::File)),
+            toml::Value::Integer(number) => Some((number.to_string(), SettingSource::File)),
+            toml::Value::Float(number) => Some((number.to_string(), SettingSource::File)),
+            toml::Value::Boolean(flag) => Some((flag.to_string(), SettingSource::File)),
             _ => {
                 self.problem(name, "must be a single value in autovalidate.toml");
                 None
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn note(&mut self, setting: &'static str, value: impl Into<String>, origin: Origin) {
+    fn note(&mut self, setting: &'static str, value: impl Into<String>, origin: SettingSource) {
         self.effective.push(Effective { setting, value: value.into(), origin });
     }
 
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         accept: impl Fn(&T) -> bool,
     ) -> T {
         let Some((value, origin)) = self.look_up(name) else {
-            self.note(name, default.to_string(), Origin::Default);
+            self.note(name, default.to_string(), SettingSource::Default);
             return default;
         };
         match value.parse::<T>() {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     pub(super) fn duration(&mut self, name: &'static str, default: Option<Duration>) -> Option<Duration> {
         let Some((value, origin)) = self.look_up(name) else {
             let shown = default.map_or("off".to_owned(), |default| format!("{default:?}"));
-            self.note(name, shown, Origin::Default);
+            self.note(name, shown, SettingSource::Default);
             return default;
         };
         if value == "off" || value == "0" {

@@ -2,7 +2,7 @@
 
 use super::slip::{Edit, edits, lower};
 use super::{Keyboard, Slip};
-use crate::correction::normalise;
+use crate::correction::normalize;
 
 /// Cost of one slip.
 const SLIP: u32 = 2;
@@ -31,8 +31,8 @@ struct Step {
 ///
 /// Takes time in the product of the two lengths, which the rules for rows bound at 256 characters each.
 pub fn align(typo: &str, corrected: &str, keyboard: Keyboard) -> Alignment {
-    let typo: Vec<char> = normalise(typo).chars().collect();
-    let corrected = lower(&normalise(corrected).chars().collect::<Vec<_>>());
+    let typo: Vec<char> = normalize(typo).chars().collect();
+    let corrected = lower(&normalize(corrected).chars().collect::<Vec<_>>());
     let mut from_place: Vec<Vec<(Slip, Edit)>> = vec![Vec::new(); corrected.len() + 1];
     for slip in Slip::ALL {
         for edit in edits(slip, &corrected, keyboard) {
@@ -92,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_recognised() {
+    fn slips_are_recognized() {
         assert_eq!(slips("TOYOTA ", "Toyota"), []);
         assert_eq!(slips("toyta", "Toyota"), [Slip::Dropped]);
         assert_eq!(slips("toyyota", "Toyota"), [Slip::Doubled]);
         assert_eq!(slips("toyoat", "Toyota"), [Slip::Swapped]);
-        assert_eq!(slips("toyora", "Toyota"), [Slip::Neighbour]);
+        assert_eq!(slips("toyora", "Toyota"), [Slip::Neighbor]);
         assert_eq!(slips("landrover", "Land Rover"), [Slip::Joined]);
         assert_eq!(slips("faeton", "Phaeton"), [Slip::Phonetic]);
         assert_eq!(slips("gol f", "Golf"), [Slip::Split]);
@@ -118,13 +118,13 @@ mod tests {
         fn any_two_texts_align(typo in ".{0,20}", corrected in ".{0,20}") {
             let alignment = align(&typo, &corrected, Keyboard::Qwerty);
             let changed = alignment.unexplained + alignment.slips.len();
-            prop_assert_eq!(changed == 0, normalise(&typo) == normalise(&corrected) || lower_equal(&typo, &corrected));
+            prop_assert_eq!(changed == 0, normalize(&typo) == normalize(&corrected) || lower_equal(&typo, &corrected));
             prop_assert!(changed <= typo.chars().count().max(corrected.chars().count()) * 3);
         }
     }
 
     fn lower_equal(typo: &str, corrected: &str) -> bool {
-        let normal = |text: &str| normalise(text).chars().collect::<Vec<_>>();
+        let normal = |text: &str| normalize(text).chars().collect::<Vec<_>>();
         normal(typo) == lower(&normal(corrected))
     }
 }

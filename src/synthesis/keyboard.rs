@@ -28,7 +28,7 @@ impl Keyboard {
 
     /// The keys that touch the key of a lower case letter or a digit. Letters touch letters only and digits
     /// digits: people look up when they leave the letters. Nothing for what is on none of the keys.
-    pub fn neighbours(self, key: char) -> Vec<char> {
+    pub fn neighbors(self, key: char) -> Vec<char> {
         let rows = self.rows();
         let place = |row: usize| rows[row].chars().position(|other| other == key).map(|column| (row, column));
         let Some((row, column)) = (0..rows.len()).find_map(place) else { return Vec::new() };
@@ -53,20 +53,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_follow_the_layout() {
-        assert_eq!(Keyboard::Qwerty.neighbours('g'), ['f', 'h', 't', 'y', 'v', 'b']);
-        assert_eq!(Keyboard::Qwertz.neighbours('g'), ['f', 'h', 't', 'z', 'v', 'b']);
-        assert_eq!(Keyboard::Azerty.neighbours('q'), ['s', 'a', 'z', 'w']);
-        assert_eq!(Keyboard::Qwerty.neighbours('1'), ['2']);
-        assert!(Keyboard::Qwerty.neighbours('ß').is_empty());
+    fn neighbors_follow_the_layout() {
+        assert_eq!(Keyboard::Qwerty.neighbors('g'), ['f', 'h', 't', 'y', 'v', 'b']);
+        assert_eq!(Keyboard::Qwertz.neighbors('g'), ['f', 'h', 't', 'z', 'v', 'b']);
+        assert_eq!(Keyboard::Azerty.neighbors('q'), ['s', 'a', 'z', 'w']);
+        assert_eq!(Keyboard::Qwerty.neighbors('1'), ['2']);
+        assert!(Keyboard::Qwerty.neighbors('ß').is_empty());
     }
 
     #[test]
     fn touching_is_mutual() {
         for keyboard in [Keyboard::Qwerty, Keyboard::Qwertz, Keyboard::Azerty] {
             for key in "abcdefghijklmnopqrstuvwxyz0123456789".chars() {
-                for other in keyboard.neighbours(key) {
-                    assert!(keyboard.neighbours(other).contains(&key), "{keyboard:?}: {key} and {other}");
+                for other in keyboard.neighbors(key) {
+                    assert!(keyboard.neighbors(other).contains(&key), "{keyboard:?}: {key} and {other}");
                 }
             }
         }

@@ -1,8 +1,8 @@
-//! Typos made from the live catalogue, so that a model learns names nobody has mistyped yet.
+//! Typos made from the live catalog, so that a model learns names nobody has mistyped yet.
 //!
 //! Owns the kinds of slip, how often each happens (learned from real pairs where there are any), and the
 //! generator that draws an epoch's synthetic pairs. Never opens a file, reads a clock or trains: everything follows
-//! from the catalogue, the rates, the settings and a seed. It shares no code with the demo's typos on purpose.
+//! from the catalog, the rates, the settings and a seed. It shares no code with the demo's typos on purpose.
 //!
 //! ```text
 //! keyboard      which keys touch
@@ -11,26 +11,26 @@
 //! alignment     which slips lead from a correction to a typo
 //! rates         how often each slip happens, learned from pairs
 //! settings      how much is made, and how hard
-//! synthesiser   an epoch's synthetic pairs
-//! neighbours    names that are easily taken for one another
-//! lessons       real and synthetic pairs of each epoch, as training asks for them
+//! synthesizer   an epoch's synthetic pairs
+//! neighbors    names that are easily taken for one another
+//! examples       real and synthetic pairs of each epoch, as training asks for them
 //! ```
 
 mod alignment;
+mod epoch_dataset;
 mod keyboard;
-mod lessons;
-mod neighbours;
+mod neighbors;
 mod rates;
 mod settings;
 mod slip;
 mod sounds;
-mod synthesiser;
+mod synthesizer;
 
 pub use alignment::{Alignment, align};
+pub use epoch_dataset::{EpochDataset, TokenizedLessons};
 pub use keyboard::Keyboard;
-pub use lessons::{Lessons, TokenisedLessons};
-pub use neighbours::Neighbours;
+pub use neighbors::Neighbors;
 pub use rates::SlipRates;
 pub use settings::{SettingsError, SynthesisSettings};
 pub use slip::Slip;
-pub use synthesiser::{Synthesiser, SyntheticPair};
+pub use synthesizer::{Synthesizer, SyntheticPair};

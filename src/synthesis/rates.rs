@@ -44,7 +44,7 @@ impl Default for SlipRates {
             (Slip::Dropped, 0.20),
             (Slip::Swapped, 0.15),
             (Slip::Joined, 0.08),
-            (Slip::Neighbour, 0.22),
+            (Slip::Neighbor, 0.22),
             (Slip::Phonetic, 0.14),
             (Slip::Split, 0.02),
             (Slip::Stray, 0.07),

@@ -50,8 +50,8 @@ pub struct SettingsError {
 }
 
 impl crate::failure::Failure for SettingsError {
-    fn remedy(&self) -> crate::failure::Remedy {
-        crate::failure::Remedy::Never
+    fn directive(&self) -> crate::failure::RetryDirective {
+        crate::failure::RetryDirective::Never
     }
 
     fn advice(&self) -> String {

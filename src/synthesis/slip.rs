@@ -21,24 +21,25 @@ pub enum Slip {
     Joined,
     /// It was written as it sounds: `mitsubishy`.
     Phonetic,
-    /// A neighbouring key was hit: `toyora`.
-    Neighbour,
+    /// A neighboring key was hit: `toyora`.
+    #[serde(rename = "neighbour")]
+    Neighbor,
     /// A space where none belongs: `land cruis er`.
     Split,
-    /// A neighbouring key was hit as well: `toyotra`.
+    /// A neighboring key was hit as well: `toyotra`.
     Stray,
 }
 
 impl Slip {
     /// Every kind. An alignment that could be explained by several takes the first: of a few sounds and many
-    /// neighbours, what is both (`s` for `z`) is the more telling one.
+    /// neighbors, what is both (`s` for `z`) is the more telling one.
     pub const ALL: [Self; 8] = [
         Self::Doubled,
         Self::Dropped,
         Self::Swapped,
         Self::Joined,
         Self::Phonetic,
-        Self::Neighbour,
+        Self::Neighbor,
         Self::Split,
         Self::Stray,
     ];
@@ -91,7 +92,7 @@ pub(super) fn edits(slip: Slip, text: &[char], keyboard: Keyboard) -> Vec<Edit> 
     let followed = |at: usize| text.get(at + 1).copied().filter(|next| typed(*next));
     match slip {
         Slip::Doubled => typed_at().map(|(at, c)| one(at, vec![c, c])).collect(),
-        // Of two letters nobody recognises one.
+        // Of two letters nobody recognizes one.
         Slip::Dropped if text.len() <= 2 => Vec::new(),
         Slip::Dropped => typed_at().map(|(at, _)| one(at, Vec::new())).collect(),
         Slip::Swapped => typed_at()
@@ -109,8 +110,8 @@ pub(super) fn edits(slip: Slip, text: &[char], keyboard: Keyboard) -> Vec<Edit> 
                 _ => Vec::new(),
             })
             .collect(),
-        Slip::Neighbour => typed_at()
-            .flat_map(|(at, c)| keyboard.neighbours(c).into_iter().map(move |key| one(at, vec![key])))
+        Slip::Neighbor => typed_at()
+            .flat_map(|(at, c)| keyboard.neighbors(c).into_iter().map(move |key| one(at, vec![key])))
             .collect(),
         Slip::Phonetic => {
             let mut edits = Vec::new();
@@ -131,7 +132,7 @@ pub(super) fn edits(slip: Slip, text: &[char], keyboard: Keyboard) -> Vec<Edit> 
             .map(|(at, c)| one(at, vec![c, ' ']))
             .collect(),
         Slip::Stray => typed_at()
-            .flat_map(|(at, c)| keyboard.neighbours(c).into_iter().map(move |key| one(at, vec![c, key])))
+            .flat_map(|(at, c)| keyboard.neighbors(c).into_iter().map(move |key| one(at, vec![c, key])))
             .collect(),
     }
 }
@@ -157,7 +158,7 @@ mod tests {
         assert_eq!(after(Slip::Swapped, "kia"), ["ika", "kai"]);
         assert_eq!(after(Slip::Joined, "C-HR"), ["CHR", "C HR"]);
         assert_eq!(after(Slip::Joined, "Up GTI"), ["UpGTI", "Up-GTI"]);
-        assert_eq!(after(Slip::Neighbour, "Q7"), ["W7", "A7", "Q6", "Q8"]);
+        assert_eq!(after(Slip::Neighbor, "Q7"), ["W7", "A7", "Q6", "Q8"]);
         assert_eq!(after(Slip::Split, "i30"), ["i 30", "i3 0"]);
         assert_eq!(after(Slip::Stray, "Q"), ["Qw", "Qa"]);
         assert!(after(Slip::Phonetic, "Phaeton").contains(&"Faeton".to_owned()));

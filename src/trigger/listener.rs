@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::coverage::{Intent, Memory};
-use super::policy::{Decision, Policy, State, decide};
+use super::policy::{Decision, State, TriggerPolicy, decide};
 use crate::broker::{Clock, JobId, JobRequest, Jobs, QueueError, Runs, Streams};
 use crate::corrections::Corrections;
 use crate::failure::chain;
@@ -50,7 +50,7 @@ pub struct Trigger {
     jobs: Arc<dyn JobQueue>,
     runs: Runs,
     memory: Memory,
-    policy: Policy,
+    policy: TriggerPolicy,
     clock: Arc<dyn Clock>,
     woken: Arc<Notify>,
 }
@@ -61,7 +61,7 @@ impl Trigger {
         streams: &Streams,
         corrections: &Corrections,
         jobs: Arc<dyn JobQueue>,
-        policy: Policy,
+        policy: TriggerPolicy,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Trigger {
     }
 
     /// The policy it follows.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &TriggerPolicy {
         &self.policy
     }
 

@@ -27,4 +27,4 @@ mod timeline;
 
 pub use coverage::{Coverage, Intent};
 pub use listener::{JobQueue, Trigger};
-pub use policy::{Decision, Policy, Reason, State, decide};
+pub use policy::{Decision, Reason, State, TriggerPolicy, decide};

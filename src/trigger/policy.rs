@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// When a job starts by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct TriggerPolicy {
     /// This many pairs start a job at once. 0 counts as 1.
     pub threshold: u64,
     /// Fewer pairs start one when the oldest of them has waited this long.
@@ -68,7 +68,7 @@ pub enum Decision {
 }
 
 /// Decides what to do at `now`.
-pub fn decide(policy: &Policy, state: &State, now: Timestamp) -> Decision {
+pub fn decide(policy: &TriggerPolicy, state: &State, now: Timestamp) -> Decision {
     if state.pending == 0 || state.run_in_flight {
         return Decision::Idle;
     }
@@ -109,13 +109,10 @@ mod tests {
         range.prop_map(Duration::from_secs)
     }
 
-    fn policies() -> impl Strategy<Value = Policy> {
+    fn policies() -> impl Strategy<Value = TriggerPolicy> {
         let wait = || prop::option::of(seconds(0..50));
-        (0_u64..6, wait(), wait(), seconds(0..50)).prop_map(|(threshold, max_wait, quiet, cooldown)| Policy {
-            threshold,
-            max_wait,
-            quiet,
-            cooldown,
+        (0_u64..6, wait(), wait(), seconds(0..50)).prop_map(|(threshold, max_wait, quiet, cooldown)| {
+            TriggerPolicy { threshold, max_wait, quiet, cooldown }
         })
     }
 
@@ -176,14 +173,14 @@ mod tests {
 
     #[test]
     fn without_a_wait_too_few_pairs_wait_for_ever() {
-        let policy = Policy { threshold: 3, max_wait: None, quiet: None, cooldown: Duration::ZERO };
+        let policy = TriggerPolicy { threshold: 3, max_wait: None, quiet: None, cooldown: Duration::ZERO };
         let state = State { pending: 2, oldest_at: Some(at(0)), newest_at: Some(at(1)), ..State::default() };
         assert_eq!(decide(&policy, &state, Timestamp::MAX), Decision::Idle);
     }
 
     #[test]
     fn absurd_durations_never_come() {
-        let policy = Policy {
+        let policy = TriggerPolicy {
             threshold: 3,
             max_wait: Some(Duration::MAX),
             quiet: Some(Duration::MAX),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::coverage::Coverage;
-use super::policy::{Decision, Policy, Reason, State, decide};
+use super::policy::{Decision, Reason, State, TriggerPolicy, decide};
 use crate::broker::JobId;
 
 /// What happens next.
@@ -36,7 +36,7 @@ struct Started {
 
 /// The stored state, and what was seen.
 struct World {
-    policy: Policy,
+    policy: TriggerPolicy,
     now: Timestamp,
     /// When each pair was stored; its sequence is its place, from 1.
     stored: Vec<Timestamp>,
@@ -48,7 +48,7 @@ struct World {
 }
 
 impl World {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: TriggerPolicy) -> Self {
         Self {
             policy,
             now: Timestamp::UNIX_EPOCH,
@@ -137,10 +137,11 @@ impl World {
     }
 }
 
-fn policies() -> impl Strategy<Value = Policy> {
+fn policies() -> impl Strategy<Value = TriggerPolicy> {
     let wait = || prop::option::of((1_u64..60).prop_map(Duration::from_secs));
-    (1_u64..8, wait(), wait(), (0_u64..40).prop_map(Duration::from_secs))
-        .prop_map(|(threshold, max_wait, quiet, cooldown)| Policy { threshold, max_wait, quiet, cooldown })
+    (1_u64..8, wait(), wait(), (0_u64..40).prop_map(Duration::from_secs)).prop_map(
+        |(threshold, max_wait, quiet, cooldown)| TriggerPolicy { threshold, max_wait, quiet, cooldown },
+    )
 }
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
@@ -208,7 +209,7 @@ proptest! {
     #[test]
     fn quiet_fires_once_after_a_burst(gaps in prop::collection::vec(1_u64..10, 1..30)) {
         let quiet = Duration::from_secs(10);
-        let policy = Policy { threshold: 1_000, max_wait: None, quiet: Some(quiet), cooldown: Duration::ZERO };
+        let policy = TriggerPolicy { threshold: 1_000, max_wait: None, quiet: Some(quiet), cooldown: Duration::ZERO };
         let mut world = World::new(policy);
         for gap in &gaps {
             world.happens(&Happening::Pairs(1));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::broker::QueueError;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::hub::HubError;
 use crate::ingest::RestError;
 use autovalidate_finetune::onnx::RuntimeError;
@@ -49,14 +49,14 @@ pub enum WorkerError {
 }
 
 impl Failure for WorkerError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Queue(error) => error.remedy(),
-            Self::Hub(error) => error.remedy(),
-            Self::Supabase(error) => error.remedy(),
-            Self::Runtime(error) => error.remedy(),
-            Self::Missing(_) | Self::DataDir { .. } | Self::Listen { .. } => Remedy::Person,
-            Self::TaskEnded(_) => Remedy::Retry,
+            Self::Queue(error) => error.directive(),
+            Self::Hub(error) => error.directive(),
+            Self::Supabase(error) => error.directive(),
+            Self::Runtime(error) => error.directive(),
+            Self::Missing(_) | Self::DataDir { .. } | Self::Listen { .. } => RetryDirective::Person,
+            Self::TaskEnded(_) => RetryDirective::Retry,
         }
     }
 

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::broker::{QueueError, Records, Revision, Streams};
 use crate::correction::Row;
-use crate::corrections::{BurstLimit, Corrections, KnownNames, Screen};
+use crate::corrections::{BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
-use crate::ingest::{Accepted, Access, CatalogueError, CatalogueSource, Inbox, InboxError};
+use crate::ingest::{Accepted, CatalogError, CatalogSource, Inbox, InboxError, TableAccess};
 
 /// Key of the cursor in the bucket of what must survive a restart.
 const CURSOR: &str = "sweep_cursor";
@@ -22,9 +22,9 @@ struct Cursor {
     id: i64,
 }
 
-/// How old the catalogue's names may be: a catalogue grows.
+/// How old the catalog's names may be: a catalog grows.
 const CATALOGUE_AGE: Duration = Duration::from_secs(3600);
-/// How long a catalogue that can't be read anew is not asked again.
+/// How long a catalog that can't be read anew is not asked again.
 const CATALOGUE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Keeps rows on the pairs' stream.
@@ -40,10 +40,10 @@ pub(super) struct DurableInbox {
 /// What rows are screened by.
 #[derive(Debug)]
 pub(super) struct Hygiene {
-    pub(super) catalogue: Option<CatalogueSource>,
+    pub(super) catalog: Option<CatalogSource>,
     pub(super) burst: Option<BurstLimit>,
-    /// The project that a catalogue's table is in.
-    pub(super) access: Access,
+    /// The project that a catalog's table is in.
+    pub(super) access: TableAccess,
 }
 
 impl DurableInbox {
@@ -53,18 +53,18 @@ impl DurableInbox {
 
     /// Sees to it that rows are judged by names that are not too old. Without any names no row is taken in: it
     /// could not be judged later.
-    async fn refresh_screen(&self) -> Result<(), CatalogueError> {
+    async fn refresh_screen(&self) -> Result<(), CatalogError> {
         let mut due = self.screen_due.lock().await;
         if due.is_some_and(|due| Instant::now() < due) {
             return Ok(());
         }
-        let Hygiene { catalogue, burst, access } = &self.hygiene;
-        let names = match catalogue {
+        let Hygiene { catalog, burst, access } = &self.hygiene;
+        let names = match catalog {
             None => None,
             Some(source) => match source.read(access).await {
                 Ok(names) => Some(Arc::new(KnownNames::new(names))),
                 Err(error) if due.is_some() => {
-                    tracing::warn!(error = chain(&error), "the catalogue is kept as it was read before");
+                    tracing::warn!(error = chain(&error), "the catalog is kept as it was read before");
                     *due = Some(Instant::now() + CATALOGUE_PAUSE);
                     return Ok(());
                 }
@@ -72,9 +72,9 @@ impl DurableInbox {
             },
         };
         if let Some(names) = &names {
-            tracing::info!(names = names.len(), "catalogue read");
+            tracing::info!(names = names.len(), "catalog read");
         }
-        self.corrections.set_screen(Screen { names, burst: *burst }).await;
+        self.corrections.set_screen(ScreeningRules { names, burst: *burst }).await;
         *due = Some(Instant::now() + CATALOGUE_AGE);
         Ok(())
     }

@@ -25,13 +25,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{
-    Broker, CheckpointStore, Clock, Connection, Events, JobSettings, Jobs, Pulse, QueueError, Remote,
+    Broker, CheckpointStore, Clock, Connection, Events, JobSettings, Jobs, QueueError, QueueHealth, Remote,
     RunState, Runs, Status, StatusService, StreamSettings, Streams, SystemClock, embedded,
 };
 use crate::corrections::Corrections;
 use crate::http::{Hook, Server, Views};
 use crate::hub::Repository;
-use crate::ingest::{Ingest, IngestEvent, Pace};
+use crate::ingest::{Ingest, IngestEvent, IngestTiming};
 use crate::run::{self, Pipeline, Plan};
 use crate::settings::{CheckpointPlace, Nats, Settings};
 use crate::trigger::Trigger;
@@ -44,7 +44,7 @@ use inbox::{DurableInbox, Hygiene};
 
 /// The broker and everything that is kept on it.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct BrokerHandles {
     /// The streams and buckets, and the connection to them.
     pub streams: Streams,
     /// The pairs.
@@ -59,7 +59,7 @@ pub struct Desk {
     pub trigger: Trigger,
 }
 
-impl Desk {
+impl BrokerHandles {
     /// Connects to the broker, starting it if it is embedded, and opens the streams.
     ///
     /// # Errors
@@ -86,11 +86,11 @@ impl Desk {
     ///
     /// # Errors
     /// Those of the queue.
-    pub async fn pulse(&self) -> Result<Pulse, QueueError> {
+    pub async fn queue_health(&self) -> Result<QueueHealth, QueueError> {
         let (pending, in_hand, outstanding) =
             tokio::try_join!(self.trigger.pending(), self.jobs.in_hand(), self.jobs.outstanding())?;
         let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
-        Ok(Pulse { pending, threshold, in_hand, waiting })
+        Ok(QueueHealth { pending, threshold, in_hand, waiting })
     }
 
     /// Where the worker stands. Reads the record of every run.
@@ -133,7 +133,7 @@ fn broker(nats: &Nats, data_dir: &Path) -> Broker {
 
 /// A worker that has started.
 pub struct Worker {
-    desk: Desk,
+    handles: BrokerHandles,
     tasks: JoinSet<&'static str>,
     stop: CancellationToken,
     stop_deadline: Duration,
@@ -160,47 +160,45 @@ impl Worker {
             true => Some(Trainer::open(settings)?),
             false => None,
         };
-        let desk = Desk::open(settings).await?;
+        let handles = BrokerHandles::open(settings).await?;
         let mut tasks = JoinSet::new();
 
         let mut views = Views {
-            pulse: asked_anew(&desk, |desk| async move { desk.pulse().await }.boxed()),
+            queue_health: asked_anew(&handles, |handles| async move { handles.queue_health().await }.boxed()),
             ingest: None,
             webhook: None,
         };
         let mut ingest_events = None;
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
-            let hygiene = Hygiene {
-                catalogue: settings.catalogue.clone(),
-                burst: settings.burst,
-                access: access.clone(),
-            };
-            let inbox = Arc::new(DurableInbox::new(&desk.streams, desk.corrections.clone(), hygiene));
+            let hygiene =
+                Hygiene { catalog: settings.catalog.clone(), burst: settings.burst, access: access.clone() };
+            let inbox = Arc::new(DurableInbox::new(&handles.streams, handles.corrections.clone(), hygiene));
             let ingest = Ingest::new(
                 access.clone(),
                 inbox,
-                Pace { sweep_every: settings.sweep_every, ..Pace::default() },
+                IngestTiming { sweep_every: settings.sweep_every, ..IngestTiming::default() },
             )?;
             views.ingest = Some(ingest.status());
             ingest_events = Some(ingest.events());
-            let wake = ingest.wake();
-            views.webhook = settings.webhook_secret.clone().map(|secret| Hook { access, secret, wake });
+            let sweep_trigger = ingest.sweep_trigger();
+            views.webhook =
+                settings.webhook_secret.clone().map(|secret| Hook { access, secret, sweep_trigger });
             tasks.spawn(ingest.run(stop.clone()).map(|()| "ingest"));
-            let (trigger, cancel) = (desk.trigger.clone(), stop.clone());
+            let (trigger, cancel) = (handles.trigger.clone(), stop.clone());
             tasks.spawn(async move {
                 trigger.run(&cancel).await;
                 "trigger"
             });
         }
-        let (jobs, cancel) = (desk.jobs.clone(), stop.clone());
+        let (jobs, cancel) = (handles.jobs.clone(), stop.clone());
         tasks.spawn(async move {
             tokio::join!(jobs.keep_registered(&cancel), jobs.keep_cancelling(&cancel));
             "queue watch"
         });
         if let Some(trainer) = trainer {
-            let pipeline = trainer.pipeline(&desk, settings);
-            let (jobs, trigger, cancel) = (desk.jobs.clone(), desk.trigger.clone(), stop.clone());
+            let pipeline = trainer.pipeline(&handles, settings);
+            let (jobs, trigger, cancel) = (handles.jobs.clone(), handles.trigger.clone(), stop.clone());
             tasks.spawn(async move {
                 run::work(&jobs, &pipeline, &trigger, &cancel).await;
                 "trainer"
@@ -216,16 +214,16 @@ impl Worker {
             }
             "http"
         });
-        let answering = asked_anew(&desk, |desk| async move { desk.status().await }.boxed());
-        let status = StatusService::start(desk.streams.connection(), answering).await?;
+        let answering = asked_anew(&handles, |handles| async move { handles.status().await }.boxed());
+        let status = StatusService::start(handles.streams.connection(), answering).await?;
         tracing::info!(%role, %http, "worker started");
         let stop_deadline = settings.stop_deadline;
-        Ok(Self { desk, tasks, stop, stop_deadline, http, ingest: ingest_events, _status: status })
+        Ok(Self { handles, tasks, stop, stop_deadline, http, ingest: ingest_events, _status: status })
     }
 
     /// What is kept on the broker.
-    pub fn desk(&self) -> &Desk {
-        &self.desk
+    pub fn handles(&self) -> &BrokerHandles {
+        &self.handles
     }
 
     /// Where health, metrics and the webhook are served.
@@ -270,18 +268,18 @@ impl Worker {
                 self.stop.cancel();
             }
         }
-        self.desk.streams.connection().close().await;
+        self.handles.streams.connection().close().await;
         early.map_or(Ok(()), |task| Err(WorkerError::TaskEnded(task)))
     }
 }
 
-/// A question to the desk, put anew at each call.
+/// A question to the handles, put anew at each call.
 fn asked_anew<T>(
-    desk: &Desk,
-    ask: impl Fn(Arc<Desk>) -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync + 'static,
+    handles: &BrokerHandles,
+    ask: impl Fn(Arc<BrokerHandles>) -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync + 'static,
 ) -> Box<dyn Fn() -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync> {
-    let desk = Arc::new(desk.clone());
-    Box::new(move || ask(Arc::clone(&desk)))
+    let handles = Arc::new(handles.clone());
+    Box::new(move || ask(Arc::clone(&handles)))
 }
 
 /// What only a trainer needs.
@@ -297,16 +295,16 @@ impl Trainer {
         Ok(Self { runtime, repository: Repository::open(access)? })
     }
 
-    fn pipeline(self, desk: &Desk, settings: &Settings) -> Pipeline {
+    fn pipeline(self, handles: &BrokerHandles, settings: &Settings) -> Pipeline {
         Pipeline {
             runtime: self.runtime,
             repository: self.repository,
-            corrections: desk.corrections.clone(),
-            runs: desk.runs.clone(),
-            events: desk.events.clone(),
+            corrections: handles.corrections.clone(),
+            runs: handles.runs.clone(),
+            events: handles.events.clone(),
             checkpoints: match settings.checkpoints.place {
                 CheckpointPlace::Disk => None,
-                CheckpointPlace::JetStream => Some(CheckpointStore::new(&desk.streams)),
+                CheckpointPlace::JetStream => Some(CheckpointStore::new(&handles.streams)),
             },
             clock: Arc::new(SystemClock),
             plan: Plan {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use autovalidate::broker::{JobId, JobRequest, JobSettings, SystemClock};
-use autovalidate::trigger::{Policy, Trigger};
+use autovalidate::trigger::{Trigger, TriggerPolicy};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,12 @@ async fn pairs_to_job() -> Value {
     let bench = Bench::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
-    let policy =
-        Policy { threshold: PAIRS.unsigned_abs(), max_wait: None, quiet: None, cooldown: Duration::ZERO };
+    let policy = TriggerPolicy {
+        threshold: PAIRS.unsigned_abs(),
+        max_wait: None,
+        quiet: None,
+        cooldown: Duration::ZERO,
+    };
     let queue = Arc::new(jobs.clone());
     let trigger = Trigger::new(&bench.streams, &corrections, queue, policy, Arc::new(SystemClock));
     let stop = CancellationToken::new();

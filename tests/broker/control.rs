@@ -127,10 +127,10 @@ async fn a_running_run_is_told_to_stop_and_a_retry_is_not() {
     let (mut record, revision) = runs.load(&id).await.unwrap().unwrap();
     record.state = RunState::Running;
     let revision = runs.save(&record, revision).await.unwrap();
-    assert!(!runs.is_cancellation_wished(&id, 0).await.unwrap());
+    assert!(!runs.is_cancel_requested(&id, 0).await.unwrap());
     assert_eq!(within(SOON, jobs.cancel(&id)).await.unwrap(), RunState::Running);
-    assert!(runs.is_cancellation_wished(&id, 0).await.unwrap());
-    assert!(!runs.is_cancellation_wished(&id, 1).await.unwrap());
+    assert!(runs.is_cancel_requested(&id, 0).await.unwrap());
+    assert!(!runs.is_cancel_requested(&id, 1).await.unwrap());
     // The worker's own save is not in the way of the wish, nor the wish in its.
     runs.save(&record, revision).await.unwrap();
     let unknown = within(SOON, jobs.cancel(&JobId::manual(99))).await.unwrap_err();

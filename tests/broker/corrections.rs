@@ -241,7 +241,7 @@ async fn a_setting_that_somebody_changed_is_put_right_and_foreign_ones_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_stream_in_the_way_needs_a_person() {
-    use autovalidate::failure::{Failure, Remedy};
+    use autovalidate::failure::{Failure, RetryDirective};
     let bench = Bench::new().await;
     let context = bench.connection.jetstream();
     context.delete_stream("TRAINING").await.unwrap();
@@ -253,7 +253,7 @@ async fn a_foreign_stream_in_the_way_needs_a_person() {
     context.create_stream(foreign).await.unwrap();
     let error = ensure_again(&bench.connection).await.unwrap_err();
     assert!(matches!(error, QueueError::SetUp { name: "TRAINING", .. }), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
 }
 
 async fn ensure_again(connection: &Connection) -> Result<Streams, QueueError> {

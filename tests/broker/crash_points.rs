@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use autovalidate::broker::{Clock, Events, JobSettings, Jobs, QueueError, Runs, Streams, SystemClock};
 use autovalidate::corrections::Corrections;
-use autovalidate::trigger::{Policy, Trigger};
+use autovalidate::trigger::{Trigger, TriggerPolicy};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +32,9 @@ pub(crate) struct Storm {
     pub(crate) doubled: u64,
 }
 
-fn policy() -> Policy {
+fn policy() -> TriggerPolicy {
     let threshold = PAIRS.unsigned_abs();
-    Policy { threshold, max_wait: None, quiet: None, cooldown: std::time::Duration::ZERO }
+    TriggerPolicy { threshold, max_wait: None, quiet: None, cooldown: std::time::Duration::ZERO }
 }
 
 /// Stores pairs, crashes looks at the drawn awaits, alone or two at a time, then looks once in peace, and counts jobs.

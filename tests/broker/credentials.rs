@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use autovalidate::broker::{Connection, QueueError, Remote, StreamSettings, Streams};
-use autovalidate::failure::{Failure, Remedy};
+use autovalidate::failure::{Failure, RetryDirective};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
@@ -101,7 +101,7 @@ async fn credentials_open_the_door_and_others_are_told_so_in_one_sentence() {
     for (what, file) in [("foreign", Some(&foreign)), ("stolen", Some(&stolen)), ("none", None)] {
         let error = try_with(file.cloned()).await.unwrap_err();
         assert!(matches!(error, QueueError::Refused), "{what}: {error:?}");
-        assert_eq!(error.remedy(), Remedy::Person);
+        assert_eq!(error.directive(), RetryDirective::Person);
         let (code, said) = status(port, file.map(PathBuf::as_path)).await;
         assert_ne!(code, Some(0));
         // The client's own log lines aside.

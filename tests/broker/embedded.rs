@@ -7,7 +7,7 @@ use std::time::Duration;
 use autovalidate::broker::embedded::{Options, Server};
 use autovalidate::broker::{Broker, Connection, QueueError, Remote, StreamSettings, Streams};
 use autovalidate::corrections::{Appended, Corrections};
-use autovalidate::failure::{Failure, Remedy};
+use autovalidate::failure::{Failure, RetryDirective};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,7 +73,7 @@ async fn a_second_worker_on_the_same_store_is_refused() {
     let _first = within(SOON, Server::start(options(folder.path()))).await.unwrap();
     let error = within(SOON, Server::start(options(folder.path()))).await.unwrap_err();
     assert!(matches!(error, QueueError::StoreInUse { .. }), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn too_old_a_server_is_said_clearly() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,13 +155,13 @@ async fn nobody_there_is_worth_a_retry_and_no_jetstream_needs_a_person() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = open(format!("nats://{free}")).await.unwrap_err();
     assert!(matches!(error, QueueError::Connect { .. }), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Retry);
+    assert_eq!(error.directive(), RetryDirective::Retry);
 
     let folder = tempfile::tempdir().unwrap();
     let plain = NatsServer::start(folder.path(), "").await;
     let error = open(plain.url().to_owned()).await.unwrap_err();
     assert!(matches!(error, QueueError::JetStreamUnavailable { .. }), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
 }
 
 async fn open(url: String) -> Result<Connection, QueueError> {

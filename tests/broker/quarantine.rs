@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use autovalidate::broker::QueueError;
 use autovalidate::correction::{Refusal, Row};
-use autovalidate::corrections::{Appended, BurstLimit, Decided, KnownNames, Screen};
+use autovalidate::corrections::{Appended, BurstLimit, Decided, KnownNames, ScreeningRules};
 
 use super::setup::{Bench, SOON, row, rows};
 use crate::support::within;
@@ -18,12 +18,12 @@ fn names(names: &[&str]) -> Option<Arc<KnownNames>> {
 async fn a_released_row_is_trained_on_and_never_quarantined_again() {
     let bench = Bench::new().await;
     let corrections = bench.corrections().await;
-    corrections.set_screen(Screen { names: names(&["Toyota 2"]), burst: None }).await;
+    corrections.set_screen(ScreeningRules { names: names(&["Toyota 2"]), burst: None }).await;
     let appended = within(SOON, corrections.append(&rows(1..=3))).await.unwrap();
     assert_eq!(appended, Appended { stored: 1, duplicates: 0, refused: 2 });
     let quarantined = within(SOON, corrections.quarantined(None)).await.unwrap();
     let found: Vec<_> = quarantined.iter().map(|kept| (kept.row.id, kept.refusal)).collect();
-    assert_eq!(found, [(1, Refusal::NotInCatalogue), (3, Refusal::NotInCatalogue)]);
+    assert_eq!(found, [(1, Refusal::NotInCatalog), (3, Refusal::NotInCatalog)]);
 
     assert_eq!(within(SOON, corrections.release(&quarantined[0])).await.unwrap(), Decided::Released);
     assert_eq!(within(SOON, corrections.drop_quarantined(&quarantined[1])).await.unwrap(), Decided::Dropped);
@@ -40,7 +40,7 @@ async fn a_released_row_is_trained_on_and_never_quarantined_again() {
 
     // Neither comes back with the next sweep, nor after a restart.
     let reopened = bench.corrections().await;
-    reopened.set_screen(Screen { names: names(&["nothing"]), burst: None }).await;
+    reopened.set_screen(ScreeningRules { names: names(&["nothing"]), burst: None }).await;
     let again = within(SOON, reopened.append(&rows(1..=3))).await.unwrap();
     assert_eq!(again, Appended { stored: 0, duplicates: 3, refused: 0 });
     assert_eq!(reopened.count_ids_up_to(3).await.unwrap(), 3);
@@ -65,12 +65,12 @@ async fn a_burst_is_cut_and_a_restarted_worker_remembers_what_is_usual() {
         |id: i64, minute: i64| Row { created_at: Some(format!("2026-01-01T00:{minute:02}:00Z")), ..row(id) };
     let burst = Some(BurstLimit { factor: 5, floor: 10, after_minutes: 3 });
     let corrections = bench.corrections().await;
-    corrections.set_screen(Screen { names: None, burst }).await;
+    corrections.set_screen(ScreeningRules { names: None, burst }).await;
     let usual: Vec<_> = (0..40).map(|id| dated(id, id / 4)).collect();
     assert_eq!(within(SOON, corrections.append(&usual)).await.unwrap().stored, 40);
 
     let restarted = bench.corrections().await;
-    restarted.set_screen(Screen { names: None, burst }).await;
+    restarted.set_screen(ScreeningRules { names: None, burst }).await;
     let flood: Vec<_> = (100..200).map(|id| dated(id, 30)).collect();
     let appended = within(SOON, restarted.append(&flood)).await.unwrap();
     assert_eq!(appended, Appended { stored: 20, duplicates: 0, refused: 80 });
@@ -98,7 +98,7 @@ async fn a_pair_that_lost_its_majority_can_be_dropped_or_vouched_for() {
 async fn a_person_sees_releases_and_drops_rows_on_the_command_line() {
     let bench = Bench::new().await;
     let corrections = bench.corrections().await;
-    corrections.set_screen(Screen { names: names(&["Toyota 2", "Toyota 4"]), burst: None }).await;
+    corrections.set_screen(ScreeningRules { names: names(&["Toyota 2", "Toyota 4"]), burst: None }).await;
     let outvoted = Row { typo: "toyta 2".into(), corrected: "Toyota 4".into(), ..row(4) };
     let again = |id: i64| Row { id, ..row(2) };
     let mut batch = rows(1..=3);

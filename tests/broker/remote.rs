@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use autovalidate::broker::{Broker, Connection, QueueError, Remote};
-use autovalidate::failure::{Failure, Remedy};
+use autovalidate::failure::{Failure, RetryDirective};
 use secrecy::SecretString;
 
 use super::setup::SOON;
@@ -39,7 +39,7 @@ async fn a_token_opens_the_door_and_a_wrong_one_needs_a_person() {
     for token in [Some("wrong"), None] {
         let error = open(only(token)).await.unwrap_err();
         assert!(matches!(error, QueueError::Refused), "{error:?}");
-        assert_eq!(error.remedy(), Remedy::Person, "{error:?}");
+        assert_eq!(error.directive(), RetryDirective::Person, "{error:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use autovalidate::broker::{Clock, Events, Job, JobId, JobRequest, JobSettings, Jobs, SystemClock};
 use autovalidate::corrections::Corrections;
-use autovalidate::trigger::{Decision, JobQueue, Policy, Reason, Trigger};
+use autovalidate::trigger::{Decision, JobQueue, Reason, Trigger, TriggerPolicy};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::setup::{Bench, ManualClock, SOON, rows};
 use crate::support::within;
 
-pub(super) const TEN: Policy =
-    Policy { threshold: 10, max_wait: None, quiet: None, cooldown: Duration::ZERO };
+pub(super) const TEN: TriggerPolicy =
+    TriggerPolicy { threshold: 10, max_wait: None, quiet: None, cooldown: Duration::ZERO };
 
 pub(super) fn trigger(
     bench: &Bench,
     corrections: &Corrections,
     jobs: Arc<dyn JobQueue>,
-    policy: Policy,
+    policy: TriggerPolicy,
 ) -> Trigger {
     Trigger::new(&bench.streams, corrections, jobs, policy, Arc::new(SystemClock))
 }
@@ -118,7 +118,7 @@ async fn time_elapsed_starts_a_job_with_fewer_pairs() {
     let jobs = bench.jobs(JobSettings::default()).await;
     let clock = ManualClock::new(Timestamp::now());
     let hour = Duration::from_secs(3600);
-    let policy = Policy { max_wait: Some(hour), ..TEN };
+    let policy = TriggerPolicy { max_wait: Some(hour), ..TEN };
     let trigger =
         Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(clock.clone()));
     let cancel = CancellationToken::new();
@@ -147,7 +147,7 @@ async fn the_cooldown_and_quiet_are_kept() {
     let jobs = bench.jobs(JobSettings::default()).await;
     let clock = ManualClock::new(Timestamp::now());
     let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
-    let policy = Policy { quiet: Some(minute), cooldown: hour, ..TEN };
+    let policy = TriggerPolicy { quiet: Some(minute), cooldown: hour, ..TEN };
     let trigger =
         Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(clock.clone()));
     within(SOON, trigger.ended()).await.unwrap();

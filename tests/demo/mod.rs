@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use autovalidate::correction::{Row, normalise};
-use autovalidate::evaluate::{Catalogue, Query, Side, fuzzy_match};
-use autovalidate_fakes::demo::{catalogue, corrections, hard_corrections_of};
+use autovalidate::correction::{Row, normalize};
+use autovalidate::evaluate::{Catalog, Query, Side, fuzzy_match};
+use autovalidate_fakes::demo::{catalog, corrections, hard_corrections_of};
 
 #[test]
-fn the_catalogue_holds_each_name_once() {
-    let entries = catalogue();
-    let names: HashSet<String> = entries.iter().map(|entry| normalise(entry.name)).collect();
+fn the_catalog_holds_each_name_once() {
+    let entries = catalog();
+    let names: HashSet<String> = entries.iter().map(|entry| normalize(entry.name)).collect();
     assert_eq!(names.len(), entries.len(), "a name occurs twice");
     assert!(entries.iter().filter(|entry| entry.domain == "brand").count() >= 60);
     assert!(entries.iter().filter(|entry| entry.domain == "model").count() >= 180);
@@ -30,7 +30,7 @@ fn the_same_seed_gives_the_same_corrections_and_another_seed_others() {
 
 #[test]
 fn every_correction_may_be_trained_on_and_no_typo_is_a_name_or_comes_twice() {
-    let names: HashSet<String> = catalogue().iter().map(|entry| normalise(entry.name)).collect();
+    let names: HashSet<String> = catalog().iter().map(|entry| normalize(entry.name)).collect();
     let drawn = corrections(1, 10_000);
     assert_eq!(drawn.len(), 10_000);
     let mut typos = HashSet::new();
@@ -43,8 +43,8 @@ fn every_correction_may_be_trained_on_and_no_typo_is_a_name_or_comes_twice() {
             created_at: None,
         };
         assert_eq!(row.check(), Ok(()), "{pair:?}");
-        assert!(!names.contains(&normalise(&pair.typo)), "{pair:?}");
-        assert!(typos.insert(normalise(&pair.typo)), "{pair:?}");
+        assert!(!names.contains(&normalize(&pair.typo)), "{pair:?}");
+        assert!(typos.insert(normalize(&pair.typo)), "{pair:?}");
     }
 }
 
@@ -53,7 +53,7 @@ fn typos_stay_close_to_what_was_meant() {
     let drawn = corrections(3, 2_000);
     let ratios: Vec<f64> = drawn
         .iter()
-        .map(|pair| rapidfuzz::fuzz::ratio(normalise(&pair.typo).chars(), normalise(pair.corrected).chars()))
+        .map(|pair| rapidfuzz::fuzz::ratio(normalize(&pair.typo).chars(), normalize(pair.corrected).chars()))
         .collect();
     let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
     assert!((0.80..0.95).contains(&mean), "mean ratio {mean}");
@@ -63,8 +63,8 @@ fn typos_stay_close_to_what_was_meant() {
 
 #[test]
 fn hard_typos_are_what_the_string_metric_often_guesses_wrong() {
-    let names = Catalogue::new(catalogue().iter().map(|entry| (entry.domain, entry.name)));
-    let hard = hard_corrections_of(&catalogue(), 1, 2_000);
+    let names = Catalog::new(catalog().iter().map(|entry| (entry.domain, entry.name)));
+    let hard = hard_corrections_of(&catalog(), 1, 2_000);
     let matches: Vec<_> = hard
         .into_iter()
         .map(|pair| {

@@ -1,7 +1,7 @@
 //! The newest window and what earlier versions were judged by.
 
 use autovalidate::evaluate::{
-    Answers, Cohorts, Gate, NewestWindow, Policy, Query, Questions, Report, Side, Verdict,
+    Answers, Cohorts, Gate, GatePolicy, NewestWindow, Query, Questions, Report, Side, Verdict,
 };
 use proptest::prelude::*;
 
@@ -49,7 +49,8 @@ fn forgetful() -> (Vec<Query>, Vec<i64>, Ranks, Ranks) {
 #[test]
 fn forgetting_blocks_what_is_better_on_the_whole() {
     let (queries, rows, before, after) = forgetful();
-    let decide = |cohorts| Gate::decide_with(&queries, &rows, &after, &before, &Policy::default(), &cohorts);
+    let decide =
+        |cohorts| Gate::decide_with(&queries, &rows, &after, &before, &GatePolicy::default(), &cohorts);
     let plain = decide(Cohorts::default());
     assert_eq!((plain.verdict, plain.publish, plain.legacy), (Verdict::Better, true, None));
     let gate = decide(Cohorts { legacy_until: Some(60), newest_from: Some(191) });
@@ -65,7 +66,7 @@ fn a_worse_newest_window_blocks_too() {
     let (queries, rows, before, after) = forgetful();
     let rows: Vec<i64> = rows.into_iter().rev().collect();
     let cohorts = Cohorts { newest_from: Some(141), legacy_until: None };
-    let gate = Gate::decide_with(&queries, &rows, &after, &before, &Policy::default(), &cohorts);
+    let gate = Gate::decide_with(&queries, &rows, &after, &before, &GatePolicy::default(), &cohorts);
     assert_eq!((gate.newest.unwrap().verdict, gate.publish), (Verdict::Worse, false));
 }
 
@@ -73,9 +74,9 @@ fn a_worse_newest_window_blocks_too() {
 fn the_report_shows_the_cohorts_with_their_counts() {
     let (queries, rows, before, after) = forgetful();
     let cohorts = Cohorts { legacy_until: Some(60), newest_from: Some(191) };
-    let questions = Questions { queries: &queries, rows: &rows, catalogue: &brands(), cohorts };
+    let questions = Questions { queries: &queries, rows: &rows, catalog: &brands(), cohorts };
     let answers = Answers { original: Some(&before), before: &before, after: &after };
-    let report = Report::compare(&questions, &answers, &Policy::default());
+    let report = Report::compare(&questions, &answers, &GatePolicy::default());
     assert_eq!(report.held_out.all.original, Some(report.held_out.all.before.clone()));
     assert_eq!(report.legacy.as_ref().unwrap().all.after.overall.accuracy_at_1, 0.0);
     assert_eq!(report.newest.as_ref().unwrap().all.after.overall.queries, 10);
@@ -98,7 +99,7 @@ fn the_report_shows_the_cohorts_with_their_counts() {
 #[test]
 fn a_report_from_before_cohorts_still_reads() {
     let (queries, _, before, after) = forgetful();
-    let report = Report::new(&queries, &brands(), &before, &after, &Policy::default());
+    let report = Report::new(&queries, &brands(), &before, &after, &GatePolicy::default());
     let json = serde_json::to_string(&report).unwrap();
     assert!(!json.contains("legacy") && !json.contains("newest"));
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);

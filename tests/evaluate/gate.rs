@@ -1,6 +1,6 @@
 //! The gate: four verdicts, and what they do to publishing.
 
-use autovalidate::evaluate::{Gate, Judgement, Policy, Query, Side, Verdict, judge};
+use autovalidate::evaluate::{Gate, GatePolicy, Judgment, Query, Side, Verdict, judge};
 use proptest::prelude::*;
 
 use super::query;
@@ -14,7 +14,7 @@ fn ranks(first: usize, of: usize) -> Ranks {
 
 #[test]
 fn each_verdict() {
-    let policy = Policy::default();
+    let policy = GatePolicy::default();
     let verdict = |candidate: &Ranks, reference: &Ranks| judge(candidate, reference, &policy).verdict;
     assert_eq!(verdict(&ranks(80, 100), &ranks(50, 100)), Verdict::Better);
     assert_eq!(verdict(&ranks(50, 100), &ranks(80, 100)), Verdict::Worse);
@@ -32,8 +32,8 @@ fn each_verdict() {
 
 #[test]
 fn the_difference_and_its_bounds_are_right() {
-    let Judgement { queries, difference, lower, upper, .. } =
-        judge(&ranks(60, 100), &ranks(50, 100), &Policy::default());
+    let Judgment { queries, difference, lower, upper, .. } =
+        judge(&ranks(60, 100), &ranks(50, 100), &GatePolicy::default());
     assert_eq!(queries, 100);
     assert!((difference - 0.10).abs() < 1e-12);
     // Ten of a hundred differ by one: a binomial share with standard error 0.03, so 95 % is about 0.10 +- 0.059.
@@ -45,9 +45,9 @@ fn the_difference_and_its_bounds_are_right() {
 fn a_name_that_climbs_without_reaching_the_top_counts() {
     let candidate: Ranks = vec![Some(2); 40];
     let reference: Ranks = vec![Some(5); 40];
-    let judgement = judge(&candidate, &reference, &Policy::default());
-    assert_eq!(judgement.verdict, Verdict::Better);
-    assert!((judgement.difference - 0.3).abs() < 1e-12);
+    let judgment = judge(&candidate, &reference, &GatePolicy::default());
+    assert_eq!(judgment.verdict, Verdict::Better);
+    assert!((judgment.difference - 0.3).abs() < 1e-12);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn one_worse_domain_blocks_what_is_better_on_the_whole() {
         .collect();
     let candidate: Ranks = (0..200).map(|at| (at < 160).then_some(1)).collect();
     let reference: Ranks = (0..200).map(|at| (at >= 100).then_some(1)).collect();
-    let gate = Gate::decide(&queries, &candidate, &reference, &Policy::default());
+    let gate = Gate::decide(&queries, &candidate, &reference, &GatePolicy::default());
     assert_eq!(gate.overall.verdict, Verdict::Better);
     assert_eq!((gate.verdict, gate.publish), (Verdict::Worse, false));
     assert_eq!(gate.worse_domains().collect::<Vec<_>>(), ["model"]);
@@ -67,7 +67,7 @@ fn one_worse_domain_blocks_what_is_better_on_the_whole() {
 fn doubt_publishes_unless_the_setting_says_otherwise() {
     let queries = [query("brand", "typo", "name", Side::NewTypo)];
     let decide = |publish_when_unsure| {
-        let policy = Policy { publish_when_unsure, ..Policy::default() };
+        let policy = GatePolicy { publish_when_unsure, ..GatePolicy::default() };
         Gate::decide(&queries, &[None], &[Some(1)], &policy)
     };
     assert_eq!((decide(true).verdict, decide(true).publish), (Verdict::CannotTell, true));
@@ -76,9 +76,9 @@ fn doubt_publishes_unless_the_setting_says_otherwise() {
 
 #[test]
 fn a_policy_is_read_with_defaults_and_refuses_what_it_does_not_know() {
-    let policy: Policy = serde_json::from_str(r#"{"margin":0.05}"#).unwrap();
-    assert_eq!(policy, Policy { margin: 0.05, ..Policy::default() });
-    assert!(serde_json::from_str::<Policy>(r#"{"margn":0.05}"#).is_err());
+    let policy: GatePolicy = serde_json::from_str(r#"{"margin":0.05}"#).unwrap();
+    assert_eq!(policy, GatePolicy { margin: 0.05, ..GatePolicy::default() });
+    assert!(serde_json::from_str::<GatePolicy>(r#"{"margn":0.05}"#).is_err());
 }
 
 proptest! {
@@ -89,7 +89,7 @@ proptest! {
         pairs in prop::collection::vec((prop::option::of(1usize..15), prop::option::of(1usize..15)), 0..60),
         seed in any::<u64>(),
     ) {
-        let policy = Policy { seed, resamples: 200, margin: 0.0, ..Policy::default() };
+        let policy = GatePolicy { seed, resamples: 200, margin: 0.0, ..GatePolicy::default() };
         let (candidate, reference): (Ranks, Ranks) = pairs.into_iter().unzip();
         let one = judge(&candidate, &reference, &policy);
         prop_assert_eq!(one, judge(&candidate, &reference, &policy));

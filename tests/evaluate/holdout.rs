@@ -48,7 +48,7 @@ fn a_share_of_nothing_holds_nothing_and_of_everything_all() {
 
 proptest! {
     #[test]
-    fn the_side_follows_from_the_normalised_text_alone(typo in ".{1,20}", corrected in ".{1,20}") {
+    fn the_side_follows_from_the_normalized_text_alone(typo in ".{1,20}", corrected in ".{1,20}") {
         let hold_out = HoldOut { typos: 0.4, corrections: 0.4, ..HoldOut::default() };
         let side = hold_out.side(&typo, &corrected);
         prop_assert_eq!(hold_out.side(&format!("  {typo}\t"), &format!(" {corrected} ")), side);

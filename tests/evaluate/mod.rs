@@ -7,12 +7,12 @@ mod report;
 mod retrieval;
 mod sanity;
 
-use autovalidate::evaluate::{Catalogue, Query, Side};
+use autovalidate::evaluate::{Catalog, Query, Side};
 
 fn query(domain: &str, typo: &str, corrected: &str, side: Side) -> Query {
     Query { domain: domain.into(), typo: typo.into(), corrected: corrected.into(), side }
 }
 
-fn brands() -> Catalogue {
-    Catalogue::new([("brand", "Audi"), ("brand", "BMW"), ("brand", "Fiat"), ("brand", "Ford")])
+fn brands() -> Catalog {
+    Catalog::new([("brand", "Audi"), ("brand", "BMW"), ("brand", "Fiat"), ("brand", "Ford")])
 }

@@ -1,6 +1,6 @@
 //! The report: groups, slices, and the table.
 
-use autovalidate::evaluate::{Policy, Report, Side, Verdict};
+use autovalidate::evaluate::{GatePolicy, Report, Side, Verdict};
 
 use super::{brands, query};
 
@@ -14,13 +14,13 @@ fn report() -> Report {
     ];
     let before = [Some(2), Some(1), Some(4), Some(4)];
     let after = [Some(3), Some(1), Some(1), Some(2)];
-    Report::new(&queries, &brands(), &before, &after, &Policy::default())
+    Report::new(&queries, &brands(), &before, &after, &GatePolicy::default())
 }
 
 #[test]
 fn groups_and_slices_hold_the_right_queries() {
     let report = report();
-    assert_eq!(report.catalogue, 4);
+    assert_eq!(report.catalog, 4);
     let queries = |group: &autovalidate::evaluate::Group| {
         (group.all.after.overall.queries, group.slice.after.overall.queries)
     };
@@ -33,7 +33,7 @@ fn groups_and_slices_hold_the_right_queries() {
 fn the_figures_are_those_computed_by_hand() {
     let report = report();
     let all = &report.held_out.all;
-    // Fuzzy ranks: Audi 1, BMW 1, Fiat 2, Ford 4 (all ratios 0: the order of the catalogue).
+    // Fuzzy ranks: Audi 1, BMW 1, Fiat 2, Ford 4 (all ratios 0: the order of the catalog).
     assert_eq!(all.fuzzy.overall.accuracy_at_1, 0.5);
     assert_eq!(all.fuzzy.overall.mrr_at_10, (1.0 + 1.0 + 0.5 + 0.25) / 4.0);
     assert_eq!(all.before.overall.accuracy_at_1, 0.25);
@@ -65,6 +65,6 @@ fn the_table_fits_a_screen_and_its_columns_line_up() {
     let rows = &lines[1..8];
     assert!(rows.iter().all(|row| row.chars().count() == rows[0].chars().count()), "{table}");
     assert!(table.contains("verdict: cannot tell") && table.contains("4?"), "{table}");
-    let empty = Report::new(&[], &brands(), &[], &[], &Policy::default()).to_string();
+    let empty = Report::new(&[], &brands(), &[], &[], &GatePolicy::default()).to_string();
     assert!(!empty.contains("NaN"), "{empty}");
 }

@@ -6,7 +6,7 @@ use std::io;
 
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{
-    Catalogue, EvaluateError, Query, Retrieval, Scores, Side, fuzzy_match, fuzzy_ratio, held_out_loss,
+    Catalog, EvaluateError, Query, Retrieval, Scores, Side, fuzzy_match, fuzzy_ratio, held_out_loss,
     model_ranks,
 };
 use ndarray::{Array2, array};
@@ -24,8 +24,7 @@ fn by_heart(known: &[(&str, [f32; 2])]) -> impl FnMut(&[String]) -> Result<Array
 
 #[test]
 fn ranks_are_by_cosine_among_the_names_of_the_domain() {
-    let catalogue =
-        Catalogue::new([("brand", "Audi"), ("brand", "BMW"), ("brand", "Fiat"), ("model", "Polo")]);
+    let catalog = Catalog::new([("brand", "Audi"), ("brand", "BMW"), ("brand", "Fiat"), ("model", "Polo")]);
     let queries = [
         query("brand", "oudi", "AUDI", Side::NewTypo),
         query("model", "pollo", "Polo", Side::NewTypo),
@@ -44,7 +43,7 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
         ("car brand: bmv", [0.0, 1.0]),   // 0.0 0.8 1.0: BMW second
         ("car brand: fait", [1.0, 0.0]),  // 1.0 0.6 0.0: Fiat third, and Lada is not there
     ]);
-    let ranks = model_ranks(&queries, &catalogue, &Templates::default(), model).unwrap();
+    let ranks = model_ranks(&queries, &catalog, &Templates::default(), model).unwrap();
     assert_eq!(ranks, [Some(1), Some(1), Some(2), Some(3), None, None]);
 
     let retrieval = Retrieval::of(queries.iter().zip(ranks.iter().copied()));
@@ -62,10 +61,10 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
 fn the_held_out_loss_is_the_cross_entropy_among_the_domains_names() {
     let queries = [
         query("brand", "oudi", "Audi", Side::NewTypo),
-        query("brand", "fait", "Lada", Side::NewTypo), // not in the catalogue: doesn't count
+        query("brand", "fait", "Lada", Side::NewTypo), // not in the catalog: doesn't count
         query("trim", "glx", "GLX", Side::NewTypo),    // no such domain either
     ];
-    let catalogue = Catalogue::new(["Audi", "BMW"].map(|name| ("brand".to_owned(), name.to_owned())));
+    let catalog = Catalog::new(["Audi", "BMW"].map(|name| ("brand".to_owned(), name.to_owned())));
     let model = || {
         by_heart(&[
             ("car brand: Audi", [1.0, 0.0]),
@@ -74,15 +73,14 @@ fn the_held_out_loss_is_the_cross_entropy_among_the_domains_names() {
             ("car brand: fait", [1.0, 0.0]),
         ])
     };
-    let loss =
-        |queries: &[_]| held_out_loss(queries, &catalogue, &Templates::default(), 4.0, model()).unwrap();
+    let loss = |queries: &[_]| held_out_loss(queries, &catalog, &Templates::default(), 4.0, model()).unwrap();
     // -ln(e^1 / (e^1 + e^2)); quarters and halves are exact in single precision.
     assert_close(loss(&queries), (1.0 + 1_f64.exp()).ln());
     assert_close(loss(&queries[1..2]), 0.0);
 }
 
 #[test]
-fn equal_scores_are_ranked_in_the_order_of_the_catalogue() {
+fn equal_scores_are_ranked_in_the_order_of_the_catalog() {
     let queries = ["Audi", "BMW", "Fiat", "Ford"].map(|name| query("brand", name, name, Side::NewTypo));
     let ranks =
         model_ranks(&queries, &brands(), &Templates::default(), |texts| constant(texts, 1.0)).unwrap();
@@ -99,7 +97,7 @@ fn a_model_that_gives_no_numbers_finds_nothing() {
 
 #[test]
 fn more_queries_than_are_scored_at_once_keep_their_order() {
-    let catalogue = Catalogue::new((0..300).map(|n| ("brand", format!("n{n}"))));
+    let catalog = Catalog::new((0..300).map(|n| ("brand", format!("n{n}"))));
     let queries: Vec<Query> =
         (0..300).map(|n| query("brand", &format!("n{n}"), &format!("n{n}"), Side::NewTypo)).collect();
     // Points on a quarter of a circle: each is nearest to itself.
@@ -108,7 +106,7 @@ fn more_queries_than_are_scored_at_once_keep_their_order() {
         let rows: Vec<[f32; 2]> = texts.iter().map(|text| [angle(text).cos(), angle(text).sin()]).collect();
         Ok::<_, Infallible>(Array2::from(rows))
     };
-    let ranks = model_ranks(&queries, &catalogue, &Templates::default(), model).unwrap();
+    let ranks = model_ranks(&queries, &catalog, &Templates::default(), model).unwrap();
     assert!(ranks.iter().all(|rank| *rank == Some(1)), "{ranks:?}");
 }
 
@@ -136,15 +134,14 @@ fn an_encoder_that_misbehaves_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn the_catalogue_keeps_the_first_of_equal_names() {
-    let catalogue =
-        Catalogue::new([("model", "Polo"), ("model", " POLO"), ("brand", "Polo"), ("model", "Golf")]);
-    let domains: Vec<(&str, Vec<&str>)> = catalogue
+fn the_catalog_keeps_the_first_of_equal_names() {
+    let catalog = Catalog::new([("model", "Polo"), ("model", " POLO"), ("brand", "Polo"), ("model", "Golf")]);
+    let domains: Vec<(&str, Vec<&str>)> = catalog
         .domains()
         .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
         .collect();
     assert_eq!(domains, [("brand", vec!["Polo"]), ("model", vec!["Polo", "Golf"])]);
-    assert_eq!(catalogue.len(), 3);
+    assert_eq!(catalog.len(), 3);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn what_is_no_number_is_found() {
 }
 
 #[test]
-fn a_length_other_than_one_matters_only_where_the_folder_normalises() {
+fn a_length_other_than_one_matters_only_where_the_folder_normalizes() {
     let rows = array![[0.0, 0.0], [3.0, 4.0], [1.0, 0.0005]];
     assert!(Sanity::check(rows.view(), false, None, SLOWEST).is_sane());
     let sanity = Sanity::check(rows.view(), true, None, SLOWEST);

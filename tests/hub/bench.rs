@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autovalidate::hub::{
-    Access, Extra, HubError, Over, Patience, Published, ReleaseName, RepoName, Repository, Sent, Upload,
+    Extra, HubAccess, HubError, Patience, Published, ReleaseName, ReplacePolicy, RepoName, Repository,
+    Upload, UploadProgress,
 };
 use autovalidate_fakes::hub::{Hub, Options};
 use bytes::Bytes;
@@ -80,8 +81,8 @@ impl Bench {
     }
 }
 
-pub(super) fn access(hub: &Hub, token: SecretString) -> Access {
-    Access { endpoint: hub.url().clone(), token: Some(token), repo: REPO.parse::<RepoName>().unwrap() }
+pub(super) fn access(hub: &Hub, token: SecretString) -> HubAccess {
+    HubAccess { endpoint: hub.url().clone(), token: Some(token), repo: REPO.parse::<RepoName>().unwrap() }
 }
 
 pub(super) fn name(version: &str) -> ReleaseName {
@@ -94,14 +95,14 @@ pub(super) fn upload(version: &str, archive: PathBuf) -> Upload {
         archive,
         extras: vec![Extra { path: "README.md".into(), content: Bytes::from_static(b"# Cars\n") }],
         listed: None,
-        over: Over::Any,
+        replaces: ReplacePolicy::Any,
         summary: format!("Release {version}"),
         progress: None,
     }
 }
 
 /// Collects what an upload tells about its progress.
-pub(super) fn collected(upload: &mut Upload) -> Arc<Mutex<Vec<Sent>>> {
+pub(super) fn collected(upload: &mut Upload) -> Arc<Mutex<Vec<UploadProgress>>> {
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);
     upload.progress = Some(Arc::new(move |sent| teller.lock().unwrap().push(sent)));

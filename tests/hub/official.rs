@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use autovalidate::hub::{Card, DomainScores, Scores};
+use autovalidate::hub::{Card, DomainScores, ReleaseScores};
 use autovalidate_fakes::hub::{Hub, Options, Transfer};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
@@ -62,8 +62,8 @@ async fn the_backend_takes_the_release_we_published_last() {
 async fn the_official_client_reads_the_card_and_its_figures() {
     let bench = Bench::start().await;
     let mut upload = super::pages::listed(&bench, "20261122160509", "one");
-    let scores = Scores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
-    let after = Scores { accuracy_at_1: 0.875, ..scores };
+    let scores = ReleaseScores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
+    let after = ReleaseScores { accuracy_at_1: 0.875, ..scores };
     let domain =
         |domain: &str, queries| DomainScores { domain: domain.into(), queries, before: scores, after };
     let card = Card {
@@ -73,7 +73,7 @@ async fn the_official_client_reads_the_card_and_its_figures() {
         dimensions: 384,
         trained_pairs: 600,
         held_out_pairs: 60,
-        synthesised_pairs: 1_820,
+        synthesized_pairs: 1_820,
         scores: vec![domain("overall", 60), domain("a \"b\": <!-- c\\\n- d", 7), domain("nobody asked", 0)],
         verdict: "Better: on every domain.".into(),
         settings: vec![("epochs".into(), "4".into())],

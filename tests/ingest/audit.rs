@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autovalidate::failure::Remedy;
-use autovalidate::ingest::{Access, IngestEvent, Pace, Trouble};
+use autovalidate::failure::RetryDirective;
+use autovalidate::ingest::{IngestEvent, IngestTiming, TableAccess, Trouble};
 
-use super::memory::{Memory, Running, access, pace, supabase};
+use super::memory::{Memory, Running, access, supabase, timing};
 
 /// Audits with every sweep, and looks back over one id only.
-fn watchful() -> Pace {
-    Pace { audit_every: Duration::ZERO, overlap: 1, page: 20, ..pace() }
+fn watchful() -> IngestTiming {
+    IngestTiming { audit_every: Duration::ZERO, overlap: 1, page: 20, ..timing() }
 }
 
 fn audited(event: IngestEvent) -> Option<u64> {
@@ -31,7 +31,7 @@ fn invisible(event: IngestEvent) -> Option<Trouble> {
 async fn audit_again(ingest: &mut Running) {
     for _ in 0..2 {
         let audits = ingest.status.borrow().audits;
-        ingest.wake.sweep();
+        ingest.sweep_trigger.sweep();
         ingest.status_is(|status| status.audits > audits).await;
     }
 }
@@ -48,13 +48,13 @@ async fn a_row_that_becomes_visible_long_after_is_found_by_its_absence() {
     let mut ingest = Running::start(access(&supabase), &inbox, watchful());
     assert_eq!(ingest.event(audited).await, 0);
     supabase.commit(late, "hunday", "Hyundai", "brand");
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     assert_eq!(ingest.event(|event| audited(event).filter(|found| *found > 0)).await, 1);
     // A row deleted from the table must not hide one that is missing.
     assert!(supabase.delete(50));
     audit_again(&mut ingest).await;
     supabase.commit(slow, "hunday", "Hyundai", "brand");
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     assert_eq!(ingest.event(|event| audited(event).filter(|found| *found > 0)).await, 1);
     inbox.holds(1..=102).await;
     ingest.stop().await;
@@ -67,19 +67,19 @@ async fn rows_hidden_by_policies_are_told_with_the_sql_that_shows_them_and_only_
     supabase.faults().hide_rows(true);
     let mut ingest = Running::start(access(&supabase), &inbox, watchful());
     let trouble = ingest.event(invisible).await;
-    assert_eq!(trouble.remedy, Remedy::Person);
+    assert_eq!(trouble.remedy, RetryDirective::Person);
     assert!(trouble.advice.contains("create policy"), "{trouble:?}");
     audit_again(&mut ingest).await;
     while let Ok(event) = ingest.events.try_recv() {
         assert_eq!(invisible(event), None, "it was told before");
     }
     supabase.faults().hide_rows(false);
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     inbox.holds([1]).await;
     ingest.status_is(|status| status.visibility_trouble.is_none()).await;
 
     supabase.faults().hide_rows(true);
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     let trouble = ingest.event(invisible).await;
     assert!(trouble.error.contains("any more"), "{trouble:?}");
     ingest.stop().await;
@@ -88,7 +88,7 @@ async fn rows_hidden_by_policies_are_told_with_the_sql_that_shows_them_and_only_
 #[tokio::test]
 async fn an_empty_table_is_no_trouble_to_a_key_that_sees_everything() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let service = Access { key: supabase.service_key().to_owned().into(), ..access(&supabase) };
+    let service = TableAccess { key: supabase.service_key().to_owned().into(), ..access(&supabase) };
     assert!(service.bypasses_policies() && !access(&supabase).bypasses_policies());
     let mut ingest = Running::start(service, &inbox, watchful());
     assert_eq!(ingest.event(audited).await, 0);

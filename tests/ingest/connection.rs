@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autovalidate::failure::Remedy;
-use autovalidate::ingest::{Access, IngestEvent, Limits, Pace, Trouble};
+use autovalidate::failure::RetryDirective;
+use autovalidate::ingest::{IngestEvent, IngestTiming, Limits, TableAccess, Trouble};
 use autovalidate_fakes::supabase::{RestFault, SocketFault, Supabase};
 
-use super::memory::{Memory, Running, access, pace, supabase};
+use super::memory::{Memory, Running, access, supabase, timing};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -18,8 +18,8 @@ fn ended(event: IngestEvent) -> Option<Trouble> {
     }
 }
 
-fn limited(limits: Limits) -> Pace {
-    Pace { limits: Limits { settle: Duration::from_secs(3600), ..limits }, ..pace() }
+fn limited(limits: Limits) -> IngestTiming {
+    IngestTiming { limits: Limits { settle: Duration::from_secs(3600), ..limits }, ..timing() }
 }
 
 /// Ends the first generation with `limits` or by `strike`, then expects the second one to subscribe.
@@ -44,8 +44,8 @@ async fn an_unanswered_heartbeat_ends_the_generation() {
 #[tokio::test]
 async fn answered_heartbeats_keep_the_generation_alive() {
     let supabase = supabase().await;
-    let pace = limited(Limits { heartbeat: SHORT, age: SHORT * 8, ..Limits::default() });
-    let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), pace);
+    let timing = limited(Limits { heartbeat: SHORT, age: SHORT * 8, ..Limits::default() });
+    let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), timing);
     // Seven heartbeats later it ends of old age, and of nothing else.
     let trouble = ingest.event(ended).await;
     assert!(trouble.error.contains("old"), "{trouble:?}");
@@ -66,7 +66,7 @@ async fn a_refused_upgrade_or_join_is_tried_again() {
     let supabase = supabase().await;
     supabase.faults().refuse_upgrades(500, 1);
     let trouble = ends_and_returns(&supabase, Limits::default(), || {}).await;
-    assert_eq!(trouble.remedy, Remedy::Retry);
+    assert_eq!(trouble.remedy, RetryDirective::Retry);
 
     supabase.faults().refuse_joins(Some("InitializingProjectConnection: starting"));
     let mend = || supabase.faults().refuse_joins(None);
@@ -77,7 +77,7 @@ async fn a_refused_upgrade_or_join_is_tried_again() {
 #[tokio::test]
 async fn every_way_the_server_ends_it_is_seen() {
     let supabase = supabase().await;
-    let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), pace());
+    let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), timing());
     let faults = [SocketFault::TokenExpired, SocketFault::ChannelCrash, SocketFault::Close(1012)];
     for (fault, word) in faults.into_iter().zip(["Token has expired", "crashed", "1012"]) {
         ingest.status_is(|status| status.connected).await;
@@ -93,9 +93,9 @@ async fn a_table_outside_the_publication_asks_for_a_person_and_is_swept_meanwhil
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     supabase.faults().unpublish(true);
     let id = supabase.insert("toyta", "Toyota", "brand");
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     let trouble = ingest.event(ended).await;
-    assert_eq!(trouble.remedy, Remedy::Person);
+    assert_eq!(trouble.remedy, RetryDirective::Person);
     assert!(trouble.advice.contains("alter publication supabase_realtime add table"));
     inbox.holds([id]).await;
     ingest.stop().await;
@@ -104,20 +104,20 @@ async fn a_table_outside_the_publication_asks_for_a_person_and_is_swept_meanwhil
 #[tokio::test]
 async fn a_wrong_key_asks_for_a_person_on_both_ways() {
     let supabase = supabase().await;
-    let wrong = Access { key: "wrong".to_owned().into(), ..access(&supabase) };
-    let mut ingest = Running::start(wrong, &Arc::new(Memory::default()), pace());
+    let wrong = TableAccess { key: "wrong".to_owned().into(), ..access(&supabase) };
+    let mut ingest = Running::start(wrong, &Arc::new(Memory::default()), timing());
     let status =
         ingest.status_is(|status| status.realtime_trouble.is_some() && status.sweep_trouble.is_some()).await;
-    assert_eq!(status.realtime_trouble.map(|trouble| trouble.remedy), Some(Remedy::Person));
-    assert_eq!(status.sweep_trouble.map(|trouble| trouble.remedy), Some(Remedy::Person));
+    assert_eq!(status.realtime_trouble.map(|trouble| trouble.remedy), Some(RetryDirective::Person));
+    assert_eq!(status.sweep_trouble.map(|trouble| trouble.remedy), Some(RetryDirective::Person));
     ingest.stop().await;
 }
 
 #[tokio::test]
 async fn the_newer_kind_of_key_subscribes_too() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let newer = Access { key: supabase.publishable_key().to_owned().into(), ..access(&supabase) };
-    let mut ingest = Running::start(newer, &inbox, pace());
+    let newer = TableAccess { key: supabase.publishable_key().to_owned().into(), ..access(&supabase) };
+    let mut ingest = Running::start(newer, &inbox, timing());
     ingest.settled().await;
     supabase.faults().fail_rest(RestFault::Status(503), 1000);
     let id = supabase.insert("toyta", "Toyota", "brand");

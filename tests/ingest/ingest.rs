@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autovalidate::failure::Remedy;
-use autovalidate::ingest::{IngestEvent, Limits, Pace};
+use autovalidate::failure::RetryDirective;
+use autovalidate::ingest::{IngestEvent, IngestTiming, Limits};
 use autovalidate_fakes::supabase::{RestFault, SocketFault};
 
-use super::memory::{Memory, Running, access, pace, supabase};
+use super::memory::{Memory, Running, access, supabase, timing};
 
 fn arrived(event: IngestEvent) -> Option<i64> {
     match event {
@@ -26,7 +26,7 @@ fn swept(event: IngestEvent) -> Option<i64> {
 #[tokio::test]
 async fn a_row_arrives_over_realtime_without_waiting_for_a_sweep() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     // No sweep can bring it: Realtime does, or nothing.
     supabase.faults().fail_rest(RestFault::Status(503), 1000);
@@ -44,7 +44,7 @@ async fn the_first_sweep_reads_everything_past_the_servers_cap() {
     for number in 0..2500 {
         supabase.insert(&format!("typo {number}"), "Toyota", "brand");
     }
-    let ingest = Running::start(access(&supabase), &inbox, Pace { page: 5000, ..pace() });
+    let ingest = Running::start(access(&supabase), &inbox, IngestTiming { page: 5000, ..timing() });
     inbox.holds(1..=2500).await;
     ingest.stop().await;
     assert_eq!(inbox.cursor_now(), 2500);
@@ -57,13 +57,13 @@ async fn a_row_committed_late_under_a_low_id_is_found_by_looking_back() {
     for _ in 0..20 {
         supabase.insert("toyta", "Toyota", "brand");
     }
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     inbox.holds(2..=21).await;
 
     supabase.faults().drop_events(u64::MAX);
     supabase.commit(late, "hunday", "Hyundai", "brand");
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     inbox.holds(1..=21).await;
     assert_eq!(ingest.status_is(|status| status.rows_by_sweep == 21).await.rows_by_realtime, 0);
     ingest.stop().await;
@@ -72,7 +72,7 @@ async fn a_row_committed_late_under_a_low_id_is_found_by_looking_back() {
 #[tokio::test]
 async fn events_the_server_loses_in_silence_are_found_by_the_timed_sweep() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let often = Pace { sweep_every: Duration::from_millis(50), ..pace() };
+    let often = IngestTiming { sweep_every: Duration::from_millis(50), ..timing() };
     let mut ingest = Running::start(access(&supabase), &inbox, often);
     ingest.settled().await;
     supabase.faults().drop_events(3);
@@ -84,7 +84,7 @@ async fn events_the_server_loses_in_silence_are_found_by_the_timed_sweep() {
 #[tokio::test]
 async fn rows_inserted_while_the_socket_is_dead_are_swept_by_the_next_generation() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     supabase.faults().strike(SocketFault::Kill);
     ingest.event(|event| matches!(event, IngestEvent::GenerationEnded { .. }).then_some(())).await;
@@ -100,7 +100,7 @@ async fn rows_inserted_while_the_socket_is_dead_are_swept_by_the_next_generation
 #[tokio::test]
 async fn a_repeated_subscription_means_that_rows_may_be_missing() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     supabase.faults().drop_events(1);
     let lost = supabase.insert("toyta", "Toyota", "brand");
@@ -115,7 +115,7 @@ async fn a_repeated_subscription_means_that_rows_may_be_missing() {
 #[tokio::test]
 async fn an_event_without_its_row_is_read_from_the_table() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     supabase.faults().break_events(true);
     let id = supabase.insert("toyta", "Toyota", "brand");
@@ -130,7 +130,7 @@ async fn an_event_without_its_row_is_read_from_the_table() {
 #[tokio::test]
 async fn a_row_delivered_twice_is_stored_once() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     supabase.faults().fail_rest(RestFault::Status(503), 1000);
     supabase.faults().duplicate_events(true);
@@ -143,7 +143,7 @@ async fn a_row_delivered_twice_is_stored_once() {
 #[tokio::test]
 async fn an_inbox_that_fails_gets_every_row_once_it_works() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     inbox.fail(true);
     let first = supabase.insert("toyta", "Toyota", "brand");
@@ -164,14 +164,14 @@ async fn a_restart_reads_what_realtime_overtook() {
     }
     // The table can't be read, but Realtime delivers: the inbox holds row 4 and lacks 1 to 3.
     supabase.faults().fail_rest(RestFault::Status(503), 1000);
-    let mut ingest = Running::start(access(&supabase), &inbox, Pace { overlap: 0, ..pace() });
+    let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { overlap: 0, ..timing() });
     ingest.status_is(|status| status.connected).await;
     supabase.insert("toyta", "Toyota", "brand");
     inbox.holds([4]).await;
     ingest.stop().await;
 
     supabase.faults().clear_rest();
-    let ingest = Running::start(access(&supabase), &inbox, Pace { overlap: 0, ..pace() });
+    let ingest = Running::start(access(&supabase), &inbox, IngestTiming { overlap: 0, ..timing() });
     inbox.holds(1..=4).await;
     ingest.stop().await;
 }
@@ -184,7 +184,7 @@ async fn trouble_with_the_table_passes_and_nothing_is_lost() {
     }
     let faults = [RestFault::Html(502), RestFault::Truncated, RestFault::StatementTimeout];
     faults.into_iter().for_each(|fault| supabase.faults().fail_rest(fault, 1));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.status_is(|status| status.sweep_trouble.is_some()).await;
     inbox.holds(1..=3).await;
     let status = ingest.status_is(|status| status.sweep_trouble.is_none()).await;
@@ -195,7 +195,7 @@ async fn trouble_with_the_table_passes_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_full_buffer_leaves_the_rest_to_a_sweep() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, Pace { buffer: 1, ..pace() });
+    let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { buffer: 1, ..timing() });
     ingest.settled().await;
     let gaps = ingest.status.borrow().gaps;
     inbox.hold(true);
@@ -212,15 +212,15 @@ async fn a_full_buffer_leaves_the_rest_to_a_sweep() {
 #[tokio::test]
 async fn a_malformed_row_is_counted_once_and_holds_nothing_up() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     supabase.insert_values(serde_json::Map::from_iter([("typo".to_owned(), 5.into())]));
     let good = supabase.insert("toyta", "Toyota", "brand");
     inbox.holds([good]).await;
     ingest.status_is(|status| status.malformed == 1).await;
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     ingest.event(swept).await;
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     ingest.event(swept).await;
     assert_eq!(ingest.status.borrow().malformed, 1);
     ingest.stop().await;
@@ -231,7 +231,7 @@ async fn rows_lost_right_after_the_subscription_are_found_once_it_has_settled() 
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     supabase.faults().drop_events(u64::MAX);
     let limits = Limits { settle: Duration::from_secs(1), ..Limits::default() };
-    let mut ingest = Running::start(access(&supabase), &inbox, Pace { limits, ..pace() });
+    let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { limits, ..timing() });
     ingest.settled().await;
     let id = supabase.insert("toyta", "Toyota", "brand");
     inbox.holds([id]).await;
@@ -244,9 +244,9 @@ async fn a_key_that_is_refused_once_holds_nothing_up() {
     supabase.faults().drop_events(u64::MAX);
     let id = supabase.insert("toyta", "Toyota", "brand");
     supabase.faults().fail_rest(RestFault::Status(401), 1);
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     let trouble = ingest.status_is(|status| status.sweep_trouble.is_some()).await.sweep_trouble;
-    assert_eq!(trouble.map(|trouble| trouble.remedy), Some(Remedy::Person));
+    assert_eq!(trouble.map(|trouble| trouble.remedy), Some(RetryDirective::Person));
     // Within the test's deadline, which is far below the wait for a person.
     inbox.holds([id]).await;
     ingest.status_is(|status| status.sweep_trouble.is_none()).await;
@@ -262,13 +262,13 @@ async fn a_row_that_is_named_is_read_however_old_its_id_is() {
     for _ in 0..20 {
         supabase.insert("toyta", "Toyota", "brand");
     }
-    let mut ingest = Running::start(access(&supabase), &inbox, Pace { overlap: 5, ..pace() });
+    let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { overlap: 5, ..timing() });
     ingest.settled().await;
     supabase.commit(late, "hunday", "Hyundai", "brand");
-    ingest.wake.sweep();
+    ingest.sweep_trigger.sweep();
     ingest.event(swept).await;
     inbox.holds(2..=21).await;
-    ingest.wake.row(id);
+    ingest.sweep_trigger.row(id);
     inbox.holds(1..=21).await;
     ingest.stop().await;
 }

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use autovalidate::correction::Row;
-use autovalidate::failure::{Failure, Remedy};
+use autovalidate::failure::{Failure, RetryDirective};
 use autovalidate::ingest::{
-    Accepted, Access, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, Limits, Pace, Wake,
+    Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, Limits, SweepTrigger,
+    TableAccess,
 };
 use autovalidate_fakes::supabase::{Options, Supabase};
 use tokio::sync::{broadcast, watch};
@@ -38,8 +39,8 @@ pub(super) struct Memory {
 struct Full;
 
 impl Failure for Full {
-    fn remedy(&self) -> Remedy {
-        Remedy::Retry
+    fn directive(&self) -> RetryDirective {
+        RetryDirective::Retry
     }
 
     fn advice(&self) -> String {
@@ -115,14 +116,14 @@ impl Memory {
     }
 }
 
-/// A pace at which only what a test asks for happens.
-pub(super) fn pace() -> Pace {
-    Pace {
+/// A timing at which only what a test asks for happens.
+pub(super) fn timing() -> IngestTiming {
+    IngestTiming {
         sweep_every: NEVER,
         audit_every: NEVER,
-        breath: Duration::ZERO,
+        min_sweep_interval: Duration::ZERO,
         limits: Limits { settle: NEVER, ..Limits::default() },
-        ..Pace::default()
+        ..IngestTiming::default()
     }
 }
 
@@ -138,26 +139,26 @@ pub(super) async fn supabase() -> Supabase {
     Supabase::start(options).await.expect("the stand-in starts")
 }
 
-pub(super) fn access(supabase: &Supabase) -> Access {
-    Access::new(supabase.url().clone(), supabase.anon_key().to_owned().into())
+pub(super) fn access(supabase: &Supabase) -> TableAccess {
+    TableAccess::new(supabase.url().clone(), supabase.anon_key().to_owned().into())
 }
 
 /// A running ingest; dropping it aborts it.
 pub(super) struct Running {
     pub(super) events: broadcast::Receiver<IngestEvent>,
     pub(super) status: watch::Receiver<IngestStatus>,
-    pub(super) wake: Wake,
+    pub(super) sweep_trigger: SweepTrigger,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    pub(super) fn start(access: Access, inbox: &Arc<Memory>, pace: Pace) -> Self {
-        let ingest = Ingest::new(access, Arc::clone(inbox), pace).expect("good access");
-        let (events, status, wake) = (ingest.events(), ingest.status(), ingest.wake());
+    pub(super) fn start(access: TableAccess, inbox: &Arc<Memory>, timing: IngestTiming) -> Self {
+        let ingest = Ingest::new(access, Arc::clone(inbox), timing).expect("good access");
+        let (events, status, sweep_trigger) = (ingest.events(), ingest.status(), ingest.sweep_trigger());
         let stop = CancellationToken::new();
         let task = tokio::spawn(ingest.run(stop.clone()));
-        Self { events, status, wake, stop, task }
+        Self { events, status, sweep_trigger, stop, task }
     }
 
     /// Waits for an event.

@@ -1,7 +1,7 @@
 //! Tests of `supabase` and of its stand-in.
 
 mod audit;
-mod catalogue;
+mod catalog;
 mod connection;
 mod ingest;
 mod memory;

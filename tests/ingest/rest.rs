@@ -5,19 +5,19 @@
 
 use std::time::Duration;
 
-use autovalidate::failure::{Failure, Remedy};
-use autovalidate::ingest::{Access, RestError, Table};
+use autovalidate::failure::{Failure, RetryDirective};
+use autovalidate::ingest::{RestError, Table, TableAccess};
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 use serde_json::{Value, json};
 
 use super::memory::{DEADLINE, access, supabase};
 use crate::support::within;
 
-fn table(access: &Access) -> Table {
+fn table(access: &TableAccess) -> Table {
     Table::new(access).expect("good access")
 }
 
-async fn refusal(supabase: &Supabase, access: &Access) -> RestError {
+async fn refusal(supabase: &Supabase, access: &TableAccess) -> RestError {
     supabase.insert("toyta", "Toyota", "brand");
     within(DEADLINE, table(access).page_after(0, 10)).await.expect_err("no page")
 }
@@ -77,10 +77,10 @@ async fn a_legacy_service_key_is_sent_as_bearer_too() {
     supabase.faults().hide_rows(true);
     let anon = table(&access(&supabase));
     assert_eq!(within(DEADLINE, anon.count()).await.expect("a count"), 0);
-    let service = Access { key: supabase.service_key().to_owned().into(), ..access(&supabase) };
+    let service = TableAccess { key: supabase.service_key().to_owned().into(), ..access(&supabase) };
     assert_eq!(within(DEADLINE, table(&service).count()).await.expect("a count"), 1);
     supabase.faults().hide_rows(false);
-    let publishable = Access { key: supabase.publishable_key().to_owned().into(), ..access(&supabase) };
+    let publishable = TableAccess { key: supabase.publishable_key().to_owned().into(), ..access(&supabase) };
     assert_eq!(within(DEADLINE, table(&publishable).count()).await.expect("a count"), 1);
 }
 
@@ -89,13 +89,13 @@ async fn what_a_person_must_mend_says_so_and_how() {
     let supabase = supabase().await;
     let good = access(&supabase);
 
-    let error = refusal(&supabase, &Access { key: "wrong".to_owned().into(), ..good.clone() }).await;
+    let error = refusal(&supabase, &TableAccess { key: "wrong".to_owned().into(), ..good.clone() }).await;
     assert!(matches!(error, RestError::Key { status: 401, .. }), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
 
-    let error = refusal(&supabase, &Access { table: "nowhere".to_owned(), ..good.clone() }).await;
+    let error = refusal(&supabase, &TableAccess { table: "nowhere".to_owned(), ..good.clone() }).await;
     assert!(matches!(error, RestError::MissingTable { .. }), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
     assert!(error.advice().contains(r#"create table if not exists "public"."nowhere""#));
 
     let mut renamed = good.clone();
@@ -106,9 +106,9 @@ async fn what_a_person_must_mend_says_so_and_how() {
         "{error:?}"
     );
     assert!(error.advice().contains(r#"add column if not exists "mistake" text"#));
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
 
-    let error = refusal(&supabase, &Access { schema: "private".to_owned(), ..good }).await;
+    let error = refusal(&supabase, &TableAccess { schema: "private".to_owned(), ..good }).await;
     assert!(matches!(error, RestError::MissingSchema { .. }), "{error:?}");
 }
 
@@ -136,7 +136,7 @@ async fn what_passes_is_tried_again() {
     fault(RestFault::Truncated);
     let error = refusal(&supabase, &access).await;
     assert!(matches!(error, RestError::Body(_)), "{error:?}");
-    assert_eq!(error.remedy(), Remedy::Retry);
+    assert_eq!(error.directive(), RetryDirective::Retry);
 
     supabase.shutdown().await;
     let error = within(DEADLINE, table(&access).count()).await.expect_err("nobody answers");

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::memory::{DEADLINE, Memory, Running, access, pace, supabase};
+use super::memory::{DEADLINE, Memory, Running, access, supabase, timing};
 use crate::support::{nats_server, within};
 
 #[tokio::test]
@@ -34,16 +34,16 @@ async fn a_webhook_wakes_the_sweep() {
     supabase.faults().drop_events(u64::MAX);
 
     let inbox = Arc::new(Memory::default());
-    let mut ingest = Running::start(access(&supabase), &inbox, pace());
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
 
     let (hints, mut hinted) = mpsc::unbounded_channel();
-    let (access, wake) = (access(&supabase), ingest.wake.clone());
+    let (access, sweep_trigger) = (access(&supabase), ingest.sweep_trigger.clone());
     let hook = post(move |headers: HeaderMap, body: Bytes| async move {
         let presented = headers.get(SECRET_HEADER).map(|value| value.as_bytes());
         let secret = SecretString::from("open sesame".to_owned());
         hints.send(receive(&access, &secret, presented, &body)).expect("the test listens");
-        wake.sweep();
+        sweep_trigger.sweep();
         StatusCode::ACCEPTED
     });
     let server =
@@ -113,7 +113,7 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
         while !matches!(events.recv().await, Ok(IngestEvent::Swept { stored: 1, .. })) {}
     })
     .await;
-    assert_eq!(worker.desk().corrections.count_after(0).await.expect("an answer"), 1);
+    assert_eq!(worker.handles().corrections.count_after(0).await.expect("an answer"), 1);
     let metrics = reqwest::get(format!("http://{}/metrics", worker.http())).await.expect("an answer");
     assert!(metrics.text().await.expect("text").contains("autovalidate_rows_by_sweep_total 1"));
     let shown = reqwest::get(format!("http://{}/ingest", worker.http())).await.expect("an answer");

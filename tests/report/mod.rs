@@ -2,14 +2,16 @@
 
 use autovalidate::broker::{JobId, JobRequest, RunRecord};
 use autovalidate::correction::{Row, Templates};
-use autovalidate::evaluate::{Answers, Catalogue, Cohorts, HoldOut, Policy, Query, Questions, Report, Side};
-use autovalidate::report::{Account, AccountError, page};
+use autovalidate::evaluate::{
+    Answers, Catalog, Cohorts, GatePolicy, HoldOut, Query, Questions, Report, Side,
+};
+use autovalidate::report::{RunReport, RunReportError, page};
 use autovalidate::run::Dataset;
 use autovalidate_finetune::train::Summary;
 
 const DOMAIN: &str = "a<b>&\"c";
 
-fn account() -> Account {
+fn run() -> RunReport {
     let rows: Vec<Row> = (0..60)
         .map(|id| Row {
             id,
@@ -29,15 +31,15 @@ fn account() -> Account {
         })
         .collect();
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    let names = Catalogue::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
+    let names = Catalog::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
     let (before, after) = (vec![Some(3); 60], vec![Some(1); 60]);
     let cohorts = Cohorts { newest_from: Some(55), legacy_until: Some(30) };
     let report = Report::compare(
-        &Questions { queries: &queries, rows: &ids, catalogue: &names, cohorts },
+        &Questions { queries: &queries, rows: &ids, catalog: &names, cohorts },
         &Answers { original: Some(&before), before: &before, after: &after },
-        &Policy::default(),
+        &GatePolicy::default(),
     );
-    Account {
+    RunReport {
         job: Some("pairs-1-60".to_owned()),
         version: None,
         made_at: None,
@@ -57,7 +59,7 @@ fn account() -> Account {
 
 #[test]
 fn every_plot_has_words_and_a_table_and_the_page_needs_nothing_else() {
-    let html = page(&account());
+    let html = page(&run());
     let count = |what: &str| html.matches(what).count();
     assert_eq!(count("<svg role=\"img\""), 4, "loss, all typos, those left to the model, the change");
     assert_eq!((count("<title id="), count("<desc id="), count("</details>")), (4, 4, 4));
@@ -74,25 +76,25 @@ fn every_plot_has_words_and_a_table_and_the_page_needs_nothing_else() {
 /// A smoothed loss is not zero where everything is right; the reader sees where it ends.
 #[test]
 fn a_smoothed_loss_is_shown_with_its_floor() {
-    let plain = account();
+    let plain = run();
     let smoothed =
-        Account { recipe: serde_json::json!({ "batch_size": 64, "label_smoothing": 0.3_f32 }), ..account() };
+        RunReport { recipe: serde_json::json!({ "batch_size": 64, "label_smoothing": 0.3_f32 }), ..run() };
     assert!(
         page(&smoothed).contains("It can't fall below 1.830.") && page(&smoothed).contains("Dashed: 1.83")
     );
     assert!(smoothed.to_string().contains("1.500 (its floor: 1.830)"), "{smoothed}");
     let (html, text) = (page(&plain), plain.to_string());
     assert!(!html.contains("can't fall below") && !text.contains("floor"));
-    let of_another_version = Account { recipe: serde_json::json!({ "later": 1 }), ..account() };
+    let of_another_version = RunReport { recipe: serde_json::json!({ "later": 1 }), ..run() };
     assert!(!page(&of_another_version).contains("can't fall below"));
 }
 
 #[test]
 fn what_comes_from_outside_is_escaped_and_no_pair_is_shown() {
-    let account = account();
-    let html = page(&account);
+    let run = run();
+    let html = page(&run);
     assert!(html.contains("a&lt;b&gt;&amp;&quot;c") && !html.contains(DOMAIN));
-    let text = account.to_string();
+    let text = run.to_string();
     for shown in [&html, &text] {
         assert!(!shown.contains("tipo") && !shown.contains("Corrected "));
     }
@@ -101,24 +103,24 @@ fn what_comes_from_outside_is_escaped_and_no_pair_is_shown() {
 
 #[test]
 fn an_account_comes_back_from_its_file_and_a_strange_file_is_refused() {
-    let account = account();
-    let json = serde_json::to_vec(&account).unwrap();
+    let run = run();
+    let json = serde_json::to_vec(&run).unwrap();
     // As text: the last bit of a figure may change on the way through decimals.
-    assert_eq!(Account::from_json(&json).unwrap().to_string(), account.to_string());
-    assert!(matches!(Account::from_json(b"{}"), Err(AccountError::Unreadable(_))));
+    assert_eq!(RunReport::from_json(&json).unwrap().to_string(), run.to_string());
+    assert!(matches!(RunReport::from_json(b"{}"), Err(RunReportError::Unreadable(_))));
 }
 
 #[test]
 fn an_empty_run_still_makes_a_page() {
-    let mut account = account();
-    account.training = Summary { losses: Vec::new(), epoch_losses: Vec::new(), ..account.training };
-    account.report = Report::new(&[], &Catalogue::default(), &[], &[], &Policy::default());
-    let html = page(&account);
+    let mut run = run();
+    run.training = Summary { losses: Vec::new(), epoch_losses: Vec::new(), ..run.training };
+    run.report = Report::new(&[], &Catalog::default(), &[], &[], &GatePolicy::default());
+    let html = page(&run);
     assert!(!html.contains("NaN") && html.contains("No step was taken."));
 }
 
 #[test]
 fn a_run_that_was_not_evaluated_has_no_report() {
     let record = RunRecord::new(JobId::manual(1), JobRequest::default(), jiff::Timestamp::UNIX_EPOCH);
-    assert!(matches!(Account::of(&record), Err(AccountError::NotEvaluated)));
+    assert!(matches!(RunReport::of(&record), Err(RunReportError::NotEvaluated)));
 }

@@ -6,7 +6,7 @@ use autovalidate::broker::{
     Broker, Connection, JobId, JobRequest, JobSettings, Jobs, Remote, RunState, Runs, StreamSettings,
     Streams, SystemClock,
 };
-use autovalidate::failure::{Failure, Remedy};
+use autovalidate::failure::{Failure, RetryDirective};
 
 use super::processes::{LONG, Stage, event, record};
 use super::site::{PAIRS, SOON};
@@ -112,7 +112,7 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
         loop {
             match Jobs::open(&streams, &events, settings.clone()).await {
                 Ok(jobs) => return jobs,
-                Err(error) => assert_eq!(error.remedy(), Remedy::Retry, "{error:?}"),
+                Err(error) => assert_eq!(error.directive(), RetryDirective::Retry, "{error:?}"),
             }
         }
     })

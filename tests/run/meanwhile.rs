@@ -1,9 +1,9 @@
 //! What is live changes while a run is under way: another release comes, or a person goes back to an older version.
 
 use autovalidate::broker::{JobId, JobRequest, RunRecord, RunState};
-use autovalidate::hub::{INDEX, Over, ReleaseName, Repository, Upload};
-use autovalidate::report::Account;
-use autovalidate::run::{Ending, Outcome, Pipeline, roll_back, settle};
+use autovalidate::hub::{INDEX, ReleaseName, ReplacePolicy, Repository, Upload};
+use autovalidate::report::RunReport;
+use autovalidate::run::{AttemptEnding, Outcome, Pipeline, roll_back, settle};
 use autovalidate_finetune::model::archive;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -12,26 +12,26 @@ use super::site::{SOON, Site, access, phase, stages, tiny};
 use crate::support::within;
 
 /// A run from the queue to wherever it ends.
-async fn run(site: &Site, pipeline: &Pipeline) -> (JobId, Ending) {
+async fn run(site: &Site, pipeline: &Pipeline) -> (JobId, AttemptEnding) {
     let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
     (id, go_on(site, pipeline).await)
 }
 
 /// The next attempt, of whatever waits.
-async fn go_on(site: &Site, pipeline: &Pipeline) -> Ending {
+async fn go_on(site: &Site, pipeline: &Pipeline) -> AttemptEnding {
     let job = site.next().await;
     let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
     let told = match &ending {
-        Ending::Finished(finished) => Ending::Finished(finished.clone()),
+        AttemptEnding::Finished(finished) => AttemptEnding::Finished(finished.clone()),
         other => panic!("{other:?}"),
     };
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     told
 }
 
-fn outcome(ending: &Ending) -> &Outcome {
+fn outcome(ending: &AttemptEnding) -> &Outcome {
     match ending {
-        Ending::Finished(finished) => &finished.outcome,
+        AttemptEnding::Finished(finished) => &finished.outcome,
         other => panic!("{other:?}"),
     }
 }
@@ -53,7 +53,7 @@ async fn after_a_rollback_a_run_that_began_before_is_published_only_when_a_perso
     let id = within(SOON, site.jobs.enqueue(&request)).await.unwrap();
     let job = site.next().await;
     let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
-    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let (repository, beside) = (Repository::open(access(&site.hub)).unwrap(), data.join("rollbacks"));
     let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
@@ -108,7 +108,7 @@ async fn beside_a_release_that_comes_in_between_the_model_is_judged_again() {
     let before = |at: usize| &evaluated[at].figures["held_out"]["all"]["before"];
     assert_ne!(before(0), before(1));
     // The rival is the model from before any training.
-    let all = Account::of(&record).unwrap().report.held_out.all;
+    let all = RunReport::of(&record).unwrap().report.held_out.all;
     assert_eq!(all.original, Some(all.before));
     assert_eq!(record.packages.len(), 1);
     assert_eq!(record.packages[0].instead_of.as_deref(), Some(later().as_str()));
@@ -138,7 +138,7 @@ async fn a_zip_that_waited_is_judged_again_beside_what_was_published_meanwhile()
         archive,
         extras: Vec::new(),
         listed: None,
-        over: Over::Only(None),
+        replaces: ReplacePolicy::Only(None),
         summary: "by another program".to_owned(),
         progress: None,
     };

@@ -1,17 +1,17 @@
 //! One run, one model: whatever crashes, stops, cancels or overtakes it.
 
 use autovalidate::broker::{Event, JobRequest, RunState};
-use autovalidate::report::Account;
-use autovalidate::run::{Ending, Outcome, settle};
+use autovalidate::report::RunReport;
+use autovalidate::run::{AttemptEnding, Outcome, settle};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::site::{SOON, Site, phase, stages};
 use crate::support::within;
 
-fn published(ending: &Ending) -> &str {
+fn published(ending: &AttemptEnding) -> &str {
     match ending {
-        Ending::Finished(finished) => match &finished.outcome {
+        AttemptEnding::Finished(finished) => match &finished.outcome {
             Outcome::Published(artifact) => &artifact.path,
             other => panic!("{other:?}"),
         },
@@ -47,7 +47,7 @@ async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_ag
     assert_eq!((after.state, after.attempts, after.failures), (RunState::Done, 2, 1));
     assert_eq!(stages(&after).iter().filter(|stage| **stage == "train").count(), 1, "{after:?}");
     assert_eq!(after.artifact.as_ref().unwrap().sha256, before.packages[0].sha256);
-    let account = Account::of(&after).unwrap();
+    let account = RunReport::of(&after).unwrap();
     assert_eq!(account.training.losses.len(), account.training.steps);
     assert!(account.onnx_parity.unwrap() > 0.9999);
     let report = &account.report;
@@ -80,7 +80,7 @@ async fn a_second_run_is_judged_beside_the_first_ones_release_and_by_its_test() 
         within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
         records.push(site.record(&id).await);
     }
-    let report = |record| Account::of(record).unwrap().report;
+    let report = |record| RunReport::of(record).unwrap().report;
     let (first, second) = (report(&records[0]), report(&records[1]));
     // The second run started from the original model again, and is compared with what the first one published.
     let all = &second.held_out.all;
@@ -101,7 +101,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let id = within(SOON, site.jobs.enqueue(&Site::long())).await.unwrap();
     let job = site.next().await;
     let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
-    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let handed_back = site.record(&id).await;
     assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
@@ -112,7 +112,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let job = site.next().await;
     let cancel = async |_: &CancellationToken| site.jobs.cancel(&id).await.map(drop).unwrap();
     let ending = site.in_training(&pipeline, &job, cancel).await;
-    assert!(matches!(ending, Ending::Closed(RunState::Cancelled)), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Closed(RunState::Cancelled)), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let cancelled = site.record(&id).await;
     assert_eq!(cancelled.state, RunState::Cancelled);
@@ -132,7 +132,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let job = site.next().await;
     assert_eq!(job.retry(), 1);
     let ending = site.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
-    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
 }
 
 /// The step and the number of steps that an event of the train stage tells, if it tells any.
@@ -166,7 +166,7 @@ async fn a_run_stopped_while_it_trains_goes_on_from_its_checkpoint_and_publishes
         })
     })
     .await;
-    assert!(matches!(ending, Ending::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let folder = site.data("one").join("jobs").join(id.as_str());
     assert!(folder.join("checkpoint").join("checkpoint.safetensors").exists());
@@ -214,7 +214,7 @@ async fn of_two_workers_on_one_run_the_later_finishes_and_the_earlier_stops() {
         })
     })
     .await;
-    assert!(matches!(first, Ending::Overtaken), "{first:?}");
+    assert!(matches!(first, AttemptEnding::Overtaken), "{first:?}");
     published(&second);
     assert_eq!(site.releases().await.len(), 1);
     let record = site.record(&id).await;
@@ -236,10 +236,10 @@ async fn a_run_that_keeps_dying_is_given_up_with_the_reason_and_can_be_retried()
     let job = site.next().await;
     let stop = CancellationToken::new();
     let ending = within(SOON, pipeline.run(&job, &stop)).await;
-    assert!(matches!(ending, Ending::Closed(RunState::Failed)), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Closed(RunState::Failed)), "{ending:?}");
     within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
     let dead = site.record(&id).await;
-    assert_eq!(dead.error.unwrap().remedy, autovalidate::failure::Remedy::Person);
+    assert_eq!(dead.error.unwrap().remedy, autovalidate::failure::RetryDirective::Person);
     assert_eq!(site.jobs.outstanding().await.unwrap(), 0);
 
     within(SOON, site.jobs.retry(&id)).await.unwrap();
@@ -266,7 +266,7 @@ async fn a_dry_run_that_died_after_packaging_still_publishes_nothing() {
     }
     let ending = within(SOON, pipeline.run(&job, &stop)).await;
     assert!(
-        matches!(&ending, Ending::Finished(finished) if finished.outcome == Outcome::DryRun),
+        matches!(&ending, AttemptEnding::Finished(finished) if finished.outcome == Outcome::DryRun),
         "{ending:?}"
     );
     assert_eq!(site.releases().await.len(), 0);

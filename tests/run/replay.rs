@@ -5,8 +5,8 @@ use std::path::Path;
 use autovalidate::broker::{RunRecord, RunState};
 use autovalidate::hub::{Release, Repository};
 use autovalidate::run::{
-    Blueprint, JobError, NameSource, PairUse, Pipeline, Replayed, RowSource, Sources, replay, roll_back,
-    settle, trace,
+    Blueprint, NameSource, PairUse, Pipeline, Replayed, RowSource, RunError, Sources, replay, roll_back,
+    settle, trace_pair,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ async fn run(site: &Site, pipeline: &Pipeline) -> RunRecord {
     record
 }
 
-async fn again(site: &Site, data: &Path, blueprint: Blueprint, base: &Path) -> Result<Replayed, JobError> {
+async fn again(site: &Site, data: &Path, blueprint: Blueprint, base: &Path) -> Result<Replayed, RunError> {
     let repository = Repository::open(access(&site.hub)).unwrap();
     let sources = Sources {
         repository: Some(&repository),
@@ -65,10 +65,10 @@ async fn a_run_is_made_again_bit_for_bit_from_its_record_and_from_its_receipt() 
     assert_eq!(again(&site, &data, other_seed, &tiny()).await.unwrap().identical(), Some(false));
     let mut other_rows = blueprint.clone();
     other_rows.dataset_hash = "0".repeat(64);
-    assert!(matches!(again(&site, &data, other_rows, &tiny()).await, Err(JobError::OtherRows { .. })));
+    assert!(matches!(again(&site, &data, other_rows, &tiny()).await, Err(RunError::OtherRows { .. })));
     let mut other_base = blueprint;
     other_base.lineage.base.weights_sha256 = autovalidate::hub::Digest::of(b"other");
-    assert!(matches!(again(&site, &data, other_base, &tiny()).await, Err(JobError::OtherBase { .. })));
+    assert!(matches!(again(&site, &data, other_base, &tiny()).await, Err(RunError::OtherBase { .. })));
     assert_eq!(site.releases().await.len(), 1, "a replay publishes nothing");
 }
 
@@ -79,7 +79,7 @@ async fn offline(
     names: Option<&NameSource>,
     data: &Path,
     blueprint: Blueprint,
-) -> Result<Replayed, JobError> {
+) -> Result<Replayed, RunError> {
     let (base, runtime) = (tiny(), onnxruntime());
     let sources = Sources {
         repository: None,
@@ -107,8 +107,8 @@ async fn what_is_on_this_disk_needs_neither_broker_nor_hub() {
         assert!(!blueprint.has_snapshot(&elsewhere));
         let refused = offline(&site, false, None, &elsewhere, blueprint).await;
         match record.base_model.unwrap().starts_with("models/") {
-            true => assert!(matches!(refused, Err(JobError::NoHub { .. })), "{refused:?}"),
-            false => assert!(matches!(refused, Err(JobError::NoStream { .. })), "{refused:?}"),
+            true => assert!(matches!(refused, Err(RunError::NoHub { .. })), "{refused:?}"),
+            false => assert!(matches!(refused, Err(RunError::NoStream { .. })), "{refused:?}"),
         }
     }
 }
@@ -119,13 +119,13 @@ async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
     let data = site.data("one");
     let mut pipeline = site.pipeline(&data);
     pipeline.plan.synthesis.variants = 1;
-    let catalogue = |name: &str, names: &str| {
+    let catalog = |name: &str, names: &str| {
         let path = site.bench.folder.path().join(name);
         std::fs::write(&path, format!("name\n{names}\n")).unwrap();
-        NameSource { source: autovalidate::ingest::CatalogueSource::File(path), access: None }
+        NameSource { source: autovalidate::ingest::CatalogSource::File(path), access: None }
     };
-    let then = catalogue("then.csv", "Zzyzx\nOuagadougou");
-    let now = catalogue("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
+    let then = catalog("then.csv", "Zzyzx\nOuagadougou");
+    let now = catalog("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
     pipeline.plan.names = Some(then.clone());
     let blueprint = Blueprint::of_run(&run(&site, &pipeline).await).unwrap();
     let receipts = within(SOON, Repository::open(access(&site.hub)).unwrap().receipts()).await.unwrap();
@@ -142,7 +142,7 @@ async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
     assert_eq!(done.identical(), Some(true), "{done:?}");
     for other in [None, Some(&now)] {
         let refused = offline(&site, true, other, &data, blueprint.clone()).await;
-        let Err(JobError::OtherNames { list, .. }) = refused else { panic!("{refused:?}") };
+        let Err(RunError::OtherNames { list, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(Some(list), blueprint.names);
     }
 }
@@ -172,7 +172,8 @@ async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() 
     let (releases, receipts) = (site.releases().await, within(SOON, repository.receipts()).await.unwrap());
     assert_eq!((releases.len(), receipts.len()), (4, 4));
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
-    let used: Vec<_> = (1..=super::site::PAIRS as i64).map(|pair| trace(pair, &names, &receipts)).collect();
+    let used: Vec<_> =
+        (1..=super::site::PAIRS as i64).map(|pair| trace_pair(pair, &names, &receipts)).collect();
     assert!(
         used.iter()
             .flatten()
@@ -183,7 +184,7 @@ async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() 
     assert_eq!(learned[3].inherited_from.as_ref(), Some(&back.release.version().to_owned()));
     let held_out = used.iter().find(|versions| versions[0].used == PairUse::HeldOut).unwrap();
     assert!(held_out.iter().all(|one| one.used == PairUse::HeldOut && one.rebuild == Some(false)));
-    let absent = trace(9_999, &names, &receipts);
+    let absent = trace_pair(9_999, &names, &receipts);
     assert!(absent.iter().all(|one| (one.used, one.rebuild) == (PairUse::Absent, Some(false))));
 
     let index = within(SOON, repository.index()).await.unwrap();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use autovalidate::broker::{Event, Job, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock};
 use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
-use autovalidate::hub::{Access, Index, Release, Repository};
-use autovalidate::run::{Ending, Pipeline, Plan};
-use autovalidate::trigger::{Policy, Trigger};
+use autovalidate::hub::{HubAccess, Index, Release, Repository};
+use autovalidate::run::{AttemptEnding, Pipeline, Plan};
+use autovalidate::trigger::{Trigger, TriggerPolicy};
 use autovalidate_fakes::demo;
 use autovalidate_fakes::hub::{Hub, Options};
 use autovalidate_finetune::onnx::Runtime;
@@ -44,8 +44,8 @@ pub(super) fn tiny() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
-pub(super) fn access(hub: &Hub) -> Access {
-    Access { endpoint: hub.url().clone(), token: Some(hub.token().clone()), repo: REPO.parse().unwrap() }
+pub(super) fn access(hub: &Hub) -> HubAccess {
+    HubAccess { endpoint: hub.url().clone(), token: Some(hub.token().clone()), repo: REPO.parse().unwrap() }
 }
 
 /// Rows as the demo draws them.
@@ -78,7 +78,8 @@ impl Site {
         let corrections = bench.corrections().await;
         within(SOON, corrections.append(&rows())).await.unwrap();
         let jobs = bench.jobs(JobSettings { ack_wait, ..JobSettings::default() }).await;
-        let policy = Policy { threshold: 1_000, max_wait: None, quiet: None, cooldown: Duration::ZERO };
+        let policy =
+            TriggerPolicy { threshold: 1_000, max_wait: None, quiet: None, cooldown: Duration::ZERO };
         let trigger =
             Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(SystemClock));
         let runs = Runs::new(&bench.streams);
@@ -136,7 +137,7 @@ impl Site {
         pipeline: &Pipeline,
         job: &Job,
         act: impl AsyncFnOnce(&CancellationToken),
-    ) -> Ending {
+    ) -> AttemptEnding {
         let mut events = self.bench.listen("training.events.>").await;
         let stop = CancellationToken::new();
         let (ending, ()) = within(SOON, async {

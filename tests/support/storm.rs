@@ -160,10 +160,10 @@ pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
     let settings = [("SWEEP_EVERY", "2s")];
     let mut worker = ground.listener(&settings);
     let begun = Instant::now();
-    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / storm.inserts_per_second));
+    let mut timing = tokio::time::interval(Duration::from_secs_f64(1.0 / storm.inserts_per_second));
     let mut faults = 0;
     for number in 0..storm.inserts {
-        pace.tick().await;
+        timing.tick().await;
         // One in twenty can't be trained on: it belongs into quarantine, once.
         let typo = if random.random_bool(0.05) { " " } else { "toyta" };
         ground.supabase.insert(

@@ -1,17 +1,17 @@
 //! Typo synthesis: what is never made, what always is, and whether rates are learned.
 
-mod lessons;
+mod epoch_dataset;
 mod rates;
-mod synthesiser;
+mod synthesizer;
 
-use autovalidate::evaluate::{Catalogue, HoldOut};
-use autovalidate::synthesis::{SlipRates, SynthesisSettings, Synthesiser};
-use autovalidate_fakes::demo::catalogue;
+use autovalidate::evaluate::{Catalog, HoldOut};
+use autovalidate::synthesis::{SlipRates, SynthesisSettings, Synthesizer};
+use autovalidate_fakes::demo::catalog;
 
-fn cars() -> Catalogue {
-    Catalogue::new(catalogue().into_iter().map(|entry| (entry.domain, entry.name)))
+fn cars() -> Catalog {
+    Catalog::new(catalog().into_iter().map(|entry| (entry.domain, entry.name)))
 }
 
-fn synthesiser(catalogue: Catalogue, rates: SlipRates, settings: SynthesisSettings) -> Synthesiser {
-    Synthesiser::new(catalogue, rates, settings, HoldOut::default())
+fn synthesizer(catalog: Catalog, rates: SlipRates, settings: SynthesisSettings) -> Synthesizer {
+    Synthesizer::new(catalog, rates, settings, HoldOut::default())
 }

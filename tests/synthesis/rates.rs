@@ -1,18 +1,18 @@
 //! Learning how people slip.
 
-use autovalidate::correction::normalise;
+use autovalidate::correction::normalize;
 use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SynthesisSettings};
 use autovalidate_fakes::demo::corrections;
 use proptest::prelude::*;
 
-use super::{cars, synthesiser};
+use super::{cars, synthesizer};
 
 /// Rates learned from typos drawn with `rates`.
 fn relearned(rates: &SlipRates) -> SlipRates {
-    // One of each name an epoch: names must not run out of likely typos, which would favour the unlikely.
+    // One of each name an epoch: names must not run out of likely typos, which would favor the unlikely.
     let settings = SynthesisSettings { variants: 1, hard_share: 0.0, ..SynthesisSettings::default() };
-    let synthesiser = synthesiser(cars(), rates.clone(), settings);
-    let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesiser.epoch(9, epoch, 0)).collect();
+    let synthesizer = synthesizer(cars(), rates.clone(), settings);
+    let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesizer.epoch(9, epoch, 0)).collect();
     SlipRates::learn(pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())), Keyboard::Qwerty)
 }
 
@@ -22,11 +22,11 @@ fn known_rates_are_recovered() {
     let mut clumsy =
         SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
     // Someone who mostly swaps letters, and someone who spells by ear.
-    for favourite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbour] {
+    for favorite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbor] {
         clumsy.kinds = default
             .kinds
             .iter()
-            .map(|(slip, weight)| (*slip, if *slip == favourite { 0.6 } else { 0.4 * weight }))
+            .map(|(slip, weight)| (*slip, if *slip == favorite { 0.6 } else { 0.4 * weight }))
             .collect();
         let total: f64 = clumsy.kinds.values().sum();
         clumsy.kinds.values_mut().for_each(|weight| *weight /= total);
@@ -37,7 +37,7 @@ fn known_rates_are_recovered() {
             // Slips that look like another (`s` for `z`: the ear or the finger?) are read as that one: a few of a hundred.
             assert!(
                 (found - weight).abs() < 0.08,
-                "{favourite:?}: {slip:?} is {weight:.3}, learned {found:.3}"
+                "{favorite:?}: {slip:?} is {weight:.3}, learned {found:.3}"
             );
         }
         for (count, found) in clumsy.counts.iter().zip(learned.counts) {
@@ -69,7 +69,7 @@ fn another_word_is_no_slip() {
 
 #[test]
 fn the_demos_slips_are_mostly_understood() {
-    // Another generator, another table of sounds: what the synthesiser knows nothing of.
+    // Another generator, another table of sounds: what the synthesizer knows nothing of.
     let drawn = corrections(1, 600);
     let pairs = drawn.iter().map(|pair| (pair.typo.as_str(), pair.corrected));
     let rates = SlipRates::learn(pairs, Keyboard::Qwerty);
@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn case_alone_is_no_slip(name in "[a-zA-Z]{1,12}") {
-        let rates = SlipRates::learn([(normalise(&name).as_str(), name.as_str())], Keyboard::Qwerty);
+        let rates = SlipRates::learn([(normalize(&name).as_str(), name.as_str())], Keyboard::Qwerty);
         prop_assert_eq!(rates.pairs, 0);
     }
 }

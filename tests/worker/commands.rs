@@ -67,7 +67,7 @@ fn pairs_that_have_too_few_hard_negatives_are_counted() {
     let mut csv = corrections(150);
     // Nothing else is called so in this domain; the held-out hash leaves at least one of ten typos to training.
     for letter in 'a'..='j' {
-        csv.push_str(&format!("silverr{letter},silver,colour\n"));
+        csv.push_str(&format!("silverr{letter},silver,color\n"));
     }
     std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
     let told_of = |negatives: &str| {

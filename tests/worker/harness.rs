@@ -77,7 +77,7 @@ impl House {
         let settings = Settings::read(&|name| environment.get(name).cloned(), None, needs).unwrap();
         let stop = CancellationToken::new();
         let worker = Worker::start(&settings, Role::All, stop.clone()).await.unwrap();
-        let client = worker.desk().streams.connection().client();
+        let client = worker.handles().streams.connection().client();
         let events = client.subscribe("training.events.>").await.unwrap();
         client.flush().await.unwrap();
         Self { supabase, hub, worker, events, data, stop, _folder: folder }
@@ -85,7 +85,7 @@ impl House {
 
     /// The address a NATS client connects to.
     pub(crate) fn nats_url(&self) -> String {
-        self.worker.desk().streams.connection().server().unwrap().url()
+        self.worker.handles().streams.connection().server().unwrap().url()
     }
 
     /// Waits for an event of this stage.
@@ -105,7 +105,7 @@ impl House {
     /// Waits for a run's end and gives its record.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> impl Future<Output = RunRecord> {
-        let runs = self.worker.desk().runs.clone();
+        let runs = self.worker.handles().runs.clone();
         let event = self.event("ended");
         async move {
             let job: JobId = event.await.job;
@@ -116,7 +116,7 @@ impl House {
     /// Waits until this many pairs are stored.
     #[track_caller]
     pub(crate) fn stored(&mut self, pairs: u64) -> impl Future<Output = ()> {
-        let corrections = self.worker.desk().corrections.clone();
+        let corrections = self.worker.handles().corrections.clone();
         let mut arrivals = self.worker.take_ingest_events().expect("the ingest's events are taken once");
         support::within(PATIENCE, async move {
             while corrections.last_sequence().await.unwrap() < pairs {

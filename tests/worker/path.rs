@@ -38,7 +38,7 @@ async fn corrections_become_a_published_model_and_then_a_better_one() {
     let all = ["load-base", "fetch-data", "train", "evaluate", "gate", "package", "publish", "clean-up"];
     assert_eq!(stages, all);
     assert!(record.stages.iter().all(|stage| stage.ended_at.is_some() && stage.error.is_none()));
-    let quarantined = house.worker.desk().corrections.quarantined_counts().await.unwrap();
+    let quarantined = house.worker.handles().corrections.quarantined_counts().await.unwrap();
     assert_eq!(quarantined.values().sum::<u64>(), 4, "{quarantined:?}");
 
     let artifact = record.artifact.clone().unwrap();
@@ -75,7 +75,7 @@ async fn corrections_become_a_published_model_and_then_a_better_one() {
 
 /// Fetches a release as the backend does and gives its receipt; the folder loads and embeds.
 async fn fetched(house: &House, path: &str) -> Receipt {
-    let access = autovalidate::hub::Access {
+    let access = autovalidate::hub::HubAccess {
         endpoint: house.hub.url().clone(),
         token: Some(house.hub.token().clone()),
         repo: REPO.parse().unwrap(),
@@ -101,11 +101,11 @@ async fn a_dry_run_publishes_nothing_and_absurd_requests_are_refused() {
     insert(&house.supabase, 60).await;
     house.stored(60).await;
 
-    let client = house.worker.desk().streams.connection().client().clone();
-    for body in ["not json", r#"{"epochs": 0}"#, r#"{"colour": "red"}"#, r#"{"dry_run": true}"#] {
+    let client = house.worker.handles().streams.connection().client().clone();
+    for body in ["not json", r#"{"epochs": 0}"#, r#"{"color": "red"}"#, r#"{"dry_run": true}"#] {
         client.publish("training.jobs", body.into()).await.unwrap();
     }
-    for field in [serde_json::Value::Null, json!("epochs"), json!("colour")] {
+    for field in [serde_json::Value::Null, json!("epochs"), json!("color")] {
         let refused = house.event("refused").await;
         assert_eq!(refused.detail["field"], field);
     }
@@ -119,7 +119,7 @@ async fn a_dry_run_publishes_nothing_and_absurd_requests_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics_ask_no_more_however_many_runs_there_were() {
     let house = House::start(&tiny(), &[]).await;
-    let runs = &house.worker.desk().runs;
+    let runs = &house.worker.handles().runs;
     for sequence in 1..=30 {
         let id = autovalidate::broker::JobId::manual(sequence);
         let record = autovalidate::broker::RunRecord::new(

@@ -131,7 +131,7 @@ fn text_of(path: &Path) -> &str {
 }
 
 async fn receipt(house: &House, version: &str) -> Value {
-    let access = autovalidate::hub::Access {
+    let access = autovalidate::hub::HubAccess {
         endpoint: house.hub.url().clone(),
         token: Some(house.hub.token().clone()),
         repo: REPO.parse().unwrap(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use autovalidate::broker::{JobRequest, RunRecord, RunState};
-use autovalidate::failure::Remedy;
+use autovalidate::failure::RetryDirective;
 use autovalidate_fakes::hub;
 use autovalidate_fakes::supabase;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ fn copy(to: &Path) {
 async fn run_on(house: &mut House) -> RunRecord {
     insert(&house.supabase, 40).await;
     house.stored(40).await;
-    house.worker.desk().jobs.enqueue(&JobRequest::default()).await.unwrap();
+    house.worker.handles().jobs.enqueue(&JobRequest::default()).await.unwrap();
     house.ended().await
 }
 
@@ -46,7 +46,7 @@ async fn fails_with(mend: impl Fn(&Path), expected: &str) {
     let error = record.error.unwrap();
     assert!(error.message.contains(expected), "{error:?}");
     assert!(!error.advice.is_empty());
-    assert_eq!(error.remedy, Remedy::Never);
+    assert_eq!(error.remedy, RetryDirective::Never);
     assert!(record.artifact.is_none());
     assert_eq!(house.hub.commits(REPO).await.len(), 1, "only the repository's own commit");
     house.stop().await;
@@ -85,7 +85,7 @@ async fn a_release_that_leads_outside_its_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let supabase = supabase::Supabase::start(supabase::Options::default()).await.unwrap();
     let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
-    let access = autovalidate::hub::Access {
+    let access = autovalidate::hub::HubAccess {
         endpoint: hub.url().clone(),
         token: Some(hub.token().clone()),
         repo: REPO.parse().unwrap(),
@@ -97,7 +97,7 @@ async fn a_release_that_leads_outside_its_folder_is_refused() {
     // The rival's commit comes just before ours: first the run meets it as what is live now, then a run is to start from it.
     let beside = run_on(&mut house).await;
     let request = JobRequest { base_model: Some("20250101000000".to_owned()), ..JobRequest::default() };
-    house.worker.desk().jobs.enqueue(&request).await.unwrap();
+    house.worker.handles().jobs.enqueue(&request).await.unwrap();
     for record in [beside, house.ended().await] {
         assert_eq!((record.state, record.artifact), (RunState::Failed, None));
         let error = record.error.unwrap();

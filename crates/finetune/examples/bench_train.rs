@@ -1,4 +1,4 @@
-//! Our side of `scripts/bench-train`: takes optimiser steps on request and says how long each took.
+//! Our side of `scripts/bench-train`: takes optimizer steps on request and says how long each took.
 //!
 //! ```text
 //! bench_train steps <library> <folder> <pairs.json> <threads> <options.json>
@@ -21,7 +21,7 @@ use anyhow::{Context, bail, ensure};
 use autovalidate_finetune::model::{EncoderConfig, ModelFolder};
 use autovalidate_finetune::onnx::{Dimension, Element, Graph, Loss, Runtime, keep_private};
 use autovalidate_finetune::train::{Batch, Pairs, ParameterBuffer, Recipe, Stepper, Vocabulary};
-use autovalidate_kernels::{Team, linear};
+use autovalidate_kernels::{ThreadPool, linear};
 use ort::value::Tensor;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -107,7 +107,7 @@ fn peak_megabytes() -> anyhow::Result<f64> {
 /// Rayon's threads, for the kernels.
 struct Threads(usize);
 
-impl Team for Threads {
+impl ThreadPool for Threads {
     fn threads(&self) -> usize {
         self.0
     }

@@ -1,6 +1,6 @@
 //! The error of the crate as a whole, for callers of [`fine_tune`](crate::fine_tune()).
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::model::ModelError;
 use crate::onnx::RuntimeError;
 use crate::train::TrainError;
@@ -21,11 +21,11 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Model(error) => error.remedy(),
-            Self::Runtime(error) => error.remedy(),
-            Self::Train(error) => error.remedy(),
+            Self::Model(error) => error.directive(),
+            Self::Runtime(error) => error.directive(),
+            Self::Train(error) => error.directive(),
         }
     }
 

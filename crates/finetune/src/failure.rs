@@ -10,7 +10,7 @@ use std::error::Error;
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Remedy {
+pub enum RetryDirective {
     /// Passing trouble (network, a busy server): the same step may succeed later, so retry with backoff.
     Retry,
     /// Something outside must change first (a setting, a right, a full disk): tell a person, keep the work.
@@ -19,10 +19,10 @@ pub enum Remedy {
     Never,
 }
 
-/// An error that knows its [`Remedy`] and can tell the operator what to do.
+/// An error that knows its [`RetryDirective`] and can tell the operator what to do.
 pub trait Failure: Error + Send + Sync + 'static {
     /// What to do about it.
-    fn remedy(&self) -> Remedy;
+    fn directive(&self) -> RetryDirective;
 
     /// One sentence for the operator: what to check or change.
     fn advice(&self) -> String;

@@ -49,7 +49,7 @@ pub fn fine_tune<A: AsRef<str>, P: AsRef<str>>(
     Ok(FineTuned {
         base: base.clone(),
         parameters: fit.parameters,
-        decay_factor: fit.kept,
+        decay_factor: fit.decay_factor,
         summary: fit.summary,
         texts_cut: anchors.cut + positives.cut,
     })

@@ -8,7 +8,7 @@ use super::width::for_every_width;
 /// Partial sums of a reduction. Enough to keep the adders of the widest registers busy.
 const LANES: usize = 32;
 
-/// One optimiser step's scalars, as PyTorch's `torch.optim.AdamW` computes them.
+/// One optimizer step's scalars, as PyTorch's `torch.optim.AdamW` computes them.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamWStep {
     /// Every gradient is multiplied by it first (clipping).
@@ -26,7 +26,7 @@ pub struct AdamWStep {
     /// Learning rate over the first moment's bias correction.
     pub step_size: f32,
     /// What weight decay leaves of a value.
-    pub kept: f32,
+    pub decay_factor: f32,
 }
 
 for_every_width! {
@@ -50,7 +50,7 @@ fn adamw_body<const FUSED: bool>(
         *first += (gradient - *first) * k.take_1;
         *second = *second * k.keep_2 + gradient * gradient * k.take_2;
         let denominator = second.sqrt() / k.root_correction + k.epsilon;
-        *value = *value * k.kept - k.step_size * (*first / denominator);
+        *value = *value * k.decay_factor - k.step_size * (*first / denominator);
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
             let gradients = column(|row| row.1);
             let step = AdamWStep {
                 gradient_scale: 0.7, take_1: 0.1, keep_2: 0.999, take_2: 0.001, root_correction: 0.3,
-                epsilon: 1e-8, step_size: 1e-2, kept: 0.999,
+                epsilon: 1e-8, step_size: 1e-2, decay_factor: 0.999,
             };
             let run = |apply: Apply| {
                 let (mut values, mut first, mut second) =

@@ -9,8 +9,8 @@
 use super::columns;
 use super::math::exp;
 use super::small::{Factor, product, sum};
-use super::team::{Team, each_with};
-use super::turn::write_columns;
+use super::thread_pool::{ThreadPool, each_with};
+use super::transpose::write_columns;
 use super::width::for_every_width;
 
 /// Rows of scores are filled up to a multiple of this, so that they are whole vectors.
@@ -94,85 +94,85 @@ impl Attention {
     }
 
     /// Attends: `stacked` `[rows, 3 hidden]` (query, key, value side by side, heads one after the other within each) to
-    /// `context` `[rows, hidden]`. `kept` holds [`probabilities`](Self::probabilities) numbers.
+    /// `context` `[rows, hidden]`. `decay_factor` holds [`probabilities`](Self::probabilities) numbers.
     ///
     /// # Panics
     /// When the slices' lengths don't fit.
     pub fn forward(
         self,
-        team: &dyn Team,
+        pool: &dyn ThreadPool,
         stacked: &[f32],
         texts: &Texts<'_>,
         context: &mut [f32],
-        kept: &mut [f32],
+        decay_factor: &mut [f32],
     ) {
         let hidden = self.hidden();
         assert!(stacked.len() == texts.rows() * 3 * hidden && context.len() == texts.rows() * hidden, "rows");
-        assert_eq!(kept.len(), self.probabilities(texts), "probabilities");
-        let (mut context, mut kept) = (context, kept);
+        assert_eq!(decay_factor.len(), self.probabilities(texts), "probabilities");
+        let (mut context, mut decay_factor) = (context, decay_factor);
         let mut parts = Vec::new();
         for group in Self::groups(texts) {
             let numbers = group.lengths.iter().map(|length| self.of_text(*length)).sum();
             let of_group;
             let kept_of_group;
             (of_group, context) = context.split_at_mut(group.rows * hidden);
-            (kept_of_group, kept) = kept.split_at_mut(numbers);
+            (kept_of_group, decay_factor) = decay_factor.split_at_mut(numbers);
             parts.push((group, of_group, kept_of_group));
         }
-        each_with(team, parts, |_, (group, context, kept)| {
+        each_with(pool, parts, |_, (group, context, decay_factor)| {
             let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
-            attend(self, &group.lengths, rows, context, kept);
+            attend(self, &group.lengths, rows, context, decay_factor);
         });
     }
 
     /// Leads the gradient `upstream` `[rows, hidden]` of the context back to `dstacked` `[rows, 3 hidden]`, and sums that
-    /// over all rows into `dstacked_columns` `[3 hidden]`. `kept` is what the forward pass kept.
+    /// over all rows into `dstacked_columns` `[3 hidden]`. `decay_factor` is what the forward pass decay_factor.
     ///
     /// # Panics
     /// When the slices' lengths don't fit.
     #[allow(clippy::too_many_arguments, reason = "what goes in, what comes out")]
     pub fn backward(
         self,
-        team: &dyn Team,
+        pool: &dyn ThreadPool,
         upstream: &[f32],
         stacked: &[f32],
         texts: &Texts<'_>,
-        kept: &[f32],
+        decay_factor: &[f32],
         dstacked: &mut [f32],
         dstacked_columns: &mut [f32],
     ) {
         let hidden = self.hidden();
         assert!(stacked.len() == texts.rows() * 3 * hidden && dstacked.len() == stacked.len(), "rows");
         assert!(upstream.len() == texts.rows() * hidden && dstacked_columns.len() == 3 * hidden, "rows");
-        assert_eq!(kept.len(), self.probabilities(texts), "probabilities");
+        assert_eq!(decay_factor.len(), self.probabilities(texts), "probabilities");
         let groups = Self::groups(texts);
         let mut sums = vec![0.0; groups.len() * 3 * hidden];
-        let (mut dstacked, mut kept) = (dstacked, kept);
+        let (mut dstacked, mut decay_factor) = (dstacked, decay_factor);
         let mut parts = Vec::new();
         for (group, sums) in groups.into_iter().zip(sums.chunks_mut((3 * hidden).max(1))) {
             let numbers = group.lengths.iter().map(|length| self.of_text(*length)).sum();
             let of_group;
             let kept_of_group;
             (of_group, dstacked) = dstacked.split_at_mut(group.rows * 3 * hidden);
-            (kept_of_group, kept) = kept.split_at(numbers);
+            (kept_of_group, decay_factor) = decay_factor.split_at(numbers);
             parts.push((group, of_group, kept_of_group, sums));
         }
-        each_with(team, parts, |_, (group, dstacked, kept, sums)| {
+        each_with(pool, parts, |_, (group, dstacked, decay_factor, sums)| {
             let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
             let upstream = &upstream[group.first * hidden..][..group.rows * hidden];
-            lead_back(self, &group.lengths, upstream, rows, kept, dstacked, sums);
+            lead_back(self, &group.lengths, upstream, rows, decay_factor, dstacked, sums);
         });
         columns::total(&sums, dstacked_columns);
     }
 }
 
 for_every_width! {
-    fn attend(of: Attention, lengths: &[usize], stacked: &[f32], context: &mut [f32], kept: &mut [f32]) = attend_body
+    fn attend(of: Attention, lengths: &[usize], stacked: &[f32], context: &mut [f32], decay_factor: &mut [f32]) = attend_body
 }
 
 for_every_width! {
     fn lead_back(
-        of: Attention, lengths: &[usize], upstream: &[f32], stacked: &[f32], kept: &[f32],
+        of: Attention, lengths: &[usize], upstream: &[f32], stacked: &[f32], decay_factor: &[f32],
         dstacked: &mut [f32], sums: &mut [f32],
     ) = lead_back_body
 }
@@ -183,10 +183,10 @@ fn attend_body<const FUSED: bool>(
     lengths: &[usize],
     stacked: &[f32],
     context: &mut [f32],
-    kept: &mut [f32],
+    decay_factor: &mut [f32],
 ) {
     let (size, hidden, scale) = (of.size, of.hidden(), of.scale());
-    let (mut stacked, mut context, mut kept) = (stacked, context, kept);
+    let (mut stacked, mut context, mut decay_factor) = (stacked, context, decay_factor);
     let mut keys = Vec::new();
     for length in lengths.iter().copied().filter(|length| *length > 0) {
         let padded = length.next_multiple_of(LANES);
@@ -194,8 +194,8 @@ fn attend_body<const FUSED: bool>(
         stacked = rest;
         let (of_text, rest) = context.split_at_mut(length * hidden);
         context = rest;
-        let (probabilities, rest) = kept.split_at_mut(of.of_text(length));
-        kept = rest;
+        let (probabilities, rest) = decay_factor.split_at_mut(of.of_text(length));
+        decay_factor = rest;
         keys.resize(size * padded, 0.0);
         for (head, probabilities) in probabilities.chunks_exact_mut(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| &rows[side + head * size..]);
@@ -232,12 +232,13 @@ fn lead_back_body<const FUSED: bool>(
     lengths: &[usize],
     upstream: &[f32],
     stacked: &[f32],
-    kept: &[f32],
+    decay_factor: &[f32],
     dstacked: &mut [f32],
     sums: &mut [f32],
 ) {
     let (size, hidden, scale) = (of.size, of.hidden(), of.scale());
-    let (mut upstream, mut stacked, mut kept, mut dstacked) = (upstream, stacked, kept, dstacked);
+    let (mut upstream, mut stacked, mut decay_factor, mut dstacked) =
+        (upstream, stacked, decay_factor, dstacked);
     let (mut values, mut scores) = (Vec::new(), Vec::new());
     for length in lengths.iter().copied().filter(|length| *length > 0) {
         let padded = length.next_multiple_of(LANES);
@@ -245,8 +246,8 @@ fn lead_back_body<const FUSED: bool>(
         stacked = rest;
         let (contexts, rest) = upstream.split_at(length * hidden);
         upstream = rest;
-        let (probabilities, rest) = kept.split_at(of.of_text(length));
-        kept = rest;
+        let (probabilities, rest) = decay_factor.split_at(of.of_text(length));
+        decay_factor = rest;
         let (drows, rest) = dstacked.split_at_mut(length * 3 * hidden);
         dstacked = rest;
         values.resize(size * padded, 0.0);
@@ -264,12 +265,12 @@ fn lead_back_body<const FUSED: bool>(
                     *score = probability * (*score - shared) * scale;
                 }
             }
-            let (straight, turned) = ((padded, 1), (1, padded));
+            let (straight, transposed) = ((padded, 1), (1, padded));
             // No closures around products: one that the compiler doesn't inline is compiled for the plainest processor.
             let parts = [
                 (query, &scores[..], straight, &rows[key..], 3 * hidden),
-                (key, &scores[..], turned, &rows[query..], 3 * hidden),
-                (value, probabilities, turned, context, hidden),
+                (key, &scores[..], transposed, &rows[query..], 3 * hidden),
+                (value, probabilities, transposed, context, hidden),
             ];
             for (side, data, (row_stride, column_stride), b, b_stride) in parts {
                 let a = Factor { data, row_stride, column_stride };
@@ -285,7 +286,7 @@ fn lead_back_body<const FUSED: bool>(
 mod tests {
     use super::*;
     use crate::numbers::numbers;
-    use crate::team::Alone;
+    use crate::thread_pool::Alone;
 
     /// `sum(weights * context)` in double precision, by the formula.
     fn value(of: Attention, stacked: &[f64], starts: &[i64], weights: &[f64]) -> f64 {
@@ -322,8 +323,9 @@ mod tests {
         let texts = Texts::new(&starts).expect("rising");
         let (rows, hidden) = (texts.rows(), of.hidden());
         let (stacked, weights) = (numbers(rows * 3 * hidden, 613), numbers(rows * hidden, 377));
-        let (mut context, mut kept) = (vec![0.0; rows * hidden], vec![f32::NAN; of.probabilities(&texts)]);
-        of.forward(&Alone, &stacked, &texts, &mut context, &mut kept);
+        let (mut context, mut decay_factor) =
+            (vec![0.0; rows * hidden], vec![f32::NAN; of.probabilities(&texts)]);
+        of.forward(&Alone, &stacked, &texts, &mut context, &mut decay_factor);
         let double = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
         let (stacked64, weights64) = (double(&stacked), double(&weights));
         let found: f64 = double(&context).iter().zip(&weights64).map(|(c, w)| c * w).sum();
@@ -331,7 +333,7 @@ mod tests {
         assert!((found - exact).abs() < 1e-3, "{found}, not {exact}");
 
         let (mut dstacked, mut columns) = (vec![f32::NAN; stacked.len()], vec![0.0; 3 * hidden]);
-        of.backward(&Alone, &weights, &stacked, &texts, &kept, &mut dstacked, &mut columns);
+        of.backward(&Alone, &weights, &stacked, &texts, &decay_factor, &mut dstacked, &mut columns);
         for at in (0..stacked.len()).step_by(97) {
             let (mut up, mut down) = (stacked64.clone(), stacked64.clone());
             up[at] += 1e-4;
@@ -354,9 +356,9 @@ mod tests {
         let of = Attention { heads: 2, size: 12 };
         let lengths = [7, 1, 12];
         let (stacked, upstream) = (numbers(20 * 72, 613), numbers(20 * 24, 377));
-        let kept = lengths.iter().map(|length| of.of_text(*length)).sum();
+        let decay_factor = lengths.iter().map(|length| of.of_text(*length)).sum();
         let (mut wide, mut plain) =
-            ((vec![0.0; 20 * 24], vec![0.0; kept]), (vec![0.0; 20 * 24], vec![0.0; kept]));
+            ((vec![0.0; 20 * 24], vec![0.0; decay_factor]), (vec![0.0; 20 * 24], vec![0.0; decay_factor]));
         attend(of, &lengths, &stacked, &mut wide.0, &mut wide.1);
         attend_body::<false>(of, &lengths, &stacked, &mut plain.0, &mut plain.1);
         let near =

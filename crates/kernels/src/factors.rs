@@ -38,7 +38,7 @@ impl<'a> Factors<'a> {
     pub fn squares(&self) -> f64 {
         let [upstream, x] = [self.upstream, self.x].map(|factor| {
             let mut products = vec![0.0; factor.rows * factor.rows];
-            multiply(factor, factor.turned(), &mut products);
+            multiply(factor, factor.transposed(), &mut products);
             products
         });
         let sum: f64 = upstream.iter().zip(&x).map(|(u, x)| f64::from(*u) * f64::from(*x)).sum();
@@ -52,7 +52,7 @@ impl<'a> Factors<'a> {
     /// When there are no such rows, or `gradient` isn't as long as they are.
     pub fn write(&self, outputs: Range<usize>, gradient: &mut [f32]) {
         assert!(outputs.end <= self.outputs(), "rows of the gradient");
-        multiply(self.upstream.columns(&outputs).turned(), self.x, gradient);
+        multiply(self.upstream.columns(&outputs).transposed(), self.x, gradient);
     }
 }
 

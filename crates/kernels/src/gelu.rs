@@ -2,7 +2,7 @@
 
 use super::columns::{self, BLOCK};
 use super::math::{Normal, multiply_add, normal};
-use super::team::{Team, each_with};
+use super::thread_pool::{ThreadPool, each_with};
 use super::width::for_every_width;
 
 /// Numbers one task of the forward pass works on.
@@ -13,9 +13,9 @@ const NUMBERS: usize = 1 << 15;
 ///
 /// # Panics
 /// When the slices differ in length.
-pub fn gelu(team: &dyn Team, x: &mut [f32], y: &mut [f32]) {
+pub fn gelu(pool: &dyn ThreadPool, x: &mut [f32], y: &mut [f32]) {
     assert_eq!(x.len(), y.len(), "as many results as numbers");
-    each_with(team, y.chunks_mut(NUMBERS).zip(x.chunks_mut(NUMBERS)).collect(), |_, (y, x)| forward(x, y));
+    each_with(pool, y.chunks_mut(NUMBERS).zip(x.chunks_mut(NUMBERS)).collect(), |_, (y, x)| forward(x, y));
 }
 
 for_every_width! { fn forward(x: &mut [f32], y: &mut [f32]) = forward_body }
@@ -35,7 +35,7 @@ fn forward_body<const FUSED: bool>(x: &mut [f32], y: &mut [f32]) {
 /// # Panics
 /// When the slices differ in length.
 pub fn gelu_gradient(
-    team: &dyn Team,
+    pool: &dyn ThreadPool,
     upstream: &[f32],
     slope: &[f32],
     dx: &mut [f32],
@@ -45,7 +45,7 @@ pub fn gelu_gradient(
     let width = dx_columns.len().max(1);
     let mut sums = vec![0.0; dx.len().div_ceil(BLOCK * width) * width];
     let parts = dx.chunks_mut(BLOCK * width).zip(sums.chunks_mut(width)).collect();
-    each_with(team, parts, |block, (dx, sums)| {
+    each_with(pool, parts, |block, (dx, sums)| {
         let range = block * BLOCK * width..block * BLOCK * width + dx.len();
         backward(&upstream[range.clone()], &slope[range], dx, sums);
     });
@@ -69,7 +69,7 @@ fn backward_body<const FUSED: bool>(upstream: &[f32], slope: &[f32], dx: &mut [f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Alone;
+    use crate::thread_pool::Alone;
 
     /// Numbers that are different and in no order.
     fn numbers(count: usize) -> Vec<f32> {

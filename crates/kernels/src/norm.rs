@@ -1,7 +1,7 @@
-//! Layer normalisation of rows and its gradients.
+//! Layer normalization of rows and its gradients.
 
 use super::columns::{self, BLOCK};
-use super::team::{Team, each_with};
+use super::thread_pool::{ThreadPool, each_with};
 use super::width::for_every_width;
 
 /// What the backward pass needs to know of each row.
@@ -17,7 +17,7 @@ pub struct NormStatistics<'a> {
 /// # Panics
 /// When the slices' lengths don't fit.
 pub fn layer_norm(
-    team: &dyn Team,
+    pool: &dyn ThreadPool,
     x: &[f32],
     (scale, shift): (&[f32], &[f32]),
     epsilon: f32,
@@ -33,7 +33,7 @@ pub fn layer_norm(
         .zip(x.chunks(BLOCK * width))
         .zip(mean.chunks_mut(BLOCK).zip(inverse_deviation.chunks_mut(BLOCK)))
         .collect();
-    each_with(team, parts, |_, ((y, x), (mean, inverse))| {
+    each_with(pool, parts, |_, ((y, x), (mean, inverse))| {
         forward(x, scale, shift, epsilon, y, mean, inverse)
     });
 }
@@ -86,7 +86,7 @@ fn forward_body<const FUSED: bool>(
     }
 }
 
-/// Where the gradients of a normalisation go.
+/// Where the gradients of a normalization go.
 pub struct NormGradients<'a> {
     /// Of its input, `[rows, width]`.
     pub x: &'a mut [f32],
@@ -104,7 +104,7 @@ pub struct NormGradients<'a> {
 /// # Panics
 /// When the slices' lengths don't fit.
 pub fn layer_norm_gradient(
-    team: &dyn Team,
+    pool: &dyn ThreadPool,
     upstream: &[f32],
     x: &[f32],
     scale: &[f32],
@@ -117,7 +117,7 @@ pub fn layer_norm_gradient(
     assert!(upstream.len() == x.len() && gradients.x.len() == x.len(), "as many gradients as numbers");
     let mut sums = vec![0.0; rows.div_ceil(BLOCK) * 3 * width];
     let parts = gradients.x.chunks_mut(BLOCK * width).zip(sums.chunks_mut(3 * width)).collect();
-    each_with(team, parts, |block, (dx, sums)| {
+    each_with(pool, parts, |block, (dx, sums)| {
         let first = block * BLOCK;
         let range = first * width..first * width + dx.len();
         let of = first..first + dx.len() / width;
@@ -174,7 +174,7 @@ fn backward_body<const FUSED: bool>(
 mod tests {
     use super::*;
     use crate::numbers::numbers;
-    use crate::team::Alone;
+    use crate::thread_pool::Alone;
 
     /// `sum(weights * layer_norm(x))` in double precision.
     fn value(x: &[f64], scale: &[f64], shift: &[f64], weights: &[f64]) -> f64 {

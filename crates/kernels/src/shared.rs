@@ -1,7 +1,7 @@
 //! Rows that several tokens share, and the sum of what is asked of them.
 
 use super::columns;
-use super::team::{Team, each_with};
+use super::thread_pool::{ThreadPool, each_with};
 
 /// Shared rows one task sums up.
 const ROWS: usize = 8;
@@ -47,11 +47,11 @@ impl Sharing {
     ///
     /// # Panics
     /// When there are more or less tokens or rows.
-    pub fn sum(&self, team: &dyn Team, upstream: &[f32], width: usize, sums: &mut [f32]) {
+    pub fn sum(&self, pool: &dyn ThreadPool, upstream: &[f32], width: usize, sums: &mut [f32]) {
         assert_eq!(upstream.len(), self.tokens.len() * width, "a row for each token");
         assert_eq!(sums.len(), self.rows() * width, "a sum for each row");
         let width = width.max(1);
-        each_with(team, sums.chunks_mut(ROWS * width).collect(), |block, sums| {
+        each_with(pool, sums.chunks_mut(ROWS * width).collect(), |block, sums| {
             for (row, sum) in sums.chunks_exact_mut(width).enumerate() {
                 let row = block * ROWS + row;
                 sum.fill(0.0);
@@ -68,7 +68,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::team::Alone;
+    use crate::thread_pool::Alone;
 
     proptest! {
         #[test]

@@ -46,7 +46,7 @@ pub(super) async fn classify(wire: &Wire, files: &[Content]) -> Result<Modes, Hu
         asked.push(json!({ "path": file.path, "size": file.size, "sample": sample }));
     }
     let (url, body) = (wire.api(["preupload", "main"]), json!({ "files": asked }));
-    let request = || wire.authorised(&url, wire.client.post(url.clone())).json(&body);
+    let request = || wire.authorized(&url, wire.client.post(url.clone())).json(&body);
     let answer: Answer = wire.json(WHAT, request).await?;
     let lfs: HashSet<_> =
         answer.files.into_iter().filter(|mode| mode.upload_mode == "lfs").map(|mode| mode.path).collect();

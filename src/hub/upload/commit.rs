@@ -42,7 +42,7 @@ pub(super) async fn commit(
     }
     let url = wire.api(["commit", "main"]);
     let request = wire
-        .authorised(&url, wire.client.post(url.clone()))
+        .authorized(&url, wire.client.post(url.clone()))
         .header(CONTENT_TYPE, "application/x-ndjson")
         .body(body);
     let response = match wire.once(request).await {

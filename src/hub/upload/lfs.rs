@@ -87,7 +87,7 @@ async fn try_store(wire: &Wire, file: &Content, meter: &Meter) -> Result<Answer,
         "objects": [{ "oid": file.sha256, "size": file.size }],
     });
     let request = || {
-        let request = wire.authorised(&url, wire.client.post(url.clone()));
+        let request = wire.authorized(&url, wire.client.post(url.clone()));
         // `json` leaves a content type that is set, and LFS servers refuse its own.
         request.header(ACCEPT, LFS_JSON).header(CONTENT_TYPE, LFS_JSON).json(&body)
     };
@@ -120,7 +120,7 @@ async fn confirm(wire: &Wire, verify: &Action, file: &Content) -> Result<(), Hub
     let url = verify.href.clone();
     let body = json!({ "oid": file.sha256, "size": file.size });
     wire.retried("verify", || async {
-        let request = wire.authorised(&url, wire.client.post(url.clone())).header(CONTENT_TYPE, LFS_JSON);
+        let request = wire.authorized(&url, wire.client.post(url.clone())).header(CONTENT_TYPE, LFS_JSON);
         wire.once(transfer::with_headers(request, &verify.header).json(&body)).await?;
         Ok(())
     })

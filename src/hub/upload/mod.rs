@@ -53,16 +53,16 @@ pub struct Upload {
     /// What the repo's own pages are to say about it; they stay as they are without.
     pub listed: Option<Listed>,
     /// What it may take the place of. When something else is the newest by then, nothing is published.
-    pub over: Over,
+    pub replaces: ReplacePolicy,
     /// The commit's first line.
     pub summary: String,
     /// Told about every piece that went out.
-    pub progress: Option<Progress>,
+    pub progress: Option<OnUploadProgress>,
 }
 
 /// What a release may take the place of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Over {
+pub enum ReplacePolicy {
     /// Whatever is the newest by then.
     Any,
     /// This release, or nothing at all.
@@ -89,7 +89,7 @@ pub struct Extra {
 
 /// How far an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
+pub struct UploadProgress {
     /// Bytes sent so far. Falls when a cut makes some of them worthless.
     pub bytes: u64,
     /// Bytes to send in all.
@@ -97,7 +97,7 @@ pub struct Sent {
 }
 
 /// Is told how far an upload is. Called from async code, so it must not block.
-pub type Progress = Arc<dyn Fn(Sent) + Send + Sync>;
+pub type OnUploadProgress = Arc<dyn Fn(UploadProgress) + Send + Sync>;
 
 /// A release that is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub(super) async fn publish(
     library: &HFRepository<RepoTypeModel>,
     upload: Upload,
 ) -> Result<Published, HubError> {
-    let Upload { release, archive, extras, listed, over, summary, progress } = upload;
+    let Upload { release, archive, extras, listed, replaces, summary, progress } = upload;
     let mut files = vec![Content::measure(release.path(), Source::File(archive)).await?];
     for extra in extras {
         files.push(Content::measure(extra.path, Source::Memory(extra.content)).await?);
@@ -133,7 +133,7 @@ pub(super) async fn publish(
     let mut failures = 0;
     loop {
         let head = listing::head(wire).await?;
-        let before = match look(wire, &head, &release, sha256, &over).await? {
+        let before = match look(wire, &head, &release, sha256, &replaces).await? {
             Found::Landed => {
                 tracing::info!(path = %release.path(), commit = %head, "release is there");
                 return Ok(published(head));
@@ -191,7 +191,7 @@ async fn look(
     head: &CommitId,
     ours: &ReleaseName,
     sha256: Digest,
-    over: &Over,
+    replaces: &ReplacePolicy,
 ) -> Result<Found, HubError> {
     let releases = listing::releases(wire, head).await?;
     if let Some(same) = releases.iter().find(|release| release.name == *ours) {
@@ -201,9 +201,9 @@ async fn look(
         return Err(HubError::Taken { name: ours.clone() });
     }
     let before = releases.into_iter().next().map(|newest| newest.name);
-    let allowed = |newest: &ReleaseName| match over {
-        Over::Any => true,
-        Over::Only(expected) => expected.as_ref() == Some(newest),
+    let allowed = |newest: &ReleaseName| match replaces {
+        ReplacePolicy::Any => true,
+        ReplacePolicy::Only(expected) => expected.as_ref() == Some(newest),
     };
     match before {
         Some(newest) if newest > *ours || !allowed(&newest) => {

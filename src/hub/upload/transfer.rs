@@ -17,7 +17,7 @@ use url::Url;
 
 use super::action::{Action, LFS_JSON};
 use super::content::Content;
-use super::{Progress, Sent};
+use super::{OnUploadProgress, UploadProgress};
 use crate::hub::error::HubError;
 use crate::hub::wire::Wire;
 
@@ -30,11 +30,11 @@ const PARALLEL: usize = 4;
 pub(super) struct Meter {
     total: u64,
     sent: AtomicU64,
-    progress: Option<Progress>,
+    progress: Option<OnUploadProgress>,
 }
 
 impl Meter {
-    pub(super) fn new(total: u64, progress: Option<Progress>) -> Self {
+    pub(super) fn new(total: u64, progress: Option<OnUploadProgress>) -> Self {
         Self { total, sent: AtomicU64::new(0), progress }
     }
 
@@ -56,14 +56,14 @@ impl Meter {
         self.tell(bytes);
     }
 
-    pub(super) fn tells(&self) -> Option<(Progress, u64)> {
+    pub(super) fn tells(&self) -> Option<(OnUploadProgress, u64)> {
         self.progress.clone().map(|progress| (progress, self.total))
     }
 
     fn tell(&self, bytes: u64) {
         if let Some(progress) = &self.progress {
             // Pages made on the way are too small to count.
-            progress(Sent { bytes: bytes.min(self.total), total: self.total });
+            progress(UploadProgress { bytes: bytes.min(self.total), total: self.total });
         }
     }
 }

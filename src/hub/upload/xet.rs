@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::content::{Content, Source};
 use super::transfer::Meter;
-use super::{Progress, Sent};
+use super::{OnUploadProgress, UploadProgress};
 use crate::hub::error::HubError;
 use crate::hub::listing::CommitId;
 use crate::hub::wire::Wire;
@@ -15,7 +15,7 @@ use crate::hub::wire::Wire;
 /// Passes the library's events on, and lets the caller see that something happens.
 struct Events {
     happened: watch::Sender<()>,
-    progress: Option<(Progress, u64)>,
+    progress: Option<(OnUploadProgress, u64)>,
 }
 
 impl ProgressHandler for Events {
@@ -26,7 +26,7 @@ impl ProgressHandler for Events {
             Some((progress, total)),
         ) = (event, &self.progress)
         {
-            progress(Sent { bytes: *bytes_completed, total: *total });
+            progress(UploadProgress { bytes: *bytes_completed, total: *total });
         }
     }
 }

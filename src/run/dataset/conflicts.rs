@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::correction::{Row, normalise};
+use crate::correction::{Row, normalize};
 
 /// How many times the votes of the next one a correction needs to win.
 const MARGIN: usize = 2;
@@ -26,8 +26,8 @@ impl Conflicts {
     pub fn among<'a>(rows: impl IntoIterator<Item = &'a Row>, released: &BTreeSet<i64>) -> Self {
         let mut typos: BTreeMap<(&str, String), BTreeMap<String, BTreeSet<i64>>> = BTreeMap::new();
         for row in rows {
-            let corrections = typos.entry((row.domain.as_str(), normalise(&row.typo))).or_default();
-            corrections.entry(normalise(&row.corrected)).or_default().insert(row.id);
+            let corrections = typos.entry((row.domain.as_str(), normalize(&row.typo))).or_default();
+            corrections.entry(normalize(&row.corrected)).or_default().insert(row.id);
         }
         let mut conflicts = Self::default();
         for corrections in typos.into_values().filter(|corrections| corrections.len() > 1) {

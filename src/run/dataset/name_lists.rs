@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::hub::{Digest, Hasher};
-use crate::ingest::{Access, CatalogueError, CatalogueSource};
+use crate::ingest::{CatalogError, CatalogSource, TableAccess};
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::storage::{keep_newest, replace};
 
 /// The folder of lists below the data directory.
 pub(in crate::run) const LISTS: &str = "names";
-/// How many lists are kept. A catalogue that never changes is one list.
+/// How many lists are kept. A catalog that never changes is one list.
 const KEPT: usize = 100;
 /// What their names end in.
 const SUFFIX: &str = ".jsonl";
@@ -24,17 +24,17 @@ const SUFFIX: &str = ".jsonl";
 #[derive(Debug, Clone)]
 pub struct NameSource {
     /// The file or table.
-    pub source: CatalogueSource,
+    pub source: CatalogSource,
     /// The project a table is in.
-    pub access: Option<Access>,
+    pub access: Option<TableAccess>,
 }
 
 impl NameSource {
     /// Every `(domain, name)`; the domain is empty where a name belongs to all of them.
     ///
     /// # Errors
-    /// [`CatalogueError`].
-    pub async fn read(&self) -> Result<Vec<(String, String)>, CatalogueError> {
+    /// [`CatalogError`].
+    pub async fn read(&self) -> Result<Vec<(String, String)>, CatalogError> {
         self.source.read_in(self.access.as_ref()).await
     }
 }
@@ -85,7 +85,7 @@ impl NameLists {
     }
 
     /// Keeps names, and forgets the lists that have not been used for longest.
-    pub(in crate::run) fn keep(&self, names: &[(String, String)]) -> Result<(), JobError> {
+    pub(in crate::run) fn keep(&self, names: &[(String, String)]) -> Result<(), RunError> {
         let mut bytes = Vec::new();
         for name in names {
             serde_json::to_writer(&mut bytes, name).map_err(crate::broker::QueueError::from)?;

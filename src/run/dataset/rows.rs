@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::correction::{Row, Templates, normalise};
-use crate::evaluate::{Catalogue, Cohorts, HoldOut, Query, Side};
+use crate::correction::{Row, Templates, normalize};
+use crate::evaluate::{Catalog, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
 use crate::run::dataset::Conflicts;
 use crate::run::dataset::DatasetSummary;
@@ -21,7 +21,7 @@ pub struct Dataset {
     /// The ids of their rows, in the same order.
     pub query_rows: Vec<i64>,
     /// Every name, to look questions up among.
-    pub catalogue: Catalogue,
+    pub catalog: Catalog,
     /// What went in.
     pub summary: DatasetSummary,
 }
@@ -66,7 +66,7 @@ impl Dataset {
                 left_out_ids.push(row.id);
                 continue;
             }
-            let pair = (row.domain.clone(), normalise(&row.typo), normalise(&row.corrected));
+            let pair = (row.domain.clone(), normalize(&row.typo), normalize(&row.corrected));
             let earlier = seen.get(&pair).copied();
             // A row that repeats a pair is used as the pair is.
             let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
@@ -109,7 +109,7 @@ impl Dataset {
                 }
             }
         }
-        let catalogue = Catalogue::new(names);
+        let catalog = Catalog::new(names);
         let summary = DatasetSummary {
             rows: total,
             refused,
@@ -122,7 +122,7 @@ impl Dataset {
             unseen_corrections,
             newest,
             newest_from: window.newest_from,
-            catalogue: catalogue.len(),
+            catalog: catalog.len(),
             names_added: 0,
             names: None,
             row_ids,
@@ -130,7 +130,7 @@ impl Dataset {
             left_out_ids: left_out_ids.into_iter().collect(),
             hash,
         };
-        Self { pairs, slips, queries, query_rows, catalogue, summary }
+        Self { pairs, slips, queries, query_rows, catalog, summary }
     }
 
     /// Takes the questions out for which `taken` holds.
@@ -146,7 +146,7 @@ impl Dataset {
     #[must_use]
     pub fn with_names(mut self, names: &[(String, String)]) -> Self {
         let known: Vec<(String, String)> = self
-            .catalogue
+            .catalog
             .domains()
             .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), name.clone())))
             .collect();
@@ -158,9 +158,9 @@ impl Dataset {
             };
             of.into_iter().map(move |domain| (domain, name.clone()))
         });
-        self.catalogue = Catalogue::new(known.iter().cloned().chain(added));
-        self.summary.names_added = self.catalogue.len() - self.summary.catalogue;
-        self.summary.catalogue = self.catalogue.len();
+        self.catalog = Catalog::new(known.iter().cloned().chain(added));
+        self.summary.names_added = self.catalog.len() - self.summary.catalog;
+        self.summary.catalog = self.catalog.len();
         // What is trained on depends on them as on the rows; without any, the hash stays that of the rows.
         if !names.is_empty() {
             self.summary.names = Some(NameList::of(names));
@@ -179,7 +179,7 @@ impl Dataset {
     pub fn texts(&self, templates: &Templates) -> Vec<String> {
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let names = self
-            .catalogue
+            .catalog
             .domains()
             .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)));
         queries.chain(names).collect()
@@ -223,27 +223,27 @@ mod tests {
         let summary = &dataset.summary;
         assert_eq!((summary.outvoted, summary.undecided, summary.repeated), (1, 2, 1));
         assert_eq!(summary.training_pairs() + summary.held_out(), 39);
-        assert_eq!(summary.catalogue, 1);
+        assert_eq!(summary.catalog, 1);
         assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
-        assert_eq!(of(&[42]).summary.catalogue, 2, "a person said so");
+        assert_eq!(of(&[42]).summary.catalog, 2, "a person said so");
     }
 
     #[test]
     fn further_names_are_added_once_and_to_their_domains() {
         let mut rows = vec![row(1, "oudi", "Audi"), row(2, "glof", "Golf")];
         rows[1].domain = "model".into();
-        let names = [("brand", "AUDI"), ("brand", "Kia"), ("", "Up"), ("colour", "Red")];
+        let names = [("brand", "AUDI"), ("brand", "Kia"), ("", "Up"), ("color", "Red")];
         let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
         let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default()).with_names(&names);
         let all: Vec<(&str, Vec<&str>)> = dataset
-            .catalogue
+            .catalog
             .domains()
             .map(|(domain, names)| (domain, names.iter().map(String::as_str).collect()))
             .collect();
         let expected =
-            [("brand", vec!["Audi", "Kia", "Up"]), ("colour", vec!["Red"]), ("model", vec!["Golf", "Up"])];
+            [("brand", vec!["Audi", "Kia", "Up"]), ("color", vec!["Red"]), ("model", vec!["Golf", "Up"])];
         assert_eq!(all, expected);
-        assert_eq!((dataset.summary.catalogue, dataset.summary.names_added), (6, 4));
+        assert_eq!((dataset.summary.catalog, dataset.summary.names_added), (6, 4));
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
         let again = usize::from(summary.held_out_ids.contains(0));
         assert_eq!((asked, summary.held_out_ids.contains(301)), (summary.held_out() + again, again == 1));
         assert!(dataset.pairs.iter().all(|pair| !summary.held_out_ids.contains(pair.row)));
-        assert_eq!(summary.catalogue, 40);
+        assert_eq!(summary.catalog, 40);
     }
 
     proptest! {

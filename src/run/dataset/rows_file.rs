@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::correction::Row;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Why a file of rows can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +32,8 @@ pub enum RowsFileError {
 }
 
 impl Failure for RowsFileError {
-    fn remedy(&self) -> Remedy {
-        Remedy::Person
+    fn directive(&self) -> RetryDirective {
+        RetryDirective::Person
     }
 
     fn advice(&self) -> String {

@@ -39,8 +39,9 @@ pub struct DatasetSummary {
     /// The first id of the newest window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_from: Option<i64>,
-    /// Names in the catalogue.
-    pub catalogue: usize,
+    /// Names in the catalog.
+    #[serde(rename = "catalogue")]
+    pub catalog: usize,
     /// Ids of the rows read.
     pub row_ids: IdRanges,
     /// Ids of those whose pair was only asked.
@@ -79,7 +80,7 @@ impl fmt::Display for DatasetSummary {
             self.rows,
             self.training_pairs(),
             self.held_out(),
-            self.catalogue
+            self.catalog
         )
     }
 }

@@ -12,8 +12,8 @@ mod scorer;
 mod session;
 mod validation_set;
 
-pub use comparison::Baselines;
-pub use scorer::Examinee;
-pub(in crate::run) use scorer::{Reader, embed};
-pub use session::{Lecture, Study, StudyFigures, Trained};
-pub(in crate::run) use validation_set::{Steering, set_apart};
+pub use comparison::ModelComparison;
+pub use scorer::Scorer;
+pub(in crate::run) use scorer::{Embedder, embed};
+pub use session::{FineTuneSession, SessionFigures, TrainedModel, TrainingSpec};
+pub(in crate::run) use validation_set::{ValidationSet, split_validation_set};

@@ -9,15 +9,15 @@ use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, ParameterBuffer, TrainError, Vocabulary};
 
 use crate::run::dataset::Dataset;
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 
 /// Texts to embeddings, with parameters that may be in training.
-pub(in crate::run) struct Reader {
+pub(in crate::run) struct Embedder {
     pub(in crate::run) tokenizer: Tokenizer,
     pub(in crate::run) encoder: Encoder,
 }
 
-impl Reader {
+impl Embedder {
     pub(in crate::run) fn embed(
         &mut self,
         parameters: &ParameterBuffer,
@@ -43,24 +43,24 @@ pub(in crate::run) fn embed(
 }
 
 /// A folder's model, ready to be asked texts that are known beforehand.
-pub struct Examinee {
-    pub(in crate::run) reader: Reader,
+pub struct Scorer {
+    pub(in crate::run) reader: Embedder,
     pub(in crate::run) parameters: ParameterBuffer,
     /// Whether the folder promises embeddings of unit length.
-    pub(in crate::run) normalises: bool,
+    pub(in crate::run) normalizes: bool,
 }
 
-impl Examinee {
+impl Scorer {
     /// Loads what `texts` need of a folder's model.
     ///
     /// # Errors
-    /// [`JobError::Model`] when the folder can't be read, [`JobError::Train`] when the runtime refuses its graph.
-    pub fn open(runtime: &Runtime, folder: &ModelFolder, texts: &[String]) -> Result<Self, JobError> {
+    /// [`RunError::Model`] when the folder can't be read, [`RunError::Train`] when the runtime refuses its graph.
+    pub fn open(runtime: &Runtime, folder: &ModelFolder, texts: &[String]) -> Result<Self, RunError> {
         let tokenizer = folder.tokenizer()?;
         let vocabulary = Vocabulary::of(&tokenizer.encode(texts)?.texts);
         let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
         let encoder = Encoder::new(runtime, &folder.config, folder.head)?;
-        Ok(Self { reader: Reader { tokenizer, encoder }, parameters, normalises: folder.head.normalise })
+        Ok(Self { reader: Embedder { tokenizer, encoder }, parameters, normalizes: folder.head.normalize })
     }
 
     /// Embeds texts that it was opened for.
@@ -74,8 +74,8 @@ impl Examinee {
     /// The ranks of the right names by this model, in the order of the dataset's queries.
     ///
     /// # Errors
-    /// [`JobError`] when the model can't be run.
-    pub fn ranks(&mut self, dataset: &Dataset, templates: &Templates) -> Result<Vec<Rank>, JobError> {
-        Ok(model_ranks(&dataset.queries, &dataset.catalogue, templates, |texts| self.embed(texts))?)
+    /// [`RunError`] when the model can't be run.
+    pub fn ranks(&mut self, dataset: &Dataset, templates: &Templates) -> Result<Vec<Rank>, RunError> {
+        Ok(model_ranks(&dataset.queries, &dataset.catalog, templates, |texts| self.embed(texts))?)
     }
 }

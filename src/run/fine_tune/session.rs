@@ -6,8 +6,8 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
-use crate::evaluate::{HoldOut, Policy, Query, Report};
-use crate::synthesis::{Lessons, SlipRates, SynthesisSettings, Synthesiser};
+use crate::evaluate::{GatePolicy, HoldOut, Query, Report};
+use crate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, Synthesizer};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
@@ -15,14 +15,14 @@ use autovalidate_finetune::train::{
 };
 
 use crate::run::dataset::Dataset;
-use crate::run::error::JobError;
-use crate::run::fine_tune::Baselines;
-use crate::run::fine_tune::{Examinee, Reader};
-use crate::run::fine_tune::{Steering, set_apart};
+use crate::run::error::RunError;
+use crate::run::fine_tune::ModelComparison;
+use crate::run::fine_tune::{Embedder, Scorer};
+use crate::run::fine_tune::{ValidationSet, split_validation_set};
 
 /// How a model is to learn.
 #[derive(Debug, Clone)]
-pub struct Lecture {
+pub struct TrainingSpec {
     /// The settings of the training.
     pub recipe: Recipe,
     /// How many typos are made up beside the real ones, and how.
@@ -34,7 +34,7 @@ pub struct Lecture {
 }
 
 /// A model ready to learn from a dataset.
-pub struct Study {
+pub struct FineTuneSession {
     runtime: Runtime,
     base: ModelFolder,
     recipe: Recipe,
@@ -42,16 +42,16 @@ pub struct Study {
     dataset: Dataset,
     /// Held-out questions that tell when to stop.
     steering: Vec<Query>,
-    lessons: Lessons,
-    reader: Reader,
+    examples: EpochDataset,
+    reader: Embedder,
     parameters: ParameterBuffer,
     /// How much is to be learned.
-    pub figures: StudyFigures,
+    pub figures: SessionFigures,
 }
 
 /// How much is to be learned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StudyFigures {
+pub struct SessionFigures {
     /// Rows of the token table that the run's texts use.
     pub vocabulary: usize,
     /// Numbers that are trained.
@@ -59,7 +59,8 @@ pub struct StudyFigures {
     /// Texts of the evaluation that were longer than the model reads.
     pub texts_cut: usize,
     /// Typos made up for the first epoch.
-    pub synthesised: usize,
+    #[serde(rename = "synthesised")]
+    pub synthesized: usize,
     /// Pairs of the first epoch with fewer hard negatives than the recipe asks for: their domains have no more names.
     #[serde(default)]
     pub short_of_negatives: usize,
@@ -68,18 +69,18 @@ pub struct StudyFigures {
     pub steering: usize,
 }
 
-impl Study {
+impl FineTuneSession {
     /// Draws what is to be learned, and loads the parameters that its texts and the questions need.
     ///
     /// # Errors
-    /// [`JobError::Train`] when the model can't be read or run, [`JobError::Synthesis`] for an absurd setting.
+    /// [`RunError::Train`] when the model can't be read or run, [`RunError::Synthesis`] for an absurd setting.
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
         mut dataset: Dataset,
-        lecture: Lecture,
-    ) -> Result<Self, JobError> {
-        let Lecture { recipe, synthesis, hold_out, templates } = lecture;
+        spec: TrainingSpec,
+    ) -> Result<Self, RunError> {
+        let TrainingSpec { recipe, synthesis, hold_out, templates } = spec;
         recipe.check()?;
         synthesis.check()?;
         let tokenizer = base.tokenizer()?;
@@ -91,41 +92,52 @@ impl Study {
             false => SlipRates::default(),
         };
         let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
-        let synthesiser =
-            Synthesiser::new(dataset.catalogue.clone(), rates, synthesis, hold_out).without(asked);
-        let lessons = Lessons::new(dataset.pairs.clone(), synthesiser, templates.clone(), recipe.seed)
+        let synthesizer =
+            Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out).without(asked);
+        let examples = EpochDataset::new(dataset.pairs.clone(), synthesizer, templates.clone(), recipe.seed)
             .with_negatives(recipe.hard_negatives);
         let asked = tokenizer.encode(&dataset.texts(&templates))?;
-        let taught = lessons.token_ids(&tokenizer, recipe.epochs)?;
+        let taught = examples.token_ids(&tokenizer, recipe.epochs)?;
         let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
-        let steering = set_apart(&recipe, &mut dataset);
-        let first = lessons.epoch(0);
+        let steering = split_validation_set(&recipe, &mut dataset);
+        let first = examples.epoch(0);
         let short = first.iter().filter(|pair| pair.negatives.len() < recipe.hard_negatives);
-        let reader = Reader { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
-        let figures = StudyFigures {
+        let reader = Embedder { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
+        let figures = SessionFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
             texts_cut: asked.cut,
-            synthesised: first.len() - dataset.pairs.len(),
+            synthesized: first.len() - dataset.pairs.len(),
             short_of_negatives: short.count(),
             steering: steering.len(),
         };
         let runtime = runtime.clone();
-        Ok(Self { runtime, base, recipe, templates, dataset, steering, lessons, reader, parameters, figures })
+        Ok(Self {
+            runtime,
+            base,
+            recipe,
+            templates,
+            dataset,
+            steering,
+            examples,
+            reader,
+            parameters,
+            figures,
+        })
     }
 
     /// Trains. With `checkpoints`, from where an earlier training of the same study was stopped.
     ///
     /// # Errors
-    /// [`JobError::Train`].
+    /// [`RunError::Train`].
     pub fn train(
         mut self,
         observer: &mut dyn Observer,
         checkpoints: Option<Checkpoints>,
-    ) -> Result<Trained, JobError> {
+    ) -> Result<TrainedModel, RunError> {
         let vocabulary = self.parameters.vocabulary().clone();
-        let normalises = self.base.head.normalise;
+        let normalizes = self.base.head.normalize;
         let mut resumable;
         let observer: &mut dyn Observer = match checkpoints {
             Some(checkpoints) => {
@@ -134,13 +146,13 @@ impl Study {
             }
             None => observer,
         };
-        let Reader { tokenizer, encoder } = &mut self.reader;
-        let mut steering = Steering {
+        let Embedder { tokenizer, encoder } = &mut self.reader;
+        let mut steering = ValidationSet {
             observer,
             rule: self.recipe.early_stop,
             scale: self.recipe.scale,
             questions: &self.steering,
-            catalogue: &self.dataset.catalogue,
+            catalog: &self.dataset.catalog,
             templates: &self.templates,
             tokenizer,
             encoder,
@@ -151,16 +163,16 @@ impl Study {
             self.base.head,
             &self.recipe,
             self.parameters,
-            &self.lessons.tokenised(tokenizer, &vocabulary),
+            &self.examples.tokenized(tokenizer, &vocabulary),
             &mut steering,
         )?;
-        Ok(Trained {
+        Ok(TrainedModel {
             runtime: self.runtime,
             base: self.base,
             templates: self.templates,
             dataset: self.dataset,
-            model: Examinee { reader: self.reader, parameters: fit.parameters, normalises },
-            kept: fit.kept,
+            model: Scorer { reader: self.reader, parameters: fit.parameters, normalizes },
+            decay_factor: fit.decay_factor,
             summary: fit.summary,
             figures: self.figures,
         })
@@ -168,34 +180,34 @@ impl Study {
 }
 
 /// A model after training.
-pub struct Trained {
+pub struct TrainedModel {
     runtime: Runtime,
     base: ModelFolder,
     templates: Templates,
     dataset: Dataset,
-    model: Examinee,
-    kept: f64,
+    model: Scorer,
+    decay_factor: f64,
     /// What training did.
     pub summary: Summary,
     /// How much there was to learn.
-    pub figures: StudyFigures,
+    pub figures: SessionFigures,
 }
 
-impl Trained {
+impl TrainedModel {
     /// Asks the trained model and its baselines what is held out, and judges it.
     ///
     /// # Errors
-    /// [`JobError::Train`] when a model can't be run, [`JobError::Model`] when a baseline can't be read.
-    pub fn evaluate(&mut self, policy: &Policy, baselines: &Baselines) -> Result<Report, JobError> {
+    /// [`RunError::Train`] when a model can't be run, [`RunError::Model`] when a baseline can't be read.
+    pub fn evaluate(&mut self, policy: &GatePolicy, baselines: &ModelComparison) -> Result<Report, RunError> {
         baselines.judge(&self.runtime, &mut self.model, &self.dataset, &self.templates, policy)
     }
 
     /// Writes the trained model as a folder.
     ///
     /// # Errors
-    /// [`JobError::Train`] when it can't be written.
-    pub fn export(&self, to: &std::path::Path) -> Result<(), JobError> {
-        Ok(autovalidate_finetune::train::export(&self.base, &self.model.parameters, self.kept, to)?)
+    /// [`RunError::Train`] when it can't be written.
+    pub fn export(&self, to: &std::path::Path) -> Result<(), RunError> {
+        Ok(autovalidate_finetune::train::export(&self.base, &self.model.parameters, self.decay_factor, to)?)
     }
 
     /// Some of the texts the run was judged by, to compare the exported model with.
@@ -210,8 +222,8 @@ impl Trained {
     /// Embeds texts of this run with the trained parameters.
     ///
     /// # Errors
-    /// [`JobError::Train`] when the model can't be run.
-    pub fn embed(&mut self, texts: &[String]) -> Result<Array2<f32>, JobError> {
+    /// [`RunError::Train`] when the model can't be run.
+    pub fn embed(&mut self, texts: &[String]) -> Result<Array2<f32>, RunError> {
         Ok(self.model.embed(texts)?)
     }
 }

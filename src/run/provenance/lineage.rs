@@ -12,9 +12,9 @@ use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::Recipe;
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::storage::entries;
-use crate::run::storage::{Base, Origin};
+use crate::run::storage::{BaseModel, ModelOrigin};
 
 /// All that decides a model's weights, beside the rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,14 +49,14 @@ pub struct Ancestor {
     /// A release's path, a Hub name or a folder's name.
     pub name: String,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: ModelOrigin,
     /// SHA-256 of its weights; see [`weights_digest`].
     pub weights_sha256: Digest,
 }
 
 impl Ancestor {
     /// Digests a base model. Blocks.
-    pub(in crate::run) fn of(base: &Base) -> Result<Self, JobError> {
+    pub(in crate::run) fn of(base: &BaseModel) -> Result<Self, RunError> {
         let weights_sha256 = weights_digest(&base.folder)?;
         Ok(Self { name: base.label.clone(), origin: base.origin, weights_sha256 })
     }
@@ -66,15 +66,15 @@ impl Ancestor {
 /// order of their names, as `cat *.safetensors | sha256sum` says it. Blocks.
 ///
 /// # Errors
-/// [`JobError::File`] when they can't be read.
-pub fn weights_digest(folder: &ModelFolder) -> Result<Digest, JobError> {
+/// [`RunError::File`] when they can't be read.
+pub fn weights_digest(folder: &ModelFolder) -> Result<Digest, RunError> {
     let is_weights = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
     let mut files: Vec<PathBuf> = entries(folder.path())?.into_iter().filter(is_weights).collect();
     files.sort();
     let mut hasher = Hasher::default();
     let read = |path: &Path, hasher: &mut Hasher| hasher.read_from(&mut std::fs::File::open(path)?);
     for path in &files {
-        read(path, &mut hasher).map_err(JobError::file("read", path))?;
+        read(path, &mut hasher).map_err(RunError::file("read", path))?;
     }
     Ok(hasher.digest())
 }

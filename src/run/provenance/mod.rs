@@ -15,7 +15,7 @@ mod replay;
 mod rollback;
 
 pub use lineage::{Ancestor, Lineage, weights_digest};
-pub use pair_lineage::{Descent, PairUse, trace};
+pub use pair_lineage::{PairLineage, PairUse, trace_pair};
 pub(in crate::run) use receipt::last_row;
 pub use receipt::{RECEIPT, Receipt, RollbackOf};
 pub use replay::{Blueprint, Replayed, Sources, replay};

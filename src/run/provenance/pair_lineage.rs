@@ -39,7 +39,7 @@ impl std::fmt::Display for PairUse {
 
 /// How a version descends from a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Descent {
+pub struct PairLineage {
     /// The version.
     pub version: String,
     /// What it did itself.
@@ -88,11 +88,15 @@ impl Told {
 
 /// Follows a pair through all versions, oldest first. `receipts` are by version, and may be of versions that were
 /// deleted from the Hub; `releases` are those that are there.
-pub fn trace(pair: i64, releases: &[ReleaseName], receipts: &BTreeMap<String, Bytes>) -> Vec<Descent> {
+pub fn trace_pair(
+    pair: i64,
+    releases: &[ReleaseName],
+    receipts: &BTreeMap<String, Bytes>,
+) -> Vec<PairLineage> {
     let mut versions: BTreeMap<String, bool> =
         receipts.keys().map(|version| (version.clone(), false)).collect();
     versions.extend(releases.iter().map(|name| (name.version().to_owned(), true)));
-    let mut found: BTreeMap<String, Descent> = BTreeMap::new();
+    let mut found: BTreeMap<String, PairLineage> = BTreeMap::new();
     // A version starts from one that is older, and so sorts before it.
     for (version, on_hub) in versions {
         let told = receipts.get(&version).and_then(|receipt| serde_json::from_slice::<Told>(receipt).ok());
@@ -113,7 +117,7 @@ pub fn trace(pair: i64, releases: &[ReleaseName], receipts: &BTreeMap<String, By
             (_, Some(Some(before))) => before.rebuild,
             (_, None) => Some(false),
         };
-        found.insert(version.clone(), Descent { version, used, base, inherited_from, rebuild, on_hub });
+        found.insert(version.clone(), PairLineage { version, used, base, inherited_from, rebuild, on_hub });
     }
     found.into_values().collect()
 }
@@ -146,7 +150,7 @@ mod tests {
         ]);
         let releases = [name("02"), name("03"), name("04"), name("05"), name("06"), name("07")];
         let of = |pair: i64| -> Vec<(String, PairUse, Option<String>, Option<bool>)> {
-            let traced = trace(pair, &releases, &receipts);
+            let traced = trace_pair(pair, &releases, &receipts);
             traced.into_iter().map(|one| (one.version, one.used, one.inherited_from, one.rebuild)).collect()
         };
         let line = |version: &str, used, from: Option<&str>, rebuild| {
@@ -169,14 +173,14 @@ mod tests {
             |pair| of(pair).into_iter().map(|(_, used, _, rebuild)| (used, rebuild)).collect::<Vec<_>>();
         assert_eq!(used(4)[..2], [(HeldOut, Some(false)), (HeldOut, Some(false))]);
         assert_eq!(used(5)[..2], [(LeftOut, Some(false)), (Learned, Some(true))]);
-        assert!(!trace(1, &releases, &receipts)[0].on_hub);
+        assert!(!trace_pair(1, &releases, &receipts)[0].on_hub);
     }
 
     #[test]
     fn a_receipt_that_names_no_held_out_rows_does_not_tell() {
         let told = br#"{"base_model":"x","dataset":{"row_ids":[[1,3]]}}"#;
         let receipts = BTreeMap::from([("01".to_owned(), Bytes::from_static(told))]);
-        let of = |pair| trace(pair, &[name("01")], &receipts)[0].clone();
+        let of = |pair| trace_pair(pair, &[name("01")], &receipts)[0].clone();
         assert_eq!((of(2).used, of(2).rebuild), (PairUse::Unknown, None));
         assert_eq!((of(9).used, of(9).rebuild), (PairUse::Absent, Some(false)));
     }

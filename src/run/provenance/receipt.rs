@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Report;
-use crate::hub::{Digest, Entry, Metrics, ReleaseName, Scores};
+use crate::hub::{Digest, Entry, Metrics, ReleaseName, ReleaseScores};
 use autovalidate_finetune::train::Summary;
 
 use crate::run::dataset::DatasetSummary;
@@ -63,7 +63,7 @@ pub struct RollbackOf {
 impl Receipt {
     /// What the repo's index says of the release that carries this receipt.
     pub fn entry(&self, release: &ReleaseName, published_at: Timestamp) -> Entry {
-        let of = |scores: &crate::evaluate::Scores| Scores {
+        let of = |scores: &crate::evaluate::Scores| ReleaseScores {
             accuracy_at_1: scores.accuracy_at_1,
             mrr_at_10: scores.mrr_at_10,
             recall_at_3: scores.recall_at_3,

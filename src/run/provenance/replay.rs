@@ -16,12 +16,12 @@ use autovalidate_finetune::train::Progress;
 use crate::run::dataset::Dataset;
 use crate::run::dataset::{LISTS, NameLists};
 use crate::run::dataset::{NameList, NameSource};
-use crate::run::error::JobError;
-use crate::run::fine_tune::{Lecture, Study};
+use crate::run::error::RunError;
+use crate::run::fine_tune::{FineTuneSession, TrainingSpec};
 use crate::run::provenance::Receipt;
 use crate::run::provenance::{Lineage, weights_digest};
 use crate::run::stage::Stage;
-use crate::run::storage::{MODELS, Origin, Shelf, blocking, on_disk};
+use crate::run::storage::{MODELS, ModelCache, ModelOrigin, blocking, on_disk};
 use crate::run::storage::{RowSource, SNAPSHOTS, Snapshots, TakenRows};
 
 /// What is to be made again.
@@ -41,8 +41,8 @@ impl Blueprint {
     /// What a run's record says.
     ///
     /// # Errors
-    /// [`JobError::NotReplayable`] when the run never got as far as its data, or an earlier version recorded it.
-    pub fn of_run(record: &RunRecord) -> Result<Self, JobError> {
+    /// [`RunError::NotReplayable`] when the run never got as far as its data, or an earlier version recorded it.
+    pub fn of_run(record: &RunRecord) -> Result<Self, RunError> {
         let lineage = serde_json::from_value(record.lineage.clone()).ok();
         // Attempts that went on from a snapshot have recorded the names, too.
         let fetched = record.stages.iter().rev().filter(|stage| stage.stage == Stage::FetchData.name());
@@ -53,16 +53,16 @@ impl Blueprint {
                 let names = names.and_then(|names| serde_json::from_value(names.clone()).ok());
                 Ok(Self { lineage, dataset_hash, rows, names })
             }
-            _ => Err(JobError::NotReplayable),
+            _ => Err(RunError::NotReplayable),
         }
     }
 
     /// What a receipt says.
     ///
     /// # Errors
-    /// [`JobError::NotReplayable`] when it is none, or one of an earlier version.
-    pub fn of_receipt(bytes: &[u8]) -> Result<Self, JobError> {
-        let receipt: Receipt = serde_json::from_slice(bytes).map_err(|_| JobError::NotReplayable)?;
+    /// [`RunError::NotReplayable`] when it is none, or one of an earlier version.
+    pub fn of_receipt(bytes: &[u8]) -> Result<Self, RunError> {
+        let receipt: Receipt = serde_json::from_slice(bytes).map_err(|_| RunError::NotReplayable)?;
         let Receipt { lineage, dataset, .. } = receipt;
         Ok(Self { lineage, dataset_hash: dataset.hash, rows: dataset.rows, names: dataset.names })
     }
@@ -96,7 +96,7 @@ pub struct Replayed {
     pub weights_sha256: Digest,
     /// SHA-256 of the weights the run made; `None` when the run made no zip.
     pub recorded: Option<Digest>,
-    /// Optimiser steps.
+    /// Optimizer steps.
     pub steps: usize,
     /// Seconds the training took.
     pub seconds: f64,
@@ -116,30 +116,30 @@ impl Replayed {
 /// Trains the same thing again. The model is left in `out` where one is given, which must not exist.
 ///
 /// # Errors
-/// [`JobError::OtherBase`], [`JobError::OtherRows`] or [`JobError::OtherNames`] when something is no longer to be had,
-/// [`JobError::NoHub`] or [`JobError::NoStream`] when it is not on this disk and there is nobody to ask; else those of a run.
+/// [`RunError::OtherBase`], [`RunError::OtherRows`] or [`RunError::OtherNames`] when something is no longer to be had,
+/// [`RunError::NoHub`] or [`RunError::NoStream`] when it is not on this disk and there is nobody to ask; else those of a run.
 pub async fn replay(
     blueprint: Blueprint,
     sources: Sources<'_>,
     out: Option<&Path>,
     mut observer: impl FnMut(&Progress) -> bool + Send + 'static,
-) -> Result<Replayed, JobError> {
+) -> Result<Replayed, RunError> {
     // Apart from the worker's own models, which it tidies up.
     let place = sources.data_dir.join("replays");
-    std::fs::create_dir_all(&place).map_err(JobError::file("make", &place))?;
-    let workshop = tempfile::tempdir_in(&place).map_err(JobError::file("make", &place))?;
+    std::fs::create_dir_all(&place).map_err(RunError::file("make", &place))?;
+    let run_dir = tempfile::tempdir_in(&place).map_err(RunError::file("make", &place))?;
 
-    let base = base(&blueprint.lineage, &sources, workshop.path().join("models")).await?;
+    let base = base(&blueprint.lineage, &sources, run_dir.path().join("models")).await?;
     let (dataset, rows) = rows(&blueprint, &sources).await?;
     let lineage = blueprint.lineage;
     let (library, out) = (sources.runtime.to_owned(), out.map(Path::to_owned));
-    let folder = workshop.path().join("model");
+    let folder = run_dir.path().join("model");
     blocking(move || {
         let runtime = Runtime::load(&library, lineage.threads)?.on(lineage.device)?;
         let Lineage { recipe, synthesis, hold_out, templates, .. } = lineage.clone();
-        let lecture = Lecture { recipe, synthesis, hold_out, templates };
-        let trained = Study::prepare(&runtime, base, dataset, lecture)?.train(&mut observer, None)?;
-        std::fs::create_dir_all(&folder).map_err(JobError::file("make", &folder))?;
+        let spec = TrainingSpec { recipe, synthesis, hold_out, templates };
+        let trained = FineTuneSession::prepare(&runtime, base, dataset, spec)?.train(&mut observer, None)?;
+        std::fs::create_dir_all(&folder).map_err(RunError::file("make", &folder))?;
         trained.export(&folder)?;
         let weights_sha256 = weights_digest(&ModelFolder::open(&folder)?)?;
         if let Some(out) = out {
@@ -158,20 +158,20 @@ pub async fn replay(
 }
 
 /// The base model, if it is still the same.
-async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Result<ModelFolder, JobError> {
+async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Result<ModelFolder, RunError> {
     let ancestor = lineage.base.clone();
     let wanted = match ancestor.origin {
         // The record has a folder's name, not its path: other machines keep it elsewhere.
-        Origin::Folder => sources.base_model,
-        Origin::Release | Origin::Hub => &ancestor.name,
+        ModelOrigin::Folder => sources.base_model,
+        ModelOrigin::Release | ModelOrigin::Hub => &ancestor.name,
     };
     // Rather from the Hub, into a folder of the replay's own: the worker tidies its models up.
     let fetched = match sources.repository {
         Some(repository) => {
-            let shelf = Shelf { repository, folder, fallback: sources.base_model };
-            shelf.base(Some(wanted)).await
+            let cache = ModelCache { repository, folder, fallback: sources.base_model };
+            cache.base(Some(wanted)).await
         }
-        None => Err(JobError::NoHub { name: ancestor.name.clone() }),
+        None => Err(RunError::NoHub { name: ancestor.name.clone() }),
     };
     let found = match (fetched, on_disk(wanted, &sources.data_dir.join(MODELS))?) {
         (Ok(base), _) => base.folder,
@@ -180,13 +180,13 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Resu
     };
     blocking(move || match weights_digest(&found)? == ancestor.weights_sha256 {
         true => Ok(found),
-        false => Err(JobError::OtherBase { name: ancestor.name }),
+        false => Err(RunError::OtherBase { name: ancestor.name }),
     })
     .await
 }
 
 /// The rows: of the snapshot, or else read again from the stream.
-async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, RowSource), JobError> {
+async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, RowSource), RunError> {
     let hash = &blueprint.dataset_hash;
     let snapshots = Snapshots::new(sources.data_dir.join(SNAPSHOTS));
     let of = |taken: TakenRows, source| {
@@ -203,10 +203,10 @@ async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, 
         return Ok(found);
     }
     let Some(corrections) = sources.corrections else {
-        return Err(JobError::NoStream { path: snapshots.path(hash).unwrap_or_default() });
+        return Err(RunError::NoStream { path: snapshots.path(hash).unwrap_or_default() });
     };
     let names = names(blueprint, sources).await?;
-    let other = |found| JobError::OtherRows { rows: blueprint.rows, found };
+    let other = |found| RunError::OtherRows { rows: blueprint.rows, found };
     let Some(last) = blueprint.lineage.last_sequence else { return Err(other(0)) };
     let snapshot = corrections.snapshot(last).await?;
     let rows: Vec<_> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
@@ -217,7 +217,7 @@ async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, 
 
 /// The names that were added to those of the rows: the list that was kept, or what `CATALOG` says now if that is the
 /// same.
-async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(String, String)>, JobError> {
+async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(String, String)>, RunError> {
     let Some(list) = blueprint.names else { return Ok(Vec::new()) };
     let lists = NameLists::new(sources.data_dir.join(LISTS));
     if let Some(names) = lists.load(&list) {
@@ -230,11 +230,11 @@ async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(Stri
             Err(error) => tracing::warn!(error = chain(&error), "CATALOG can't be read"),
         }
     }
-    Err(JobError::OtherNames { list, path: lists.path(&list) })
+    Err(RunError::OtherNames { list, path: lists.path(&list) })
 }
 
 /// Moves a finished folder to where a person wants it, which may be another disk.
-fn keep(folder: &Path, out: &Path) -> Result<(), JobError> {
+fn keep(folder: &Path, out: &Path) -> Result<(), RunError> {
     if std::fs::rename(folder, out).is_ok() {
         return Ok(());
     }
@@ -243,7 +243,7 @@ fn keep(folder: &Path, out: &Path) -> Result<(), JobError> {
     let zip = folder.with_extension("zip");
     autovalidate_finetune::model::archive::pack(folder, &name, &zip)?;
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let beside = tempfile::tempdir_in(parent).map_err(JobError::file("make", parent))?;
+    let beside = tempfile::tempdir_in(parent).map_err(RunError::file("make", parent))?;
     let top = autovalidate_finetune::model::archive::unpack(&zip, &beside.path().join("unpacked"))?;
-    std::fs::rename(top, out).map_err(JobError::file("write", out))
+    std::fs::rename(top, out).map_err(RunError::file("write", out))
 }

@@ -9,14 +9,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::hub::{
-    Entry, Extra, HubError, Index, Listed, Over, Published, Release, ReleaseName, Repository, Stamp, Upload,
-    rollback_card,
+    Entry, Extra, HubError, Index, Listed, Published, Release, ReleaseName, ReplacePolicy, Repository, Stamp,
+    Upload, rollback_card,
 };
 use autovalidate_finetune::model::{ModelFolder, archive};
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::provenance::weights_digest;
 use crate::run::provenance::{RECEIPT, RollbackOf};
 use crate::run::storage::blocking;
@@ -49,7 +49,7 @@ pub enum RollbackError {
     },
     /// Reading, packing or publishing.
     #[error(transparent)]
-    Job(#[from] JobError),
+    Job(#[from] RunError),
 }
 
 impl From<HubError> for RollbackError {
@@ -64,11 +64,11 @@ impl From<HubError> for RollbackError {
 }
 
 impl Failure for RollbackError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Unknown { .. } | Self::Live { .. } => Remedy::Never,
-            Self::Meanwhile { .. } => Remedy::Person,
-            Self::Job(error) => error.remedy(),
+            Self::Unknown { .. } | Self::Live { .. } => RetryDirective::Never,
+            Self::Meanwhile { .. } => RetryDirective::Person,
+            Self::Job(error) => error.directive(),
         }
     }
 
@@ -119,13 +119,13 @@ pub async fn roll_back(
         return Err(RollbackError::Live { version: version.to_owned(), live });
     }
     let stamp = Stamp::next(now, releases.iter().map(|release| &release.name));
-    let release = ReleaseName::from(stamp.ok_or(JobError::NoNewerName)?);
+    let release = ReleaseName::from(stamp.ok_or(RunError::NoNewerName)?);
 
-    std::fs::create_dir_all(beside).map_err(JobError::file("make", beside))?;
+    std::fs::create_dir_all(beside).map_err(RunError::file("make", beside))?;
     let beside = tempfile::Builder::new()
         .prefix("rollback-")
         .tempdir_in(beside)
-        .map_err(JobError::file("make", beside))?;
+        .map_err(RunError::file("make", beside))?;
     let zip = repository.download(target, beside.path()).await?;
     let rewriting = Rewriting {
         repository: repository.name().clone(),
@@ -146,7 +146,7 @@ pub async fn roll_back(
         archive: rewritten.zip,
         extras: vec![Extra { path: release.receipt_path(), content: rewritten.receipt.into() }],
         listed: Some(rewritten.listed),
-        over: Over::Only(Some(live.name.clone())),
+        replaces: ReplacePolicy::Only(Some(live.name.clone())),
         summary: format!("Roll back to {}: add {}", target.name.version(), release.as_str()),
         progress: None,
     };
@@ -183,7 +183,7 @@ struct Rewritten {
 
 impl Rewriting {
     /// Unpacks the zip, renames what bears its name, and packs it again. Blocks.
-    fn rewrite(self, zip: &Path, beside: &Path) -> Result<Rewritten, JobError> {
+    fn rewrite(self, zip: &Path, beside: &Path) -> Result<Rewritten, RunError> {
         let top = archive::unpack(zip, &beside.join("unpacked"))?;
         let model = ModelFolder::open(&top)?;
         let card = rollback_card(
@@ -195,7 +195,7 @@ impl Rewriting {
         let receipt = self.receipt(read(&top.join(RECEIPT))?.as_deref())?;
         for (name, text) in [(CARD, &card), (RECEIPT, &receipt)] {
             let path = top.join(name);
-            std::fs::write(&path, text).map_err(JobError::file("write", path))?;
+            std::fs::write(&path, text).map_err(RunError::file("write", path))?;
         }
         let weights_sha256 = Some(weights_digest(&model)?);
         let packed = beside.join(format!("new-{}", self.release.as_str()));
@@ -228,7 +228,7 @@ impl Rewriting {
 
     /// The receipt with the new version and what it repeats. A zip of another program may have none, or one that is
     /// no object; then only that is in it.
-    fn receipt(&self, old: Option<&str>) -> Result<String, JobError> {
+    fn receipt(&self, old: Option<&str>) -> Result<String, RunError> {
         let mut receipt = old.and_then(|old| serde_json::from_str::<Value>(old).ok()).unwrap_or_default();
         if !receipt.is_object() {
             receipt = json!({});
@@ -240,10 +240,10 @@ impl Rewriting {
 }
 
 /// A text file that may be absent.
-fn read(path: &Path) -> Result<Option<String>, JobError> {
+fn read(path: &Path) -> Result<Option<String>, RunError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(JobError::file("read", path)(error)),
+        Err(error) => Err(RunError::file("read", path)(error)),
     }
 }

@@ -6,27 +6,27 @@ use crate::evaluate::Report;
 use crate::hub::{ReleaseName, Stamp};
 
 use crate::run::dataset::DatasetSummary;
-use crate::run::error::JobError;
-use crate::run::fine_tune::Baselines;
-use crate::run::fine_tune::Trained;
+use crate::run::error::RunError;
+use crate::run::fine_tune::ModelComparison;
+use crate::run::fine_tune::TrainedModel;
 use crate::run::pipeline::Pipeline;
 use crate::run::provenance::Lineage;
-use crate::run::recorder::Journal;
+use crate::run::recorder::RunRecorder;
 use crate::run::stage::Stage;
-use crate::run::steps::{Papers, package};
-use crate::run::storage::{Base, blocking};
-use crate::run::storage::{Companions, Workshop};
+use crate::run::steps::{ReleaseMetadata, package};
+use crate::run::storage::{BaseModel, blocking};
+use crate::run::storage::{Companions, RunDir};
 
 impl Pipeline {
     /// Asks the new model and its baselines what is held out.
     pub(in crate::run) async fn evaluate(
         &self,
-        journal: &mut Journal,
-        mut trained: Trained,
-        baselines: Baselines,
-    ) -> Result<(Trained, Report), JobError> {
+        recorder: &mut RunRecorder,
+        mut trained: TrainedModel,
+        baselines: ModelComparison,
+    ) -> Result<(TrainedModel, Report), RunError> {
         let gate = self.plan.gate;
-        let (trained, report) = journal
+        let (trained, report) = recorder
             .stage(Stage::Evaluate, async {
                 blocking(move || {
                     let report = trained.evaluate(&gate, &baselines)?;
@@ -36,19 +36,19 @@ impl Pipeline {
                 .await
             })
             .await?;
-        journal.record.metrics = serde_json::to_value(&report).map_err(crate::broker::QueueError::from)?;
-        journal.record.verdict = Some(report.gate.verdict.name().to_owned());
+        recorder.record.metrics = serde_json::to_value(&report).map_err(crate::broker::QueueError::from)?;
+        recorder.record.verdict = Some(report.gate.verdict.name().to_owned());
         Ok((trained, report))
     }
 
     /// Whether the model may be published.
     pub(in crate::run) async fn gate(
         &self,
-        journal: &mut Journal,
+        recorder: &mut RunRecorder,
         report: &Report,
         force: bool,
-    ) -> Result<bool, JobError> {
-        journal
+    ) -> Result<bool, RunError> {
+        recorder
             .stage(Stage::Gate, async {
                 let publish = report.may_be_published(force);
                 let figures = json!({
@@ -66,30 +66,30 @@ impl Pipeline {
     /// Makes the zip under the run's name for it, and writes both down.
     pub(in crate::run) async fn package(
         &self,
-        journal: &mut Journal,
-        workshop: &Workshop,
-        mut trained: Trained,
-        papers: RunPapers<'_>,
-    ) -> Result<Trained, JobError> {
-        let named = journal.record.release.as_ref().and_then(|name| name.parse::<ReleaseName>().ok());
+        recorder: &mut RunRecorder,
+        run_dir: &RunDir,
+        mut trained: TrainedModel,
+        metadata: RunPapers<'_>,
+    ) -> Result<TrainedModel, RunError> {
+        let named = recorder.record.release.as_ref().and_then(|name| name.parse::<ReleaseName>().ok());
         let release = match named {
             Some(release) => release,
             None => {
                 let releases = self.repository.releases().await?;
                 let stamp = Stamp::next(self.clock.now(), releases.iter().map(|release| &release.name));
-                ReleaseName::from(stamp.ok_or(JobError::NoNewerName)?)
+                ReleaseName::from(stamp.ok_or(RunError::NoNewerName)?)
             }
         };
-        journal.record.release = Some(release.as_str().to_owned());
-        let (runtime, workshop) = (self.runtime.clone(), workshop.clone());
+        recorder.record.release = Some(release.as_str().to_owned());
+        let (runtime, run_dir) = (self.runtime.clone(), run_dir.clone());
         let (job, repo, made_at) =
-            (journal.record.id.to_string(), self.repository.name().clone(), self.clock.now());
-        let RunPapers { base, summary, lineage, report, live } = papers;
+            (recorder.record.id.to_string(), self.repository.name().clone(), self.clock.now());
+        let RunPapers { base, summary, lineage, report, live } = metadata;
         let (base, live) = (base.clone(), live.map(String::from));
-        let (trained, kept, weights_sha256) = journal
+        let (trained, kept, weights_sha256) = recorder
             .stage(Stage::Package, async {
                 blocking(move || {
-                    let papers = Papers {
+                    let metadata = ReleaseMetadata {
                         job: &job,
                         release: &release,
                         repo: &repo,
@@ -99,23 +99,23 @@ impl Pipeline {
                         lineage: &lineage,
                         report: &report,
                     };
-                    let ready = package(&runtime, &mut trained, &papers, &workshop.attempt_folder())?;
+                    let ready = package(&runtime, &mut trained, &metadata, &run_dir.attempt_folder())?;
                     let companions = Companions { card: ready.card, receipt: ready.receipt };
-                    let kept = workshop.keep(&ready.zip, release.as_str(), &companions, live)?;
+                    let kept = run_dir.keep(&ready.zip, release.as_str(), &companions, live)?;
                     Ok(((trained, kept, ready.figures.weights_sha256), ready.figures))
                 })
                 .await
             })
             .await?;
-        journal.record.packages.push(kept);
-        journal.record.lineage["weights_sha256"] = json!(weights_sha256);
+        recorder.record.packages.push(kept);
+        recorder.record.lineage["weights_sha256"] = json!(weights_sha256);
         Ok(trained)
     }
 }
 
 /// What the package says about its run.
 pub(in crate::run) struct RunPapers<'a> {
-    pub(in crate::run) base: &'a Base,
+    pub(in crate::run) base: &'a BaseModel,
     pub(in crate::run) summary: DatasetSummary,
     pub(in crate::run) lineage: Lineage,
     pub(in crate::run) report: Report,

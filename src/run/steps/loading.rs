@@ -7,38 +7,38 @@ use crate::hub::ReleaseName;
 
 use crate::run::dataset::Dataset;
 use crate::run::dataset::{LISTS, NameLists};
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::pipeline::Pipeline;
 use crate::run::provenance::Ancestor;
-use crate::run::recorder::Journal;
+use crate::run::recorder::RunRecorder;
 use crate::run::stage::Stage;
-use crate::run::storage::{Base, Shelf, blocking};
+use crate::run::storage::{BaseModel, ModelCache, blocking};
 use crate::run::storage::{RowSource, SNAPSHOTS, Snapshots, TakenRows};
-use crate::run::watchdog::Guard;
+use crate::run::watchdog::RunWatchdog;
 
 impl Pipeline {
     /// The model to start from, and what it is by hash.
     pub(in crate::run) async fn load_base(
         &self,
-        journal: &mut Journal,
+        recorder: &mut RunRecorder,
         request: &JobRequest,
-        shelf: &Shelf<'_>,
-        guard: &Guard,
-    ) -> Result<(Base, Ancestor), JobError> {
+        cache: &ModelCache<'_>,
+        watchdog: &RunWatchdog,
+    ) -> Result<(BaseModel, Ancestor), RunError> {
         // An attempt that goes on starts from the same model, whatever has been released since.
-        let before = journal.record.base_model.clone().filter(|_| journal.record.dataset_hash.is_some());
+        let before = recorder.record.base_model.clone().filter(|_| recorder.record.dataset_hash.is_some());
         let wanted = match before {
             Some(label) if ReleaseName::from_path(&label).is_some() => Some(label),
             Some(_) => request.base_model.clone().or_else(|| Some(self.plan.base_model.clone())),
             None => request.base_model.clone(),
         };
         let private = self.plan.private_repository;
-        let (base, ancestor) = journal
+        let (base, ancestor) = recorder
             .stage(Stage::LoadBase, async {
-                let base = guard
+                let base = watchdog
                     .watch(async {
                         self.repository.create_if_missing(private).await?;
-                        shelf.base(wanted.as_deref()).await
+                        cache.base(wanted.as_deref()).await
                     })
                     .await?;
                 let (base, ancestor) = blocking(move || {
@@ -50,21 +50,21 @@ impl Pipeline {
                 Ok(((base, ancestor), figures))
             })
             .await?;
-        journal.record.base_model = Some(base.label.clone());
+        recorder.record.base_model = Some(base.label.clone());
         Ok((base, ancestor))
     }
 
     /// The rows, from the snapshot of an attempt before or from the stream.
     pub(in crate::run) async fn fetch_data(
         &self,
-        journal: &mut Journal,
+        recorder: &mut RunRecorder,
         covered: u64,
-        guard: &Guard,
-    ) -> Result<Dataset, JobError> {
+        watchdog: &RunWatchdog,
+    ) -> Result<Dataset, RunError> {
         let snapshots = Snapshots::new(self.plan.data_dir.join(SNAPSHOTS));
         let lists = NameLists::new(self.plan.data_dir.join(LISTS));
-        let known = journal.record.dataset_hash.clone();
-        let dataset = journal
+        let known = recorder.record.dataset_hash.clone();
+        let dataset = recorder
             .stage(Stage::FetchData, async {
                 let (hold_out, templates) = (self.plan.hold_out, self.plan.templates.clone());
                 let kept = {
@@ -80,11 +80,11 @@ impl Pipeline {
                     Some(dataset) => (dataset, RowSource::Snapshot),
                     None => {
                         let snapshot =
-                            guard.watch(async { Ok(self.corrections.snapshot(covered).await?) }).await?;
+                            watchdog.watch(async { Ok(self.corrections.snapshot(covered).await?) }).await?;
                         let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
                         let names = match &self.plan.names {
                             None => Vec::new(),
-                            Some(source) => guard.watch(async { Ok(source.read().await?) }).await?,
+                            Some(source) => watchdog.watch(async { Ok(source.read().await?) }).await?,
                         };
                         let taken = TakenRows { rows, released: snapshot.released, names };
                         let dataset = blocking(move || {
@@ -111,9 +111,9 @@ impl Pipeline {
             })
             .await?;
         let summary = &dataset.summary;
-        journal.record.last_sequence = Some(covered);
-        journal.record.row_count = Some(summary.rows as u64);
-        journal.record.dataset_hash = Some(summary.hash.clone());
+        recorder.record.last_sequence = Some(covered);
+        recorder.record.row_count = Some(summary.rows as u64);
+        recorder.record.dataset_hash = Some(summary.hash.clone());
         Ok(dataset)
     }
 }

@@ -7,6 +7,6 @@ pub(in crate::run) mod publish;
 mod train;
 
 pub(in crate::run) use judging::RunPapers;
-pub(in crate::run) use package::{Papers, package};
-pub(in crate::run) use publish::Sent;
+pub(in crate::run) use package::{ReleaseMetadata, package};
+pub(in crate::run) use publish::PublishOutcome;
 pub(in crate::run) use train::train;

@@ -1,4 +1,4 @@
-//! The trained model as a folder and a zip, checked and with its papers.
+//! The trained model as a folder and a zip, checked and with its metadata.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ use autovalidate_finetune::onnx::{Loss, Runtime};
 use autovalidate_finetune::train::embed_exported;
 
 use crate::run::dataset::DatasetSummary;
-use crate::run::error::JobError;
-use crate::run::fine_tune::{StudyFigures, Trained};
+use crate::run::error::RunError;
+use crate::run::fine_tune::{SessionFigures, TrainedModel};
 use crate::run::provenance::{Lineage, weights_digest};
 use crate::run::provenance::{RECEIPT, Receipt};
-use crate::run::storage::{Base, Origin};
+use crate::run::storage::{BaseModel, ModelOrigin};
 
 /// The exported model must embed as the trained one does, up to rounding.
 const PARITY: f32 = 0.9999;
 /// Texts compared.
 const PARITY_TEXTS: usize = 32;
 
-/// A finished zip and its papers.
+/// A finished zip and its metadata.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct Package {
     pub(in crate::run) zip: PathBuf,
@@ -42,19 +42,25 @@ pub(in crate::run) struct PackageFigures {
 }
 
 /// What a package says about its run.
-pub(in crate::run) struct Papers<'a> {
+pub(in crate::run) struct ReleaseMetadata<'a> {
     pub(in crate::run) job: &'a str,
     pub(in crate::run) release: &'a ReleaseName,
     pub(in crate::run) repo: &'a RepoName,
     pub(in crate::run) made_at: jiff::Timestamp,
-    pub(in crate::run) base: &'a Base,
+    pub(in crate::run) base: &'a BaseModel,
     pub(in crate::run) dataset: &'a DatasetSummary,
     pub(in crate::run) lineage: &'a Lineage,
     pub(in crate::run) report: &'a Report,
 }
 
-impl Papers<'_> {
-    fn receipt(&self, trained: &Trained, lineage: Lineage, dimension: usize, onnx_parity: f32) -> Receipt {
+impl ReleaseMetadata<'_> {
+    fn receipt(
+        &self,
+        trained: &TrainedModel,
+        lineage: Lineage,
+        dimension: usize,
+        onnx_parity: f32,
+    ) -> Receipt {
         Receipt {
             job: self.job.to_owned(),
             version: self.release.version().to_owned(),
@@ -71,8 +77,8 @@ impl Papers<'_> {
         }
     }
 
-    fn card(&self, dimensions: usize, figures: &StudyFigures) -> Card {
-        let of = |scores: &Scores| crate::hub::Scores {
+    fn card(&self, dimensions: usize, figures: &SessionFigures) -> Card {
+        let of = |scores: &Scores| crate::hub::ReleaseScores {
             accuracy_at_1: scores.accuracy_at_1,
             mrr_at_10: scores.mrr_at_10,
             recall_at_3: scores.recall_at_3,
@@ -112,8 +118,8 @@ impl Papers<'_> {
             ("its weights (SHA-256)", self.lineage.base.weights_sha256.to_string()),
         ];
         let base_model = match self.base.origin {
-            Origin::Hub => self.base.label.parse().ok(),
-            Origin::Release | Origin::Folder => None,
+            ModelOrigin::Hub => self.base.label.parse().ok(),
+            ModelOrigin::Release | ModelOrigin::Folder => None,
         };
         Card {
             repo: self.repo.clone(),
@@ -122,7 +128,7 @@ impl Papers<'_> {
             dimensions,
             trained_pairs: self.dataset.training_pairs(),
             held_out_pairs: self.dataset.held_out(),
-            synthesised_pairs: figures.synthesised,
+            synthesized_pairs: figures.synthesized,
             scores,
             verdict: self.report.gate.sentence(),
             settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
@@ -130,38 +136,38 @@ impl Papers<'_> {
     }
 }
 
-/// Writes model folder and zip into `workshop`, and proves that the exported ONNX model embeds alike.
+/// Writes model folder and zip into `run_dir`, and proves that the exported ONNX model embeds alike.
 pub(in crate::run) fn package(
     runtime: &Runtime,
-    trained: &mut Trained,
-    papers: &Papers<'_>,
-    workshop: &Path,
-) -> Result<Package, JobError> {
-    let top = papers.release.folder();
-    let folder = workshop.join(top);
-    std::fs::create_dir_all(&folder).map_err(JobError::file("make", &folder))?;
+    trained: &mut TrainedModel,
+    metadata: &ReleaseMetadata<'_>,
+    run_dir: &Path,
+) -> Result<Package, RunError> {
+    let top = metadata.release.folder();
+    let folder = run_dir.join(top);
+    std::fs::create_dir_all(&folder).map_err(RunError::file("make", &folder))?;
     trained.export(&folder)?;
     let exported = ModelFolder::open(&folder)?;
     let texts = trained.sample_texts(PARITY_TEXTS);
     let cosine = lowest_cosine(&trained.embed(&texts)?, &embed_exported(runtime, &exported, &texts)?);
     if cosine.is_nan() || cosine < PARITY {
-        return Err(JobError::Parity { cosine });
+        return Err(RunError::Parity { cosine });
     }
     let weights_sha256 = Some(weights_digest(&exported)?);
-    let lineage = Lineage { weights_sha256, ..papers.lineage.clone() };
-    let receipt = papers.receipt(trained, lineage, exported.config.hidden, cosine);
+    let lineage = Lineage { weights_sha256, ..metadata.lineage.clone() };
+    let receipt = metadata.receipt(trained, lineage, exported.config.hidden, cosine);
     let json = serde_json::to_string_pretty(&receipt).map_err(crate::broker::QueueError::from)?;
     let path = folder.join(RECEIPT);
-    std::fs::write(&path, &json).map_err(JobError::file("write", &path))?;
-    let card = papers.card(exported.config.hidden, &trained.figures).to_string();
+    std::fs::write(&path, &json).map_err(RunError::file("write", &path))?;
+    let card = metadata.card(exported.config.hidden, &trained.figures).to_string();
     let path = folder.join("README.md");
-    std::fs::write(&path, &card).map_err(JobError::file("write", &path))?;
+    std::fs::write(&path, &card).map_err(RunError::file("write", &path))?;
 
-    let zip = workshop.join(papers.release.as_str());
+    let zip = run_dir.join(metadata.release.as_str());
     archive::pack(&folder, top, &zip)?;
-    std::fs::remove_dir_all(&folder).map_err(JobError::file("remove", &folder))?;
-    let bytes = std::fs::metadata(&zip).map_err(JobError::file("read", &zip))?.len();
-    let version = papers.release.version().to_owned();
+    std::fs::remove_dir_all(&folder).map_err(RunError::file("remove", &folder))?;
+    let bytes = std::fs::metadata(&zip).map_err(RunError::file("read", &zip))?.len();
+    let version = metadata.release.version().to_owned();
     let figures = PackageFigures { version, bytes, weights_sha256, onnx_parity: cosine };
     Ok(Package { zip, card, receipt: json, figures })
 }

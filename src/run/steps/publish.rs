@@ -7,19 +7,19 @@
 //! again after the run began: the commit is made on exactly the head where both were seen to hold.
 
 use crate::broker::{Began, PackageRecord, PublishedArtifact};
-use crate::hub::{Extra, HubError, Listed, Over, ReleaseName, Upload};
+use crate::hub::{Extra, HubError, Listed, ReleaseName, ReplacePolicy, Upload};
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::pipeline::Pipeline;
 use crate::run::provenance::Receipt;
-use crate::run::recorder::Journal;
+use crate::run::recorder::RunRecorder;
 use crate::run::stage::Stage;
-use crate::run::storage::Workshop;
+use crate::run::storage::RunDir;
 use crate::run::storage::blocking;
-use crate::run::watchdog::Guard;
+use crate::run::watchdog::RunWatchdog;
 
 /// What came of a try to publish.
-pub(in crate::run) enum Sent {
+pub(in crate::run) enum PublishOutcome {
     /// The release is on the Hub.
     Published(PublishedArtifact),
     /// There is no zip: it was never made, or is not here, and is to be made anew under the same name.
@@ -31,67 +31,69 @@ pub(in crate::run) enum Sent {
 /// Notes what is known of rollbacks when a run begins, and when a person has it tried again.
 pub(in crate::run) async fn begin(
     pipeline: &Pipeline,
-    journal: &mut Journal,
-    guard: &Guard,
-) -> Result<(), JobError> {
-    let record = &journal.record;
+    recorder: &mut RunRecorder,
+    watchdog: &RunWatchdog,
+) -> Result<(), RunError> {
+    let record = &recorder.record;
     // Until the data is fetched, an attempt starts over, from what is live then.
     let begun = record.began.as_ref().filter(|_| record.dataset_hash.is_some());
     if begun.is_some_and(|began| began.retry == record.retries) {
         return Ok(());
     }
-    let index = guard.watch(async { Ok(pipeline.repository.index().await) }).await?;
+    let index = watchdog.watch(async { Ok(pipeline.repository.index().await) }).await?;
     let rollback = match index {
         Ok(index) => index.last_rollback().map(|entry| entry.version.clone()),
         // It is made later, or repaired by then; else publishing says so.
         Err(HubError::NoRepository { .. } | HubError::Index) => None,
         Err(error) => return Err(error.into()),
     };
-    journal.record.began = Some(Began { retry: journal.record.retries, rollback });
+    recorder.record.began = Some(Began { retry: recorder.record.retries, rollback });
     Ok(())
 }
 
 /// Publishes the zip in hand, if there is one.
 pub(in crate::run) async fn resume(
     pipeline: &Pipeline,
-    journal: &mut Journal,
-    workshop: &Workshop,
-    guard: &Guard,
-) -> Result<Sent, JobError> {
-    if let Some(artifact) = journal.record.artifact.clone() {
-        return Ok(Sent::Published(artifact));
+    recorder: &mut RunRecorder,
+    run_dir: &RunDir,
+    watchdog: &RunWatchdog,
+) -> Result<PublishOutcome, RunError> {
+    if let Some(artifact) = recorder.record.artifact.clone() {
+        return Ok(PublishOutcome::Published(artifact));
     }
-    let Some(package) = journal.record.packages.last().cloned() else { return Ok(Sent::Nothing) };
-    if let Some(artifact) = landed(pipeline, &journal.record.packages).await? {
-        journal.record.artifact = Some(artifact.clone());
-        return Ok(Sent::Published(artifact));
+    let Some(package) = recorder.record.packages.last().cloned() else { return Ok(PublishOutcome::Nothing) };
+    if let Some(artifact) = landed(pipeline, &recorder.record.packages).await? {
+        recorder.record.artifact = Some(artifact.clone());
+        return Ok(PublishOutcome::Published(artifact));
     }
     let ready = {
-        let (workshop, package) = (workshop.clone(), package.clone());
-        blocking(move || Ok(workshop.kept(&package))).await?
+        let (run_dir, package) = (run_dir.clone(), package.clone());
+        blocking(move || Ok(run_dir.kept(&package))).await?
     };
-    let Some((zip, companions)) = ready else { return Ok(Sent::Nothing) };
-    let Ok(release) = package.release.parse::<ReleaseName>() else { return Ok(Sent::Nothing) };
-    let Ok(receipt) = serde_json::from_str::<Receipt>(&companions.receipt) else { return Ok(Sent::Nothing) };
+    let Some((zip, companions)) = ready else { return Ok(PublishOutcome::Nothing) };
+    let Ok(release) = package.release.parse::<ReleaseName>() else { return Ok(PublishOutcome::Nothing) };
+    let Ok(receipt) = serde_json::from_str::<Receipt>(&companions.receipt) else {
+        return Ok(PublishOutcome::Nothing);
+    };
     let entry = receipt.entry(&release, pipeline.clock.now());
-    guard.check()?;
+    watchdog.check()?;
     let upload = Upload {
         extras: vec![Extra { path: release.receipt_path(), content: companions.receipt.into() }],
         listed: Some(Listed { card: companions.card, entry }),
-        over: Over::Only(package.instead_of.and_then(|name| name.parse().ok())),
+        replaces: ReplacePolicy::Only(package.instead_of.and_then(|name| name.parse().ok())),
         summary: format!("Add {}", release.as_str()),
         archive: zip,
         release,
         progress: None,
     };
-    let ours = journal.record.packages.clone();
-    let known = journal.record.began.as_ref().and_then(|began| began.rollback.clone());
-    let job = journal.record.id.to_string();
-    let published = journal
+    let ours = recorder.record.packages.clone();
+    let known = recorder.record.began.as_ref().and_then(|began| began.rollback.clone());
+    let job = recorder.record.id.to_string();
+    let published = recorder
         .stage(Stage::Publish, async {
-            guard.watch(not_rolled_back(pipeline, job, known)).await?;
+            watchdog.watch(not_rolled_back(pipeline, job, known)).await?;
             let published =
-                guard.commit(async { Ok(Box::pin(pipeline.repository.publish(upload)).await?) }).await;
+                watchdog.commit(async { Ok(Box::pin(pipeline.repository.publish(upload)).await?) }).await;
             let artifact = match published {
                 Ok(published) => PublishedArtifact {
                     path: published.path,
@@ -100,7 +102,7 @@ pub(in crate::run) async fn resume(
                     size: published.size,
                 },
                 // The name's bytes may be those of another attempt of this run.
-                Err(error @ JobError::Hub(HubError::Taken { .. } | HubError::Superseded { .. })) => {
+                Err(error @ RunError::Hub(HubError::Taken { .. } | HubError::Superseded { .. })) => {
                     landed(pipeline, &ours).await?.ok_or(error)?
                 }
                 Err(error) => return Err(error),
@@ -111,14 +113,14 @@ pub(in crate::run) async fn resume(
         .await;
     match published {
         Ok(artifact) => {
-            journal.record.artifact = Some(artifact.clone());
-            Ok(Sent::Published(artifact))
+            recorder.record.artifact = Some(artifact.clone());
+            Ok(PublishOutcome::Published(artifact))
         }
-        Err(JobError::Hub(error @ (HubError::Taken { .. } | HubError::Superseded { .. }))) => {
-            journal.record.release = None;
-            journal.record.packages.clear();
-            journal.save().await?;
-            Ok(Sent::Outdated(error))
+        Err(RunError::Hub(error @ (HubError::Taken { .. } | HubError::Superseded { .. }))) => {
+            recorder.record.release = None;
+            recorder.record.packages.clear();
+            recorder.save().await?;
+            Ok(PublishOutcome::Outdated(error))
         }
         Err(error) => Err(error),
     }
@@ -126,10 +128,10 @@ pub(in crate::run) async fn resume(
 
 /// Refuses when a version was made live again that is not the `known` one. A rollback that comes right after this
 /// look changes what is live, which the commit notices.
-async fn not_rolled_back(pipeline: &Pipeline, job: String, known: Option<String>) -> Result<(), JobError> {
+async fn not_rolled_back(pipeline: &Pipeline, job: String, known: Option<String>) -> Result<(), RunError> {
     let index = pipeline.repository.index().await?;
     match index.last_rollback() {
-        Some(entry) if Some(&entry.version) != known.as_ref() => Err(JobError::RolledBack {
+        Some(entry) if Some(&entry.version) != known.as_ref() => Err(RunError::RolledBack {
             job,
             version: entry.rollback_of.clone().unwrap_or_default(),
             live: entry.version.clone(),
@@ -142,7 +144,7 @@ async fn not_rolled_back(pipeline: &Pipeline, job: String, known: Option<String>
 async fn landed(
     pipeline: &Pipeline,
     packages: &[PackageRecord],
-) -> Result<Option<PublishedArtifact>, JobError> {
+) -> Result<Option<PublishedArtifact>, RunError> {
     let releases = Box::pin(pipeline.repository.releases()).await?;
     let found = releases.iter().find(|release| {
         packages.iter().any(|package| {

@@ -12,9 +12,9 @@ mod model_cache;
 mod run_dir;
 mod snapshots;
 
-pub(in crate::run) use checkpoint_sync::{Courier, forget};
-pub(in crate::run) use model_cache::{Base, MODELS, Shelf, blocking, on_disk};
-pub use model_cache::{ModelFinder, Origin};
-pub(in crate::run) use run_dir::{Companions, Workshop, entries, keep_newest, put, replace};
+pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
+pub(in crate::run) use model_cache::{BaseModel, MODELS, ModelCache, blocking, on_disk};
+pub use model_cache::{ModelFinder, ModelOrigin};
+pub(in crate::run) use run_dir::{Companions, RunDir, entries, keep_newest, put, replace};
 pub use snapshots::RowSource;
 pub(in crate::run) use snapshots::{SNAPSHOTS, Snapshots, TakenRows};

@@ -9,27 +9,27 @@ use crate::failure::chain;
 use crate::hub::{Release, ReleaseName, RepoName, Repository};
 use autovalidate_finetune::model::{ModelFolder, archive};
 
-use crate::run::error::JobError;
-use crate::run::fine_tune::Baselines;
+use crate::run::error::RunError;
+use crate::run::fine_tune::ModelComparison;
 
 /// The folder of fetched models below the data directory.
 pub(in crate::run) const MODELS: &str = "models";
 
 /// A model on this machine, and what to call it.
 #[derive(Debug, Clone)]
-pub(in crate::run) struct Base {
+pub(in crate::run) struct BaseModel {
     /// The model.
     pub folder: ModelFolder,
     /// Release path, Hub name or folder name.
     pub label: String,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: ModelOrigin,
 }
 
 /// Where a base model came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum ModelOrigin {
     /// The repository's newest release.
     Release,
     /// A model repository on the Hub.
@@ -40,7 +40,7 @@ pub enum Origin {
 
 /// Finds base models and keeps them below one folder, so that a model is fetched once.
 #[derive(Debug)]
-pub(in crate::run) struct Shelf<'a> {
+pub(in crate::run) struct ModelCache<'a> {
     pub(in crate::run) repository: &'a Repository,
     /// Where models are kept.
     pub(in crate::run) folder: PathBuf,
@@ -48,9 +48,9 @@ pub(in crate::run) struct Shelf<'a> {
     pub(in crate::run) fallback: &'a str,
 }
 
-impl Shelf<'_> {
+impl ModelCache<'_> {
     /// The model to start from; `wanted` (a release path, a Hub name or a folder) goes before everything.
-    pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<Base, JobError> {
+    pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<BaseModel, RunError> {
         let releases = self.repository.releases().await?;
         let release = match wanted {
             None => releases.first(),
@@ -70,30 +70,34 @@ impl Shelf<'_> {
         }
     }
 
-    /// A release, from the shelf or the Hub.
-    async fn release(&self, release: &Release) -> Result<Base, JobError> {
-        let shelf = self.folder.join(release.name.version());
-        let folder = match kept(&shelf) {
+    /// A release, from the cache or the Hub.
+    async fn release(&self, release: &Release) -> Result<BaseModel, RunError> {
+        let cache = self.folder.join(release.name.version());
+        let folder = match kept(&cache) {
             Some(folder) => folder,
             None => {
                 let zip = self.repository.download(release, &self.folder).await?;
                 blocking(move || {
-                    let folder = archive::unpack(&zip, &shelf)?;
-                    std::fs::remove_file(&zip).map_err(JobError::file("remove", &zip))?;
+                    let folder = archive::unpack(&zip, &cache)?;
+                    std::fs::remove_file(&zip).map_err(RunError::file("remove", &zip))?;
                     Ok(folder)
                 })
                 .await?
             }
         };
-        Ok(Base { folder: ModelFolder::open(&folder)?, label: release.path(), origin: Origin::Release })
+        Ok(BaseModel {
+            folder: ModelFolder::open(&folder)?,
+            label: release.path(),
+            origin: ModelOrigin::Release,
+        })
     }
 
     /// The models that one trained from `base` is measured beside: the newest release, whose name comes with it, and the
     /// configured base model. The latter only serves as a baseline, so a run does without when it can't be had.
     pub(in crate::run) async fn baselines(
         &self,
-        base: &Base,
-    ) -> Result<(Baselines, Option<ReleaseName>), JobError> {
+        base: &BaseModel,
+    ) -> Result<(ModelComparison, Option<ReleaseName>), RunError> {
         let newest = self.repository.newest().await?;
         let live = match &newest {
             None => base.folder.clone(),
@@ -107,37 +111,41 @@ impl Shelf<'_> {
                 None
             }
         };
-        Ok((Baselines { live, original }, newest.map(|release| release.name)))
+        Ok((ModelComparison { live, original }, newest.map(|release| release.name)))
     }
 
     /// A model by folder or Hub name.
-    async fn named(&self, name: &str) -> Result<Base, JobError> {
+    async fn named(&self, name: &str) -> Result<BaseModel, RunError> {
         let path = Path::new(name);
         if path.is_dir() || name.starts_with(['/', '.']) {
             let label =
                 path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
-            return Ok(Base { folder: ModelFolder::open(path)?, label, origin: Origin::Folder });
+            return Ok(BaseModel { folder: ModelFolder::open(path)?, label, origin: ModelOrigin::Folder });
         }
-        let repo: RepoName = name.parse().map_err(|_| JobError::NoSuchModel { name: name.to_owned() })?;
-        let folder = self.folder.join(shelved(&repo));
+        let repo: RepoName = name.parse().map_err(|_| RunError::NoSuchModel { name: name.to_owned() })?;
+        let folder = self.folder.join(folder_name(&repo));
         if !folder.exists() {
             self.repository.sibling(repo)?.download_model(&folder).await?;
         }
-        Ok(Base { folder: ModelFolder::open(&folder)?, label: name.to_owned(), origin: Origin::Hub })
+        Ok(BaseModel {
+            folder: ModelFolder::open(&folder)?,
+            label: name.to_owned(),
+            origin: ModelOrigin::Hub,
+        })
     }
 
     /// Removes kept models other than these, whose place a newer one has taken.
-    pub(in crate::run) fn keep_only(&self, current: &[&Path]) -> Result<usize, JobError> {
+    pub(in crate::run) fn keep_only(&self, current: &[&Path]) -> Result<usize, RunError> {
         let mut removed = 0;
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(JobError::file("read", &self.folder)(error)),
+            Err(error) => return Err(RunError::file("read", &self.folder)(error)),
         };
         for entry in entries {
-            let path = entry.map_err(JobError::file("read", &self.folder))?.path();
+            let path = entry.map_err(RunError::file("read", &self.folder))?.path();
             if path.is_dir() && !current.iter().any(|current| current.starts_with(&path)) {
-                std::fs::remove_dir_all(&path).map_err(JobError::file("remove", &path))?;
+                std::fs::remove_dir_all(&path).map_err(RunError::file("remove", &path))?;
                 removed += 1;
             }
         }
@@ -160,35 +168,35 @@ impl ModelFinder {
     /// The newest release (`live`), the original model (`base`), a release by path or version, a Hub name or a folder.
     ///
     /// # Errors
-    /// [`JobError::NoSuchModel`] when there is none, else what the Hub or the folder says.
-    pub async fn find(&self, name: &str) -> Result<ModelFolder, JobError> {
+    /// [`RunError::NoSuchModel`] when there is none, else what the Hub or the folder says.
+    pub async fn find(&self, name: &str) -> Result<ModelFolder, RunError> {
         let wanted = if name == "base" { &self.base_model } else { name };
         if Path::new(wanted).is_dir() {
             return Ok(ModelFolder::open(Path::new(wanted))?);
         }
         let Some(repository) = &self.repository else {
-            return Err(JobError::NoSuchModel { name: name.to_owned() });
+            return Err(RunError::NoSuchModel { name: name.to_owned() });
         };
         let folder = self.data_dir.join(MODELS);
-        let shelf = Shelf { repository, folder, fallback: &self.base_model };
+        let cache = ModelCache { repository, folder, fallback: &self.base_model };
         if name == "live" && repository.releases().await?.is_empty() {
-            return Err(JobError::NoSuchModel { name: name.to_owned() });
+            return Err(RunError::NoSuchModel { name: name.to_owned() });
         }
         let base = match name {
-            "base" => shelf.named(wanted).await?,
-            "live" => shelf.base(None).await?,
-            other => shelf.base(Some(other)).await?,
+            "base" => cache.named(wanted).await?,
+            "live" => cache.base(None).await?,
+            other => cache.base(Some(other)).await?,
         };
         Ok(base.folder)
     }
 }
 
 /// A model that is on this disk: a folder, or one that was fetched from the Hub before.
-pub(in crate::run) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelFolder>, JobError> {
+pub(in crate::run) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelFolder>, RunError> {
     let path = Path::new(name);
     let fetched = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
         (Some(release), _) => kept(&models.join(release.version())),
-        (None, Ok(repo)) => Some(models.join(shelved(&repo))).filter(|folder| folder.is_dir()),
+        (None, Ok(repo)) => Some(models.join(folder_name(&repo))).filter(|folder| folder.is_dir()),
         (None, Err(_)) => None,
     };
     let found = if path.is_dir() { Some(path.to_owned()) } else { fetched() };
@@ -196,13 +204,13 @@ pub(in crate::run) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelF
 }
 
 /// What the folder of a Hub model is called.
-fn shelved(repo: &RepoName) -> String {
+fn folder_name(repo: &RepoName) -> String {
     format!("{}--{}", repo.owner(), repo.name())
 }
 
 /// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.
-fn kept(shelf: &Path) -> Option<PathBuf> {
-    std::fs::read_dir(shelf)
+fn kept(cache: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(cache)
         .ok()?
         .flatten()
         .map(|entry| entry.path())
@@ -211,7 +219,7 @@ fn kept(shelf: &Path) -> Option<PathBuf> {
 
 /// Runs blocking work off the async threads.
 pub(in crate::run) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.map_err(JobError::Crashed)?
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work).await.map_err(RunError::Crashed)?
 }

@@ -15,9 +15,9 @@ use std::time::{Duration, SystemTime};
 use crate::broker::{JobId, PackageRecord};
 use crate::hub::Digest;
 
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 
-/// A workshop that nothing was written to for so long belongs to a run that nobody will retry.
+/// A run_dir that nothing was written to for so long belongs to a run that nobody will retry.
 const FORGOTTEN: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Name prefix of an attempt's folder.
 const ATTEMPT: &str = "attempt-";
@@ -37,25 +37,25 @@ pub(in crate::run) struct Companions {
 
 /// The folder a run writes into.
 #[derive(Debug, Clone)]
-pub(in crate::run) struct Workshop {
+pub(in crate::run) struct RunDir {
     folder: PathBuf,
     attempt: u64,
 }
 
-impl Workshop {
+impl RunDir {
     /// Opens a run's folder for an attempt. What attempts before were at is removed; what they finished stays.
-    pub(in crate::run) fn open(data_dir: &Path, job: &JobId, attempt: u64) -> Result<Self, JobError> {
-        let workshop = Self { folder: data_dir.join("jobs").join(job.as_str()), attempt };
-        std::fs::create_dir_all(&workshop.folder).map_err(JobError::file("make", &workshop.folder))?;
-        for path in entries(&workshop.folder)? {
+    pub(in crate::run) fn open(data_dir: &Path, job: &JobId, attempt: u64) -> Result<Self, RunError> {
+        let run_dir = Self { folder: data_dir.join("jobs").join(job.as_str()), attempt };
+        std::fs::create_dir_all(&run_dir.folder).map_err(RunError::file("make", &run_dir.folder))?;
+        for path in entries(&run_dir.folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(ATTEMPT) {
                 remove(&path)?;
             }
         }
-        let attempt = workshop.attempt_folder();
-        std::fs::create_dir_all(&attempt).map_err(JobError::file("make", &attempt))?;
-        Ok(workshop)
+        let attempt = run_dir.attempt_folder();
+        std::fs::create_dir_all(&attempt).map_err(RunError::file("make", &attempt))?;
+        Ok(run_dir)
     }
 
     /// Where this attempt puts what is not finished.
@@ -76,16 +76,16 @@ impl Workshop {
         release: &str,
         companions: &Companions,
         instead_of: Option<String>,
-    ) -> Result<PackageRecord, JobError> {
+    ) -> Result<PackageRecord, RunError> {
         for (name, text) in [(CARD, &companions.card), (RECEIPT, &companions.receipt)] {
             let (beside, kept) = (self.attempt_folder().join(name), self.folder.join(name));
-            std::fs::write(&beside, text).map_err(JobError::file("write", &beside))?;
+            std::fs::write(&beside, text).map_err(RunError::file("write", &beside))?;
             sync(&beside)?;
-            std::fs::rename(&beside, &kept).map_err(JobError::file("write", &kept))?;
+            std::fs::rename(&beside, &kept).map_err(RunError::file("write", &kept))?;
         }
-        let (sha256, size) = Digest::of_file(zip).map_err(JobError::file("read", zip))?;
+        let (sha256, size) = Digest::of_file(zip).map_err(RunError::file("read", zip))?;
         let kept = self.folder.join(release);
-        std::fs::rename(zip, &kept).map_err(JobError::file("write", &kept))?;
+        std::fs::rename(zip, &kept).map_err(RunError::file("write", &kept))?;
         sync(&self.folder)?;
         Ok(PackageRecord { release: release.to_owned(), sha256: sha256.to_string(), size, instead_of })
     }
@@ -102,7 +102,7 @@ impl Workshop {
     }
 
     /// Removes the folder, and those of runs long forgotten. Says how many went.
-    pub(in crate::run) fn remove(&self, now: SystemTime) -> Result<usize, JobError> {
+    pub(in crate::run) fn remove(&self, now: SystemTime) -> Result<usize, RunError> {
         remove(&self.folder)?;
         let mut removed = 1;
         let Some(jobs) = self.folder.parent() else { return Ok(removed) };
@@ -119,26 +119,26 @@ impl Workshop {
 }
 
 /// Writes a file beside its place, and puts it there when it is on the disk.
-pub(in crate::run) fn replace(path: &Path, bytes: &[u8]) -> Result<(), JobError> {
+pub(in crate::run) fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(JobError::file("make", folder))?;
-    let beside = tempfile::NamedTempFile::new_in(folder).map_err(JobError::file("write", path))?;
-    std::fs::write(beside.path(), bytes).map_err(JobError::file("write", path))?;
-    beside.as_file().sync_all().map_err(JobError::file("write", path))?;
-    beside.persist(path).map_err(|error| JobError::file("write", path)(error.error))?;
+    std::fs::create_dir_all(folder).map_err(RunError::file("make", folder))?;
+    let beside = tempfile::NamedTempFile::new_in(folder).map_err(RunError::file("write", path))?;
+    std::fs::write(beside.path(), bytes).map_err(RunError::file("write", path))?;
+    beside.as_file().sync_all().map_err(RunError::file("write", path))?;
+    beside.persist(path).map_err(|error| RunError::file("write", path)(error.error))?;
     sync(folder)
 }
 
 /// Puts a finished file into its place, in a folder that need not be there yet.
-pub(in crate::run) fn put(file: &Path, place: &Path) -> Result<(), JobError> {
+pub(in crate::run) fn put(file: &Path, place: &Path) -> Result<(), RunError> {
     let folder = place.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(JobError::file("make", folder))?;
-    std::fs::rename(file, place).map_err(JobError::file("write", place))?;
+    std::fs::create_dir_all(folder).map_err(RunError::file("make", folder))?;
+    std::fs::rename(file, place).map_err(RunError::file("write", place))?;
     sync(folder)
 }
 
 /// Removes all files with this ending but those that were written last. One that can't be removed is no reason to stop.
-pub(in crate::run) fn keep_newest(folder: &Path, suffix: &str, kept: usize) -> Result<(), JobError> {
+pub(in crate::run) fn keep_newest(folder: &Path, suffix: &str, kept: usize) -> Result<(), RunError> {
     let mut known: Vec<_> = entries(folder)?
         .into_iter()
         .filter(|path| path.to_string_lossy().ends_with(suffix))
@@ -154,26 +154,26 @@ pub(in crate::run) fn keep_newest(folder: &Path, suffix: &str, kept: usize) -> R
 }
 
 /// The paths in a folder; none when it is not there.
-pub(in crate::run) fn entries(folder: &Path) -> Result<Vec<PathBuf>, JobError> {
+pub(in crate::run) fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     match std::fs::read_dir(folder) {
         Ok(entries) => entries
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()
-            .map_err(JobError::file("read", folder)),
+            .map_err(RunError::file("read", folder)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(JobError::file("read", folder)(error)),
+        Err(error) => Err(RunError::file("read", folder)(error)),
     }
 }
 
-fn sync(path: &Path) -> Result<(), JobError> {
-    std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(JobError::file("write", path))
+fn sync(path: &Path) -> Result<(), RunError> {
+    std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(RunError::file("write", path))
 }
 
 /// Removes a folder; another worker on the same disk may have been faster.
-fn remove(folder: &Path) -> Result<(), JobError> {
+fn remove(folder: &Path) -> Result<(), RunError> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(JobError::file("remove", folder)(error))
+            Err(RunError::file("remove", folder)(error))
         }
         _ => Ok(()),
     }
@@ -187,7 +187,7 @@ mod tests {
     fn what_is_finished_outlives_attempts_and_what_is_damaged_is_not_taken() {
         let data = tempfile::tempdir().unwrap();
         let job = JobId::manual(1);
-        let first = Workshop::open(data.path(), &job, 1).unwrap();
+        let first = RunDir::open(data.path(), &job, 1).unwrap();
         let zip = first.attempt_folder().join("half.zip");
         std::fs::write(&zip, b"zip").unwrap();
         let companions = Companions { card: "card".to_owned(), receipt: "{}".to_owned() };
@@ -195,7 +195,7 @@ mod tests {
         std::fs::write(first.attempt_folder().join("rest"), b"rest").unwrap();
         std::fs::create_dir(first.checkpoints()).unwrap();
 
-        let second = Workshop::open(data.path(), &job, 2).unwrap();
+        let second = RunDir::open(data.path(), &job, 2).unwrap();
         assert!(!first.attempt_folder().exists() && second.attempt_folder().exists());
         assert!(second.checkpoints().exists());
         let (path, kept) = second.kept(&package).unwrap();
@@ -209,9 +209,9 @@ mod tests {
     #[test]
     fn workshops_of_forgotten_runs_go_and_others_stay() {
         let data = tempfile::tempdir().unwrap();
-        let other = Workshop::open(data.path(), &JobId::manual(2), 1).unwrap();
+        let other = RunDir::open(data.path(), &JobId::manual(2), 1).unwrap();
         let now = SystemTime::now();
-        let open = || Workshop::open(data.path(), &JobId::manual(1), 1).unwrap();
+        let open = || RunDir::open(data.path(), &JobId::manual(1), 1).unwrap();
         assert_eq!(open().remove(now).unwrap(), 1);
         assert!(other.attempt_folder().exists());
         assert_eq!(open().remove(now + FORGOTTEN + Duration::from_secs(60)).unwrap(), 2);

@@ -12,7 +12,7 @@ use crate::correction::{Row, Templates};
 use crate::evaluate::HoldOut;
 
 use crate::run::dataset::Dataset;
-use crate::run::error::JobError;
+use crate::run::error::RunError;
 use crate::run::storage::{keep_newest, replace};
 
 /// The folder of snapshots below the data directory.
@@ -106,7 +106,7 @@ impl Snapshots {
     }
 
     /// Keeps rows under their hash, and forgets the oldest snapshots.
-    pub(in crate::run) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), JobError> {
+    pub(in crate::run) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), RunError> {
         let mut bytes = Vec::new();
         let names = (!taken.names.is_empty()).then(|| Line::Names { names: taken.names.clone() });
         let rows = taken

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::catalogue::{Entry, catalogue};
+use super::catalog::{Entry, catalog};
 use super::typos::{hard_typo, typo};
 
 /// How many draws in a row may bring nothing new before the generator gives up.
@@ -15,7 +15,7 @@ const FRUITLESS_DRAWS: usize = 1_000;
 /// A typo and what was accepted instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correction {
-    /// What was typed. Never a name of the catalogue.
+    /// What was typed. Never a name of the catalog.
     pub typo: String,
     /// The name that was meant.
     pub corrected: &'static str,
@@ -25,13 +25,13 @@ pub struct Correction {
 
 /// `count` corrections, the same ones for the same seed; a larger count continues a smaller one's list.
 ///
-/// No typo occurs twice after normalising, and none is a name of the catalogue. Fewer come back only when the
-/// catalogue yields no more, far beyond ten thousand.
+/// No typo occurs twice after normalizing, and none is a name of the catalog. Fewer come back only when the
+/// catalog yields no more, far beyond ten thousand.
 pub fn corrections(seed: u64, count: usize) -> Vec<Correction> {
-    corrections_of(&catalogue(), seed, count)
+    corrections_of(&catalog(), seed, count)
 }
 
-/// As [`corrections`], of other names: what a benchmark asks about a catalogue of its own.
+/// As [`corrections`], of other names: what a benchmark asks about a catalog of its own.
 pub fn corrections_of(entries: &[Entry], seed: u64, count: usize) -> Vec<Correction> {
     drawn(entries, seed, count, typo)
 }
@@ -48,13 +48,13 @@ fn drawn(
     typo: fn(&str, &mut ChaCha8Rng) -> String,
 ) -> Vec<Correction> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut seen: HashSet<String> = entries.iter().map(|entry| normalise(entry.name)).collect();
+    let mut seen: HashSet<String> = entries.iter().map(|entry| normalize(entry.name)).collect();
     let mut corrections = Vec::new();
     let mut fruitless = 0;
     while corrections.len() < count && fruitless < FRUITLESS_DRAWS {
         let Some(entry) = entries.choose(&mut random) else { break };
         let typo = typo(entry.name, &mut random);
-        if seen.insert(normalise(&typo)) {
+        if seen.insert(normalize(&typo)) {
             fruitless = 0;
             corrections.push(Correction { typo, corrected: entry.name, domain: entry.domain });
         } else {
@@ -65,6 +65,6 @@ fn drawn(
 }
 
 /// Two texts are the same entry when this is equal.
-fn normalise(text: &str) -> String {
+fn normalize(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

@@ -6,8 +6,8 @@ use rand::seq::IndexedRandom;
 /// The ways people slip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slip {
-    /// A neighbouring key was hit: `toyora`.
-    Neighbour,
+    /// A neighboring key was hit: `toyora`.
+    Neighbor,
     /// A key was hit twice: `toyyota`.
     Doubled,
     /// A key was not hit: `toyta`.
@@ -22,7 +22,7 @@ enum Slip {
 
 /// How often each slip is drawn, out of a hundred. One that can't happen to a name is drawn again.
 const RATES: [(Slip, u32); 6] = [
-    (Slip::Neighbour, 24),
+    (Slip::Neighbor, 24),
     (Slip::Dropped, 22),
     (Slip::Swapped, 16),
     (Slip::Doubled, 12),
@@ -59,12 +59,12 @@ const SOUNDS: [(&str, &str); 22] = [
     ("er", "ar"),
 ];
 
-/// `name` with one slip, or two in about a third of the names long enough to be recognised after two.
+/// `name` with one slip, or two in about a third of the names long enough to be recognized after two.
 pub(super) fn typo(name: &str, random: &mut impl RngExt) -> String {
     slipped(name, random, |length, random| if length >= 5 && random.random_ratio(1, 3) { 2 } else { 1 })
 }
 
-/// `name` with two slips, or three in half of the names long enough to be recognised after three.
+/// `name` with two slips, or three in half of the names long enough to be recognized after three.
 pub(super) fn hard_typo(name: &str, random: &mut impl RngExt) -> String {
     slipped(name, random, |length, random| if length >= 5 && random.random_ratio(1, 2) { 3 } else { 2 })
 }
@@ -98,8 +98,8 @@ fn draw(random: &mut impl RngExt) -> Slip {
 /// Lets one slip happen to `text`; false when it can't happen there. [`Slip::Doubled`] always can.
 fn slip(text: &mut Vec<char>, slip: Slip, random: &mut impl RngExt) -> bool {
     match slip {
-        Slip::Neighbour => letter(text, random).is_some_and(|at| {
-            let Some(&key) = neighbours(text[at]).choose(random) else { return false };
+        Slip::Neighbor => letter(text, random).is_some_and(|at| {
+            let Some(&key) = neighbors(text[at]).choose(random) else { return false };
             text[at] = if text[at].is_uppercase() { key.to_ascii_uppercase() } else { key };
             true
         }),
@@ -132,7 +132,7 @@ fn letter(text: &[char], random: &mut impl RngExt) -> Option<usize> {
 }
 
 /// The keys that touch a letter's key, in lower case; none for what is no letter.
-fn neighbours(letter: char) -> Vec<char> {
+fn neighbors(letter: char) -> Vec<char> {
     let letter = letter.to_ascii_lowercase();
     let place = KEYBOARD.iter().enumerate().find_map(|(row, keys)| keys.find(letter).map(|at| (row, at)));
     let Some((row, at)) = place else { return Vec::new() };
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(slips("Land Rover", Slip::Joined), ["LandRover"]);
         assert_eq!(slips("Mercedes-Benz", Slip::Joined), ["MercedesBenz"]);
         assert_eq!(slips("fox", Slip::Phonetic), ["faux", "foks", "phox"]);
-        assert!(slips("Audi", Slip::Neighbour).contains(&"Aufi".to_owned()));
+        assert!(slips("Audi", Slip::Neighbor).contains(&"Aufi".to_owned()));
     }
 
     #[test]
@@ -203,9 +203,9 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_touch_on_the_keyboard() {
-        assert_eq!(neighbours('g'), ['f', 'h', 't', 'y', 'v', 'b']);
-        assert_eq!(neighbours('Q'), ['w', 'a']);
-        assert!(neighbours('3').is_empty());
+    fn neighbors_touch_on_the_keyboard() {
+        assert_eq!(neighbors('g'), ['f', 'h', 't', 'y', 'v', 'b']);
+        assert_eq!(neighbors('Q'), ['w', 'a']);
+        assert!(neighbors('3').is_empty());
     }
 }

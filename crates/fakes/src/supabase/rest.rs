@@ -179,13 +179,13 @@ async fn answer(
 /// The key rules: `apikey` must be ours; `Authorization`, when present, must be a token of ours, and a newer
 /// key there must be the same one. A legacy key alone runs as `anon`.
 fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Refusal> {
-    let unauthorised =
+    let unauthorized =
         |message: &str, hint: &str| Refusal { status: 401, body: json!({"message": message, "hint": hint}) };
     let key = text(headers, "apikey").ok_or_else(|| {
-        unauthorised("No API key found in request", "No 'apikey' request header or url param was found.")
+        unauthorized("No API key found in request", "No 'apikey' request header or url param was found.")
     })?;
     let of_key = shared.keys.role(key).ok_or_else(|| {
-        unauthorised("Invalid API key", "Double check your Supabase `anon` or `service_role` API key.")
+        unauthorized("Invalid API key", "Double check your Supabase `anon` or `service_role` API key.")
     })?;
     match text(headers, "authorization").map(|value| value.strip_prefix("Bearer ").unwrap_or(value)) {
         None if key.starts_with("sb_") => Ok(of_key),

@@ -64,11 +64,11 @@ pub struct LayerNames {
     pub attention: [&'static str; 3],
     /// What the three are called stacked; a name of ours.
     pub stacked: &'static str,
-    /// The linear layer behind attention, and the normalisation behind that.
+    /// The linear layer behind attention, and the normalization behind that.
     pub attention_output: [&'static str; 2],
     /// The feed-forward layer that widens.
     pub intermediate: &'static str,
-    /// The one that narrows again, and the normalisation behind it.
+    /// The one that narrows again, and the normalization behind it.
     pub output: [&'static str; 2],
 }
 

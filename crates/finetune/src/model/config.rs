@@ -28,7 +28,7 @@ pub struct EncoderConfig {
     pub relative_buckets: usize,
     /// The padding's token id, where positions start behind its row.
     pub padding: Option<usize>,
-    /// Layer normalisation's epsilon.
+    /// Layer normalization's epsilon.
     pub epsilon: f32,
     /// What training drops, if it drops anything.
     pub dropout: DropoutRates,

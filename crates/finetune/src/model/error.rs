@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Why a model folder can't be read, trained or written.
 #[derive(Debug, thiserror::Error)]
@@ -57,14 +57,14 @@ pub enum ModelError {
 }
 
 impl Failure for ModelError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::File { .. } => Remedy::Person,
+            Self::File { .. } => RetryDirective::Person,
             Self::Config { .. }
             | Self::Unsupported { .. }
             | Self::Weights { .. }
             | Self::Tensor { .. }
-            | Self::Tokenizer(_) => Remedy::Never,
+            | Self::Tokenizer(_) => RetryDirective::Never,
         }
     }
 

@@ -26,7 +26,8 @@ pub struct Head {
     /// How token rows become one row per text.
     pub pooling: Pooling,
     /// Whether the folder ends with a `Normalize` module.
-    pub normalise: bool,
+    #[serde(rename = "normalise")]
+    pub normalize: bool,
 }
 
 /// A model folder that this program can train.
@@ -92,13 +93,13 @@ impl ModelFolder {
         let config = EncoderConfig::parse(&read(path, "config.json")?)?;
         let modules: Vec<Module> = json(&read(path, "modules.json")?, "modules.json")?;
         let mut head = None;
-        let mut normalise = false;
+        let mut normalize = false;
         for (position, module) in modules.iter().enumerate() {
             let kind = module.r#type.rsplit('.').next().unwrap_or_default();
             match (position, kind) {
                 (0, "Transformer") if module.path.is_empty() || module.path == "." => {}
                 (_, "Pooling") if head.is_none() => head = Some(pooling(path, &module.path)?),
-                (_, "Normalize") if head.is_some() => normalise = true,
+                (_, "Normalize") if head.is_some() => normalize = true,
                 _ => {
                     return Err(ModelError::Unsupported {
                         what: "module list",
@@ -126,7 +127,7 @@ impl ModelFolder {
         Ok(Self {
             path: path.to_owned(),
             config,
-            head: Head { pooling, normalise },
+            head: Head { pooling, normalize },
             max_tokens,
             lower_case: sentence.do_lower_case,
         })

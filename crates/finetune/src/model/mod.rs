@@ -27,5 +27,5 @@ pub use config::{DropoutRates, EncoderConfig};
 pub(crate) use durable::replace;
 pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};
-pub use tokenizer::{Tokenised, Tokenizer};
+pub use tokenizer::{Tokenized, Tokenizer};
 pub use weights::{Alteration, WeightSet};

@@ -15,7 +15,7 @@ pub struct Tokenizer {
 
 /// Token ids of several texts, special tokens included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokenised {
+pub struct Tokenized {
     /// Per text, its ids.
     pub texts: Vec<Vec<u32>>,
     /// How many texts were cut at the longest length.
@@ -39,11 +39,11 @@ impl Tokenizer {
         Ok(Self { inner, max_tokens, lower_case })
     }
 
-    /// Tokenises texts, in order.
+    /// Tokenizes texts, in order.
     ///
     /// # Errors
     /// [`ModelError::Tokenizer`] when the tokenizer refuses a text.
-    pub fn encode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Tokenised, ModelError> {
+    pub fn encode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Tokenized, ModelError> {
         let mut cut = 0;
         let texts = texts
             .iter()
@@ -61,6 +61,6 @@ impl Tokenizer {
                 Ok(encoding.get_ids().to_vec())
             })
             .collect::<Result<_, ModelError>>()?;
-        Ok(Tokenised { texts, cut })
+        Ok(Tokenized { texts, cut })
     }
 }

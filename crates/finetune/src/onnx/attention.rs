@@ -94,11 +94,11 @@ impl Tape {
         let scores = graph.add(scores, layout.key_mask);
         let attention = graph.softmax(scores);
         let attention = graph.mul(attention, layout.query_mask);
-        let kept = match mask {
+        let probabilities = match mask {
             Some(mask) => graph.mul(attention, mask),
             None => attention,
         };
-        let context = graph.matmul(kept, value, Product::PLAIN);
+        let context = graph.matmul(probabilities, value, Product::PLAIN);
         let context = graph.reshape(context, &[-1, size]);
         let packed = graph.gather(context, layout.pack, 0);
         let output = graph.reshape(packed, &[-1, (heads.count * heads.size) as i64]);
@@ -112,7 +112,7 @@ impl Tape {
             key,
             value,
             attention,
-            kept,
+            probabilities,
             output,
         })
     }
@@ -196,7 +196,7 @@ struct PackedAttention {
     value: Value,
     attention: Value,
     /// `attention` after dropout.
-    kept: Value,
+    probabilities: Value,
     output: Value,
 }
 
@@ -212,7 +212,7 @@ impl Step for PackedAttention {
         let rows = graph.reshape(upstream, &[-1, size]);
         // Padded positions fetch some token's gradient here; the masked attention multiplies it by zero.
         let context = graph.gather(rows, self.layout.unpack_context, 0);
-        let value = graph.matmul(self.kept, context, Product::LEFT_TRANSPOSED);
+        let value = graph.matmul(self.probabilities, context, Product::LEFT_TRANSPOSED);
         let attention = graph.matmul(context, self.value, Product::RIGHT_TRANSPOSED);
         let attention = match self.mask {
             Some(mask) => graph.mul(attention, mask),

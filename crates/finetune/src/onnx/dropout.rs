@@ -2,7 +2,7 @@
 //!
 //! A mask holds 0 for a number that is dropped and `1 / (1 - rate)` for one that stays, so the graph only multiplies and
 //! whoever feeds the same masks gets the same bits. Places are those of transformers: behind the embeddings'
-//! normalisation, on the attention probabilities, and before each residual (`modeling_*.py`).
+//! normalization, on the attention probabilities, and before each residual (`modeling_*.py`).
 
 use std::collections::HashMap;
 
@@ -60,7 +60,7 @@ pub(super) const EMBEDDINGS: &str = "embeddings";
 pub(super) const ATTENTION: &str = "attention";
 /// Behind attention's linear layer, before the residual.
 pub(super) const ATTENTION_OUTPUT: &str = "attention_output";
-/// Behind the embeddings' normalisation, or the feed-forward layer, before the residual.
+/// Behind the embeddings' normalization, or the feed-forward layer, before the residual.
 pub(super) const OUTPUT: &str = "output";
 
 fn mask_name(base: &str, what: &str) -> String {

@@ -64,7 +64,7 @@ impl Layout {
 
 /// An encoder's result.
 pub(super) struct Encoded {
-    /// Sum of the embeddings, before its normalisation, `[N, H]`, or `[U, H]` of shared rows: where look-up gradients come out.
+    /// Sum of the embeddings, before its normalization, `[N, H]`, or `[U, H]` of shared rows: where look-up gradients come out.
     pub(super) embeddings: Value,
     /// One row per token, `[N, H]`.
     pub(super) rows: Value,

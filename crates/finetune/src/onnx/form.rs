@@ -14,7 +14,7 @@ pub enum GraphForm {
     Fused,
     /// The same for few rows: the gradient of a linear layer's weight `[out, in]` comes out as two factors,
     /// `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]` (the first layer's query, key and value `[U, ..]`), whose product
-    /// `upstream^T input` it is. With fewer rows than either side has numbers, the factors are the smaller, and the optimiser
+    /// `upstream^T input` it is. With fewer rows than either side has numbers, the factors are the smaller, and the optimizer
     /// can make the gradient where it uses it.
     Factored,
     /// Standard operators, for parameters that stay on a device: every gradient, look-up tables' too, comes out in its

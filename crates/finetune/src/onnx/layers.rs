@@ -8,7 +8,7 @@ use super::graph::{Graph, Value};
 use super::ops::Product;
 use super::tape::{Gradients, Step, Tape};
 
-/// Weight and bias of a linear layer, or scale and shift of a normalisation.
+/// Weight and bias of a linear layer, or scale and shift of a normalization.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Affine {
     pub(super) weight: Value,
@@ -43,7 +43,7 @@ impl Tape {
         self.residual(y, residual)
     }
 
-    /// Layer normalisation over the last axis.
+    /// Layer normalization over the last axis.
     pub(super) fn layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> Value {
         let graph = &mut self.graph;
         let [y, mean, inverse_deviation] = match graph.is_fused() {
@@ -158,8 +158,8 @@ impl Step for LayerNorm {
             gradients.know_sum(fused.x, fused.x_columns);
             return gradients.add(graph, self.x, fused.x);
         }
-        let centred = graph.sub(self.x, self.mean);
-        let normal = graph.mul(centred, self.inverse_deviation);
+        let centerd = graph.sub(self.x, self.mean);
+        let normal = graph.mul(centerd, self.inverse_deviation);
         let scaled_normal = graph.mul(upstream, normal);
         let scale = graph.sum(scaled_normal, 0, false);
         gradients.parameter(self.affine.weight, scale);

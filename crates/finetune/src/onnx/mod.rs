@@ -29,13 +29,13 @@
 
 mod artifacts;
 mod attention;
-mod cached;
 mod contrastive;
 mod device;
 mod dropout;
 mod encoder;
 mod form;
 mod fused;
+mod grad_cache;
 mod graph;
 mod layers;
 mod names;
@@ -52,11 +52,11 @@ pub use artifacts::{
     ArtifactSet, ArtifactSettings, MASKED, Manifest, ResidentNames, dropped_model, eval_model,
     inference_model, optimizer_model, resident_optimizer_model, resident_sum_model, training_model,
 };
-pub use cached::{ranking_model, seeded_model};
 pub use contrastive::{Loss, Ranking};
 pub use device::{Device, NoDevice};
 pub use dropout::{DropoutPlace, MaskShape, dropout_places};
 pub use form::GraphForm;
+pub use grad_cache::{ranking_model, seeded_model};
 pub use graph::{Dimension, Element, Graph, Value};
 pub use parameter::{GradientForm, Parameter, RowIndex, parameters};
 pub use privacy::keep_private;

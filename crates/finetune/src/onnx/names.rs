@@ -8,7 +8,7 @@ pub(super) const WORD: &str = "embeddings.word_embeddings.weight";
 pub(super) const POSITION: &str = "embeddings.position_embeddings.weight";
 /// The token-type table, where there is one.
 pub(super) const TOKEN_TYPE: &str = "embeddings.token_type_embeddings.weight";
-/// The normalisation of the sum of the embeddings.
+/// The normalization of the sum of the embeddings.
 pub(super) const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
 
 /// Names of one layer's tensors.

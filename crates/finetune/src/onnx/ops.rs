@@ -166,7 +166,7 @@ impl Graph {
         self.op("Gelu", &[x], &[])
     }
 
-    /// Layer normalisation over the last axis: result, mean and inverse standard deviation.
+    /// Layer normalization over the last axis: result, mean and inverse standard deviation.
     pub(super) fn layer_normalization(
         &mut self,
         x: Value,

@@ -16,7 +16,7 @@ pub struct Parameter {
     pub sources: Vec<String>,
     /// Shape of the whole.
     pub shape: Vec<usize>,
-    /// Whether AdamW decays it. Biases and layer normalisation are left alone, as in sentence-transformers.
+    /// Whether AdamW decays it. Biases and layer normalization are left alone, as in sentence-transformers.
     pub decays: bool,
     /// How its gradient comes out of the training graph.
     pub gradient: GradientForm,
@@ -76,7 +76,7 @@ impl Parameter {
 }
 
 /// The encoder's trainable tensors, in the order in which a checkpoint stores them: decayed ones first, so that
-/// each of the optimiser's two groups is one contiguous range.
+/// each of the optimizer's two groups is one contiguous range.
 pub fn parameters(config: &EncoderConfig) -> Vec<Parameter> {
     let mut all = tables(config);
     all.extend(["weight", "bias"].map(|part| dense(&format!("{EMBEDDING_NORM}.{part}"), &[config.hidden])));

@@ -7,7 +7,7 @@ use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 use super::form::GraphForm;
 use super::privacy;
@@ -64,10 +64,12 @@ impl RuntimeError {
 }
 
 impl Failure for RuntimeError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Library { .. } | Self::Reports | Self::Cuda { .. } | Self::Gpu { .. } => Remedy::Person,
-            Self::Call { .. } | Self::Shape(_) => Remedy::Never,
+            Self::Library { .. } | Self::Reports | Self::Cuda { .. } | Self::Gpu { .. } => {
+                RetryDirective::Person
+            }
+            Self::Call { .. } | Self::Shape(_) => RetryDirective::Never,
         }
     }
 
@@ -147,7 +149,7 @@ impl Runtime {
     }
 
     /// The same library, training as on a GPU, in the memory of whatever device it computes on: parameters and moments
-    /// stay with the sessions, and the optimiser is a graph. On the CPU this is slower, and there to be compared.
+    /// stay with the sessions, and the optimizer is a graph. On the CPU this is slower, and there to be compared.
     #[must_use]
     pub fn with_resident_state(self) -> Self {
         Self { form: GraphForm::Resident, ..self }
@@ -205,7 +207,7 @@ impl Runtime {
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 // Shapes vary from batch to batch: a plan for one is of no use to the next, and costs memory.
                 .with_memory_pattern(false)?
-                // Between runs the optimiser needs the cores that the runtime's idle threads would spin on.
+                // Between runs the optimizer needs the cores that the runtime's idle threads would spin on.
                 .with_config_entry("session.force_spinning_stop", "1")?
                 .with_operators(super::fused::domain(self.threads)?)?
                 .commit_from_memory(model)

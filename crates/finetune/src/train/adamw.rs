@@ -45,7 +45,7 @@ impl AdamW {
     }
 }
 
-/// The optimiser's state.
+/// The optimizer's state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
     /// Running mean of gradients, one per parameter element.
@@ -55,19 +55,19 @@ pub struct Moments {
     /// Updates made.
     pub step: u64,
     /// What weight decay has left so far of a decayed element whose gradient was always zero.
-    pub kept: f64,
+    pub decay_factor: f64,
 }
 
 impl Moments {
     /// The state before the first update of `elements` parameters.
     pub fn zero(elements: usize) -> Self {
-        Self { first: vec![0.0; elements], second: vec![0.0; elements], step: 0, kept: 1.0 }
+        Self { first: vec![0.0; elements], second: vec![0.0; elements], step: 0, decay_factor: 1.0 }
     }
 
     /// Counts an update that decays by so much.
     pub(super) fn count(&mut self, decay: f64) {
         self.step += 1;
-        self.kept *= 1.0 - decay;
+        self.decay_factor *= 1.0 - decay;
     }
 }
 
@@ -110,7 +110,7 @@ pub fn update(
         root_correction: correction_2.sqrt() as f32,
         epsilon: settings.epsilon,
         step_size: (f64::from(learning_rate) / correction_1) as f32,
-        kept: (1.0 - decay) as f32,
+        decay_factor: (1.0 - decay) as f32,
     };
 
     let mut tasks = Vec::new();
@@ -118,7 +118,7 @@ pub fn update(
     let mut done = 0;
     for piece in gradients.iter().copied().flat_map(Piece::of) {
         let length = piece.elements();
-        let kept = if done < decayed { kernel.kept } else { 1.0 };
+        let decay_factor = if done < decayed { kernel.decay_factor } else { 1.0 };
         done += length;
         let (value, rest) = values.split_at_mut(length);
         values = rest;
@@ -126,10 +126,10 @@ pub fn update(
         first = rest;
         let (moment_2, rest) = second.split_at_mut(length);
         second = rest;
-        tasks.push((value, piece, moment_1, moment_2, kept));
+        tasks.push((value, piece, moment_1, moment_2, decay_factor));
     }
-    tasks.into_par_iter().for_each_init(Vec::new, |room, (value, piece, first, second, kept)| {
-        adamw(&AdamWStep { kept, ..kernel }, value, piece.numbers(room), first, second);
+    tasks.into_par_iter().for_each_init(Vec::new, |room, (value, piece, first, second, decay_factor)| {
+        adamw(&AdamWStep { decay_factor, ..kernel }, value, piece.numbers(room), first, second);
     });
 }
 
@@ -188,7 +188,7 @@ mod tests {
         // The first update moves by the learning rate whatever the gradient's size: 1 * 0.99 - 0.1.
         assert!((values[0] - 0.89).abs() < 1e-6, "{values:?}");
         assert_eq!(values[1], -2.0, "no gradient, no decay: no change");
-        assert!((moments.kept - 0.99).abs() < 1e-9);
+        assert!((moments.decay_factor - 0.99).abs() < 1e-9);
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_steps_parts_and_places_draw_independently() {
+    fn neighboring_steps_parts_and_places_draw_independently() {
         let key = |step: u64, part: u64, place: u64| {
             mix([step, part].into_iter().fold(mix(42), |key, number| mix(key ^ number)) ^ place)
         };

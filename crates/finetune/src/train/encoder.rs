@@ -8,7 +8,7 @@ use crate::onnx::{Device, Runtime, RuntimeError, dropped_model};
 
 use super::gradients::feed_matrix;
 use super::packed::PackedTexts;
-use super::resident::Brought;
+use super::resident::DeviceParameters;
 use super::{ParameterBuffer, TrainError, Vocabulary};
 
 /// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.
@@ -44,7 +44,7 @@ impl Encoder {
         texts: &[Vec<u32>],
     ) -> Result<Array2<f32>, TrainError> {
         let mut embeddings = Array2::zeros((texts.len(), self.config.hidden));
-        let brought = self.resident.map(|device| Brought::new(device, parameters)).transpose()?;
+        let brought = self.resident.map(|device| DeviceParameters::new(device, parameters)).transpose()?;
         // Texts of like length together, so that attention pads little.
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|text| texts[*text].len());

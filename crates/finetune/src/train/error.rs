@@ -1,6 +1,6 @@
 //! Why training fails.
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::model::ModelError;
 use crate::onnx::RuntimeError;
 
@@ -73,16 +73,16 @@ pub enum TrainError {
 }
 
 impl Failure for TrainError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Model(error) => error.remedy(),
-            Self::Runtime(error) => error.remedy(),
-            Self::Checkpoint(error) => error.remedy(),
-            Self::Assessment { .. } | Self::Questions(_) => Remedy::Never,
+            Self::Model(error) => error.directive(),
+            Self::Runtime(error) => error.directive(),
+            Self::Checkpoint(error) => error.directive(),
+            Self::Assessment { .. } | Self::Questions(_) => RetryDirective::Never,
             Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } | Self::ForeignToken => {
-                Remedy::Never
+                RetryDirective::Never
             }
-            Self::Stopped { .. } => Remedy::Retry,
+            Self::Stopped { .. } => RetryDirective::Retry,
         }
     }
 

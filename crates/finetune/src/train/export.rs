@@ -18,18 +18,18 @@ pub const ONNX_MODEL: &str = "onnx/model.onnx";
 /// Writes a model folder like `original` with these parameters into `to`, which must exist and be empty:
 /// everything `SentenceTransformer(path)` needs, and `onnx/model.onnx`.
 ///
-/// `kept` is what weight decay left of the token rows that were not trained.
+/// `decay_factor` is what weight decay left of the token rows that were not trained.
 ///
 /// # Errors
 /// [`ModelError`] when a file can't be read or written.
 pub fn export(
     original: &ModelFolder,
     parameters: &ParameterBuffer,
-    kept: f64,
+    decay_factor: f64,
     to: &Path,
 ) -> Result<(), ModelError> {
     original.copy_description(to)?;
-    parameters.save(&original.weights()?, to, kept)?;
+    parameters.save(&original.weights()?, to, decay_factor)?;
 
     // From the written folder, so that both forms hold the same numbers where weights were rounded to 16 bits.
     let written = ModelFolder::open(to)?;

@@ -1,4 +1,4 @@
-//! The loop: epochs of batches, one optimiser step each.
+//! The loop: epochs of batches, one optimizer step each.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::Runtime;
 
-use super::early::Watch;
+use super::early_stop::Assessments;
 use super::resume::Resume;
 use super::{
     Assessment, Batch, Checkpoints, Moments, Pairs, ParameterBuffer, Recipe, Schedule, Stepper, TrainError,
@@ -88,7 +88,7 @@ impl<F: FnMut(&Progress) -> bool> Observer for F {
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Optimiser steps.
+    /// Optimizer steps.
     pub steps: usize,
     /// Pairs of an epoch, reversed ones included; of the largest where epochs differ.
     pub pairs: usize,
@@ -113,8 +113,8 @@ pub struct Fit {
     /// The trained parameters: the best assessed, or the last.
     pub parameters: ParameterBuffer,
     /// What weight decay had left of untrained rows of the token table when the parameters were these.
-    pub kept: f64,
-    /// The optimiser's state at the end.
+    pub decay_factor: f64,
+    /// The optimizer's state at the end.
     pub moments: Moments,
     /// What the run did.
     pub summary: Summary,
@@ -177,7 +177,7 @@ pub fn fit(
     let schedule = Schedule::new(recipe.learning_rate, steps, recipe.warmup_ratio);
     let vocabulary = parameters.vocabulary().ids().len();
     let mut stepper = Stepper::new(runtime, config, head, recipe, parameters)?;
-    let mut watch = Watch::new(recipe.early_stop, &ends);
+    let mut watch = Assessments::new(recipe.early_stop, &ends);
     let (mut losses, before) = resume.restore(&mut stepper, &mut watch)?;
     let started = Instant::now();
     let epochs = || std::iter::once(0).chain(ends.iter().copied()).zip(ends.iter().copied());
@@ -221,7 +221,7 @@ pub fn fit(
     let taken = epochs().map(|(first, end)| losses.get(first..end.min(losses.len())).unwrap_or_default());
     let epoch_losses = taken.filter(|losses| !losses.is_empty()).map(mean).collect();
     let (mut parameters, moments) = stepper.finish()?;
-    let kept = watch.keep_best(&mut parameters).unwrap_or(moments.kept);
+    let decay_factor = watch.keep_best(&mut parameters).unwrap_or(moments.decay_factor);
     let summary = Summary {
         steps: losses.len(),
         pairs: pairs_of_epoch,
@@ -232,5 +232,5 @@ pub fn fit(
         best_step: watch.best_step(),
         seconds: (before + started.elapsed()).as_secs_f64(),
     };
-    Ok(Fit { parameters, kept, moments, summary })
+    Ok(Fit { parameters, decay_factor, moments, summary })
 }

@@ -1,4 +1,4 @@
-//! Gradients between the graph and the optimiser: where they land, how they are read, how look-ups are added up.
+//! Gradients between the graph and the optimizer: where they land, how they are read, how look-ups are added up.
 
 use autovalidate_kernels::{Factors, squares};
 use ndarray::Array2;

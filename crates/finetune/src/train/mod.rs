@@ -2,10 +2,10 @@
 //!
 //! With `model` (folders) and `onnx` (graphs) this reads as a library of its own: `examples/fine_tune.rs` takes a folder
 //! and a CSV file of pairs to a new folder with nothing else, and `docs/engine.md` has the formulas and how their
-//! exactness is proved. In short: [`ModelFolder::open`](crate::model::ModelFolder::open), tokenise, [`Vocabulary::of`],
+//! exactness is proved. In short: [`ModelFolder::open`](crate::model::ModelFolder::open), tokenize, [`Vocabulary::of`],
 //! [`Pairs::new`], [`ParameterBuffer::load`], [`fit()`], [`export()`].
 //!
-//! Owns batches, the optimiser, the schedule and the loop; starts from a model folder and ends with one. Never
+//! Owns batches, the optimizer, the schedule and the loop; starts from a model folder and ends with one. Never
 //! knows where pairs come from or where the model goes, never touches a network.
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! vocabulary   which rows of the token table a run needs, and their compact numbers
 //! packed       texts as the arrays the graphs are fed with
 //! padded       the indices by which standard operators pad them for attention
-//! pairs        tokenised pairs
+//! pairs        tokenized pairs
 //! sampler      pairs into batches without equal corrections
 //! parameters   the flat buffer of trainable numbers: load, save
 //! adamw        clipping and AdamW in one pass over the buffer
@@ -24,8 +24,8 @@
 //! feed         batches as inputs of the graphs that encode them
 //! whole        gradients of a batch that is encoded at once
 //! cached       the same in parts
-//! gradients    between the graph and the optimiser
-//! step         one optimiser step
+//! gradients    between the graph and the optimizer
+//! step         one optimizer step
 //! resident/    the same where parameters and moments stay on the device
 //! fit          the loop
 //! checkpoint/  where a run stands, on disk
@@ -37,15 +37,16 @@
 
 mod adamw;
 mod batch;
-mod cached;
 mod checkpoint;
 mod dropout;
-mod early;
+mod early_stop;
 mod encoder;
 mod error;
 mod export;
 mod feed;
 mod fit;
+mod full_batch;
+mod grad_cache;
 mod gradients;
 mod identity;
 mod packed;
@@ -59,12 +60,11 @@ mod sampler;
 mod schedule;
 mod step;
 mod vocabulary;
-mod whole;
 
 pub use adamw::{AdamW, Moments, update as adamw_update};
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Fingerprint, Interval};
-pub use early::{Assessed, Assessment, EarlyStop, Metric};
+pub use early_stop::{Assessed, Assessment, EarlyStop, Metric};
 pub use encoder::Encoder;
 pub use error::TrainError;
 pub use export::{ONNX_MODEL, embed_exported, export, exported};

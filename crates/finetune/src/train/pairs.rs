@@ -1,4 +1,4 @@
-//! Tokenised pairs, with what makes two of them equal.
+//! Tokenized pairs, with what makes two of them equal.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Interns tokenised pairs. `anchors` and `positives` hold token ids, `rows` the ids of the rows.
+    /// Interns tokenized pairs. `anchors` and `positives` hold token ids, `rows` the ids of the rows.
     ///
     /// Returns `None` when a token is not in the vocabulary or the three differ in length.
     pub fn new(

@@ -107,15 +107,15 @@ impl ParameterBuffer {
 
     /// Writes weight files like the `original` ones, with these numbers in them, into `folder`.
     ///
-    /// `kept` is what weight decay left of every token row that this buffer doesn't hold.
+    /// `decay_factor` is what weight decay left of every token row that this buffer doesn't hold.
     ///
     /// # Errors
     /// [`ModelError::File`] when one can't be written.
-    pub fn save(&self, original: &WeightSet, folder: &Path, kept: f64) -> Result<(), ModelError> {
+    pub fn save(&self, original: &WeightSet, folder: &Path, decay_factor: f64) -> Result<(), ModelError> {
         let mut alterations: HashMap<String, Alteration<'_>> = HashMap::new();
         for (parameter, range) in self.parameters.iter().zip(&self.ranges) {
             if is_token_table(parameter) {
-                alterations.insert(parameter.name.clone(), self.scatter(range.clone(), kept));
+                alterations.insert(parameter.name.clone(), self.scatter(range.clone(), decay_factor));
                 continue;
             }
             let size = range.len() / parameter.sources.len();
@@ -131,7 +131,7 @@ impl ParameterBuffer {
     }
 
     /// Puts the compact rows of the token table back among the full ones, and decays the others.
-    fn scatter(&self, range: Range<usize>, kept: f64) -> Alteration<'_> {
+    fn scatter(&self, range: Range<usize>, decay_factor: f64) -> Alteration<'_> {
         let table = &self.values[range];
         let width = table.len() / self.vocabulary.ids().len().max(1);
         Box::new(move |first, chunk| {
@@ -139,7 +139,7 @@ impl ParameterBuffer {
             for (element, value) in (first..).zip(chunk.iter_mut()) {
                 *value = match self.vocabulary.row((element / width) as u32) {
                     Some(row) => table[row as usize * width + element % width],
-                    None => (f64::from(*value) * kept) as f32,
+                    None => (f64::from(*value) * decay_factor) as f32,
                 };
             }
         })

@@ -41,7 +41,7 @@ pub struct Recipe {
     /// that doubles the rows of the data. The symmetric loss learns both directions from one pass instead.
     pub reversed: bool,
     /// Names a pair's anchor is also ranked against, of those its correction is most easily taken for
-    /// ([`Neighbours`](crate::synthesis::Neighbours)); with 0 its negatives are the batch's other corrections alone.
+    /// ([`Neighbors`](crate::synthesis::Neighbors)); with 0 its negatives are the batch's other corrections alone.
     pub hard_negatives: usize,
     /// Whether a batch may hold a text several times. Equal texts are never negatives of each other either way.
     pub duplicates: bool,

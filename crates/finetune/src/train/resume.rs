@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::failure::chain;
 use crate::model::{EncoderConfig, Head};
 
-use super::checkpoint::{Standing, sweep};
-use super::early::Watch;
+use super::checkpoint::{TrainingState, sweep};
+use super::early_stop::Assessments;
 use super::identity::{Format1Identity, RunIdentity};
 use super::{
     Checkpoint, CheckpointError, Checkpoints, Interval, Pairs, ParameterBuffer, Recipe, Stepper, TrainError,
@@ -62,7 +62,7 @@ impl Resume {
     pub(super) fn restore(
         &self,
         stepper: &mut Stepper,
-        watch: &mut Watch,
+        watch: &mut Assessments,
     ) -> Result<(Vec<f32>, Duration), TrainError> {
         let nothing = (Vec::new(), Duration::ZERO);
         let Some(kept) = &self.0 else { return Ok(nothing) };
@@ -94,7 +94,7 @@ impl Resume {
         &mut self,
         stepper: &mut Stepper,
         losses: &[f32],
-        watch: &Watch,
+        watch: &Assessments,
         elapsed: Duration,
         stopping: bool,
     ) -> Result<(), TrainError> {
@@ -104,10 +104,10 @@ impl Resume {
             Interval::Time(time) => kept.last.elapsed() >= time,
         };
         if due || stopping {
-            let (parameters, moments) = stepper.standing()?;
+            let (parameters, moments) = stepper.state()?;
             let values = parameters.values();
             let assessed = watch.assessed();
-            Standing { values, moments, losses, assessed, elapsed }
+            TrainingState { values, moments, losses, assessed, elapsed }
                 .save(&kept.checkpoints.folder, &kept.identity.fingerprint())?;
             kept.last = Instant::now();
         }

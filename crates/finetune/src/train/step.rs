@@ -1,14 +1,14 @@
-//! One optimiser step: take a batch's loss and gradients, clip, update.
+//! One optimizer step: take a batch's loss and gradients, clip, update.
 
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::{Runtime, RuntimeError};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
-use super::cached::Cached;
 use super::dropout::Dropout;
+use super::full_batch::Whole;
+use super::grad_cache::Cached;
 use super::gradients::{Gradient, NamedGradients};
 use super::resident::Resident;
-use super::whole::Whole;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
 /// What a step did.
@@ -20,7 +20,7 @@ pub struct StepReport {
     pub gradient_norm: f32,
 }
 
-/// A training session: the graph, the parameters and the optimiser's state.
+/// A training session: the graph, the parameters and the optimizer's state.
 pub struct Stepper {
     runtime: Runtime,
     config: EncoderConfig,
@@ -93,19 +93,19 @@ impl Stepper {
     /// # Errors
     /// [`TrainError::Runtime`] when they can't be brought back.
     pub fn parameters(&mut self) -> Result<&ParameterBuffer, TrainError> {
-        Ok(self.standing()?.0)
+        Ok(self.state()?.0)
     }
 
-    /// The optimiser's state as it is now, likewise.
+    /// The optimizer's state as it is now, likewise.
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when it can't be brought back.
     pub fn moments(&mut self) -> Result<&Moments, TrainError> {
-        Ok(self.standing()?.1)
+        Ok(self.state()?.1)
     }
 
     /// Both, likewise.
-    pub(super) fn standing(&mut self) -> Result<(&ParameterBuffer, &Moments), TrainError> {
+    pub(super) fn state(&mut self) -> Result<(&ParameterBuffer, &Moments), TrainError> {
         if let (true, Some(resident)) = (self.behind, &self.resident) {
             resident.fetch(&mut self.parameters, &mut self.moments)?;
             self.behind = false;
@@ -115,7 +115,7 @@ impl Stepper {
 
     /// Updates made, and what weight decay has left so far of rows no text uses. Always at hand.
     pub(super) fn progress(&self) -> (u64, f64) {
-        (self.moments.step, self.moments.kept)
+        (self.moments.step, self.moments.decay_factor)
     }
 
     /// Whose memory parameters and moments stay in, as ONNX Runtime calls it (`Cpu`, `Cuda`); `None` when they are here
@@ -140,7 +140,7 @@ impl Stepper {
     /// # Errors
     /// [`TrainError::Runtime`] when they can't be brought back from the device.
     pub fn finish(mut self) -> Result<(ParameterBuffer, Moments), TrainError> {
-        self.standing()?;
+        self.state()?;
         Ok((self.parameters, self.moments))
     }
 

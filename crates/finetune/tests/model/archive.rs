@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autovalidate_finetune::failure::{Failure, Remedy};
+use autovalidate_finetune::failure::{Failure, RetryDirective};
 use autovalidate_finetune::model::archive::{ArchiveError, Limits, pack, unpack, unpack_within};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -168,7 +168,7 @@ fn names_that_lead_outside_are_refused() {
     ] {
         let error = refused(&zip_of(&[("top/fine.json", b"{}"), (name, b"evil")]));
         assert!(matches!(error, ArchiveError::UnsafeName { index: 1 }), "{name:?}: {error}");
-        assert_eq!(error.remedy(), Remedy::Never);
+        assert_eq!(error.directive(), RetryDirective::Never);
     }
 }
 

@@ -50,9 +50,9 @@ fn each_architecture_is_told_by_its_config() {
     assert_eq!(shape(&open("tiny-mpnet")), (Architecture::Mpnet, 0, 32, 2));
     let pooling = ["tiny", "tiny-roberta", "tiny-distilbert"].map(|tiny| open(tiny).head.pooling);
     assert_eq!(pooling, [Pooling::Mean, Pooling::Cls, Pooling::Max]);
-    let normalise =
-        ["tiny", "tiny-roberta", "tiny-distilbert", "tiny-mpnet"].map(|tiny| open(tiny).head.normalise);
-    assert_eq!(normalise, [true, true, false, false]);
+    let normalize =
+        ["tiny", "tiny-roberta", "tiny-distilbert", "tiny-mpnet"].map(|tiny| open(tiny).head.normalize);
+    assert_eq!(normalize, [true, true, false, false]);
 }
 
 #[test]
@@ -159,12 +159,12 @@ fn the_longest_text_is_the_folders_and_cuts_are_counted() {
     for (tiny, edges) in [("tiny", [2, 3]), ("tiny-roberta", [0, 2])] {
         let folder = ModelFolder::open(&fixture(tiny)).unwrap();
         assert_eq!(folder.max_tokens, 32, "sentence_bert_config.json or the tokenizer says so");
-        let tokenised = folder.tokenizer().unwrap().encode(&[long.as_str(), "abc", long.as_str()]).unwrap();
-        assert_eq!(tokenised.cut, 2);
-        let ids = &tokenised.texts[0];
+        let tokenized = folder.tokenizer().unwrap().encode(&[long.as_str(), "abc", long.as_str()]).unwrap();
+        assert_eq!(tokenized.cut, 2);
+        let ids = &tokenized.texts[0];
         assert_eq!(ids.len(), 32);
         assert_eq!([ids[0], ids[31]], edges, "the special tokens stay");
-        assert_eq!(tokenised.texts[1].len(), 5);
+        assert_eq!(tokenized.texts[1].len(), 5);
     }
     // A folder can't ask for more than the position table has rows for.
     let home = altered("tiny-roberta", "sentence_bert_config.json", "max_seq_length", json!(4_000));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use autovalidate_finetune::failure::{Failure, Remedy};
+use autovalidate_finetune::failure::{Failure, RetryDirective};
 use autovalidate_finetune::onnx::{Device, Runtime, RuntimeError};
 use autovalidate_finetune::train::Recipe;
 
@@ -15,7 +15,7 @@ use super::reference::{LOSSES, Reference, Setting, TINY, fixture, runtime};
 fn a_library_that_would_report_is_refused() {
     if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
         let error = Runtime::load(&support::onnxruntime(), 1).unwrap_err();
-        assert_eq!(error.remedy(), Remedy::Person);
+        assert_eq!(error.directive(), RetryDirective::Person);
         assert!(error.advice().contains("ORT_DISABLE_TELEMETRY"), "{error}");
         return;
     }
@@ -55,7 +55,7 @@ pub(super) fn on_the_gpu() -> Option<Runtime> {
         }
         _ => panic!("{error:?}"),
     }
-    assert_eq!(error.remedy(), Remedy::Person);
+    assert_eq!(error.directive(), RetryDirective::Person);
     assert!(advice.contains("TRAIN_DEVICE"), "{advice}");
     eprintln!("skipped: {error}");
     None

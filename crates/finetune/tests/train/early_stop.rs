@@ -73,7 +73,12 @@ fn stops_and_keeps_the_best(runtime: &Runtime) {
     let assessed: Vec<_> = summary.assessments.iter().map(|each| (each.step, each.score)).collect();
     assert_eq!(assessed, [(2, 0.1), (4, 0.4), (6, 0.3), (8, 0.4)]);
     // Of the rows that weren't trained, what four steps left, not eight.
-    assert!(fit.moments.kept < fit.kept && fit.kept < 1.0, "{} and {}", fit.moments.kept, fit.kept);
+    assert!(
+        fit.moments.decay_factor < fit.decay_factor && fit.decay_factor < 1.0,
+        "{} and {}",
+        fit.moments.decay_factor,
+        fit.decay_factor
+    );
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn a_run_that_gets_better_to_the_end_is_the_run_without_early_stop() {
         Examiner { scores: (0..99).map(|score| score as f32).collect(), ..Examiner::default() };
     let fit = run(rule(1, Some(5)), &mut examiner).unwrap();
     assert_eq!(fit.parameters.values(), truth.parameters.values());
-    assert_eq!(fit.kept.to_bits(), truth.moments.kept.to_bits());
+    assert_eq!(fit.decay_factor.to_bits(), truth.moments.decay_factor.to_bits());
     // Every five of twelve steps, and the last.
     let steps: Vec<usize> = fit.summary.assessments.iter().map(|each| each.step).collect();
     assert_eq!(steps, [5, 10, 12]);
@@ -135,7 +140,7 @@ fn interrupted_it_ends_with_the_same_bits() {
             all.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
         assert_eq!(bits(&fit), bits(&truth));
-        assert_eq!(fit.kept.to_bits(), truth.kept.to_bits());
+        assert_eq!(fit.decay_factor.to_bits(), truth.decay_factor.to_bits());
         assert_eq!(fit.summary.assessments, truth.summary.assessments);
         assert_eq!(fit.summary.epoch_losses, truth.summary.epoch_losses);
         assert_eq!((fit.summary.steps, fit.summary.best_step), (10, Some(6)));

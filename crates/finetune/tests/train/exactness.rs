@@ -1,4 +1,4 @@
-//! Loss, gradients, embeddings and optimiser steps equal PyTorch's.
+//! Loss, gradients, embeddings and optimizer steps equal PyTorch's.
 
 use autovalidate_finetune::onnx::optimizer_model;
 use autovalidate_finetune::train::{AdamW, Encoder, Gradient, Moments, Recipe, Schedule, adamw_update};
@@ -186,7 +186,7 @@ fn training_moves_every_tensor_as_pytorch_does() {
         }
         let (trained, moments) = stepper.finish().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        trained.save(&setting.weights, folder.path(), moments.kept).unwrap();
+        trained.save(&setting.weights, folder.path(), moments.decay_factor).unwrap();
         compare_trained(&format!("{tiny}, {kind}"), &fixture(tiny), &reference, folder.path());
     }
 }

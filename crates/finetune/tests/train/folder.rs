@@ -89,7 +89,7 @@ fn an_exported_folder_loads_and_its_onnx_model_embeds_alike() {
         )
         .unwrap();
         let target = tempfile::tempdir().unwrap();
-        export(&setting.folder, &fit.parameters, fit.kept, target.path()).unwrap();
+        export(&setting.folder, &fit.parameters, fit.decay_factor, target.path()).unwrap();
 
         let exported = ModelFolder::open(target.path()).unwrap();
         assert_eq!((&exported.config, exported.head), (&setting.folder.config, setting.folder.head));

@@ -6,7 +6,7 @@
 //! device              on a GPU, if there is one
 //! dropout             training that drops numbers
 //! early_stop          runs that are assessed on the way
-//! exactness           loss, gradients, embeddings and optimiser steps against PyTorch, per architecture
+//! exactness           loss, gradients, embeddings and optimizer steps against PyTorch, per architecture
 //! finite_differences  gradients against the loss
 //! folder              a run on a folder, and the exported model
 //! negatives           hard negatives against sentence-transformers

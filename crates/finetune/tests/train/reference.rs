@@ -23,7 +23,7 @@ pub(crate) struct Reference {
     pub(crate) about: HashMap<String, String>,
 }
 
-/// The small encoders, one per architecture, and the ways of pooling and normalising spread over them.
+/// The small encoders, one per architecture, and the ways of pooling and normalizing spread over them.
 pub(crate) const TINY: [&str; 4] = ["tiny", "tiny-roberta", "tiny-distilbert", "tiny-mpnet"];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

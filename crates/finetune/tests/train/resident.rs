@@ -53,7 +53,7 @@ fn as_the_fused_pass(tiny: &str, kind: &str, runtime: &Runtime, recipe: &Recipe)
         assert!(*norm > recipe.max_gradient_norm, "{about}: a gradient of {norm} isn't clipped");
     }
     let ((ours, our_moments), (host, moments)) = (ours.finish().unwrap(), host.finish().unwrap());
-    assert_eq!((our_moments.step, our_moments.kept), (moments.step, moments.kept));
+    assert_eq!((our_moments.step, our_moments.decay_factor), (moments.step, moments.decay_factor));
     let mut compared = 0;
     for (parameter, range) in host.parameters().iter().zip(host.ranges()) {
         let size = range.len() / parameter.sources.len();
@@ -86,7 +86,7 @@ fn as_the_fused_pass(tiny: &str, kind: &str, runtime: &Runtime, recipe: &Recipe)
     unused_rows_only_decay(&setting, &ours, &our_moments);
 }
 
-/// Relative to what training changed. Here only the optimisers round differently: after eight steps of 1e-3 the last bit of
+/// Relative to what training changed. Here only the optimizers round differently: after eight steps of 1e-3 the last bit of
 /// a weight near 1 is 1e-5 of its change, and the furthest tensor was 2e-5 off. A GPU adds up its products in another
 /// order, too, and AdamW divides small gradients by their own size; nothing has been measured there, and PyTorch's numbers
 /// are what holds it (`exactness`, `steps`).
@@ -105,11 +105,11 @@ fn unused_rows_only_decay(setting: &Setting, ours: &ParameterBuffer, moments: &M
     let last = range.end - width..range.end;
     for place in last {
         let (start, now) = (setting.parameters.values()[place], ours.values()[place]);
-        let kept = f64::from(start) * moments.kept;
+        let kept = f64::from(start) * moments.decay_factor;
         assert!((f64::from(now) - kept).abs() <= 1e-6 * kept.abs(), "{now} is not {start} decayed to {kept}");
         assert_eq!((moments.first[place], moments.second[place]), (0.0, 0.0));
     }
-    assert!(moments.kept < 0.9995, "there was decay to see");
+    assert!(moments.decay_factor < 0.9995, "there was decay to see");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_loss_that_is_no_number_leaves_the_standing() {
             let values = stepper.parameters().unwrap().values().to_vec();
             let moments = stepper.moments().unwrap().clone();
             let bits = [values, moments.first, moments.second].concat().into_iter().map(f32::to_bits);
-            (bits.collect::<Vec<_>>(), moments.step, moments.kept)
+            (bits.collect::<Vec<_>>(), moments.step, moments.decay_factor)
         };
         let before = standing(&mut stepper);
         match stepper.step(&batch(&[short[0], long[0]]), 1e-3) {

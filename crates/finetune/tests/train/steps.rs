@@ -12,9 +12,9 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Every tensor of the weight file, as a run would save it: rows that no text uses are decayed.
-fn tensors(setting: &Setting, parameters: &ParameterBuffer, kept: f64) -> Vec<(String, Vec<f64>)> {
+fn tensors(setting: &Setting, parameters: &ParameterBuffer, decay_factor: f64) -> Vec<(String, Vec<f64>)> {
     let folder = tempfile::tempdir().unwrap();
-    parameters.save(&setting.weights, folder.path(), kept).unwrap();
+    parameters.save(&setting.weights, folder.path(), decay_factor).unwrap();
     let mut saved = floats(folder.path());
     let sources = parameters.parameters().iter().flat_map(|parameter| &parameter.sources);
     sources.map(|source| (source.clone(), saved.remove(source).unwrap())).collect()
@@ -50,7 +50,7 @@ fn fifty_steps(
             );
         }
         let (trained, moments) = stepper.finish().unwrap();
-        let trained = tensors(&setting, &trained, moments.kept);
+        let trained = tensors(&setting, &trained, moments.decay_factor);
         assert_eq!(trained.len(), tensors_of_model, "every trainable tensor is compared");
         for ((tensor, ours), (_, start)) in trained.iter().zip(&start) {
             let truth = reference.get(&format!("{name}.double.{tensor}"));

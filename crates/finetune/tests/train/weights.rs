@@ -26,7 +26,7 @@ fn trained(folder: &Path, pairs: &[(String, String)]) -> (Fit, TempDir) {
     )
     .unwrap();
     let home = tempfile::tempdir().unwrap();
-    export(&setting.folder, &fit.parameters, fit.kept, home.path()).unwrap();
+    export(&setting.folder, &fit.parameters, fit.decay_factor, home.path()).unwrap();
     (fit, home)
 }
 

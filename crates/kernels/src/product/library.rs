@@ -4,12 +4,12 @@
 use super::matrix::Matrix;
 use super::start::Start;
 use super::target::{Block, Target};
-use crate::turn::turn;
+use crate::transpose::transpose;
 
-/// Columns that are turned at a time: as many as the crate's kernel for AVX-512 takes.
+/// Columns that are transposed at a time: as many as the crate's kernel for AVX-512 takes.
 const PANEL: usize = 64;
 
-/// Whether the crate is better given rows that were turned here: with AVX-512, or it collects columns number by number.
+/// Whether the crate is better given rows that were transposed here: with AVX-512, or it collects columns number by number.
 fn turning_pays() -> bool {
     #[cfg(target_arch = "x86_64")]
     return crate::width::has_512();
@@ -31,11 +31,11 @@ pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matr
 /// Writes the product `a b` into a block, or adds it onto what is there, for a `b` whose columns lie one after the other, of
 /// which some are made rows at a time.
 fn in_panels(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
-    assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a turned matrix");
+    assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a transposed matrix");
     let mut panel = Vec::new();
     for first in (0..b.columns).step_by(PANEL) {
         let range = first..(first + PANEL).min(b.columns);
-        turn(b.columns(&range).data, b.rows, range.len(), &mut panel);
+        transpose(b.columns(&range).data, b.rows, range.len(), &mut panel);
         let columns = block.columns.start + range.start..block.columns.start + range.end;
         let part = Block { rows: block.rows.clone(), columns };
         as_is(target, &part, a, Matrix::new(&panel, range.len()), add);
@@ -56,7 +56,7 @@ fn as_is(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: 
     // SAFETY: `multiply` reads the factors at the places that `holds` has just found inside their slices, and reads and
     // writes the block's elements, which lie within the borrowed numbers (`corner` sees to it) and belong to this task
     // alone. No number of the result is in a factor: those are shared borrows, it is a mutable one. It wants the result
-    // column by column, so it gets everything turned: the columns of the result are the rows of `(a b)^T = b^T a^T`.
+    // column by column, so it gets everything transposed: the columns of the result are the rows of `(a b)^T = b^T a^T`.
     unsafe {
         multiply(
             b.columns,

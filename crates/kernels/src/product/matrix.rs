@@ -35,7 +35,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    pub(crate) fn turned(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -45,7 +45,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Whether the columns lie in the data one after the other, as those of a turned matrix do.
+    /// Whether the columns lie in the data one after the other, as those of a transposed matrix do.
     pub(super) fn columns_lie_whole(&self) -> bool {
         self.row_stride == 1 && self.column_stride == self.rows
     }

@@ -32,7 +32,7 @@ pub(crate) use matrix::Matrix;
 use start::Start;
 use target::{Block, Target};
 
-use super::team::Team;
+use super::thread_pool::ThreadPool;
 
 /// `y = x weight^T + bias (+ residual)` for rows `x` `[rows, inputs]`, `weight` `[outputs, inputs]`; `residual` and `y` are
 /// `[rows, outputs]`.
@@ -40,7 +40,7 @@ use super::team::Team;
 /// # Panics
 /// When the slices' lengths don't fit.
 pub fn linear(
-    team: &dyn Team,
+    pool: &dyn ThreadPool,
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
@@ -57,11 +57,11 @@ pub fn linear(
         residual.is_none_or(|residual| residual.len() == y.rows * outputs),
         "a residual is as large as the result"
     );
-    let blocks = y.blocks(team.threads());
-    team.each(blocks.len(), &|task| {
+    let blocks = y.blocks(pool.threads());
+    pool.each(blocks.len(), &|task| {
         let block = &blocks[task];
         let start = Start { row: Some(bias), matrix: residual };
-        product(&y, block, x.rows(&block.rows), weight.rows(&block.columns).turned(), start);
+        product(&y, block, x.rows(&block.rows), weight.rows(&block.columns).transposed(), start);
     });
 }
 
@@ -79,7 +79,7 @@ pub struct LinearGradients<'a> {
 /// # Panics
 /// When the slices' lengths don't fit.
 pub fn linear_gradient(
-    team: &dyn Team,
+    pool: &dyn ThreadPool,
     upstream: &[f32],
     x: &[f32],
     weight: &[f32],
@@ -91,23 +91,23 @@ pub fn linear_gradient(
     let (upstream, x) = (of_x.upstream, Matrix::new(x, inputs));
     let dweight = Target::new(gradients.weight, inputs);
     assert!(upstream.rows == x.rows && dweight.rows == upstream.columns, "as many gradients as numbers");
-    let (x_blocks, weight_blocks) = (of_x.dx.blocks(team.threads()), dweight.blocks(team.threads()));
-    team.each(x_blocks.len() + weight_blocks.len(), &|task| {
+    let (x_blocks, weight_blocks) = (of_x.dx.blocks(pool.threads()), dweight.blocks(pool.threads()));
+    pool.each(x_blocks.len() + weight_blocks.len(), &|task| {
         if let Some(block) = x_blocks.get(task) {
             return of_x.write(block);
         }
         let block = &weight_blocks[task - x_blocks.len()];
-        let (upstream, x) = (upstream.columns(&block.rows).turned(), x.columns(&block.columns));
+        let (upstream, x) = (upstream.columns(&block.rows).transposed(), x.columns(&block.columns));
         product(&dweight, block, upstream, x, Start::default());
     });
 }
 
-/// `dx = upstream weight (+ earlier)` alone, where the gradient of the weight is kept as its [factors](crate::Factors).
+/// `dx = upstream weight (+ earlier)` alone, where the gradient of the weight is decay_factor as its [factors](crate::Factors).
 ///
 /// # Panics
 /// When the slices' lengths don't fit.
 pub fn linear_input_gradient(
-    team: &dyn Team,
+    pool: &dyn ThreadPool,
     upstream: &[f32],
     weight: &[f32],
     inputs: usize,
@@ -115,8 +115,8 @@ pub fn linear_input_gradient(
     dx: &mut [f32],
 ) {
     let of_x = InputGradient::new(upstream, weight, inputs, earlier, dx);
-    let blocks = of_x.dx.blocks(team.threads());
-    team.each(blocks.len(), &|task| of_x.write(&blocks[task]));
+    let blocks = of_x.dx.blocks(pool.threads());
+    pool.each(blocks.len(), &|task| of_x.write(&blocks[task]));
 }
 
 /// The gradient of a linear layer's input, to be written block by block.
@@ -183,7 +183,7 @@ mod tests {
     /// Does tasks in reverse order, as threads may.
     struct Backwards(usize);
 
-    impl Team for Backwards {
+    impl ThreadPool for Backwards {
         fn threads(&self) -> usize {
             self.0
         }

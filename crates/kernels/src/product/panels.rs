@@ -4,7 +4,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 use super::matrix::Matrix;
 use super::tile::{COLUMNS, ROWS};
-use crate::turn::write_columns;
+use crate::transpose::write_columns;
 use crate::width::for_every_width;
 
 /// So many rows before they are copied, they are asked for.
@@ -13,14 +13,14 @@ const ROWS_AHEAD: usize = 8;
 /// Copies `b` as `[panels, depth, COLUMNS]`; columns that aren't there become 0.
 pub(super) fn write_panels(b: Matrix<'_>, panels: &mut [f32]) {
     match b.row_stride == 1 {
-        true => turn(b, panels),
+        true => transpose(b, panels),
         false => copy(b, panels),
     }
 }
 
 for_every_width! {
     /// Writes the panels of a `b` whose columns lie whole.
-    fn turn(b: Matrix<'_>, panels: &mut [f32]) = turn_body
+    fn transpose(b: Matrix<'_>, panels: &mut [f32]) = turn_body
 }
 
 #[inline(always)]

@@ -52,11 +52,11 @@ impl Case {
         let (row, matrix) = (numbers(width, 97), numbers(before.len(), 211));
         let start = Start { row: start[0].then_some(&row), matrix: start[1].then_some(&matrix) };
         let a_matrix = match a_turned {
-            true => Matrix::new(&a, rows).turned(),
+            true => Matrix::new(&a, rows).transposed(),
             false => Matrix::new(&a, depth),
         };
         let b_matrix = match b_turned {
-            true => Matrix::new(&b, depth).turned(),
+            true => Matrix::new(&b, depth).transposed(),
             false => Matrix::new(&b, columns),
         };
         // A matrix without numbers can't tell how many rows or columns it lacks.

@@ -21,7 +21,7 @@ const DEPTH: usize = 384;
 /// Rows of `a` at a time: at that depth 288 KiB of the next cache.
 const ROWS_AT_A_TIME: usize = 32 * ROWS;
 
-/// Panels that are kept while all rows of `a` meet them: 96 KiB of the next cache.
+/// Panels that are decay_factor while all rows of `a` meet them: 96 KiB of the next cache.
 const PANELS: usize = 4;
 
 /// What a thread copies factors into.

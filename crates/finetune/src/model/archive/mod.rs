@@ -21,7 +21,7 @@ use zip::result::ZipError;
 pub use pack::pack;
 pub use unpack::{Limits, unpack, unpack_within};
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Why a folder could not be packed, or a zip not unpacked. Entries are told by their number, not their name.
 #[derive(Debug, thiserror::Error)]
@@ -85,19 +85,19 @@ pub enum ArchiveError {
 }
 
 impl Failure for ArchiveError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
             Self::Io { .. }
             | Self::Unpackable { .. }
             | Self::TopName { .. }
             | Self::Write(_)
-            | Self::Occupied { .. } => Remedy::Person,
+            | Self::Occupied { .. } => RetryDirective::Person,
             Self::Malformed(_)
             | Self::UnsafeName { .. }
             | Self::NotAFile { .. }
             | Self::DuplicateName
             | Self::NotOneFolder
-            | Self::TooLarge(_) => Remedy::Never,
+            | Self::TooLarge(_) => RetryDirective::Never,
         }
     }
 

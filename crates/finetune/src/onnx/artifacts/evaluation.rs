@@ -21,7 +21,7 @@ pub fn dropped_model(form: GraphForm, config: &EncoderConfig, head: Head, dropou
     let (poolable, of) = tape.poolable(packed.encoded.rows, head.pooling);
     let pooling = tape.graph.input("pooling", Element::Float, &["texts".into(), of]);
     let mut embedding = tape.combine_rows(pooling, poolable);
-    if head.normalise {
+    if head.normalize {
         embedding = tape.unit_rows(embedding);
     }
     let dims = ["texts".into(), config.hidden.into()];

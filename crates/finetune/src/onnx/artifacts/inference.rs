@@ -67,13 +67,13 @@ pub fn inference_model<E>(
     let padded = graph.concat(&[batch_and_length, width], 0);
     let hidden = graph.reshape_to(encoded.rows, padded);
     let pooled = graph.pool_padded(hidden, mask, head.pooling);
-    let embedding = if head.normalise { tape.unit_rows(pooled) } else { pooled };
+    let embedding = if head.normalize { tape.unit_rows(pooled) } else { pooled };
     let graph = &mut tape.graph;
     let dims = ["batch".into(), "sequence".into(), config.hidden.into()];
     graph.output(hidden, "last_hidden_state", Element::Float, &dims);
     let dims = ["batch".into(), config.hidden.into()];
     graph.output(embedding, "sentence_embedding", Element::Float, &dims);
-    Ok(tape.graph.encode("inference", "Sentence embeddings of tokenised texts.", &[]))
+    Ok(tape.graph.encode("inference", "Sentence embeddings of tokenized texts.", &[]))
 }
 
 /// Rows of the position table, `[T, S]`, as transformers numbers them: by place or, where padding has a row of its

@@ -14,7 +14,7 @@
 //! evaluation  sentence embeddings of packed texts
 //! optimizer   one AdamW step
 //! inference   sentence embeddings of padded texts, weights inside
-//! resident    optimiser and whole gradients for parameters that stay on a device
+//! resident    optimizer and whole gradients for parameters that stay on a device
 //! set         the first three as files, with a manifest
 //! ```
 

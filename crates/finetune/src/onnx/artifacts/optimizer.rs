@@ -1,4 +1,4 @@
-//! The optimiser graph.
+//! The optimizer graph.
 
 use super::super::graph::{Dimension, Element, Graph, Value};
 
@@ -33,7 +33,7 @@ pub(super) struct AdamWRange {
 /// The scalars of a step, which all ranges share.
 pub(super) struct AdamWStep {
     gradient_scale: Value,
-    kept: Value,
+    decay_factor: Value,
     root_correction: Value,
     step_size: Value,
     /// What is kept and taken of each moment.
@@ -49,7 +49,7 @@ impl AdamWStep {
         let one = graph.scalar(1.0);
         Self {
             gradient_scale,
-            kept: graph.sub(one, decay),
+            decay_factor: graph.sub(one, decay),
             root_correction: graph.sqrt(correction_2),
             step_size: graph.div(learning_rate, correction_1),
             first: [beta_1, 1.0 - beta_1].map(|share| graph.scalar(share)),
@@ -64,7 +64,7 @@ impl Graph {
     pub(super) fn adamw(&mut self, step: &AdamWStep, range: AdamWRange, decays: bool) -> [Value; 3] {
         let AdamWRange { parameter, gradient, first, second } = range;
         let gradient = self.mul(gradient, step.gradient_scale);
-        let decayed = if decays { self.mul(parameter, step.kept) } else { parameter };
+        let decayed = if decays { self.mul(parameter, step.decay_factor) } else { parameter };
         let (old, new) = (self.mul(first, step.first[0]), self.mul(gradient, step.first[1]));
         let first = self.add(old, new);
         let square = self.mul(gradient, gradient);

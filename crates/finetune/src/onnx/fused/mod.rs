@@ -9,12 +9,12 @@
 //! ```text
 //! nodes      the operators as methods of `Graph`
 //! operators  what the runtime calls: shapes checked, slices handed to the kernels
-//! team       the runtime's threads as the kernels see them
+//! pool       the runtime's threads as the kernels see them
 //! ```
 
 mod nodes;
 mod operators;
-mod team;
+mod thread_pool;
 
 /// The operators' domain in the graph.
 pub(super) const DOMAIN: &str = "autovalidate";

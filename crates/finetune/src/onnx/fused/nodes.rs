@@ -5,7 +5,7 @@ use crate::onnx::graph::Attribute::{Float, Int};
 use crate::onnx::graph::{Graph, Value};
 use crate::onnx::layers::Affine;
 
-/// What a normalisation's gradient node gives out.
+/// What a normalization's gradient node gives out.
 pub(in crate::onnx) struct NormGradientValues {
     pub(in crate::onnx) x: Value,
     pub(in crate::onnx) scale: Value,
@@ -65,14 +65,14 @@ impl Graph {
         (outputs[0], outputs[1])
     }
 
-    /// Layer normalisation of rows: result, means and inverse standard deviations `[N]`.
+    /// Layer normalization of rows: result, means and inverse standard deviations `[N]`.
     pub(in crate::onnx) fn fused_layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> [Value; 3] {
         let inputs = [x, affine.weight, affine.bias];
         let outputs = self.node("LayerNorm", &inputs, 3, &[("epsilon", Float(epsilon))]);
         [outputs[0], outputs[1], outputs[2]]
     }
 
-    /// Gradients of a layer normalisation.
+    /// Gradients of a layer normalization.
     pub(in crate::onnx) fn fused_layer_norm_gradient(
         &mut self,
         upstream: Value,

@@ -13,7 +13,7 @@ use ort::operator::{
 use ort::value::{TensorElementType, ValueRef, ValueRefMut};
 
 use super::DOMAIN;
-use super::team::SessionTeam;
+use super::thread_pool::SessionTeam;
 
 /// The operators for sessions that compute with so many threads.
 pub(in crate::onnx) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
@@ -201,9 +201,9 @@ fn run_linear(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (outputs, _, weight) = matrix(&weight)?;
     let mut y = output(call, 0, &[rows, outputs])?;
     let residual = residual.as_ref().map(numbers).transpose()?;
-    let team = SessionTeam::new(call, threads);
-    linear(&team, x, weight, numbers(&bias)?, residual, y.try_extract_tensor_mut()?.1);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    linear(&pool, x, weight, numbers(&bias)?, residual, y.try_extract_tensor_mut()?.1);
+    pool.ended()
 }
 
 fn run_linear_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
@@ -212,10 +212,10 @@ fn run_linear_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (outputs, _, weight) = matrix(&weight)?;
     let (mut y, mut slope) = (output(call, 0, &[rows, outputs])?, output(call, 1, &[rows, outputs])?);
     let slope = slope.try_extract_tensor_mut()?.1;
-    let team = SessionTeam::new(call, threads);
-    linear(&team, x, weight, numbers(&bias)?, None, slope);
-    gelu(&team, slope, y.try_extract_tensor_mut()?.1);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    linear(&pool, x, weight, numbers(&bias)?, None, slope);
+    gelu(&pool, slope, y.try_extract_tensor_mut()?.1);
+    pool.ended()
 }
 
 fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
@@ -227,9 +227,9 @@ fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()>
     let earlier = earlier.as_ref().map(numbers).transpose()?;
     let gradients =
         LinearGradients { x: dx.try_extract_tensor_mut()?.1, weight: dweight.try_extract_tensor_mut()?.1 };
-    let team = SessionTeam::new(call, threads);
-    linear_gradient(&team, numbers(&upstream)?, x, weight, inputs, earlier, gradients);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    linear_gradient(&pool, numbers(&upstream)?, x, weight, inputs, earlier, gradients);
+    pool.ended()
 }
 
 fn run_linear_input_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
@@ -238,19 +238,19 @@ fn run_linear_input_gradient(call: &ComputeContext, threads: usize) -> ort::Resu
     let (_, inputs, weight) = matrix(&weight)?;
     let mut dx = output(call, 0, &[rows, inputs])?;
     let earlier = earlier.as_ref().map(numbers).transpose()?;
-    let team = SessionTeam::new(call, threads);
-    linear_input_gradient(&team, upstream, weight, inputs, earlier, dx.try_extract_tensor_mut()?.1);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    linear_input_gradient(&pool, upstream, weight, inputs, earlier, dx.try_extract_tensor_mut()?.1);
+    pool.ended()
 }
 
 fn run_gelu_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (upstream, slope) = (input(call, 0)?, input(call, 1)?);
     let (rows, width, slope) = matrix(&slope)?;
     let (mut dx, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
-    let team = SessionTeam::new(call, threads);
+    let pool = SessionTeam::new(call, threads);
     let dx = dx.try_extract_tensor_mut()?.1;
-    gelu_gradient(&team, numbers(&upstream)?, slope, dx, columns.try_extract_tensor_mut()?.1);
-    team.ended()
+    gelu_gradient(&pool, numbers(&upstream)?, slope, dx, columns.try_extract_tensor_mut()?.1);
+    pool.ended()
 }
 
 fn run_layer_norm(call: &ComputeContext, threads: usize, epsilon: f32) -> ort::Result<()> {
@@ -263,9 +263,9 @@ fn run_layer_norm(call: &ComputeContext, threads: usize, epsilon: f32) -> ort::R
         inverse_deviation: inverse.try_extract_tensor_mut()?.1,
     };
     let affine = (numbers(&scale)?, numbers(&shift)?);
-    let team = SessionTeam::new(call, threads);
-    layer_norm(&team, x, affine, epsilon, y.try_extract_tensor_mut()?.1, statistics);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    layer_norm(&pool, x, affine, epsilon, y.try_extract_tensor_mut()?.1, statistics);
+    pool.ended()
 }
 
 fn run_layer_norm_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
@@ -282,9 +282,9 @@ fn run_layer_norm_gradient(call: &ComputeContext, threads: usize) -> ort::Result
         x_columns: columns.try_extract_tensor_mut()?.1,
     };
     let statistics = (numbers(&mean)?, numbers(&inverse)?);
-    let team = SessionTeam::new(call, threads);
-    layer_norm_gradient(&team, numbers(&upstream)?, x, numbers(&scale)?, statistics, gradients);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    layer_norm_gradient(&pool, numbers(&upstream)?, x, numbers(&scale)?, statistics, gradients);
+    pool.ended()
 }
 
 fn run_row_sums(call: &ComputeContext, threads: usize) -> ort::Result<()> {
@@ -293,9 +293,9 @@ fn run_row_sums(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let sharing =
         Sharing::new(rows.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of shared rows"))?;
     let mut sums = output(call, 0, &[sharing.rows(), width])?;
-    let team = SessionTeam::new(call, threads);
-    sharing.sum(&team, upstream, width, sums.try_extract_tensor_mut()?.1);
-    team.ended()
+    let pool = SessionTeam::new(call, threads);
+    sharing.sum(&pool, upstream, width, sums.try_extract_tensor_mut()?.1);
+    pool.ended()
 }
 
 fn run_attention(call: &ComputeContext, threads: usize, of: Attention) -> ort::Result<()> {
@@ -304,10 +304,10 @@ fn run_attention(call: &ComputeContext, threads: usize, of: Attention) -> ort::R
     let texts = Texts::new(starts.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of texts"))?;
     let (mut context, mut kept) =
         (output(call, 0, &[rows, of.heads * of.size])?, output(call, 1, &[of.probabilities(&texts)])?);
-    let team = SessionTeam::new(call, threads);
+    let pool = SessionTeam::new(call, threads);
     let context = context.try_extract_tensor_mut()?.1;
-    of.forward(&team, stacked, &texts, context, kept.try_extract_tensor_mut()?.1);
-    team.ended()
+    of.forward(&pool, stacked, &texts, context, kept.try_extract_tensor_mut()?.1);
+    pool.ended()
 }
 
 fn run_attention_gradient(call: &ComputeContext, threads: usize, of: Attention) -> ort::Result<()> {
@@ -316,9 +316,9 @@ fn run_attention_gradient(call: &ComputeContext, threads: usize, of: Attention) 
     let (rows, width, stacked) = matrix(&stacked)?;
     let texts = Texts::new(starts.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of texts"))?;
     let (mut dstacked, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
-    let team = SessionTeam::new(call, threads);
+    let pool = SessionTeam::new(call, threads);
     let (upstream, kept) = (numbers(&upstream)?, numbers(&kept)?);
     let dstacked = dstacked.try_extract_tensor_mut()?.1;
-    of.backward(&team, upstream, stacked, &texts, kept, dstacked, columns.try_extract_tensor_mut()?.1);
-    team.ended()
+    of.backward(&pool, upstream, stacked, &texts, kept, dstacked, columns.try_extract_tensor_mut()?.1);
+    pool.ended()
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// Why a checkpoint can't be written or used.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +29,10 @@ pub enum CheckpointError {
 }
 
 impl Failure for CheckpointError {
-    fn remedy(&self) -> Remedy {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::File { .. } => Remedy::Person,
-            Self::Damaged { .. } => Remedy::Never,
+            Self::File { .. } => RetryDirective::Person,
+            Self::Damaged { .. } => RetryDirective::Never,
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 
-use super::{Checkpoint, Fingerprint, Standing};
+use super::{Checkpoint, Fingerprint, TrainingState};
 use crate::train::{Assessed, Moments};
 
 /// A header is a few hundred bytes; one longer than this is not ours.
@@ -19,7 +19,7 @@ const MAX_HEADER: u64 = 1 << 16;
 const CHUNK: usize = 1 << 14;
 const FLOAT: usize = size_of::<f32>();
 
-impl Standing<'_> {
+impl TrainingState<'_> {
     fn tensors(&self) -> [(&'static str, &[f32]); 6] {
         [
             ("parameters", self.values),
@@ -34,8 +34,8 @@ impl Standing<'_> {
     pub(super) fn write(&self, run: &Fingerprint, out: &mut dyn Write) -> io::Result<()> {
         let scalars = Scalars {
             step: self.moments.step,
-            kept: self.moments.kept,
-            best_kept: self.assessed.kept,
+            decay_factor: self.moments.decay_factor,
+            best_decay_factor: self.assessed.decay_factor,
             nanoseconds: u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX),
         };
         let mut digest = scalars.digest(run);
@@ -154,8 +154,8 @@ pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, 
     if !fits || !best_fits || losses.len() as u64 != scalars.step {
         return Err(ReadError::Damaged("its tensors don't fit each other"));
     }
-    let moments = Moments { first, second, step: scalars.step, kept: scalars.kept };
-    let assessed = Assessed { scores, best, kept: scalars.best_kept };
+    let moments = Moments { first, second, step: scalars.step, decay_factor: scalars.decay_factor };
+    let assessed = Assessed { scores, best, decay_factor: scalars.best_decay_factor };
     let elapsed = Duration::from_nanos(scalars.nanoseconds);
     Ok(Some(Checkpoint { values, moments, losses, assessed, elapsed }))
 }
@@ -163,8 +163,8 @@ pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, 
 /// The numbers that stand in the metadata.
 struct Scalars {
     step: u64,
-    kept: f64,
-    best_kept: f64,
+    decay_factor: f64,
+    best_decay_factor: f64,
     nanoseconds: u64,
 }
 
@@ -173,8 +173,8 @@ impl Scalars {
         // A float's bits: its decimal digits are for readers of other files.
         let numbers = [
             ("step", self.step),
-            ("kept_bits", self.kept.to_bits()),
-            ("best_kept_bits", self.best_kept.to_bits()),
+            ("kept_bits", self.decay_factor.to_bits()),
+            ("best_kept_bits", self.best_decay_factor.to_bits()),
             ("nanoseconds", self.nanoseconds),
         ];
         numbers.map(|(name, number)| (name.to_owned(), number.to_string())).into()
@@ -184,8 +184,8 @@ impl Scalars {
         let number = |name: &str| texts.get(name)?.parse::<u64>().ok();
         Some(Self {
             step: number("step")?,
-            kept: f64::from_bits(number("kept_bits")?),
-            best_kept: f64::from_bits(number("best_kept_bits")?),
+            decay_factor: f64::from_bits(number("kept_bits")?),
+            best_decay_factor: f64::from_bits(number("best_kept_bits")?),
             nanoseconds: number("nanoseconds")?,
         })
     }
@@ -194,7 +194,9 @@ impl Scalars {
     fn digest(&self, run: &Fingerprint) -> Sha256 {
         let mut digest = Sha256::new();
         digest.update(&run.digest);
-        for number in [self.step, self.kept.to_bits(), self.best_kept.to_bits(), self.nanoseconds] {
+        for number in
+            [self.step, self.decay_factor.to_bits(), self.best_decay_factor.to_bits(), self.nanoseconds]
+        {
             digest.update(number.to_le_bytes());
         }
         digest

@@ -64,7 +64,7 @@ pub struct Fingerprint {
 pub struct Checkpoint {
     /// The parameters' numbers.
     pub values: Vec<f32>,
-    /// The optimiser's state; `moments.step` steps are done.
+    /// The optimizer's state; `moments.step` steps are done.
     pub moments: Moments,
     /// The loss of each step done.
     pub losses: Vec<f32>,
@@ -76,7 +76,7 @@ pub struct Checkpoint {
 
 /// The same, borrowed from a run that goes on.
 #[derive(Clone, Copy)]
-pub(super) struct Standing<'a> {
+pub(super) struct TrainingState<'a> {
     pub(super) values: &'a [f32],
     pub(super) moments: &'a Moments,
     pub(super) losses: &'a [f32],
@@ -125,7 +125,7 @@ impl Checkpoint {
     }
 }
 
-impl Standing<'_> {
+impl TrainingState<'_> {
     /// Writes a checkpoint into `folder`, in the place of the one before.
     pub(super) fn save(self, folder: &Path, run: &Fingerprint) -> Result<(), CheckpointError> {
         replace(folder, |file| self.write(run, file))
@@ -189,17 +189,22 @@ mod tests {
 
     fn checkpoint(step: u64) -> Checkpoint {
         let numbers = |offset: f32| (0..50).map(|i| i as f32 * 0.37 + offset).collect::<Vec<_>>();
-        let moments =
-            Moments { first: numbers(1.0), second: numbers(2.0), step, kept: 0.999_999_999_9_f64.powi(7) };
+        let moments = Moments {
+            first: numbers(1.0),
+            second: numbers(2.0),
+            step,
+            decay_factor: 0.999_999_999_9_f64.powi(7),
+        };
         let losses = (0..step).map(|i| 1.0 / (i + 1) as f32).collect();
-        let assessed = Assessed { scores: vec![0.25; step as usize / 3], best: numbers(4.0), kept: 0.99 };
+        let assessed =
+            Assessed { scores: vec![0.25; step as usize / 3], best: numbers(4.0), decay_factor: 0.99 };
         let elapsed = Duration::from_nanos(12_345);
         Checkpoint { values: numbers(step as f32), moments, losses, assessed, elapsed }
     }
 
-    fn standing(of: &Checkpoint) -> Standing<'_> {
+    fn state(of: &Checkpoint) -> TrainingState<'_> {
         let Checkpoint { values, moments, losses, assessed, elapsed } = of;
-        Standing { values, moments, losses, assessed, elapsed: *elapsed }
+        TrainingState { values, moments, losses, assessed, elapsed: *elapsed }
     }
 
     #[test]
@@ -207,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), None);
         for step in [3, 9] {
-            standing(&checkpoint(step)).save(folder.path(), &run()).unwrap();
+            state(&checkpoint(step)).save(folder.path(), &run()).unwrap();
             assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(step)));
             assert_eq!(Checkpoint::step(folder.path()), Some(step));
         }
@@ -220,11 +225,11 @@ mod tests {
     #[test]
     fn a_full_disk_leaves_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
-        standing(&checkpoint(3)).save(folder.path(), &run()).unwrap();
+        state(&checkpoint(3)).save(folder.path(), &run()).unwrap();
         let whole = fs::metadata(folder.path().join(FILE)).unwrap().len() as usize;
         for room in [0, 1, 100, whole - 1] {
             let next = checkpoint(9);
-            let error = replace(folder.path(), |_| standing(&next).write(&run(), &mut Disk(room)));
+            let error = replace(folder.path(), |_| state(&next).write(&run(), &mut Disk(room)));
             match error {
                 Err(CheckpointError::File { source, .. }) => {
                     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
@@ -240,7 +245,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(format!("killed{PARTIAL}")), b"half").unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), None);
-        standing(&checkpoint(3)).save(folder.path(), &run()).unwrap();
+        state(&checkpoint(3)).save(folder.path(), &run()).unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(3)));
         sweep(folder.path());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -252,7 +257,7 @@ mod tests {
         #[test]
         fn damage_is_found(place in any::<prop::sample::Index>(), flip in 1_u8.., shorten: bool) {
             let folder = tempfile::tempdir().unwrap();
-            standing(&checkpoint(3)).save(folder.path(), &run()).unwrap();
+            state(&checkpoint(3)).save(folder.path(), &run()).unwrap();
             let path = folder.path().join(FILE);
             let mut bytes = fs::read(&path).unwrap();
             let place = place.index(bytes.len());

@@ -86,7 +86,7 @@ frozen! {
         dropout: DropoutRates,
     }
     DropoutRates { hidden: f32, attention: f32 }
-    Head { pooling: Word, normalise: bool }
+    Head { pooling: Word, normalize: bool }
 }
 
 /// The name of an enum's variant, which `Debug` shows without quotes.
@@ -168,6 +168,6 @@ impl Head {
             Pooling::Cls => "Cls",
             Pooling::Max => "Max",
         };
-        Self { pooling: Word(pooling), normalise: head.normalise }
+        Self { pooling: Word(pooling), normalize: head.normalize }
     }
 }

@@ -145,13 +145,13 @@ impl RunIdentity {
     }
 
     fn head(&mut self, head: Head) {
-        let Head { pooling, normalise } = head;
+        let Head { pooling, normalize } = head;
         let pooling = match pooling {
             Pooling::Mean => 0,
             Pooling::Cls => 1,
             Pooling::Max => 2,
         };
-        self.field("head", [pooling, u64::from(normalise)]);
+        self.field("head", [pooling, u64::from(normalize)]);
     }
 
     /// Adds a named list of numbers. Name and list are preceded by their lengths, so that no two inputs of this digest

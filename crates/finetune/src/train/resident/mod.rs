@@ -1,7 +1,7 @@
 //! Training whose parameters and moments stay in the memory of the device that computes.
 //!
 //! A step runs two graphs, of which only the loss and the gradients' length come back: the training graph, whose
-//! gradients stay where they are, and the optimiser, which clips and gives out new parameters and moments. They take the
+//! gradients stay where they are, and the optimizer, which clips and gives out new parameters and moments. They take the
 //! place of the old ones only when both numbers are finite; until then, and if anything fails, the old ones stand.
 //!
 //! Never decides what a step or a failure means: [`Stepper`](super::Stepper) does.
@@ -14,7 +14,7 @@
 //! ```
 
 mod bound;
-mod brought;
+mod device_parameters;
 mod parts;
 mod state;
 
@@ -31,7 +31,7 @@ use super::gradients::NamedGradients;
 use super::{AdamW, Batch, Moments, ParameterBuffer, Recipe, TrainError};
 
 use bound::{Tensors, run, scalar, to_host};
-pub(super) use brought::Brought;
+pub(super) use device_parameters::DeviceParameters;
 use parts::Parts;
 use state::State;
 
@@ -130,7 +130,7 @@ impl Resident {
             inputs,
             self.state.all().chain(gradients.iter().map(|(name, tensor)| (name.as_str(), tensor))),
             &["gradient_norm"],
-            "run the optimiser",
+            "run the optimizer",
         )?;
         let gradient_norm = to_host(&outputs, "gradient_norm")?[0];
         let next = self.state.next(&mut outputs)?;

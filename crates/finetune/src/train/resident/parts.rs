@@ -9,9 +9,9 @@ use crate::onnx::{
     Device, GraphForm, ResidentNames, Runtime, RuntimeError, dropped_model, ranking_model,
     resident_sum_model, seeded_model,
 };
-use crate::train::cached::rank;
 use crate::train::dropout::Draws;
 use crate::train::feed::PartFeed;
+use crate::train::grad_cache::rank;
 use crate::train::gradients::feed_matrix;
 use crate::train::{Batch, Recipe, TrainError};
 
@@ -35,7 +35,7 @@ impl Parts {
         recipe: &Recipe,
     ) -> Result<Self, TrainError> {
         // Ranking needs unit rows, whatever the model's folder says.
-        let head = Head { pooling, normalise: true };
+        let head = Head { pooling, normalize: true };
         let rates = recipe.dropout_rates(config);
         Ok(Self {
             forward: runtime.session(&dropped_model(GraphForm::Resident, config, head, rates))?,

@@ -10,9 +10,9 @@ use crate::train::{Moments, ParameterBuffer};
 use super::bound::{Tensors, fetched, to_device};
 
 /// Every parameter and its moments, in the order of the parameters.
-pub(super) struct State(Vec<Kept>);
+pub(super) struct State(Vec<ResidentParameter>);
 
-struct Kept {
+struct ResidentParameter {
     names: ResidentNames,
     parameter: Tensor<f32>,
     first: Tensor<f32>,
@@ -28,7 +28,7 @@ impl State {
     ) -> Result<Self, RuntimeError> {
         let bring = |(parameter, range): (&Parameter, &Range<usize>)| {
             let there = |numbers: &[f32]| to_device(device, &parameter.shape, &numbers[range.clone()]);
-            Ok(Kept {
+            Ok(ResidentParameter {
                 names: ResidentNames::of(parameter),
                 parameter: there(parameters.values())?,
                 first: there(&moments.first)?,
@@ -44,15 +44,15 @@ impl State {
         parameters: &mut ParameterBuffer,
         moments: &mut Moments,
     ) -> Result<(), RuntimeError> {
-        let all = |tensor: fn(&Kept) -> &Tensor<f32>| -> Result<Vec<f32>, RuntimeError> {
+        let all = |tensor: fn(&ResidentParameter) -> &Tensor<f32>| -> Result<Vec<f32>, RuntimeError> {
             let mut numbers = Vec::new();
-            for kept in &self.0 {
-                numbers.extend(fetched(tensor(kept))?);
+            for resident in &self.0 {
+                numbers.extend(fetched(tensor(resident))?);
             }
             Ok(numbers)
         };
-        let values = all(|kept| &kept.parameter)?;
-        let (first, second) = (all(|kept| &kept.first)?, all(|kept| &kept.second)?);
+        let values = all(|resident| &resident.parameter)?;
+        let (first, second) = (all(|resident| &resident.first)?, all(|resident| &resident.second)?);
         if [&values, &first, &second].iter().any(|numbers| numbers.len() != parameters.values().len()) {
             return Err(RuntimeError::Shape("resident"));
         }
@@ -63,26 +63,26 @@ impl State {
 
     /// The parameters, by their names in the graphs.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&str, &Tensor<f32>)> {
-        self.0.iter().map(|kept| (kept.names.parameter.as_str(), &kept.parameter))
+        self.0.iter().map(|resident| (resident.names.parameter.as_str(), &resident.parameter))
     }
 
     /// Parameters and moments, likewise.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Tensor<f32>)> {
-        self.0.iter().flat_map(|Kept { names, parameter, first, second }| {
+        self.0.iter().flat_map(|ResidentParameter { names, parameter, first, second }| {
             [(names.parameter.as_str(), parameter), (&names.first, first), (&names.second, second)]
         })
     }
 
-    /// What the optimiser made of it.
+    /// What the optimizer made of it.
     pub(super) fn next(&self, outputs: &mut Tensors) -> Result<Self, RuntimeError> {
         let mut updated =
             |name: &str| outputs.remove(&ResidentNames::updated(name)).ok_or(RuntimeError::Shape("resident"));
-        let next = |kept: &Kept| {
-            Ok(Kept {
-                parameter: updated(&kept.names.parameter)?,
-                first: updated(&kept.names.first)?,
-                second: updated(&kept.names.second)?,
-                names: kept.names.clone(),
+        let next = |resident: &ResidentParameter| {
+            Ok(ResidentParameter {
+                parameter: updated(&resident.names.parameter)?,
+                first: updated(&resident.names.first)?,
+                second: updated(&resident.names.second)?,
+                names: resident.names.clone(),
             })
         };
         self.0.iter().map(next).collect::<Result<_, _>>().map(Self)
@@ -90,7 +90,7 @@ impl State {
 
     /// Each parameter's gradient and the sum it is added onto, by their names in the graphs.
     pub(super) fn gradient_names(&self) -> impl Iterator<Item = &ResidentNames> {
-        self.0.iter().map(|kept| &kept.names)
+        self.0.iter().map(|resident| &resident.names)
     }
 
     /// Whose memory all of it is in, as ONNX Runtime calls it; several names if it isn't in one.

@@ -1,6 +1,6 @@
 //! The names people mean: brands and models of cars.
 
-/// One name of the catalogue.
+/// One name of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// `brand` or `model`.
@@ -10,8 +10,8 @@ pub struct Entry {
 }
 
 /// Every name, brands first; each occurs once, whatever its domain.
-pub fn catalogue() -> Vec<Entry> {
-    include_str!("catalogue.csv")
+pub fn catalog() -> Vec<Entry> {
+    include_str!("catalog.csv")
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once(','))

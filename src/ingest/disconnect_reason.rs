@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use supabase_realtime_rs::RealtimeError;
 
-use super::access::{Access, AccessError};
+use super::access::{AccessError, TableAccess};
 use super::sql;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
 /// The wait after a rate limit, as the official clients take it.
 const RATE_LIMITED: Duration = Duration::from_secs(30);
 
 /// How a generation ended. Every end is a gap that a sweep closes.
 #[derive(Debug, thiserror::Error)]
-pub enum End {
+pub enum DisconnectReason {
     /// The worker is stopping.
     #[error("stopped")]
     Stopped,
     /// The settings make no address.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    TableAccess(#[from] AccessError),
     /// The connection can't be opened.
     #[error("the websocket can't be opened")]
     Connect(#[source] RealtimeError),
@@ -111,7 +111,7 @@ impl std::fmt::Display for Step {
     }
 }
 
-impl End {
+impl DisconnectReason {
     pub(super) fn of_connect(error: RealtimeError) -> Self {
         match error {
             RealtimeError::WebSocket(tungstenite::Error::Http(response)) => {
@@ -132,7 +132,7 @@ impl End {
         Self::Evicted { code: word(&words.join(" ")) }
     }
 
-    pub(super) fn unpublished(access: &Access) -> Self {
+    pub(super) fn unpublished(access: &TableAccess) -> Self {
         Self::Unpublished { sql: sql::publication(access) }
     }
 
@@ -153,13 +153,13 @@ fn word(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-')).take(64).collect()
 }
 
-impl Failure for End {
-    fn remedy(&self) -> Remedy {
+impl Failure for DisconnectReason {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::Access(_) | Self::Mismatch | Self::Unpublished { .. } => Remedy::Person,
+            Self::TableAccess(_) | Self::Mismatch | Self::Unpublished { .. } => RetryDirective::Person,
             Self::Upgrade { status } => match status {
-                401 | 403 | 404 => Remedy::Person,
-                _ => Remedy::Retry,
+                401 | 403 | 404 => RetryDirective::Person,
+                _ => RetryDirective::Retry,
             },
             Self::Refused { code } => match code.as_str() {
                 "InvalidJWTToken"
@@ -171,8 +171,8 @@ impl Failure for End {
                 | "TopicNameRequired"
                 | "TenantNotFound"
                 | "RealtimeDisabledForTenant"
-                | "PrivateOnly" => Remedy::Person,
-                _ => Remedy::Retry,
+                | "PrivateOnly" => RetryDirective::Person,
+                _ => RetryDirective::Retry,
             },
             Self::Stopped
             | Self::Connect(_)
@@ -184,13 +184,13 @@ impl Failure for End {
             | Self::ChannelCrashed
             | Self::SocketClosed { .. }
             | Self::Socket(_)
-            | Self::Aged => Remedy::Retry,
+            | Self::Aged => RetryDirective::Retry,
         }
     }
 
     fn advice(&self) -> String {
         match self {
-            Self::Access(error) => error.advice(),
+            Self::TableAccess(error) => error.advice(),
             Self::Unpublished { sql } => format!("Publish the table; run in the SQL editor:\n{sql}"),
             Self::Upgrade { status: 401 | 403 } => {
                 "Check the key against Project Settings > API Keys, and that Realtime is enabled.".to_owned()
@@ -198,7 +198,7 @@ impl Failure for End {
             Self::Upgrade { status: 404 } => {
                 "Check SUPABASE_URL: no Realtime service answers there.".to_owned()
             }
-            Self::Refused { .. } if self.remedy() == Remedy::Person => {
+            Self::Refused { .. } if self.directive() == RetryDirective::Person => {
                 "Check the key and the project's Realtime settings (public channels must be allowed)."
                     .to_owned()
             }
@@ -228,11 +228,14 @@ mod tests {
 
     #[test]
     fn reasons_keep_their_code_and_drop_their_text() {
-        let end = End::of_reason("InvalidJWTToken: Token eyJabc.def has expired");
-        assert!(matches!(&end, End::Refused { code } if code == "InvalidJWTToken"));
-        assert_eq!(end.remedy(), Remedy::Person);
-        let end = End::of_reason("ClientJoinRateLimitReached: Too many joins");
-        assert_eq!((end.remedy(), end.retry_after()), (Remedy::Retry, Some(RATE_LIMITED)));
-        assert_eq!(End::of_eviction("Too many messages per second").retry_after(), Some(RATE_LIMITED));
+        let end = DisconnectReason::of_reason("InvalidJWTToken: Token eyJabc.def has expired");
+        assert!(matches!(&end, DisconnectReason::Refused { code } if code == "InvalidJWTToken"));
+        assert_eq!(end.directive(), RetryDirective::Person);
+        let end = DisconnectReason::of_reason("ClientJoinRateLimitReached: Too many joins");
+        assert_eq!((end.directive(), end.retry_after()), (RetryDirective::Retry, Some(RATE_LIMITED)));
+        assert_eq!(
+            DisconnectReason::of_eviction("Too many messages per second").retry_after(),
+            Some(RATE_LIMITED)
+        );
     }
 }

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::broker::RunRecord;
 use crate::evaluate::Report;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 use crate::run::{DatasetSummary, Stage};
 use autovalidate_finetune::train::{Recipe, Summary};
 
 /// What is told of a run: its data, its training, its scores. A receipt is one, and so is what `train --report` writes;
 /// fields of other versions are passed over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Account {
+pub struct RunReport {
     /// The job.
     #[serde(default)]
     pub job: Option<String>,
@@ -47,7 +47,7 @@ pub struct Account {
 
 /// A run of which nothing can be told.
 #[derive(Debug, thiserror::Error)]
-pub enum AccountError {
+pub enum RunReportError {
     /// It has no scores.
     #[error("the run has not been evaluated")]
     NotEvaluated,
@@ -56,9 +56,9 @@ pub enum AccountError {
     Unreadable(#[source] serde_json::Error),
 }
 
-impl Failure for AccountError {
-    fn remedy(&self) -> Remedy {
-        Remedy::Person
+impl Failure for RunReportError {
+    fn directive(&self) -> RetryDirective {
+        RetryDirective::Person
     }
 
     fn advice(&self) -> String {
@@ -74,33 +74,33 @@ impl Failure for AccountError {
     }
 }
 
-impl Account {
+impl RunReport {
     /// What a receipt or report file tells.
     ///
     /// # Errors
-    /// [`AccountError::Unreadable`].
-    pub fn from_json(text: &[u8]) -> Result<Self, AccountError> {
-        serde_json::from_slice(text).map_err(AccountError::Unreadable)
+    /// [`RunReportError::Unreadable`].
+    pub fn from_json(text: &[u8]) -> Result<Self, RunReportError> {
+        serde_json::from_slice(text).map_err(RunReportError::Unreadable)
     }
 
     /// What a run's record tells.
     ///
     /// # Errors
-    /// [`AccountError::NotEvaluated`] for a run that hasn't come so far.
-    pub fn of(record: &RunRecord) -> Result<Self, AccountError> {
+    /// [`RunReportError::NotEvaluated`] for a run that hasn't come so far.
+    pub fn of(record: &RunRecord) -> Result<Self, RunReportError> {
         // Stages that several attempts went through are there several times; the last one counts.
         let figures = |stage: Stage| {
             let of_stage = record.stages.iter().rev().filter(|entry| entry.stage == stage.name());
             of_stage.map(|entry| &entry.figures).find(|figures| !figures.is_null())
         };
         let (Some(dataset), Some(train)) = (figures(Stage::FetchData), figures(Stage::Train)) else {
-            return Err(AccountError::NotEvaluated);
+            return Err(RunReportError::NotEvaluated);
         };
         if record.metrics.is_null() {
-            return Err(AccountError::NotEvaluated);
+            return Err(RunReportError::NotEvaluated);
         }
-        fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, AccountError> {
-            T::deserialize(value).map_err(AccountError::Unreadable)
+        fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, RunReportError> {
+            T::deserialize(value).map_err(RunReportError::Unreadable)
         }
         let release = record.release.as_ref().and_then(|name| name.parse::<crate::hub::ReleaseName>().ok());
         let stages = record.stages.iter().filter_map(|entry| {

@@ -6,36 +6,36 @@ use std::collections::BTreeSet;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Neighbours, Synthesiser};
+use super::{Neighbors, Synthesizer};
 use crate::correction::Templates;
 use autovalidate_finetune::model::{ModelError, Tokenizer};
 use autovalidate_finetune::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
 
 /// Each epoch's pairs: every real one, and fresh synthetic ones.
-pub struct Lessons {
+pub struct EpochDataset {
     real: Vec<PairTexts>,
-    synthesiser: Synthesiser,
+    synthesizer: Synthesizer,
     templates: Templates,
     seed: u64,
     /// Hard negatives of each pair, and what they are drawn from.
-    negatives: Option<(usize, Neighbours)>,
+    negatives: Option<(usize, Neighbors)>,
 }
 
-impl Lessons {
-    /// Lessons of rendered real pairs and of what `synthesiser` draws with `seed`.
-    pub fn new(real: Vec<PairTexts>, synthesiser: Synthesiser, templates: Templates, seed: u64) -> Self {
-        Self { real, synthesiser, templates, seed, negatives: None }
+impl EpochDataset {
+    /// EpochDataset of rendered real pairs and of what `synthesizer` draws with `seed`.
+    pub fn new(real: Vec<PairTexts>, synthesizer: Synthesizer, templates: Templates, seed: u64) -> Self {
+        Self { real, synthesizer, templates, seed, negatives: None }
     }
 
     /// The same with `count` hard negatives for each pair, drawn from the names its correction is most easily taken for.
     pub fn with_negatives(self, count: usize) -> Self {
-        let neighbours = || Neighbours::new(self.synthesiser.catalogue(), &self.templates);
-        Self { negatives: (count > 0).then(|| (count, neighbours())), ..self }
+        let neighbors = || Neighbors::new(self.synthesizer.catalog(), &self.templates);
+        Self { negatives: (count > 0).then(|| (count, neighbors())), ..self }
     }
 
     /// The pairs of an epoch, counted from 0; the same at each call. Synthetic ones have negative row ids.
     pub fn epoch(&self, epoch: usize) -> Vec<PairTexts> {
-        let synthetic = self.synthesiser.epoch(self.seed, epoch, self.real.len());
+        let synthetic = self.synthesizer.epoch(self.seed, epoch, self.real.len());
         let synthetic = (1..).zip(synthetic).map(|(number, pair): (i64, _)| PairTexts {
             row: -number,
             anchor: self.templates.render(&pair.domain, &pair.typo),
@@ -43,12 +43,12 @@ impl Lessons {
             negatives: Vec::new(),
         });
         let mut pairs: Vec<PairTexts> = self.real.iter().cloned().chain(synthetic).collect();
-        if let Some((count, neighbours)) = &self.negatives {
+        if let Some((count, neighbors)) = &self.negatives {
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            // Streams below are the sampler's and the synthesiser's.
+            // Streams below are the sampler's and the synthesizer's.
             random.set_stream((1 << 32) + epoch as u64);
             for pair in &mut pairs {
-                pair.negatives = neighbours.draw(&pair.positive, *count, &mut random);
+                pair.negatives = neighbors.draw(&pair.positive, *count, &mut random);
             }
         }
         pairs
@@ -70,28 +70,28 @@ impl Lessons {
         Ok(ids.into_iter().collect())
     }
 
-    /// These lessons for a run with this tokenizer and vocabulary, made with [`token_ids`](Self::token_ids).
-    pub fn tokenised<'a>(
+    /// These examples for a run with this tokenizer and vocabulary, made with [`token_ids`](Self::token_ids).
+    pub fn tokenized<'a>(
         &'a self,
         tokenizer: &'a Tokenizer,
         vocabulary: &'a Vocabulary,
-    ) -> TokenisedLessons<'a> {
-        TokenisedLessons { lessons: self, tokenizer, vocabulary }
+    ) -> TokenizedLessons<'a> {
+        TokenizedLessons { examples: self, tokenizer, vocabulary }
     }
 }
 
-/// [`Lessons`] that training can ask for.
-pub struct TokenisedLessons<'a> {
-    lessons: &'a Lessons,
+/// [`EpochDataset`] that training can ask for.
+pub struct TokenizedLessons<'a> {
+    examples: &'a EpochDataset,
     tokenizer: &'a Tokenizer,
     vocabulary: &'a Vocabulary,
 }
 
-impl PairSource for TokenisedLessons<'_> {
+impl PairSource for TokenizedLessons<'_> {
     fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
         let (mut rows, mut anchors, mut positives) = (Vec::new(), Vec::new(), Vec::new());
         let mut negatives = Vec::new();
-        for pair in self.lessons.epoch(epoch) {
+        for pair in self.examples.epoch(epoch) {
             let [anchor, positive] = [&pair.anchor, &pair.positive];
             rows.push(pair.row);
             anchors.extend(self.tokenizer.encode(&[anchor])?.texts);

@@ -6,37 +6,37 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use autovalidate::correction::Templates;
-use autovalidate::evaluate::Catalogue;
-use autovalidate::synthesis::{Lessons, SlipRates, SynthesisSettings, TokenisedLessons};
+use autovalidate::evaluate::Catalog;
+use autovalidate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, TokenizedLessons};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
     PairSource, PairTexts, Pairs, ParameterBuffer, Progress, Recipe, TrainError, Vocabulary, fit,
 };
 
-use super::synthesiser;
+use super::synthesizer;
 use crate::support;
 
 const EPOCHS: usize = 3;
 
-fn lessons() -> Lessons {
+fn examples() -> EpochDataset {
     let names = [("brand", "Audi"), ("brand", "Citroën"), ("brand", "Mercedes-Benz"), ("model", "Golf")];
     let settings = SynthesisSettings { variants: 4, ..SynthesisSettings::default() };
-    let synthesiser = synthesiser(Catalogue::new(names), SlipRates::default(), settings);
+    let synthesizer = synthesizer(Catalog::new(names), SlipRates::default(), settings);
     let real = PairTexts {
         row: 7,
         anchor: "car brand: oudi".into(),
         positive: "car brand: Audi".into(),
         negatives: Vec::new(),
     };
-    Lessons::new(vec![real], synthesiser, Templates::default(), 1)
+    EpochDataset::new(vec![real], synthesizer, Templates::default(), 1)
 }
 
 #[test]
 fn each_epoch_has_every_real_pair_and_fresh_synthetic_ones() {
-    let lessons = lessons();
+    let examples = examples();
     let synthetic = |epoch: usize| -> BTreeSet<String> {
-        let pairs = lessons.epoch(epoch);
+        let pairs = examples.epoch(epoch);
         assert_eq!(pairs.iter().filter(|pair| pair.row == 7).count(), 1);
         let made = pairs.into_iter().filter(|pair| pair.row < 0);
         made.map(|pair| {
@@ -52,9 +52,9 @@ fn each_epoch_has_every_real_pair_and_fresh_synthetic_ones() {
 
 #[test]
 fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_call() {
-    let lessons = lessons().with_negatives(1);
+    let examples = examples().with_negatives(1);
     let of_epoch = |epoch: usize| -> Vec<(String, Vec<String>)> {
-        lessons.epoch(epoch).into_iter().map(|pair| (pair.positive, pair.negatives)).collect()
+        examples.epoch(epoch).into_iter().map(|pair| (pair.positive, pair.negatives)).collect()
     };
     for (positive, negatives) in of_epoch(0) {
         // There is one model only, which has no other name to be taken for.
@@ -67,35 +67,35 @@ fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_
     assert_eq!(of_epoch(0), of_epoch(0));
     assert_ne!(of_epoch(0), of_epoch(1));
     let tokenizer = ModelFolder::open(&support::minilm()).unwrap().tokenizer().unwrap();
-    let vocabulary = Vocabulary::of([&lessons.token_ids(&tokenizer, EPOCHS).unwrap()]);
-    let source = lessons.tokenised(&tokenizer, &vocabulary);
+    let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let source = examples.tokenized(&tokenizer, &vocabulary);
     (0..EPOCHS).for_each(|epoch| assert_eq!(source.epoch(epoch).unwrap().len(), 17));
 }
 
 #[test]
 fn the_vocabulary_is_known_before_the_start() {
-    let lessons = lessons();
+    let examples = examples();
     let tokenizer = ModelFolder::open(&support::minilm()).unwrap().tokenizer().unwrap();
-    let ids = lessons.token_ids(&tokenizer, EPOCHS).unwrap();
+    let ids = examples.token_ids(&tokenizer, EPOCHS).unwrap();
     let vocabulary = Vocabulary::of([&ids]);
-    let source = lessons.tokenised(&tokenizer, &vocabulary);
+    let source = examples.tokenized(&tokenizer, &vocabulary);
     for epoch in 0..EPOCHS {
         assert_eq!(source.epoch(epoch).unwrap().len(), 17);
     }
     let narrow = Vocabulary::of([&vec![101, 102]]);
-    assert!(matches!(lessons.tokenised(&tokenizer, &narrow).epoch(0), Err(TrainError::ForeignToken)));
+    assert!(matches!(examples.tokenized(&tokenizer, &narrow).epoch(0), Err(TrainError::ForeignToken)));
 }
 
-/// Lessons that write down which epochs were asked for.
+/// EpochDataset that write down which epochs were asked for.
 struct Recorded<'a> {
-    lessons: TokenisedLessons<'a>,
+    examples: TokenizedLessons<'a>,
     asked: RefCell<Vec<usize>>,
 }
 
 impl PairSource for Recorded<'_> {
     fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
         self.asked.borrow_mut().push(epoch);
-        self.lessons.epoch(epoch)
+        self.examples.epoch(epoch)
     }
 }
 
@@ -105,12 +105,13 @@ fn training_takes_each_epochs_own_pairs() {
         ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny"))
             .unwrap();
     let tokenizer = folder.tokenizer().unwrap();
-    let lessons = lessons();
-    let vocabulary = Vocabulary::of([&lessons.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let examples = examples();
+    let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS).unwrap()]);
     let parameters =
         ParameterBuffer::load(&folder.config, &folder.weights().unwrap(), vocabulary.clone()).unwrap();
     let recipe = Recipe { epochs: EPOCHS, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };
-    let source = Recorded { lessons: lessons.tokenised(&tokenizer, &vocabulary), asked: RefCell::default() };
+    let source =
+        Recorded { examples: examples.tokenized(&tokenizer, &vocabulary), asked: RefCell::default() };
     let mut pairs = [0; EPOCHS];
     let mut observer = |progress: &Progress| {
         pairs[progress.epoch - 1] += progress.pairs;

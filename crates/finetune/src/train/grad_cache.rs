@@ -33,7 +33,7 @@ impl Cached {
         parameters: &ParameterBuffer,
     ) -> Result<Self, TrainError> {
         // Ranking needs unit rows, whatever the model's folder says.
-        let head = Head { pooling, normalise: true };
+        let head = Head { pooling, normalize: true };
         let rates = recipe.dropout_rates(config);
         let backward = runtime.session(&seeded_model(runtime.form(), config, pooling, rates))?;
         Ok(Self {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use autovalidate_kernels::Team;
+use autovalidate_kernels::ThreadPool;
 use ort::operator::ComputeContext;
 
 /// The threads of the session that calls an operator.
@@ -23,7 +23,7 @@ impl<'c> SessionTeam<'c> {
     }
 }
 
-impl Team for SessionTeam<'_> {
+impl ThreadPool for SessionTeam<'_> {
     fn threads(&self) -> usize {
         self.threads
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use autovalidate::correction::{Row, normalise};
-use autovalidate::evaluate::{Catalogue, HoldOut, fuzzy_ratio};
-use autovalidate::synthesis::{Keyboard, SlipRates, SynthesisSettings, Synthesiser, SyntheticPair};
+use autovalidate::correction::{Row, normalize};
+use autovalidate::evaluate::{Catalog, HoldOut, fuzzy_ratio};
+use autovalidate::synthesis::{Keyboard, SlipRates, SynthesisSettings, Synthesizer, SyntheticPair};
 use proptest::prelude::*;
 
-use super::{cars, synthesiser};
+use super::{cars, synthesizer};
 
 fn settings(variants: usize, hard_share: f64) -> SynthesisSettings {
     SynthesisSettings { variants, hard_share, ..SynthesisSettings::default() }
@@ -33,21 +33,21 @@ proptest! {
         seed: u64,
     ) {
         let of_domain = |at: usize| if at.is_multiple_of(3) { "brand" } else { "model" };
-        let catalogue =
-            Catalogue::new(names.iter().enumerate().map(|(at, name)| (of_domain(at), name.as_str())));
-        let entries: HashSet<(String, String)> = catalogue
+        let catalog =
+            Catalog::new(names.iter().enumerate().map(|(at, name)| (of_domain(at), name.as_str())));
+        let entries: HashSet<(String, String)> = catalog
             .domains()
-            .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), normalise(name))))
+            .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), normalize(name))))
             .collect();
         let hold_out = HoldOut { typos: hold_out, corrections: 0.5, ..HoldOut::default() };
         let settings = SynthesisSettings { keyboard, ..settings(6, hard_share) };
-        let synthesiser = Synthesiser::new(catalogue, SlipRates::default(), settings, hold_out);
+        let synthesizer = Synthesizer::new(catalog, SlipRates::default(), settings, hold_out);
         let mut made = HashSet::new();
-        for pair in synthesiser.epoch(seed, 0, 0) {
-            let typo = normalise(&pair.typo);
+        for pair in synthesizer.epoch(seed, 0, 0) {
+            let typo = normalize(&pair.typo);
             prop_assert!(!typo.is_empty());
-            prop_assert!(typo != normalise(&pair.corrected), "its own name");
-            prop_assert!(entries.contains(&(pair.domain.clone(), normalise(&pair.corrected))));
+            prop_assert!(typo != normalize(&pair.corrected), "its own name");
+            prop_assert!(entries.contains(&(pair.domain.clone(), normalize(&pair.corrected))));
             prop_assert!(!entries.contains(&(pair.domain.clone(), typo.clone())), "a name of the domain");
             prop_assert!(!hold_out.holds_typo(&pair.typo), "held out");
             prop_assert!(made.insert((pair.domain, typo)), "made twice");
@@ -56,10 +56,10 @@ proptest! {
 
     #[test]
     fn the_same_seed_and_epoch_give_the_same_pairs(seed: u64, epoch in 0_usize..50) {
-        let few = Catalogue::new([("brand", "Volkswagen"), ("model", "Land Cruiser"), ("model", "Golf")]);
-        let synthesiser = synthesiser(few, SlipRates::default(), settings(6, 0.5));
+        let few = Catalog::new([("brand", "Volkswagen"), ("model", "Land Cruiser"), ("model", "Golf")]);
+        let synthesizer = synthesizer(few, SlipRates::default(), settings(6, 0.5));
         let texts = |seed, epoch| -> Vec<String> {
-            synthesiser.epoch(seed, epoch, 0).into_iter().map(|pair| pair.typo).collect()
+            synthesizer.epoch(seed, epoch, 0).into_iter().map(|pair| pair.typo).collect()
         };
         prop_assert_eq!(texts(seed, epoch), texts(seed, epoch));
         prop_assert_ne!(texts(seed, epoch), texts(seed, epoch + 1), "another epoch, other typos");
@@ -70,8 +70,8 @@ proptest! {
 #[test]
 fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
     let all_held = HoldOut { typos: 0.1, corrections: 1.0, ..HoldOut::default() };
-    let synthesiser = Synthesiser::new(cars(), SlipRates::default(), settings(10, 0.5), all_held);
-    let pairs = synthesiser.epoch(1, 0, 0);
+    let synthesizer = Synthesizer::new(cars(), SlipRates::default(), settings(10, 0.5), all_held);
+    let pairs = synthesizer.epoch(1, 0, 0);
     let count = count(&pairs);
     assert_eq!(count.len(), cars().len());
     // Short names run out of typos that are no other name.
@@ -80,7 +80,7 @@ fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
 
 #[test]
 fn the_rows_it_makes_may_be_trained_on() {
-    for pair in synthesiser(cars(), SlipRates::default(), settings(5, 0.5)).epoch(3, 0, 0) {
+    for pair in synthesizer(cars(), SlipRates::default(), settings(5, 0.5)).epoch(3, 0, 0) {
         let (typo, corrected, domain) = (pair.typo, pair.corrected, pair.domain);
         assert_eq!(Row { id: 1, typo, corrected, domain, created_at: None }.check(), Ok(()));
     }
@@ -89,7 +89,7 @@ fn the_rows_it_makes_may_be_trained_on() {
 #[test]
 fn the_share_of_hard_typos_is_what_the_settings_say() {
     let hard = |hard_share: f64| {
-        let pairs = synthesiser(cars(), SlipRates::default(), settings(12, hard_share)).epoch(5, 0, 0);
+        let pairs = synthesizer(cars(), SlipRates::default(), settings(12, hard_share)).epoch(5, 0, 0);
         let hard = pairs.iter().filter(|pair| fuzzy_ratio(&pair.typo, &pair.corrected) < 80.0).count();
         hard as f64 / pairs.len() as f64
     };
@@ -103,7 +103,7 @@ fn the_share_of_synthetic_pairs_is_kept() {
     let settings = SynthesisSettings { share: 0.5, ..settings(20, 0.5) };
     let names = cars().len();
     let made =
-        |real: usize| synthesiser(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real).len();
+        |real: usize| synthesizer(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real).len();
     assert_eq!(made(0), 0);
     assert!(made(3 * names) <= 3 * names && made(3 * names) > 2 * names);
     assert!(made(1_000 * names) > 19 * names);
@@ -111,9 +111,9 @@ fn the_share_of_synthetic_pairs_is_kept() {
 
 #[test]
 fn no_variants_make_nothing() {
-    assert!(synthesiser(cars(), SlipRates::default(), settings(0, 0.5)).epoch(1, 0, 600).is_empty());
-    let nothing = Catalogue::new(Vec::<(String, String)>::new());
-    assert!(synthesiser(nothing, SlipRates::default(), settings(5, 0.5)).epoch(1, 0, 600).is_empty());
+    assert!(synthesizer(cars(), SlipRates::default(), settings(0, 0.5)).epoch(1, 0, 600).is_empty());
+    let nothing = Catalog::new(Vec::<(String, String)>::new());
+    assert!(synthesizer(nothing, SlipRates::default(), settings(5, 0.5)).epoch(1, 0, 600).is_empty());
 }
 
 #[test]

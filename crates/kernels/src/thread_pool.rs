@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 /// Threads that work on numbered tasks together.
-pub trait Team {
+pub trait ThreadPool {
     /// How many threads there are.
     fn threads(&self) -> usize;
 
@@ -15,7 +15,7 @@ pub trait Team {
 #[derive(Debug, Clone, Copy)]
 pub struct Alone;
 
-impl Team for Alone {
+impl ThreadPool for Alone {
     fn threads(&self) -> usize {
         1
     }
@@ -26,9 +26,9 @@ impl Team for Alone {
 }
 
 /// Hands each task what it alone may write to. The locks are never waited for: each is taken once, by its task.
-pub(crate) fn each_with<T: Send>(team: &dyn Team, parts: Vec<T>, task: impl Fn(usize, &mut T) + Sync) {
+pub(crate) fn each_with<T: Send>(pool: &dyn ThreadPool, parts: Vec<T>, task: impl Fn(usize, &mut T) + Sync) {
     let parts: Vec<Mutex<T>> = parts.into_iter().map(Mutex::new).collect();
-    team.each(parts.len(), &|number| {
+    pool.each(parts.len(), &|number| {
         let mut part = parts[number].lock().unwrap_or_else(PoisonError::into_inner);
         task(number, &mut part);
     });

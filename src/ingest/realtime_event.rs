@@ -40,7 +40,7 @@ impl Default for Limits {
 
 /// What a generation reports while it lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum RealtimeEvent {
     /// Rows flow from here on; what was committed before may be missing.
     Subscribed,
     /// A row.

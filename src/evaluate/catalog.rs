@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Side;
-use crate::correction::normalise;
+use crate::correction::normalize;
 
 /// A held-out pair as a question: which name of its domain is meant? No `Debug`: it holds what people typed.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Query {
 
 /// The names queries are looked up among, by domain, each once.
 #[derive(Clone, Default)]
-pub struct Catalogue {
+pub struct Catalog {
     domains: BTreeMap<String, Names>,
 }
 
@@ -29,26 +29,26 @@ pub struct Catalogue {
 pub(super) struct Names {
     /// As they are spelled.
     pub(super) spelled: Vec<String>,
-    /// Position by normalised name.
+    /// Position by normalized name.
     positions: HashMap<String, usize>,
 }
 
 impl Names {
     /// Where a name stands, if it is here.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
-        self.positions.get(&normalise(name)).copied()
+        self.positions.get(&normalize(name)).copied()
     }
 }
 
-impl Catalogue {
-    /// A catalogue of `(domain, name)`. Names equal after normalising are one; the first spelling stays.
+impl Catalog {
+    /// A catalog of `(domain, name)`. Names equal after normalizing are one; the first spelling stays.
     pub fn new<D: Into<String>, N: Into<String>>(names: impl IntoIterator<Item = (D, N)>) -> Self {
         let mut domains: BTreeMap<String, Names> = BTreeMap::new();
         for (domain, name) in names {
             let name = name.into();
             let names = domains.entry(domain.into()).or_default();
             let next = names.spelled.len();
-            if *names.positions.entry(normalise(&name)).or_insert(next) == next {
+            if *names.positions.entry(normalize(&name)).or_insert(next) == next {
                 names.spelled.push(name);
             }
         }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use autovalidate::failure::{Failure, Remedy};
-use autovalidate::ingest::{CatalogueError, CatalogueSource};
+use autovalidate::failure::{Failure, RetryDirective};
+use autovalidate::ingest::{CatalogError, CatalogSource};
 use autovalidate_fakes::supabase::RestFault;
 
 use super::memory::{DEADLINE, access, supabase};
 use crate::support::within;
 
-fn source(text: &str) -> CatalogueSource {
+fn source(text: &str) -> CatalogSource {
     text.parse().expect("a place")
 }
 
@@ -30,13 +30,16 @@ async fn every_name_of_a_table_is_read_past_the_servers_cap() {
     assert!(anywhere.iter().all(|(domain, _)| domain.is_empty()));
 
     let error = read("table:typo_training_dataset.nope").await.expect_err("no such column");
-    assert!(matches!(&error, CatalogueError::Table(_)) && error.remedy() == Remedy::Person, "{error:?}");
+    assert!(
+        matches!(&error, CatalogError::Table(_)) && error.directive() == RetryDirective::Person,
+        "{error:?}"
+    );
     supabase.faults().fail_rest(RestFault::Status(503), 1);
     let error = read("table:typo_training_dataset.corrected").await.expect_err("down");
-    assert_eq!(error.remedy(), Remedy::Retry);
+    assert_eq!(error.directive(), RetryDirective::Retry);
     supabase.faults().hide_rows(true);
     let error = read("table:typo_training_dataset.corrected").await.expect_err("nothing visible");
-    assert!(matches!(error, CatalogueError::Empty), "{error:?}");
+    assert!(matches!(error, CatalogError::Empty), "{error:?}");
 }
 
 #[tokio::test]
@@ -56,9 +59,9 @@ async fn names_inserted_during_the_reading_move_none_out_of_sight() {
     let reading = tokio::spawn(async move { source.read(&access).await });
     within(DEADLINE, async {
         // While pages are read, rows are put before those that were read already: an offset would shift.
-        let mut pace = tokio::time::interval(Duration::from_millis(2));
+        let mut timing = tokio::time::interval(Duration::from_millis(2));
         while !reading.is_finished() {
-            pace.tick().await;
+            timing.tick().await;
             supabase.insert("typo", "a", "brand");
         }
     })

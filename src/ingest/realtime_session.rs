@@ -9,9 +9,9 @@ use supabase_realtime_rs::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::access::Access;
-use super::end::{End, Step};
-use super::sign::{Limits, Sign};
+use super::access::TableAccess;
+use super::disconnect_reason::{DisconnectReason, Step};
+use super::realtime_event::{Limits, RealtimeEvent};
 
 /// Name of the channel; any name does.
 const TOPIC: &str = "realtime:autovalidate-trainer";
@@ -26,8 +26,8 @@ pub(super) enum Stage {
 }
 
 /// A generation's state, and its half of the conversation.
-pub(super) struct Generation<'a, F> {
-    access: &'a Access,
+pub(super) struct RealtimeSession<'a, F> {
+    access: &'a TableAccess,
     limits: &'a Limits,
     pub(super) connection: ConnectionManager,
     pub(super) report: F,
@@ -41,10 +41,10 @@ pub(super) struct Generation<'a, F> {
     heartbeat: Option<String>,
 }
 
-impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
+impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
     /// A generation that has not joined yet.
     pub(super) fn new(
-        access: &'a Access,
+        access: &'a TableAccess,
         limits: &'a Limits,
         connection: ConnectionManager,
         report: F,
@@ -63,7 +63,7 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
     }
 
     /// Joins the channel and asks for the table's inserts. The reply is heard later.
-    pub(super) async fn join(&self) -> Result<(), End> {
+    pub(super) async fn join(&self) -> Result<(), DisconnectReason> {
         let changes = self.changes();
         let mut payload = json!({
             "config": {
@@ -88,9 +88,12 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
     }
 
     /// Sends a heartbeat on its own clock, whatever else arrived meanwhile.
-    pub(super) async fn beat(&mut self) -> Result<(), End> {
+    pub(super) async fn beat(&mut self) -> Result<(), DisconnectReason> {
         if self.heartbeat.is_some() {
-            return Err(End::Deadline { step: Step::HeartbeatReply, limit: self.limits.heartbeat });
+            return Err(DisconnectReason::Deadline {
+                step: Step::HeartbeatReply,
+                limit: self.limits.heartbeat,
+            });
         }
         self.references += 1;
         let reference = self.references.to_string();
@@ -100,29 +103,29 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
         self.send(RealtimeMessage::new("phoenix".to_owned(), beat, json!({})).with_ref(reference)).await
     }
 
-    async fn send(&self, message: RealtimeMessage) -> Result<(), End> {
+    async fn send(&self, message: RealtimeMessage) -> Result<(), DisconnectReason> {
         let limit = self.limits.write;
         match timeout(limit, self.connection.send_message(message)).await {
-            Ok(sent) => sent.map_err(End::Send),
-            Err(_) => Err(End::Deadline { step: Step::Write, limit }),
+            Ok(sent) => sent.map_err(DisconnectReason::Send),
+            Err(_) => Err(DisconnectReason::Deadline { step: Step::Write, limit }),
         }
     }
 
     /// The present stage took too long.
-    pub(super) fn overdue(&self) -> End {
+    pub(super) fn overdue(&self) -> DisconnectReason {
         match self.stage {
-            Stage::Joining => End::Deadline { step: Step::JoinReply, limit: self.limits.join },
+            Stage::Joining => DisconnectReason::Deadline { step: Step::JoinReply, limit: self.limits.join },
             Stage::Subscribing | Stage::Live => {
-                End::Deadline { step: Step::Subscription, limit: self.limits.subscribe }
+                DisconnectReason::Deadline { step: Step::Subscription, limit: self.limits.subscribe }
             }
         }
     }
 
     /// Takes in one text frame.
-    pub(super) fn hear(&mut self, text: &str) -> Result<(), End> {
+    pub(super) fn hear(&mut self, text: &str) -> Result<(), DisconnectReason> {
         let Ok(message) = serde_json::from_str::<RealtimeMessage>(text) else {
             // What can't be read may have been a row, and may be all that comes.
-            return Err(End::Unreadable);
+            return Err(DisconnectReason::Unreadable);
         };
         let RealtimeMessage { topic, event, payload, r#ref: reference, .. } = message;
         if topic == "phoenix" {
@@ -138,8 +141,8 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
             ChannelEvent::System(SystemEvent::Reply) if reference.as_deref() == Some(JOIN_REF) => {
                 self.joined(&payload)
             }
-            ChannelEvent::System(SystemEvent::Close) => Err(End::ChannelClosed),
-            ChannelEvent::System(SystemEvent::Error) => Err(End::ChannelCrashed),
+            ChannelEvent::System(SystemEvent::Close) => Err(DisconnectReason::ChannelClosed),
+            ChannelEvent::System(SystemEvent::Error) => Err(DisconnectReason::ChannelCrashed),
             ChannelEvent::Custom(name) if name == "system" => self.told(&payload),
             ChannelEvent::PostgresChanges => {
                 self.changed(&payload);
@@ -150,15 +153,17 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
     }
 
     /// The join's reply: `ok` with an echo of what was asked for, or a reason.
-    fn joined(&mut self, payload: &Value) -> Result<(), End> {
+    fn joined(&mut self, payload: &Value) -> Result<(), DisconnectReason> {
         if payload["status"] != "ok" {
-            return Err(End::of_reason(payload["response"]["reason"].as_str().unwrap_or_default()));
+            return Err(DisconnectReason::of_reason(
+                payload["response"]["reason"].as_str().unwrap_or_default(),
+            ));
         }
         let echo = &payload["response"]["postgres_changes"][0];
         let asked = json!(self.changes());
         let same = ["event", "schema", "table"].iter().all(|key| echo[key] == asked[key]);
         if !same {
-            return Err(End::Mismatch);
+            return Err(DisconnectReason::Mismatch);
         }
         // The order of reply and `system` message is the server's: don't step back from `Live`.
         if self.stage == Stage::Joining {
@@ -174,30 +179,30 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
 
     /// A `system` message. `Subscribed` may come again: the server resubscribed, and each time it does, events
     /// before it may be missing.
-    fn told(&mut self, payload: &Value) -> Result<(), End> {
+    fn told(&mut self, payload: &Value) -> Result<(), DisconnectReason> {
         let field = |name: &str| payload[name].as_str().unwrap_or_default();
         let message = field("message");
         match (field("extension"), field("status")) {
             ("postgres_changes", "ok") => {
                 self.stage = Stage::Live;
                 self.settled = Some(Instant::now() + self.limits.settle);
-                (self.report)(Sign::Subscribed);
+                (self.report)(RealtimeEvent::Subscribed);
                 Ok(())
             }
             ("postgres_changes", _) => {
                 let final_words = ["Unable to subscribe", "Error parsing", "No subscription params"];
                 if final_words.iter().any(|words| message.starts_with(words)) {
-                    return Err(End::unpublished(self.access));
+                    return Err(DisconnectReason::unpublished(self.access));
                 }
                 // The server tries again by itself; if it doesn't succeed in time, this generation is over. Each
                 // try may fail with a message of its own: only the first starts the deadline.
                 if self.stage == Stage::Live {
                     self.wait_for_subscription();
                 }
-                (self.report)(Sign::Gap);
+                (self.report)(RealtimeEvent::Gap);
                 Ok(())
             }
-            ("system", "error") => Err(End::of_eviction(message)),
+            ("system", "error") => Err(DisconnectReason::of_eviction(message)),
             // `Server requested disconnect`: the socket's close follows.
             _ => Ok(()),
         }
@@ -211,12 +216,12 @@ impl<'a, F: FnMut(Sign) + Send> Generation<'a, F> {
         }
         let sign = match (&data["errors"], data["record"].as_object()) {
             (Value::Null, Some(record)) => match self.access.columns.decode(record) {
-                Ok(row) => Sign::Row(row),
-                Err(malformed) => Sign::Malformed(malformed),
+                Ok(row) => RealtimeEvent::Row(row),
+                Err(malformed) => RealtimeEvent::Malformed(malformed),
             },
             (_, record) => {
                 let id = record.and_then(|record| self.access.columns.id_of(record));
-                id.map_or(Sign::Gap, Sign::Partial)
+                id.map_or(RealtimeEvent::Gap, RealtimeEvent::Partial)
             }
         };
         (self.report)(sign);
@@ -230,18 +235,18 @@ mod tests {
     use url::Url;
 
     /// What a joined generation reports for one frame, and how it ends, if it does.
-    fn hear(text: &str) -> (Vec<Sign>, Option<End>) {
+    fn hear(text: &str) -> (Vec<RealtimeEvent>, Option<DisconnectReason>) {
         let access =
-            Access::new(Url::parse("http://localhost").expect("an address"), "key".to_owned().into());
+            TableAccess::new(Url::parse("http://localhost").expect("an address"), "key".to_owned().into());
         let mut signs = Vec::new();
         let limits = Limits::default();
         let report = |sign| signs.push(sign);
-        let mut generation = Generation::new(&access, &limits, ConnectionManager::new(), report);
+        let mut generation = RealtimeSession::new(&access, &limits, ConnectionManager::new(), report);
         let end = generation.hear(text).err();
         (signs, end)
     }
 
-    fn on_topic(event: &str, payload: &Value) -> (Vec<Sign>, Option<End>) {
+    fn on_topic(event: &str, payload: &Value) -> (Vec<RealtimeEvent>, Option<DisconnectReason>) {
         hear(&json!({"topic": TOPIC, "event": event, "payload": payload, "ref": "1"}).to_string())
     }
 
@@ -250,7 +255,7 @@ mod tests {
         let data = json!({"type": "INSERT", "errors": ["Error 401: Unauthorized"], "columns": [], "record": {},
                           "commit_timestamp": null, "schema": "public", "table": "typo_training_dataset"});
         let (signs, end) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
-        assert_eq!(signs, [Sign::Gap]);
+        assert_eq!(signs, [RealtimeEvent::Gap]);
         assert!(end.is_none());
     }
 
@@ -258,34 +263,36 @@ mod tests {
     fn a_change_that_was_cut_short_names_its_row() {
         let data = json!({"type": "INSERT", "errors": ["Error 413: Payload Too Large"], "record": {"id": 5}});
         let (signs, end) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
-        assert_eq!(signs, [Sign::Partial(5)]);
+        assert_eq!(signs, [RealtimeEvent::Partial(5)]);
         assert!(end.is_none());
     }
 
     #[test]
     fn every_sign_of_death_ends_the_generation() {
         let ended = |event: &str, payload: Value| on_topic(event, &payload).1;
-        assert!(matches!(hear("<html>").1, Some(End::Unreadable)));
-        assert!(matches!(ended("phx_close", json!({})), Some(End::ChannelClosed)));
-        assert!(matches!(ended("phx_error", json!({})), Some(End::ChannelCrashed)));
+        assert!(matches!(hear("<html>").1, Some(DisconnectReason::Unreadable)));
+        assert!(matches!(ended("phx_close", json!({})), Some(DisconnectReason::ChannelClosed)));
+        assert!(matches!(ended("phx_error", json!({})), Some(DisconnectReason::ChannelCrashed)));
         let refused = json!({"status": "error", "response": {"reason": "PrivateOnly: no public channels"}});
-        assert!(matches!(ended("phx_reply", refused), Some(End::Refused { code }) if code == "PrivateOnly"));
+        assert!(
+            matches!(ended("phx_reply", refused), Some(DisconnectReason::Refused { code }) if code == "PrivateOnly")
+        );
         let other = json!({"status": "ok", "response": {"postgres_changes": [{"id": 1, "event": "INSERT",
                            "schema": "public", "table": "other"}]}});
-        assert!(matches!(ended("phx_reply", other), Some(End::Mismatch)));
+        assert!(matches!(ended("phx_reply", other), Some(DisconnectReason::Mismatch)));
         let expired =
             json!({"extension": "system", "status": "error", "message": "Token has expired 3 seconds ago"});
-        assert!(matches!(ended("system", expired), Some(End::Evicted { .. })));
+        assert!(matches!(ended("system", expired), Some(DisconnectReason::Evicted { .. })));
         let unable = json!({"extension": "postgres_changes", "status": "error",
                             "message": "Unable to subscribe to changes with given parameters."});
-        assert!(matches!(ended("system", unable), Some(End::Unpublished { .. })));
+        assert!(matches!(ended("system", unable), Some(DisconnectReason::Unpublished { .. })));
     }
 
     #[test]
     fn trouble_the_server_mends_itself_is_a_gap() {
         let busy = json!({"extension": "postgres_changes", "status": "error", "message": "Too many database timeouts"});
         let (signs, end) = on_topic("system", &busy);
-        assert_eq!(signs, [Sign::Gap]);
+        assert_eq!(signs, [RealtimeEvent::Gap]);
         assert!(end.is_none());
     }
 

@@ -33,7 +33,7 @@ impl<I: Inbox> Ingest<I> {
         loop {
             let woken = async {
                 sleep_until(rested).await;
-                self.wake.asked().await;
+                self.sweep_trigger.asked().await;
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -43,7 +43,7 @@ impl<I: Inbox> Ingest<I> {
             }
             let work = async {
                 // Named before it begins: what is named meanwhile asks for the next one.
-                let named = self.wake.rows();
+                let named = self.sweep_trigger.rows();
                 self.sweep_once(&mut cursor).await?;
                 self.look_at(&named, cursor.unwrap_or_default()).await?;
                 if Instant::now() >= audit_due {
@@ -54,7 +54,7 @@ impl<I: Inbox> Ingest<I> {
                         }
                         audited => audited?,
                     }
-                    audit_due = Instant::now() + self.pace.audit_every;
+                    audit_due = Instant::now() + self.timing.audit_every;
                 }
                 Ok(())
             };
@@ -62,16 +62,16 @@ impl<I: Inbox> Ingest<I> {
                 () = stop.cancelled() => return,
                 swept = Box::pin(work) => swept,
             };
-            rested = Instant::now() + self.pace.breath;
+            rested = Instant::now() + self.timing.min_sweep_interval;
             let wait = match swept {
                 Ok(()) => {
                     failures = 0;
-                    self.pace.sweep_every
+                    self.timing.sweep_every
                 }
                 Err(error) => {
                     self.fail(&error);
                     failures += 1;
-                    backoff::delay(error.remedy(), failures - 1, error.retry_after(), rand::random())
+                    backoff::delay(error.directive(), failures - 1, error.retry_after(), rand::random())
                 }
             };
             due = Instant::now() + wait;
@@ -125,7 +125,7 @@ impl<I: Inbox> Ingest<I> {
 
     /// Reads those of the named rows that are older than the sweep has just looked back.
     async fn look_at(&self, named: &[i64], cursor: i64) -> Result<(), SweepError> {
-        let end = cursor.saturating_sub(self.pace.overlap);
+        let end = cursor.saturating_sub(self.timing.overlap);
         let old: Vec<_> = named.iter().copied().filter(|id| *id <= end).collect();
         let mut swept = Swept::default();
         if !old.is_empty() {
@@ -134,7 +134,7 @@ impl<I: Inbox> Ingest<I> {
             sweeper.hand_over(self.table.rows_by_id(&missing).await?, &mut swept).await?;
         }
         self.count(&swept);
-        self.wake.forget(named);
+        self.sweep_trigger.forget(named);
         Ok(())
     }
 

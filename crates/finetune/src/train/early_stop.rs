@@ -46,18 +46,18 @@ pub struct Assessed {
     /// The parameters of the best score; empty before the first.
     pub best: Vec<f32>,
     /// What weight decay had left of untrained rows by then.
-    pub kept: f64,
+    pub decay_factor: f64,
 }
 
 /// The rule applied to a run.
-pub(super) struct Watch {
+pub(super) struct Assessments {
     rule: Option<EarlyStop>,
     /// Steps after which the parameters are assessed, ascending.
     due: Vec<usize>,
     assessed: Assessed,
 }
 
-impl Watch {
+impl Assessments {
     /// Of a run whose epochs end after these steps.
     pub(super) fn new(rule: Option<EarlyStop>, ends: &[usize]) -> Self {
         let last = ends.last().copied().unwrap_or(0);
@@ -96,7 +96,7 @@ impl Watch {
         }
         if self.best().is_none_or(|(_, best)| score > best) {
             self.assessed.best = stepper.parameters()?.values().to_vec();
-            self.assessed.kept = stepper.progress().1;
+            self.assessed.decay_factor = stepper.progress().1;
         }
         self.assessed.scores.push(score);
         Ok(())
@@ -119,7 +119,7 @@ impl Watch {
     pub(super) fn keep_best(&self, parameters: &mut ParameterBuffer) -> Option<f64> {
         self.best()?;
         parameters.values_mut().copy_from_slice(&self.assessed.best);
-        Some(self.assessed.kept)
+        Some(self.assessed.decay_factor)
     }
 
     /// Every assessment.

@@ -9,12 +9,12 @@ use crate::train::ParameterBuffer;
 use super::bound::{run, to_device, to_host};
 
 /// Parameters on a device.
-pub(in crate::train) struct Brought {
+pub(in crate::train) struct DeviceParameters {
     device: Device,
     parameters: Vec<(String, Tensor<f32>)>,
 }
 
-impl Brought {
+impl DeviceParameters {
     /// Copies them there.
     pub(in crate::train) fn new(device: Device, parameters: &ParameterBuffer) -> Result<Self, RuntimeError> {
         let all = parameters.parameters().iter().zip(parameters.ranges()).map(|(parameter, range)| {

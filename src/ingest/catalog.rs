@@ -1,24 +1,24 @@
 //! The names a correction may be, from a file or from a table of the project.
 //!
 //! Owns reading them. Never keeps them: whoever screens rows does, and asks again from time to time, since a
-//! catalogue grows.
+//! catalog grows.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::access::Access;
+use super::access::TableAccess;
 use super::rest::Table;
 use super::rest_error::RestError;
-use crate::failure::{Failure, Remedy};
+use crate::failure::{Failure, RetryDirective};
 
-/// The largest catalogue file read, in bytes.
+/// The largest catalog file read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Where the catalogue is.
+/// Where the catalog is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CatalogueSource {
+pub enum CatalogSource {
     /// A CSV file with a header, or a file with one JSON object a line. The columns are `name` and, if names
     /// belong to domains, `domain`; a single column of any other name holds names.
     File(PathBuf),
@@ -33,15 +33,15 @@ pub enum CatalogueSource {
     },
 }
 
-/// A text that names no catalogue.
+/// A text that names no catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither a .csv or .jsonl file nor table:<table>.<column>[.<domain column>]")]
-pub struct NoCatalogue;
+pub struct NoCatalog;
 
-impl FromStr for CatalogueSource {
-    type Err = NoCatalogue;
+impl FromStr for CatalogSource {
+    type Err = NoCatalog;
 
-    fn from_str(text: &str) -> Result<Self, NoCatalogue> {
+    fn from_str(text: &str) -> Result<Self, NoCatalog> {
         if let Some(place) = text.strip_prefix("table:") {
             let mut parts = place.split('.').map(str::to_owned);
             let (table, name, domain) = (parts.next(), parts.next(), parts.next());
@@ -52,22 +52,22 @@ impl FromStr for CatalogueSource {
                 {
                     Ok(Self::Table { table, name, domain })
                 }
-                _ => Err(NoCatalogue),
+                _ => Err(NoCatalog),
             };
         }
         let path = PathBuf::from(text);
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv" | "jsonl") => Ok(Self::File(path)),
-            _ => Err(NoCatalogue),
+            _ => Err(NoCatalog),
         }
     }
 }
 
-/// Why the catalogue can't be read.
+/// Why the catalog can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
+pub enum CatalogError {
     /// The file can't be read.
-    #[error("the catalogue {} can't be read", .path.display())]
+    #[error("the catalog {} can't be read", .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum CatalogueError {
         source: std::io::Error,
     },
     /// A line of the file is not what it must be.
-    #[error("line {line} of the catalogue {} holds no name", .path.display())]
+    #[error("line {line} of the catalog {} holds no name", .path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -83,21 +83,21 @@ pub enum CatalogueError {
         line: usize,
     },
     /// It holds no name at all: every pair would be kept out of training.
-    #[error("the catalogue is empty")]
+    #[error("the catalog is empty")]
     Empty,
     /// It is a table, and the project isn't set.
-    #[error("the catalogue is a table of a project that is not set")]
+    #[error("the catalog is a table of a project that is not set")]
     NoProject,
     /// The table can't be read.
-    #[error("the catalogue's table can't be read")]
+    #[error("the catalog's table can't be read")]
     Table(#[source] RestError),
 }
 
-impl Failure for CatalogueError {
-    fn remedy(&self) -> Remedy {
+impl Failure for CatalogError {
+    fn directive(&self) -> RetryDirective {
         match self {
-            Self::File { .. } | Self::Line { .. } | Self::Empty | Self::NoProject => Remedy::Person,
-            Self::Table(error) => error.remedy(),
+            Self::File { .. } | Self::Line { .. } | Self::Empty | Self::NoProject => RetryDirective::Person,
+            Self::Table(error) => error.directive(),
         }
     }
 
@@ -113,39 +113,39 @@ impl Failure for CatalogueError {
     }
 }
 
-impl CatalogueSource {
+impl CatalogSource {
     /// Every `(domain, name)`; the domain is empty where names belong to none.
     ///
     /// # Errors
-    /// [`CatalogueError`].
-    pub async fn read(&self, access: &Access) -> Result<Vec<(String, String)>, CatalogueError> {
+    /// [`CatalogError`].
+    pub async fn read(&self, access: &TableAccess) -> Result<Vec<(String, String)>, CatalogError> {
         self.read_in(Some(access)).await
     }
 
     /// As [`read`](Self::read), where a project may not be set; only a table needs one.
     ///
     /// # Errors
-    /// [`CatalogueError`].
-    pub async fn read_in(&self, access: Option<&Access>) -> Result<Vec<(String, String)>, CatalogueError> {
+    /// [`CatalogError`].
+    pub async fn read_in(&self, access: Option<&TableAccess>) -> Result<Vec<(String, String)>, CatalogError> {
         let names = match self {
             Self::File(path) => {
                 let owned = path.clone();
                 let read = tokio::task::spawn_blocking(move || read_file(&owned)).await;
-                read.map_err(|gone| CatalogueError::File { path: path.clone(), source: gone.into() })??
+                read.map_err(|gone| CatalogError::File { path: path.clone(), source: gone.into() })??
             }
             Self::Table { table, name, domain } => {
-                let access = access.ok_or(CatalogueError::NoProject)?;
-                let access = Access { table: table.clone(), ..access.clone() };
-                let table = Table::new(&access).map_err(CatalogueError::Table)?;
-                table.texts(name, domain.as_deref()).await.map_err(CatalogueError::Table)?
+                let access = access.ok_or(CatalogError::NoProject)?;
+                let access = TableAccess { table: table.clone(), ..access.clone() };
+                let table = Table::new(&access).map_err(CatalogError::Table)?;
+                table.texts(name, domain.as_deref()).await.map_err(CatalogError::Table)?
             }
         };
-        if names.is_empty() { Err(CatalogueError::Empty) } else { Ok(names) }
+        if names.is_empty() { Err(CatalogError::Empty) } else { Ok(names) }
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<(String, String)>, CatalogueError> {
-    let failed = |source| CatalogueError::File { path: path.to_owned(), source };
+fn read_file(path: &Path) -> Result<Vec<(String, String)>, CatalogError> {
+    let failed = |source| CatalogError::File { path: path.to_owned(), source };
     let length = std::fs::metadata(path).map_err(failed)?.len();
     if length > MAX_FILE_BYTES {
         return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
@@ -155,7 +155,7 @@ fn read_file(path: &Path) -> Result<Vec<(String, String)>, CatalogueError> {
         true => json_lines(&text),
         false => csv(&text),
     };
-    parsed.map_err(|line| CatalogueError::Line { path: path.to_owned(), line })
+    parsed.map_err(|line| CatalogError::Line { path: path.to_owned(), line })
 }
 
 fn json_lines(text: &str) -> Result<Vec<(String, String)>, usize> {
@@ -230,16 +230,16 @@ mod tests {
 
     #[test]
     fn places_are_told_apart() {
-        let table = |domain: Option<&str>| CatalogueSource::Table {
+        let table = |domain: Option<&str>| CatalogSource::Table {
             table: "cars".to_owned(),
             name: "name".to_owned(),
             domain: domain.map(str::to_owned),
         };
         assert_eq!("table:cars.name".parse(), Ok(table(None)));
         assert_eq!("table:cars.name.kind".parse(), Ok(table(Some("kind"))));
-        assert_eq!("a/b.csv".parse(), Ok(CatalogueSource::File("a/b.csv".into())));
+        assert_eq!("a/b.csv".parse(), Ok(CatalogSource::File("a/b.csv".into())));
         for wrong in ["table:cars", "table:.name", "table:a.b.c.d", "names.txt", ""] {
-            assert_eq!(wrong.parse::<CatalogueSource>(), Err(NoCatalogue), "{wrong}");
+            assert_eq!(wrong.parse::<CatalogSource>(), Err(NoCatalog), "{wrong}");
         }
     }
 
@@ -248,7 +248,7 @@ mod tests {
         fn any_file_is_read_without_panic(text in "(?s).{0,120}") {
             let _ = csv(&text);
             let _ = json_lines(&text);
-            let _ = text.parse::<CatalogueSource>();
+            let _ = text.parse::<CatalogSource>();
         }
     }
 }

@@ -10,24 +10,24 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::correction::{Refusal, Row, normalise};
+use crate::correction::{Refusal, Row, normalize};
 
 /// How many minutes in which rows came are remembered.
 const REMEMBERED_MINUTES: usize = 512;
 
 /// What rows are judged by beyond their own text. The default judges nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Screen {
-    /// The names a correction may be; `None` when no catalogue is given.
+pub struct ScreeningRules {
+    /// The names a correction may be; `None` when no catalog is given.
     pub names: Option<Arc<KnownNames>>,
     /// How fast rows may come; `None` when any rate will do.
     pub burst: Option<BurstLimit>,
 }
 
-impl Screen {
+impl ScreeningRules {
     pub(super) fn knows(&self, row: &Row) -> Result<(), Refusal> {
         match &self.names {
-            Some(names) if !names.allow(row) => Err(Refusal::NotInCatalogue),
+            Some(names) if !names.allow(row) => Err(Refusal::NotInCatalog),
             _ => Ok(()),
         }
     }
@@ -69,12 +69,12 @@ impl KnownNames {
     pub fn new(names: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut known = Self::default();
         for (domain, name) in names {
-            let domain = normalise(&domain);
+            let domain = normalize(&domain);
             let names = match domain.is_empty() {
                 true => &mut known.anywhere,
                 false => known.domains.entry(domain).or_default(),
             };
-            names.insert(normalise(&name));
+            names.insert(normalize(&name));
         }
         known
     }
@@ -89,10 +89,10 @@ impl KnownNames {
         self.len() == 0
     }
 
-    /// A domain that the catalogue says nothing about is not judged.
+    /// A domain that the catalog says nothing about is not judged.
     fn allow(&self, row: &Row) -> bool {
-        let name = normalise(&row.corrected);
-        let of_domain = self.domains.get(&normalise(&row.domain));
+        let name = normalize(&row.corrected);
+        let of_domain = self.domains.get(&normalize(&row.domain));
         if of_domain.is_none() && self.anywhere.is_empty() {
             return true;
         }
@@ -262,17 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_must_be_a_name_of_its_domain_where_the_catalogue_has_one() {
+    fn a_correction_must_be_a_name_of_its_domain_where_the_catalog_has_one() {
         let names = |domain: &str| KnownNames::new([(domain.to_owned(), " TOYOTA ".to_owned())]);
-        let with = |names| Screen { names: Some(Arc::new(names)), burst: None };
+        let with = |names| ScreeningRules { names: Some(Arc::new(names)), burst: None };
         let other = Row { corrected: "Toyote".to_owned(), ..row(1, NOW) };
         for domain in ["brand", ""] {
             let screen = with(names(domain));
             assert_eq!(screen.knows(&row(1, NOW)), Ok(()));
-            assert_eq!(screen.knows(&other), Err(Refusal::NotInCatalogue));
+            assert_eq!(screen.knows(&other), Err(Refusal::NotInCatalog));
         }
         assert_eq!(with(names("model")).knows(&other), Ok(()), "nothing is known of this domain");
-        assert_eq!(Screen::default().knows(&other), Ok(()));
+        assert_eq!(ScreeningRules::default().knows(&other), Ok(()));
     }
 
     proptest! {

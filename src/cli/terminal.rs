@@ -8,14 +8,14 @@ use crate::broker::Event;
 use crate::run::{ENDED, Stage};
 
 /// Shows pairs arriving and runs going on.
-pub(super) struct Screen {
+pub(super) struct Terminal {
     terminal: bool,
     bar: Option<ProgressBar>,
     /// What the last line without a terminal was about, to keep lines few.
     told: u64,
 }
 
-impl Screen {
+impl Terminal {
     pub(super) fn new() -> Self {
         Self { terminal: std::io::stdout().is_terminal(), bar: None, told: 0 }
     }

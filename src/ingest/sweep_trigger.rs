@@ -10,12 +10,12 @@ const MAX_NAMED: usize = 1000;
 
 /// Asks the ingest for a sweep, from a webhook for instance. Cheap, and many calls make one sweep. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Wake {
+pub struct SweepTrigger {
     asked: Arc<Notify>,
     named: Arc<Mutex<BTreeSet<i64>>>,
 }
 
-impl Wake {
+impl SweepTrigger {
     /// Asks for a sweep now.
     pub fn sweep(&self) {
         self.asked.notify_one();
@@ -60,11 +60,11 @@ mod tests {
 
     #[test]
     fn rows_are_named_until_they_have_been_looked_at_and_never_without_bound() {
-        let wake = Wake::default();
-        (0..5000).for_each(|id| wake.clone().row(id));
-        assert_eq!(wake.rows().len(), MAX_NAMED);
-        let seen = wake.rows();
-        wake.forget(&seen[1..]);
-        assert_eq!(wake.rows(), [0]);
+        let sweep_trigger = SweepTrigger::default();
+        (0..5000).for_each(|id| sweep_trigger.clone().row(id));
+        assert_eq!(sweep_trigger.rows().len(), MAX_NAMED);
+        let seen = sweep_trigger.rows();
+        sweep_trigger.forget(&seen[1..]);
+        assert_eq!(sweep_trigger.rows(), [0]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Attention's products want keys and values so, and every product by a weight: `tile`s read 16 of its rows side by side, and the
 //! crate `gemm`'s kernel for AVX-512 64 of them, which it would collect number by number. On processors with AVX2 squares are
-//! turned in registers, by shuffles that halve what is still to be turned; what compilers make of the plain loops, even with
+//! transposed in registers, by shuffles that halve what is still to be transposed; what compilers make of the plain loops, even with
 //! wider registers, is three to five times slower (`docs/performance.md`).
 
 #[cfg(target_arch = "x86_64")]
@@ -21,14 +21,14 @@ const TILE: usize = 16;
 const SMALL: usize = 8;
 
 for_every_width! {
-    /// Writes the first `rows` rows of `weight` `[.., inputs]` as columns: `turned` becomes `[inputs, rows]`.
-    pub(crate) fn turn(weight: &[f32], inputs: usize, rows: usize, turned: &mut Vec<f32>) = turn_body
+    /// Writes the first `rows` rows of `weight` `[.., inputs]` as columns: `transposed` becomes `[inputs, rows]`.
+    pub(crate) fn transpose(weight: &[f32], inputs: usize, rows: usize, transposed: &mut Vec<f32>) = turn_body
 }
 
 #[inline(always)]
-fn turn_body<const FUSED: bool>(weight: &[f32], inputs: usize, rows: usize, turned: &mut Vec<f32>) {
-    turned.resize(inputs * rows, 0.0);
-    write_columns(weight, inputs, [rows, inputs], turned, rows);
+fn turn_body<const FUSED: bool>(weight: &[f32], inputs: usize, rows: usize, transposed: &mut Vec<f32>) {
+    transposed.resize(inputs * rows, 0.0);
+    write_columns(weight, inputs, [rows, inputs], transposed, rows);
 }
 
 /// Writes `count` rows of `size` numbers that lie `stride` apart as columns, `[size, padded]`; what is beyond `count` becomes 0.
@@ -128,14 +128,14 @@ fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], pad
 /// The same, number by number.
 #[inline(always)]
 fn plain_tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
-    let mut turned = [[0.0; SIDE]; SIDE];
+    let mut transposed = [[0.0; SIDE]; SIDE];
     for i in 0..SIDE {
         let numbers = &rows[i * stride..][..SIDE];
         for j in 0..SIDE {
-            turned[j][i] = numbers[j];
+            transposed[j][i] = numbers[j];
         }
     }
-    for (j, numbers) in turned.iter().enumerate() {
+    for (j, numbers) in transposed.iter().enumerate() {
         columns[j * padded..][..SIDE].copy_from_slice(numbers);
     }
 }
@@ -195,11 +195,11 @@ mod tests {
         #[test]
         fn rows_become_columns(rows in 0_usize..70, inputs in 0_usize..50) {
             let weight: Vec<f32> = (0..rows * inputs + 7).map(|number| number as f32).collect();
-            let mut turned = vec![f32::NAN; 3];
-            turn(&weight, inputs, rows, &mut turned);
+            let mut transposed = vec![f32::NAN; 3];
+            transpose(&weight, inputs, rows, &mut transposed);
             let exact: Vec<f32> =
                 (0..inputs).flat_map(|input| (0..rows).map(move |row| (row * inputs + input) as f32)).collect();
-            prop_assert_eq!(turned, exact);
+            prop_assert_eq!(transposed, exact);
         }
 
         #[test]

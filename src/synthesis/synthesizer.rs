@@ -9,75 +9,70 @@ use rand_chacha::ChaCha8Rng;
 use super::rates::MOST_SLIPS;
 use super::slip::{Edit, edits, lower};
 use super::{Keyboard, Slip, SlipRates, SynthesisSettings};
-use crate::correction::normalise;
-use crate::evaluate::{Catalogue, HoldOut, fuzzy_ratio};
+use crate::correction::normalize;
+use crate::evaluate::{Catalog, HoldOut, fuzzy_ratio};
 
 /// How many times a typo is drawn before the name gets one less.
 const TRIES: usize = 24;
-/// Names up to this many characters are hard to recognise after two slips already.
+/// Names up to this many characters are hard to recognize after two slips already.
 const SHORT: usize = 8;
 
-/// A made-up typo of a catalogue entry.
+/// A made-up typo of a catalog entry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SyntheticPair {
     /// Domain of the name.
     pub domain: String,
     /// The typo.
     pub typo: String,
-    /// The name, as the catalogue spells it.
+    /// The name, as the catalog spells it.
     pub corrected: String,
 }
 
-/// Makes typos of a catalogue's names.
+/// Makes typos of a catalog's names.
 ///
-/// No typo it makes is, after normalising, a name of its domain (so never its own), held out
+/// No typo it makes is, after normalizing, a name of its domain (so never its own), held out
 /// ([`HoldOut::holds_typo`], [`without`](Self::without)), or made twice for a domain in one epoch.
 #[derive(Clone)]
-pub struct Synthesiser {
-    catalogue: Catalogue,
+pub struct Synthesizer {
+    catalog: Catalog,
     rates: SlipRates,
     settings: SynthesisSettings,
     hold_out: HoldOut,
-    /// Further typos that must not be made, by domain, normalised.
+    /// Further typos that must not be made, by domain, normalized.
     forbidden: HashMap<String, HashSet<String>>,
 }
 
-impl Synthesiser {
-    /// A synthesiser for every name of `catalogue`. Names of held-out corrections are among them on purpose: the
-    /// backend knows the catalogue, and a name nobody has mistyped yet is what synthesis is for.
-    pub fn new(
-        catalogue: Catalogue,
-        rates: SlipRates,
-        settings: SynthesisSettings,
-        hold_out: HoldOut,
-    ) -> Self {
-        Self { catalogue, rates, settings, hold_out, forbidden: HashMap::new() }
+impl Synthesizer {
+    /// A synthesizer for every name of `catalog`. Names of held-out corrections are among them on purpose: the
+    /// backend knows the catalog, and a name nobody has mistyped yet is what synthesis is for.
+    pub fn new(catalog: Catalog, rates: SlipRates, settings: SynthesisSettings, hold_out: HoldOut) -> Self {
+        Self { catalog, rates, settings, hold_out, forbidden: HashMap::new() }
     }
 
     /// Without these `(domain, typo)`: what a run asks beside the typos held out by hash.
     #[must_use]
     pub fn without<'a>(mut self, typos: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         for (domain, typo) in typos {
-            self.forbidden.entry(domain.to_owned()).or_default().insert(normalise(typo));
+            self.forbidden.entry(domain.to_owned()).or_default().insert(normalize(typo));
         }
         self
     }
 
     /// The names typos are made of.
-    pub fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
-    /// The synthetic pairs of one epoch, in the order of the catalogue, beside `real` real pairs. They follow from
+    /// The synthetic pairs of one epoch, in the order of the catalog, beside `real` real pairs. They follow from
     /// the arguments alone; another epoch has others.
     pub fn epoch(&self, seed: u64, epoch: usize, real: usize) -> Vec<SyntheticPair> {
-        let variants = self.settings.variants_beside(self.catalogue.len(), real);
+        let variants = self.settings.variants_beside(self.catalog.len(), real);
         let hard = (variants as f64 * self.settings.hard_share).round() as usize;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(epoch as u64);
         let mut pairs = Vec::new();
-        for (domain, names) in self.catalogue.domains() {
-            let mut taken: HashSet<String> = names.iter().map(|name| normalise(name)).collect();
+        for (domain, names) in self.catalog.domains() {
+            let mut taken: HashSet<String> = names.iter().map(|name| normalize(name)).collect();
             taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
             for name in names {
                 for variant in 0..variants {
@@ -104,7 +99,7 @@ impl Synthesiser {
         let mut easy = None;
         for _ in 0..TRIES {
             let Some(typo) = self.draw(name, hard, random) else { continue };
-            let normal = normalise(&typo);
+            let normal = normalize(&typo);
             if normal.is_empty() || taken.contains(&normal) || self.hold_out.holds_typo(&normal) {
                 continue;
             }
@@ -116,7 +111,7 @@ impl Synthesiser {
         }
         // A long name is hardly ever hard; an easy typo teaches more than none.
         easy.inspect(|typo| {
-            taken.insert(normalise(typo));
+            taken.insert(normalize(typo));
         })
     }
 
