@@ -33,7 +33,7 @@ RUN apt-get update \
     && install -d -o autovalidate -g autovalidate -m 750 /data
 COPY --from=build /image/bin/ /usr/local/bin/
 COPY --from=build /image/lib/ /usr/local/lib/
-# Large pages where the kernel gives them on request (glibc 2.35): training is 2 to 5 % faster, for some 10 MB (docs/performance.md).
+# Large pages where the kernel gives them on request (glibc 2.35): training is 2 to 5 % faster, for some 10 MB (docs/results/performance.md).
 ENV ORT_DYLIB_PATH=/usr/local/lib/libonnxruntime.so \
     NATS_SERVER=/usr/local/bin/nats-server \
     DATA_DIR=/data \

@@ -1,34 +1,36 @@
-//! The pair this product learns from: a typo and what a person accepted instead.
+//! The training pair: a typo, and the correction a person accepted.
 //!
-//! Owns the row as the table holds it, the rules that say whether a row may be trained on, the normalizing
-//! that decides whether two texts are the same, and the templates that turn a text into what the model sees.
-//! Never touches a network, a file or a clock.
+//! Owns the row as the table stores it, the rules that decide whether a row may be trained on, the
+//! normalizing that decides whether two texts are equal, and the templates that render a text as
+//! model input. Never accesses a network, a file or a clock.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
-/// The longest typo or correction, in characters, that is trained on.
+/// Maximum length of a typo or correction, in characters. Longer ones are not trained on.
 pub const MAX_CHARACTERS: usize = 256;
 
 /// One row of the corrections table, as PostgREST, Realtime and a webhook deliver it.
 ///
-/// `Debug` shows the id and the lengths only: pairs are what people typed and don't belong in logs.
+/// `Debug` shows only the id and the lengths: pairs are text that people typed, and such text
+/// doesn't belong in logs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Primary key.
     pub id: i64,
-    /// What was typed.
+    /// Text that was typed.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub typo: String,
-    /// What was accepted instead.
+    /// Correction that was accepted.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub corrected: String,
-    /// Which field of the form it was typed into, such as `brand` or `model`.
+    /// Form field the text was typed into, such as `brand` or `model`.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub domain: String,
-    /// When the row was inserted, as the database wrote it.
+    /// Time of the row's insert, as the database wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
 }
@@ -48,9 +50,25 @@ impl fmt::Debug for Row {
     }
 }
 
-/// Why a row is kept but left out of training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Reason a row is stored but excluded from training.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Refusal {
     /// The typo or the correction is empty after trimming.
     Empty,
@@ -58,31 +76,24 @@ pub enum Refusal {
     TooLong,
     /// The typo or the correction holds a control character.
     ControlCharacters,
-    /// The typo equals the correction after normalizing: nothing to learn.
+    /// The typo equals the correction after normalizing, so there is nothing to learn.
     Unchanged,
-    /// The correction is no name of the catalog that was given.
+    /// The correction is not a name in the given catalog.
     #[serde(rename = "not-in-catalogue")]
+    #[strum(serialize = "not-in-catalogue")]
     NotInCatalog,
-    /// Rows came far faster than this table's rows usually do.
+    /// Rows arrived much faster than is usual for this table.
     Burst,
-    /// Other rows correct the same typo to something else, and more of them.
+    /// More rows correct the same typo to something else.
     Conflict,
 }
 
 impl Refusal {
-    /// Every reason, in the order they are checked.
-    pub const ALL: [Self; 7] = [
-        Self::Empty,
-        Self::TooLong,
-        Self::ControlCharacters,
-        Self::Unchanged,
-        Self::NotInCatalog,
-        Self::Burst,
-        Self::Conflict,
-    ];
+    /// All reasons, in the order of the checks.
+    pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// Whether a person may decide otherwise. The other reasons are about the text itself: there is nothing to
-    /// learn from it, whoever says so.
+    /// True when a person may override the refusal. The other reasons are about the text itself:
+    /// nobody can make a model learn from it.
     pub fn is_judgment(self) -> bool {
         match self {
             Self::Empty | Self::TooLong | Self::ControlCharacters | Self::Unchanged => false,
@@ -90,34 +101,20 @@ impl Refusal {
         }
     }
 
-    /// The name used in message headers, metrics and reports.
+    /// Returns the name used in message headers, metrics and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::TooLong => "too-long",
-            Self::ControlCharacters => "control-characters",
-            Self::Unchanged => "unchanged",
-            Self::NotInCatalog => "not-in-catalogue",
-            Self::Burst => "burst",
-            Self::Conflict => "conflict",
-        }
+        self.into()
     }
 
-    /// The reason with this [`name`](Self::name).
+    /// Returns the reason with this [`name`](Self::name), or `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|refusal| refusal.name() == name)
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
+        name.parse().ok()
     }
 }
 
 impl Row {
-    /// Says whether this row's own text may be trained on. What takes more than the row to decide (catalog,
-    /// rate, other rows) is decided where that is known.
+    /// Checks the row's own text. The reasons that need more than one row (catalog, rate, other
+    /// rows) are checked where that knowledge is.
     ///
     /// # Errors
     /// The first [`Refusal`] that applies, in the order of [`Refusal::ALL`].
@@ -139,7 +136,8 @@ impl Row {
     }
 }
 
-/// Two texts are the same entry when this is equal: trimmed, lower case, white space collapsed to one space.
+/// Normalizes a text: trims it, converts it to lower case, and collapses each run of white space to
+/// one space. Two texts with the same result count as the same entry.
 pub fn normalize(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
     for word in text.split_whitespace() {
@@ -151,8 +149,9 @@ pub fn normalize(text: &str) -> String {
     normal
 }
 
-/// A domain as one token of a message subject: lower case ASCII letters, digits, `-` and `_`; anything else
-/// becomes `_`, and nothing at all becomes `unknown`. A subject's `.`, `*`, `>` and spaces can't come through.
+/// Converts a domain to one token of a message subject: lower-case ASCII letters, digits, `-` and
+/// `_`. Every other character becomes `_`, and an empty domain becomes `unknown`. A subject's `.`,
+/// `*`, `>` and spaces can't pass through.
 pub fn subject_token(domain: &str) -> String {
     let token: String = domain
         .trim()
@@ -166,7 +165,7 @@ pub fn subject_token(domain: &str) -> String {
     if token.is_empty() { "unknown".to_owned() } else { token }
 }
 
-/// Turns a text of a domain into what the model sees, such as `car brand: toyta`.
+/// Templates that render a text as model input by its domain, such as `car brand: toyta`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Templates {
     /// Template per domain; `{text}` stands for the text.
@@ -176,7 +175,8 @@ pub struct Templates {
 }
 
 impl Default for Templates {
-    /// What the backend uses: `brand` is `car brand: {text}`, all else `car model: {text}`.
+    /// The backend's templates: `car brand: {text}` for `brand`, and `car model: {text}` for every
+    /// other domain.
     fn default() -> Self {
         Self {
             domains: BTreeMap::from([("brand".to_owned(), "car brand: {text}".to_owned())]),
@@ -186,28 +186,30 @@ impl Default for Templates {
 }
 
 impl Templates {
-    /// What the model sees for `text` of `domain`.
+    /// Renders `text` of `domain` as model input.
     pub fn render(&self, domain: &str, text: &str) -> String {
         let template = self.domains.get(domain).unwrap_or(&self.fallback);
         template.replace("{text}", &clean(text))
     }
 
-    /// What a rendered text was made of: its domain (none for the template of all other domains) and the text. None
-    /// for a text that no template makes; of several that could, the one that adds most.
+    /// Splits a rendered text into its domain and its text; the domain is `None` for the fallback
+    /// template. Returns `None` when no template fits. When several fit, the longest template
+    /// decides.
     pub fn parse<'t>(&self, rendered: &'t str) -> Option<(Option<&str>, &'t str)> {
         let of_domains = self.domains.iter().map(|(domain, template)| (Some(domain.as_str()), template));
         let all = of_domains.chain([(None, &self.fallback)]);
         let fitting = all.filter_map(|(domain, template)| {
             let (before, after) = template.split_once("{text}")?;
             let text = rendered.strip_prefix(before)?.strip_suffix(after)?;
-            // A template of the text alone would make anything.
+            // A template with nothing but the text would fit everything.
             (before.len() + after.len() > 0).then_some((template.len(), domain, text))
         });
         fitting.max_by_key(|(length, ..)| *length).map(|(_, domain, text)| (domain, text))
     }
 }
 
-/// Trims a text and collapses its inner white space, keeping its case: a tokenizer decides what case means.
+/// Trims a text and collapses its inner white space. The case stays: the tokenizer decides whether
+/// case matters.
 fn clean(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,38 +1,43 @@
-//! AutoValidate trainer: turns accepted corrections of mistyped car names into a better embedding model.
+//! AutoValidate trainer: fine-tunes an embedding model with accepted corrections of mistyped car
+//! names.
 //!
-//! The folders follow the data, and dependencies point down this list only:
+//! The modules are listed from top to bottom. A module depends only on modules below it:
 //!
 //! ```text
-//! cli          one file per command
-//! worker       a running worker: opens what a role needs, starts and ends its tasks
-//! settings     everything a person can set, read once and checked as a whole
+//! cli          the command line, one file per command
+//! worker       a running worker: opens the connections of its role, starts and stops its tasks
+//! settings     all settings, read once and validated together
 //! http         health, metrics, webhook
 //! report       a run's report as text and as a page with plots
 //! run          a training run: its stages, from a job request to a published model
-//! ingest       table sweep, Realtime, webhook, and the ingest that merges them
-//! trigger      N pairs, or T elapsed: decides when a job starts
-//! corrections  the pairs' stream: screening, dedup ledger, quarantine
+//! ingest       table sweep, Realtime and webhook, merged into one ingest
+//! trigger      decision to start a job: after N pairs, or after a time
+//! corrections  the stream of pairs: screening, dedup ledger, quarantine
 //! broker       JetStream: connection, embedded server, streams, jobs, run records, events
 //! hub          the Hugging Face Hub: list, download, upload, commit, release names
-//! synthesis    synthetic typos of the catalog's names
+//! synthesis    synthetic typos of catalog names
 //! evaluate     hold-out, retrieval metrics, baselines, gate
-//! correction   the pair: validation, normalizing, templates
+//! retry        growing pauses with jitter
+//! correction   the training pair: validation, normalizing, templates
 //! ```
 //!
-//! Below them stand three crates: `autovalidate-finetune` (model folder, graphs, training), `autovalidate-kernels` (its
-//! arithmetic) and, in development only, `autovalidate-fakes` (stand-ins for Supabase and the Hub).
+//! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
+//! `autovalidate-kernels` (numeric kernels) and, in development only, `autovalidate-fakes`
+//! (stand-ins for Supabase and the Hub).
 
-pub use autovalidate_finetune::failure;
+#![forbid(unsafe_code)]
 
 pub mod broker;
 pub mod cli;
 pub mod correction;
 pub mod corrections;
 pub mod evaluate;
+pub mod failure;
 pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod report;
+pub mod retry;
 pub mod run;
 pub mod settings;
 pub mod synthesis;

@@ -1,4 +1,7 @@
-//! Boots the program: command line, exit code. Everything else is in the library.
+//! Entry point of the program: runs the command line and returns its exit code. The library holds
+//! everything else.
+
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! Integration tests, one binary so that the crate links once. Each test starts the real servers it needs.
+//! Integration tests, in one binary so that the crate is linked once. Each test starts the real
+//! servers it needs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 #![allow(clippy::large_futures, reason = "a test awaits once")]
@@ -8,6 +9,7 @@ mod demo;
 mod evaluate;
 mod hub;
 mod ingest;
+mod nextest;
 mod report;
 mod run;
 mod support;

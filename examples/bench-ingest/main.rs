@@ -1,11 +1,11 @@
-//! Measures the ingest with a real worker process, a real nats-server and the local Supabase.
+//! Benchmark of the ingest, with a real worker process, a real nats-server and the local Supabase.
 //!
-//! `scripts/bench-ingest --json FILE` runs it; docs/ingest.md holds what it measured and says what each figure means.
+//! Run it with `scripts/bench-ingest --json FILE`. docs/results/ingest.md has its results.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-#[path = "../../tests/support/storm.rs"]
-mod storm;
+#[path = "../../tests/support/fault_load.rs"]
+mod fault_load;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,39 +16,39 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use autovalidate_fakes::supabase::Options;
 use clap::{Parser, ValueEnum};
+use fault_load::{FaultLoad, Setup, run_fault_load};
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use storm::{Ground, Storm, weather};
 
 /// Measures the ingest.
 #[derive(Parser)]
 struct Args {
-    /// The worker's program.
+    /// Path of the worker's program.
     #[arg(long)]
     program: PathBuf,
-    /// The nats-server program.
+    /// Path of the nats-server program.
     #[arg(long)]
     nats: PathBuf,
-    /// Where the figures go.
+    /// File for the results, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Only these parts; may be repeated.
+    /// Measures only this part; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Part>,
     /// Seconds of inserts at each rate.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Rows of the old table.
+    /// Number of rows in the old table.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Inserts of the fault run.
+    /// Number of inserts in the fault run.
     #[arg(long, default_value_t = 20_000)]
     inserts: usize,
-    /// How often the fault run kills the worker.
+    /// Number of times the fault run kills the worker.
     #[arg(long, default_value_t = 10)]
     kills: usize,
-    /// Inserts a second of the fault run.
+    /// Inserts per second in the fault run.
     #[arg(long, default_value_t = 100.0)]
     inserts_per_second: f64,
     /// Seed of the fault run.
@@ -56,18 +56,18 @@ struct Args {
     seed: u64,
 }
 
-/// What can be measured by itself.
+/// Part of the benchmark that can run alone.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// From an insert until the pair is stored.
+    /// Time from an insert until the pair is stored.
     Latency,
-    /// Memory of a worker whose table is empty.
+    /// Memory of a worker with an empty table.
     Idle,
-    /// An old table, as the embedded server is set.
+    /// Back-fill of an old table, with the embedded server's default flush interval.
     Backfill,
-    /// A fiftieth of it, with every message flushed.
+    /// Back-fill of a fiftieth of the rows, with every message flushed.
     Flushed,
-    /// Inserts among faults.
+    /// Inserts during faults.
     Faults,
 }
 
@@ -113,13 +113,13 @@ async fn main() {
         figures[name] = backfill;
     }
     if wanted(Part::Faults) {
-        let storm = Storm {
+        let storm = FaultLoad {
             seed: args.seed,
             inserts: args.inserts,
             kills: args.kills,
             inserts_per_second: args.inserts_per_second,
         };
-        let after = weather(&storm, &args.program, &args.nats).await;
+        let after = run_fault_load(&storm, &args.program, &args.nats).await;
         println!(
             "| fault run, seed {}: {} rows, {} faults, {} kills | {} lost, {} surplus, all there {:.1} s after the last insert | 0 and 0 |",
             args.seed,
@@ -128,11 +128,11 @@ async fn main() {
             args.kills,
             after.lost,
             after.surplus,
-            after.calm.as_secs_f64()
+            after.recovery.as_secs_f64()
         );
         figures["fault_run"] = json!({
             "rows": after.rows, "lost": after.lost, "surplus": after.surplus, "faults": after.faults,
-            "kills": args.kills, "seconds": after.took.as_secs_f64(), "calm_seconds": after.calm.as_secs_f64(),
+            "kills": args.kills, "seconds": after.took.as_secs_f64(), "calm_seconds": after.recovery.as_secs_f64(),
         });
     }
     if let Some(path) = &args.json {
@@ -140,17 +140,18 @@ async fn main() {
     }
 }
 
-/// From the insert's commit until a consumer of the stream has it.
+/// Measures the time from an insert's commit until a consumer of the stream has the row.
 async fn latency(args: &Args, rate: u64) -> Value {
     let options = Options { poll: Duration::from_millis(100), ..Options::default() };
     let poll = options.poll;
-    let ground = Ground::new(&args.program, &args.nats, options, Some(Duration::from_secs(1))).await;
+    let ground = Setup::new(&args.program, &args.nats, options, Some(Duration::from_secs(1))).await;
     let streams = ground.streams().await;
     let stream = streams.connection().jetstream().get_stream("CORRECTIONS").await.unwrap();
     let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..OrderedConfig::default() };
     let mut messages = stream.create_consumer(config).await.unwrap().messages().await.unwrap();
     let _worker = ground.listener(&[]);
-    // The first row says that the worker listens; the settling sweep after the subscription is over then, too.
+    // The first row shows that the worker listens. After the wait, the settling sweep that follows
+    // the subscription is over, too.
     ground.supabase.insert("first", "Toyota", "brand");
     messages.next().await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_secs(7)).await;
@@ -186,9 +187,10 @@ async fn latency(args: &Args, rate: u64) -> Value {
            "p50_ms": at(0.5), "p99_ms": at(0.99), "most_ms": at(1.0)})
 }
 
-/// A worker that has nothing to do.
+/// Measures the memory of an idle worker.
 async fn idle(args: &Args) -> Value {
-    let ground = Ground::new(&args.program, &args.nats, storm::quick(), Some(Duration::from_secs(1))).await;
+    let ground =
+        Setup::new(&args.program, &args.nats, fault_load::quick(), Some(Duration::from_secs(1))).await;
     let worker = ground.listener(&[]);
     tokio::time::sleep(Duration::from_secs(20)).await;
     let pid = worker.id().unwrap();
@@ -196,9 +198,9 @@ async fn idle(args: &Args) -> Value {
     json!({"resident_mb": memory(pid, "VmRSS"), "own_mb": memory(pid, "RssAnon"), "threads": threads})
 }
 
-/// An old table, met for the first time.
+/// Measures the back-fill of an old table that the worker has not seen before.
 async fn backfill(args: &Args, sync_every: Option<Duration>, rows: u64) -> Value {
-    let ground = Ground::new(&args.program, &args.nats, storm::quick(), sync_every).await;
+    let ground = Setup::new(&args.program, &args.nats, fault_load::quick(), sync_every).await;
     let pairs = (0..rows).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
     ground.supabase.import(pairs, Timestamp::now());
     let worker = ground.listener(&[]);
@@ -219,8 +221,8 @@ async fn backfill(args: &Args, sync_every: Option<Duration>, rows: u64) -> Value
            "most_mb": most, "most_own_mb": most_own, "after_mb": after})
 }
 
-/// Memory of a process in MB, as Linux tells it: `VmRSS` is all that is resident, pages of the program's file among
-/// it, `RssAnon` what the process itself has made.
+/// Reads the memory of a process from Linux, in MB. `VmRSS` is all resident memory, including pages
+/// of the program's file. `RssAnon` is the memory that the process itself allocated.
 fn memory(pid: u32, kind: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));

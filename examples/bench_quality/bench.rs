@@ -1,4 +1,4 @@
-//! One trial on one dataset.
+//! Run of one trial on one dataset.
 
 use anyhow::{Context, Result, anyhow};
 use autovalidate::correction::Templates;
@@ -12,13 +12,13 @@ use crate::dataset::{Dataset, HOLD_OUT, Questions};
 use crate::ledger::{Figures, Outcome};
 use crate::trial::{Rows, Start, Trial};
 
-/// `(domain, typo, corrected)`.
+/// `(domain, typo, corrected)` of a pair.
 type Pair = (String, String, String);
 
-/// How the live model was made, from the older half of the pairs.
+/// Recipe of the live model, which is trained on the older half of the pairs.
 const EARLIER: &str = "earlier: variants=10, epochs=2, smoothing=0";
 
-/// Between the seeds of two runs of a chain: more than the seeds that are measured lie apart.
+/// Distance between the seeds of two runs of a chain; larger than the range of the measured seeds.
 const OTHER_SEED: u64 = 1_000;
 
 pub(crate) struct Bench {
@@ -45,7 +45,8 @@ impl Bench {
             _ if !trial.real => Vec::new(),
             Rows::All => dataset.training.clone(),
             Rows::New => newer.to_vec(),
-            // Every other one of the older half: as good as drawn, since they come in the order they were drawn in.
+            // Every second pair of the older half. The pairs are in random order, so this is as
+            // good as a random draw.
             Rows::Replay => newer.iter().chain(older.iter().step_by(2)).cloned().collect(),
         };
         let examples = self.examples(trial, &rows, dataset, seed);
@@ -96,7 +97,7 @@ impl Bench {
         })
     }
 
-    /// What made the live model, run by run: what each learned from, and how.
+    /// Returns the runs that made the live model, each with its dataset and its recipe.
     fn earlier_runs(
         &self,
         trial: &Trial,
@@ -107,7 +108,7 @@ impl Bench {
         let runs = match trial.start {
             Start::Base => Vec::new(),
             Start::Live => vec![(EARLIER.parse()?, pairs.len() / 2, seed)],
-            // Every run makes up typos of its own, as in production.
+            // Each run draws its own synthetic typos, as in production.
             Start::Run(number) => (1..number)
                 .map(|run| (trial.clone(), pairs.len() * run / number, seed + OTHER_SEED * run as u64))
                 .collect(),
@@ -138,14 +139,16 @@ impl Bench {
     }
 }
 
-/// What this process has computed so far: other work on the machine hardly changes it, as long as one thread computes
-/// (several wait for each other by spinning).
+/// Returns the processor time of this process so far, in seconds. Other work on the machine hardly
+/// changes it as long as one thread computes; several threads spin while they wait for each other.
 fn processor_seconds() -> Result<f64> {
-    /// The kernel's unit of these figures, whatever its own clock: `man 5 proc`, `sysconf(_SC_CLK_TCK)`.
+    /// Unit of these times in ticks per second, independent of the kernel's own clock: `man 5
+    /// proc`, `sysconf(_SC_CLK_TCK)`.
     const TICKS: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
-    // After the program's name, which may hold anything: user time is the 12th field, system time the 13th.
+    // The program's name may contain any character, so the fields after it are counted: user time
+    // is the 12th, and system time the 13th.
     let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat has no name")?;
     let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(times.sum::<Result<f64, _>>().context("/proc/self/stat has other times")? / TICKS)
+    Ok(times.sum::<Result<f64, _>>().context("/proc/self/stat has times in an unknown format")? / TICKS)
 }

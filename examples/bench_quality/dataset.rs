@@ -1,4 +1,4 @@
-//! Pairs and questions about a catalog.
+//! Dataset: training pairs and held-out queries of a catalog.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,23 +9,23 @@ use autovalidate::evaluate::{Catalog, HoldOut, NewestWindow, Query, Side};
 use autovalidate_fakes::demo::{Entry, catalog, corrections_of, hard_corrections_of};
 use serde::{Deserialize, Serialize};
 
-/// Pairs trained on, as many as a young installation has.
+/// Number of training pairs, similar to a new installation.
 const TRAINING: usize = 600;
-/// Queries of each side at most.
+/// Maximum number of queries of each side.
 const QUERIES: usize = 500;
-/// Corrections drawn, from which both are taken.
+/// Number of corrections drawn; training pairs and queries are both taken from them.
 const DRAWN: usize = 4_000;
-/// Larger than the product's, so that one run already has enough queries.
+/// Hold-out that is larger than the product's, so that a single run has enough queries.
 pub(crate) const HOLD_OUT: HoldOut =
     HoldOut { typos: 0.20, corrections: 0.20, newest: NewestWindow::Count(0) };
 
-/// What is asked.
+/// Kind of the queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Questions {
-    /// Typos as the pairs have them: one slip, sometimes two.
+    /// Typos like those of the pairs: one slip, sometimes two.
     Plain,
-    /// Two and three slips, where the fuzzy matcher's best guess is often wrong.
+    /// Typos with two or three slips, for which the fuzzy matcher's best guess is often wrong.
     Hard,
 }
 
@@ -38,11 +38,11 @@ impl Questions {
     }
 }
 
-/// Pairs, and questions about a catalog.
+/// Training pairs and held-out queries of a catalog.
 pub(crate) struct Dataset {
     pub(crate) name: String,
     pub(crate) catalog: Catalog,
-    /// `(domain, typo, corrected)`.
+    /// `(domain, typo, corrected)` of each training pair.
     pub(crate) training: Vec<(String, String, String)>,
     pub(crate) queries: Vec<Query>,
 }
@@ -57,7 +57,7 @@ impl Dataset {
                 .filter_map(|line| line.split_once(','))
                 .map(|(domain, name)| Entry { domain, name })
                 .collect(),
-            other => bail!("{other} is no dataset"),
+            other => bail!("{other} is not a dataset"),
         };
         let (mut training, mut queries) = (Vec::new(), Vec::new());
         let mut asked: BTreeMap<Side, usize> = BTreeMap::new();

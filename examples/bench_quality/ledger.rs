@@ -1,4 +1,5 @@
-//! Results, one JSON object a line, so that a measurement can be broken off and taken up again.
+//! Results file with one JSON object per line, so that a measurement can be interrupted and
+//! resumed.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Questions;
 use crate::trial::Trial;
 
-/// What a trial brought.
+/// Result of a trial.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) recipe: String,
@@ -20,18 +21,18 @@ pub(crate) struct Outcome {
     pub(crate) questions: Questions,
     pub(crate) seed: u64,
     pub(crate) steps: usize,
-    /// Of the loop alone, and with synthesis and tokenizing.
+    /// Seconds of the training loop alone; `seconds` includes synthesis and tokenizing.
     pub(crate) loop_seconds: f64,
     pub(crate) seconds: f64,
     pub(crate) known: Figures,
     pub(crate) unseen: Figures,
 }
 
-/// Accuracies at 1.
+/// Accuracies at 1 of one group of queries.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
     queries: usize,
-    /// Of the model training started from.
+    /// Accuracy of the model that training started from.
     before: f64,
     pub(crate) all: f64,
     pub(crate) slice_queries: usize,
@@ -62,12 +63,13 @@ impl Figures {
         Some(self.all)
     }
 
-    /// None where the slice has too few questions to say anything.
+    /// Returns the accuracy on the slice, or `None` when the slice has too few queries.
     pub(crate) fn of_slice(&self) -> Option<f64> {
         (self.slice_queries >= GatePolicy::default().minimum_queries).then_some(self.slice)
     }
 
-    /// Likewise, the fuzzy matcher's best guess.
+    /// Returns the accuracy of the fuzzy matcher's best guess on the slice, or `None` when the
+    /// slice has too few queries.
     pub(crate) fn fuzzy_of_slice(&self) -> Option<f64> {
         self.of_slice().map(|_| self.slice_fuzzy)
     }
@@ -87,14 +89,14 @@ impl Outcome {
     }
 }
 
-/// What was measured so far.
+/// Results measured so far.
 pub(crate) struct Ledger {
     path: Option<PathBuf>,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
 impl Ledger {
-    /// Reads what is there; lines that are no result of this version are passed over.
+    /// Reads the existing results. Lines that are not a result of this version are skipped.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         let text = match path {
             Some(path) if path.exists() => std::fs::read_to_string(path)?,

@@ -1,12 +1,22 @@
-//! What each way of training learns, on made-up typos of two catalogs. Run by `scripts/bench-quality`.
+//! Benchmark of recipes: the accuracy of each recipe on synthetic typos of two catalogs. Run it
+//! with `scripts/bench-quality`.
 //!
-//! A recipe is written `name: key=value, ...`, on the command line or as a line of a file. Keys: every setting of the
-//! training recipe and of the synthesis under its own name, and for short `batch`, `lr`, `warmup`, `hard`, `below`,
-//! `negatives`, `smoothing`; `loss` (`symmetric` or `mnrl`), `rates` (`learned` or `fixed`), `reversed=yes` (each pair a second
-//! time the other way round), `duplicates=yes` (a batch may hold a text several times), `dropout=yes`, `real=no` (synthesized
-//! typos only), `start` (`base` or `live`: what the older half of the pairs made of it), `run=3` (the third run: two of the
-//! same recipe came before it, with a third and two thirds of the pairs), `rows` (`all`, `new`: the newer half, or `replay`: the
-//! newer half and half of the older). What is left out is the product's default.
+//! A recipe is written `name: key=value, ...`, on the command line or as a line of a file. Omitted
+//! keys have the product's default. The keys are:
+//!
+//! - every setting of the training recipe and of the synthesis, under its own name
+//! - `batch`, `lr`, `warmup`, `hard`, `below`, `negatives`, `smoothing`: short forms of such
+//!   settings
+//! - `loss`: `symmetric` or `mnrl`
+//! - `rates`: `learned` or `fixed`
+//! - `reversed=yes`: each pair a second time with its sides swapped
+//! - `duplicates=yes`: a batch may hold a text several times
+//! - `dropout=yes`: dropout during training
+//! - `real=no`: synthetic typos only
+//! - `start`: `base`, or `live` (a model trained on the older half of the pairs)
+//! - `run=3`: the third run, after two runs of the same recipe on one third and two thirds of the
+//!   pairs
+//! - `rows`: `all`, `new` (the newer half), or `replay` (the newer half and half of the older)
 
 #![allow(clippy::print_stdout, reason = "its results go to the terminal")]
 #![allow(missing_docs, reason = "an example has no users of its items")]
@@ -33,39 +43,40 @@ use trial::Trial;
 
 #[derive(Parser)]
 struct Arguments {
-    /// The model folder to start from.
+    /// Model folder to start from.
     #[arg(long)]
     model: PathBuf,
-    /// The ONNX Runtime library.
+    /// Path of the ONNX Runtime library.
     #[arg(long)]
     runtime: PathBuf,
-    /// Threads to compute with. One, for times that other work on the machine hardly changes.
+    /// Number of threads. With one thread, other work on the machine hardly changes the times.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// `cars`, `devices`.
+    /// Datasets: `cars`, `devices`.
     #[arg(long, value_delimiter = ',', default_value = "cars,devices")]
     datasets: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
-    /// A recipe; may be given several times.
+    /// Recipe to measure; may be repeated.
     #[arg(long = "recipe")]
     recipes: Vec<Trial>,
-    /// A file of recipes, one a line; `#` begins a comment.
+    /// File of recipes, one per line; `#` begins a comment.
     #[arg(long = "recipes")]
     recipes_file: Option<PathBuf>,
-    /// Asks two and three slips instead of one and two.
+    /// Asks typos with two or three slips instead of one or two.
     #[arg(long)]
     hard: bool,
-    /// Keeps the results here, a JSON object a line; what is there already is not measured again.
+    /// Appends the results to this file, one JSON object per line. Results that are already there
+    /// are not measured again.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Begins nothing more that would end later than this many seconds from now.
+    /// Time limit in seconds. No trial starts that would end later.
     #[arg(long)]
     budget: Option<u64>,
-    /// Writes the tables of the results between the markers of this file, and trains nothing.
+    /// Writes the tables of the results between the markers of this file. Trains nothing.
     #[arg(long, requires = "json")]
     table: Option<PathBuf>,
-    /// Write each dataset here, for training elsewhere, and train nothing.
+    /// Writes each dataset to this folder, for training elsewhere. Trains nothing.
     #[arg(long)]
     dump: Option<PathBuf>,
 }
@@ -133,7 +144,7 @@ fn main() -> Result<()> {
                     .budget
                     .is_some_and(|budget| started.elapsed() + longest > Duration::from_secs(budget))
                 {
-                    println!("the time is up; the same command goes on from here");
+                    println!("time limit reached; run the same command again to continue");
                     return Ok(());
                 }
                 let began = Instant::now();

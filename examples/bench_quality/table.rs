@@ -1,4 +1,4 @@
-//! The table of recipes: mean and standard deviation over the seeds.
+//! Table of recipes, with mean and standard deviation over the seeds.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::trial::Trial;
 const BEGIN: &str = "<!-- bench-quality: begin -->\n";
 const END: &str = "<!-- bench-quality: end -->";
 
-/// Writes the tables of the ledger's results between the markers of a file. Recipes come in the order they are given;
-/// a result of a recipe that is written otherwise today is left out.
+/// Writes the tables of the ledger's results between the markers of a file. Recipes keep the given
+/// order. A result is omitted if its recipe is written differently now.
 pub(crate) fn write(ledger: &Ledger, trials: &[Trial], to: &Path) -> Result<()> {
     let text = std::fs::read_to_string(to)?;
     let markers = || format!("{} needs the lines {BEGIN} and {END}", to.display());
@@ -86,7 +86,8 @@ fn tables(ledger: &Ledger, trials: &[Trial]) -> String {
     text
 }
 
-/// Mean and, of several, their standard deviation; nothing where one says nothing.
+/// Formats the mean and, for several values, their standard deviation. Returns `few` when a value
+/// is missing.
 fn spread(values: impl Iterator<Item = Option<f64>>) -> String {
     let Some(values) = values.collect::<Option<Vec<f64>>>() else { return "few".to_owned() };
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;

@@ -1,4 +1,4 @@
-//! A way of training, as it is written on the command line and in `benches/data/recipes.txt`.
+//! Trial: a named recipe, as written on the command line and in `benches/data/recipes.txt`.
 
 use std::str::FromStr;
 
@@ -10,32 +10,33 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What training starts from.
+/// Model that training starts from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     /// The base model.
     Base,
-    /// A model that the older half of the pairs made from the base model.
+    /// Model trained from the base model on the older half of the pairs.
     Live,
-    /// The model that one run less of the same recipe made, one on top of the other, each of all pairs that had come by then.
+    /// Model made by the earlier runs of the same recipe, for the run of this number. Each run
+    /// starts from the previous one's model, and trains on all pairs that had arrived by then.
     Run(usize),
 }
 
-/// Which pairs are trained on; the newer half is what arrived since the live model was made.
+/// Pairs that are trained on. The newer half arrived after the live model was made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
     All,
     /// The newer half.
     New,
-    /// The newer half, and half as many of the older ones.
+    /// The newer half, plus half of the older half.
     Replay,
 }
 
-/// A named way of training.
+/// Named recipe, with its synthesis, its pairs and its start.
 #[derive(Clone)]
 pub(crate) struct Trial {
     pub(crate) name: String,
-    /// What was written, to tell whether a result is of this trial.
+    /// Text of the recipe's keys, which identifies the results of this trial.
     pub(crate) keys: String,
     pub(crate) recipe: Recipe,
     pub(crate) synthesis: SynthesisSettings,
@@ -93,7 +94,7 @@ impl Trial {
             ("rows", "all") => self.rows = Rows::All,
             ("rows", "new") => self.rows = Rows::New,
             ("rows", "replay") => self.rows = Rows::Replay,
-            // Whatever else the recipe or the synthesis knows, under the name it has there.
+            // Any other setting of the recipe or the synthesis, under its own name.
             _ => {
                 let of_recipe = changed(&self.recipe, key, value)?;
                 let of_synthesis = changed(&self.synthesis, key, value)?;
@@ -108,7 +109,7 @@ impl Trial {
     }
 }
 
-/// Settings with one field changed; none if they have no such field.
+/// Returns the settings with one field changed, or `None` if they have no such field.
 fn changed<T: Serialize + DeserializeOwned>(settings: &T, field: &str, value: &str) -> Result<Option<T>> {
     let mut json = serde_json::to_value(settings)?;
     let Some(place) = json.get_mut(field) else { return Ok(None) };

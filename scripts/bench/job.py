@@ -1,12 +1,14 @@
-"""Compares a whole job, from model folder and pairs to a saved and evaluated model, with the pipeline this project replaces;
-see scripts/bench-train.
+"""Compares a whole job with the pipeline that this project replaces; see scripts/bench-train. A job leads from a model
+folder and pairs to a saved and evaluated model.
 
-Ours is `autovalidate train` on a CSV file: load, tokenize, train, evaluate, save. The old pipeline is sentence-transformers'
-`fit` of before version 3 (`old_fit` today): batch 2, each pair a second time reversed, all shuffled, MultipleNegativesRankingLoss,
-five epochs, PyTorch's default AdamW at 1e-5 with a tenth of warm-up, dropout as the model has it; then the same questions, then save.
+Our job is `autovalidate train` on a CSV file: load, tokenize, train, evaluate, save. The old pipeline is the `fit` of
+sentence-transformers before version 3 (`old_fit` today): batch size 2, each pair a second time with its sides swapped,
+all shuffled, MultipleNegativesRankingLoss, five epochs, PyTorch's default AdamW at 1e-5 with 10 % warm-up, dropout as
+configured in the model. It then evaluates the same queries, and saves.
 
-Both get the same pairs and are asked the same held-out typos among the same names. Ours holds pairs out by a hash of their
-texts, so the pairs are drawn until both sides have their number, and ours is checked to have split them so.
+Both get the same pairs, and both look up the same held-out typos in the same names. Our job holds out pairs by a
+hash of their texts. Pairs are therefore drawn until training and hold-out have their number, and the job's report
+must show the same split.
 """
 
 import argparse
@@ -29,14 +31,14 @@ SHARES = {"typo": 0.10, "correction": 0.05}
 
 
 def held_out(kind: str, text: str) -> bool:
-    """Whether `autovalidate` holds this text out (`src/evaluate/holdout.rs`)."""
+    """True when `autovalidate` holds out this text (`src/evaluate/holdout.rs`)."""
     parts = ["autovalidate hold-out v1", kind, " ".join(text.split()).lower()]
     digest = hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53 < SHARES[kind]
 
 
 def data(pairs: int, questions: int) -> dict:
-    """Pairs to train on and questions, of names that are all known; each with one or two slips, each typo once."""
+    """Returns training pairs and held-out queries, all of known names. Each typo has one or two slips and occurs once."""
     chance = random.Random(11)
     names = [name for models in MAKES.values() for name in models.split() if not held_out("correction", name)]
     sides, seen = {False: [], True: []}, {name.lower() for name in names}
@@ -54,7 +56,7 @@ def data(pairs: int, questions: int) -> dict:
 
 
 def measured(command: list[str], threads: int) -> tuple[float, float]:
-    """Seconds and peak memory in MB of a process that must succeed."""
+    """Runs a process that must succeed. Returns its seconds and its peak memory in MB."""
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "TRAIN_THREADS")}
     shares = {"HOLDOUT_TYPOS": str(SHARES["typo"]), "HOLDOUT_CORRECTIONS": str(SHARES["correction"])}
     started = time.monotonic()
@@ -66,7 +68,7 @@ def measured(command: list[str], threads: int) -> tuple[float, float]:
 
 
 def ours(given: dict, options: list[str], threads: int, scratch: Path) -> dict:
-    """Our job."""
+    """Runs and measures our job."""
     csv, out, report = scratch / "pairs.csv", scratch / "ours", scratch / "report.json"
     rows = [f"{typo},{name},model" for typo, name in given["pairs"] + given["questions"]]
     csv.write_text("\n".join(["typo,corrected,domain", *rows]) + "\n")
@@ -83,7 +85,7 @@ def ours(given: dict, options: list[str], threads: int, scratch: Path) -> dict:
 
 
 def peer(given_file: str, result_file: str, out: str, threads: int, steps: int) -> None:
-    """The old pipeline's process; with `steps`, only so many of them, and no accuracy."""
+    """Process of the old pipeline. With `steps`, it takes only that number of steps and reports no accuracy."""
     import torch
     from sentence_transformers import InputExample, SentenceTransformer
     from sentence_transformers.losses import MultipleNegativesRankingLoss
@@ -126,7 +128,7 @@ def theirs(given: dict, threads: int, steps: int, scratch: Path) -> dict:
     command = [sys.executable, __file__, "--peer", str(given_file), str(result), str(scratch / "theirs"), str(threads), str(steps)]
     wall, peak = measured(command, threads)
     told = json.loads(result.read_text())
-    # Importing PyTorch belongs to a job as starting our program does; what was left out of training is added.
+    # The import of PyTorch counts, like the start of our program. The time of omitted steps is added.
     left_out = told["step_ms"] / 1e3 * (told["steps"] - told["steps_taken"])
     return {**told, "seconds": round(wall + left_out, 2), "step_ms": round(told["step_ms"], 2), "peak_mb": round(peak)}
 
@@ -136,11 +138,11 @@ def main() -> None:
         given, result, out, threads, steps = sys.argv[2:]
         return peer(given, result, out, int(threads), int(steps))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", metavar="FILE", help="write the rows there too")
+    parser.add_argument("--json", metavar="FILE", help="also write the rows to this file")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs, {QUICK_STEPS} steps of the old pipeline")
-    parser.add_argument("--full", action="store_true", help="all steps of the old pipeline: its accuracy, and no extrapolation")
+    parser.add_argument("--full", action="store_true", help="take all steps of the old pipeline: reports its accuracy, without extrapolation")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--ours", action="append", metavar="OPTIONS", help="options of `autovalidate train`; again for another row")
+    parser.add_argument("--ours", action="append", metavar="OPTIONS", help="options of `autovalidate train`; repeat for another row")
     chosen = parser.parse_args()
     given = data(*((QUICK_PAIRS, QUICK_HELD_OUT) if chosen.quick else (PAIRS, HELD_OUT)))
     rows = []

@@ -1,8 +1,8 @@
 """Compares optimizer steps of this program with sentence-transformers on PyTorch; see scripts/bench-train.
 
-Both sides are processes of their own that take steps on request: a few of ours, a few of the peer's, and again, so
-that a busy machine disturbs both alike. Both get the same texts in the same batches, tokenized beforehand; a step is
-batch to updated weights. The peer is at its best: its own MultipleNegativesRankingLoss, AdamW fused.
+Each side is a separate process that takes steps on request. The sides alternate every few steps, so that a busy
+machine affects both equally. Both get the same texts in the same batches, tokenized beforehand. A step leads from a
+batch to updated weights. The peer runs in its fastest form: its own MultipleNegativesRankingLoss and fused AdamW.
 """
 
 import argparse
@@ -43,7 +43,7 @@ MAKES = {
 
 
 def slip(name: str, chance: random.Random) -> str:
-    """The name with a letter dropped, doubled, swapped or replaced."""
+    """Returns the name with one letter dropped, doubled, swapped or replaced."""
     at = chance.randrange(1, len(name) - 1)
     kind = chance.randrange(4)
     if kind == 0:
@@ -56,7 +56,7 @@ def slip(name: str, chance: random.Random) -> str:
 
 
 def work(batch: int) -> dict:
-    """Pairs of a mistyped and a right car name, and batches in which every name is different."""
+    """Returns pairs of a mistyped and a correct car name, and batches whose names all differ."""
     chance = random.Random(7)
     pairs = [
         (f"car model: {slip(model, chance)}", f"car model: {model}")
@@ -66,7 +66,10 @@ def work(batch: int) -> dict:
 
 
 def e5_folder(folder: Path) -> Path:
-    """multilingual-e5-small's shape with random weights; token ids are MiniLM's, which changes no cost."""
+    """Creates a model with the shape of multilingual-e5-small and random weights.
+
+    It uses MiniLM's token ids, which does not change the cost.
+    """
     if (folder / "modules.json").exists():
         return folder
     import torch
@@ -88,7 +91,7 @@ def e5_folder(folder: Path) -> Path:
 
 
 def peer(folder: str, work_file: str, threads: int, dropout: bool) -> None:
-    """The peer's process."""
+    """Process of the peer."""
     import resource
     import time
 
@@ -128,7 +131,7 @@ def peer(folder: str, work_file: str, threads: int, dropout: bool) -> None:
 
 
 class Side:
-    """A process that takes steps on request."""
+    """Process that takes steps on request."""
 
     def __init__(self, command: list[str], threads: int):
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
@@ -156,10 +159,10 @@ def case(name: str, threads: int, batch: int, dropout: bool, steps: int, folder:
         options = json.dumps({"dropout": dropout, "batch_size": batch})
         ours = Side([program, "steps", library, str(folder), str(given), str(threads), options], threads)
         theirs = Side([sys.executable, __file__, "--peer", str(folder), str(given), str(threads), str(int(dropout))], threads)
-        # The first step after the other side's turn finds its memory pushed out of the caches: several to a turn.
+        # Each turn has several steps, because the other side evicts the caches before the first one.
         block = 5
         for side in (ours, theirs):
-            side.steps(3)  # Memory grows, caches fill: not counted.
+            side.steps(3)  # Not counted: memory grows and caches fill.
         ours_ms, peer_ms = [], []
         while len(ours_ms) < steps:
             ours_ms += ours.steps(block)
@@ -179,10 +182,10 @@ def main() -> None:
         folder, given, threads, dropout = sys.argv[2:]
         return peer(folder, given, int(threads), bool(int(dropout)))
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", metavar="FILE", help="write the rows there too")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps of each side a case")
-    parser.add_argument("--case", default="", help="only cases whose name begins so")
-    parser.add_argument("--batch", type=int, help="only cases of this batch")
+    parser.add_argument("--json", metavar="FILE", help="also write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help=f"take {QUICK_STEPS} steps of each side per case")
+    parser.add_argument("--case", default="", help="only cases whose name starts with this text")
+    parser.add_argument("--batch", type=int, help="only cases with this batch size")
     chosen = parser.parse_args()
     library = os.environ["ORT_DYLIB_PATH"]
     rows = []
@@ -200,7 +203,7 @@ def main() -> None:
         if chosen.json:
             Path(chosen.json).write_text(json.dumps(rows, indent=1) + "\n")
     if os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1):
-        print("the machine was busy: alternating medians bear it, absolute times and gemm shares don't", file=sys.stderr)
+        print("the machine was busy: the ratios are still valid, but absolute times and gemm shares are not", file=sys.stderr)
 
 
 if __name__ == "__main__":

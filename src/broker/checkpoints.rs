@@ -1,9 +1,9 @@
 //! Checkpoints on JetStream's object store, for trainers that share no disk.
 //!
-//! One object a run, named by the run's id, in the bucket `training_checkpoints`. The object store shows an object only
-//! when all its chunks are stored, and only then removes the one before; whoever fetches it learns from its SHA-256
-//! whether every chunk has come. The bucket has room for what a run needs and no more, and forgets what nobody has
-//! touched for two weeks.
+//! The bucket `training_checkpoints` holds one object per run, named by the run's id. The object
+//! store shows an object only when all its chunks are stored, and only then removes the previous
+//! one. A reader verifies the object's SHA-256, so it detects missing chunks. The bucket has room
+//! for what a run needs and no more, and drops objects that were not replaced for two weeks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -23,27 +23,31 @@ use super::error::QueueError;
 use super::job_id::JobId;
 use super::streams::{Streams, is_not_found};
 
-/// The bucket of checkpoints.
+/// Name of the bucket of checkpoints.
 pub const TRAINING_CHECKPOINTS: &str = "training_checkpoints";
-/// The stream that a bucket of this name is.
+/// Name of the stream behind the bucket.
 const STREAM: &str = "OBJ_training_checkpoints";
-/// Before the id of a chunked object in its chunks' subject.
+/// Prefix of the subject of an object's chunks; the object's id follows.
 const CHUNKS: &str = "$O.training_checkpoints.C.";
 
-/// What of an object's metadata says how far its training was.
+/// Metadata key for the number of optimizer steps that a checkpoint has done.
 const STEP: &str = "step";
-/// How long a checkpoint may be on its way. Two of them fit into the time a stopping worker has.
+/// Time that one transfer of a checkpoint may take. Two transfers fit into the time
+/// that a stopping worker has.
 const TRANSFER: Duration = Duration::from_secs(100);
-/// A checkpoint that was not replaced for so long belongs to a run that nobody will retry.
+/// Age at which a checkpoint is dropped: a run whose checkpoint was not replaced for
+/// this long won't be retried.
 const FORGOTTEN: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Chunks that belong to no object after this long were left by a worker that died while it sent them.
+/// Age at which chunks without an object are removed: the worker that sent them has crashed.
 const STRANDED: Duration = Duration::from_secs(3600);
-/// Checkpoints the bucket has room for: the one that counts, the one on its way, and two that stranded.
+/// Number of checkpoints that the bucket has room for: the current one, one in transfer, and two
+/// whose chunks have no object.
 const ROOM: u64 = 4;
-/// Room grows in steps of this many bytes, for a checkpoint grows a little with every step.
+/// Granularity of the bucket's size in bytes: a checkpoint grows a little with every optimizer
+/// step.
 const ROOM_STEP: u64 = 16 << 20;
 
-/// Checkpoints on the broker. Clones share the connection.
+/// Handle of the checkpoints on the broker. Clones share the connection.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     connection: Connection,
@@ -51,17 +55,18 @@ pub struct CheckpointStore {
 }
 
 impl CheckpointStore {
-    /// A store with as many copies as `streams` has of everything else. The bucket is made when it is first needed.
+    /// Creates a handle. The bucket gets as many copies as `streams` have, and is created
+    /// when it is first needed.
     pub fn new(streams: &Streams) -> Self {
         let replicas = streams.training().cached_info().config.num_replicas;
         Self { connection: streams.connection().clone(), replicas }
     }
 
-    /// Stores a file as the checkpoint of a run, in the place of the one before.
+    /// Stores a file as the checkpoint of a run and replaces the previous one.
     ///
     /// # Errors
-    /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::CheckpointFile`], [`QueueError::Request`],
-    /// [`QueueError::TimedOut`]. The one before then stays.
+    /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::CheckpointFile`],
+    /// [`QueueError::Request`], [`QueueError::TimedOut`]. The previous checkpoint then stays.
     pub async fn put(&self, id: &JobId, step: u64, file: &Path) -> Result<(), QueueError> {
         bounded("storing a checkpoint", async {
             let unreadable = |source| QueueError::CheckpointFile { path: file.to_owned(), source };
@@ -82,7 +87,8 @@ impl CheckpointStore {
         .await
     }
 
-    /// How many steps a run's stored checkpoint has done; `None` when there is none.
+    /// Returns the number of optimizer steps in a run's stored checkpoint; `None` when there is
+    /// none.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -97,11 +103,12 @@ impl CheckpointStore {
         }
     }
 
-    /// Fetches a run's checkpoint into a file, which is whole and on the disk when this succeeds.
+    /// Fetches a run's checkpoint into a file. On success, the file is complete and synced to disk.
     ///
     /// # Errors
-    /// [`QueueError::Request`], also when there is none or what has come isn't what was stored;
-    /// [`QueueError::CheckpointFile`], [`QueueError::TimedOut`]. The file is then worth nothing.
+    /// [`QueueError::Request`], also when there is no checkpoint or when the received bytes
+    /// differ from the stored ones; [`QueueError::CheckpointFile`], [`QueueError::TimedOut`].
+    /// The file is then unusable.
     pub async fn fetch(&self, id: &JobId, file: &Path) -> Result<(), QueueError> {
         const WHAT: &str = "fetching a checkpoint";
         bounded(WHAT, async {
@@ -111,14 +118,14 @@ impl CheckpointStore {
             let mut object = bucket.get(id.as_str()).await.map_err(|error| failed()(error.into()))?;
             let unwritable = |source| QueueError::CheckpointFile { path: file.to_owned(), source };
             let mut out = tokio::fs::File::create(file).await.map_err(unwritable)?;
-            // Reading to the end compares the SHA-256.
+            // Reading to the end verifies the SHA-256.
             tokio::io::copy(&mut object, &mut out).await.map_err(|error| failed()(error.into()))?;
             out.sync_all().await.map_err(unwritable)
         })
         .await
     }
 
-    /// Removes a run's checkpoint, and what dead workers have left. Safe to repeat.
+    /// Removes a run's checkpoint, and the chunks that crashed workers have left. Safe to repeat.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -135,7 +142,8 @@ impl CheckpointStore {
         .await
     }
 
-    /// Removes chunks that belong to no object and are too old to be still on their way.
+    /// Removes chunks that belong to no object and are too old to be part of a transfer in
+    /// progress.
     async fn sweep(&self, bucket: &ObjectStore, now: Timestamp) -> Result<(), QueueError> {
         let failed = || QueueError::request("looking for stranded checkpoints");
         let Some(stream) = self.stream().await? else { return Ok(()) };
@@ -154,7 +162,7 @@ impl CheckpointStore {
             let first = first.map_err(|error| failed()(error.into()))?;
             let begun_at = timestamp(first.time.unix_timestamp_nanos());
             if now.duration_since(begun_at).unsigned_abs() > STRANDED {
-                tracing::info!(subject, "a checkpoint that was never finished is removed");
+                tracing::info!(subject, "removing a checkpoint that was never finished");
                 let purged = stream.purge().filter(&subject).await;
                 purged
                     .map_err(|error| QueueError::request("removing a stranded checkpoint")(error.into()))?;
@@ -163,7 +171,7 @@ impl CheckpointStore {
         Ok(())
     }
 
-    /// The bucket, if it is there.
+    /// Returns the bucket, if it exists.
     async fn bucket(&self) -> Result<Option<ObjectStore>, QueueError> {
         if self.stream().await?.is_none() {
             return Ok(None);
@@ -180,7 +188,8 @@ impl CheckpointStore {
         }
     }
 
-    /// The bucket with room for checkpoints of this size, created or enlarged, and read back.
+    /// Creates or enlarges the bucket so that it has room for checkpoints of this
+    /// size, and reads it back.
     async fn bucket_for(&self, size: u64) -> Result<ObjectStore, QueueError> {
         let name = TRAINING_CHECKPOINTS;
         let context = self.connection.jetstream();
@@ -196,7 +205,7 @@ impl CheckpointStore {
             None => {
                 let config = Config {
                     bucket: name.to_owned(),
-                    description: Some("Where training stands, one object a run".to_owned()),
+                    description: Some("Training checkpoints, one object per run".to_owned()),
                     max_age: FORGOTTEN,
                     max_bytes: room,
                     storage: StorageType::File,
@@ -222,7 +231,7 @@ impl CheckpointStore {
     }
 }
 
-/// Gives a transfer its deadline; boxed, for its future is large.
+/// Runs a transfer under its deadline. The future is boxed because it is large.
 async fn bounded<T>(
     what: &'static str,
     transfer: impl Future<Output = Result<T, QueueError>>,

@@ -1,4 +1,4 @@
-//! Time as an argument: what o'clock it is, and waking at an instant.
+//! Clock as an argument: the current time, and a timer.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-/// A clock that can be waited on, so that a test decides what time it is.
+/// A clock with a timer. A test passes its own clock to control the time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
     /// Resolves at `instant`, or at once when it has passed.
@@ -31,7 +31,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// The broker's time as ours. Its message times always fit: both count nanoseconds since 1970.
+/// Converts a time of the broker. Its message times always fit: both types count nanoseconds since
+/// 1970.
 pub(crate) fn timestamp(unix_nanos: i128) -> Timestamp {
     Timestamp::from_nanosecond(unix_nanos).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! The way to the broker: which one, and whether it can do what we need.
+//! Connection to the broker, with checks of its version and of JetStream.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,36 +14,39 @@ use super::embedded::{self, Server};
 use super::error::QueueError;
 use super::version::{OLDEST_SERVER, is_new_enough};
 
-/// How long the server has to take a connection.
+/// Time that the server has to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long the server has to answer one request. It bounds every request of the JetStream context.
+/// Time that the server has to answer one request. Every request of the JetStream context has this
+/// deadline.
 pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Which broker the worker uses.
+/// Choice of the broker: embedded or remote.
 #[derive(Debug, Clone)]
 pub enum Broker {
     /// A nats-server that this process supervises.
     Embedded(embedded::Options),
-    /// A server or cluster that somebody else runs.
+    /// A server or cluster that this process does not supervise.
     Remote(Remote),
 }
 
-/// A server or cluster that somebody else runs.
+/// A server or cluster that this process does not supervise.
 #[derive(Debug, Clone, Default)]
 pub struct Remote {
-    /// Server addresses, such as `nats://one:4222` or `tls://one:4222`. Any of them leads to the whole cluster.
+    /// Server addresses, such as `nats://one:4222` or `tls://one:4222`. Any one of them gives
+    /// access to the whole cluster.
     pub urls: Vec<String>,
-    /// A credentials file (JWT and nkey seed), as `nsc` writes it.
+    /// Path of a credentials file (JWT and nkey seed), as `nsc` writes it.
     pub credentials: Option<PathBuf>,
-    /// An authentication token.
+    /// Authentication token.
     pub token: Option<SecretString>,
-    /// A file of PEM certificates to trust beside the system's, for a server of an own authority.
+    /// File of PEM certificates to trust in addition to the system's, for a server with a private
+    /// certificate authority.
     pub authority: Option<PathBuf>,
 }
 
-/// A checked connection. Clones share it; an embedded server ends with [`Connection::close`], or is killed
-/// with the last clone.
+/// A connection to a server that passed all checks. Clones share the connection.
+/// [`Connection::close`] stops an embedded server; dropping the last clone kills it.
 #[derive(Debug, Clone)]
 pub struct Connection {
     client: async_nats::Client,
@@ -53,11 +56,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Starts the broker when it is embedded, connects, and checks version and JetStream.
+    /// Starts the broker when it is embedded, connects, and checks the server's version and
+    /// JetStream.
     ///
     /// # Errors
     /// Those of [`Server::start`], [`QueueError::Connect`], [`QueueError::Refused`],
-    /// [`QueueError::Credentials`], [`QueueError::ServerTooOld`], [`QueueError::JetStreamUnavailable`].
+    /// [`QueueError::Credentials`], [`QueueError::ServerTooOld`], [`QueueError::TimedOut`],
+    /// [`QueueError::JetStreamUnavailable`].
     pub async fn open(broker: &Broker) -> Result<Self, QueueError> {
         match broker {
             Broker::Embedded(options) => {
@@ -82,16 +87,17 @@ impl Connection {
                         connected.send_modify(|count| *count += 1);
                     }
                     Event::Disconnected => {
-                        tracing::info!("the connection to NATS is lost; it is tried again")
+                        tracing::info!("lost the connection to NATS; reconnecting")
                     }
-                    // Each try tells of itself; that it goes on has been said.
+                    // Sent for each failed attempt; `Disconnected` has been logged already.
                     Event::ClientError(error) => tracing::debug!(%error, "no connection to NATS yet"),
                     Event::Closed => tracing::debug!("the connection to NATS is closed"),
                     event => tracing::warn!(%event, "NATS connection"),
                 }
                 std::future::ready(())
             });
-        // The client asks for the process's choice. A refusal says that it was made before.
+        // The client uses the process-wide TLS provider. An error says that one is installed
+        // already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         if let Some(path) = &remote.credentials {
             options = options
@@ -103,7 +109,7 @@ impl Connection {
             options = options.token(token.expose_secret().to_owned());
         }
         if let Some(path) = &remote.authority {
-            // Whoever names an authority wants to be sure whom it speaks to.
+            // A named authority is meant to prove the server's identity, which needs TLS.
             options = options.add_root_certificates(path.clone()).require_tls(true);
         }
         let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
@@ -126,29 +132,31 @@ impl Connection {
         Ok(Self { client, jetstream, connects, server })
     }
 
-    /// The core NATS client.
+    /// Returns the core NATS client.
     pub fn client(&self) -> &async_nats::Client {
         &self.client
     }
 
-    /// The JetStream context; each of its requests has a deadline.
+    /// Returns the JetStream context. Each of its requests has a deadline.
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }
 
-    /// How often the connection was made; a change says that what was waited for on the old one may be lost.
+    /// Returns a watch on the number of connections made. A change means that messages awaited on
+    /// the old connection may be lost.
     pub(crate) fn connects(&self) -> watch::Receiver<u64> {
         let mut connects = self.connects.clone();
         connects.mark_unchanged();
         connects
     }
 
-    /// The embedded server, if this process runs it.
+    /// Returns the embedded server, if this process runs one.
     pub fn server(&self) -> Option<&Server> {
         self.server.as_deref()
     }
 
-    /// Flushes what was sent and ends the embedded server cleanly, whoever else holds a clone.
+    /// Flushes all sent messages and stops the embedded server cleanly, even when other clones
+    /// exist.
     pub async fn close(&self) {
         let flushed = tokio::time::timeout(REQUEST_DEADLINE, self.client.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) {

@@ -1,7 +1,8 @@
-//! What a person does to a run: cancel it, or have it tried again.
+//! A person's control over a run: cancel and retry.
 //!
-//! Both are wishes that outlive whoever carries them out. A cancellation is kept beside the run until a worker meets
-//! it; a retry is a new message on the queue, under an id that the broker keeps once, and the record follows it.
+//! Both requests survive a crash of the process that handles them. A cancel request is stored next
+//! to the run until a worker finds it. A retry is a new message on the queue, under an id that the
+//! broker stores only once; the run record is updated after the message.
 
 use std::time::Duration;
 
@@ -19,16 +20,16 @@ use super::run_state::RunState;
 use super::streams::CANCEL_SUBJECT;
 use crate::failure::chain;
 
-/// The durable consumer of cancellations that all workers share.
+/// Name of the durable consumer of cancel requests that all workers share.
 const CONSUMER: &str = "cancellations";
-/// How long one pull waits.
+/// Time that one pull waits for a message.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
-/// The pause after trouble with the broker.
+/// Pause after an error of the broker.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Jobs {
-    /// Cancels a run. One that waits has ended when this returns; one that is worked on ends soon, or not at all when
-    /// its model is being published already. The state returned is the one it had.
+    /// Cancels a run and returns the state it was in. A queued run has ended when this returns. A
+    /// running one ends soon, or is not cancelled at all when its model is already being published.
     ///
     /// # Errors
     /// [`QueueError::UnknownRun`], [`QueueError::RunEnded`], [`QueueError::Request`].
@@ -40,7 +41,7 @@ impl Jobs {
             match record.state {
                 RunState::Running => {
                     self.runs.request_cancel(id, record.retries).await?;
-                    tracing::info!(job = %id, "a running job is to be cancelled");
+                    tracing::info!(job = %id, "cancel requested for a running job");
                     return Ok(RunState::Running);
                 }
                 RunState::Queued => {
@@ -48,11 +49,11 @@ impl Jobs {
                     record.ended_at = Some(self.events.now());
                     match self.runs.save(&record, revision).await {
                         Ok(_) => {}
-                        // A worker has just taken it up: look again.
+                        // A worker has just taken up the run: read the record again.
                         Err(QueueError::Conflict { .. }) => continue,
                         Err(error) => return Err(error),
                     }
-                    tracing::info!(job = %id, "a queued job is cancelled");
+                    tracing::info!(job = %id, "cancelled a queued job");
                     self.events.tell(id, ENDED, json!({ "state": record.state })).await;
                     return Ok(RunState::Queued);
                 }
@@ -61,12 +62,12 @@ impl Jobs {
         }
     }
 
-    /// Puts a failed or cancelled run back onto the queue, or one that a rollback kept from being published. It goes on
-    /// from whatever it has recorded.
+    /// Puts a run back onto the queue: a failed or cancelled one, or one that a rollback kept from
+    /// being published. The run resumes from its recorded progress.
     ///
     /// # Errors
-    /// [`QueueError::UnknownRun`], [`QueueError::RunNotEnded`]; [`QueueError::RunEnded`] for one that ended well;
-    /// [`QueueError::Publish`], [`QueueError::Request`].
+    /// [`QueueError::UnknownRun`], [`QueueError::RunNotEnded`]; [`QueueError::RunEnded`] for any
+    /// other run that has ended; [`QueueError::Publish`], [`QueueError::Request`].
     pub async fn retry(&self, id: &JobId) -> Result<(), QueueError> {
         let Some((record, _)) = self.runs.load(id).await? else {
             return Err(QueueError::UnknownRun { id: id.clone() });
@@ -74,7 +75,7 @@ impl Jobs {
         let (id, state) = (id.clone(), record.state);
         match state {
             RunState::Failed | RunState::Cancelled => {}
-            // Not for its model's sake.
+            // Refused because of a rollback, not because of the model.
             RunState::Refused if record.error.is_some() => {}
             RunState::Queued | RunState::Running => return Err(QueueError::RunNotEnded { id, state }),
             RunState::Done | RunState::Refused => return Err(QueueError::RunEnded { id, state }),
@@ -82,7 +83,7 @@ impl Jobs {
         let retry = record.retries + 1;
         let mut request = record.request;
         request.job_id = Some(id.clone());
-        // First the message: a record that says "queued" with nothing on the queue would wait for ever.
+        // The message goes first: a record that says "queued" without a message would wait forever.
         let message = PublishMessage::build()
             .payload(serde_json::to_vec(&request)?.into())
             .message_id(format!("{id}.retry-{retry}"))
@@ -91,7 +92,7 @@ impl Jobs {
         self.reopen(&id, retry).await
     }
 
-    /// Brings an ended run's record in line with a retry on the queue. Safe to repeat.
+    /// Updates the record of an ended run for a retry that is on the queue. Safe to repeat.
     pub(super) async fn reopen(&self, id: &JobId, retry: u64) -> Result<(), QueueError> {
         loop {
             let Some((mut record, revision)) = self.runs.load(id).await? else { return Ok(()) };
@@ -114,7 +115,7 @@ impl Jobs {
         }
     }
 
-    /// Carries out what is published on [`CANCEL_SUBJECT`], until cancelled itself.
+    /// Handles the cancel requests published on [`CANCEL_SUBJECT`], until cancelled itself.
     pub async fn keep_cancelling(&self, cancel: &CancellationToken) {
         let mut connects = self.streams.connection().connects();
         while !cancel.is_cancelled() {
@@ -125,7 +126,7 @@ impl Jobs {
                 served = self.serve_cancellation() => served,
             };
             if let Err(error) = served {
-                tracing::warn!(error = chain(&error), again_in = ?PAUSE, "cancellations can't be read");
+                tracing::warn!(error = chain(&error), again_in = ?PAUSE, "can't read cancel requests");
                 tokio::select! {
                     () = cancel.cancelled() => return,
                     () = tokio::time::sleep(PAUSE) => {}
@@ -134,7 +135,8 @@ impl Jobs {
         }
     }
 
-    /// One pull. The message is acknowledged when its wish is kept.
+    /// Pulls once. A message is acknowledged when its cancel request has been stored or carried
+    /// out.
     async fn serve_cancellation(&self) -> Result<(), QueueError> {
         let failed = || QueueError::request("reading cancellations");
         let config = pull::Config {
@@ -155,7 +157,7 @@ impl Jobs {
         let id =
             std::str::from_utf8(&message.payload).ok().and_then(|text| text.trim().parse::<JobId>().ok());
         match id {
-            None => tracing::warn!("a cancellation names no run"),
+            None => tracing::warn!("a cancel request names no run"),
             Some(id) => match self.cancel_stored(&id).await {
                 Ok(_) => {}
                 Err(error @ (QueueError::UnknownRun { .. } | QueueError::RunEnded { .. })) => {
@@ -167,7 +169,7 @@ impl Jobs {
         message.ack().await.map_err(failed())
     }
 
-    /// A run that somebody else's client has just asked for may have no record yet.
+    /// Cancels a run that may have no record yet, because another client has just requested it.
     async fn cancel_stored(&self, id: &JobId) -> Result<RunState, QueueError> {
         match self.cancel(id).await {
             Err(QueueError::UnknownRun { .. }) => {

@@ -1,4 +1,4 @@
-//! What can go wrong with the broker, and what each kind asks for.
+//! Errors of the broker, with a retry directive and advice for each.
 
 use std::error::Error;
 use std::io;
@@ -12,195 +12,195 @@ use super::job_id::{JobId, NotAJobId};
 use super::run_state::RunState;
 use crate::failure::{Failure, RetryDirective};
 
-/// A source kept for the log; the kinds of this area decide what happens.
+/// Source of an error, kept for the log. Only the error's kind decides how the worker reacts.
 pub(super) type Source = Box<dyn Error + Send + Sync + 'static>;
 
-/// Why something on the queue failed.
+/// Errors of the broker and of the records on it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
     /// No nats-server program was found.
     #[error("no nats-server program at {}", .program.display())]
     ProgramMissing {
-        /// What was looked for.
+        /// Path or name that was looked up.
         program: PathBuf,
     },
     /// The nats-server program can't be run.
     #[error("{} can't be run", .program.display())]
     Program {
-        /// What was run.
+        /// Path of the program.
         program: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The server, embedded or remote, is older than this program can work with.
     #[error("nats-server {found} is too old: {needed} or newer is needed")]
     ServerTooOld {
-        /// What it says it is.
+        /// Version that the server reports.
         found: String,
-        /// The oldest that works.
+        /// Oldest version that works.
         needed: &'static str,
     },
     /// Another live process supervises a server on the same store folder.
     #[error("the store {} is in use by another worker", .store.display())]
     StoreInUse {
-        /// The folder both want.
+        /// Store folder.
         store: PathBuf,
     },
     /// A file or folder of the embedded server's store can't be used.
-    #[error("can't use {}", .path.display())]
+    #[error("can't use {} in the store of nats-server", .path.display())]
     Store {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The embedded server ended before it was ready.
     #[error("nats-server ended before it was ready ({status})")]
     ServerEnded {
-        /// How it ended.
+        /// Exit status of the server.
         status: ExitStatus,
     },
     /// The embedded server was not ready in time.
     #[error("nats-server was not ready after {after:?}")]
     ServerNotReady {
-        /// How long it was given.
+        /// Time that the server had to become ready.
         after: Duration,
     },
-    /// The server can't be reached or doesn't let us in.
+    /// The server can't be reached, or the connection can't be set up.
     #[error("can't connect to NATS")]
     Connect {
-        /// What the client says.
+        /// Error of the client.
         source: async_nats::ConnectError,
     },
-    /// The server is there and doesn't let us in: wrong, expired or missing credentials.
+    /// The server refuses the connection: the credentials are wrong, expired or missing.
     #[error("the NATS server refuses these credentials")]
     Refused,
     /// The credentials file can't be read.
     #[error("can't read the NATS credentials {}", .path.display())]
     Credentials {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The server runs without JetStream, or this account may not use it.
     #[error("JetStream is not available")]
     JetStreamUnavailable {
-        /// What the server says.
+        /// Error of the server.
         source: Source,
     },
     /// The server refuses to create or change a stream or bucket.
     #[error("can't set up {name}")]
     SetUp {
-        /// The stream or bucket.
+        /// Name of the stream or bucket.
         name: &'static str,
-        /// What the server says.
+        /// Error of the server.
         source: Source,
     },
-    /// A stream or bucket is not what was asked for when it is read back.
+    /// A stream or bucket differs from the requested settings when it is read back.
     #[error("{name} has the wrong {setting}")]
     Mismatch {
-        /// The stream or bucket.
+        /// Name of the stream or bucket.
         name: &'static str,
-        /// The setting that differs.
+        /// Setting that differs.
         setting: &'static str,
     },
     /// A request to the server failed.
     #[error("NATS request failed: {what}")]
     Request {
-        /// What was asked.
+        /// Purpose of the request.
         what: &'static str,
-        /// What the client says.
+        /// Error of the client.
         source: Source,
     },
     /// The server did not answer in time.
     #[error("NATS did not answer in time: {what}")]
     TimedOut {
-        /// What was asked.
+        /// Purpose of the request.
         what: &'static str,
     },
-    /// A message was not stored, or nobody knows whether it was.
+    /// A message was not stored, or its acknowledgement was lost.
     #[error("a message for {stream} was not acknowledged")]
     Publish {
-        /// The stream it was meant for.
+        /// Stream that the message was meant for.
         stream: &'static str,
-        /// What the client says.
+        /// Error of the client.
         source: async_nats::jetstream::context::PublishError,
     },
-    /// Somebody else changed the record since it was read.
-    #[error("{bucket}/{key} was changed by somebody else")]
+    /// Another writer changed the record since it was read.
+    #[error("another writer changed the record {bucket}/{key}")]
     Conflict {
-        /// The bucket.
+        /// Bucket of the record.
         bucket: &'static str,
-        /// The key.
+        /// Key of the record.
         key: String,
     },
-    /// The record to be created is there already.
-    #[error("{bucket}/{key} exists already")]
+    /// The record to be created already exists.
+    #[error("the record {bucket}/{key} already exists")]
     Exists {
-        /// The bucket.
+        /// Bucket of the record.
         bucket: &'static str,
-        /// The key.
+        /// Key of the record.
         key: String,
     },
-    /// A stored record can't be read: foreign, or of an unknown version.
-    #[error("{bucket}/{key} can't be read")]
+    /// A stored record can't be parsed: another program or an unknown version wrote it.
+    #[error("the record {bucket}/{key} can't be read")]
     Unreadable {
-        /// The bucket.
+        /// Bucket of the record.
         bucket: &'static str,
-        /// The key.
+        /// Key of the record.
         key: String,
-        /// What the parser says.
+        /// Error of the parser.
         source: serde_json::Error,
     },
-    /// A checkpoint's file can't be read or written while it is carried to the broker or from it.
-    #[error("can't carry the checkpoint {}", .path.display())]
+    /// A checkpoint's file can't be read or written during a transfer to or from the broker.
+    #[error("can't transfer the checkpoint {}", .path.display())]
     CheckpointFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A value can't be written as JSON.
     #[error("a value can't be written as JSON")]
     Encode {
-        /// What the serializer says.
+        /// Error of the serializer.
         #[from]
         source: serde_json::Error,
     },
     /// A table's name is empty or holds control characters.
-    #[error("not a table name")]
+    #[error("the table's name is empty or has control characters")]
     InvalidTable,
     /// There is no run with this id.
     #[error("there is no run {id}")]
     UnknownRun {
-        /// The id asked for.
+        /// Id that was looked up.
         id: JobId,
     },
-    /// The run has ended; there is nothing to cancel, or nothing to try again.
+    /// The run has ended in a state in which it can't be cancelled or retried.
     #[error("run {id} has ended: {state}")]
     RunEnded {
-        /// The run.
+        /// Id of the run.
         id: JobId,
-        /// How it ended.
+        /// Final state of the run.
         state: RunState,
     },
-    /// The run has not ended yet; there is nothing to try again.
+    /// The run has not ended yet, so it can't be retried.
     #[error("run {id} has not ended: {state}")]
     RunNotEnded {
-        /// The run.
+        /// Id of the run.
         id: JobId,
-        /// Where it stands.
+        /// State of the run.
         state: RunState,
     },
-    /// A row whose own text can't be trained on, whoever says so.
-    #[error("a row that is {refusal} can't be released")]
+    /// The row's own text can't be trained on, so even a person can't release the row.
+    #[error("a row with the reason {refusal} can't be released from quarantine")]
     NotReleasable {
-        /// Why it is in quarantine.
+        /// Reason for the quarantine.
         refusal: crate::correction::Refusal,
     },
-    /// A text is no job id: 1 to 64 ASCII letters, digits, `-` and `_`.
+    /// A text is not a job id, which has 1 to 64 ASCII letters, digits, `-` and `_`.
     #[error(transparent)]
     InvalidJobId(#[from] NotAJobId),
 }
@@ -210,11 +210,11 @@ impl QueueError {
         move |source| Self::Request { what, source }
     }
 
-    /// Sorts out why there is no connection.
+    /// Maps a connection error: refused credentials have a kind of their own.
     pub(super) fn connect(source: async_nats::ConnectError) -> Self {
         match source.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                // What the client says is that it was refused.
+                // The client's error says no more than this kind.
                 Self::Refused
             }
             _ => Self::Connect { source },
@@ -272,52 +272,52 @@ impl Failure for QueueError {
     fn advice(&self) -> String {
         match self {
             Self::ProgramMissing { .. } => {
-                "Install nats-server 2.10 or newer, or set NATS_URL to a server that runs already.".into()
+                "Install nats-server 2.10 or newer, or set NATS_URL to a running server.".into()
             }
             Self::Program { .. } => "Check that the nats-server program is executable on this machine.".into(),
             Self::ServerTooOld { needed, .. } => format!("Upgrade nats-server to {needed} or newer."),
             Self::StoreInUse { .. } => {
                 "Stop the other worker, or give this one a data folder of its own.".into()
             }
-            Self::Store { .. } | Self::CheckpointFile { .. } => "Check the data folder's rights and the free space on its disk.".into(),
+            Self::Store { .. } | Self::CheckpointFile { .. } => "Check the data folder's permissions and the free space on its disk.".into(),
             Self::ServerEnded { .. } => {
-                "Look at nats-server's own log lines (RUST_LOG=autovalidate=debug): a used port or a damaged store are usual.".into()
+                "Read nats-server's log lines (RUST_LOG=autovalidate=debug): usual causes are a port in use and a damaged store.".into()
             }
             Self::ServerNotReady { .. } => {
-                "A large store takes long to recover: wait, or look at nats-server's own log lines (RUST_LOG=autovalidate=debug).".into()
+                "A large store takes long to recover: wait, or read nats-server's log lines (RUST_LOG=autovalidate=debug).".into()
             }
             Self::Connect { .. } => "Check NATS_URL, NATS_CA, and that the server is reachable.".into(),
             Self::Refused => {
-                "Check NATS_CREDS or NATS_TOKEN: the server knows no such user, or the file has expired or was revoked.".into()
+                "Check NATS_CREDS or NATS_TOKEN: the server does not know this user, or the credentials have expired or were revoked.".into()
             }
             Self::Credentials { .. } => "Check that NATS_CREDS names a readable credentials file.".into(),
             Self::JetStreamUnavailable { .. } => {
-                "Turn JetStream on in the server, and allow it for this account.".into()
+                "Enable JetStream in the server and for this account.".into()
             }
             Self::SetUp { name, .. } => {
-                format!("Check the account's rights and limits, and whether a foreign {name} or its subjects are in the way.")
+                format!("Check the account's permissions and limits, and that nothing else uses the name or the subjects of {name}.")
             }
             Self::Mismatch { name, setting } => {
-                format!("Set {setting} of {name} as this program needs it, or remove it when it is empty so that it is created anew.")
+                format!("Correct {setting} of {name}, or remove {name} if it is empty: the worker then creates it again.")
             }
             Self::Request { .. } | Self::TimedOut { .. } | Self::Publish { .. } => {
-                "Passing trouble with NATS is retried; check the server when it lasts.".into()
+                "Temporary failures of NATS are retried; check the server if they last.".into()
             }
             Self::Conflict { .. } => "Read the record again and repeat the change.".into(),
-            Self::Exists { .. } => "Use the record that is there.".into(),
+            Self::Exists { .. } => "Use the existing record.".into(),
             Self::Unreadable { bucket, key, .. } => {
-                format!("Look at `nats kv get {bucket} {key}`; a newer version of this program may have written it.")
+                format!("Read the record with `nats kv get {bucket} {key}`; a newer version of this program may have written it.")
             }
             Self::Encode { .. } => "Report this as a defect.".into(),
             Self::NotReleasable { .. } => {
-                "Insert a corrected row into the table, and drop this one.".into()
+                "Insert a corrected row into the table, and drop this one from quarantine.".into()
             }
             Self::InvalidTable => "Check SUPABASE_TABLE.".into(),
-            Self::UnknownRun { .. } => "`autovalidate runs list` shows all.".into(),
+            Self::UnknownRun { .. } => "`autovalidate runs list` shows all runs.".into(),
             Self::RunEnded { .. } => {
-                "Queued and running runs can be cancelled, failed and cancelled ones retried, and those that a rollback keeps back; `autovalidate enqueue` starts a new one.".into()
+                "Only queued and running runs can be cancelled. Only failed and cancelled runs, and runs that a rollback kept from being published, can be retried. `autovalidate enqueue` starts a new run.".into()
             }
-            Self::RunNotEnded { .. } => "Wait for its end, or cancel it first.".into(),
+            Self::RunNotEnded { .. } => "Wait until the run has ended, or cancel it first.".into(),
             Self::InvalidJobId(_) => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
         }
     }

@@ -1,10 +1,10 @@
-//! The stages of events that no stage of a run has.
+//! Stages of events that are not stages of a run.
 
-/// The stage of the event that says a request was refused.
+/// Stage of the event for a refused request.
 pub const REFUSED: &str = "refused";
-/// The stage of the event that says a run waits to be worked on.
+/// Stage of the event for a run that waits in the queue.
 pub const QUEUED: &str = "queued";
-/// The stage of the event that says how a run ended, for good or for now.
+/// Stage of the event for the outcome of a run, or of an attempt that will be repeated.
 pub const ENDED: &str = "ended";
-/// The stage of the event that says the broker no longer holds the job, or will deliver it again.
+/// Stage of the event for a settled job: the broker has removed it, or will deliver it again.
 pub const SETTLED: &str = "settled";

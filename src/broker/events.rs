@@ -1,4 +1,4 @@
-//! Progress and outcomes, for whoever listens: `nats sub 'training.events.>'` is a live log.
+//! Events that report progress and outcomes: `nats sub 'training.events.>'` shows them live.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use super::job_id::JobId;
 use super::streams::{Streams, TRAINING_EVENTS};
 use crate::correction::subject_token;
 
-/// One event, as it lies on the stream.
+/// One event, as stored on the stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// The run it belongs to.
+    /// Id of the run.
     pub job: JobId,
-    /// The stage it tells of, also the last token of its subject.
+    /// Stage that the event reports, also the last token of its subject.
     pub stage: String,
-    /// When it was published.
+    /// Time of publication.
     pub at: Timestamp,
-    /// Whatever the stage tells: figures, ids, counts. Never a pair's text.
+    /// Data that depends on the stage: figures, ids, counts. Never a pair's text.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
 }
 
-/// Publishes events.
+/// Publisher of events.
 #[derive(Debug, Clone)]
 pub struct Events {
     streams: Streams,
@@ -34,26 +34,26 @@ pub struct Events {
 }
 
 impl Events {
-    /// Publishes on the events stream, dating by `clock`.
+    /// Creates a publisher on the events stream that dates events by `clock`.
     pub fn new(streams: &Streams, clock: Arc<dyn Clock>) -> Self {
         Self { streams: streams.clone(), clock }
     }
 
-    /// The time, by the clock that dates events.
+    /// Returns the time of the clock that dates events.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Publishes an event that is worth a line in the log, not a failure, when it can't be published: the run's
-    /// record is what counts.
+    /// Publishes an event. A failure is only logged, because the run's record is the source of
+    /// truth.
     pub(crate) async fn tell(&self, job: &JobId, stage: &str, detail: Value) {
         if let Err(error) = self.publish(job, stage, detail).await {
             tracing::warn!(%job, stage, error = crate::failure::chain(&error), "an event was not published");
         }
     }
 
-    /// Publishes an event and waits until it is stored. `stage` becomes one token of the subject, so anything
-    /// but lower case letters, digits, `-` and `_` is replaced there.
+    /// Publishes an event and waits until it is stored. `stage` becomes one token of the subject,
+    /// so all characters except lowercase letters, digits, `-` and `_` are replaced.
     ///
     /// # Errors
     /// [`QueueError::Publish`], [`QueueError::Encode`].

@@ -1,4 +1,4 @@
-//! A job in hand: kept alive while it is worked on, then settled one way or another.
+//! Job in hand: kept alive while a worker runs it, then settled.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::events::Events;
 use super::job_id::JobId;
 use super::request::JobRequest;
 
-/// How often an acknowledgement is sent before it is given up; the broker ignores repeats.
+/// Number of times an acknowledgement is sent before it is given up; the broker ignores repeats.
 const ACKNOWLEDGE_ATTEMPTS: u32 = 3;
 
-/// A request to train that this worker alone holds, for as long as this value lives: a task of its own tells
-/// the broker that work goes on. Dropped unsettled (a crash does the same), it is delivered again after the
-/// acknowledgement wait.
+/// A request to train that only this worker holds while this value lives. A background task sends
+/// the broker progress acknowledgements. When the value is dropped unsettled, as in a crash, the
+/// broker delivers the job again after the acknowledgement wait.
 #[derive(Debug)]
 pub struct Job {
     id: JobId,
@@ -43,27 +43,29 @@ impl Job {
         Self { id, request, deliveries, retry, delivery, progress }
     }
 
-    /// The run's id, the same at every delivery.
+    /// Returns the run's id, which is the same at every delivery.
     pub fn id(&self) -> &JobId {
         &self.id
     }
 
-    /// What is asked for.
+    /// Returns the request.
     pub fn request(&self) -> &JobRequest {
         &self.request
     }
 
-    /// How often the job was delivered, this time included: more than 1 after a crash or a hand-back.
+    /// Returns the number of deliveries of the job, this one included: more than 1
+    /// after a crash or a hand-back.
     pub fn deliveries(&self) -> u64 {
         self.deliveries
     }
 
-    /// Which retry of its run this is; 0 for the first time it was asked for.
+    /// Returns the number of this retry of the run; 0 for the original request.
     pub fn retry(&self) -> u64 {
         self.retry
     }
 
-    /// The job is done, with whatever outcome: it won't be delivered again. Call it when the outcome is durable.
+    /// Acknowledges the job as done, whatever its outcome: the broker won't deliver it again. Call
+    /// this when the outcome is durable.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`]: the job may be delivered again.
@@ -71,16 +73,19 @@ impl Job {
         self.settle(Bytes::from_static(b"+ACK"), "completed").await
     }
 
-    /// The job can't be done now: it is delivered again after `delay`.
+    /// Returns a job that can't be done now to the queue: the broker delivers it again after
+    /// `delay`.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`]: it is delivered again after the acknowledgement wait.
+    /// [`QueueError::Request`], [`QueueError::TimedOut`]: the job is delivered again after the
+    /// acknowledgement wait.
     pub async fn hand_back(self, delay: Duration) -> Result<(), QueueError> {
         let body = format!("-NAK {{\"delay\":{}}}", delay.as_nanos());
         self.settle(body.into(), "handed-back").await
     }
 
-    /// The job can never be done: it won't be delivered again, and the broker's advisory says why.
+    /// Gives up a job that can never be done: the broker won't deliver it again, and its advisory
+    /// carries the reason.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`]: the job may be delivered again.
@@ -90,7 +95,8 @@ impl Job {
     }
 
     async fn settle(self, word: Bytes, outcome: &str) -> Result<(), QueueError> {
-        // A sign of life after a hand-back would undo its delay, so the task must have ended before.
+        // A progress acknowledgement after a hand-back would undo its delay, so the task must end
+        // first.
         self.progress.abort();
         let _ = self.progress.await;
         self.delivery.acknowledge(word).await?;
@@ -100,7 +106,7 @@ impl Job {
     }
 }
 
-/// One delivery of a message, and how the broker is told about it.
+/// One delivery of a message, with the means to acknowledge it.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
     pub(super) client: Client,
@@ -109,7 +115,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Tells the broker and waits until it has confirmed.
+    /// Sends an acknowledgement and waits until the broker has confirmed it.
     pub(super) async fn acknowledge(&self, body: Bytes) -> Result<(), QueueError> {
         let mut attempt = 1;
         loop {
@@ -124,25 +130,27 @@ impl Delivery {
             if attempt == ACKNOWLEDGE_ATTEMPTS {
                 return Err(error);
             }
-            tracing::warn!(attempt, error = crate::failure::chain(&error), "an acknowledgement is repeated");
+            tracing::warn!(attempt, error = crate::failure::chain(&error), "repeating an acknowledgement");
             attempt += 1;
         }
     }
 
-    /// Wakes the trigger, which looks again by itself when this gets lost.
+    /// Publishes that the job is settled, which wakes the trigger. When this event gets lost, the
+    /// trigger still looks by itself.
     pub(super) async fn tell_settled(&self, job: &JobId, outcome: &str) {
         self.events.tell(job, SETTLED, json!({ "outcome": outcome })).await;
     }
 
-    /// Tells the broker every `period` that the job is worked on. The first word goes out at once: a job may
-    /// have waited in a buffer for a while.
+    /// Sends a progress acknowledgement every `period`. The first one goes out at once, because the
+    /// job may have waited in a buffer for a while.
     async fn keep_alive(self, period: Duration) {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // A lost connection buffers the word; when it is lost for longer than the wait, the job is
-            // delivered to somebody else, which is right.
+            // The client buffers this message while the connection is lost. When that lasts
+            // longer than the acknowledgement wait, the broker delivers the job to another
+            // worker, which is correct.
             if let Err(error) = self.client.publish(self.reply.clone(), Bytes::from_static(b"+WPI")).await {
                 tracing::warn!(%error, "a progress acknowledgement was not sent");
             }

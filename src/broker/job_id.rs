@@ -1,36 +1,38 @@
-//! What a run is called, everywhere.
+//! Id of a run.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest job id, in bytes.
+/// Longest job id, in bytes.
 const MAX_JOB_ID: usize = 64;
 
-/// A text that is no job id.
+/// Error for a text that is not a job id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a job id")]
 pub struct NotAJobId;
 
-/// Identifies a run everywhere: job, events, run record. 1 to 64 ASCII letters, digits, `-` and `_`, so that
-/// it is one token of a subject and a key of a bucket.
+/// Id of a run in its job, its events and its record. It has 1 to 64 ASCII letters, digits, `-` and
+/// `_`, so that it is one token of a subject and a valid key of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(String);
 
 impl JobId {
-    /// The id of a request that came without one: its sequence on the stream, the same at every delivery.
+    /// Returns the id of a request that came without one. It holds the request's sequence on the
+    /// stream, which is the same at every delivery.
     pub fn manual(sequence: u64) -> Self {
         Self(format!("manual-{sequence}"))
     }
 
-    /// The id of the job for the pairs with these stream sequences: whoever asks for it names it the same.
+    /// Returns the id of the job for the pairs with these stream sequences. Every worker that
+    /// requests this job derives the same id.
     pub fn for_pairs(first_sequence: u64, last_sequence: u64) -> Self {
         Self(format!("pairs-{first_sequence}-{last_sequence}"))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

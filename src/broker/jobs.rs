@@ -1,7 +1,8 @@
-//! The queue of job requests: anybody adds, one worker at a time takes.
+//! Queue of job requests: any client can add a request, and one worker at a time takes it.
 //!
-//! Every stored request has a run record: who adds one through here writes it at once, who takes one makes sure, and
-//! [`waiting`](super::waiting) finds what others added.
+//! Every stored request has a run record. [`Jobs::enqueue`] writes the record at once,
+//! [`Jobs::next`] makes sure that it exists, and [`waiting`](super::waiting) writes the records of
+//! requests that other clients added.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,25 +25,26 @@ use super::job_id::JobId;
 use super::request::JobRequest;
 use super::runs::Runs;
 use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
+use crate::retry::Backoff;
 
-/// The durable consumer that all workers share.
+/// Name of the durable consumer that all workers share.
 const CONSUMER: &str = "trainer";
-/// How long one pull waits.
+/// Time that one pull waits for a message.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
-/// The pauses between tries while the broker is in trouble.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Header of a request that has a run tried again: which retry it is.
+/// Backoff while the broker fails.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+/// Header of a request that retries a run; its value is the number of the retry.
 pub(super) const RETRY_HEADER: &str = "Training-Retry";
-/// How long a request that could not be refused waits for the next try.
+/// Time until a request is delivered again when its refusal could not be published.
 const REFUSAL_RETRY: Duration = Duration::from_secs(1);
 
-/// What may differ between installations.
+/// Settings that may differ between installations.
 #[derive(Debug, Clone)]
 pub struct JobSettings {
-    /// How long after a worker's last sign of life its job is delivered again. Signs go out at a third of it.
+    /// Time after a worker's last progress acknowledgement until its job is delivered again. The
+    /// worker sends one every third of this time.
     pub ack_wait: Duration,
-    /// How many jobs are worked on at the same time, over all workers.
+    /// Number of jobs that may run at the same time, over all workers.
     pub runs_at_once: i64,
 }
 
@@ -52,7 +54,7 @@ impl Default for JobSettings {
     }
 }
 
-/// The job requests on the broker.
+/// Handle of the queue of job requests.
 #[derive(Debug, Clone)]
 pub struct Jobs {
     pub(super) streams: Streams,
@@ -62,7 +64,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Creates the shared consumer, or changes it to these settings, and reads it back.
+    /// Creates the shared consumer, or updates it to these settings, and reads it back.
     ///
     /// # Errors
     /// [`QueueError::SetUp`], [`QueueError::Mismatch`].
@@ -73,7 +75,8 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// Adds a request. A request with a job id is kept once, however often it is added.
+    /// Adds a request and returns its run's id. A request with a job id is stored only once,
+    /// however often it is added.
     ///
     /// # Errors
     /// [`QueueError::Publish`], [`QueueError::Encode`].
@@ -85,14 +88,15 @@ impl Jobs {
         let ack = self.store(message).await?;
         let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(ack.sequence));
         tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
-        // The request is stored, so this must not fail it; whoever takes the job makes up for it.
+        // The request is stored, so a missing record must not fail it. The worker that takes
+        // the job writes the record.
         if let Err(error) = self.register(&id, request).await {
             tracing::warn!(job = %id, error = crate::failure::chain(&error), "a queued run has no record yet");
         }
         Ok(id)
     }
 
-    /// Puts a message onto the queue, and waits until it is stored.
+    /// Publishes a message to the queue and waits until it is stored.
     pub(super) async fn store(&self, message: PublishMessage) -> Result<PublishAck, QueueError> {
         let failed = |source| QueueError::Publish { stream: TRAINING, source };
         self.streams
@@ -104,7 +108,7 @@ impl Jobs {
             .map_err(failed)
     }
 
-    /// How many requests wait or are worked on.
+    /// Returns the number of requests that wait or are in progress.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -116,23 +120,25 @@ impl Jobs {
             .messages)
     }
 
-    /// How many requests a worker has in hand, or rest between two attempts: small and cheap, however many runs there were.
+    /// Returns the number of requests that a worker holds or that wait between two attempts. This
+    /// is one small request, however many runs exist.
     ///
     /// # Errors
     /// [`QueueError::Request`].
     pub async fn in_hand(&self) -> Result<u64, QueueError> {
         match self.streams.training().consumer_info(CONSUMER).await {
             Ok(info) => Ok(u64::try_from(info.num_ack_pending).unwrap_or_default()),
-            // Somebody removed it; whoever takes the next job makes it anew.
+            // The consumer was removed; the worker that takes the next job creates it again.
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(0),
             Err(error) => Err(QueueError::request("asking for the jobs in hand")(error.into())),
         }
     }
 
-    /// The next job, waiting for it; `None` once cancelled. Trouble with the broker is logged and waited out.
-    /// A body that makes no sense is refused with an event and never seen again.
+    /// Waits for the next job and returns it, or returns `None` once cancelled. Errors of the
+    /// broker are logged and retried with backoff. An invalid body is refused with an event
+    /// and not delivered again.
     pub async fn next(&self, cancel: &CancellationToken) -> Option<Job> {
-        let mut pause = FIRST_PAUSE;
+        let mut failures = BACKOFF.start();
         let mut connects = self.streams.connection().connects();
         loop {
             let taken = tokio::select! {
@@ -143,20 +149,20 @@ impl Jobs {
             };
             match taken {
                 Ok(Some(job)) => return Some(job),
-                Ok(None) => pause = FIRST_PAUSE,
+                Ok(None) => failures.reset(),
                 Err(error) => {
+                    let pause = failures.next_pause(rand::random());
                     tracing::warn!(error = crate::failure::chain(&error), again_in = ?pause, "no job could be taken");
                     tokio::select! {
                         () = cancel.cancelled() => return None,
                         () = tokio::time::sleep(pause) => {}
                     }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
 
-    /// One pull: a job, or nothing for now.
+    /// Pulls once. Returns a job, or `None` when none arrived in time.
     async fn take(&self) -> Result<Option<Job>, QueueError> {
         let failed = || QueueError::request("taking a job");
         let consumer = self.consumer().await?;
@@ -173,7 +179,7 @@ impl Jobs {
         }
     }
 
-    /// Turns a message into a job, or refuses it for good.
+    /// Turns a message into a job, or refuses it permanently.
     async fn accept(&self, message: Message) -> Result<Option<Job>, QueueError> {
         let (sequence, deliveries) = match message.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or_default()),
@@ -188,7 +194,7 @@ impl Jobs {
                 let retry = message.headers.as_ref().map_or(0, retry_of);
                 tracing::info!(job = %id, deliveries, retry, "job taken");
                 let job = Job::new(id, request, deliveries, retry, delivery, self.settings.ack_wait);
-                // Dropped on failure, it is delivered again.
+                // A failure drops the job, so the broker delivers it again.
                 self.register(job.id(), job.request()).await?;
                 if retry > 0 {
                     self.reopen(job.id(), retry).await?;
@@ -200,7 +206,8 @@ impl Jobs {
         let id = JobId::manual(sequence);
         tracing::warn!(job = %id, %refusal, "job request refused");
         let detail = json!({ "field": refusal.field(), "problem": refusal.to_string() });
-        // The sender must be able to learn of it, so the request is gone only when the event is stored.
+        // The sender must be able to learn of the refusal, so the request is acknowledged only
+        // after the event is stored.
         if let Err(error) = self.events.publish(&id, REFUSED, detail).await {
             let delay = format!("-NAK {{\"delay\":{}}}", REFUSAL_RETRY.as_nanos());
             delivery.acknowledge(delay.into()).await?;
@@ -211,7 +218,7 @@ impl Jobs {
         Ok(None)
     }
 
-    /// The shared consumer, created when somebody removed it.
+    /// Returns the shared consumer, and creates it again when it was removed.
     async fn consumer(&self) -> Result<PullConsumer, QueueError> {
         let name = "consumer trainer";
         let JobSettings { ack_wait, runs_at_once } = *self.settings;
@@ -220,7 +227,7 @@ impl Jobs {
             ack_policy: AckPolicy::Explicit,
             ack_wait,
             max_ack_pending: runs_at_once,
-            // A job that fails for ever is given up by the worker, which can say why; the broker can't.
+            // The worker gives up a job that always fails, and can say why; the broker can't.
             max_deliver: -1,
             num_replicas: self.streams.training().cached_info().config.num_replicas,
             ..pull::Config::default()
@@ -244,7 +251,7 @@ impl Jobs {
     }
 }
 
-/// Which retry a message asks for; 0 when it is none.
+/// Returns the number of the retry that a message asks for; 0 when it asks for none.
 pub(super) fn retry_of(headers: &async_nats::HeaderMap) -> u64 {
     headers.get(RETRY_HEADER).and_then(|retry| retry.as_str().parse().ok()).unwrap_or_default()
 }

@@ -1,30 +1,30 @@
-//! JetStream: everything the worker keeps or hands on goes through here.
+//! Message broker: NATS with JetStream, which stores the worker's state and carries its messages.
 //!
-//! Owns the broker (embedded or remote), its streams and buckets, the pairs, the job requests, the run
-//! records, the events and the status service. Never decides when to train (that is `trigger`) and never
-//! trains.
+//! Owns the connection (to an embedded or a remote server), the streams and buckets, the job
+//! requests, the run records, the events and the status service. The pairs on these streams
+//! belong to [`corrections`](crate::corrections). Never decides when to train (that is
+//! `trigger`) and never trains.
 //!
 //! ```text
-//! embedded/       the supervised nats-server child
-//! connection.rs   which broker, and whether it can do what we need
-//! streams.rs      the streams and buckets, created and read back
-//! corrections/    the pairs: append once, screen, count, snapshot, quarantine
-//! job_id.rs       what a run is called
-//! request.rs      a request to train, parsed from outside bytes
-//! jobs.rs         the queue of requests: add, take, refuse
-//! waiting.rs      the records of requests that wait
-//! control.rs      cancelling and retrying
-//! job.rs          a job in hand: kept alive, settled
-//! runs.rs         the run records
-//! checkpoints.rs  where training stands, for trainers that share no disk
-//! events.rs       progress and outcomes, for whoever listens
-//! status.rs       the status service
-//! run_state.rs    where a run stands
-//! event_stage.rs  stages of events that are no stage of a run
-//! version.rs      which nats-server is new enough
+//! embedded/       supervised nats-server child
+//! connection.rs   connection to the broker, with checks of its version and of JetStream
+//! streams.rs      streams and buckets, created and read back
+//! job_id.rs       id of a run
+//! request.rs      request to train, parsed from outside bytes
+//! jobs.rs         queue of requests: add, take, refuse
+//! waiting.rs      run records of requests that wait
+//! control.rs      cancel and retry
+//! job.rs          job in hand: kept alive, then settled
+//! runs.rs         run records
+//! checkpoints.rs  checkpoints in the object store, for trainers that share no disk
+//! events.rs       progress and outcomes, for subscribers
+//! status.rs       status service
+//! run_state.rs    state of a run
+//! event_stage.rs  stages of events that are not stages of a run
+//! version.rs      oldest nats-server that works
 //! records.rs      typed records, changed by compare-and-swap
-//! clock.rs        time as an argument
-//! error.rs        what can go wrong
+//! clock.rs        clock as an argument
+//! error.rs        errors, with advice for each
 //! ```
 
 mod checkpoints;

@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::error::QueueError;
 
-/// How many records are read at the same time by [`Records::all`].
+/// Number of records that [`Records::all`] reads at the same time.
 const READS_IN_FLIGHT: usize = 16;
 
-/// The revision of a record that was read or written; only its holder can change the record.
+/// Revision of a record that was read or written. A change must name the record's latest revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision(u64);
 
@@ -35,7 +35,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         Self { bucket, store, record: PhantomData }
     }
 
-    /// Writes a record that must not be there yet.
+    /// Writes a record that must not exist yet.
     pub(crate) async fn create(&self, key: &str, record: &T) -> Result<Revision, QueueError> {
         let bytes = serde_json::to_vec(record)?;
         match self.store.create(key, bytes.into()).await {
@@ -47,14 +47,14 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         }
     }
 
-    /// Reads a record and the revision that a change must name.
+    /// Reads a record, with the revision that [`Records::save`] needs.
     pub(crate) async fn load(&self, key: &str) -> Result<Option<(T, Revision)>, QueueError> {
         let entry = self
             .store
             .entry(key)
             .await
             .map_err(|error| QueueError::request("reading a record")(error.into()))?;
-        // A deleted key answers with a marker.
+        // A deleted key returns a marker entry.
         let Some(entry) = entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put)
         else {
             return Ok(None);
@@ -65,7 +65,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         }
     }
 
-    /// Replaces a record, unless somebody else did since `revision`.
+    /// Replaces a record, unless it was changed since `revision`.
     pub(crate) async fn save(
         &self,
         key: &str,
@@ -82,7 +82,8 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         }
     }
 
-    /// Reads every record, in no order. One that can't be read is skipped and logged: it must not hide the rest.
+    /// Reads every record, in no particular order. An unreadable record is skipped and logged, so
+    /// that it doesn't hide the others.
     pub(crate) async fn all(&self) -> Result<Vec<T>, QueueError> {
         let keys: Vec<String> = self
             .store
@@ -100,7 +101,9 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             match loaded {
                 Ok(Some((record, _))) => records.push(record),
                 Ok(None) => {}
-                Err(error @ QueueError::Unreadable { .. }) => tracing::warn!(%error, "a record is skipped"),
+                Err(error @ QueueError::Unreadable { .. }) => {
+                    tracing::warn!(%error, "skipping an unreadable record")
+                }
                 Err(error) => return Err(error),
             }
         }

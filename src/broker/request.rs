@@ -1,49 +1,52 @@
-//! A request to train, as it arrives from anybody who can publish on `training.jobs`.
+//! Request to train, as any client that can publish on `training.jobs` may send it.
 //!
-//! The body is outside input: parsing never panics, and what is wrong is said by field.
+//! The body is outside input: parsing never panics, and a refusal names the field at fault.
 
+use std::borrow::Cow;
+
+use autovalidate_finetune::train::ranges::{self, Range};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::job_id::JobId;
 
-/// The longest body that is looked at, in bytes. A request needs a few hundred.
+/// Longest body that is parsed, in bytes. A request needs a few hundred.
 const MAX_BODY: usize = 64 * 1024;
-/// The longest `reason` or `base_model`, in characters.
+/// Longest `reason` or `base_model`, in characters.
 const MAX_TEXT: usize = 200;
 
 /// A request to train. The default is "train now on everything".
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobRequest {
-    /// Why, for the record; at most 200 characters.
+    /// Reason for the run, kept in its record; at most 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The model to start from instead of the newest: a Hub id or a folder.
+    /// Model to start from instead of the newest release: a release, a Hub name or a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
-    /// Passes over the data, 1 to 100.
+    /// Number of passes over the data, in [`ranges::EPOCHS`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u32>,
-    /// Pairs per step, 1 to 4096.
+    /// Number of pairs per optimizer step, in [`ranges::BATCH_SIZE`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u32>,
-    /// The peak learning rate, between 0 and 1 exclusive.
+    /// Peak learning rate, in [`ranges::LEARNING_RATE`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// Do everything but the upload.
+    /// Set to do everything except the upload.
     #[serde(skip_serializing_if = "is_false")]
     pub dry_run: bool,
-    /// Publish even if the gate says that the model is not better.
+    /// Set to publish even when the gate says that the model is not better.
     #[serde(skip_serializing_if = "is_false")]
     pub force: bool,
-    /// The job's id; without one it is derived from the message's stream sequence.
+    /// Id of the job; without one, it is derived from the message's stream sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
-    /// The stream sequence of the first pair that made the trigger fire.
+    /// Stream sequence of the first pair that made the trigger fire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_sequence: Option<u64>,
-    /// The stream sequence of the last pair that made the trigger fire.
+    /// Stream sequence of the last pair that made the trigger fire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
 }
@@ -53,7 +56,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Why a body is refused. Texts of the body never show, except the name of a field.
+/// Reasons to refuse a body. Messages never show text of the body, except the name of a field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestRefusal {
     /// The body is longer than any request.
@@ -65,24 +68,25 @@ pub enum RequestRefusal {
     /// The body is JSON, but not an object.
     #[error("the body is not a JSON object")]
     NotAnObject,
-    /// A field that no request has: a slip that would otherwise be ignored in silence.
+    /// The body has an unknown field: most likely a misspelled name, which must not be silently
+    /// ignored.
     #[error("unknown field `{field}`")]
     UnknownField {
-        /// Its name, cut to 64 characters.
+        /// Name of the field, cut to 64 characters.
         field: String,
     },
-    /// A field's value makes no sense.
+    /// The value of a field is not allowed.
     #[error("`{field}` must be {expected}")]
     Invalid {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
-        /// What it must be.
-        expected: &'static str,
+        /// Description of the allowed values.
+        expected: Cow<'static, str>,
     },
 }
 
 impl RequestRefusal {
-    /// The field at fault, if it is one.
+    /// Returns the field at fault, if there is one.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::TooLong | Self::NotJson | Self::NotAnObject => None,
@@ -93,7 +97,8 @@ impl RequestRefusal {
 }
 
 impl JobRequest {
-    /// Reads a body. Nothing at all, white space and `{}` mean "train now"; `null` means "not set".
+    /// Parses a body. An empty body, white space and `{}` mean "train now"; a `null`
+    /// field counts as not set.
     ///
     /// # Errors
     /// The first [`RequestRefusal`] found.
@@ -110,9 +115,9 @@ impl JobRequest {
         let request = Self {
             reason: fields.text("reason")?,
             base_model: fields.text("base_model")?,
-            epochs: fields.number("epochs", 1..=100, "a whole number from 1 to 100")?,
-            batch_size: fields.number("batch_size", 1..=4096, "a whole number from 1 to 4096")?,
-            learning_rate: fields.fraction("learning_rate")?,
+            epochs: fields.number("epochs", &ranges::EPOCHS)?,
+            batch_size: fields.number("batch_size", &ranges::BATCH_SIZE)?,
+            learning_rate: fields.fraction("learning_rate", &ranges::LEARNING_RATE)?,
             dry_run: fields.flag("dry_run")?,
             force: fields.flag("force")?,
             job_id: fields.job_id("job_id")?,
@@ -125,7 +130,7 @@ impl JobRequest {
         if let (Some(first), Some(last)) = (request.first_sequence, request.last_sequence)
             && first > last
         {
-            let expected = "at most `last_sequence`";
+            let expected = Cow::Borrowed("at most `last_sequence`");
             return Err(RequestRefusal::Invalid { field: "first_sequence", expected });
         }
         Ok(request)
@@ -139,12 +144,14 @@ impl Fields {
     fn read<T>(
         &mut self,
         field: &'static str,
-        expected: &'static str,
+        expected: impl Into<Cow<'static, str>>,
         convert: impl FnOnce(Value) -> Option<T>,
     ) -> Result<Option<T>, RequestRefusal> {
         match self.0.remove(field) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => convert(value).map(Some).ok_or(RequestRefusal::Invalid { field, expected }),
+            Some(value) => convert(value)
+                .map(Some)
+                .ok_or_else(|| RequestRefusal::Invalid { field, expected: expected.into() }),
         }
     }
 
@@ -159,23 +166,17 @@ impl Fields {
         })
     }
 
-    fn number(
-        &mut self,
-        field: &'static str,
-        range: std::ops::RangeInclusive<u32>,
-        expected: &'static str,
-    ) -> Result<Option<u32>, RequestRefusal> {
-        self.read(field, expected, |value| {
-            value
-                .as_u64()
-                .and_then(|number| u32::try_from(number).ok())
-                .filter(|number| range.contains(number))
+    fn number(&mut self, field: &'static str, range: &Range<usize>) -> Result<Option<u32>, RequestRefusal> {
+        self.read(field, format!("a whole number {range}"), |value| {
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok())?;
+            range.contains(&(number as usize)).then_some(number)
         })
     }
 
-    fn fraction(&mut self, field: &'static str) -> Result<Option<f64>, RequestRefusal> {
-        self.read(field, "a number between 0 and 1, both excluded", |value| {
-            value.as_f64().filter(|number| *number > 0.0 && *number < 1.0)
+    fn fraction(&mut self, field: &'static str, range: &Range<f32>) -> Result<Option<f64>, RequestRefusal> {
+        // Checked as `f32`, which the recipe holds: a tiny rate would round to zero.
+        self.read(field, format!("a number {range}"), |value| {
+            value.as_f64().filter(|number| range.contains(&(*number as f32)))
         })
     }
 
@@ -184,7 +185,9 @@ impl Fields {
     }
 
     fn sequence(&mut self, field: &'static str) -> Result<Option<u64>, RequestRefusal> {
-        self.read(field, "a stream sequence from 1 on", |value| value.as_u64().filter(|number| *number > 0))
+        self.read(field, "a stream sequence of 1 or more", |value| {
+            value.as_u64().filter(|number| *number > 0)
+        })
     }
 
     fn job_id(&mut self, field: &'static str) -> Result<Option<JobId>, RequestRefusal> {
@@ -197,8 +200,10 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use autovalidate_finetune::train::Recipe;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn refused_field(body: &str) -> Option<String> {
         JobRequest::parse(body.as_bytes()).unwrap_err().field().map(str::to_owned)
@@ -229,9 +234,9 @@ mod tests {
     #[test]
     fn absurd_values_are_refused_by_field() {
         for (field, values) in [
-            ("epochs", ["0", "101", "1.5", "\"3\"", "-1"]),
-            ("batch_size", ["0", "4097", "true", "[]", "1e30"]),
-            ("learning_rate", ["0", "1", "-0.1", "\"0.1\"", "2e10"]),
+            ("epochs", ["0", "1001", "1.5", "\"3\"", "-1"]),
+            ("batch_size", ["1", "4097", "true", "[]", "1e30"]),
+            ("learning_rate", ["1e-60", "0.99999999999", "-0.1", "\"0.1\"", "2e10"]),
             ("dry_run", ["1", "\"true\"", "{}", "[]", "0"]),
             ("job_id", ["\"\"", "\"a.b\"", "\"a b\"", "7", "\"*\""]),
             ("reason", ["\"\"", "\"a\\nb\"", "7", "[]", "{}"]),
@@ -244,6 +249,9 @@ mod tests {
                     "{value}"
                 );
             }
+        }
+        for (field, value) in [("batch_size", "0"), ("learning_rate", "0"), ("learning_rate", "1")] {
+            assert_eq!(refused_field(&format!("{{\"{field}\":{value}}}")).as_deref(), Some(field));
         }
         assert_eq!(refused_field(r#"{"epoch":3}"#).as_deref(), Some("epoch"));
         assert_eq!(
@@ -259,7 +267,7 @@ mod tests {
         assert_eq!(JobRequest::parse(deep.as_bytes()), Err(RequestRefusal::NotJson));
     }
 
-    /// Bodies near the real thing, so that the search reaches past "not JSON".
+    /// Generates bodies that are close to valid, so that the search gets past "not JSON".
     fn body() -> impl Strategy<Value = Vec<u8>> {
         let value = prop_oneof![
             any::<f64>().prop_map(|number| number.to_string()),
@@ -289,6 +297,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_accepted_request_is_one_that_the_recipe_accepts(epochs: u16, batch_size in 0_u32..5_000, rate: f64) {
+            let body = format!(r#"{{"epochs":{epochs},"batch_size":{batch_size},"learning_rate":{rate:e}}}"#);
+            let request = JobRequest::parse(body.as_bytes());
+            let recipe = Recipe {
+                epochs: epochs.into(),
+                batch_size: batch_size as usize,
+                learning_rate: rate as f32,
+                ..Recipe::default()
+            };
+            prop_assert_eq!(request.is_ok(), recipe.check().is_ok(), "{}", body);
+        }
+
         #[test]
         fn any_body_is_read_or_refused_and_a_read_one_survives_the_wire(body in body()) {
             if let Ok(request) = JobRequest::parse(&body) {

@@ -1,8 +1,9 @@
-//! The run records: what was asked, what was done, how it ended.
+//! Run records: the request, the progress and the outcome of every run.
 //!
-//! A record is also the fence between workers. Whoever takes a job up counts `attempts` one further, by
-//! compare-and-swap; a worker that still holds the record from before can't save it any more, and stops. And it is
-//! the dead letter: a run that was given up stays here as `failed`, with the reason, until somebody retries it.
+//! A record is also the fence between workers. A worker that takes up a job increments `attempts`
+//! by compare-and-swap. Another worker that still holds the earlier revision can no longer save the
+//! record, and stops. The record is also the dead letter: a run that was given up stays here as
+//! `failed`, with the reason, until a person retries it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,14 +17,14 @@ use super::run_state::RunState;
 use super::streams::Streams;
 use crate::failure::{Failure, RetryDirective, chain};
 
-/// An error as a record keeps it.
+/// An error as stored in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedError {
-    /// What happened, with its sources.
+    /// Message of the error and of its sources.
     pub message: String,
-    /// What to check or change.
+    /// Advice on the setting or system to check or change.
     pub advice: String,
-    /// What it asks for.
+    /// Retry directive of the error.
     pub remedy: RetryDirective,
 }
 
@@ -37,27 +38,27 @@ impl RecordedError {
 /// One stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
-    /// Its name.
+    /// Name of the stage.
     pub stage: String,
-    /// When it began, the last time.
+    /// Start of the stage's latest attempt.
     pub started_at: Timestamp,
-    /// When it ended; not set while it goes on, or when it was interrupted.
+    /// End of the stage; `None` while it runs, or when it was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Whatever the stage has to tell.
+    /// Figures that the stage reports; each stage has its own fields.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub figures: Value,
-    /// Why it failed.
+    /// Error that the stage failed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordedError>,
 }
 
-/// What a run published.
+/// The zip that a run published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedArtifact {
-    /// Its path in the model repository.
+    /// Path of the zip in the model repository.
     pub path: String,
-    /// The commit that made it visible.
+    /// Commit that made the zip visible.
     pub commit: String,
     /// SHA-256 of the zip, in hexadecimal.
     pub sha256: String,
@@ -65,102 +66,106 @@ pub struct PublishedArtifact {
     pub size: u64,
 }
 
-/// A finished zip, written down before it is sent: whoever comes after knows it when it meets it on the Hub.
+/// A finished zip, recorded before its upload, so that a later attempt recognizes it on the Hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRecord {
-    /// The release's file name.
+    /// File name of the release.
     pub release: String,
     /// SHA-256 of the zip, in hexadecimal.
     pub sha256: String,
     /// Length of the zip in bytes.
     pub size: u64,
-    /// The release that was live when the model was judged: only that one it may take the place of. None before the
-    /// first release.
+    /// Release that was live when the model was judged, and the only one that the model may
+    /// replace. `None` before the first release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<String>,
 }
 
-/// What was known of rollbacks when a run began, or was last asked for again.
+/// Latest rollback that was known when a run began or was last retried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Began {
-    /// The retry it was.
+    /// Number of the retry; 0 for the original request.
     pub retry: u64,
-    /// The newest version then that makes an older one live again; none if there was none.
+    /// Newest version, at that time, that made an older version live again; `None` if there was
+    /// none.
     pub rollback: Option<String>,
 }
 
-/// All there is to know about a run.
+/// Everything that is recorded about a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// The job's id, and the record's key.
+    /// Id of the job, and key of the record.
     pub id: JobId,
-    /// Where it stands.
+    /// State of the run.
     pub state: RunState,
-    /// What was asked for.
+    /// Request that started the run.
     pub request: JobRequest,
-    /// How often a worker took the run up; the fence between workers.
+    /// Number of times that a worker took up the run; the fence between workers.
     #[serde(default)]
     pub attempts: u64,
-    /// How many attempts failed, or ended without a word, since the run was asked for or retried.
+    /// Number of attempts that failed or ended without a report since the run was
+    /// requested or last retried.
     #[serde(default)]
     pub failures: u64,
-    /// How often a person had the run tried again after its end.
+    /// Number of times that a person retried the run after its end.
     #[serde(default)]
     pub retries: u64,
-    /// When the record was created.
+    /// Time at which the record was created.
     pub created_at: Timestamp,
-    /// When the run ended.
+    /// Time at which the run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What was known of rollbacks when it began; a later one keeps it from being published unasked.
+    /// Latest rollback that was known when the run began. A later rollback keeps the model from
+    /// being published unless a person retries the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Began>,
-    /// The stream sequence of the first pair of the data.
+    /// Stream sequence of the first pair in the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sequence: Option<u64>,
-    /// The stream sequence of the last pair of the data.
+    /// Stream sequence of the last pair in the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
-    /// How many pairs the data has.
+    /// Number of pairs in the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_count: Option<u64>,
-    /// The hash of the data.
+    /// Hash of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset_hash: Option<String>,
-    /// The model the run started from.
+    /// Model that the run started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
-    /// What decides the model's weights beside the rows, as the receipt has it: base model and its hash, settings, seed.
+    /// Everything besides the rows that determines the model's weights, as in the receipt: base
+    /// model and its hash, settings, seed.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub lineage: Value,
-    /// The settings the run was made with.
+    /// Settings that the run used.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub settings: Value,
-    /// The stages, in the order they were begun.
+    /// Stages, in the order in which they began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageRecord>,
-    /// How good the model is, next to its baselines.
+    /// Scores of the model and of its baselines.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub metrics: Value,
-    /// What the gate said.
+    /// Verdict of the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// The name the model is to be published under.
+    /// Name under which the model is to be published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// Every zip that was made ready to be sent; the last is the one in hand.
+    /// Every zip that was prepared for upload; the last one is the current one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<PackageRecord>,
-    /// What was published.
+    /// The zip that was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<PublishedArtifact>,
-    /// Why the run failed.
+    /// Error that the run failed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordedError>,
 }
 
 impl RunRecord {
-    /// The record of a run that has not begun.
+    /// Creates the record of a run that has not begun.
     pub fn new(id: JobId, request: JobRequest, created_at: Timestamp) -> Self {
         Self {
             id,
@@ -190,36 +195,37 @@ impl RunRecord {
     }
 }
 
-/// The bucket of run records.
+/// Handle of the bucket of run records.
 #[derive(Debug, Clone)]
 pub struct Runs {
     records: Records<RunRecord>,
     cancellations: Records<Cancellation>,
 }
 
-/// A person's wish that a run stops, under the key `cancel.<job>` beside the trigger's memory.
+/// A person's request to cancel a run, stored under the key `cancel.<job>` in the
+/// bucket of the trigger's state.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Cancellation {
-    /// The retry it was meant for: a later retry is not stopped by it.
+    /// Number of the retry that the request is for. A later retry is not cancelled.
     retries: u64,
 }
 
 impl Runs {
-    /// The run records of these streams.
+    /// Opens the run records of these streams.
     pub fn new(streams: &Streams) -> Self {
         Self { records: streams.runs(), cancellations: streams.state() }
     }
 
-    /// Writes the record of a run that is new.
+    /// Writes the record of a new run.
     ///
     /// # Errors
-    /// [`QueueError::Exists`] when the run is known: load it and go on from there. [`QueueError::Request`],
-    /// [`QueueError::Encode`].
+    /// [`QueueError::Exists`] when the run has a record: load the record and continue from there.
+    /// [`QueueError::Request`], [`QueueError::Encode`].
     pub async fn create(&self, record: &RunRecord) -> Result<Revision, QueueError> {
         self.records.create(record.id.as_str(), record).await
     }
 
-    /// Reads a record, with the revision that [`Runs::save`] asks for.
+    /// Reads a record, with the revision that [`Runs::save`] needs.
     ///
     /// # Errors
     /// [`QueueError::Unreadable`], [`QueueError::Request`].
@@ -227,46 +233,46 @@ impl Runs {
         self.records.load(id.as_str()).await
     }
 
-    /// Replaces a record, unless somebody else did since `revision`.
+    /// Replaces a record, unless it was changed since `revision`.
     ///
     /// # Errors
-    /// [`QueueError::Conflict`] when another worker has the run now: stop. [`QueueError::Request`],
-    /// [`QueueError::Encode`].
+    /// [`QueueError::Conflict`] when another worker has taken over the run: stop.
+    /// [`QueueError::Request`], [`QueueError::Encode`].
     pub async fn save(&self, record: &RunRecord, revision: Revision) -> Result<Revision, QueueError> {
         self.records.save(record.id.as_str(), record, revision).await
     }
 
-    /// Keeps the wish that a run stops, for whichever worker has it or will have it.
+    /// Stores a request to cancel a run, for the worker that holds the run or will take it up.
     ///
     /// # Errors
     /// [`QueueError::Request`].
     pub(super) async fn request_cancel(&self, id: &JobId, retries: u64) -> Result<(), QueueError> {
-        let (key, wish) = (cancel_key(id), Cancellation { retries });
+        let (key, cancellation) = (cancel_key(id), Cancellation { retries });
         loop {
             let kept = match self.cancellations.load(&key).await? {
                 Some((known, _)) if known.retries >= retries => return Ok(()),
-                Some((_, revision)) => self.cancellations.save(&key, &wish, revision).await,
-                None => self.cancellations.create(&key, &wish).await,
+                Some((_, revision)) => self.cancellations.save(&key, &cancellation, revision).await,
+                None => self.cancellations.create(&key, &cancellation).await,
             };
             match kept {
                 Ok(_) => return Ok(()),
-                // Somebody else wished something at the same moment: look again.
+                // Another request was stored at the same moment: read it again.
                 Err(QueueError::Conflict { .. } | QueueError::Exists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Whether a person wants this run, as of this retry, to stop.
+    /// Returns true when a person has asked to cancel this run, at this retry or a later one.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::Unreadable`].
     pub async fn is_cancel_requested(&self, id: &JobId, retries: u64) -> Result<bool, QueueError> {
-        let wish = self.cancellations.load(&cancel_key(id)).await?;
-        Ok(wish.is_some_and(|(wish, _)| wish.retries >= retries))
+        let stored = self.cancellations.load(&cancel_key(id)).await?;
+        Ok(stored.is_some_and(|(cancellation, _)| cancellation.retries >= retries))
     }
 
-    /// All records, newest first. One that can't be read is left out.
+    /// Returns all records, newest first. Unreadable records are left out.
     ///
     /// # Errors
     /// [`QueueError::Request`].

@@ -1,4 +1,4 @@
-//! The status service: `nats req training.status ''` answers where the worker stands.
+//! Status service, which answers `nats req training.status ''` with the worker's status.
 
 use async_nats::service::ServiceExt;
 use async_nats::service::error::Error as ServiceError;
@@ -12,50 +12,51 @@ use super::error::QueueError;
 use super::job_id::JobId;
 use super::runs::RunRecord;
 
-/// The service's name in `nats micro ls`.
+/// Name of the service in `nats micro ls`.
 pub const STATUS_SERVICE: &str = "training-status";
-/// The subject it answers on.
+/// Subject that the service answers on.
 pub const STATUS_SUBJECT: &str = "training.status";
 
-/// Where the worker stands.
+/// Status of the worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// Pairs that wait for the next run.
+    /// Number of pairs that wait for the next run.
     pub pending: u64,
-    /// How many start one.
+    /// Number of pairs that start a run.
     pub threshold: u64,
-    /// The job that is worked on.
+    /// Job in progress.
     pub current_job: Option<JobId>,
-    /// The runs that wait, the one to be worked on next first.
+    /// Runs that wait, in the order in which they will be taken.
     #[serde(default)]
     pub queued: Vec<JobId>,
-    /// The last run that ended.
+    /// Record of the last run that ended.
     pub last_run: Option<RunRecord>,
-    /// The worker's version.
+    /// Version of the worker.
     pub version: String,
 }
 
-/// Whether all is well, in a few small requests, however many runs there were.
+/// Health of the queue. Collecting it takes a few small requests, however many runs exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueHealth {
-    /// Pairs that wait for the next run.
+    /// Number of pairs that wait for the next run.
     pub pending: u64,
-    /// How many start one.
+    /// Number of pairs that start a run.
     pub threshold: u64,
-    /// Jobs that are worked on, or rest between two attempts.
+    /// Number of jobs that are in progress or wait between two attempts.
     pub in_hand: u64,
-    /// Jobs that wait to be taken.
+    /// Number of jobs that wait to be taken.
     pub waiting: u64,
 }
 
-/// The running service. It ends when this is dropped.
+/// The running service. Dropping this value stops the service.
 #[derive(Debug)]
 pub struct StatusService {
     _answering: AbortOnDropHandle<()>,
 }
 
 impl StatusService {
-    /// Starts answering with what `status` says at that moment. Each worker answers; a request gets one answer.
+    /// Starts the service, which answers each request with the current result of `status`. Every
+    /// worker runs the service; a request gets one answer.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -67,7 +68,7 @@ impl StatusService {
         let service = connection
             .client()
             .service_builder()
-            .description("Where the AutoValidate trainer stands")
+            .description("Status of the AutoValidate trainer")
             .start(STATUS_SERVICE, env!("CARGO_PKG_VERSION"))
             .await
             .map_err(failed("starting the status service"))?;
@@ -77,14 +78,14 @@ impl StatusService {
             .add(STATUS_SUBJECT)
             .await
             .map_err(failed("starting the status service"))?;
-        // A request that follows at once must find the subscription in place.
+        // A request right after this call must find the subscription in place.
         connection
             .client()
             .flush()
             .await
             .map_err(|error| failed("starting the status service")(error.into()))?;
         let answering = tokio::spawn(async move {
-            // Owned here: the service leaves the network when it is dropped.
+            // Owned by this task, because dropping the service ends it.
             let _service = service;
             while let Some(request) = endpoint.next().await {
                 let answer = match tokio::time::timeout(REQUEST_DEADLINE, status()).await {
@@ -93,7 +94,7 @@ impl StatusService {
                     Err(_) => Err(QueueError::TimedOut { what: "collecting the status" }),
                 };
                 let answer = answer.map(Into::into).map_err(|error| {
-                    tracing::warn!(error = crate::failure::chain(&error), "no status could be given");
+                    tracing::warn!(error = crate::failure::chain(&error), "can't collect the status");
                     ServiceError { code: 503, status: error.to_string() }
                 });
                 if let Err(error) = request.respond(answer).await {

@@ -1,15 +1,16 @@
-//! The streams and buckets: what each must be, creating it, and reading it back.
+//! Streams and buckets: the settings each must have, creation, and the check by reading back.
 //!
 //! | name | subjects or keys | kept |
 //! |---|---|---|
-//! | `CORRECTIONS` | `corrections.<domain>` | for ever: the training data |
-//! | `QUARANTINE` | `quarantine.<reason>` | for ever: rows that are not trained on |
+//! | `CORRECTIONS` | `corrections.<domain>` | forever: the training data |
+//! | `QUARANTINE` | `quarantine.<reason>` | forever: rows that are not trained on |
 //! | `TRAINING` | `training.jobs` | until acknowledged (work queue) |
-//! | `TRAINING_EVENTS` | `training.events.<job>.<stage>`, `training.cancel` | bounded by age and size |
+//! | `TRAINING_EVENTS` | `training.events.<job>.<stage>`, `training.cancel` | until aged or full |
 //! | `training_runs` | job id | the run records |
-//! | `trainer_state` | `trigger`, `cancel.<job>` and others | what must survive a restart |
+//! | `trainer_state` | `trigger`, `cancel.<job>` and others | state that must survive a restart |
 //!
-//! The bucket `training_checkpoints` is only there when somebody wants it: see [`checkpoints`](super::checkpoints).
+//! The bucket `training_checkpoints` exists only when it is used: see
+//! [`checkpoints`](super::checkpoints).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,35 +28,35 @@ use super::error::QueueError;
 use super::event_stage::SETTLED;
 use super::records::Records;
 
-/// The stream of trainable rows.
+/// Name of the stream of trainable rows.
 pub const CORRECTIONS: &str = "CORRECTIONS";
-/// The stream of refused rows.
+/// Name of the stream of refused rows.
 pub const QUARANTINE: &str = "QUARANTINE";
-/// The stream of job requests.
+/// Name of the stream of job requests.
 pub const TRAINING: &str = "TRAINING";
-/// The subject that job requests are published on.
+/// Subject that job requests are published on.
 pub const JOBS_SUBJECT: &str = "training.jobs";
-/// The stream of progress and outcomes.
+/// Name of the stream of progress and outcomes.
 pub const TRAINING_EVENTS: &str = "TRAINING_EVENTS";
-/// The subject that asks to stop a run; the body is the run's id. It lies on the events' stream, so that a request
-/// made while no worker runs is found by the next.
+/// Subject of requests to cancel a run; the body is the run's id. The events' stream stores these
+/// requests, so that the next worker finds one that was made while no worker was running.
 pub const CANCEL_SUBJECT: &str = "training.cancel";
-/// The bucket of run records.
+/// Name of the bucket of run records.
 pub const TRAINING_RUNS: &str = "training_runs";
-/// The bucket of what the worker must remember over a restart.
+/// Name of the bucket of state that must survive a restart.
 pub const TRAINER_STATE: &str = "trainer_state";
 
-/// What may differ between installations.
+/// Settings that may differ between installations.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {
-    /// Copies of every stream and bucket in a cluster: 1, 3 or 5.
+    /// Number of copies of every stream and bucket in a cluster: 1, 3 or 5.
     pub replicas: usize,
-    /// How long the broker itself refuses a message id it has seen. The ledger refuses it for ever; the
-    /// window covers what two workers publish at the same moment.
+    /// Time during which the broker itself refuses a message id that it has seen. The dedup ledger
+    /// refuses it forever; this window covers two workers that publish at the same moment.
     pub duplicate_window: Duration,
-    /// How long events are kept.
+    /// Age at which events are dropped.
     pub events_max_age: Duration,
-    /// How many bytes of events are kept.
+    /// Largest total size of the stored events, in bytes.
     pub events_max_bytes: i64,
 }
 
@@ -70,14 +71,15 @@ impl Default for StreamSettings {
     }
 }
 
-/// A job id is refused for a week, which outlives any restart between a trigger's intent and its job.
+/// Time during which a job id is refused again. A week outlives any restart between a trigger's
+/// intent and its job.
 const JOB_DUPLICATE_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Events carry no id worth remembering for long.
+/// Duplicate window of events. It is short because events carry no id worth remembering for long.
 const EVENT_DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
-/// How many revisions of a run record can be looked back at.
+/// Number of revisions of a run record that the bucket keeps.
 const RUN_HISTORY: i64 = 16;
 
-/// The checked streams and buckets, and the connection they live on. Clones are cheap.
+/// The checked streams and buckets, with their connection. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Streams {
     parts: Arc<Parts>,
@@ -95,9 +97,10 @@ struct Parts {
 }
 
 impl Streams {
-    /// Creates what is missing, changes what differs, and reads everything back: a server ignores fields it
-    /// doesn't know, so only reading back proves what was asked for. Other settings of an existing stream
-    /// (placement, compression) are the operator's and stay.
+    /// Creates missing streams and buckets, changes those that differ, and reads everything back: a
+    /// server ignores fields that it doesn't know, so only reading back proves that the settings
+    /// are in force. Other settings of an existing stream (placement, compression) belong to the
+    /// operator and are left as they are.
     ///
     /// # Errors
     /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::Request`].
@@ -143,7 +146,7 @@ impl Streams {
         })
     }
 
-    /// The connection the streams live on.
+    /// Returns the connection that the streams use.
     pub fn connection(&self) -> &Connection {
         &self.parts.connection
     }
@@ -172,12 +175,13 @@ impl Streams {
         Records::new(TRAINING_RUNS, self.parts.runs.clone())
     }
 
-    /// The bucket of what must survive a restart, for records of one type.
+    /// Returns the bucket of state that must survive a restart, for records of one type.
     pub(crate) fn state<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
         Records::new(TRAINER_STATE, self.parts.state.clone())
     }
 
-    /// Yields when a job has been settled. Notices that a lost connection swallows are not repeated.
+    /// Returns a stream that yields once for every settled job. A notice that is lost with a
+    /// connection is not repeated.
     pub(crate) async fn settlements(
         &self,
     ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, QueueError> {
@@ -218,7 +222,7 @@ impl Wanted {
         config.no_ack = false;
     }
 
-    /// The first setting that is not as wanted.
+    /// Returns the first setting that is not as wanted.
     fn mismatch(&self, config: &stream::Config) -> Option<&'static str> {
         let checks = [
             (config.subjects == self.subjects, "subjects"),
@@ -244,7 +248,7 @@ async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<S
         Ok(existing) => {
             let config = &existing.cached_info().config;
             if let Some(setting) = wanted.mismatch(config) {
-                tracing::info!(stream = name, setting, "stream is brought up to date");
+                tracing::info!(stream = name, setting, "updating a stream's settings");
                 let mut config = config.clone();
                 wanted.apply(&mut config);
                 context
@@ -273,7 +277,7 @@ async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<S
     }
 }
 
-/// Whether there is no such stream.
+/// Returns true when the error says that the stream does not exist.
 pub(super) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }

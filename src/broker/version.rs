@@ -1,9 +1,9 @@
-//! Which nats-server is new enough.
+//! Oldest version of nats-server that works.
 
-/// The oldest server that works: an older one silently ignores settings that we rely on.
+/// Oldest version that works: older servers silently ignore settings that we rely on.
 pub(super) const OLDEST_SERVER: &str = "2.10";
 
-/// Whether a version such as `2.10.27` or `2.15.0-RC.1` is at least [`OLDEST_SERVER`].
+/// Returns true when a version such as `2.10.27` or `2.15.0-RC.1` is at least [`OLDEST_SERVER`].
 pub(super) fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
     let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else { return false };

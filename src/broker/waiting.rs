@@ -1,7 +1,8 @@
-//! The records of requests that wait: whatever is on the queue shows in the list of runs.
+//! Run records of requests that wait, so that the list of runs shows the whole queue.
 //!
-//! A request may come from anybody's `nats pub training.jobs`, and it is only taken once the run before it has
-//! ended. So any worker, whatever its role, hears of it and writes its record.
+//! Any client can add a request with `nats pub training.jobs`, and a worker takes it only
+//! after the run before it has ended. So every worker, whatever its role, watches the queue
+//! and writes missing records.
 
 use std::time::Duration;
 
@@ -19,18 +20,19 @@ use super::runs::RunRecord;
 use super::streams::JOBS_SUBJECT;
 use crate::failure::chain;
 
-/// A notice can get lost with a connection, and it can come before what it announces is stored. So looks follow each,
-/// first after this pause, then after twice as long, and so on.
+/// Pause between a notice and the next read of the queue; it doubles with every read up to
+/// [`UNASKED_LOOK`]. A notice can get lost with a connection, and it can arrive before the message
+/// that it announces is stored, so several reads follow each notice.
 const FOLLOWING_LOOK: Duration = Duration::from_millis(50);
-/// So often the whole queue is read without a notice.
+/// Period at which the whole queue is read when no notice arrives.
 const UNASKED_LOOK: Duration = Duration::from_secs(30);
-/// The pause after trouble with the broker.
+/// Pause after an error of the broker.
 const PAUSE: Duration = Duration::from_secs(1);
-/// More requests than this at once are registered when they come nearer.
+/// Largest number of requests that one read registers; later reads register the rest.
 const LOOK_AHEAD: usize = 1_000;
 
 impl Jobs {
-    /// Writes the record of a run that waits, unless it is known, and tells the world.
+    /// Writes the record of a run that waits, unless one exists, and publishes an event.
     pub(super) async fn register(&self, id: &JobId, request: &JobRequest) -> Result<(), QueueError> {
         let record = RunRecord::new(id.clone(), request.clone(), self.events.now());
         match self.runs.create(&record).await {
@@ -48,7 +50,8 @@ impl Jobs {
         }
     }
 
-    /// Reads the queue and writes the records that are missing. What makes no sense is left to whoever takes it.
+    /// Reads the queue and writes the missing records. An invalid body is left to
+    /// the worker that takes it.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -56,7 +59,8 @@ impl Jobs {
         self.register_from(1).await.map(drop)
     }
 
-    /// The same for requests from a stream sequence on. Gives the sequence that comes after those that were read.
+    /// Does the same for requests from a stream sequence on. Returns the sequence after the
+    /// last request that was read.
     async fn register_from(&self, mut from: u64) -> Result<u64, QueueError> {
         for _ in 0..LOOK_AHEAD {
             let found = self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await;
@@ -78,13 +82,13 @@ impl Jobs {
         Ok(from)
     }
 
-    /// Registers what waits whenever something was added, until cancelled.
+    /// Writes missing records whenever a request is added, until cancelled.
     pub async fn keep_registered(&self, cancel: &CancellationToken) {
         let mut connects = self.streams.connection().connects();
         while !cancel.is_cancelled() {
             let trouble = tokio::select! {
                 () = cancel.cancelled() => return,
-                // Subscriptions survive a reconnection, notices during it don't.
+                // A subscription survives a reconnection, but notices sent meanwhile are lost.
                 Ok(()) = connects.changed() => continue,
                 trouble = self.watch_queue() => trouble,
             };
@@ -99,7 +103,7 @@ impl Jobs {
     }
 
     async fn watch_queue(&self) -> Result<(), QueueError> {
-        // Registered before the first look, so that nothing falls between.
+        // Subscribed before the first read, so that no request is missed in between.
         let mut notices = self
             .streams
             .connection()
@@ -109,7 +113,7 @@ impl Jobs {
             .map_err(|error| QueueError::request("watching the queue")(error.into()))?;
         let (mut from, mut pause) = (1, FOLLOWING_LOOK);
         loop {
-            // What was read is not read again, so that a long queue costs nothing.
+            // Requests that were read are not read again, so a long queue costs nothing.
             from = self.register_from(from).await?;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {

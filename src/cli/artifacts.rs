@@ -7,15 +7,16 @@ use autovalidate_finetune::onnx::{ArtifactSet, ArtifactSettings};
 
 use super::{CliError, CommandOutcome};
 
-/// Writes training_model.onnx, eval_model.onnx, optimizer_model.onnx and manifest.json of a model folder.
+/// Writes training_model.onnx, eval_model.onnx, optimizer_model.onnx and manifest.json of a model
+/// folder.
 ///
 /// Example: autovalidate artifacts --model .local/models/all-MiniLM-L6-v2 --out onnx
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A sentence-transformers folder.
+    /// Sentence-transformers folder.
     #[arg(long)]
     model: PathBuf,
-    /// Where the files go.
+    /// Folder for the files.
     #[arg(long)]
     out: PathBuf,
 }

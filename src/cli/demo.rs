@@ -1,5 +1,5 @@
-//! What `dev` shows, and what `dev --demo` does: inserts corrections as the app would, follows the run they set off,
-//! and sums it up.
+//! Display of `dev`, and the demo of `dev --demo`. The demo inserts corrections as the app would,
+//! follows the run that they start, and sums the run up.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,41 +20,42 @@ use autovalidate_fakes::demo::{Correction, corrections};
 use super::terminal::{Terminal, curve};
 use super::{CliError, CommandOutcome};
 
-/// Rows inserted by one request.
+/// Number of rows inserted by one request.
 const BATCH: usize = 20;
-/// Pause between two requests, so that arriving can be watched.
+/// Pause between two requests, so that a person can watch the rows arrive.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// Where and what the demo inserts.
+/// Target and contents of the demo's inserts.
 pub(super) struct DemoSettings {
     pub(super) url: Url,
     pub(super) key: String,
     pub(super) table: String,
     pub(super) pairs: u64,
     pub(super) seed: u64,
-    /// How many of the seed's corrections earlier runs have had.
+    /// Number of the seed's corrections that earlier runs have used.
     pub(super) skipped: u64,
 }
 
-/// Watches a worker.
+/// Observer of a worker, which shows its events.
 pub(super) struct Demo {
     terminal: Terminal,
     ingest: Option<broadcast::Receiver<IngestEvent>>,
     events: Subscriber,
     arrived: u64,
     threshold: u64,
-    /// What held the ingest up, until a sweep came to its end: told once, tried many times.
+    /// Error of the ingest that was shown last; cleared when a sweep has finished. An error that
+    /// repeats is shown only once.
     trouble: Option<Trouble>,
 }
 
-/// What was seen next.
+/// Event that was seen next.
 enum Seen {
     Run(Event),
     Nothing,
 }
 
 impl Demo {
-    /// Begins to watch, before anything can happen.
+    /// Subscribes to the worker's events, before the first one can be published.
     pub(super) async fn watch(
         worker: &mut Worker,
         terminal: Terminal,
@@ -66,7 +67,7 @@ impl Demo {
             advice: "Start again.".to_owned(),
             source: Some(Box::new(source)),
         })?;
-        // The subscription must be with the server before the first event is published.
+        // The subscription must reach the server before the first event is published.
         client.flush().await.map_err(|source| CliError::Plain {
             what: "events can't be followed".to_owned(),
             advice: "Start again.".to_owned(),
@@ -82,7 +83,7 @@ impl Demo {
         })
     }
 
-    /// Shows what happens, for ever.
+    /// Shows events until the future is dropped.
     pub(super) async fn follow(&mut self) {
         loop {
             if let Seen::Run(event) = self.next().await
@@ -94,7 +95,7 @@ impl Demo {
         }
     }
 
-    /// Inserts corrections and shows the run they set off, to its end.
+    /// Inserts corrections and shows the run that they start until it ends.
     pub(super) async fn run(
         &mut self,
         settings: &DemoSettings,
@@ -127,7 +128,7 @@ impl Demo {
         };
         self.terminal.close();
         let Some((record, _)) = handles.runs.load(&ended.job).await? else {
-            return Err(CliError::plain(format!("run {} has no record", ended.job), "Report this."));
+            return Err(CliError::plain(format!("run {} has no record", ended.job), "Report this defect."));
         };
         self.sum_up(&record, hub, started.elapsed());
         Ok(if record.artifact.is_some() { CommandOutcome::Done } else { CommandOutcome::NothingPublished })
@@ -169,7 +170,7 @@ impl Demo {
                 let Some(event) = event else { return Seen::Nothing };
                 if event.stage == "load-base" && event.detail["phase"] == "started" {
                     self.terminal.close();
-                    // What the trigger starts is named after the pairs that did it.
+                    // A run that the trigger starts is named after the pairs that started it.
                     let how = if event.job.as_str().starts_with("pairs-") { " by itself" } else { "" };
                     self.terminal.line(&format!("\nRun {} started{how}:", event.job));
                 }
@@ -217,7 +218,8 @@ impl Demo {
     }
 }
 
-/// The next thing the ingest did; without an ingest, never. What a slow terminal misses is not worth stopping for.
+/// Returns the next event of the ingest; never resolves without an ingest. Events that a slow
+/// terminal misses are skipped.
 async fn next_ingest(events: &mut Option<broadcast::Receiver<IngestEvent>>) -> IngestEvent {
     loop {
         let Some(receiver) = events else { return std::future::pending().await };
@@ -229,7 +231,7 @@ async fn next_ingest(events: &mut Option<broadcast::Receiver<IngestEvent>>) -> I
     }
 }
 
-/// Inserts as the app does: with the anonymous key, through PostgREST.
+/// Inserts corrections as the app does: with the anonymous key, through PostgREST.
 async fn insert(settings: &DemoSettings, pairs: &[Correction]) -> Result<(), CliError> {
     let failed = |source: reqwest::Error| CliError::Plain {
         what: "corrections can't be inserted".to_owned(),
@@ -240,7 +242,7 @@ async fn insert(settings: &DemoSettings, pairs: &[Correction]) -> Result<(), Cli
     let url = settings
         .url
         .join(&format!("rest/v1/{}", settings.table))
-        .map_err(|_| CliError::plain("the table's address is malformed", "Report this."))?;
+        .map_err(|_| CliError::plain("the table's URL is malformed", "Report this defect."))?;
     for batch in pairs.chunks(BATCH) {
         let rows: Vec<_> = batch
             .iter()

@@ -1,4 +1,4 @@
-//! `autovalidate dev`: everything on this machine, no report needed.
+//! `autovalidate dev`: everything on this machine, no account needed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,41 +14,42 @@ use super::demo::{Demo, DemoSettings};
 use super::terminal::Terminal;
 use super::{CliError, CommandOutcome, print_text};
 
-/// Runs a local Supabase, a local Hub, a real nats-server and the worker. Stop it with Ctrl-C.
+/// Runs a local Supabase, a local Hub, a real nats-server and the worker. Ctrl-C stops them.
 ///
 /// Example: autovalidate dev --demo
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Inserts made-up corrections, shows the run they set off, and ends.
+    /// Inserts synthetic corrections, shows the run that they start, and exits.
     #[arg(long)]
     demo: bool,
-    /// With --demo: goes on running afterwards.
+    /// With --demo: keeps running afterwards.
     #[arg(long, requires = "demo")]
     keep: bool,
-    /// Where state is kept; --demo starts with an empty one.
+    /// Folder for state; --demo empties and uses its subfolder `demo`.
     #[arg(long, default_value = ".local/dev")]
     data: PathBuf,
-    /// With --demo: how many corrections are inserted, which is also the threshold.
+    /// With --demo: number of corrections to insert for each run, which is also the threshold.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(50..=5_000))]
     pairs: u64,
     /// With --demo: seed of the corrections.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// With --demo: how many runs are set off, one after the other, each by as many corrections.
+    /// With --demo: number of runs to start, one after the other.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20))]
     runs: u64,
-    /// Port of the local Supabase; 0 takes a free one.
+    /// Port of the local Supabase; 0 picks a free port.
     #[arg(long, default_value_t = 0)]
     supabase_port: u16,
-    /// Makes the local Supabase fail, NAME or NAME=VALUE; may be repeated. `--fault help` lists the faults.
+    /// Fault of the local Supabase, NAME or NAME=VALUE; may be repeated. `--fault help` lists the
+    /// faults.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = fault)]
     fault: Vec<Fault>,
-    /// Port of the local Hub; 0 takes a free one.
+    /// Port of the local Hub; 0 picks a free port.
     #[arg(long, default_value_t = 0)]
     hub_port: u16,
 }
 
-/// What `--fault` asks for.
+/// Value of `--fault`.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Help,
@@ -59,7 +60,7 @@ fn fault(name: &str) -> Result<Fault, String> {
     match name {
         "help" => Ok(Fault::Help),
         name => name.parse().map(Fault::Named).map_err(|error: supabase::FaultError| {
-            format!("{error}; `--fault help` lists the faults and what they take")
+            format!("{error}; `--fault help` lists the faults and their values")
         }),
     }
 }
@@ -79,7 +80,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     if args.demo && data.exists() {
         std::fs::remove_dir_all(&data).map_err(|source| cannot("empty", &data, source))?;
     }
-    std::fs::create_dir_all(&data).map_err(|source| cannot("make", &data, source))?;
+    std::fs::create_dir_all(&data).map_err(|source| cannot("create", &data, source))?;
     let supabase = supabase::Supabase::start(supabase::Options {
         listen: SocketAddr::from(([127, 0, 0, 1], args.supabase_port)),
         ..supabase::Options::default()
@@ -102,10 +103,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     })?;
 
     let stop = CancellationToken::new();
-    // Dropped, and so ended, with this command.
-    let mut striking = tokio::task::JoinSet::new();
+    // Dropping this set at the end of the command stops its tasks.
+    let mut fault_tasks = tokio::task::JoinSet::new();
     for fault in faults {
-        striking.spawn(fault.run(supabase.faults().clone(), stop.clone()));
+        fault_tasks.spawn(fault.run(supabase.faults().clone(), stop.clone()));
     }
     let settings = settings(&args, &data, &supabase, &hub)?;
     let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
@@ -135,7 +136,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     if args.keep {
         println!(
-            "\nStill running; insert rows, `nats pub training.jobs '{{}}'`, look around. Ctrl-C ends it."
+            "\nStill running: insert rows, or start a run with `nats pub training.jobs '{{}}'`. Ctrl-C stops it."
         );
     }
     if args.keep || !args.demo {
@@ -153,7 +154,8 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(ending)
 }
 
-/// The process's own settings, with the places of the stand-ins put over them.
+/// Reads this process's settings, with the addresses and keys of the stand-ins in place of the real
+/// ones.
 fn settings(
     args: &Args,
     data: &Path,

@@ -1,4 +1,4 @@
-//! `autovalidate doctor`: checks everything a worker needs, each as the worker itself would use it.
+//! `autovalidate doctor`: checks everything that a worker needs, in the way the worker uses it.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome};
 
-/// How long a check may take.
+/// Time that one check may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Checks the settings, the library, the table and the Hub.
+/// Checks the settings, ONNX Runtime, the table, Realtime, the catalog and the Hub.
 ///
 /// Example: autovalidate doctor
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     if let Some(access) = &settings.supabase {
         let rows = async {
             let table = Table::new(access)?;
-            // The page proves that every column is there, which the count alone doesn't.
+            // Reading a page proves that every column exists, which the count alone doesn't.
             table.page_after(i64::MIN, 1).await?;
             table.count().await
         };
@@ -85,10 +85,10 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     }
     match failed {
         0 => Ok(CommandOutcome::Done),
-        1 => Err(CliError::plain("one check failed", "Mend it as shown, then run this again.")),
+        1 => Err(CliError::plain("one check failed", "Fix it as shown, then run this again.")),
         failed => Err(CliError::plain(
             format!("{failed} checks failed"),
-            "Mend them in the order shown, then run this again.",
+            "Fix them in the order shown, then run this again.",
         )),
     }
 }

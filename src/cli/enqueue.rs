@@ -4,30 +4,30 @@ use crate::broker::JobRequest;
 
 use super::{CliError, CommandOutcome, handles, print_json};
 
-/// Starts a run at once, through the same queue as every other.
+/// Starts a run at once, through the same queue as every other run.
 ///
 /// Example: autovalidate enqueue --reason "after cleanup" --epochs 8
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Why, for the run's record.
+    /// Reason, kept in the run's record.
     #[arg(long)]
     reason: Option<String>,
     /// Release, Hub name or folder to start from instead of the newest release.
     #[arg(long)]
     base_model: Option<String>,
-    /// Passes over the pairs.
+    /// Number of passes over the pairs.
     #[arg(long)]
     epochs: Option<u32>,
-    /// Pairs in a batch.
+    /// Number of pairs in a batch.
     #[arg(long)]
     batch_size: Option<u32>,
-    /// Highest learning rate.
+    /// Peak learning rate.
     #[arg(long)]
     learning_rate: Option<f64>,
-    /// Does everything but publish.
+    /// Does everything except publishing.
     #[arg(long)]
     dry_run: bool,
-    /// Publishes whatever the gate says.
+    /// Publishes even if the gate says no.
     #[arg(long)]
     force: bool,
     /// Prints JSON.
@@ -46,7 +46,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         force: args.force,
         ..JobRequest::default()
     };
-    // Refuse here what the worker would refuse, so that the mistake is told where it was made.
+    // Refused here as the worker would refuse it, so that the person sees the mistake at once.
     let body = serde_json::to_vec(&request).map_err(crate::broker::QueueError::from)?;
     if let Err(refusal) = JobRequest::parse(&body) {
         return Err(CliError::plain(

@@ -9,19 +9,22 @@ use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome, print_json};
 
-/// Judges a model beside the one it would replace, BASE_MODEL and the fuzzy matcher, on the held-out part of a file of
-/// corrections, as a run does. Ends with 3 where a run would not publish.
+/// Judges a model on the held-out part of a file of corrections, as a run does.
 ///
-/// Example: autovalidate evaluate --data pairs.csv --model my-model --against .local/models/all-MiniLM-L6-v2
+/// Compares the model with the one that it would replace, with BASE_MODEL (if that is a folder),
+/// and with the fuzzy matcher. Exits with 3 if a run would not publish the model.
+///
+/// Example: autovalidate evaluate --data pairs.csv --model my-model
+/// --against .local/models/all-MiniLM-L6-v2
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// File of corrections, as for `train`.
     #[arg(long)]
     data: PathBuf,
-    /// The model folder to score.
+    /// Model folder to score.
     #[arg(long)]
     model: PathBuf,
-    /// The model folder it would replace; BASE_MODEL when not given.
+    /// Model folder that it would replace; BASE_MODEL when not given.
     #[arg(long)]
     against: Option<PathBuf>,
     /// Prints JSON.

@@ -1,4 +1,4 @@
-//! `autovalidate init`: what a new installation needs, to copy.
+//! `autovalidate init`: SQL and environment of a new installation, to copy.
 
 use secrecy::SecretString;
 use url::Url;
@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// Name of the table.
     #[arg(long, default_value = "typo_training_dataset")]
     table: String,
-    /// Address of this worker's webhook, to wake it when it sleeps.
+    /// URL of this worker's webhook, which wakes a sleeping worker.
     #[arg(long)]
     webhook: Option<Url>,
 }
@@ -32,10 +32,10 @@ const ENVIRONMENT: &str = "\
 --   HF_REPO=<owner/name of the model repository>
 --   TRAIN_THRESHOLD=100
 --   NATS_URL=embedded              (or nats://host:4222 with NATS_CREDS, NATS_TOKEN, NATS_CA, NATS_REPLICAS)
---   CATALOG=<file or table of the names corrections must be among; optional>
+--   CATALOG=<file or table of the names that corrections must be among; optional>
 ";
 
-/// What the environment template lacks, as far as it differs from the worker's defaults.
+/// Returns further lines of the environment template, for arguments that differ from the defaults.
 fn others(args: &Args) -> String {
     let mut lines = String::new();
     if args.schema != "public" {
@@ -51,9 +51,9 @@ fn others(args: &Args) -> String {
 }
 
 pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
-    // The SQL needs the table's name only; URL and key are never looked at.
+    // The SQL needs only the table's names; the URL and the key are not used.
     let url = Url::parse("https://project.supabase.co")
-        .map_err(|_| CliError::plain("the example address is malformed", "Report this."))?;
+        .map_err(|_| CliError::plain("the example address is malformed", "Report this defect."))?;
     let access = TableAccess {
         url,
         key: SecretString::from(String::new()),
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let mut parts = vec![
         format!("{ENVIRONMENT}{}", others(args)),
         format!(
-            "-- A new table, which the app fills with the anon key. Leave these two out if the table is there already.\n{}\n{}\n",
+            "-- A new table, which the app fills with the anon key. Leave these two out if the table already exists.\n{}\n{}\n",
             sql::table(&access),
             sql::protection(&access)
         ),

@@ -1,15 +1,15 @@
-//! `autovalidate lineage`: which versions learned from a pair.
+//! `autovalidate lineage`: versions that learned from a pair.
 
 use crate::run::{PairLineage, PairUse, trace_pair};
 
 use super::{CliError, CommandOutcome, print_json, repository};
 
-/// Says which versions learned from a pair, and which would have to be made again without it.
+/// Shows which versions learned from a pair, and which would have to be trained again without it.
 ///
 /// Example: autovalidate lineage 4711
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The pair's id in the table.
+    /// Id of the pair in the table.
     #[arg(allow_negative_numbers = true)]
     pair: i64,
     /// Prints JSON.
@@ -21,46 +21,46 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let (_, repository) = repository()?;
     let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
-    let mut descents = trace_pair(args.pair, &names, &receipts);
-    descents.reverse();
+    let mut lineages = trace_pair(args.pair, &names, &receipts);
+    lineages.reverse();
     if args.json {
-        print_json(&descents)?;
-    } else if descents.is_empty() {
+        print_json(&lineages)?;
+    } else if lineages.is_empty() {
         println!("no versions yet");
     } else {
-        print(args.pair, &descents);
+        print(args.pair, &lineages);
     }
     Ok(CommandOutcome::Done)
 }
 
-fn print(pair: i64, descents: &[PairLineage]) {
+fn print(pair: i64, lineages: &[PairLineage]) {
     println!("pair {pair}, newest version first:");
-    for descent in descents {
-        let mut line = format!("  {}  {}", descent.version, descent.used);
-        if let Some(from) = &descent.inherited_from {
+    for lineage in lineages {
+        let mut line = format!("  {}  {}", lineage.version, lineage.used);
+        if let Some(from) = &lineage.inherited_from {
             line.push_str(&format!("; built on {from}, which learned from it"));
         }
-        if !descent.on_hub {
+        if !lineage.on_hub {
             line.push_str(" (no longer on the Hub)");
         }
         println!("{line}");
     }
     let versions = |rebuild: Option<bool>| -> Vec<&str> {
-        // Oldest first: a version is made again before those that are built on it.
-        let wanted = descents.iter().rev().filter(|descent| descent.rebuild == rebuild);
-        wanted.map(|descent| descent.version.as_str()).collect()
+        // Oldest first: a version is trained again before the versions that are built on it.
+        let wanted = lineages.iter().rev().filter(|lineage| lineage.rebuild == rebuild);
+        wanted.map(|lineage| lineage.version.as_str()).collect()
     };
     match versions(Some(true)) {
-        none if none.is_empty() => println!("to remove the pair, no version has to be made again"),
-        some => println!("to remove the pair, make again: {}", some.join(", ")),
+        none if none.is_empty() => println!("to remove the pair, no version has to be trained again"),
+        some => println!("to remove the pair, train again: {}", some.join(", ")),
     }
     let unknown = versions(None);
     if !unknown.is_empty() {
         println!("cannot tell for: {}", unknown.join(", "));
     }
-    if descents.iter().any(|descent| descent.used == PairUse::HeldOut) {
+    if lineages.iter().any(|lineage| lineage.used == PairUse::HeldOut) {
         println!(
-            "a held-out pair's typo is never learned; its correction is among the names that typos are made up for"
+            "a held-out pair's typo is never learned; its correction is among the names that get synthetic typos"
         );
     }
 }

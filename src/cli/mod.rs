@@ -1,33 +1,36 @@
-//! The command line: one file per command.
+//! Command line: one file per command.
 //!
-//! Owns arguments, what is printed, and exit codes. Decides nothing: every command calls into the library.
+//! Owns arguments, output and exit codes. Decides nothing: every command calls into the library.
 //!
-//! Exit codes: 0 done; 1 failed; 2 wrong settings or arguments; 3 the run ended but nothing was published.
+//! Exit codes: 0 done; 1 failed; 2 wrong settings or arguments; 3 the run ended but nothing was
+//! published, or the weights of a replay differ.
 //!
 //! ```text
-//! worker     listens, trains, or both
-//! dev        everything on this machine, no report needed
-//! demo       what `dev --demo` does and shows
-//! terminal     progress on a terminal, lines elsewhere
-//! train      one run in the foreground, from a file
-//! evaluate   one model against another
-//! suggest    the nearest names to a typo
-//! enqueue    starts a run
-//! status     where the worker stands
-//! runs       run records
-//! models     releases on the Hub
-//! report     a run's report as text and as a page
-//! quarantine rows that are kept out of training
-//! init       SQL and an environment template
-//! doctor     checks everything a worker needs
-//! artifacts  writes the training artifacts of a model
-//! telemetry  logs
+//! worker.rs      listener, trainer, or both
+//! dev.rs         everything on this machine, no account needed
+//! demo.rs        display of `dev`, and the demo of `dev --demo`
+//! terminal.rs    progress bars on a terminal, lines elsewhere
+//! train.rs       one run in the foreground, from a file
+//! evaluate.rs    one model against another
+//! suggest.rs     nearest names to a typo
+//! enqueue.rs     request to start a run
+//! status.rs      status of the worker
+//! runs.rs        run records, cancel and retry
+//! replay.rs      repeat of a run, to compare the weights
+//! models.rs      releases on the Hub, and rollback
+//! lineage.rs     versions that learned from a pair
+//! report.rs      a run's report as text and as a page
+//! quarantine.rs  rows that are kept out of training
+//! init.rs        SQL and an environment template
+//! doctor.rs      checks of everything that a worker needs
+//! artifacts.rs   training artifacts of a model, as files
+//! telemetry.rs   logs
 //! ```
 
 #![allow(clippy::print_stdout, reason = "printing is what a command line does")]
 
-/// Prints a line, as the standard macro of this name does, but for a reader that has gone (`autovalidate runs list | head`):
-/// that is no reason to panic.
+/// Prints a line like the standard macro of this name, but does not panic when the reader has
+/// closed the pipe (`autovalidate runs list | head`).
 macro_rules! println {
     () => { $crate::cli::print_line(format_args!("")) };
     ($($part:tt)*) => { $crate::cli::print_line(format_args!($($part)*)) };
@@ -100,14 +103,14 @@ enum Command {
     Artifacts(artifacts::Args),
 }
 
-/// How a command ended.
+/// Outcome of a command.
 enum CommandOutcome {
     Done,
     NothingPublished,
     Differs,
 }
 
-/// Why a command failed.
+/// Errors of a command.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
     #[error(transparent)]
@@ -170,8 +173,8 @@ impl Failure for CliError {
 /// Runs the program.
 pub fn main() -> ExitCode {
     if let Err(error) = keep_private() {
-        eprintln!("error: this program can't be started again so that ONNX Runtime reports nothing: {error}");
-        eprintln!("  what to do: set ORT_DISABLE_TELEMETRY to 1 where it is started");
+        eprintln!("error: the program can't restart itself with ONNX Runtime's telemetry disabled: {error}");
+        eprintln!("  what to do: set ORT_DISABLE_TELEMETRY to 1 before starting the program");
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
@@ -208,7 +211,7 @@ pub fn main() -> ExitCode {
             Command::Artifacts(args) => artifacts::run(&args),
         }
     });
-    // A task of a library that doesn't end must not keep the program.
+    // A library's task that doesn't end must not keep the program running.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match result {
         Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
@@ -221,7 +224,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Opens the broker of a worker that runs already: a command must not start a second embedded server beside it.
+/// Connects to the broker of a running worker. A command must not start a second embedded
+/// server next to the worker's.
 async fn handles() -> Result<BrokerHandles, CliError> {
     let mut settings = Settings::from_process(Needs::default())?;
     if let Nats::Embedded { address, .. } = settings.nats {
@@ -235,19 +239,19 @@ async fn handles() -> Result<BrokerHandles, CliError> {
     Ok(BrokerHandles::open(&settings).await?)
 }
 
-/// The record of the run with this id.
+/// Returns the record of the run with this id.
 async fn record(handles: &BrokerHandles, id: &str) -> Result<RunRecord, CliError> {
     let found = match id.parse::<JobId>() {
         Ok(id) => handles.runs.load(&id).await?,
         Err(_) => None,
     };
     let (record, _) = found.ok_or_else(|| {
-        CliError::plain(format!("there is no run {id:?}"), "`autovalidate runs list` shows all.")
+        CliError::plain(format!("there is no run {id:?}"), "`autovalidate runs list` shows all runs.")
     })?;
     Ok(record)
 }
 
-/// The settings, and the repository they name.
+/// Returns the settings and the repository that they name.
 fn repository() -> Result<(Settings, Repository), CliError> {
     let settings = Settings::from_process(Needs { hub: true, ..Needs::default() })?;
     let Some(access) = settings.hub.clone() else {
@@ -256,12 +260,12 @@ fn repository() -> Result<(Settings, Repository), CliError> {
     Ok((settings, Repository::open(access)?))
 }
 
-/// Prints a line. A reader that has seen enough, such as `head`, is no failure.
+/// Prints a line. A reader that has closed the pipe, such as `head`, is not an error.
 fn print_line(line: std::fmt::Arguments<'_>) {
     use std::io::{ErrorKind, Write};
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: nothing can be printed: {error}")
+            eprintln!("error: can't write to standard output: {error}")
         }
         _ => {}
     }
@@ -273,14 +277,14 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     print_text(&format!("{text}\n"))
 }
 
-/// Prints a whole text. A reader that has seen enough, such as `head`, is no failure.
+/// Prints a text as it is. A reader that has closed the pipe, such as `head`, is not an error.
 fn print_text(text: &str) -> Result<(), CliError> {
     use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Plain {
-            what: "the output can't be written".to_owned(),
-            advice: "Check where it goes: a full disk, for instance.".to_owned(),
+            what: "can't write to standard output".to_owned(),
+            advice: "Check the target of the output, for example for a full disk.".to_owned(),
             source: Some(error.into()),
         }),
         _ => Ok(()),

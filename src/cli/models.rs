@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists releases, newest first: which is live, how good each is, and when it was live.
+    /// Lists releases, newest first: which one is live, how good each is, and when it was live.
     List {
         /// Prints JSON.
         #[arg(long)]
@@ -30,7 +30,7 @@ enum Command {
     ///
     /// Example: autovalidate models rollback 20261126125433
     Rollback {
-        /// The version, as `models list` shows it.
+        /// Version, as `models list` shows it.
         version: String,
         /// Prints JSON.
         #[arg(long)]
@@ -66,24 +66,25 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             } else {
                 println!("version {} is live again, as {live}, instead of {}", done.version, done.instead_of);
                 println!("{} in commit {}", done.published.path, done.published.commit);
-                println!("vectors of {} must be made again: see models/index.json", done.instead_of);
+                println!("compute vectors of {} again: see models/index.json", done.instead_of);
             }
         }
     }
     Ok(CommandOutcome::Done)
 }
 
-/// A version as the list shows it.
+/// A version as shown in the list.
 #[derive(Debug, Serialize)]
 struct Version {
     version: String,
     path: String,
-    /// Whether the backend loads this one now.
+    /// True when the backend loads this version now.
     live: bool,
-    /// Whether its zip was deleted from the Hub.
+    /// True when the version's zip was deleted from the Hub.
     removed: bool,
     live_from: Option<Timestamp>,
-    /// `None` while it is live, and where the next version's time is not known.
+    /// Time at which the next version replaced this one. `None` while this one is live, and
+    /// when that time is unknown.
     live_until: Option<Timestamp>,
     rollback_of: Option<String>,
     verdict: Option<String>,
@@ -95,7 +96,7 @@ struct Version {
     bytes: u64,
 }
 
-/// All versions, newest first: those on the Hub, and those that were there.
+/// Returns all versions, newest first: those on the Hub, and those that were removed from it.
 fn versions(releases: &[Release], index: &Index) -> Vec<Version> {
     let mut versions: Vec<Version> = releases
         .iter()
@@ -123,7 +124,7 @@ fn versions(releases: &[Release], index: &Index) -> Vec<Version> {
 
 impl Version {
     fn of(version: &str, path: String, entry: Option<&Entry>) -> Self {
-        // A release that the index doesn't know was live from about when its name says.
+        // A release without an entry in the index went live at about the time in its name.
         let stamp = || version.parse::<Stamp>().ok().map(Stamp::time);
         Self {
             version: version.to_owned(),

@@ -1,4 +1,4 @@
-//! `autovalidate quarantine`: rows that are kept out of training, and what a person does about them.
+//! `autovalidate quarantine`: rows that are kept out of training, to list, show, release or drop.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ enum Action {
     ///
     /// Example: autovalidate quarantine list --json
     List {
-        /// Only rows kept out for this reason.
+        /// Reason to list only; all reasons when not given.
         #[arg(long, value_parser = reason)]
         reason: Option<Refusal>,
         /// Prints JSON.
@@ -37,13 +37,13 @@ enum Action {
     ///
     /// Example: autovalidate quarantine show 4711
     Show {
-        /// The row's id.
+        /// Id of the row.
         id: i64,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Puts rows among the pairs: they are trained on, and never quarantined again.
+    /// Accepts rows: they are trained on and never quarantined again.
     ///
     /// Example: autovalidate quarantine release 4711 4712
     Release(Which),
@@ -53,13 +53,13 @@ enum Action {
     Drop(Which),
 }
 
-/// Which rows a person decides about.
+/// Rows that a person decides about.
 #[derive(clap::Args)]
 struct Which {
-    /// Ids of rows.
+    /// Ids of the rows.
     #[arg(required_unless_present = "reason", conflicts_with = "reason")]
     ids: Vec<i64>,
-    /// All rows kept out for this reason.
+    /// Reason that selects all rows kept out for it.
     #[arg(long, value_parser = reason)]
     reason: Option<Refusal>,
     /// Prints JSON.
@@ -67,7 +67,7 @@ struct Which {
     json: bool,
 }
 
-/// A row that is not trained on, wherever it stands.
+/// A row that is not trained on, in quarantine or among the pairs.
 struct Kept {
     refusal: Refusal,
     place: Place,
@@ -75,7 +75,8 @@ struct Kept {
 
 enum Place {
     Quarantine(Quarantined),
-    /// Among the pairs, but outvoted or undecided when a dataset is built.
+    /// A row among the pairs that conflicts with others and is left out of each dataset: it is
+    /// outvoted, or the vote is undecided.
     Pairs {
         sequence: u64,
         row: Row,
@@ -92,8 +93,8 @@ impl Kept {
 }
 
 fn reason(text: &str) -> Result<Refusal, String> {
-    let names = || Refusal::ALL.map(Refusal::name).join(", ");
-    Refusal::from_name(text).ok_or_else(|| format!("one of {}", names()))
+    let names = || Refusal::ALL.iter().map(|refusal| refusal.name()).collect::<Vec<_>>().join(", ");
+    Refusal::from_name(text).ok_or_else(|| format!("must be one of {}", names()))
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
@@ -119,7 +120,8 @@ async fn act(handles: &BrokerHandles, action: Action) -> Result<(), CliError> {
     }
 }
 
-/// Every row that is not trained on: the quarantine, and the pairs that lose to others.
+/// Returns every row that is not trained on: the rows in quarantine, and the pairs that lose a
+/// conflict.
 async fn kept(handles: &BrokerHandles, reason: Option<Refusal>) -> Result<Vec<Kept>, CliError> {
     let quarantined = handles.corrections.quarantined(reason).await?;
     let mut kept: Vec<_> = quarantined
@@ -157,7 +159,7 @@ fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
     }
     let row = kept.row();
     println!("{}  {}", row.id, kept.refusal);
-    // Escaped: what strangers wrote must not reach the terminal as it is.
+    // Escaped: text that strangers wrote must not reach the terminal unchanged.
     println!("  typo       {:?}\n  corrected  {:?}\n  domain     {:?}", row.typo, row.corrected, row.domain);
     println!("  inserted   {:?}", row.created_at.as_deref().unwrap_or("unknown"));
     Ok(())
@@ -210,6 +212,6 @@ fn not_there(ids: &[i64]) -> CliError {
     let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
     CliError::plain(
         format!("no row with this id is kept out of training: {}", ids.join(", ")),
-        "`autovalidate quarantine list` shows which are.",
+        "`autovalidate quarantine list` shows the rows that are.",
     )
 }

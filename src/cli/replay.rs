@@ -1,4 +1,4 @@
-//! `autovalidate runs replay`: a run's model made again.
+//! `autovalidate runs replay`: repeat of a run's training, to compare the weights.
 
 use std::path::{Path, PathBuf};
 
@@ -12,22 +12,22 @@ use autovalidate_finetune::train::Progress;
 
 use super::{CliError, CommandOutcome, handles, print_json, record};
 
-/// Trains the same model again, from the same base, rows, seed and settings, and compares the weights. Never
-/// publishes. Exits with 3 when the weights differ.
+/// Trains the same model again, from the same base, rows, seed and settings, and compares the
+/// weights. Never publishes. Exits with 3 if the weights differ.
 ///
-/// NATS is needed only where the snapshot of the rows is not on this disk, HF_REPO only where the base model isn't.
-/// Without NATS, a published run's receipt is looked for on the Hub.
+/// Needs NATS only if the snapshot of the rows is not on this disk, and HF_REPO only if the base
+/// model is not. Without NATS, it looks for the receipt of a published run on the Hub.
 ///
 /// Example: autovalidate runs replay pairs-1-200
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The run's id.
+    /// Id of the run.
     #[arg(required_unless_present = "receipt", conflicts_with = "receipt")]
     id: Option<String>,
-    /// A receipt instead: the training_report.json of a release.
+    /// Receipt to replay instead of a run's id: the training_report.json of a release.
     #[arg(long)]
     receipt: Option<PathBuf>,
-    /// Keeps the model in this folder, which must not exist.
+    /// Folder in which the model is kept; must not exist.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Prints JSON.
@@ -38,7 +38,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
-        let what = format!("{} is there already", out.display());
+        let what = format!("{} already exists", out.display());
         return Err(CliError::plain(what, "Choose another folder with --out."));
     }
     let repository = settings.hub.clone().map(Repository::open).transpose()?;
@@ -81,10 +81,12 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(if done.identical() == Some(false) { CommandOutcome::Differs } else { CommandOutcome::Done })
 }
 
-/// What the receipt of a run says that was published; nothing where none is found.
+/// Finds the receipt of a published run on the Hub, and returns its blueprint;
+/// `None` when there is none.
 async fn of_hub(id: &str, repository: Option<&Repository>) -> Result<Option<Blueprint>, CliError> {
     let Some(repository) = repository else { return Ok(None) };
-    // A rollback repeats the receipt of the run it goes back to, which tells of the same model.
+    // A rollback repeats the receipt of the run that it goes back to, which
+    // describes the same model.
     let receipts = repository.receipts().await?;
     let of_run = receipts.values().find(|receipt| {
         let receipt: serde_json::Value = serde_json::from_slice(receipt).unwrap_or_default();
@@ -111,7 +113,7 @@ fn tell(done: &Replayed, json: bool) -> Result<(), CliError> {
             Some(true) => "identical, bit for bit",
             Some(false) if done.other_trainer => "different: another version of the trainer made the run",
             Some(false) => "different: another machine, or another ONNX Runtime, made the run",
-            None => "nothing to compare with: the run made no zip",
+            None => "nothing to compare with: the run wrote no zip",
         }
     );
     Ok(())

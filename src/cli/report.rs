@@ -7,14 +7,14 @@ use crate::report::{RunReport, RunReportError, page};
 
 use super::{CliError, CommandOutcome, handles, print_json};
 
-/// Shows what a run learned and how it was judged, as text, and as a page with plots.
+/// Shows what a run learned and how it was judged, as text and as a page with plots.
 ///
 /// Example: autovalidate report pairs-1-600 --html report.html
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A run's id, or a file: a receipt (training_report.json) or what `train --report` wrote.
+    /// Id of a run, or a file: a receipt (training_report.json) or the output of `train --report`.
     run: String,
-    /// Also writes a self-contained page with plots into this file.
+    /// File for a self-contained page with plots.
     #[arg(long)]
     html: Option<PathBuf>,
     /// Prints JSON.
@@ -27,7 +27,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         true => {
             let text = std::fs::read(&args.run).map_err(|source| CliError::Plain {
                 what: format!("cannot read {}", args.run),
-                advice: "Give a run's id or a receipt's file.".to_owned(),
+                advice: "Give a run's id or the file of a receipt.".to_owned(),
                 source: Some(source.into()),
             })?;
             RunReport::from_json(&text).map_err(told)?
@@ -67,7 +67,7 @@ async fn of_run(id: &str) -> Result<RunReport, CliError> {
 
 fn told(error: RunReportError) -> CliError {
     CliError::Plain {
-        what: "there is no report".to_owned(),
+        what: "can't show a report".to_owned(),
         advice: error.advice(),
         source: Some(error.into()),
     }

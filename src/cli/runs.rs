@@ -1,4 +1,4 @@
-//! `autovalidate runs`: what was done.
+//! `autovalidate runs`: run records, cancel and retry.
 
 use clap::Subcommand;
 
@@ -6,7 +6,7 @@ use crate::broker::{JobId, QueueError, RunRecord, RunState};
 
 use super::{CliError, CommandOutcome, handles, print_json, record};
 
-/// Lists runs, shows, cancels, retries or replays one.
+/// Lists runs; shows, cancels, retries or replays one.
 ///
 /// Example: autovalidate runs show pairs-1-200
 #[derive(clap::Args)]
@@ -25,18 +25,18 @@ enum Command {
     },
     /// Shows one run's record.
     Show {
-        /// The run's id.
+        /// Id of the run.
         id: String,
     },
-    /// Cancels a run that waits or is worked on.
+    /// Cancels a run that waits or is in progress.
     Cancel {
-        /// The run's id.
+        /// Id of the run.
         id: String,
     },
-    /// Puts a failed or cancelled run back onto the queue, or one that a rollback kept from being published; it goes on
-    /// from what it has recorded.
+    /// Puts a failed or cancelled run back on the queue, or one that a rollback kept from being
+    /// published. The run continues from what it has recorded.
     Retry {
-        /// The run's id.
+        /// Id of the run.
         id: String,
     },
     Replay(super::replay::Args),
@@ -62,21 +62,21 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             print_json(&record(&handles, &id).await?)?;
         }
         Command::Cancel { id } => match handles.jobs.cancel(&job_id(&id)?).await? {
-            RunState::Running => println!("{id} is worked on and ends as soon as it can"),
+            RunState::Running => println!("{id} is in progress and ends as soon as it can"),
             _ => println!("{id} is cancelled"),
         },
         Command::Retry { id } => {
             handles.jobs.retry(&job_id(&id)?).await?;
             println!("{id} is queued again; follow it with: autovalidate runs show {id}");
         }
-        // Needs no broker where all it reads is on this disk.
+        // Handled above: a replay needs no broker if everything it reads is on this disk.
         Command::Replay(_) => {}
     }
     handles.streams.connection().close().await;
     Ok(CommandOutcome::Done)
 }
 
-/// A run on one line.
+/// Formats a run as one line.
 pub(super) fn line(run: &RunRecord) -> String {
     let state = serde_json::to_value(run.state).ok().and_then(|state| state.as_str().map(str::to_owned));
     let mut line = format!(
@@ -97,7 +97,7 @@ pub(super) fn line(run: &RunRecord) -> String {
     line
 }
 
-/// A run's id as a person typed it.
+/// Parses a run's id as a person typed it.
 fn job_id(text: &str) -> Result<JobId, QueueError> {
     Ok(text.parse::<JobId>()?)
 }

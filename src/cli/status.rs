@@ -1,8 +1,8 @@
-//! `autovalidate status`: where the worker stands.
+//! `autovalidate status`: status of the worker.
 
 use super::{CliError, CommandOutcome, handles, print_json};
 
-/// Shows pairs waiting, the threshold, the current job and the last run.
+/// Shows pending pairs, the threshold, the current job and the last run.
 ///
 /// Example: autovalidate status --json
 #[derive(clap::Args)]

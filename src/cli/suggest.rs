@@ -14,27 +14,27 @@ use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome, handles, print_json};
 
-/// Shows which names models find nearest to a typo, side by side with the fuzzy matcher.
+/// Shows the names that models find nearest to a typo, side by side with the fuzzy matcher.
 ///
-/// Names come from --names, else from CATALOG and from the corrections of the worker that runs here.
+/// The names come from --names, else from CATALOG, else from the corrections of the running worker.
 ///
-/// Example: autovalidate suggest "car brand: toyta" --names pairs.csv --model live --model base --model my-model
+/// Example: autovalidate suggest "car brand: toyta" --names pairs.csv --model live --model my-model
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// What was typed, plain or as the model sees it ("car brand: toyta", which says the domain too).
+    /// Typo, plain or as the model sees it ("car brand: toyta", which also names the domain).
     text: String,
-    /// The field it was typed into; brand when neither this nor the text says.
+    /// Field that the typo was typed into; brand when neither this option nor the text names one.
     #[arg(long)]
     domain: Option<String>,
     /// File of corrections (as for `train`) whose names are searched.
     #[arg(long)]
     names: Option<PathBuf>,
-    /// `live`, `base`, a release's version, or a model folder; give it again for each further model. When not given:
-    /// live, if HF_REPO is set and has a release, and base.
+    /// Model: `live`, `base`, a release's version, or a model folder; may be repeated. When not
+    /// given: `live`, if HF_REPO is set and has a release, and `base`.
     #[arg(long)]
     model: Vec<String>,
-    /// How many names are shown.
+    /// Number of names to show.
     #[arg(long, default_value_t = 5)]
     top: usize,
     /// Prints JSON.
@@ -42,7 +42,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What one of them answers, best first.
+/// Names that one model or the fuzzy matcher answers, best first.
 #[derive(Serialize)]
 struct Answer {
     by: String,
@@ -53,7 +53,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let (of_text, typo) = settings.templates.parse(&args.text).unwrap_or((Some("brand"), &args.text));
     let domain = args.domain.as_deref().or(of_text);
-    // The template of all other domains says no more than that.
+    // A text in the fallback template says only that its domain has no template of its own.
     let wanted = |of: &str| match domain {
         Some(domain) => of == domain,
         None => !settings.templates.domains.contains_key(of),
@@ -66,11 +66,12 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         }
     }
     if names.is_empty() {
-        let of = domain
-            .map_or("besides the named domains".to_owned(), |domain| format!("of the domain {domain:?}"));
+        let of = domain.map_or("outside the domains with a template".to_owned(), |domain| {
+            format!("of the domain {domain:?}")
+        });
         return Err(CliError::plain(
             format!("there is no name {of}"),
-            "Give --names or set CATALOG, and the right --domain.",
+            "Give --names or set CATALOG, and check --domain.",
         ));
     }
     let names: Vec<(String, String)> = names.into_values().collect();
@@ -119,7 +120,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(CommandOutcome::Done)
 }
 
-/// Every `(domain, name)` there is to suggest.
+/// Returns every `(domain, name)` that can be suggested.
 async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>, CliError> {
     if let Some(file) = &args.names {
         let rows = read_rows(file).map_err(RunError::from)?;
@@ -134,7 +135,7 @@ async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>
     Ok(snapshot.rows.into_iter().map(|(_, row)| (row.domain, row.corrected)).collect())
 }
 
-/// A column for each that answers.
+/// Formats the answers as columns, one per model.
 fn side_by_side(answers: &[Answer]) -> String {
     const SCORE: usize = 8;
     let width = |answer: &Answer| {
@@ -160,12 +161,12 @@ fn side_by_side(answers: &[Answer]) -> String {
     text
 }
 
-/// A folder by its last name, as paths are long.
+/// Returns the heading of a column: for a path only its last part, because paths are long.
 fn heading(by: &str) -> String {
     Path::new(by).file_name().map_or_else(|| by.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The best by score; what is no number comes last.
+/// Returns the `top` best names by score. A score that is not a number comes last.
 fn best(mut scored: Vec<(String, f32)>, top: usize) -> Vec<(String, f32)> {
     let key = |score: f32| if score.is_nan() { f32::NEG_INFINITY } else { score };
     scored.sort_by(|a, b| key(b.1).total_cmp(&key(a.1)).then_with(|| a.0.cmp(&b.0)));

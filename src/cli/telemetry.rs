@@ -1,11 +1,11 @@
-//! Logs: to standard error, readable on a terminal, JSON elsewhere. `RUST_LOG` decides what is said.
+//! Logs, written to standard error: text on a terminal, JSON elsewhere. `RUST_LOG` sets the levels.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What is said when `RUST_LOG` is not set.
+/// Log level when `RUST_LOG` is not set.
 pub(super) enum Default {
     Info,
     #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "only `dev` is this quiet"))]
@@ -16,7 +16,7 @@ pub(super) enum Default {
 impl Default {
     fn filter(&self) -> &'static str {
         match self {
-            // The libraries' own chatter starts at warnings.
+            // Libraries log warnings and errors only.
             Self::Info => "warn,autovalidate=info",
             Self::Warn => "error,autovalidate=warn",
             Self::Error => "error",
@@ -27,7 +27,7 @@ impl Default {
 /// Starts logging.
 pub(super) fn start(default: Default) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default.filter()));
-    // At `trace` the websocket library writes addresses with their key, and every frame.
+    // At `trace`, the websocket library logs URLs with their key, and every frame.
     let filter = match "tungstenite=debug".parse() {
         Ok(cap) if filter.max_level_hint() == Some(LevelFilter::TRACE) => filter.add_directive(cap),
         _ => filter,

@@ -1,4 +1,4 @@
-//! What is happening, for a person: bars on a terminal, a line now and then elsewhere.
+//! Progress for a person: bars on a terminal, occasional lines elsewhere.
 
 use std::io::IsTerminal;
 
@@ -7,11 +7,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::broker::Event;
 use crate::run::{ENDED, Stage};
 
-/// Shows pairs arriving and runs going on.
+/// Display of arriving pairs and of runs.
 pub(super) struct Terminal {
     terminal: bool,
     bar: Option<ProgressBar>,
-    /// What the last line without a terminal was about, to keep lines few.
+    /// Number of pairs at the last update without a terminal, so that only some updates print a
+    /// line.
     told: u64,
 }
 
@@ -28,7 +29,7 @@ impl Terminal {
         }
     }
 
-    /// `arrived` of `threshold` pairs have come.
+    /// Shows that `arrived` of `threshold` pairs have arrived.
     pub(super) fn pairs(&mut self, arrived: u64, threshold: u64) {
         if !self.terminal {
             let every = (threshold / 4).max(1);
@@ -43,7 +44,7 @@ impl Terminal {
         bar.set_position(arrived.min(threshold));
     }
 
-    /// Something happened in a run.
+    /// Shows an event of a run.
     pub(super) fn event(&mut self, event: &Event) {
         let detail = &event.detail;
         let phase = detail["phase"].as_str().unwrap_or_default();
@@ -97,7 +98,7 @@ impl Terminal {
         bar.set_message(format!("loss {loss:.4}"));
     }
 
-    /// Ends the bar, if there is one, leaving it as it is.
+    /// Ends the bar, if there is one, and leaves it on the screen.
     pub(super) fn close(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.abandon();
@@ -113,7 +114,7 @@ fn bar(length: u64, template: &str) -> ProgressBar {
     ProgressBar::new(length).with_style(style.progress_chars("=> "))
 }
 
-/// A stage's figures in a few words.
+/// Formats a stage's figures in a few words.
 fn figures(stage: &str, figures: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
@@ -163,7 +164,7 @@ fn figures(stage: &str, figures: &serde_json::Value) -> String {
     }
 }
 
-/// A curve of numbers as a line of blocks, at most `width` wide.
+/// Draws a curve of numbers as a line of block characters, at most `width` wide.
 pub(super) fn curve(numbers: &[f64], width: usize) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let each = numbers.len().div_ceil(width.max(1)).max(1);

@@ -14,72 +14,74 @@ use super::{CliError, CommandOutcome};
 
 /// Fine-tunes a model folder on a file of corrections, in the foreground.
 ///
-/// Example: autovalidate train --data pairs.csv --base .local/models/all-MiniLM-L6-v2 --out my-model
+/// Example: autovalidate train --data pairs.csv --base .local/models/all-MiniLM-L6-v2
+/// --out my-model
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// CSV with the header typo,corrected,domain, or JSON lines.
     #[arg(long)]
     data: PathBuf,
-    /// The sentence-transformers folder to start from; BASE_MODEL when not given.
+    /// Sentence-transformers folder to start from; BASE_MODEL when not given.
     #[arg(long)]
     base: Option<PathBuf>,
-    /// Where the trained folder goes; must not exist.
+    /// Folder for the trained model; must not exist.
     #[arg(long)]
     out: PathBuf,
-    /// Also packs the folder into this zip.
+    /// Zip file that the folder is also packed into.
     #[arg(long)]
     zip: Option<PathBuf>,
-    /// Writes figures, losses and scores as JSON.
+    /// File for figures, losses and scores, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
-    /// Passes over the pairs.
+    /// Number of passes over the pairs.
     #[arg(long)]
     epochs: Option<usize>,
-    /// Pairs in a batch.
+    /// Number of pairs in a batch.
     #[arg(long)]
     batch_size: Option<usize>,
-    /// Highest learning rate.
+    /// Peak learning rate.
     #[arg(long)]
     learning_rate: Option<f32>,
-    /// Typos made up per name and epoch; 0 makes none.
+    /// Synthetic typos per name and epoch; 0 makes none.
     #[arg(long)]
     variants: Option<usize>,
     /// Share of every target that is spread evenly over a batch's corrections; 0 for none.
     #[arg(long)]
     label_smoothing: Option<f32>,
-    /// Names of the catalog that each typo is also told from, of those its correction is easily taken for.
+    /// Hard negatives per typo, drawn from the catalog names most similar to its correction.
     #[arg(long)]
     hard_negatives: Option<usize>,
-    /// Trains with dropout, at the rates the model's config names.
+    /// Trains with dropout, at the rates in the model's config.
     #[arg(long)]
     dropout: bool,
-    /// Stops when half of the held-out questions are no longer answered better, and keeps the best parameters.
+    /// Metric of early stopping, measured on half of the held-out queries. The best parameters are
+    /// kept.
     #[arg(long, value_enum)]
     early_stop: Option<Stop>,
-    /// Assessments in a row without a better one that stop the run.
+    /// Number of assessments in a row without an improvement that stop the training.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     patience: Option<u16>,
-    /// Steps between assessments; each epoch when not given.
+    /// Optimizer steps between assessments; one epoch when not given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     assess_every: Option<u32>,
-    /// Seed of everything random.
+    /// Seed of all random choices.
     #[arg(long)]
     seed: Option<u64>,
 }
 
-/// What early stop goes by.
+/// Metric of early stopping.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Stop {
-    /// The run takes all its steps.
+    /// No early stopping: training takes all its steps.
     Off,
     /// Cross-entropy of the right name.
     Loss,
-    /// Share of right first answers.
+    /// Share of queries whose first answer is right.
     Accuracy,
 }
 
 impl Args {
-    /// The settings' rule, and what the command line says otherwise.
+    /// Returns the rule of the settings, overridden by the options that were given.
     fn early_stop(&self, set: Option<EarlyStop>) -> Option<EarlyStop> {
         let metric = match self.early_stop {
             None => set?.metric,
@@ -99,13 +101,13 @@ impl Args {
 pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let names = settings.names();
-    let mut lecture = TrainingSpec {
+    let mut spec = TrainingSpec {
         recipe: settings.recipe,
         synthesis: settings.synthesis,
         hold_out: settings.hold_out,
         templates: settings.templates,
     };
-    let recipe = &mut lecture.recipe;
+    let recipe = &mut spec.recipe;
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     recipe.batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
@@ -114,14 +116,14 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     recipe.dropout |= args.dropout;
     recipe.early_stop = args.early_stop(recipe.early_stop);
     recipe.seed = args.seed.unwrap_or(recipe.seed);
-    lecture.synthesis.variants = args.variants.unwrap_or(lecture.synthesis.variants);
+    spec.synthesis.variants = args.variants.unwrap_or(spec.synthesis.variants);
     if args.out.exists() {
-        let what = format!("{} is there already", args.out.display());
+        let what = format!("{} already exists", args.out.display());
         return Err(CliError::plain(what, "Choose another folder with --out."));
     }
 
     let rows = read_rows(&args.data).map_err(RunError::from)?;
-    let mut dataset = Dataset::new(rows, &lecture.hold_out, &lecture.templates);
+    let mut dataset = Dataset::new(rows, &spec.hold_out, &spec.templates);
     if let Some(source) = names {
         dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?);
     }
@@ -133,15 +135,15 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
         .map_err(RunError::from)?;
-    let study = FineTuneSession::prepare(&runtime, base, dataset, lecture)?;
+    let session = FineTuneSession::prepare(&runtime, base, dataset, spec)?;
     println!(
-        "{} typos made up an epoch, {} of the token table's rows",
-        study.figures.synthesized, study.figures.vocabulary
+        "{} synthetic typos per epoch, {} of the token table's rows",
+        session.figures.synthesized, session.figures.vocabulary
     );
-    if study.figures.short_of_negatives > 0 {
+    if session.figures.short_of_negatives > 0 {
         println!(
-            "{} pairs of an epoch have fewer hard negatives than asked for: their domains have no more names",
-            study.figures.short_of_negatives
+            "{} pairs of an epoch have fewer hard negatives than requested: their domains have too few names",
+            session.figures.short_of_negatives
         );
     }
 
@@ -158,11 +160,11 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         bar.set_message(format!("loss {:.4}  {speed:.0} pairs/s", progress.loss));
         true
     };
-    let mut trained = study.train(&mut observer, None)?;
+    let mut trained = session.train(&mut observer, None)?;
     bar.finish();
     if let Some(step) = trained.summary.best_step {
         println!(
-            "kept the parameters of step {step}, the best of {} assessed by {} questions; {} steps taken",
+            "kept the parameters of step {step}, the best of {} assessments on {} held-out queries; {} steps taken",
             trained.summary.assessments.len(),
             trained.figures.steering,
             trained.summary.steps
@@ -171,11 +173,11 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let report = trained.evaluate(&settings.gate, &baselines)?;
     println!("{report}");
 
-    // Beside, then renamed: a folder called --out is always whole.
+    // Written to a temporary folder and renamed, so that the folder --out is always complete.
     let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cannot = |source: std::io::Error| CliError::Plain {
         what: format!("cannot write {}", args.out.display()),
-        advice: "Choose a folder that can be written with --out.".to_owned(),
+        advice: "Choose a writable folder with --out.".to_owned(),
         source: Some(source.into()),
     };
     std::fs::create_dir_all(parent).map_err(cannot)?;

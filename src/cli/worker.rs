@@ -1,4 +1,4 @@
-//! `autovalidate worker`: listens, trains, or both, until it is told to stop.
+//! `autovalidate worker`: listens, trains, or both, until a signal stops it.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,15 +7,15 @@ use crate::worker::{Role, Worker};
 
 use super::{CliError, CommandOutcome};
 
-/// Listens for corrections, trains when there are enough, publishes what is better.
+/// Listens for corrections, trains when there are enough, and publishes a model that is better.
 ///
 /// Example: SUPABASE_URL=.. SUPABASE_ANON_KEY=.. HF_TOKEN=.. HF_REPO=you/model autovalidate worker
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// What this machine does.
+    /// Role of this machine.
     #[arg(long, value_enum, default_value_t)]
     role: Role,
-    /// Prints the settings in force, secrets as ***, and where each came from, then exits.
+    /// Prints the settings in force with the source of each, secrets as ***, and exits.
     #[arg(long)]
     print_config: bool,
 }
@@ -38,10 +38,11 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(CommandOutcome::Done)
 }
 
-/// Cancels on the first SIGINT or SIGTERM; a second one ends the program at once.
+/// Cancels `stop` on the first SIGINT or SIGTERM; a second signal ends the program at once.
 pub(super) async fn stop_on_signal(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    // Both are registered before the first is awaited: a signal that comes while another is handled is not lost.
+    // Both handlers are registered before the first await, so that no signal is lost
+    // while another is handled.
     let (mut terminate, mut interrupt) =
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),

@@ -1,11 +1,11 @@
-//! Which row ids are kept already: ranges of ids, so that a million rows in a row cost one entry.
+//! The dedup ledger: row ids as ranges, so that a million consecutive ids cost one entry.
 
 use std::collections::BTreeMap;
 
 /// A set of ids as disjoint, non-adjacent, inclusive ranges.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Ledger {
-    /// First id of a range to its last.
+    /// Last id of each range, by its first id.
     ranges: BTreeMap<i64, i64>,
 }
 
@@ -14,7 +14,7 @@ impl Ledger {
         self.ranges.range(..=id).next_back().is_some_and(|(_, last)| id <= *last)
     }
 
-    /// Adds an id; says whether it was new.
+    /// Adds an id; returns true when it was new.
     pub(super) fn insert(&mut self, id: i64) -> bool {
         if self.contains(id) {
             return false;
@@ -28,7 +28,7 @@ impl Ledger {
         true
     }
 
-    /// How many ids up to and including `last` are in the set.
+    /// Returns the number of ids up to and including `last`.
     pub(super) fn count_up_to(&self, last: i64) -> u64 {
         let ranges = self.ranges.range(..=last);
         ranges.map(|(first, end)| (*end).min(last).abs_diff(*first).saturating_add(1)).sum()

@@ -1,17 +1,18 @@
-//! The pairs: kept once each, for ever, in order.
+//! The pairs: stored once each, forever, in order.
 //!
-//! A row's identity is `<table>:<id>`, its message id. Two things keep a row from being kept twice: the
-//! ledger, which knows every id in the streams, and the broker's duplicate window, which covers what two
-//! workers publish at the same moment. Before each append the ledger reads the headers of whatever others
-//! have stored since, so it needs no background task and is never behind by more than that moment.
+//! A row's identity is `<table>:<id>`, its message id. Two mechanisms keep a row from being stored
+//! twice: the dedup ledger, which knows every id in the streams, and the broker's duplicate window,
+//! which covers rows that two workers publish at the same moment. Before each append, the ledger
+//! reads the headers of all messages that others have stored since the last one. It therefore needs
+//! no background task, and is never behind by more than that moment.
 //!
 //! ```text
-//! mod.rs         append, and what is known already
-//! reading.rs     count, watch, snapshot
-//! quarantine.rs  what a person does about rows that are kept out: look, release, drop
-//! screen.rs      what a row is judged by beyond its own text
-//! ledger.rs      a set of row ids
-//! scan.rs        reads a stretch of a stream in order
+//! mod.rs         append, and the ids known already
+//! reading.rs     counts, notices of new pairs, snapshots
+//! quarantine.rs  a person's decisions about rows kept out of training: list, release, drop
+//! screening.rs   screening of a row beyond its own text: catalog names, burst limit
+//! ledger.rs      the dedup ledger: a set of row ids
+//! scan.rs        one ordered read of a range of a stream
 //! ```
 
 mod ledger;
@@ -41,69 +42,70 @@ use crate::broker::QueueError;
 use crate::broker::{CORRECTIONS, QUARANTINE, Streams};
 use crate::correction::{Refusal, Row, subject_token};
 
-/// The header of a quarantined row that names its [`Refusal`].
+/// Header of a quarantined row that names its [`Refusal`].
 pub const REFUSAL_HEADER: &str = "Refusal";
 
-/// The header of a row whose texts were cut because they would not fit into a message.
+/// Header of a row whose texts were cut because they would not fit into a message.
 pub const SHORTENED_HEADER: &str = "Shortened";
 
-/// The header of a pair that a person released: why it had been refused.
+/// Header of a pair that a person released; it names the refusal that was overruled.
 pub const RELEASED_HEADER: &str = "Released";
 
-/// The header of a pair that says in which minute, since 1970, it was counted against a burst.
+/// Header of a pair with the minute, since 1970, in which the burst limit counted it.
 const MINUTE_HEADER: &str = "Minute";
 
-/// What a dropped row's message id ends with.
+/// Suffix of a dropped row's message id.
 const DROPPED_SUFFIX: &str = ":dropped";
 
-/// What a released row's message id ends with.
+/// Suffix of a released row's message id.
 const RELEASED_SUFFIX: &str = ":released";
 
-/// The longest text that is stored, in characters. Four of them fit into any server's largest message. A pair
-/// that may be trained on has far shorter ones, so only its domain or date can be cut.
+/// Longest text that is stored, in characters. Four such texts fit into any server's largest
+/// message. The texts of a pair that may be trained on are far shorter, so only its domain or date
+/// can be cut.
 const MAX_STORED_CHARACTERS: usize = 4 * crate::correction::MAX_CHARACTERS;
 
-/// How many publishes wait for their acknowledgement at the same time.
+/// Largest number of publishes that await their acknowledgement at the same time.
 const PUBLISHES_IN_FLIGHT: usize = 512;
 
-/// What became of a batch of rows.
+/// Outcome of appending a batch of rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Rows stored for training.
+    /// Number of rows stored for training.
     pub stored: usize,
-    /// Rows that were kept before.
+    /// Number of rows that were stored before.
     pub duplicates: usize,
-    /// Rows stored in quarantine.
+    /// Number of rows stored in quarantine.
     pub refused: usize,
 }
 
-/// The pairs on the broker. Clones share one ledger.
+/// Handle to the pairs on the broker. Clones share one ledger.
 #[derive(Debug, Clone)]
 pub struct Corrections {
     streams: Streams,
     table: Arc<str>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<StreamState>>,
 }
 
-/// The ids in both streams, and up to where each stream has been read for them.
+/// State read from both streams, and the sequence up to which each stream has been read.
 #[derive(Debug, Default)]
-struct Known {
+struct StreamState {
     ids: Ledger,
-    /// Ids that a person put among the pairs.
+    /// Ids of rows that a person released into the pairs.
     released: BTreeSet<i64>,
     history: History,
-    screen: ScreeningRules,
+    rules: ScreeningRules,
     corrections_read: u64,
     quarantine_read: u64,
 }
 
 impl Corrections {
-    /// Opens the pairs of one table, reading the ids of all rows that are kept already.
+    /// Opens the pairs of one table, and reads the ids of all rows stored so far.
     ///
     /// # Errors
     /// [`QueueError::InvalidTable`], [`QueueError::Request`], [`QueueError::TimedOut`].
     pub async fn open(streams: &Streams, table: &str) -> Result<Self, QueueError> {
-        // The name becomes part of a header, where a line break would end it.
+        // The name becomes part of a header, which a line break would end.
         if table.is_empty() || table.chars().any(char::is_control) {
             return Err(QueueError::InvalidTable);
         }
@@ -113,17 +115,19 @@ impl Corrections {
         Ok(corrections)
     }
 
-    /// Keeps rows: those that may be trained on, and in quarantine those that may not. Durable when it returns.
-    /// After an error some may be kept; appending the same rows again is always safe.
+    /// Stores rows: those that may be trained on as pairs, the others in quarantine. Every row is
+    /// durable when this method returns. After an error, some rows may be stored; appending the
+    /// same rows again is always safe.
     ///
     /// # Errors
-    /// [`QueueError::Publish`], [`QueueError::Request`], [`QueueError::TimedOut`], [`QueueError::Encode`].
+    /// [`QueueError::Publish`], [`QueueError::Request`], [`QueueError::TimedOut`],
+    /// [`QueueError::Encode`].
     pub async fn append(&self, rows: &[Row]) -> Result<Appended, QueueError> {
         let mut appended = Appended::default();
         if rows.is_empty() {
             return Ok(appended);
         }
-        // Held over the whole batch: a row that two tasks bring at once is published once.
+        // Held over the whole batch, so that a row that two tasks append at once is published once.
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
         let mut waiting = VecDeque::with_capacity(PUBLISHES_IN_FLIGHT);
@@ -148,7 +152,7 @@ impl Corrections {
         Ok(appended)
     }
 
-    /// The highest id of any row kept, trained on or not: where a sweep of the table goes on.
+    /// Returns the highest id of any stored row, trained on or not. A sweep's cursor may be lower.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -158,12 +162,12 @@ impl Corrections {
         Ok(known.ids.highest())
     }
 
-    /// Judges rows by more than their own text from now on.
-    pub async fn set_screen(&self, screen: ScreeningRules) {
-        self.known.lock().await.screen = screen;
+    /// Screens rows by these rules from now on, in addition to the check of their own text.
+    pub async fn set_screen(&self, rules: ScreeningRules) {
+        self.known.lock().await.rules = rules;
     }
 
-    /// How many row ids up to and including this one are kept, trained on or not.
+    /// Returns the number of row ids up to and including `last` that are stored, trained on or not.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -173,7 +177,7 @@ impl Corrections {
         Ok(known.ids.count_up_to(last))
     }
 
-    /// Which of these row ids are not kept.
+    /// Returns those of these row ids that are not stored.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -214,16 +218,16 @@ impl Corrections {
         Ok(InFlight { id: row.id, refusal, stream, acknowledged })
     }
 
-    /// Learns the ids that were stored since the ledger last looked, by whomever.
-    async fn catch_up(&self, known: &mut Known) -> Result<(), QueueError> {
+    /// Reads the ids that any worker has stored since the ledger was last read.
+    async fn catch_up(&self, known: &mut StreamState) -> Result<(), QueueError> {
         let (corrections, quarantine) = (self.streams.corrections(), self.streams.quarantine());
         let (corrections_last, quarantine_last) =
             tokio::try_join!(last_sequence(corrections), last_sequence(quarantine))?;
         if corrections_last < known.corrections_read || quarantine_last < known.quarantine_read {
-            tracing::warn!("a stream of pairs lost messages; the ledger is built anew");
-            *known = Known { screen: std::mem::take(&mut known.screen), ..Known::default() };
+            tracing::warn!("a stream of pairs lost messages; rebuilding the ledger");
+            *known = StreamState { rules: std::mem::take(&mut known.rules), ..StreamState::default() };
         }
-        let Known { ids, released, history, corrections_read, quarantine_read, .. } = known;
+        let StreamState { ids, released, history, corrections_read, quarantine_read, .. } = known;
         for (stream, read, last) in [
             (corrections, corrections_read, corrections_last),
             (quarantine, quarantine_read, quarantine_last),
@@ -249,7 +253,8 @@ impl Corrections {
         Ok(())
     }
 
-    /// The id in a message id of this table: of a row, a released one or the tombstone of a dropped one.
+    /// Parses the row id in a message id of this table: of a row, of a released row, or of a
+    /// dropped row's tombstone.
     fn row_id(&self, message_id: &str) -> Option<i64> {
         let id = message_id.strip_prefix(&*self.table)?.strip_prefix(':')?;
         let id = id.strip_suffix(DROPPED_SUFFIX).or(id.strip_suffix(RELEASED_SUFFIX)).unwrap_or(id);
@@ -257,22 +262,24 @@ impl Corrections {
     }
 }
 
-impl Known {
-    /// Whether a row may be trained on, as far as one row shows; if so, in which minute it counts.
+impl StreamState {
+    /// Decides whether a row may be trained on, as far as a single row shows. Returns the minute in
+    /// which the row counts.
     fn judge(&mut self, row: &Row, now: Timestamp) -> Result<i64, Refusal> {
         row.check()?;
-        self.screen.knows(row)?;
+        self.rules.check_name(row)?;
         let minute = self.history.minute(row, now);
-        if self.screen.burst.is_some_and(|burst| self.history.is_full(minute, &burst)) {
+        if self.rules.burst.is_some_and(|burst| self.history.is_full(minute, &burst)) {
             return Err(Refusal::Burst);
         }
-        // Counted before it is stored: of rows whose storing fails, the same come again.
+        // Counted before it is stored: a row that fails to be stored comes again.
         self.history.record(row.id, minute);
         Ok(minute)
     }
 }
 
-/// The row with its texts cut, if one is too long: a row that no message can hold would hold up all behind it.
+/// Returns the row with its texts cut, or `None` when none is too long. A row that fits into no
+/// message would block all rows behind it.
 fn shortened(row: &Row) -> Option<Row> {
     let long = |text: &str| text.chars().nth(MAX_STORED_CHARACTERS).is_some();
     let cut = |text: &str| text.chars().take(MAX_STORED_CHARACTERS).collect::<String>();
@@ -287,7 +294,7 @@ fn shortened(row: &Row) -> Option<Row> {
     })
 }
 
-/// A publish whose acknowledgement is awaited.
+/// A publish that awaits its acknowledgement.
 struct InFlight {
     id: i64,
     refusal: Option<Refusal>,
@@ -295,8 +302,12 @@ struct InFlight {
     acknowledged: PublishAckFuture,
 }
 
-/// Awaits an acknowledgement, and writes the row into the ledger only then.
-async fn settle(publish: InFlight, known: &mut Known, appended: &mut Appended) -> Result<(), QueueError> {
+/// Awaits an acknowledgement, and only then adds the row to the ledger.
+async fn settle(
+    publish: InFlight,
+    known: &mut StreamState,
+    appended: &mut Appended,
+) -> Result<(), QueueError> {
     let InFlight { id, refusal, stream, acknowledged } = publish;
     let ack = acknowledged.await.map_err(|source| QueueError::Publish { stream, source })?;
     known.ids.insert(id);
@@ -314,7 +325,7 @@ async fn settle(publish: InFlight, known: &mut Known, appended: &mut Appended) -
             &mut known.quarantine_read
         }
     };
-    // Our own messages need no second look, as long as nobody else's lie between.
+    // Our own message need not be read back, unless someone else's messages came in between.
     if ack.sequence == *read + 1 {
         *read = ack.sequence;
     }

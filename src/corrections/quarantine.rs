@@ -1,8 +1,8 @@
-//! What a person does about rows that are kept out of training: look, release, drop.
+//! A person's decisions about rows kept out of training: list, release, drop.
 //!
-//! Both decisions leave a trace in the streams and hold for ever. A released row is appended to the pairs under
-//! its own message id, marked with why it had been refused. A dropped one leaves a tombstone without its text, so
-//! that no sweep of the table brings it back.
+//! Release and drop both leave a record in the streams and are final. A released row is appended to
+//! the pairs under a message id of its own, with the former refusal in a header. A dropped row
+//! leaves a tombstone without its text, so that no sweep of the table brings the row back.
 
 use std::collections::BTreeSet;
 
@@ -23,38 +23,38 @@ use crate::broker::timestamp;
 use crate::broker::{CORRECTIONS, QUARANTINE};
 use crate::correction::{Refusal, Row, subject_token};
 
-/// The subject of the tombstones of dropped rows.
+/// Subject of the tombstones of dropped rows.
 const DROPPED_SUBJECT: &str = "quarantine.dropped";
 
-/// A row that is kept out of training. `Debug` shows no text, as [`Row`]'s doesn't.
+/// A row kept out of training. `Debug` shows no text, like that of [`Row`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quarantined {
-    /// Where it stands in the stream.
+    /// Sequence of the row in the quarantine stream.
     pub sequence: u64,
-    /// Why it is kept out.
+    /// Reason the row is kept out.
     pub refusal: Refusal,
-    /// When it was stored, by the broker's clock.
+    /// Time at which the row was stored, by the broker's clock.
     pub at: Timestamp,
-    /// Whether its texts were cut to fit.
+    /// Set when the row's texts were cut to fit into a message.
     pub shortened: bool,
     /// The row.
     pub row: Row,
 }
 
-/// What became of a row that a person decided about.
+/// Outcome of a person's decision about a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decided {
-    /// It is among the pairs now.
+    /// The row is among the pairs now.
     Released,
-    /// It is gone, but for its id.
+    /// The row is deleted, except for its id.
     Dropped,
     /// The decision had been carried out before.
     Already,
 }
 
 impl Corrections {
-    /// Every row in quarantine, in the order they came, of one reason or of all.
+    /// Returns every row in quarantine, in order of arrival, with one reason or with any.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -84,12 +84,12 @@ impl Corrections {
         Ok(found)
     }
 
-    /// Puts a row of the quarantine among the pairs, accepted by a person: it is never quarantined again, and
-    /// its correction wins over conflicting ones. Safe to repeat after an error.
+    /// Moves a quarantined row to the pairs, as accepted by a person. The row is never quarantined
+    /// again, and its correction wins over conflicting ones. Safe to repeat after an error.
     ///
     /// # Errors
-    /// [`QueueError::NotReleasable`] for a row whose own text can't be trained on; those of
-    /// [`append`](Self::append).
+    /// [`QueueError::NotReleasable`] for a row whose own text can't be trained on; otherwise the
+    /// errors of [`append`](Self::append).
     pub async fn release(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
         if !quarantined.refusal.is_judgment() || quarantined.row.check().is_err() {
             return Err(QueueError::NotReleasable { refusal: quarantined.refusal });
@@ -99,10 +99,11 @@ impl Corrections {
         Ok(decided)
     }
 
-    /// Appends a row as accepted by a person, once, although its id is known: it came in and was judged before.
+    /// Appends a row to the pairs once, as accepted by a person. The ledger may already hold its
+    /// id, from the time the row came in and was screened.
     ///
     /// # Errors
-    /// Those of [`append`](Self::append).
+    /// The errors of [`append`](Self::append).
     pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, QueueError> {
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
@@ -110,7 +111,7 @@ impl Corrections {
             return Ok(Decided::Already);
         }
         let mut headers = HeaderMap::new();
-        // An id of its own: the row itself may stand in the same stream.
+        // A message id of its own: the row itself may be in the same stream.
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}{RELEASED_SUFFIX}", self.table, row.id));
         headers.insert(RELEASED_HEADER, refusal.name());
         let subject = format!("corrections.{}", subject_token(&row.domain));
@@ -120,28 +121,28 @@ impl Corrections {
         Ok(Decided::Released)
     }
 
-    /// Deletes a row of the quarantine, leaving its id and the reason. Safe to repeat after an error.
+    /// Deletes a quarantined row, keeping its id and the reason. Safe to repeat after an error.
     ///
     /// # Errors
-    /// Those of [`append`](Self::append).
+    /// The errors of [`append`](Self::append).
     pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
-        self.bury(quarantined.row.id, quarantined.refusal).await?;
+        self.store_tombstone(quarantined.row.id, quarantined.refusal).await?;
         delete(self.streams.quarantine(), quarantined.sequence).await?;
         Ok(Decided::Dropped)
     }
 
-    /// Deletes a pair that a person finds wrong, leaving its id and the reason: whatever was stored of it at this
-    /// stream sequence is gone from every later dataset.
+    /// Deletes a pair that a person finds wrong, keeping its id and the reason. No later dataset
+    /// contains the message at this stream sequence.
     ///
     /// # Errors
-    /// Those of [`append`](Self::append).
+    /// The errors of [`append`](Self::append).
     pub async fn drop_pair(&self, sequence: u64, id: i64, refusal: Refusal) -> Result<Decided, QueueError> {
-        self.bury(id, refusal).await?;
+        self.store_tombstone(id, refusal).await?;
         delete(self.streams.corrections(), sequence).await?;
         Ok(Decided::Dropped)
     }
 
-    /// The ids of the rows that a person has released.
+    /// Returns the ids of the rows that a person has released.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -151,9 +152,9 @@ impl Corrections {
         Ok(known.released.clone())
     }
 
-    async fn bury(&self, id: i64, refusal: Refusal) -> Result<(), QueueError> {
+    async fn store_tombstone(&self, id: i64, refusal: Refusal) -> Result<(), QueueError> {
         let mut headers = HeaderMap::new();
-        // Not the row's own message id, which the stream may still remember.
+        // Not the row's own message id, which may still be in the stream's duplicate window.
         headers.insert(NATS_MESSAGE_ID, format!("{}:{id}{DROPPED_SUFFIX}", self.table));
         headers.insert(REFUSAL_HEADER, refusal.name());
         self.store(QUARANTINE, DROPPED_SUBJECT.to_owned(), headers, Vec::new()).await?;
@@ -175,7 +176,7 @@ impl Corrections {
     }
 }
 
-/// Deletes a message; one that is gone is deleted.
+/// Deletes a message. A message that is already gone counts as deleted.
 async fn delete(stream: &Stream, sequence: u64) -> Result<(), QueueError> {
     use async_nats::jetstream::ErrorCode;
     match stream.delete_message(sequence).await {

@@ -1,4 +1,4 @@
-//! Reads the pairs: counts them, watches for more, takes a snapshot.
+//! Reading of the pairs: counts, notices of new pairs, and snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,36 +15,36 @@ use crate::broker::QueueError;
 use crate::broker::timestamp;
 use crate::correction::{Refusal, Row};
 
-/// How many notices of new pairs are taken as one.
+/// Largest number of notices of new pairs that are merged into one.
 const NOTICES_AT_ONCE: usize = 512;
 
-/// The pairs of a stretch of the stream.
+/// All pairs up to a stream sequence.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Stream sequence and row, in order of sequence.
+    /// Stream sequence and row of each pair, in order of sequence.
     pub rows: Vec<(u64, Row)>,
-    /// Messages that hold no row, or one that may not be trained on: somebody else published them. They are
-    /// left out and never fatal.
+    /// Number of messages left out because they hold no row, or a row that may not be trained on.
+    /// Other programs published them; such messages are never fatal.
     pub malformed: usize,
-    /// Ids of the rows that a person released: they win over conflicting ones.
+    /// Ids of the rows that a person released. These rows win over conflicting ones.
     pub released: BTreeSet<i64>,
 }
 
-/// The pairs that came after some stream sequence.
+/// Pairs stored after a stream sequence, counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Arrivals {
-    /// How many.
+    /// Number of these pairs.
     pub count: u64,
-    /// The stream's last sequence, up to which they were counted.
+    /// Last sequence of the stream, up to which the pairs were counted.
     pub last_sequence: u64,
-    /// When the first of them was stored, by the broker's clock.
+    /// Time at which the first of them was stored, by the broker's clock.
     pub oldest_at: Option<Timestamp>,
-    /// When the last of them was stored, by the broker's clock.
+    /// Time at which the last of them was stored, by the broker's clock.
     pub newest_at: Option<Timestamp>,
 }
 
 impl Corrections {
-    /// The stream sequence of the last pair; 0 when there never was one.
+    /// Returns the stream sequence of the last pair, or 0 when there never was one.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -52,7 +52,7 @@ impl Corrections {
         last_sequence(self.streams.corrections()).await
     }
 
-    /// How many pairs came after a stream sequence.
+    /// Returns the number of pairs stored after a stream sequence.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -60,8 +60,9 @@ impl Corrections {
         Ok(self.arrivals_after(sequence).await?.count)
     }
 
-    /// How many pairs came after a stream sequence, and when the first and the last of them did.
-    /// A foreign message on the stream counts like a pair: telling them apart would mean reading them all.
+    /// Returns the number of pairs stored after a stream sequence, and the times of the first and
+    /// the last. A foreign message on the stream counts like a pair, because telling them apart
+    /// would mean reading them all.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -75,7 +76,7 @@ impl Corrections {
         }
         let first = match stream.direct_get_next_for_subject("corrections.>", Some(from)).await {
             Ok(first) => first,
-            // Whatever came after was deleted by an operator.
+            // An operator deleted every later pair.
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
                 return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
             }
@@ -83,7 +84,7 @@ impl Corrections {
         };
         let mut count = state.last_sequence - from + 1;
         if state.deleted_count.is_some_and(|deleted| deleted > 0) {
-            // An operator deleted single messages: sequences no longer count them.
+            // An operator deleted single messages, so the sequences no longer give the count.
             count = 0;
             scan(stream, from, state.last_sequence, Depth::Headers, |_, _| count += 1).await?;
         }
@@ -95,7 +96,7 @@ impl Corrections {
         })
     }
 
-    /// Every pair up to a stream sequence, in order.
+    /// Returns every pair up to a stream sequence, in order.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::TimedOut`].
@@ -124,7 +125,7 @@ impl Corrections {
         Ok(snapshot)
     }
 
-    /// How many rows are in quarantine, by reason. Reasons that this version doesn't know are left out.
+    /// Counts the rows in quarantine by reason. Leaves out reasons that this version doesn't know.
     ///
     /// # Errors
     /// [`QueueError::Request`].
@@ -142,7 +143,8 @@ impl Corrections {
             .await
     }
 
-    /// A stream that yields whenever pairs have been stored from now on, once for all that are at hand.
+    /// Returns a stream that yields whenever pairs are stored from now on, once for all pairs that
+    /// are ready.
     pub(crate) async fn arrivals(
         &self,
     ) -> Result<impl futures::Stream<Item = Result<(), QueueError>> + Send + use<>, QueueError> {
@@ -169,9 +171,10 @@ impl Corrections {
     }
 }
 
-/// The row in a message, which anybody may have published.
+/// Decodes the row in a message, which anybody may have published. Returns `None` when the message
+/// holds no row that may be trained on.
 fn trainable(payload: &[u8]) -> Option<Row> {
-    // The parser would also take an array for a row, field by field.
+    // The parser would also accept an array as a row, field by field.
     if !payload.trim_ascii_start().starts_with(b"{") {
         return None;
     }

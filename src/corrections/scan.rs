@@ -1,4 +1,4 @@
-//! Reads a stretch of a stream once, in order.
+//! One ordered read of a range of a stream.
 
 use std::time::Duration;
 
@@ -10,17 +10,19 @@ use futures::StreamExt;
 
 use crate::broker::QueueError;
 
-/// How long the next message may take; the ordered consumer recovers by itself from a lost connection.
+/// Time within which the next message must arrive. The ordered consumer recovers from a lost
+/// connection by itself.
 const NEXT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How much of each message is read.
+/// Part of each message that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
     Headers,
     Whole,
 }
 
-/// Visits every message whose stream sequence lies in `from..=to`. Messages that are deleted are not visited.
+/// Visits every message with a stream sequence in `from..=to`, in order. Deleted messages are
+/// skipped.
 pub(super) async fn scan(
     stream: &Stream,
     from: u64,

@@ -1,8 +1,10 @@
-//! What a row is judged by beyond its own text: the names there are, and how fast rows usually come.
+//! Screening of a row beyond its own text: by the names in the catalog, and by the usual rate of
+//! rows.
 //!
-//! Both need memory. The names are given from outside; the history of the rate is read from the streams, where
-//! every kept row carries the minute it was counted in, so several workers and a restarted one judge alike.
-//! Conflicting corrections are no matter of a single row, and are resolved when a dataset is built.
+//! Both checks need memory. The caller provides the names. The history of the rate comes from the
+//! streams, where every stored pair carries the minute in which it was counted. Several workers,
+//! and a restarted one, therefore judge alike. Conflicting corrections do not concern a single row;
+//! they are resolved when a dataset is built.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -12,20 +14,20 @@ use jiff::Timestamp;
 
 use crate::correction::{Refusal, Row, normalize};
 
-/// How many minutes in which rows came are remembered.
+/// Largest number of minutes with rows that the history remembers.
 const REMEMBERED_MINUTES: usize = 512;
 
-/// What rows are judged by beyond their own text. The default judges nothing.
+/// Rules that screen rows beyond their own text. The default rules accept every row.
 #[derive(Debug, Clone, Default)]
 pub struct ScreeningRules {
-    /// The names a correction may be; `None` when no catalog is given.
+    /// Names that a correction may have; `None` without a catalog.
     pub names: Option<Arc<KnownNames>>,
-    /// How fast rows may come; `None` when any rate will do.
+    /// Limit on the rate of rows; `None` for any rate.
     pub burst: Option<BurstLimit>,
 }
 
 impl ScreeningRules {
-    pub(super) fn knows(&self, row: &Row) -> Result<(), Refusal> {
+    pub(super) fn check_name(&self, row: &Row) -> Result<(), Refusal> {
         match &self.names {
             Some(names) if !names.allow(row) => Err(Refusal::NotInCatalog),
             _ => Ok(()),
@@ -33,15 +35,15 @@ impl ScreeningRules {
     }
 }
 
-/// When rows come from nowhere.
+/// Limit on the rows of one minute, beyond which further rows are a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BurstLimit {
-    /// How many times the median minute a minute may hold.
+    /// Largest number of rows in a minute, as a multiple of the median minute's.
     pub factor: u32,
-    /// What a minute may always hold, in rows.
+    /// Number of rows that any minute may hold.
     pub floor: u32,
-    /// How many minutes with rows there must have been before a minute is judged: a table's first import and a
-    /// new project look like bursts and are none.
+    /// Number of minutes with rows before any minute is judged. A table's first import and a new
+    /// project look like bursts but are none.
     pub after_minutes: usize,
 }
 
@@ -51,7 +53,7 @@ impl Default for BurstLimit {
     }
 }
 
-/// The names a correction may be, by domain. Names without a domain hold for every domain.
+/// Names that a correction may have, by domain. Names without a domain hold for every domain.
 #[derive(Default, PartialEq, Eq)]
 pub struct KnownNames {
     domains: HashMap<String, HashSet<String>>,
@@ -65,7 +67,7 @@ impl fmt::Debug for KnownNames {
 }
 
 impl KnownNames {
-    /// Names of `(domain, name)`; an empty domain holds for all.
+    /// Collects names from `(domain, name)`; a name with an empty domain holds for all domains.
     pub fn new(names: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut known = Self::default();
         for (domain, name) in names {
@@ -79,17 +81,18 @@ impl KnownNames {
         known
     }
 
-    /// How many names there are, over all domains.
+    /// Returns the number of names over all domains.
     pub fn len(&self) -> usize {
         self.anywhere.len() + self.domains.values().map(HashSet::len).sum::<usize>()
     }
 
-    /// Whether there is none.
+    /// Returns true when there are no names.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A domain that the catalog says nothing about is not judged.
+    /// Returns true when the correction is a known name, or when the catalog has no names for the
+    /// row's domain.
     fn allow(&self, row: &Row) -> bool {
         let name = normalize(&row.corrected);
         let of_domain = self.domains.get(&normalize(&row.domain));
@@ -100,24 +103,25 @@ impl KnownNames {
     }
 }
 
-/// How many rows were kept in each of the last minutes in which any were, by the rows' own dates.
+/// Number of pairs stored in each of the last minutes that had any, by the rows' own dates.
 ///
-/// A date is what the writer says, so it is not taken at its word: a row with a higher id can't be older than
-/// the one before it, and no row is younger than now. Rows of an old table spread over their own years this way,
-/// while rows written at once can't pretend to have come one by one.
+/// A date is only the writer's claim, so it is bounded: a row with a higher id can't be older than
+/// the row before it, and no row is newer than now. With these bounds, the rows of an old table
+/// spread over their own years, while rows written at once can't pretend to have come one by one.
 #[derive(Debug, Default)]
 pub(super) struct History {
     minutes: BTreeMap<i64, u32>,
     /// Id and minute of the newest row.
     front: Option<(i64, i64)>,
-    /// The same among rows below the front: a sweep of the old runs beside the new ones.
+    /// Id and minute of the newest row below the front. A sweep of old rows runs beside the new
+    /// ones.
     trail: Option<(i64, i64)>,
-    /// The limit of one minute, once it was worked out.
+    /// Minute and its limit, once computed.
     limit: Option<(i64, u32)>,
 }
 
 impl History {
-    /// The minute a row counts in, as minutes since 1970.
+    /// Returns the minute in which a row counts, as minutes since 1970.
     pub(super) fn minute(&mut self, row: &Row, now: Timestamp) -> i64 {
         let now = now.as_second().div_euclid(60);
         let said = row.created_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
@@ -133,7 +137,7 @@ impl History {
         minute
     }
 
-    /// A row that is kept was counted in this minute.
+    /// Counts a stored row in this minute.
     pub(super) fn record(&mut self, id: i64, minute: i64) {
         self.move_on(id, minute);
         let count = self.minutes.entry(minute).or_default();
@@ -143,7 +147,7 @@ impl History {
         }
     }
 
-    /// Whether a minute already holds as many rows as it may.
+    /// Returns true when a minute already holds as many rows as it may.
     pub(super) fn is_full(&mut self, minute: i64, burst: &BurstLimit) -> bool {
         let count = self.minutes.get(&minute).copied().unwrap_or_default();
         if count < burst.floor {
@@ -160,7 +164,8 @@ impl History {
         count >= limit
     }
 
-    /// The median, as a burst must last for half of all minutes before it moves that.
+    /// Returns the limit of a minute, from the median minute: a burst must last for half of all
+    /// minutes before it moves the median.
     fn limit_of(&self, minute: i64, burst: &BurstLimit) -> u32 {
         let mut counts: Vec<u32> =
             self.minutes.iter().filter(|(of, _)| **of != minute).map(|(_, count)| *count).collect();
@@ -206,7 +211,7 @@ mod tests {
         Timestamp::from_second(minute * 60 + 5).expect("in range")
     }
 
-    /// Keeps what may be kept; says how many that is.
+    /// Records the rows that are within the limit, and returns their number.
     fn keep(history: &mut History, rows: impl Iterator<Item = Row>, now: i64) -> usize {
         rows.filter(|row| {
             let minute = history.minute(row, at(now));
@@ -219,7 +224,7 @@ mod tests {
         .count()
     }
 
-    /// Ten rows a minute for twenty minutes.
+    /// Returns a history of ten rows a minute for twenty minutes.
     fn steady() -> History {
         let mut history = History::default();
         let rows = (0..200).map(|id| row(id, NOW - 20 + id / 10));
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_dates_do_not_hide_a_burst() {
+    fn false_dates_do_not_hide_a_burst() {
         for pretended in [NOW - 40_000, NOW + 40_000] {
             let mut history = steady();
             let rows = (200..1200).map(|id| row(id, pretended + id));
@@ -255,7 +260,7 @@ mod tests {
     #[test]
     fn rows_swept_beside_new_ones_count_in_their_own_minutes() {
         let mut history = steady();
-        // Realtime has run ahead; the sweep comes to what lies between, ten rows a minute.
+        // Realtime has run ahead; the sweep then reads the rows in between, ten a minute.
         assert_eq!(keep(&mut history, std::iter::once(row(10_000, NOW + 600)), NOW + 600), 1);
         let between = (200..6_000).map(|id| row(id, NOW + (id - 200) / 10));
         assert_eq!(keep(&mut history, between, NOW + 600), 5_800);
@@ -267,12 +272,12 @@ mod tests {
         let with = |names| ScreeningRules { names: Some(Arc::new(names)), burst: None };
         let other = Row { corrected: "Toyote".to_owned(), ..row(1, NOW) };
         for domain in ["brand", ""] {
-            let screen = with(names(domain));
-            assert_eq!(screen.knows(&row(1, NOW)), Ok(()));
-            assert_eq!(screen.knows(&other), Err(Refusal::NotInCatalog));
+            let rules = with(names(domain));
+            assert_eq!(rules.check_name(&row(1, NOW)), Ok(()));
+            assert_eq!(rules.check_name(&other), Err(Refusal::NotInCatalog));
         }
-        assert_eq!(with(names("model")).knows(&other), Ok(()), "nothing is known of this domain");
-        assert_eq!(ScreeningRules::default().knows(&other), Ok(()));
+        assert_eq!(with(names("model")).check_name(&other), Ok(()), "nothing is known of this domain");
+        assert_eq!(ScreeningRules::default().check_name(&other), Ok(()));
     }
 
     proptest! {

@@ -1,47 +1,49 @@
-//! What is looked up, and among what.
+//! Queries, and the catalog of names they are looked up in.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::Side;
 use crate::correction::normalize;
 
-/// A held-out pair as a question: which name of its domain is meant? No `Debug`: it holds what people typed.
+/// A held-out pair as a query: the typo, and the name it should find. No `Debug`, because it holds
+/// text that people typed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Domain of the names it is looked up among.
+    /// Domain whose names are searched.
     pub domain: String,
-    /// What was typed.
+    /// Text that was typed.
     pub typo: String,
-    /// The right answer.
+    /// Name the query should find.
     pub corrected: String,
-    /// Why it is held out.
+    /// Reason the pair is held out.
     pub side: Side,
 }
 
-/// The names queries are looked up among, by domain, each once.
+/// Names that queries are looked up in, by domain. Each name occurs once per domain.
 #[derive(Clone, Default)]
 pub struct Catalog {
     domains: BTreeMap<String, Names>,
 }
 
-/// The names of one domain, in the order they were given.
+/// Names of one domain, in the given order.
 #[derive(Clone, Default)]
 pub(super) struct Names {
-    /// As they are spelled.
+    /// Names as they are spelled.
     pub(super) spelled: Vec<String>,
     /// Position by normalized name.
     positions: HashMap<String, usize>,
 }
 
 impl Names {
-    /// Where a name stands, if it is here.
+    /// Returns the position of a name, or `None` if the domain lacks the name.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.positions.get(&normalize(name)).copied()
     }
 }
 
 impl Catalog {
-    /// A catalog of `(domain, name)`. Names equal after normalizing are one; the first spelling stays.
+    /// Builds a catalog from `(domain, name)` pairs. Names that are equal after normalizing count
+    /// as one; the first spelling is kept.
     pub fn new<D: Into<String>, N: Into<String>>(names: impl IntoIterator<Item = (D, N)>) -> Self {
         let mut domains: BTreeMap<String, Names> = BTreeMap::new();
         for (domain, name) in names {
@@ -55,17 +57,17 @@ impl Catalog {
         Self { domains }
     }
 
-    /// Number of names, over all domains.
+    /// Returns the number of names in all domains.
     pub fn len(&self) -> usize {
         self.domains.values().map(|names| names.spelled.len()).sum()
     }
 
-    /// Whether it holds no name.
+    /// True when the catalog holds no name.
     pub fn is_empty(&self) -> bool {
         self.domains.is_empty()
     }
 
-    /// The names of each domain, as they are spelled.
+    /// Iterates over the domains, each with its names as they are spelled.
     pub fn domains(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.domains.iter().map(|(domain, names)| (domain.as_str(), names.spelled.as_slice()))
     }

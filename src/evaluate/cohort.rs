@@ -1,34 +1,35 @@
-//! Further groups of queries by the age of their rows: is the model good at what people type today, and has it
-//! forgotten what earlier versions were judged by?
+//! Cohorts: groups of queries by the age of their rows. The newest rows show how good the model is
+//! at the typos people make today. The legacy rows show whether it has forgotten queries that
+//! judged earlier versions.
 //!
-//! Both follow from row ids, which grow with time; no clock is asked.
+//! Row ids define both cohorts, because ids grow with time. No clock is read.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How many of the newest rows are kept out of a run's training and asked instead. Unlike the [hold-out by
-/// hash](super::HoldOut) it moves on: the next run trains on them.
+/// Number of newest rows that a run evaluates on instead of training on them. Unlike the [hold-out
+/// by hash](super::HoldOut), this window moves: the next run trains on these rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NewestWindow {
-    /// This share of the rows, from 0 to 1, rounded down.
+    /// Share of the rows, from 0 to 1. The row count is rounded down.
     Share(f64),
-    /// This many rows.
+    /// Number of rows.
     Count(usize),
 }
 
 impl Default for NewestWindow {
-    /// One row in twenty: what they could teach comes one run later.
+    /// One row in twenty. The model learns from these rows one run later.
     fn default() -> Self {
         Self::Share(0.05)
     }
 }
 
-/// A text that is no window.
+/// Error for a text that is not a valid window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither a share below 1, such as 0.05, nor a whole number of rows")]
+#[error("must be a share below 1, such as 0.05, or a whole number of rows")]
 pub struct NoWindow;
 
 impl FromStr for NewestWindow {
@@ -53,8 +54,8 @@ impl fmt::Display for NewestWindow {
 }
 
 impl NewestWindow {
-    /// The first id of the window among a run's rows. None when the window is empty. Never all rows: the oldest
-    /// is always trained on.
+    /// Returns the first id of the window among a run's rows, or `None` when the window is empty.
+    /// The window never covers all rows: the oldest row is always trained on.
     pub fn first_row(self, rows: impl IntoIterator<Item = i64>) -> Option<i64> {
         let mut rows: Vec<i64> = rows.into_iter().collect();
         rows.sort_unstable();
@@ -68,23 +69,24 @@ impl NewestWindow {
     }
 }
 
-/// Which queries are new and which are old.
+/// Row id limits that divide queries into newest and legacy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cohorts {
-    /// Rows from this id on are the newest window; see [`NewestWindow::first_row`].
+    /// First id of the newest window; see [`NewestWindow::first_row`].
     pub newest_from: Option<i64>,
-    /// Held-out rows up to this id were there when an earlier version was judged. The hold-out is fixed by hash, so
-    /// they were its test too: a fall on them is forgetting.
+    /// Last id of the held-out rows that already existed when an earlier version was judged. The
+    /// hold-out is fixed by hash, so these rows judged that version too. A worse score on them is
+    /// forgetting.
     pub legacy_until: Option<i64>,
 }
 
 impl Cohorts {
-    /// Whether a row belongs to the newest window.
+    /// True when a row belongs to the newest window.
     pub fn is_newest(&self, row: i64) -> bool {
         self.newest_from.is_some_and(|first| row >= first)
     }
 
-    /// Whether a held-out row is one that earlier versions were judged by.
+    /// True when a held-out row also judged earlier versions.
     pub fn is_legacy(&self, row: i64) -> bool {
         !self.is_newest(row) && self.legacy_until.is_some_and(|last| row <= last)
     }

@@ -1,8 +1,10 @@
-//! The string metric that answers before the model does, and is the bar the model has to clear.
+//! Fuzzy string matcher: it answers before the model does, and it is the baseline the model has to
+//! beat.
 //!
-//! The backend answers a query by an exact match in its cache, else by the best fuzzy ratio if that reaches
-//! [`FUZZY_THRESHOLD`], else by the model. An exact match has ratio 100, so the model meets exactly the queries
-//! whose best ratio is below the threshold.
+//! The backend answers a query with an exact match from its cache. Without one, it takes the best
+//! fuzzy match if its ratio reaches [`FUZZY_THRESHOLD`]. Otherwise it asks the model. An exact
+//! match has ratio 100, so the model gets exactly the queries whose best ratio is below the
+//! threshold.
 
 use ndarray::Array1;
 use rapidfuzz::distance::indel;
@@ -12,48 +14,50 @@ use super::retrieval::{Rank, rank};
 use super::{Catalog, Query};
 use crate::correction::normalize;
 
-/// The best ratio, 0 to 100, from which the fuzzy matcher answers and the model is not asked.
+/// Ratio, from 0 to 100, at which the fuzzy matcher answers and the model is not asked.
 pub const FUZZY_THRESHOLD: f64 = 75.0;
 
-/// How alike two texts are, from 0 to 100: `rapidfuzz.fuzz.ratio` of Python on normalized, lower case text.
+/// Returns the similarity of two texts, from 0 to 100: Python's `rapidfuzz.fuzz.ratio` on
+/// normalized, lower-case text.
 pub fn fuzzy_ratio(one: &str, other: &str) -> f64 {
     100.0 * fuzz::ratio(normalize(one).chars(), normalize(other).chars())
 }
 
-/// A text to be compared with many, by the same ratio.
+/// Scorer that compares one text with many others by the same ratio as [`fuzzy_ratio`].
 ///
-/// Not `fuzz::RatioBatchComparator`, which in rapidfuzz 0.5.0 divides by the longer length and is no `fuzz::ratio`.
+/// This does not use `fuzz::RatioBatchComparator`: in rapidfuzz 0.5.0 that type divides by the
+/// longer length, so its result differs from `fuzz::ratio`.
 pub(crate) struct FuzzyScorer(indel::BatchComparator<char>);
 
 impl FuzzyScorer {
-    /// For a text that is normalized.
+    /// Creates a scorer for a normalized text.
     pub(crate) fn new(normal: impl Iterator<Item = char> + Clone) -> Self {
         Self(indel::BatchComparator::new(normal))
     }
 
-    /// How alike another normalized text is, from 0 to 100.
+    /// Returns the similarity of another normalized text, from 0 to 100.
     pub(crate) fn ratio(&self, normal: impl DoubleEndedIterator<Item = char> + Clone) -> f64 {
         100.0 * self.0.normalized_similarity(normal)
     }
 }
 
-/// What the fuzzy matcher makes of a query.
+/// Result of the fuzzy matcher for one query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FuzzyMatch {
-    /// Where the right name came in by ratio.
+    /// Rank of the right name by ratio.
     pub rank: Rank,
-    /// The best ratio of all names, right or wrong, 0 to 100; 0 without a name.
+    /// Best ratio of all names, right or wrong, from 0 to 100; 0 when the domain has no name.
     pub best: f64,
 }
 
 impl FuzzyMatch {
-    /// Whether the backend asks the model.
+    /// True when the backend asks the model.
     pub fn leaves_to_model(&self) -> bool {
         self.best < FUZZY_THRESHOLD
     }
 }
 
-/// Looks a query up by ratio. Names that score the same are ranked in the order of the catalog.
+/// Looks up a query by ratio. Names with equal ratios are ranked in catalog order.
 pub fn fuzzy_match(query: &Query, catalog: &Catalog) -> FuzzyMatch {
     let Some(names) = catalog.names(&query.domain) else { return FuzzyMatch { rank: None, best: 0.0 } };
     let scorer = FuzzyScorer::new(normalize(&query.typo).chars());

@@ -1,8 +1,10 @@
-//! May a new model be published? Judged on the same queries as the model it would replace.
+//! Gate: decides whether a new model may be published, by comparing it with the model it would
+//! replace on the same queries.
 //!
-//! What is compared is 1 / rank of each query, which also moves when the right name climbs without reaching the
-//! top. A paired bootstrap says how far the mean difference could be off: the same queries, drawn again and again
-//! with replacement, candidate and reference always together, so that hard and easy queries cancel out.
+//! The gate compares 1 / rank of each query. This value also moves when the right name climbs
+//! without reaching the top. A paired bootstrap estimates the uncertainty of the mean difference:
+//! it draws the same queries repeatedly with replacement, and always takes candidate and reference
+//! together, so that hard and easy queries cancel out.
 
 use std::collections::BTreeMap;
 
@@ -13,32 +15,28 @@ use serde::{Deserialize, Serialize};
 use super::retrieval::{Rank, reciprocal};
 use super::{Cohorts, Query};
 
-/// What the comparison says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Result of the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Verdict {
-    /// Better than chance explains.
+    /// Better by more than chance explains.
     Better,
-    /// At most worse by no more than [`GatePolicy::margin`].
+    /// Not worse, or worse by at most [`GatePolicy::margin`].
     NoWorse,
-    /// Worse than chance explains, and possibly by more than [`GatePolicy::margin`].
+    /// Worse by more than chance explains, and possibly by more than [`GatePolicy::margin`].
     Worse,
-    /// Too few queries, or too mixed a result.
+    /// Undecided: too few queries, or mixed results.
     CannotTell,
 }
 
 impl Verdict {
-    /// As it is written in records and reports.
+    /// Returns the name used in records and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Better => "better",
-            Self::NoWorse => "no_worse",
-            Self::Worse => "worse",
-            Self::CannotTell => "cannot_tell",
-        }
+        self.into()
     }
 
-    /// As a person reads it.
+    /// Returns the verdict in words for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::Better => "better",
@@ -49,24 +47,25 @@ impl Verdict {
     }
 }
 
-/// How the gate judges.
+/// Rules of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatePolicy {
-    /// Below this number of queries nothing can be told.
+    /// Minimum number of queries for a verdict; with fewer, the gate cannot tell.
     pub minimum_queries: usize,
-    /// How far the mean of 1 / rank may possibly have fallen and still count as no worse.
+    /// Largest possible fall in the mean of 1 / rank that still counts as no worse.
     pub margin: f64,
-    /// Probability that the bounds hold the true difference.
+    /// Probability that the bounds contain the true difference.
     pub confidence: f64,
     /// Number of resamples.
     pub resamples: usize,
     /// Seed of the resampling, so that a run can be replayed.
     pub seed: u64,
-    /// Whether a model of which nothing can be told is published: without it a new installation, which has few
+    /// Publishes a model when the gate cannot tell. Without this, a new installation, which has few
     /// held-out pairs, would never publish its first model.
     pub publish_when_unsure: bool,
-    /// How much longer than the model it replaces a new one may take to encode, as a multiple.
+    /// Largest allowed encode time, as a multiple of the encode time of the model that the new one
+    /// replaces.
     pub slowest: f64,
 }
 
@@ -84,14 +83,14 @@ impl Default for GatePolicy {
     }
 }
 
-/// The comparison on one set of queries.
+/// Comparison on one set of queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judgment {
-    /// What it says.
+    /// Verdict of the comparison.
     pub verdict: Verdict,
     /// Number of queries.
     pub queries: usize,
-    /// Mean of the candidate's 1 / rank less the reference's; above zero is better.
+    /// Mean of the candidate's 1 / rank minus the reference's; above zero, the candidate is better.
     pub difference: f64,
     /// Lower bound of the difference.
     pub lower: f64,
@@ -99,21 +98,22 @@ pub struct Judgment {
     pub upper: f64,
 }
 
-/// The gate's decision and its grounds.
+/// Decision of the gate, with the comparisons it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
-    /// The verdict that decides: worse if a single domain or cohort is worse, else that over all queries.
+    /// Final verdict: worse if any single domain or cohort is worse, otherwise the verdict over all
+    /// queries.
     pub verdict: Verdict,
-    /// Whether the model may be published.
+    /// True when the gate allows publishing.
     pub publish: bool,
-    /// Over all queries.
+    /// Comparison over all queries.
     pub overall: Judgment,
-    /// By domain.
+    /// Comparison for each domain.
     pub domains: BTreeMap<String, Judgment>,
-    /// The newest window; none where a run has none.
+    /// Comparison on the newest window; `None` when the run has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Judgment>,
-    /// What earlier versions were judged by: worse here is forgetting.
+    /// Comparison on the queries that judged earlier versions; worse here is forgetting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Judgment>,
 }
@@ -121,14 +121,14 @@ pub struct Gate {
 impl Gate {
     /// Decides by the ranks of `candidate` and `reference`, both in the order of `queries`.
     ///
-    /// A model that gains on one domain what it loses on another is worse for everyone who fills in that other
-    /// field, so each domain with enough queries has a veto.
+    /// Each domain with enough queries has a veto. A gain on one domain must not hide a loss on
+    /// another: for everyone who fills in that other field, the model is worse.
     pub fn decide(queries: &[Query], candidate: &[Rank], reference: &[Rank], policy: &GatePolicy) -> Self {
         Self::decide_with(queries, &[], candidate, reference, policy, &Cohorts::default())
     }
 
-    /// As [`decide`](Self::decide), and each cohort has a veto too. `rows` are the ids of the queries' rows, in
-    /// their order.
+    /// Decides like [`decide`](Self::decide), and gives each cohort a veto too. `rows` holds the
+    /// row ids of the queries, in the same order.
     pub fn decide_with(
         queries: &[Query],
         rows: &[i64],
@@ -165,14 +165,14 @@ impl Gate {
         Self { verdict, publish, overall, domains, newest, legacy }
     }
 
-    /// Every judgment and what it is about: each domain, then the cohorts.
+    /// Iterates over the judgments of the parts, each with its name: the domains, then the cohorts.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &Judgment)> {
         let domains = self.domains.iter().map(|(domain, judgment)| (domain.as_str(), judgment));
         let cohorts = [("the newest rows", &self.newest), ("what earlier versions knew", &self.legacy)];
         domains.chain(cohorts.into_iter().filter_map(|(name, judgment)| Some((name, judgment.as_ref()?))))
     }
 
-    /// The decision and its grounds in one sentence, for a person.
+    /// Returns the decision and its reasons as one sentence for people.
     pub fn sentence(&self) -> String {
         let Judgment { queries, difference, lower, upper, .. } = self.overall;
         let mut sentence = format!(
@@ -189,21 +189,21 @@ impl Gate {
         }
         if self.verdict == Verdict::CannotTell {
             sentence.push_str(match self.publish {
-                true => "; published all the same, as the settings say",
-                false => "; kept back, as the settings say",
+                true => "; published anyway, as the settings say",
+                false => "; not published, as the settings say",
             });
         }
         sentence + "."
     }
 
-    /// The domains that are worse.
+    /// Iterates over the domains that are worse.
     pub fn worse_domains(&self) -> impl Iterator<Item = &str> {
         let worse = self.domains.iter().filter(|(_, judgment)| judgment.verdict == Verdict::Worse);
         worse.map(|(domain, _)| domain.as_str())
     }
 }
 
-/// Compares the ranks of the same queries by two models.
+/// Compares two models by their ranks of the same queries.
 pub fn judge(candidate: &[Rank], reference: &[Rank], policy: &GatePolicy) -> Judgment {
     judge_differences(&differences(candidate, reference), policy)
 }
@@ -232,7 +232,8 @@ fn judge_differences(differences: &[f64], policy: &GatePolicy) -> Judgment {
     Judgment { verdict, queries, difference, lower, upper }
 }
 
-/// Percentiles of the resampled means; none without a query or a resample.
+/// Returns the lower and upper percentile of the resampled means, or `None` when there are no
+/// queries or no resamples.
 fn bounds(differences: &[f64], policy: &GatePolicy) -> Option<(f64, f64)> {
     let queries = differences.len();
     if queries == 0 || policy.resamples == 0 {

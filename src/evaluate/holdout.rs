@@ -1,9 +1,9 @@
-//! Which pairs a model is tested on and therefore never trained on.
+//! Hold-out: pairs that a model is tested on and therefore never trained on.
 //!
-//! A pair's side follows from its text alone, so it is fixed when the pair arrives, is the same on every machine
-//! and in every run, and doesn't depend on what else arrived. Raising a share only moves pairs out of training,
-//! never from one run's test into the next run's training. The newest window is the exception: it follows the rows'
-//! ids, and moves on.
+//! The text alone decides the side of a pair. The side is therefore fixed when the pair arrives, is
+//! the same on every machine and in every run, and does not depend on other pairs. Raising a share
+//! only moves pairs out of training, never from one run's test into the next run's training. The
+//! newest window is the exception: it follows the row ids, and moves with each run.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,32 +11,35 @@ use sha2::{Digest, Sha256};
 use super::NewestWindow;
 use crate::correction::normalize;
 
-/// Part of what is hashed. A new version draws a new hold-out, which makes figures incomparable with older runs.
+/// Salt of the hash. A new version draws a new hold-out, and its scores can't be compared with
+/// those of older runs.
 const SALT: &str = "autovalidate hold-out v1";
 
-/// What a pair is used for.
+/// Use of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// It is trained on.
+    /// Trained on.
     Train,
-    /// Tested: a new typo of a correction that other pairs may have taught.
+    /// Tested: a new typo of a correction that other pairs may have trained.
     NewTypo,
     /// Tested: a correction that occurs in no training pair.
     UnseenCorrection,
-    /// Tested in this run only, as it is among its newest rows; the next run may train on it.
+    /// Tested in this run only, because the pair is among its newest rows. The next run may train
+    /// on it.
     Newest,
 }
 
-/// How much is held out. Shares are from 0 (nothing) to 1 (everything).
+/// Shares of pairs that are held out, each from 0 (nothing) to 1 (everything).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HoldOut {
-    /// Share of the typos.
+    /// Share of typos.
     pub typos: f64,
-    /// Share of the corrections, with all their typos: smaller, since it costs what could have been learned.
+    /// Share of corrections, each with all its typos. Smaller than the share of typos, because
+    /// these pairs are lost to training.
     pub corrections: f64,
-    /// The newest rows, out of one run each.
+    /// Newest rows; each row is held out of one run only.
     pub newest: NewestWindow,
 }
 
@@ -47,7 +50,8 @@ impl Default for HoldOut {
 }
 
 impl HoldOut {
-    /// The side of a pair by its text. A held-out correction decides first: all its pairs are out.
+    /// Returns the side of a pair by its text. The correction is checked first: all pairs of a
+    /// held-out correction are held out.
     pub fn side(&self, typo: &str, corrected: &str) -> Side {
         if self.holds_correction(corrected) {
             Side::UnseenCorrection
@@ -58,24 +62,27 @@ impl HoldOut {
         }
     }
 
-    /// Whether this typo is held out, whatever it is corrected to. A synthesizer asks this of what it draws: a
-    /// made-up typo that happens to be one of the test's must not be trained on either.
+    /// True when this typo is held out, whatever its correction. The synthesizer checks each typo
+    /// it draws: a synthetic typo that equals a test typo must not be trained on either.
     pub fn holds_typo(&self, typo: &str) -> bool {
         place("typo", typo) < self.typos
     }
 
-    /// Whether this correction is held out, with all its typos.
+    /// True when this correction is held out, with all its typos.
     pub fn holds_correction(&self, corrected: &str) -> bool {
         place("correction", corrected) < self.corrections
     }
 }
 
-/// Whether a held-out question is_validation early stop instead of judging the result: half of them, by the typo alone.
+/// True when a held-out query belongs to the validation set, which decides an early stop, and not
+/// to the queries that judge the result. The typo alone decides; half of the queries belong to the
+/// validation set.
 pub fn is_validation(typo: &str) -> bool {
     place("steering", typo) < 0.5
 }
 
-/// A text's place in [0, 1), spread evenly, the same for texts that are equal after normalizing.
+/// Hashes a text to a number in [0, 1), evenly spread. Texts that are equal after normalizing get
+/// the same number.
 fn place(kind: &str, text: &str) -> f64 {
     let mut hash = Sha256::new();
     for part in [SALT, kind, &normalize(text)] {
@@ -84,6 +91,6 @@ fn place(kind: &str, text: &str) -> f64 {
     }
     let mut head = [0; 8];
     head.copy_from_slice(&hash.finalize()[..8]);
-    // 53 bits are what an f64 holds exactly, so the result can't round up to 1.
+    // An f64 holds 53 bits exactly, so the result can't round up to 1.
     (u64::from_be_bytes(head) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -1,19 +1,21 @@
-//! How good a model is at what it is for, and whether it may be published.
+//! Evaluation: measures how well a model finds the right names, and decides whether it may be
+//! published.
 //!
-//! Owns the hold-out that keeps the test apart from the training, the retrieval metrics, the fuzzy matcher as the
-//! bar to beat, the gate and the report. Never loads a model, opens a file or connects to anything: embeddings
-//! come in from a closure, so that any model can be scored. Everything but the measured speed is deterministic; the
-//! one use of chance, the gate's resampling, is seeded.
+//! Owns the hold-out that separates test from training, the retrieval metrics, the fuzzy matcher as
+//! the baseline, the gate and the report. Never loads a model, opens a file or connects to
+//! anything: a closure supplies the embeddings, so that any model can be scored. Everything but the
+//! measured speed is deterministic; the gate's resampling is the only use of randomness, and it is
+//! seeded.
 //!
 //! ```text
-//! holdout      which pairs are never trained on
-//! catalog    queries, and the names they are looked up among
-//! retrieval    ranks of the right names by a model, and what they add up to
-//! fuzzy        ranks by the string metric, and the slice of queries it leaves to the model
-//! cohort       the newest rows, and those that earlier versions were judged by
-//! sanity       is what the model gives an embedding at all?
-//! gate         better, no worse, worse, or can't be told: may the model be published?
-//! report       all of it in one struct
+//! holdout      pairs that are never trained on
+//! catalog      queries, and the names they are looked up in
+//! retrieval    ranks of the right names by a model, and the scores over them
+//! fuzzy        ranks by the string metric, and the slice of queries left to the model
+//! cohort       the newest rows, and the rows that judged earlier versions
+//! sanity       checks that the model's embeddings are usable and its speed acceptable
+//! gate         verdict (better, no worse, worse, cannot tell) and the decision to publish
+//! report       all results in one struct
 //! table        the report on one screen
 //! ```
 

@@ -1,4 +1,4 @@
-//! Everything an evaluation found, as it goes into the receipt and the run record.
+//! All results of an evaluation, as the receipt and the run record store them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,44 +6,46 @@ use super::fuzzy::{FuzzyMatch, fuzzy_match};
 use super::retrieval::{Rank, Retrieval, Scores};
 use super::{Catalog, Cohorts, Gate, GatePolicy, Query, Sanity, Side};
 
-/// The fuzzy matcher and the models, on the same queries.
+/// Scores of the fuzzy matcher and the models on the same queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The fuzzy matcher's best guess, its threshold ignored.
+    /// Scores of the fuzzy matcher's best guess; its threshold is ignored.
     pub fuzzy: Retrieval,
-    /// The original model, from before any training; none where it is not at hand.
+    /// Scores of the original model, from before any training; `None` when that model is not
+    /// available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Retrieval>,
-    /// The live model: the one that the new model would replace.
+    /// Scores of the live model, which the new model would replace.
     pub before: Retrieval,
-    /// The new model.
+    /// Scores of the new model.
     pub after: Retrieval,
 }
 
-/// What people get: the fuzzy matcher's answer where it is sure, else the model's. Accuracy at 1.
+/// Accuracy at 1 of the answers people get: the fuzzy matcher's where its ratio reaches the
+/// threshold, otherwise the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct EndToEnd {
-    /// With the live model.
+    /// Accuracy at 1 with the live model.
     pub before: f64,
-    /// With the new model.
+    /// Accuracy at 1 with the new model.
     pub after: f64,
 }
 
-/// A group of queries.
+/// Results on a group of queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Group {
-    /// All its queries.
+    /// All queries of the group.
     pub all: Comparison,
-    /// Those the fuzzy matcher leaves to the model.
+    /// Slice of queries that the fuzzy matcher leaves to the model.
     pub slice: Comparison,
-    /// What people get.
+    /// Accuracy of the answers people get.
     pub end_to_end: EndToEnd,
 }
 
-/// An evaluation.
+/// Results of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Number of names the queries were looked up among.
+    /// Number of names in the catalog the queries were looked up in.
     #[serde(rename = "catalogue")]
     pub catalog: usize,
     /// Every held-out pair.
@@ -52,47 +54,47 @@ pub struct Report {
     pub new_typo: Group,
     /// Typos of corrections that occur in no training pair.
     pub unseen_correction: Group,
-    /// The newest rows; none where a run keeps none out.
+    /// The newest rows; `None` when the run holds out none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Group>,
-    /// What earlier versions were judged by; none where no earlier version is known.
+    /// Queries that judged earlier versions; `None` when no earlier version is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Group>,
-    /// How it was judged.
+    /// Rules the gate applied.
     #[serde(default)]
     pub policy: GatePolicy,
-    /// May the model be published, by its answers?
+    /// Decision of the gate, by the models' ranks.
     pub gate: Gate,
-    /// And is what it gives an embedding at all?
+    /// Result of the checks on the embeddings and the speed.
     #[serde(default)]
     pub sanity: Sanity,
 }
 
-/// What models are compared on.
+/// Queries that models are compared on, with their catalog.
 #[derive(Clone, Copy)]
 pub struct Questions<'a> {
-    /// What is asked.
+    /// Held-out queries.
     pub queries: &'a [Query],
-    /// The ids of the queries' rows, in their order; empty where nobody knows.
+    /// Row ids of the queries, in the same order; empty when they are unknown.
     pub rows: &'a [i64],
-    /// The names the queries are looked up among.
+    /// Names the queries are looked up in.
     pub catalog: &'a Catalog,
-    /// Which rows are new and which are old.
+    /// Row id limits of the newest and the legacy cohort.
     pub cohorts: Cohorts,
 }
 
-/// The ranks of the right names by each model, in the order of the queries.
+/// Ranks of the right names by each model, in the order of the queries.
 #[derive(Clone, Copy)]
 pub struct Answers<'a> {
-    /// By the original model, if it is at hand.
+    /// Ranks by the original model, if it is available.
     pub original: Option<&'a [Rank]>,
-    /// By the live model.
+    /// Ranks by the live model.
     pub before: &'a [Rank],
-    /// By the new model.
+    /// Ranks by the new model.
     pub after: &'a [Rank],
 }
 
-/// A query and what each made of it.
+/// A query with the results of the fuzzy matcher and of each model.
 struct Ranked<'a> {
     query: &'a Query,
     fuzzy: FuzzyMatch,
@@ -114,7 +116,7 @@ impl Report {
         Self::compare(&questions, &Answers { original: None, before, after }, policy)
     }
 
-    /// Compares models by their answers, also on the newest rows and on those of earlier versions.
+    /// Compares models by their ranks, overall and on the newest and the legacy cohort.
     pub fn compare(questions: &Questions<'_>, answers: &Answers<'_>, policy: &GatePolicy) -> Self {
         let Questions { queries, rows, catalog, cohorts } = *questions;
         let Answers { original, before, after } = *answers;
@@ -153,13 +155,15 @@ impl Report {
         }
     }
 
-    /// Whether the model may be published: the gate lets it through and nothing is wrong with its embeddings. A
-    /// person may insist against the gate, and on a slow model, but not on one that gives no embeddings.
+    /// True when the model may be published: the gate allows it and the sanity checks found no
+    /// defect. With `insisted`, a person overrides the gate and the check of speed, but not the
+    /// checks of the embeddings.
     pub fn may_be_published(&self, insisted: bool) -> bool {
         (self.gate.publish && self.sanity.is_sane()) || (insisted && self.sanity.is_usable())
     }
 
-    /// Every group of queries that is there, with its name: all, then by side and cohort.
+    /// Returns every group of queries that exists, with its name: all queries, then the groups by
+    /// side and cohort.
     pub fn groups(&self) -> Vec<(&'static str, &Group)> {
         let mut groups = vec![
             ("all", &self.held_out),

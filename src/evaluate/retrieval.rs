@@ -1,4 +1,5 @@
-//! Ranks of the right names among all names of their domain by cosine, and what they add up to.
+//! Ranks of the right names among all names of their domain by cosine, and the scores over those
+//! ranks.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +10,29 @@ use super::{Catalog, Query};
 use crate::correction::Templates;
 use crate::failure::{Failure, RetryDirective};
 
-/// Where the right name came in among all names of its domain: 1 is the top. `None` when it could not be found at
-/// all, because the catalog lacks it or the model gave no number.
+/// Rank of the right name among all names of its domain; 1 is the top. `None` when the name has no
+/// rank, because the catalog lacks it or the model's score is NaN.
 pub type Rank = Option<usize>;
 
-/// Queries scored at once: bounds the memory of the similarity matrix.
+/// Number of queries scored at once; it bounds the memory of the similarity matrix.
 const QUERIES_AT_ONCE: usize = 256;
 
-/// Why a model could not be scored.
+/// Reason a model could not be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError<E: std::error::Error + 'static> {
     /// The model failed to encode.
-    #[error("the model could not encode the evaluation's texts")]
+    #[error("the model could not encode the texts of the evaluation")]
     Encode(#[source] E),
-    /// The model did not give one embedding per text.
-    #[error("the model gave {found} embeddings for {texts} texts")]
+    /// The model did not return one embedding per text.
+    #[error("the model returned {found} embeddings for {texts} texts")]
     Count {
         /// Number of texts.
         texts: usize,
         /// Number of embeddings.
         found: usize,
     },
-    /// The model's embeddings changed their width between two calls.
-    #[error("the model gave embeddings of {names} values for names and of {queries} for queries")]
+    /// The width of the model's embeddings changed between two calls.
+    #[error("the model returned embeddings of width {names} for names and of width {queries} for queries")]
     Width {
         /// Width of the names' embeddings.
         names: usize,
@@ -52,19 +53,20 @@ impl<E: Failure> Failure for EvaluateError<E> {
         match self {
             Self::Encode(source) => source.advice(),
             Self::Count { .. } | Self::Width { .. } => {
-                "This is a defect of the encoder; report it with the model folder's configuration.".to_owned()
+                "This is a bug in the encoder; report it with the model folder's configuration.".to_owned()
             }
         }
     }
 }
 
-/// The rank of each query's right name, in the order of the queries.
+/// Returns the rank of each query's right name, in the order of the queries.
 ///
-/// `encode` turns texts as the model sees them into one embedding each, `[texts, width]`, of any length; it is called
-/// twice per domain. Names that score the same are ranked in the order of the catalog.
+/// `encode` takes rendered texts and returns one embedding for each, `[texts, width]`. The
+/// embeddings may have any length. The closure is called twice per domain. Names with equal scores
+/// are ranked in catalog order.
 ///
 /// # Errors
-/// When `encode` fails, or gives something else than one embedding per text.
+/// When `encode` fails, or returns a number of embeddings other than one per text.
 pub fn model_ranks<E: std::error::Error + 'static>(
     queries: &[Query],
     catalog: &Catalog,
@@ -76,11 +78,12 @@ pub fn model_ranks<E: std::error::Error + 'static>(
     Ok(ranks)
 }
 
-/// The mean cross-entropy of the right name among all names of its domain, cosines times `scale` being the logits,
-/// over the queries whose right name the catalog has. 0 when there is none.
+/// Returns the mean cross-entropy of the right name among all names of its domain, with the cosines
+/// times `scale` as logits. The mean is over the queries whose right name is in the catalog; it is
+/// 0 when there is none.
 ///
 /// # Errors
-/// As [`model_ranks`].
+/// The same as [`model_ranks`].
 pub fn held_out_loss<E: std::error::Error + 'static>(
     queries: &[Query],
     catalog: &Catalog,
@@ -99,8 +102,8 @@ pub fn held_out_loss<E: std::error::Error + 'static>(
     Ok(sum / f64::from(count.max(1)))
 }
 
-/// Tells `visit` each query whose right name the catalog has: its number, its cosines with all names of its domain,
-/// and which of them is right.
+/// Calls `visit` for each query whose right name is in the catalog, with the query's index, its
+/// cosines with all names of its domain, and the position of the right name.
 fn score<E: std::error::Error + 'static>(
     queries: &[Query],
     catalog: &Catalog,
@@ -124,7 +127,8 @@ fn score<E: std::error::Error + 'static>(
         let Some(names) = catalog.names(domain) else { continue };
         let mut name_embeddings =
             embed(names.spelled.iter().map(|name| templates.render(domain, name)).collect())?;
-        // A query's own length scales all its cosines alike, so only the names' matters.
+        // The length of a query's embedding scales all its cosines equally, so only the names are
+        // normalized.
         for mut row in name_embeddings.rows_mut() {
             let length = row.dot(&row).sqrt();
             if length > 0.0 {
@@ -152,7 +156,8 @@ fn score<E: std::error::Error + 'static>(
     Ok(())
 }
 
-/// The rank of position `right` by descending score; equal scores keep their order. `None` without a number.
+/// Returns the rank of position `right` by descending score; equal scores keep their order. `None`
+/// when its score is NaN.
 pub(super) fn rank<T: PartialOrd>(scores: ArrayView1<'_, T>, right: usize) -> Rank {
     let own = &scores[right];
     #[expect(clippy::eq_op, reason = "only what is not a number differs from itself")]
@@ -164,7 +169,7 @@ pub(super) fn rank<T: PartialOrd>(scores: ArrayView1<'_, T>, right: usize) -> Ra
     Some(1 + ahead.count())
 }
 
-/// What the ranks of a set of queries add up to. All zero for no query.
+/// Scores of a set of queries, from their ranks. All are zero when there are no queries.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Scores {
     /// Number of queries.
@@ -178,7 +183,7 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// The scores of these ranks.
+    /// Computes the scores of these ranks.
     pub fn of(ranks: impl IntoIterator<Item = Rank>) -> Self {
         let mut scores = Self::default();
         for rank in ranks {
@@ -195,7 +200,7 @@ impl Scores {
     }
 }
 
-/// 1 / rank, 0 beyond rank 10.
+/// Returns 1 / rank, or 0 beyond rank 10.
 pub(super) fn reciprocal(rank: Rank) -> f64 {
     match rank {
         Some(rank @ 1..=10) => 1.0 / rank as f64,
@@ -206,16 +211,16 @@ pub(super) fn reciprocal(rank: Rank) -> f64 {
 /// Scores over all queries and by domain.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Retrieval {
-    /// Over all queries.
+    /// Scores over all queries.
     pub overall: Scores,
-    /// Mean over the domains, each counting the same however many queries it has.
+    /// Mean over the domains; each domain has the same weight, however many queries it has.
     pub macro_mean: Scores,
-    /// By domain; a domain without a query is absent.
+    /// Scores by domain; a domain without queries is absent.
     pub domains: BTreeMap<String, Scores>,
 }
 
 impl Retrieval {
-    /// The scores of ranked queries.
+    /// Computes the scores of ranked queries.
     pub fn of<'a>(ranked: impl IntoIterator<Item = (&'a Query, Rank)>) -> Self {
         let mut by_domain: BTreeMap<String, Vec<Rank>> = BTreeMap::new();
         for (query, rank) in ranked {

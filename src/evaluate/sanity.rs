@@ -1,5 +1,5 @@
-//! Is what a model gives an embedding at all? Asked before anything is scored: a model can rank well on average
-//! and still be broken for whoever loads it.
+//! Sanity checks of a model's embeddings and speed, made before anything is scored. A model can
+//! rank well on average and still be broken for everyone who loads it.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,50 +7,54 @@ use std::time::{Duration, Instant};
 use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-/// How far a unit-length embedding's length may be from 1: single precision over some hundred values.
+/// Tolerance of a unit-length embedding's length: single precision over several hundred values.
 const UNIT_TOLERANCE: f64 = 1e-3;
-/// Rounds of one measurement of speed.
+/// Number of rounds in one measurement of speed.
 const ROUNDS: usize = 5;
-/// Measurements before a model is called slow: another program may have taken the processor during one.
+/// Number of measurements before a model counts as slow: another program may have used the
+/// processor during one of them.
 const MEASUREMENTS: usize = 3;
 
-/// What is wrong with a model.
+/// Defect of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Defect {
-    /// Embeddings with a value that is no number or infinite.
+    /// Embeddings with a value that is NaN or infinite.
     NotFinite {
-        /// How many.
+        /// Number of such embeddings.
         embeddings: usize,
     },
-    /// Embeddings that aren't of unit length though the folder normalizes.
+    /// Embeddings that are not of unit length although the model folder normalizes.
     NotUnit {
-        /// How many.
+        /// Number of such embeddings.
         embeddings: usize,
-        /// The length farthest from 1.
+        /// Length that is farthest from 1.
         length: f64,
     },
-    /// Encoding takes much longer than with the model it replaces.
+    /// Encoding that takes much longer than with the model being replaced.
     Slow {
-        /// Times as long.
+        /// Encode time as a multiple of that of the model being replaced.
         factor: f64,
     },
 }
 
-/// The checks' result; no defect is sane.
+/// Result of the checks. A model without defects is sane.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sanity {
-    /// Embeddings looked at.
+    /// Number of embeddings checked.
     pub embeddings: usize,
-    /// Encode time as a multiple of that of the model it replaces; none if either was not measured.
+    /// Encode time as a multiple of that of the model being replaced; `None` if either was not
+    /// measured.
     pub slowdown: Option<f64>,
-    /// What is wrong.
+    /// Defects found.
     pub defects: Vec<Defect>,
 }
 
 impl Sanity {
-    /// Checks `embeddings` `[texts, width]` of a model whose folder does or doesn't normalize, and how many times as
-    /// long as the model it replaces it takes ([`slowdown`]), against the most that is allowed.
+    /// Checks `embeddings` `[texts, width]` and the encode time of a model. `normalizes` says that
+    /// the model folder normalizes its embeddings. `slowdown` is the encode time as a multiple of
+    /// that of the model being replaced (see [`slowdown`]), and `slowest` is the largest allowed
+    /// multiple.
     pub fn check(
         embeddings: ArrayView2<'_, f32>,
         normalizes: bool,
@@ -80,12 +84,12 @@ impl Sanity {
         Self { embeddings: lengths.len(), slowdown, defects }
     }
 
-    /// Whether the model gives embeddings at all, however long it takes.
+    /// True when the embeddings are usable, however long encoding takes.
     pub fn is_usable(&self) -> bool {
         self.defects.iter().all(|defect| matches!(defect, Defect::Slow { .. }))
     }
 
-    /// Whether nothing is wrong.
+    /// True when the checks found no defect.
     pub fn is_sane(&self) -> bool {
         self.defects.is_empty()
     }
@@ -95,30 +99,31 @@ impl fmt::Display for Defect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFinite { embeddings } => {
-                write!(formatter, "{embeddings} embeddings hold what is no number")
+                write!(formatter, "{embeddings} embeddings contain NaN or infinite values")
             }
             Self::NotUnit { embeddings, length } => {
                 write!(formatter, "{embeddings} embeddings are not of unit length (one of {length:.4})")
             }
             Self::Slow { factor } => {
-                write!(formatter, "encoding takes {factor:.2} times as long as with the model it replaces")
+                write!(formatter, "encoding takes {factor:.2} times as long as with the model being replaced")
             }
         }
     }
 }
 
-/// How many times as long `after` takes as `before`: the median over rounds in which each runs once, taking turns at
-/// going first, so that whatever else the machine does meets both. A figure above `slowest` is measured again, and
-/// the lowest counts. None when `before` takes no time that can be measured.
+/// Measures the run time of `after` as a multiple of that of `before`. The result is the median
+/// over rounds in which each closure runs once. They take turns at going first, so that other work
+/// on the machine affects both equally. A result above `slowest` is measured again, and the lowest
+/// result counts. Returns `None` when the run time of `before` is too short to measure.
 ///
 /// # Errors
-/// Those of the closures.
+/// Errors of the closures.
 pub fn slowdown<E>(
     slowest: f64,
     mut before: impl FnMut() -> Result<(), E>,
     mut after: impl FnMut() -> Result<(), E>,
 ) -> Result<Option<f64>, E> {
-    // The first call of each allocates.
+    // The first call of each closure allocates memory.
     before()?;
     after()?;
     let mut lowest: Option<f64> = None;

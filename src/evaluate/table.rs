@@ -1,13 +1,13 @@
-//! A report on one screen.
+//! Report as a text table that fits on one screen.
 
 use std::fmt;
 
 use super::retrieval::Scores;
 use super::{Comparison, EndToEnd, Gate, Group, Judgment, Report};
 
-/// Width of the names of rows.
+/// Width of the column of row names.
 const NAME: usize = 25;
-/// Width of what a judgment is about.
+/// Width of the column that names a judgment's part.
 const JUDGED: usize = 26;
 
 impl fmt::Display for Report {
@@ -35,7 +35,8 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// The rows of one part of the groups: overall, the domains and their mean, then the other groups.
+    /// Writes the rows of one part of each group: overall, the domains and their mean, then the
+    /// other groups.
     fn part(&self, out: &mut fmt::Formatter<'_>, name: &str, part: fn(&Group) -> &Comparison) -> fmt::Result {
         let whole = part(&self.held_out);
         self.row(out, name, Some(whole), |scores| Some(&scores.overall))?;
@@ -51,8 +52,8 @@ impl Report {
         Ok(())
     }
 
-    /// One line: the three scores of the fuzzy matcher and each model. A dash where there is no figure, a question mark
-    /// where there are too few queries to say anything.
+    /// Writes one line: the three scores of the fuzzy matcher and each model. A dash marks a
+    /// missing score, a question mark too few queries for a verdict.
     fn row<'a>(
         &self,
         out: &mut fmt::Formatter<'_>,
@@ -62,7 +63,7 @@ impl Report {
     ) -> fmt::Result {
         let Some(Comparison { fuzzy, original, before, after }) = comparison else { return Ok(()) };
         let queries = of(after).map_or(0, |scores| scores.queries);
-        // A domain's name comes from outside and may be of any length.
+        // A domain name is user input and may have any length.
         let name: String = name.chars().take(NAME).collect();
         let doubt = if queries < self.policy.minimum_queries { "?" } else { " " };
         write!(out, "{name:NAME$}{queries:>8}{doubt}")?;
@@ -84,7 +85,7 @@ impl Report {
 }
 
 impl fmt::Display for Gate {
-    /// The verdict, and that of each part on a line of its own.
+    /// Writes the verdict, then the verdict of each part on its own line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "verdict: {} (new model against live, mean reciprocal rank)", self.verdict.words())?;
         for (name, judgment) in [("all", &self.overall)].into_iter().chain(self.parts()) {

@@ -1,4 +1,5 @@
-//! What Prometheus reads: names and help texts in one place, no labels, so that nothing grows without bound.
+//! Metrics for Prometheus, with all names and help texts in one place. No metric has labels, so the
+//! number of time series is fixed.
 
 use std::fmt::Write;
 
@@ -10,7 +11,7 @@ enum Kind {
     Counter,
 }
 
-/// The metrics as Prometheus' text format has them. What isn't known is left out.
+/// Returns the metrics in Prometheus' text format. Omits metrics with an unknown value.
 pub(super) fn render(queue_health: Option<QueueHealth>, ingest: Option<&IngestStatus>) -> String {
     let mut text = String::new();
     let mut add = |name: &str, kind: Kind, help: &str, value: f64| {
@@ -22,30 +23,30 @@ pub(super) fn render(queue_health: Option<QueueHealth>, ingest: Option<&IngestSt
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
     let up = f64::from(u8::from(queue_health.is_some()));
-    add("autovalidate_broker_up", Kind::Gauge, "Whether the broker answers.", up);
+    add("autovalidate_broker_up", Kind::Gauge, "1 if the broker answers, else 0.", up);
     if let Some(queue_health) = queue_health {
         let pending = queue_health.pending as f64;
         add("autovalidate_pairs_pending", Kind::Gauge, "Pairs that wait for the next run.", pending);
         let threshold = queue_health.threshold as f64;
-        add("autovalidate_pairs_threshold", Kind::Gauge, "How many pairs start a run.", threshold);
+        add("autovalidate_pairs_threshold", Kind::Gauge, "Number of pairs that starts a run.", threshold);
         let in_hand = queue_health.in_hand as f64;
-        let help = "Runs that are worked on or rest between two attempts.";
+        let help = "Runs in progress or waiting for their next attempt.";
         add("autovalidate_run_in_flight", Kind::Gauge, help, in_hand);
         let waiting = queue_health.waiting as f64;
-        add("autovalidate_runs_waiting", Kind::Gauge, "Runs that wait to be taken.", waiting);
+        add("autovalidate_runs_waiting", Kind::Gauge, "Runs that wait for a worker.", waiting);
     }
     if let Some(ingest) = ingest {
         let connected = f64::from(u8::from(ingest.connected));
-        add("autovalidate_realtime_connected", Kind::Gauge, "Whether row changes flow.", connected);
+        add("autovalidate_realtime_connected", Kind::Gauge, "1 if row changes arrive, else 0.", connected);
         let generation = ingest.generation as f64;
         add(
             "autovalidate_realtime_generations_total",
             Kind::Counter,
-            "Realtime connections made.",
+            "Realtime connections started.",
             generation,
         );
         let rows = ingest.rows_by_realtime as f64;
-        add("autovalidate_rows_by_realtime_total", Kind::Counter, "New pairs that Realtime brought.", rows);
+        add("autovalidate_rows_by_realtime_total", Kind::Counter, "New pairs that Realtime found.", rows);
         let rows = ingest.rows_by_sweep as f64;
         add("autovalidate_rows_by_sweep_total", Kind::Counter, "New pairs that the sweep found.", rows);
         let duplicates = ingest.duplicates as f64;
@@ -53,15 +54,15 @@ pub(super) fn render(queue_health: Option<QueueHealth>, ingest: Option<&IngestSt
         let refused = ingest.refused as f64;
         add("autovalidate_rows_quarantined_total", Kind::Counter, "Rows kept out of training.", refused);
         let malformed = ingest.malformed as f64;
-        add("autovalidate_rows_malformed_total", Kind::Counter, "Rows that hold no texts.", malformed);
+        add("autovalidate_rows_malformed_total", Kind::Counter, "Rows without valid texts.", malformed);
         let rows = ingest.rows_by_audit as f64;
         add("autovalidate_rows_by_audit_total", Kind::Counter, "New pairs only the audit found.", rows);
         let gaps = ingest.gaps as f64;
         add("autovalidate_ingest_gaps_total", Kind::Counter, "Times a row may have been missed.", gaps);
         let held_up = f64::from(u8::from(ingest.sweep_trouble.is_some()));
-        add("autovalidate_ingest_held_up", Kind::Gauge, "Whether the last sweep failed.", held_up);
+        add("autovalidate_ingest_held_up", Kind::Gauge, "1 if the last sweep failed.", held_up);
         let hidden = f64::from(u8::from(ingest.visibility_trouble.is_some()));
-        add("autovalidate_table_shows_no_row", Kind::Gauge, "Whether no row is visible.", hidden);
+        add("autovalidate_table_shows_no_row", Kind::Gauge, "1 if no row is visible.", hidden);
     }
     text
 }

@@ -1,10 +1,10 @@
-//! The worker's HTTP side: health, metrics and the webhook.
+//! HTTP server of the worker: health, metrics, ingest status, and the webhook.
 //!
-//! Owns routes and what they answer. Never reads a row from a request: a webhook only hurries the sweep. Serves
-//! nothing secret, so it needs no login of its own.
+//! Owns the routes and their responses. Never reads a row from a request: a webhook only triggers a
+//! sweep earlier. Serves nothing secret, so it has no login of its own.
 //!
 //! ```text
-//! metrics   what Prometheus reads
+//! metrics   metrics in Prometheus' text format
 //! ```
 
 mod metrics;
@@ -29,27 +29,27 @@ use crate::failure::Failure;
 use crate::ingest::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
 use crate::ingest::{IngestStatus, SweepTrigger, TableAccess};
 
-/// What the routes look at.
+/// State that the routes read.
 pub struct Views {
-    /// Whether all is well, asked anew for each request.
+    /// Health check of the queue, called for each request.
     pub queue_health: Box<dyn Fn() -> BoxFuture<'static, Result<QueueHealth, QueueError>> + Send + Sync>,
-    /// What the ingest shows; `None` on a worker that only trains.
+    /// Status of the ingest; `None` on a worker that only trains.
     pub ingest: Option<watch::Receiver<IngestStatus>>,
-    /// Where webhooks go; `None` on a worker that only trains or has no secret set.
+    /// Webhook settings; `None` on a worker that only trains or has no secret set.
     pub webhook: Option<Hook>,
 }
 
-/// Where webhooks go.
+/// Checks of incoming webhooks, and the trigger for valid ones.
 pub struct Hook {
-    /// The table they must be about.
+    /// The table that a webhook must name.
     pub access: TableAccess,
-    /// The secret they must carry.
+    /// The secret that a webhook must present.
     pub secret: SecretString,
-    /// What they hurry.
+    /// Trigger of the sweep that reads the new row.
     pub sweep_trigger: SweepTrigger,
 }
 
-/// A bound server that isn't answering yet, so that its address is known first.
+/// A server that is bound but not serving yet, so that its address is known first.
 pub struct Server {
     listener: TcpListener,
     router: Router,
@@ -70,15 +70,15 @@ impl Server {
         Ok(Self { listener: TcpListener::bind(address).await?, router })
     }
 
-    /// The address it is bound to.
+    /// Returns the bound address.
     ///
     /// # Errors
-    /// When the system doesn't say.
+    /// When the operating system does not report the address.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop`.
+    /// Serves requests until `stop` completes.
     ///
     /// # Errors
     /// When the listener fails.
@@ -87,8 +87,9 @@ impl Server {
     }
 }
 
-/// Healthy is a worker whose broker answers. What the ingest can't reach is in the metrics and in the status: a
-/// restart would not mend it, so it doesn't make the worker unhealthy.
+/// Reports a worker as healthy when its broker answers. Failures of the ingest appear in the
+/// metrics and in the status. They don't make the worker unhealthy, because a restart would not fix
+/// them.
 async fn health(State(views): State<Arc<Views>>) -> Response {
     match (views.queue_health)().await {
         Ok(_) => (StatusCode::OK, "ok\n").into_response(),
@@ -105,18 +106,19 @@ async fn metrics(State(views): State<Arc<Views>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// What the ingest shows of itself, troubles with what to do about them included. It holds no text of any row.
+/// Returns the status of the ingest, including its errors with advice. It contains no text of any
+/// row.
 async fn ingest(State(views): State<Arc<Views>>) -> Response {
     match &views.ingest {
         Some(ingest) => Json(ingest.borrow().clone()).into_response(),
-        None => (StatusCode::NOT_FOUND, "this worker doesn't listen\n").into_response(),
+        None => (StatusCode::NOT_FOUND, "this worker has no listener role\n").into_response(),
     }
 }
 
-/// Answers at once; the sweep it hurries reads the row.
+/// Handles a webhook. Responds at once, without reading the row: the triggered sweep reads it.
 async fn hook(State(views): State<Arc<Views>>, headers: HeaderMap, body: Bytes) -> Response {
     let Some(hook) = &views.webhook else {
-        return (StatusCode::NOT_FOUND, "no webhook here: set WEBHOOK_SECRET on a listener\n")
+        return (StatusCode::NOT_FOUND, "the webhook is off: set WEBHOOK_SECRET on a listener\n")
             .into_response();
     };
     let presented = headers.get(SECRET_HEADER).map(|value| value.as_bytes());

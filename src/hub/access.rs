@@ -1,4 +1,4 @@
-//! Which repo, on which Hub, with which token; and how long to wait for it.
+//! Access to a repo: its name, the Hub, the token, deadlines, and retry limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +8,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::retry::Backoff;
+
 /// A model repo's name on the Hub: `owner/name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -16,18 +18,18 @@ pub struct RepoName {
     name: String,
 }
 
-/// A text that is not `owner/name`.
+/// Error for text that is not `owner/name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a repo's name: it has the form owner/name, of ASCII letters, digits, `-`, `_` and `.`")]
+#[error("not a repo name: use owner/name, with ASCII letters, digits, `-`, `_`, and `.` only")]
 pub struct NotARepoName;
 
 impl RepoName {
-    /// The user or organization it belongs to.
+    /// Returns the user or organization that owns the repo.
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// Its name below the owner.
+    /// Returns the repo's name without the owner.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -39,7 +41,7 @@ impl FromStr for RepoName {
     fn from_str(text: &str) -> Result<Self, NotARepoName> {
         let (owner, name) = text.split_once('/').ok_or(NotARepoName)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // The Hub's own rules: these would be ambiguous in its URLs, or in git.
+        // The Hub's own rules: other names would be ambiguous in its URLs or in git.
         let valid = |part: &str| {
             (1..=96).contains(&part.len())
                 && part.chars().all(allowed)
@@ -77,32 +79,33 @@ impl fmt::Display for RepoName {
     }
 }
 
-/// Which repo, on which Hub, with which token.
+/// A repo, its Hub, and the token for it.
 #[derive(Debug, Clone)]
 pub struct HubAccess {
-    /// The Hub: `HF_ENDPOINT`, or `https://huggingface.co`.
+    /// URL of the Hub: `HF_ENDPOINT`, or `https://huggingface.co`.
     pub endpoint: Url,
-    /// `None` reads public repos. Downloads then go out with what `hf-hub` finds itself, as every Hub client
-    /// does: `HF_TOKEN`, or the token of `hf auth login`, unless `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set.
+    /// Token of the Hub. `None` allows reading public repos. Downloads then use the token that
+    /// `hf-hub` finds itself, as in every Hub client: `HF_TOKEN`, or the token of `hf auth login`,
+    /// unless `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set.
     pub token: Option<SecretString>,
-    /// The repo.
+    /// Name of the repo.
     pub repo: RepoName,
 }
 
-/// How long to wait for the Hub, and how often to try.
+/// Deadlines and retry limits for calls to the Hub.
 #[derive(Debug, Clone)]
 pub struct Patience {
-    /// For a connection to stand.
+    /// Deadline for opening a connection.
     pub connect: Duration,
-    /// For the answer to a call that moves no file.
+    /// Deadline for the response to a call that transfers no file.
     pub answer: Duration,
-    /// For the next byte of a file to move, either way.
+    /// Longest time without a transferred byte during an upload or download.
     pub idle: Duration,
-    /// How often to try a step in all, at least once.
+    /// Total number of attempts at a step, at least 1.
     pub attempts: u32,
-    /// Pause after the first failure; it doubles with each further one.
+    /// Upper bound of the first backoff. Doubles with every further failure.
     pub pause: Duration,
-    /// The longest pause, also when the Hub asks for a longer one.
+    /// Longest backoff, even when the Hub asks for a longer wait.
     pub longest_pause: Duration,
 }
 
@@ -120,14 +123,11 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// How long to pause after this failure (counted from 1), or `None` to give up. `asked` is what the Hub
-    /// asked for.
-    pub(super) fn pause_after(&self, failure: u32, asked: Option<Duration>) -> Option<Duration> {
-        if failure >= self.attempts {
-            return None;
-        }
-        let doubled = self.pause.saturating_mul(1 << (failure - 1).min(16));
-        Some(doubled.max(asked.unwrap_or_default()).min(self.longest_pause))
+    /// Returns the backoff after this failure (counted from 1), or `None` to give up. `asked` is
+    /// the wait that the Hub asked for, and `random`, in `0.0..1.0`, draws the jitter.
+    pub(super) fn pause_after(&self, failure: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
+        let pause = Backoff::new(self.pause, self.longest_pause).pause(failure, random);
+        (failure < self.attempts).then(|| pause.max(asked.unwrap_or_default()).min(self.longest_pause))
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_end() {
         let patience = Patience { attempts: 4, longest_pause: Duration::from_secs(3), ..Patience::default() };
-        let pause = |failure, asked| patience.pause_after(failure, asked).map(|pause| pause.as_secs());
+        let pause = |failure, asked| patience.pause_after(failure, asked, 1.0).map(|pause| pause.as_secs());
         assert_eq!([pause(1, None), pause(2, None), pause(3, None)], [Some(1), Some(2), Some(3)]);
         assert_eq!(pause(4, None), None);
         assert_eq!(pause(1, Some(Duration::from_secs(2))), Some(2));

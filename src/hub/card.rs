@@ -1,6 +1,7 @@
-//! The model card: what a person sees on the repo's page.
+//! The model card, shown on the repo's page.
 //!
-//! Made of counts, scores and settings only. It never shows a pair: those are what people typed.
+//! Contains only counts, scores, and settings. Never shows a pair, because pairs are text that
+//! people typed.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -10,10 +11,10 @@ use super::access::RepoName;
 use super::release::ReleaseName;
 use super::repo_card::{BEGIN, END, OURS, with_note};
 
-/// How well a model finds the right name for a typo, each from 0 to 1.
+/// Retrieval scores of a model: how well it finds the right name for a typo. Each is from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseScores {
-    /// Share of queries whose first answer is right.
+    /// Share of queries with the right answer in first place.
     pub accuracy_at_1: f64,
     /// Mean reciprocal rank of the right answer, within the first ten.
     pub mrr_at_10: f64,
@@ -21,41 +22,41 @@ pub struct ReleaseScores {
     pub recall_at_3: f64,
 }
 
-/// ReleaseScores of one domain, before and after training.
+/// Scores of one domain, before and after training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainScores {
     /// The domain, such as `brand`, or `overall`.
     pub domain: String,
-    /// Held-out typos asked.
+    /// Number of held-out queries.
     pub queries: usize,
-    /// The model training started from.
+    /// Scores of the model that training started from.
     pub before: ReleaseScores,
-    /// The model of this release.
+    /// Scores of the model of this release.
     pub after: ReleaseScores,
 }
 
-/// What the card says; [`Display`] writes it as Markdown with the Hub's front matter.
+/// Content of a model card. [`Display`] writes it as Markdown with the Hub's front matter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
-    /// Where the card lies.
+    /// Repo of the card.
     pub repo: RepoName,
-    /// The release it describes.
+    /// Release that the card describes.
     pub release: ReleaseName,
-    /// The Hub name of the model the training started from; `None` when that is not on the Hub.
+    /// Hub name of the model that training started from; `None` when that model is not on the Hub.
     pub base_model: Option<RepoName>,
-    /// Embedding size.
+    /// Length of an embedding.
     pub dimensions: usize,
-    /// Accepted corrections that were trained on.
+    /// Number of accepted corrections in the training data.
     pub trained_pairs: usize,
-    /// Accepted corrections held out for the scores.
+    /// Number of accepted corrections held out for the scores.
     pub held_out_pairs: usize,
-    /// Typos made up from the catalog and trained on.
+    /// Number of synthetic typos from the catalog in the training data.
     pub synthesized_pairs: usize,
-    /// ReleaseScores per domain.
+    /// Scores per domain.
     pub scores: Vec<DomainScores>,
-    /// Why it was published, in one sentence.
+    /// Reason for publishing the release, in one sentence.
     pub verdict: String,
-    /// Settings of the training, by name.
+    /// Training settings by name.
     pub settings: Vec<(String, String)>,
 }
 
@@ -112,11 +113,11 @@ impl Card {
         writeln!(out, "## Data\n\n| | pairs |\n|---|---:|")?;
         writeln!(out, "| accepted corrections, trained on | {} |", self.trained_pairs)?;
         writeln!(out, "| accepted corrections, held out | {} |", self.held_out_pairs)?;
-        writeln!(out, "| typos made up from the catalog | {} |\n", self.synthesized_pairs)
+        writeln!(out, "| synthetic typos from the catalog | {} |\n", self.synthesized_pairs)
     }
 
     fn score_table(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "## ReleaseScores on held-out typos\n")?;
+        writeln!(out, "## Scores on held-out typos\n")?;
         writeln!(out, "| domain | queries | model | accuracy@1 | MRR@10 | recall@3 |")?;
         writeln!(out, "|---|---:|---|---:|---:|---:|")?;
         for row in &self.scores {
@@ -137,11 +138,11 @@ impl Card {
         for (name, value) in &self.settings {
             writeln!(out, "| {} | {} |", cell(name), cell(value))?;
         }
-        writeln!(out, "\n`training_report.json` inside the archive holds the whole receipt.\n")
+        writeln!(out, "\n`training_report.json` inside the archive holds the full receipt.\n")
     }
 }
 
-/// How to load the model.
+/// Writes the instructions for loading the model.
 fn usage(out: &mut impl fmt::Write, repo: &RepoName, release: &ReleaseName) -> fmt::Result {
     let (path, folder) = (release.path(), release.folder());
     write!(
@@ -187,11 +188,11 @@ embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     )
 }
 
-/// The front matter's first lines, up to the figures.
+/// Writes the front matter's first lines, up to the scores.
 fn front_matter(out: &mut impl fmt::Write, base_model: Option<&RepoName>) -> fmt::Result {
     writeln!(out, "---\n{OURS}\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity")?;
     if let Some(base) = base_model {
-        // Quoted, for a name such as `1/2` would read as something else than a text.
+        // Quoted, so that YAML parses a name such as `1/2` as a string.
         writeln!(out, "base_model: \"{base}\"")?;
     }
     writeln!(out, "tags:")?;
@@ -201,8 +202,8 @@ fn front_matter(out: &mut impl fmt::Write, base_model: Option<&RepoName>) -> fmt
     Ok(())
 }
 
-/// The card of a release that repeats an older one: the older one's card with a line that says so, or a short card
-/// where that is none of ours.
+/// Returns the card of a rollback: the older release's card with a note on top. When that card is
+/// missing or not ours, returns a short card.
 pub fn rollback_card(
     repo: &RepoName,
     old: (&ReleaseName, Option<&str>),
@@ -214,7 +215,7 @@ pub fn rollback_card(
     let renamed = old_card.map(|card| card.replace(old_name.folder(), new.folder()));
     renamed.and_then(|card| with_note(&card, &note)).unwrap_or_else(|| {
         let mut card = String::new();
-        // Writing to a text can't fail.
+        // Writing to a string can't fail.
         let _ = front_matter(&mut card, None);
         card.push_str(&format!("---\n\n{BEGIN}\n\n> {note}\n\n# {}\n\n", repo.name()));
         let _ = usage(&mut card, repo, new);
@@ -223,17 +224,17 @@ pub fn rollback_card(
     })
 }
 
-/// A text as YAML takes it whatever it holds: JSON's form is one of YAML's.
+/// Quotes a text for YAML. Every JSON string is a valid YAML string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A text as one line.
+/// Joins a text into one line.
 fn line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A text that stays inside its table cell.
+/// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
     line(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of content: what the Hub calls an LFS object id.
+//! SHA-256 of content, which the Hub calls an LFS object id.
 
 use std::fmt;
 use std::fs::File;
@@ -9,25 +9,26 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256; written as 64 lower-case hex digits.
+/// A SHA-256 digest. Its text form is 64 lowercase hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
-/// A text that is not 64 hex digits.
+/// Error for text that is not 64 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not 64 hex digits")]
 pub struct NotADigest;
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Returns the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest and size in bytes of a file, read in pieces. Blocks: keep it off the async threads.
+    /// Reads a file in chunks and returns its digest and its size in bytes. Blocks the thread, so
+    /// do not call it on an async thread.
     ///
     /// # Errors
-    /// What opening or reading the file says.
+    /// When the file can't be opened or read.
     pub fn of_file(path: &Path) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
         hasher.read_from(&mut File::open(path)?)?;
@@ -78,7 +79,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Digests content that arrives in pieces, and counts its bytes.
+/// Incremental hasher, for content that arrives in chunks. Also counts the bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Hasher {
     state: Sha256,
@@ -91,7 +92,7 @@ impl Hasher {
         self.bytes += bytes.len() as u64;
     }
 
-    /// Takes in all that is left of a reader. Blocks.
+    /// Hashes the rest of a reader. Blocks the thread.
     pub(crate) fn read_from(&mut self, reader: &mut impl Read) -> io::Result<()> {
         let mut buffer = vec![0; 256 * 1024];
         loop {
@@ -104,12 +105,12 @@ impl Hasher {
         }
     }
 
-    /// Bytes taken in so far.
+    /// Returns the number of bytes hashed so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The digest of what was taken in so far.
+    /// Returns the digest of the bytes hashed so far.
     pub(crate) fn digest(&self) -> Digest {
         Digest(self.state.clone().finalize().into())
     }

@@ -1,4 +1,5 @@
-//! Download of one release: resumed where it was cut, verified, and only then given its name.
+//! Download of one release. A cut download resumes, and the file gets its name only after its
+//! content is verified.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,11 @@ use super::listing::CommitId;
 use super::release::Release;
 use super::wire::Wire;
 
-/// Bytes collected before they are written.
+/// Size of the write buffer in bytes.
 const BUFFER: usize = 256 * 1024;
 
-/// Fetches a release as of a commit into a folder. What is there already, whole or in part, is not fetched
-/// again.
+/// Downloads a release as of a commit into a folder. Bytes that are already there, of the complete
+/// file or of a part, are not downloaded again.
 pub(super) async fn download(
     wire: &Wire,
     library: &HFRepository<RepoTypeModel>,
@@ -33,7 +34,7 @@ pub(super) async fn download(
     if is_whole(&path, release).await? {
         return Ok(path);
     }
-    // The checksum is part of the name, so that the parts of two files are never joined.
+    // The checksum is part of the name, so that parts of two different files are never joined.
     let part = match release.sha256 {
         Some(sha256) => folder.join(format!(".{}.{sha256}.part", release.name)),
         None => folder.join(format!(".{}.part", release.name)),
@@ -43,7 +44,7 @@ pub(super) async fn download(
     loop {
         let error = match fetch.run().await {
             Ok(()) => break,
-            // Other bytes may come next time, and a link that ended is given out anew.
+            // The next attempt may get the right bytes, and gets a new link for an expired one.
             Err(error @ (HubError::Checksum { .. } | HubError::Store { .. })) => error,
             Err(error) if error.passing() => error,
             Err(error) => return Err(error),
@@ -65,7 +66,8 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// One try: takes up what an earlier one left, fetches the rest, verifies the whole.
+    /// Makes one attempt: resumes the part file of an earlier attempt, downloads the rest, and
+    /// verifies the complete content.
     async fn run(&self) -> Result<(), HubError> {
         let size = self.release.size;
         let mut hasher = taken_up(self.part, size).await?;
@@ -74,7 +76,7 @@ impl Fetch<'_> {
         let mut file = BufWriter::with_capacity(BUFFER, file.map_err(in_file(self.part))?);
         if hasher.bytes() < size {
             let fetched = self.append(&mut file, &mut hasher).await;
-            // What came before a cut is kept for the next try.
+            // The bytes before a cut are kept for the next attempt.
             file.flush().await.map_err(in_file(self.part))?;
             fetched?;
         }
@@ -101,7 +103,7 @@ impl Fetch<'_> {
         let (length, mut pieces) =
             opened.map_err(|error| HubError::library(error, &self.wire.access, &path))?;
         if length.is_some_and(|length| length != size - start) {
-            // The range was ignored, or the file is another: start over.
+            // The server ignored the range, or the file has changed: start over.
             return Err(self.forget(file).await);
         }
         while let Some(piece) = awaited(idle, pieces.next()).await? {
@@ -116,7 +118,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Empties the part file, whose content turned out to be of no use.
+    /// Empties the part file, whose content is useless.
     async fn forget(&self, file: &mut BufWriter<File>) -> HubError {
         let emptied = async {
             file.flush().await?;
@@ -133,7 +135,8 @@ async fn awaited<T>(limit: Duration, future: impl Future<Output = T>) -> Result<
     tokio::time::timeout(limit, future).await.map_err(|_| HubError::TimedOut { limit })
 }
 
-/// Whether the file is there and has the listed content.
+/// Returns true when the file exists with the listed size and checksum. A file without a listed
+/// checksum cannot be verified, so the result is false.
 async fn is_whole(path: &Path, release: &Release) -> Result<bool, HubError> {
     match tokio::fs::metadata(path).await {
         Ok(metadata) if metadata.len() != release.size => return Ok(false),
@@ -146,7 +149,7 @@ async fn is_whole(path: &Path, release: &Release) -> Result<bool, HubError> {
     blocking(move || Digest::of_file(&file)).await.map(|(found, _)| found == sha256).map_err(failed)
 }
 
-/// Digests what an earlier try left of a file, and drops what is longer than the file can be.
+/// Hashes the part file of an earlier attempt. Deletes a part file that is longer than the release.
 async fn taken_up(part: &Path, size: u64) -> Result<Hasher, HubError> {
     let file = part.to_owned();
     let read = move || {
@@ -162,13 +165,13 @@ async fn taken_up(part: &Path, size: u64) -> Result<Hasher, HubError> {
     blocking(read).await.map_err(HubError::file(part))
 }
 
-/// Makes a rename in the folder survive a power cut.
+/// Syncs the folder, so that a rename in it survives a power failure.
 async fn sync_folder(folder: &Path) -> Result<(), HubError> {
     let open = folder.to_owned();
     blocking(move || std::fs::File::open(open)?.sync_all()).await.map_err(HubError::file(folder))
 }
 
-/// Runs file work off the async threads.
+/// Runs blocking file work outside the async threads.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -1,4 +1,4 @@
-//! What can go wrong with the Hub, and what to do about it.
+//! Errors of the Hub, and advice for each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,110 +12,110 @@ use super::access::{HubAccess, RepoName};
 use super::release::ReleaseName;
 use crate::failure::{Failure, RetryDirective};
 
-/// Why a step with the Hub failed. Never holds a token, a signed link or a file's content.
+/// Failure of a step with the Hub. Never holds a token, a signed link, or a file's content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// The token is missing or unknown to the Hub (401).
     #[error("the Hub doesn't accept the token for {repo}")]
     Unauthorized {
-        /// The repo asked for.
+        /// The requested repo.
         repo: RepoName,
     },
-    /// The token is known and may not do this (403).
-    #[error("the Hub forbids this on {repo}")]
+    /// The token is valid but lacks a permission (403).
+    #[error("the token lacks permission on {repo}")]
     Forbidden {
-        /// The repo asked for.
+        /// The requested repo.
         repo: RepoName,
     },
-    /// There is no such repo, or the token may not see it (404).
+    /// The repo does not exist, or the token may not see it (404).
     #[error("the Hub has no repo {repo}")]
     NoRepository {
-        /// The repo asked for.
+        /// The requested repo.
         repo: RepoName,
     },
-    /// The repo has no such file (any more).
+    /// The repo has no such file, or no longer has it.
     #[error("the repo has no file {path}")]
     NoFile {
-        /// The path asked for.
+        /// The requested path.
         path: String,
     },
     /// Too many requests (429).
-    #[error("the Hub limits how often it is asked")]
+    #[error("the Hub's rate limit is reached")]
     Limited {
-        /// How long the Hub asked to wait.
+        /// Wait that the Hub asked for.
         retry_after: Option<Duration>,
     },
-    /// The Hub is in trouble (408 or 5xx).
+    /// The Hub is unavailable (408 or 5xx).
     #[error("the Hub answered {status}")]
     Unavailable {
         /// The HTTP status.
         status: u16,
     },
-    /// The Hub refused the request for another reason (any other 4xx).
+    /// The Hub rejected the request for another reason (any other 4xx).
     #[error("the Hub answered {status}: {message}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the Hub said, shortened.
+        /// The Hub's message, truncated.
         message: String,
     },
-    /// The object store refused content, or a link to it ended.
+    /// The object store rejected content, or a link to the store expired.
     #[error("the object store answered {status}")]
     Store {
         /// The HTTP status.
         status: u16,
     },
-    /// No connection, or one that was cut.
+    /// The connection could not be opened, or was cut.
     #[error("the connection to the Hub failed")]
     Connection(#[source] reqwest::Error),
-    /// Nothing happened for too long.
-    #[error("nothing came from the Hub for {} s", limit.as_secs_f32())]
+    /// The Hub did not respond, or a transfer made no progress, within the limit.
+    #[error("the Hub did not respond for {} s", limit.as_secs_f32())]
     TimedOut {
-        /// How long that was.
+        /// The exceeded limit.
         limit: Duration,
     },
-    /// An answer that isn't what the protocol promises.
-    #[error("the Hub's answer can't be read: {what}")]
+    /// A response that does not follow the protocol.
+    #[error("can't parse the Hub's response: {what}")]
     Malformed {
-        /// Which part of which answer.
+        /// The malformed part of the response.
         what: &'static str,
     },
-    /// A download's bytes are not those the Hub lists.
-    #[error("the bytes of {path} aren't those the Hub lists")]
+    /// The content of a download differs from the size or checksum that the Hub lists.
+    #[error("the content of {path} does not match the size or checksum that the Hub lists")]
     Checksum {
         /// The file's path in the repo.
         path: String,
     },
-    /// Somebody committed in between, again and again.
-    #[error("somebody else committed in between")]
+    /// Someone else committed between our check and our commit, on every attempt.
+    #[error("someone else committed to the repo at the same time")]
     Conflict,
-    /// Another release than the one that ours was to take over from was live before ours was committed.
-    #[error("{newest} was live before {ours} could be published")]
+    /// Someone else published a release between our check and our commit.
+    #[error("{newest} was published before {ours} could be")]
     Superseded {
-        /// The release that was to be published.
+        /// The release that we tried to publish.
         ours: ReleaseName,
-        /// The one that is there.
+        /// The newest release in the repo.
         newest: ReleaseName,
     },
-    /// Our release's name is taken by other bytes.
-    #[error("{name} is there already, with other content")]
+    /// The name of our release exists already, with other content.
+    #[error("{name} exists already, with other content")]
     Taken {
-        /// The name.
+        /// Name of the release.
         name: ReleaseName,
     },
-    /// The repo's index is damaged, or of a newer version of this program.
-    #[error("models/index.json can't be read")]
+    /// The repo's index is damaged, or a newer version of this program wrote it.
+    #[error("can't parse models/index.json of the repo")]
     Index,
-    /// A file of ours can't be read or written.
-    #[error("can't use {}", path.display())]
+    /// A local file can't be read or written.
+    #[error("can't read or write {}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The Hub's library failed in a way of its own, such as inside Xet.
+    /// The Hub's client library failed in another way, such as inside Xet.
     #[error("the Hub's client library failed")]
     Library(#[source] Box<HFError>),
 }
@@ -126,12 +126,12 @@ impl HubError {
         |source| Self::File { path, source }
     }
 
-    /// What a transport failure is. The URL is left out: it may be a signed link.
+    /// Converts a transport failure. Removes the URL, which may be a signed link.
     pub(super) fn connection(error: reqwest::Error) -> Self {
         Self::Connection(error.without_url())
     }
 
-    /// What a status other than success means; `message` is what the Hub said.
+    /// Converts a status other than success; `message` is the Hub's message.
     pub(super) fn status(status: StatusCode, repo: &RepoName, message: &str) -> Self {
         let repo = repo.clone();
         match status {
@@ -146,7 +146,7 @@ impl HubError {
         }
     }
 
-    /// What an error of `hf-hub` is; `path` is the file it was about.
+    /// Converts an error of `hf-hub`; `path` is the file of the failed call.
     pub(super) fn library(error: HFError, access: &HubAccess, path: &str) -> Self {
         if let Some(status) = refused_elsewhere(&error, access) {
             return Self::Store { status };
@@ -172,29 +172,57 @@ impl HubError {
         }
     }
 
-    /// Whether the same request may succeed in a moment.
+    /// Returns true when the same request may succeed in a moment.
     pub(super) fn passing(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Limited { .. }
-                | Self::Unavailable { .. }
-                | Self::Connection(_)
-                | Self::TimedOut { .. }
-                | Self::Library(_)
-        )
+            | Self::Unavailable { .. }
+            | Self::Connection(_)
+            | Self::TimedOut { .. }
+            | Self::Library(_) => true,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NoRepository { .. }
+            | Self::NoFile { .. }
+            | Self::Refused { .. }
+            | Self::Store { .. }
+            | Self::Malformed { .. }
+            | Self::Checksum { .. }
+            | Self::Conflict
+            | Self::Superseded { .. }
+            | Self::Taken { .. }
+            | Self::Index
+            | Self::File { .. } => false,
+        }
     }
 
-    /// How long the Hub asked to wait.
+    /// Returns the wait that the Hub asked for.
     pub(super) fn asked_pause(&self) -> Option<Duration> {
         match self {
             Self::Limited { retry_after } => *retry_after,
-            _ => None,
+            Self::Unavailable { .. }
+            | Self::Connection(_)
+            | Self::TimedOut { .. }
+            | Self::Library(_)
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NoRepository { .. }
+            | Self::NoFile { .. }
+            | Self::Refused { .. }
+            | Self::Store { .. }
+            | Self::Malformed { .. }
+            | Self::Checksum { .. }
+            | Self::Conflict
+            | Self::Superseded { .. }
+            | Self::Taken { .. }
+            | Self::Index
+            | Self::File { .. } => None,
         }
     }
 }
 
-/// The status, if it was not the Hub that refused but the object store it sent us to: that is about the link,
-/// not about our rights.
+/// Returns the status when the object store rejected the request, not the Hub. Such a rejection is
+/// about the signed link, not about our permissions.
 fn refused_elsewhere(error: &HFError, access: &HubAccess) -> Option<u16> {
     let context = match error {
         HFError::AuthRequired { context } | HFError::Forbidden { context } => context,
@@ -214,8 +242,8 @@ impl Failure for HubError {
             | Self::Refused { .. }
             | Self::Index
             | Self::File { .. } => RetryDirective::Person,
-            // A release that vanished is no longer the newest, so a new run finds another; and a run that lost
-            // the race for the newest name starts again with a later one.
+            // A release that vanished is no longer the newest, so a retry finds another one. A run
+            // that lost the race for the newest name retries with a later name.
             Self::NoFile { .. } | Self::Superseded { .. } | Self::Taken { .. } | Self::Conflict => {
                 RetryDirective::Retry
             }
@@ -233,38 +261,36 @@ impl Failure for HubError {
     fn advice(&self) -> String {
         match self {
             Self::Unauthorized { repo } => {
-                format!("set HF_TOKEN to a token that is valid and has write access to {repo}")
+                format!("Set HF_TOKEN to a valid token with write access to {repo}.")
             }
-            Self::Forbidden { repo } => format!("HF_TOKEN needs write access to {repo}"),
+            Self::Forbidden { repo } => format!("Give HF_TOKEN write access to {repo}."),
             Self::NoRepository { repo } => {
-                format!("create the model repo {repo}, or set HF_REPO to one that HF_TOKEN may see")
+                format!("Create the model repo {repo}, or set HF_REPO to a repo that HF_TOKEN may read.")
             }
             Self::NoFile { path } => {
-                format!("{path} was deleted meanwhile; the next try takes what is there")
+                format!("No action is needed: {path} was deleted, and the next attempt lists the repo again.")
             }
-            Self::Limited { .. } => "nothing: the next try comes later".to_owned(),
-            Self::Unavailable { .. } => {
-                "nothing at first; if it lasts, look at the Hub's status page".to_owned()
-            }
-            Self::Refused { .. } => "check HF_ENDPOINT and HF_REPO against what the Hub says".to_owned(),
-            Self::Store { .. } => "nothing at first; if it lasts, look at the Hub's status page".to_owned(),
+            Self::Limited { .. } => "No action is needed: the next attempt comes later.".to_owned(),
+            Self::Unavailable { .. } => "If this persists, look at the Hub's status page.".to_owned(),
+            Self::Refused { .. } => "Check HF_ENDPOINT and HF_REPO against the Hub's message.".to_owned(),
+            Self::Store { .. } => "If this persists, look at the Hub's status page.".to_owned(),
             Self::Connection(_) | Self::TimedOut { .. } => {
-                "check that this machine reaches the Hub (HF_ENDPOINT, proxy, firewall)".to_owned()
+                "Check that this machine reaches the Hub (HF_ENDPOINT, proxy, firewall).".to_owned()
             }
-            Self::Malformed { .. } => "check that HF_ENDPOINT is a Hub and not another web site".to_owned(),
-            Self::Checksum { .. } => "nothing: the file is fetched again".to_owned(),
-            Self::Conflict => "find out who else commits to the repo all the time".to_owned(),
+            Self::Malformed { .. } => "Check that HF_ENDPOINT is a Hub and not another website.".to_owned(),
+            Self::Checksum { .. } => "No action is needed: the file is downloaded again.".to_owned(),
+            Self::Conflict => "Find out who else keeps committing to the repo.".to_owned(),
             Self::Superseded { newest, .. } => {
-                format!("nothing: the next try is compared with {newest} and published under a later name")
+                format!("No action is needed: the next attempt compares with {newest} and takes a later name.")
             }
             Self::Index => {
-                "repair or delete models/index.json in the repo, or update this program if a newer one wrote it".to_owned()
+                "Repair or delete models/index.json in the repo, or update this program if a newer one wrote it.".to_owned()
             }
-            Self::Taken { .. } => "nothing: the next try publishes under a later name".to_owned(),
+            Self::Taken { .. } => "No action is needed: the next attempt takes a later name.".to_owned(),
             Self::File { path, .. } => {
-                format!("check that {} can be read and written, and that its disk isn't full", path.display())
+                format!("Check that {} is readable and writable, and that its disk isn't full.", path.display())
             }
-            Self::Library(_) => "nothing at first; if it lasts, report it with the log".to_owned(),
+            Self::Library(_) => "If this persists, report it with the log.".to_owned(),
         }
     }
 }

@@ -1,7 +1,9 @@
-//! `models/index.json`: which model is live and what its vectors may be compared with.
+//! `models/index.json`: the live model, and the hash that tells consumers which vectors are
+//! comparable.
 //!
-//! A vector store is only ever to be asked with vectors of the model that filled it. The index tells consumers which
-//! that is without opening a zip: `docs/hub.md` has the schema. What others add to it is kept.
+//! A vector store must be queried only with vectors of the model that filled it. The index
+//! identifies that model without opening a zip; `docs/reference/hub.md` documents the schema.
+//! Fields that other programs add are kept.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,23 +14,23 @@ use super::digest::Digest;
 use super::error::HubError;
 use super::release::ReleaseName;
 
-/// Where the index lies in the repo.
+/// Path of the index in the repo.
 pub const INDEX: &str = "models/index.json";
-/// The version of the schema that this program writes.
+/// Version of the schema that this program writes.
 const SCHEMA: u64 = 1;
 
 /// The index of a repo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Index {
-    /// The schema's version.
+    /// Version of the schema.
     pub schema: u64,
-    /// The model the backend loads as of this commit.
+    /// The model that the backend loads as of this commit.
     #[serde(default)]
     pub live: Option<Live>,
-    /// Every model that was published since the index is kept, newest first.
+    /// Every model published since the index exists, newest first.
     #[serde(default)]
     pub models: Vec<Entry>,
-    /// What others wrote.
+    /// Fields that other programs wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -39,32 +41,32 @@ impl Default for Index {
     }
 }
 
-/// The model the backend loads.
+/// The model that the backend loads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Live {
-    /// Its version.
+    /// Version of the model: the stamp in its name.
     pub version: String,
-    /// Its zip's path in the repo.
+    /// Path of the zip in the repo.
     pub path: String,
-    /// SHA-256 of its weights. Vectors of models whose weights have another hash must not be compared.
+    /// SHA-256 of the weights. Vectors of models with different hashes must not be compared.
     pub weights_sha256: Option<Digest>,
-    /// Length of its vectors.
+    /// Length of the model's vectors.
     pub dimension: Option<usize>,
-    /// Whether vectors of the model that was live before are worthless now.
+    /// True when vectors of the previously live model are unusable with this model.
     pub re_embed: bool,
-    /// Since when it is live.
+    /// Time since when the model is live.
     pub since: Timestamp,
-    /// What others wrote.
+    /// Fields that other programs wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// A model that was published.
+/// A published model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its version: the stamp in its name.
+    /// Version of the model: the stamp in its name.
     pub version: String,
-    /// Its zip's path in the repo.
+    /// Path of the zip in the repo.
     pub path: String,
     /// SHA-256 of the zip.
     #[serde(default)]
@@ -72,76 +74,76 @@ pub struct Entry {
     /// Length of the zip in bytes.
     #[serde(default)]
     pub size: u64,
-    /// SHA-256 of the weights: equal weights give equal vectors.
+    /// SHA-256 of the weights. Equal weights give equal vectors.
     #[serde(default)]
     pub weights_sha256: Option<Digest>,
-    /// Length of its vectors.
+    /// Length of the model's vectors.
     #[serde(default)]
     pub dimension: Option<usize>,
-    /// The model its training started from: a release's path, or a model's name.
+    /// The model that training started from: a release's path, or a model's name.
     #[serde(default)]
     pub base_model: Option<String>,
-    /// What the gate said.
+    /// The gate's verdict.
     #[serde(default)]
     pub verdict: Option<String>,
-    /// ReleaseScores on all held-out typos.
+    /// Scores on all held-out typos.
     #[serde(default)]
     pub metrics: Option<Metrics>,
-    /// When it was published.
+    /// Time of publication.
     pub published_at: Timestamp,
-    /// The version it repeats, for a rollback.
+    /// The version whose model this release repeats, for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<String>,
-    /// What others wrote.
+    /// Fields that other programs wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// ReleaseScores of a model and of the one its training started from, on the same questions.
+/// Scores of a model and of the model that its training started from, on the same queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Held-out typos asked.
+    /// Number of held-out queries.
     pub queries: usize,
-    /// The model training started from.
+    /// Scores of the model that training started from.
     pub before: ReleaseScores,
-    /// This model.
+    /// Scores of this model.
     pub after: ReleaseScores,
 }
 
 impl Index {
-    /// Reads an index.
+    /// Parses an index.
     ///
     /// # Errors
-    /// [`HubError::Index`] when it is damaged or of a newer schema.
+    /// [`HubError::Index`] when the index is damaged or has a newer schema.
     pub fn read(bytes: &[u8]) -> Result<Self, HubError> {
         let index: Self = serde_json::from_slice(bytes).map_err(|error| {
-            tracing::debug!(%error, "the index can't be read");
+            tracing::debug!(%error, "can't parse the index");
             HubError::Index
         })?;
         if index.schema > SCHEMA { Err(HubError::Index) } else { Ok(index) }
     }
 
-    /// The index as it is written.
+    /// Serializes the index as indented JSON.
     pub fn to_json(&self) -> String {
-        // Keys are texts and numbers finite, so nothing here can fail.
+        // All keys are strings and all numbers finite, so serialization cannot fail.
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         format!("{text}\n")
     }
 
-    /// The entry of a version.
+    /// Returns the entry of a version.
     pub fn entry(&self, version: &str) -> Option<&Entry> {
         self.models.iter().find(|entry| entry.version == version)
     }
 
-    /// The newest version that was published to make an older one live again.
+    /// Returns the newest rollback: a version that was published to make an older one live again.
     pub fn last_rollback(&self) -> Option<&Entry> {
         self.models.iter().find(|entry| entry.rollback_of.is_some())
     }
 
-    /// Enters a model that is live from now on; `before` is the release the backend loaded until now.
+    /// Adds a model and makes it live; `before` is the release that the backend loaded until now.
     pub(super) fn enter(&mut self, entry: Entry, before: Option<&ReleaseName>) {
         let weights_before = before.and_then(|name| self.entry(name.version())?.weights_sha256);
-        // Vectors of a model nothing is known of can't be trusted to fit.
+        // Vectors of a model with unknown weights can't be assumed comparable.
         let same = weights_before.is_some() && weights_before == entry.weights_sha256;
         self.live = Some(Live {
             version: entry.version.clone(),
@@ -194,7 +196,7 @@ mod tests {
         assert!(!re_embed(&index));
         index.enter(entry("20260103000000", b"two"), Some(&name("20260102000000")));
         assert!(re_embed(&index));
-        // The backend loaded a release that the index knows nothing of.
+        // The backend loaded a release that is not in the index.
         index.enter(entry("20260105000000", b"two"), Some(&name("20260104000000")));
         assert!(re_embed(&index));
         let versions: Vec<_> = index.models.iter().map(|entry| entry.version.as_str()).collect();

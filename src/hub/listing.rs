@@ -1,7 +1,7 @@
-//! What a repo holds: its head, the releases as of a commit, and small files.
+//! Content of a repo: its head, the releases as of a commit, and small files.
 //!
-//! Reads the tree's JSON itself: `hf-hub` looks for an LFS file's checksum under another key than the Hub
-//! sends, and so never finds it.
+//! Parses the tree's JSON itself, because `hf-hub` looks for an LFS file's checksum under a key
+//! that the Hub does not send, and so never finds the checksum.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,26 +16,27 @@ use super::error::HubError;
 use super::release::{FOLDER, RECEIPTS, Release, ReleaseName};
 use super::wire::Wire;
 
-/// More pages than any repo of releases has: beyond that the Hub sends us round in circles.
+/// Limit on the pages of one listing. No repo of releases has more, so a longer listing is a loop
+/// in the Hub's links.
 const MAX_PAGES: usize = 1_000;
-/// The longest file that is read into memory, in bytes.
+/// Size of the largest file that is read into memory, in bytes.
 const MAX_CONTENT: u64 = 32 * 1024 * 1024;
 
-/// A commit's id: 40 lower-case hex digits.
+/// A commit's id: 40 lowercase hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CommitId(String);
 
 impl CommitId {
-    /// Its 40 digits.
+    /// Returns the 40 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A text that is not a commit's id.
+/// Error for text that is not a commit's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a commit's id of 40 hex digits")]
+#[error("not a commit id of 40 lowercase hex digits")]
 pub struct NotACommitId;
 
 impl FromStr for CommitId {
@@ -88,7 +89,7 @@ struct Lfs {
     size: u64,
 }
 
-/// The commit at the head of `main`.
+/// Returns the commit at the head of `main`.
 pub(super) async fn head(wire: &Wire) -> Result<CommitId, HubError> {
     let url = wire.api([]);
     let info: Info =
@@ -99,22 +100,22 @@ pub(super) async fn head(wire: &Wire) -> Result<CommitId, HubError> {
 /// A file of a repo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
-    /// Its path in the repo.
+    /// Path in the repo.
     pub(super) path: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub(super) size: u64,
-    /// Its checksum, for a file in LFS.
+    /// Checksum of the content; `None` for a file outside LFS.
     pub(super) sha256: Option<Digest>,
 }
 
-/// Every file as of a commit.
+/// Returns every file as of a commit.
 pub(super) async fn files(wire: &Wire, commit: &CommitId) -> Result<Vec<Item>, HubError> {
     let mut url = wire.api(["tree", commit.as_str()]);
     url.query_pairs_mut().append_pair("recursive", "true");
     entries(wire, url).await
 }
 
-/// The releases as of a commit, newest first. No folder of releases means none.
+/// Returns the releases as of a commit, newest first; none when the folder of releases is missing.
 pub(super) async fn releases(wire: &Wire, commit: &CommitId) -> Result<Vec<Release>, HubError> {
     let items = entries(wire, wire.api(["tree", commit.as_str(), FOLDER])).await?;
     let mut releases: Vec<Release> = items.into_iter().filter_map(release).collect();
@@ -122,7 +123,7 @@ pub(super) async fn releases(wire: &Wire, commit: &CommitId) -> Result<Vec<Relea
     Ok(releases)
 }
 
-/// The versions that have a receipt as of a commit, and its path.
+/// Returns the versions that have a receipt as of a commit, each with the receipt's path.
 pub(super) async fn receipts(wire: &Wire, commit: &CommitId) -> Result<Vec<(String, String)>, HubError> {
     let below = RECEIPTS.split('/');
     let items = entries(wire, wire.api(["tree", commit.as_str()].into_iter().chain(below))).await?;
@@ -133,7 +134,7 @@ pub(super) async fn receipts(wire: &Wire, commit: &CommitId) -> Result<Vec<(Stri
     Ok(items.into_iter().filter_map(version).collect())
 }
 
-/// The content of a small file as of a commit; `None` when there is no such file.
+/// Returns the content of a small file as of a commit; `None` when the file does not exist.
 pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Result<Option<Bytes>, HubError> {
     const WHAT: &str = "a small file";
     let repo = &wire.access.repo;
@@ -155,7 +156,7 @@ pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Resul
     }
 }
 
-/// The files of a listing, page by page. A folder that is not there has none.
+/// Reads all pages of a listing and returns its files; none when the folder does not exist.
 async fn entries(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
     let mut items = Vec::new();
     let mut next = Some(first);
@@ -163,7 +164,7 @@ async fn entries(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
     while let Some(url) = next {
         pages += 1;
         if pages > MAX_PAGES {
-            return Err(HubError::Malformed { what: "the file list, which doesn't end" });
+            return Err(HubError::Malformed { what: "the file list, which has no end" });
         }
         let (entries, link) = match page(wire, &url).await {
             Err(HubError::NoFile { .. }) if pages == 1 => return Ok(Vec::new()),
@@ -196,10 +197,11 @@ async fn page(wire: &Wire, url: &Url) -> Result<(Vec<Entry>, Option<Url>), HubEr
     .await
 }
 
-/// The page that `Link: <url>; rel="next"` names.
+/// Returns the URL of the next page, from `Link: <url>; rel="next"`.
 fn next_link(headers: &HeaderMap, base: &Url) -> Option<Url> {
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-    // A comma parts links, but a URL may hold one too; what follows `<` up to `>` is always the URL.
+    // A comma separates links, but a URL may contain commas too. The text between `<` and `>` is
+    // always the URL.
     links.flat_map(|value| value.split('<').skip(1)).find_map(|link| {
         let (url, parameters) = link.split_once('>')?;
         let is_next = parameters.replace([' ', '"'], "").split([';', ',']).any(|part| part == "rel=next");

@@ -1,23 +1,23 @@
-//! The Hugging Face Hub, as this worker uses it.
+//! Client of the Hugging Face Hub, limited to the needs of this worker.
 //!
-//! Owns the way to one model repo: which releases it holds, fetching one, publishing one, and the names and the
-//! model card of releases. Never looks into a release, never decides whether one is worth publishing, and
-//! keeps nothing between calls.
+//! Owns access to one model repo: listing, downloading, and publishing releases, and the names and
+//! model cards of releases. Never looks into a release, never decides if a release is worth
+//! publishing, and keeps no state between calls.
 //!
 //! ```text
-//! access      which repo, which token, how long to wait
-//! release     release names, and how the backend orders them
+//! access      repo name, token, deadlines, and retry limits
+//! release     release names, and the backend's order of them
 //! digest      SHA-256
-//! error       what can go wrong, and what to do about it
-//! repository  the way in: list, download, publish
-//! wire        HTTP calls: token, deadlines, trying again
-//! listing     head and releases
-//! download    one release, resumed and verified
-//! model       a whole model folder
+//! error       errors of the Hub, and advice for each
+//! repository  entry point: list, download, publish
+//! wire        HTTP calls: token, deadlines, retries
+//! listing     head, releases, and small files
+//! download    download of one release, resumed and verified
+//! model       download of a whole model folder
 //! upload/     content, then one commit
-//! card        the model card
-//! repo_card   the card on the repo's page, beside what a person wrote there
-//! index       which model is live, for consumers
+//! card        model card
+//! repo_card   merge of the model card into the repo's page, which people may edit
+//! index       models/index.json, which tells consumers the live model
 //! ```
 
 mod access;

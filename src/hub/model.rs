@@ -1,4 +1,5 @@
-//! A whole model folder from a repo: what training starts from when nothing has been released yet.
+//! Download of a whole model folder from a repo. Training starts from this model when there is no
+//! release yet.
 
 use std::path::Path;
 
@@ -9,13 +10,13 @@ use super::error::HubError;
 use super::listing::{self, Item};
 use super::wire::Wire;
 
-/// Endings of the files that make up a sentence-transformers folder. Exports for other runtimes and the weights in
-/// other formats stay where they are.
+/// Endings of the files in a sentence-transformers folder. Exports for other runtimes and weights
+/// in other formats are not downloaded.
 const ENDINGS: [&str; 3] = [".json", ".txt", ".safetensors"];
 /// Folders that hold the model for other runtimes.
 const OTHER_RUNTIMES: [&str; 2] = ["onnx/", "openvino/"];
 
-/// Whether a file belongs to the model folder.
+/// Returns true when a file belongs to the model folder.
 fn belongs(path: &str) -> bool {
     let plain =
         path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\\'));
@@ -23,7 +24,8 @@ fn belongs(path: &str) -> bool {
     plain && kind && !OTHER_RUNTIMES.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Fetches the model folder at the repo's head into `folder`, which must not exist: all of it or nothing.
+/// Downloads the model folder at the repo's head into `folder`, which must not exist. After a
+/// failure `folder` does not exist.
 pub(super) async fn download(
     wire: &Wire,
     library: &HFRepository<RepoTypeModel>,
@@ -35,10 +37,10 @@ pub(super) async fn download(
     if !items.iter().any(|item| item.path == "modules.json") {
         return Err(HubError::NoFile { path: "modules.json".to_owned() });
     }
-    let shelf = folder.parent().unwrap_or(Path::new("."));
-    tokio::fs::create_dir_all(shelf).await.map_err(HubError::file(shelf))?;
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    tokio::fs::create_dir_all(parent).await.map_err(HubError::file(parent))?;
     let beside =
-        tempfile::Builder::new().prefix(".fetching-").tempdir_in(shelf).map_err(HubError::file(shelf))?;
+        tempfile::Builder::new().prefix(".fetching-").tempdir_in(parent).map_err(HubError::file(parent))?;
     for item in &items {
         wire.retried("a model file", || fetch(wire, library, commit.as_str(), item, beside.path())).await?;
     }
@@ -63,7 +65,7 @@ async fn fetch(
     let checksum = || HubError::Checksum { path: item.path.clone() };
     let path = fetched.clone();
     let measured = tokio::task::spawn_blocking(move || Digest::of_file(&path)).await;
-    // Hashing can't panic; were its thread lost, the file counts as not verified.
+    // Hashing can't panic. If its task is lost nevertheless, the file counts as not verified.
     let (sha256, size) = measured.map_err(|_| checksum())?.map_err(HubError::file(&fetched))?;
     if size == item.size && item.sha256.is_none_or(|listed| listed == sha256) {
         Ok(())

@@ -1,8 +1,9 @@
-//! Release names: which zip the backend will load.
+//! Release names, which decide the zip that the backend loads.
 //!
-//! The backend lists `models/finetuned-embedding-model-*.zip`, sorts the names in reverse, takes the first,
-//! and caches it by the text between the last `-` and the first `.`. So a new name must sort after every
-//! name there is, date-only names of the old pipeline included, and must not repeat a cached text.
+//! The backend lists `models/finetuned-embedding-model-*.zip`, sorts the names in reverse, takes
+//! the first, and caches it by the text between the last `-` and the first `.`. So a new name must
+//! sort after every existing name, including the date-only names of the old pipeline, and must not
+//! repeat the cache key of an existing name.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -15,42 +16,44 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 
-/// The folder of a model repo that holds releases.
+/// Folder of releases in a model repo.
 pub const FOLDER: &str = "models";
-/// The folder of a model repo that holds the receipts of releases.
+/// Folder of the releases' receipts in a model repo.
 pub const RECEIPTS: &str = "models/receipts";
 const STEM: &str = "finetuned-embedding-model-";
 const FORMAT: &str = "%Y%m%d%H%M%S";
-/// The last second a [`Timestamp`] can hold, a day before four digits of year run out.
+/// The last second that a [`Timestamp`] can hold, about a day before years need five digits.
 const LAST_SECOND: i64 = 253_402_207_200;
 
-/// When a release was made, as its name says it: UTC `YYYYMMDDHHMMSS`.
+/// Time in a release's name: UTC `YYYYMMDDHHMMSS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(i64);
 
-/// A text that is not a stamp.
+/// Error for text that is not a stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a UTC stamp of the form YYYYMMDDHHMMSS")]
 pub struct NotAStamp;
 
 impl Stamp {
-    /// The stamp of this time; a time before 1970 becomes its first second.
+    /// Returns the stamp of this time. A time before 1970 becomes the first second of 1970.
     pub fn at(time: Timestamp) -> Self {
         Self(time.as_second().clamp(0, LAST_SECOND))
     }
 
-    /// The time it names.
+    /// Returns the time of the stamp.
     pub fn time(self) -> Timestamp {
         Timestamp::from_second(self.0).unwrap_or_default()
     }
 
-    /// The earliest stamp, not before `now`, whose release the backend will load once it is there: it sorts
-    /// after every existing name and repeats no cached text. A clock that went back, or two releases in one
-    /// second, therefore move the stamp forward. `None` when a name exists that no stamp sorts after.
+    /// Returns the earliest stamp, not before `now`, whose release the backend will load once it is
+    /// published: its name sorts after every existing name and repeats no cache key. So a clock
+    /// that was set back, or two releases in one second, move the stamp forward. Returns `None`
+    /// when no stamp sorts after the existing names.
     pub fn next<'a>(now: Timestamp, existing: impl IntoIterator<Item = &'a ReleaseName>) -> Option<Self> {
         let existing: Vec<&ReleaseName> = existing.into_iter().collect();
         let Some(newest) = existing.iter().max() else { return Some(Self::at(now)) };
-        // Names of stamps sort as their times do, so "sorts after the newest" holds from some second on.
+        // Names of stamps sort as their times do, so "sorts after the newest" is monotonic: it
+        // holds from some second on.
         let (mut low, mut high) = (Self::at(now).0, LAST_SECOND + 1);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -81,51 +84,51 @@ impl FromStr for Stamp {
             .and_then(|time| time.to_zoned(TimeZone::UTC))
             .map_err(|_| NotAStamp)?;
         let stamp = Self(time.timestamp().as_second());
-        // Reading is laxer than writing; only what reads back the same is a stamp.
+        // Parsing is laxer than formatting. Only text that formats back to itself is a stamp.
         let in_range = (0..=LAST_SECOND).contains(&stamp.0);
         if in_range && stamp.to_string() == text { Ok(stamp) } else { Err(NotAStamp) }
     }
 }
 
-/// A file name the backend takes for a release: `finetuned-embedding-model-*.zip`.
+/// A file name that the backend accepts as a release: `finetuned-embedding-model-*.zip`.
 ///
-/// Ordered as the backend orders: the greatest is the one it loads.
+/// The order is the backend's: it loads the greatest name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReleaseName(String);
 
-/// A text that is not a release's name.
+/// Error for text that is not a release's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a release: a release is named finetuned-embedding-model-*.zip")]
 pub struct NotARelease;
 
 impl ReleaseName {
-    /// The file name, without folder.
+    /// Returns the file name without its folder.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name without `.zip`: the one top folder inside the archive.
+    /// Returns the name without `.zip`, which is the single top-level folder inside the archive.
     pub fn folder(&self) -> &str {
         self.0.strip_suffix(".zip").unwrap_or(&self.0)
     }
 
-    /// Where it lies in the repo: `models/<name>`.
+    /// Returns the release's path in the repo: `models/<name>`.
     pub fn path(&self) -> String {
         format!("{FOLDER}/{}", self.0)
     }
 
-    /// Where its receipt lies in the repo: `models/receipts/<version>.json`.
+    /// Returns the path of the release's receipt in the repo: `models/receipts/<version>.json`.
     pub fn receipt_path(&self) -> String {
         format!("{RECEIPTS}/{}.json", self.version())
     }
 
-    /// The release at this path of a repo, if one lies there.
+    /// Parses a path in the repo. Returns `None` when it is not a release's path.
     pub fn from_path(path: &str) -> Option<Self> {
         path.strip_prefix(FOLDER)?.strip_prefix('/')?.parse().ok()
     }
 
-    /// What the backend caches by: the text between the last `-` and the first `.` after it.
+    /// Returns the backend's cache key: the text between the last `-` and the first `.` after it.
     pub fn version(&self) -> &str {
         let tail = self.0.rsplit('-').next().unwrap_or_default();
         tail.split('.').next().unwrap_or_default()
@@ -144,7 +147,7 @@ impl FromStr for ReleaseName {
     fn from_str(name: &str) -> Result<Self, NotARelease> {
         let middle = name.strip_prefix(STEM).and_then(|rest| rest.strip_suffix(".zip"));
         match middle {
-            // A control character or a slash can't be part of a file's name on this side.
+            // A slash or a control character can't be part of a local file name.
             Some(middle) if !middle.chars().any(|c| c == '/' || c == '\\' || c.is_control()) => {
                 Ok(Self(name.to_owned()))
             }
@@ -174,7 +177,7 @@ impl fmt::Display for ReleaseName {
 }
 
 impl Ord for ReleaseName {
-    /// By code point, as Python compares texts; in UTF-8 that is the order of the bytes.
+    /// Compares by code point, as Python compares strings. In UTF-8 this is the order of the bytes.
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.as_bytes().cmp(other.0.as_bytes())
     }
@@ -189,16 +192,16 @@ impl PartialOrd for ReleaseName {
 /// A release as the Hub lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
-    /// Its name.
+    /// Name of the release.
     pub name: ReleaseName,
     /// Size in bytes.
     pub size: u64,
-    /// Checksum of the bytes; `None` only for a file that was committed without LFS.
+    /// Checksum of the content; `None` only for a file that was committed without LFS.
     pub sha256: Option<Digest>,
 }
 
 impl Release {
-    /// Where it lies in the repo.
+    /// Returns the release's path in the repo.
     pub fn path(&self) -> String {
         self.name.path()
     }
@@ -253,7 +256,7 @@ mod tests {
         assert_eq!(next(&[name("20261122160509")]).unwrap(), "20261122160510");
         assert_eq!(next(&[name("20270101")]).unwrap(), "20270101000000");
         assert_eq!(next(&[name("20261231235959")]).unwrap(), "20270101000000");
-        assert_eq!(next(&[name("1-20261122160509")]).unwrap(), "20261122160510", "the cached text is taken");
+        assert_eq!(next(&[name("1-20261122160509")]).unwrap(), "20261122160510", "the cache key is taken");
         assert_eq!(next(&[name("old")]), None);
         assert_eq!(next(&[name("99991231235959")]), None);
     }

@@ -1,37 +1,40 @@
-//! The card on the repo's own page: ours, or a part of somebody else's.
+//! The card on the repo's own page, which is all ours or partly written by a person.
 //!
-//! A card of ours is written anew with each release. Of a page that a person wrote, every word stays: ours is what stands
-//! between the two markers, and a page without them gets them at its end.
+//! Every release rewrites a page that is all ours. On a page that a person wrote, we own only the
+//! section between the two markers, and every other word stays. A page without markers gets our
+//! section appended.
 
-/// Where our part of a page begins.
+/// Marker at the start of our section of a page.
 pub(super) const BEGIN: &str = "<!-- autovalidate:begin -->";
-/// Where our part of a page ends.
+/// Marker at the end of our section of a page.
 pub(super) const END: &str = "<!-- autovalidate:end -->";
-/// The line that makes the front matter ours.
+/// Line that marks the front matter as ours.
 pub(super) const OURS: &str =
     "# autovalidate writes this block anew with each release; delete this line to keep changes";
 
-/// The repo's page with this card on it.
+/// Returns the repo's page with this card merged in.
 pub(super) fn merged(page: Option<&str>, card: &str) -> String {
     let Some(page) = page.filter(|page| !page.trim().is_empty()) else { return card.to_owned() };
     let section = parts(card).map_or(card, |(_, section, _)| section);
     match parts(page) {
         Some((before, _, after)) if is_ours(before) && after.trim().is_empty() => card.to_owned(),
         Some((before, _, after)) => format!("{before}{section}{after}"),
-        // An empty line keeps a list or a table at the end of the page from running on into ours.
+        // An empty line ends a list or a table at the end of the page before our section starts.
         None => format!("{page}{}\n{section}\n", if page.ends_with('\n') { "" } else { "\n" }),
     }
 }
 
-/// A card with this line at the head of its marked part; `None` when it has none.
+/// Returns the card with this note at the start of its marked section; `None` when the card has no
+/// such section.
 pub(super) fn with_note(card: &str, note: &str) -> Option<String> {
     let (before, section, after) = parts(card)?;
     let rest = section.strip_prefix(BEGIN)?;
     Some(format!("{before}{BEGIN}\n\n> {note}{rest}{after}"))
 }
 
-/// What stands before our part, our part with its markers, and what stands after it. A marker that has lost its other
-/// half is a person's text: the nearest two make a part.
+/// Splits a page into the text before our section, our section with its markers, and the text after
+/// it. The section is bounded by the nearest pair of markers. A marker without a counterpart counts
+/// as a person's text.
 fn parts(page: &str) -> Option<(&str, &str, &str)> {
     let (begin, end) = page
         .match_indices(END)
@@ -39,7 +42,7 @@ fn parts(page: &str) -> Option<(&str, &str, &str)> {
     Some((&page[..begin], &page[begin..end], &page[end..]))
 }
 
-/// Whether this is front matter of ours and nothing else.
+/// Returns true when the text is our front matter and nothing else.
 fn is_ours(before: &str) -> bool {
     let Some(front) = before.trim().strip_prefix("---").and_then(|front| front.strip_suffix("---")) else {
         return false;

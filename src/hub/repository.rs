@@ -1,4 +1,4 @@
-//! One model repo on the Hub: what releases it has, fetching one, publishing one.
+//! One model repo on the Hub: listing, downloading, and publishing releases.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,13 +20,13 @@ use super::release::Release;
 use super::upload::{self, Published, Upload};
 use super::wire::Wire;
 
-/// Receipts that are fetched at the same time.
+/// Number of receipts downloaded concurrently.
 const RECEIPTS_AT_ONCE: usize = 8;
 
-/// One model repo.
+/// Handle of one model repo.
 ///
-/// Starts no task: a future that is dropped stops where it is, and leaves at most a `.part` file, which the
-/// next download takes up, or content without a commit, which the next upload finds.
+/// Spawns no task: a dropped future stops at once. It leaves at most a `.part` file, which the next
+/// download resumes, or uploaded content without a commit, which the next upload reuses.
 pub struct Repository {
     wire: Wire,
     library: HFRepository<RepoTypeModel>,
@@ -39,16 +39,16 @@ impl fmt::Debug for Repository {
 }
 
 impl Repository {
-    /// Prepares to talk to the repo; asks the Hub nothing yet.
+    /// Opens a handle of the repo, without a request to the Hub.
     ///
     /// # Errors
-    /// [`HubError::Unauthorized`] for a token no Hub gave out, [`HubError::Connection`] when the system's TLS
-    /// or proxy settings are unusable.
+    /// [`HubError::Unauthorized`] for a token that is invalid in a header,
+    /// [`HubError::Connection`] when the system's TLS or proxy settings are unusable.
     pub fn open(access: HubAccess) -> Result<Self, HubError> {
         Self::with_patience(access, Patience::default())
     }
 
-    /// As [`Repository::open`], with deadlines and pauses of the caller's.
+    /// Opens a handle as [`Repository::open`] does, with the caller's deadlines and retry limits.
     ///
     /// # Errors
     /// As [`Repository::open`].
@@ -58,12 +58,12 @@ impl Repository {
         Ok(Self { wire, library })
     }
 
-    /// The repo's name.
+    /// Returns the repo's name.
     pub fn name(&self) -> &RepoName {
         &self.wire.access.repo
     }
 
-    /// Creates the repo, private or public, unless it is there. One that is there stays as it is.
+    /// Creates the repo, private or public, unless it exists. An existing repo stays unchanged.
     ///
     /// # Errors
     /// [`HubError::Unauthorized`] or [`HubError::Forbidden`] when the token may not create it.
@@ -83,15 +83,16 @@ impl Repository {
         }
     }
 
-    /// The commit at the head of `main`.
+    /// Returns the commit at the head of `main`.
     ///
     /// # Errors
-    /// [`HubError::NoRepository`] when there is no such repo; else what kept the Hub from answering.
+    /// [`HubError::NoRepository`] when the repo does not exist; otherwise the failure of the
+    /// request.
     pub async fn head(&self) -> Result<CommitId, HubError> {
         listing::head(&self.wire).await
     }
 
-    /// All releases, newest first; the first is the one the backend loads.
+    /// Returns all releases, newest first. The backend loads the first.
     ///
     /// # Errors
     /// As [`Repository::head`].
@@ -99,7 +100,7 @@ impl Repository {
         listing::releases(&self.wire, &self.head().await?).await
     }
 
-    /// The release the backend loads, if there is any.
+    /// Returns the release that the backend loads, or `None` when there is no release.
     ///
     /// # Errors
     /// As [`Repository::head`].
@@ -107,10 +108,11 @@ impl Repository {
         Ok(self.releases().await?.into_iter().next())
     }
 
-    /// The index of models; an empty one when there is none yet.
+    /// Returns the index of models; empty when the repo has none yet.
     ///
     /// # Errors
-    /// [`HubError::Index`] when it is damaged; else as [`Repository::head`].
+    /// [`HubError::Index`] when the index is damaged or has a newer schema; otherwise as
+    /// [`Repository::head`].
     pub async fn index(&self) -> Result<Index, HubError> {
         match listing::content(&self.wire, &self.head().await?, INDEX).await? {
             Some(bytes) => Index::read(&bytes),
@@ -118,7 +120,7 @@ impl Repository {
         }
     }
 
-    /// The receipts that lie in the repo, by version; also those of releases that were deleted since.
+    /// Returns the receipts in the repo by version, including those of deleted releases.
     ///
     /// # Errors
     /// As [`Repository::head`].
@@ -136,18 +138,18 @@ impl Repository {
         fetched.try_filter_map(|receipt| async move { Ok(receipt) }).try_collect().await
     }
 
-    /// Fetches a release into a folder, verified, as `<folder>/<name>`. A file that is there already and whole
-    /// is not fetched again; a download that was cut goes on where it was.
+    /// Downloads a release to `<folder>/<name>` and verifies it. A complete file is not downloaded
+    /// again, and a cut download resumes.
     ///
     /// # Errors
-    /// [`HubError::NoFile`] when the release is gone, [`HubError::Checksum`] when other bytes arrived time and
-    /// again, [`HubError::File`] when the folder can't be used.
+    /// [`HubError::NoFile`] when the release is gone, [`HubError::Checksum`] when every attempt got
+    /// wrong content, [`HubError::File`] when the folder can't be read or written.
     pub async fn download(&self, release: &Release, into: &Path) -> Result<PathBuf, HubError> {
         let head = self.head().await?;
         download::download(&self.wire, &self.library, &head, release, into).await
     }
 
-    /// Another repo on the same Hub, reached with the same token.
+    /// Opens another repo on the same Hub with the same token.
     ///
     /// # Errors
     /// As [`Repository::open`].
@@ -155,22 +157,23 @@ impl Repository {
         Self::with_patience(HubAccess { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
     }
 
-    /// Fetches the sentence-transformers folder that this repo is, verified, into `folder`, which must not be
-    /// there: all of it or nothing.
+    /// Downloads this repo's sentence-transformers folder into `folder`, which must not exist, and
+    /// verifies it. After a failure `folder` does not exist.
     ///
     /// # Errors
-    /// [`HubError::NoFile`] when the repo is no such folder; else what kept the Hub from answering.
+    /// [`HubError::NoFile`] when the repo has no `modules.json`; otherwise the failure of a
+    /// request.
     pub async fn download_model(&self, folder: &Path) -> Result<(), HubError> {
         model::download(&self.wire, &self.library, folder).await
     }
 
-    /// Makes a release and its small extra files visible, in one commit. Idempotent: what an earlier call
-    /// stored is not sent again, and a release that is there already is not committed again.
+    /// Publishes a release and its small extra files in one commit. Idempotent: content that an
+    /// earlier call stored is not sent again, and an existing release is not committed again.
     ///
     /// # Errors
-    /// [`HubError::Superseded`] or [`HubError::Taken`] when the release's name no longer is the newest: pick a
-    /// later one with [`super::Stamp::next`], package again, publish again. [`HubError::Conflict`] when others
-    /// committed in between as often as patience lasts.
+    /// [`HubError::Superseded`] or [`HubError::Taken`] when the release's name is no longer the
+    /// newest: pick a later name with [`super::Stamp::next`], package again, and publish again.
+    /// [`HubError::Conflict`] when someone else committed in between on every attempt.
     pub async fn publish(&self, upload: Upload) -> Result<Published, HubError> {
         upload::publish(&self.wire, &self.library, upload).await
     }
@@ -180,7 +183,7 @@ impl Repository {
 mod tests {
     use super::*;
 
-    /// Whoever runs a job on another task relies on this; it need not run, only compile.
+    /// Checks that the futures are `Send`, because jobs run on other tasks. Compiling is the check.
     #[expect(dead_code)]
     fn every_step_can_move_between_threads(repository: &Repository, release: &Release, upload: Upload) {
         fn movable<T: Send>(_: T) {}

@@ -1,4 +1,4 @@
-//! HTTP calls to the Hub: the token, deadlines, and trying again.
+//! HTTP calls to the Hub: the token, deadlines, and retries.
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::failure::chain;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// The longest body of an error that is read, in bytes.
+/// Size of the largest error body that is read, in bytes.
 const ERROR_LIMIT: u64 = 16 * 1024;
 
-/// The way to one repo.
+/// HTTP client for one repo.
 pub(super) struct Wire {
     pub(super) access: HubAccess,
     pub(super) patience: Patience,
@@ -32,15 +32,15 @@ impl Wire {
         let authorization = match &access.token {
             Some(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
-                // A token that fits no header can't be one the Hub gave out.
+                // The Hub issues no token that is invalid in a header.
                 let mut header = header.map_err(|_| HubError::Unauthorized { repo: access.repo.clone() })?;
                 header.set_sensitive(true);
                 Some(header)
             }
             None => None,
         };
-        // No overall and no read time-out here: how long a file may take depends on its size, so whoever
-        // moves one watches that it moves.
+        // This client has no overall timeout and no read timeout, because the time for a file
+        // depends on its size. The code that transfers a file watches its progress instead.
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(patience.connect)
@@ -49,7 +49,8 @@ impl Wire {
         Ok(Self { access, patience, client, authorization })
     }
 
-    /// The repo as `hf-hub` sees it. It tries each request once: trying again is this module's.
+    /// Returns `hf-hub`'s handle of the repo. The library makes each request only once, because
+    /// this module owns all retries.
     pub(super) fn library(&self) -> Result<HFRepository<RepoTypeModel>, HubError> {
         let client = Client::builder()
             .user_agent(USER_AGENT)
@@ -70,23 +71,24 @@ impl Wire {
         Ok(client.model(repo.owner(), repo.name()))
     }
 
-    /// A URL below the endpoint; each segment is encoded.
+    /// Returns a URL below the endpoint. Encodes each segment.
     pub(super) fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.access.endpoint.clone();
-        // Only a URL that can't be a base, such as `mailto:`, has no segments; asking it then fails.
+        // Only a URL that can't be a base, such as `mailto:`, has no segments. The request to it
+        // fails later.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
         url
     }
 
-    /// A URL of the repo's API: `/api/models/{owner}/{name}/..`.
+    /// Returns a URL of the repo's API: `/api/models/{owner}/{name}/..`.
     pub(super) fn api<'a>(&'a self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let repo = &self.access.repo;
         self.url(["api", "models", repo.owner(), repo.name()].into_iter().chain(segments))
     }
 
-    /// Adds the token, but only towards the Hub itself: a link elsewhere must not get it.
+    /// Adds the token to a request to the Hub itself. No other origin may see the token.
     pub(super) fn authorized(&self, url: &Url, request: RequestBuilder) -> RequestBuilder {
         match &self.authorization {
             Some(header) if url.origin() == self.access.endpoint.origin() => {
@@ -96,7 +98,7 @@ impl Wire {
         }
     }
 
-    /// Sends a request once, and takes any status but success for an error.
+    /// Sends a request once. Any status but success is an error.
     pub(super) async fn once(&self, request: RequestBuilder) -> Result<Response, HubError> {
         let limit = self.patience.answer;
         let sent = tokio::time::timeout(limit, request.send()).await;
@@ -107,7 +109,7 @@ impl Wire {
         Err(self.refusal(response).await)
     }
 
-    /// What an answer without success says.
+    /// Converts an error response.
     async fn refusal(&self, response: Response) -> HubError {
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
@@ -124,20 +126,20 @@ impl Wire {
         HubError::status(status, &self.access.repo, &message)
     }
 
-    /// The text of `{"error": ".."}`, where the header that repeats it is missing.
+    /// Returns the text of `{"error": ".."}`, for a response without the header `x-error-message`.
     async fn error_in_body(&self, response: Response) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct Body {
             error: String,
         }
-        // A page of a proxy in between may be long, and says nothing to us.
+        // The error page of a proxy may be long and has no useful message.
         if response.content_length().is_none_or(|length| length > ERROR_LIMIT) {
             return None;
         }
         self.read_json::<Body>("an error", response).await.ok().map(|body| body.error)
     }
 
-    /// Sends a request, again while that may help, and reads the JSON of the answer.
+    /// Sends a request with retries and parses the JSON of the response.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         what: &'static str,
@@ -150,7 +152,7 @@ impl Wire {
         .await
     }
 
-    /// Reads the JSON of an answer.
+    /// Parses the JSON of a response.
     pub(super) async fn read_json<T: DeserializeOwned>(
         &self,
         what: &'static str,
@@ -160,12 +162,12 @@ impl Wire {
         let read = tokio::time::timeout(limit, response.bytes()).await;
         let bytes = read.map_err(|_| HubError::TimedOut { limit })?.map_err(HubError::connection)?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            tracing::debug!(what, %error, "the Hub's answer can't be read");
+            tracing::debug!(what, %error, "can't parse the Hub's response");
             HubError::Malformed { what }
         })
     }
 
-    /// Runs a step, again while its failure is a passing one and patience lasts.
+    /// Runs a step and retries transient failures until [`Patience::attempts`] is reached.
     pub(super) async fn retried<T, F, Step>(&self, what: &'static str, mut step: F) -> Result<T, HubError>
     where
         F: FnMut() -> Step,
@@ -182,24 +184,25 @@ impl Wire {
         }
     }
 
-    /// Waits after a failure, or gives it back when patience is at its end.
+    /// Waits for the backoff after a failure, or returns the error when no attempt is left.
     pub(super) async fn pause(
         &self,
         what: &'static str,
         failures: u32,
         error: HubError,
     ) -> Result<(), HubError> {
-        let Some(pause) = self.patience.pause_after(failures, error.asked_pause()) else {
+        let Some(pause) = self.patience.pause_after(failures, error.asked_pause(), rand::random()) else {
             return Err(error);
         };
         let (pause_ms, error) = (pause.as_millis() as u64, chain(&error));
-        tracing::warn!(what, failures, pause_ms, error, "hub step failed, trying again");
+        tracing::warn!(what, failures, pause_ms, error, "Hub step failed, retrying");
         tokio::time::sleep(pause).await;
         Ok(())
     }
 }
 
-/// `Retry-After` in seconds; its other form, a date, is left to our own pauses.
+/// Returns `Retry-After` in seconds. The header's other form, a date, is ignored: our own backoff
+/// applies instead.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

@@ -1,4 +1,4 @@
-//! Where the table is and what opens it.
+//! Address, key and columns of the corrections table, and the decoding of its records.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::failure::{Failure, RetryDirective};
 /// A Supabase project's table and the key that reads it.
 #[derive(Debug, Clone)]
 pub struct TableAccess {
-    /// The project's address, such as `https://<ref>.supabase.co`.
+    /// Address of the project, such as `https://<ref>.supabase.co`.
     pub url: Url,
     /// A legacy JWT (`anon` or `service_role`) or a newer `sb_publishable_`/`sb_secret_` key.
     pub key: SecretString,
@@ -21,22 +21,22 @@ pub struct TableAccess {
     pub schema: String,
     /// Name of the table.
     pub table: String,
-    /// Names of its columns.
+    /// Names of the table's columns.
     pub columns: Columns,
 }
 
 /// Names of the table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// Primary key, `bigint`, increasing.
+    /// Column of the primary key, a `bigint` that increases.
     pub id: String,
-    /// What was typed.
+    /// Column of the text as it was typed.
     pub typo: String,
-    /// What was accepted instead.
+    /// Column of the correction that was accepted.
     pub corrected: String,
-    /// Which field it was typed into.
+    /// Column of the form field that the text was typed into.
     pub domain: String,
-    /// When it was inserted.
+    /// Column of the time of the insert.
     pub created_at: String,
 }
 
@@ -48,14 +48,14 @@ impl Default for Columns {
     }
 }
 
-/// An address that is no Supabase project's.
+/// A project address or a key that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// Neither `http` nor `https`, or no host.
+    /// The address is neither `http` nor `https`, or has no host.
     #[error("the project's address is not an http(s) address")]
     Address,
-    /// The key is empty or holds characters no header can carry.
-    #[error("the project's key is not a key")]
+    /// The key is empty or holds characters that no header can carry.
+    #[error("the project's key is empty or holds characters that a header can't carry")]
     Key,
 }
 
@@ -78,7 +78,7 @@ impl Failure for AccessError {
 }
 
 impl TableAccess {
-    /// TableAccess to `public.typo_training_dataset` with the usual column names.
+    /// Returns access to `public.typo_training_dataset` with the usual column names.
     pub fn new(url: Url, key: SecretString) -> Self {
         Self {
             url,
@@ -89,12 +89,13 @@ impl TableAccess {
         }
     }
 
-    /// The table's PostgREST address.
+    /// Returns the table's PostgREST address.
     pub(super) fn rest_url(&self) -> Result<Url, AccessError> {
         self.below(&["rest", "v1", &self.table])
     }
 
-    /// Realtime's websocket address, with the key in its query as the service wants it: never log it.
+    /// Returns Realtime's websocket address. Never log it: the service requires the key in its
+    /// query.
     pub(super) fn realtime_url(&self) -> Result<SecretString, AccessError> {
         let mut url = self.below(&["realtime", "v1", "websocket"])?;
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
@@ -103,12 +104,14 @@ impl TableAccess {
         Ok(String::from(url).into())
     }
 
-    /// The key when it is a JWT, which must be sent as the bearer too. The newer kinds may not.
+    /// Returns the key when it is a JWT. A JWT must also be sent as the bearer token; a newer key
+    /// must not.
     pub(super) fn token(&self) -> Option<&SecretString> {
         (!self.key.expose_secret().starts_with("sb_")).then_some(&self.key)
     }
 
-    /// Whether the key's role sees every row whatever the policies say: a secret key, or the `service_role`'s JWT.
+    /// Returns true when the key's role sees every row, whatever the policies say: with a secret
+    /// key, or with the JWT of `service_role`.
     pub fn bypasses_policies(&self) -> bool {
         let key = self.key.expose_secret();
         let claims = || {
@@ -130,29 +133,29 @@ impl TableAccess {
     }
 }
 
-/// A row that can't be a pair: a column is missing or of another type.
+/// A row that cannot become a pair: a column is missing or has another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed {
-    /// The row's id, when at least that could be read.
+    /// Id of the row, when at least the id could be read.
     pub id: Option<i64>,
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.id {
-            Some(id) => write!(formatter, "row {id} has columns of other types"),
+            Some(id) => write!(formatter, "row {id} lacks a column or has a column of another type"),
             None => formatter.write_str("a row without a readable id"),
         }
     }
 }
 
 impl Columns {
-    /// The columns in the order the table has them.
+    /// Returns the column names in the table's order.
     pub(super) fn names(&self) -> [&str; 5] {
         [&self.id, &self.typo, &self.corrected, &self.domain, &self.created_at]
     }
 
-    /// The id of a record: a whole number, or one written as text.
+    /// Returns the id of a record, from a whole number or from its decimal text.
     pub(super) fn id_of(&self, record: &Map<String, Value>) -> Option<i64> {
         match record.get(&self.id)? {
             Value::String(text) => text.parse().ok(),
@@ -160,8 +163,9 @@ impl Columns {
         }
     }
 
-    /// Reads a record as PostgREST, Realtime and a webhook write it. Null is an empty text, which is refused
-    /// later by [`Row::check`] and counted; a value of another type is no row at all.
+    /// Decodes a record as PostgREST, Realtime and a webhook write it. Null becomes an empty text,
+    /// which [`Row::check`] refuses later, so that the row is counted. A value of another type
+    /// makes the record [`Malformed`].
     pub(super) fn decode(&self, record: &Map<String, Value>) -> Result<Row, Malformed> {
         let id = self.id_of(record).ok_or(Malformed { id: None })?;
         let text = |name: &str| match record.get(name) {

@@ -1,9 +1,10 @@
-//! The audit: does the inbox have every row the table has?
+//! The audit: a comparison of the table's rows with the inbox's.
 //!
-//! A sweep looks back over an overlap only, so a row that becomes visible later than that (a transaction held open
-//! for hours, a restored backup, a policy that hid it) would be missed for ever. The audit compares counts, which
-//! is cheap, and when they move apart reads every id, which is exact. It also notices that no row is visible,
-//! which PostgREST answers with an empty list and no error.
+//! A sweep looks back over an overlap only. A row that becomes visible later than that (a
+//! transaction held open for hours, a restored backup, a policy that hid the row) would be missed
+//! forever. The audit compares counts, which is cheap. When the difference between the counts
+//! changes, the audit reads every id, which is exact. It also notices that no row is visible, which
+//! PostgREST answers with an empty list and no error.
 
 use tracing::warn;
 
@@ -13,24 +14,25 @@ use super::sql;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::failure::{Failure, RetryDirective};
 
-/// Ids read per request.
+/// Number of ids read per request.
 const IDS_PER_PAGE: usize = 1000;
 
-/// No row is visible.
+/// The table shows no row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invisible {
     /// Rows were visible before.
-    #[error("no row is visible any more, and {kept} were")]
+    #[error("no row is visible any more, although {kept} rows were kept before")]
     Hidden {
-        /// Rows kept from before.
+        /// Number of rows kept from before.
         kept: u64,
-        /// SQL that shows them.
+        /// SQL that makes the rows visible.
         sql: String,
     },
-    /// The table is empty, or its policies hide every row from the key's role: there is no telling which.
+    /// The table is empty, or its policies hide every row from the key's role. The answers do not
+    /// differ.
     #[error("no row is visible: the table is empty, or its policies hide every row")]
     EmptyOrHidden {
-        /// SQL that shows them.
+        /// SQL that makes the rows visible.
         sql: String,
     },
 }
@@ -53,7 +55,8 @@ impl Failure for Invisible {
 }
 
 impl Invisible {
-    /// What it means that the table shows `visible` rows while the inbox keeps `kept`.
+    /// Returns the finding for a table that shows `visible` rows while the inbox keeps `kept`, or
+    /// `None` when nothing is wrong.
     pub fn of(access: &TableAccess, visible: u64, kept: u64) -> Option<Self> {
         match (visible, kept) {
             (0, 0) if access.bypasses_policies() => None,
@@ -64,24 +67,24 @@ impl Invisible {
     }
 }
 
-/// What an audit found.
+/// Result of an audit.
 #[derive(Debug, Default)]
 pub(super) struct Audited {
     pub(super) invisible: Option<Invisible>,
-    /// Rows that the inbox lacked, now handed over.
+    /// Number of rows that the inbox lacked and that the audit handed over.
     pub(super) found: u64,
 }
 
-/// What audits remember of each other.
+/// State that one audit passes to the next.
 #[derive(Debug, Default)]
 pub(super) struct Auditor {
-    /// Rows kept less rows visible, when every id had been compared: rows deleted from the table, less malformed
-    /// ones, which are never kept.
+    /// Kept rows minus visible rows after the last audit: rows deleted from the table, minus
+    /// malformed rows, which are never kept.
     settled: Option<i128>,
 }
 
 impl Auditor {
-    /// Compares everything up to `cursor`, and hands over what is missing.
+    /// Compares all rows up to `cursor`, and hands over the missing ones.
     pub(super) async fn audit<I: Inbox>(
         &mut self,
         sweep: &Sweep<'_, I>,
@@ -91,7 +94,7 @@ impl Auditor {
         let visible = sweep.table.count_up_to(cursor).await?;
         let kept = sweep.in_time(sweep.inbox.count_up_to(cursor)).await?;
         let invisible = match visible {
-            // Below the cursor nothing shows; above it may, on a first start.
+            // No row shows up to the cursor; on a first start, rows above the cursor may.
             0 => Invisible::of(sweep.table.access(), sweep.table.count().await?, kept),
             _ => None,
         };
@@ -99,7 +102,7 @@ impl Auditor {
         let mut found = 0;
         let moved = self.settled.is_some_and(|settled| settled != difference);
         if invisible.is_none() && (difference < 0 || moved) && self.settled != Some(difference) {
-            warn!(kept, visible, "rows may be missing; every id is compared");
+            warn!(kept, visible, "rows may be missing; comparing every id");
             found = self.compare(sweep, cursor, swept).await?;
             let kept = sweep.in_time(sweep.inbox.count_up_to(cursor)).await?;
             self.settled = Some(i128::from(kept) - i128::from(visible));

@@ -1,7 +1,7 @@
-//! The names a correction may be, from a file or from a table of the project.
+//! The catalog: names that a correction may have, from a file or from a table of the project.
 //!
-//! Owns reading them. Never keeps them: whoever screens rows does, and asks again from time to time, since a
-//! catalog grows.
+//! Reads the names. Never keeps them: the caller that screens rows keeps them, and reads them again
+//! from time to time, since a catalog grows.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,27 +13,28 @@ use super::rest::Table;
 use super::rest_error::RestError;
 use crate::failure::{Failure, RetryDirective};
 
-/// The largest catalog file read, in bytes.
+/// Largest catalog file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Where the catalog is.
+/// Location of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CatalogSource {
-    /// A CSV file with a header, or a file with one JSON object a line. The columns are `name` and, if names
-    /// belong to domains, `domain`; a single column of any other name holds names.
+    /// A CSV file with a header, or a file with one JSON value per line. The columns are `name`
+    /// and, if names belong to domains, `domain`. A CSV file with a single column may call it
+    /// anything.
     File(PathBuf),
-    /// A table of the project: its name, the column of names, the column of domains.
+    /// A table of the project.
     Table {
         /// Name of the table, in the same schema.
         table: String,
         /// Column of names.
         name: String,
-        /// Column of domains, if there is one.
+        /// Column of domains, if the table has one.
         domain: Option<String>,
     },
 }
 
-/// A text that names no catalog.
+/// A setting that names no catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither a .csv or .jsonl file nor table:<table>.<column>[.<domain column>]")]
 pub struct NoCatalog;
@@ -63,30 +64,30 @@ impl FromStr for CatalogSource {
     }
 }
 
-/// Why the catalog can't be read.
+/// Reason why the catalog can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The file can't be read.
     #[error("the catalog {} can't be read", .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error from the operating system.
         source: std::io::Error,
     },
-    /// A line of the file is not what it must be.
+    /// A line of the file holds no name.
     #[error("line {line} of the catalog {} holds no name", .path.display())]
     Line {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
-    /// It holds no name at all: every pair would be kept out of training.
+    /// The catalog holds no name: every pair would be kept out of training.
     #[error("the catalog is empty")]
     Empty,
-    /// It is a table, and the project isn't set.
-    #[error("the catalog is a table of a project that is not set")]
+    /// The catalog is a table, and no project is set.
+    #[error("the catalog is a table, but no Supabase project is set")]
     NoProject,
     /// The table can't be read.
     #[error("the catalog's table can't be read")]
@@ -104,7 +105,8 @@ impl Failure for CatalogError {
     fn advice(&self) -> String {
         match self {
             Self::File { .. } | Self::Line { .. } | Self::Empty => {
-                "Set CATALOG to a CSV file with the columns name and domain, or to one JSON object a line; or unset it."
+                "Set CATALOG to a CSV file with the columns name and domain, or to a .jsonl file with one JSON \
+                 object per line; or unset it."
                     .to_owned()
             }
             Self::NoProject => "Set SUPABASE_URL and a key, or let CATALOG name a file.".to_owned(),
@@ -114,7 +116,7 @@ impl Failure for CatalogError {
 }
 
 impl CatalogSource {
-    /// Every `(domain, name)`; the domain is empty where names belong to none.
+    /// Reads every `(domain, name)`; the domain is empty for a name that belongs to none.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -122,7 +124,8 @@ impl CatalogSource {
         self.read_in(Some(access)).await
     }
 
-    /// As [`read`](Self::read), where a project may not be set; only a table needs one.
+    /// Reads the names as [`read`](Self::read) does, for a project that may not be set. Only a
+    /// catalog in a table needs a project.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -188,7 +191,8 @@ fn csv(text: &str) -> Result<Vec<(String, String)>, usize> {
         .collect()
 }
 
-/// The fields of a CSV line, quoted as RFC 4180 has it; a name holds no line break, so a line is a record.
+/// Splits a CSV line into its fields, with the quoting of RFC 4180. A name holds no line break, so
+/// each line is one record. Returns `None` when a quote is not closed.
 fn fields(line: &str) -> Option<Vec<String>> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut characters = line.chars().peekable();

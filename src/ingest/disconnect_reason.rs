@@ -1,4 +1,4 @@
-//! Why a generation of the Realtime connection ended.
+//! Reasons why a Realtime session ended.
 
 use std::time::Duration;
 
@@ -8,107 +8,102 @@ use super::access::{AccessError, TableAccess};
 use super::sql;
 use crate::failure::{Failure, RetryDirective};
 
-/// The wait after a rate limit, as the official clients take it.
+/// Wait after a rate limit, the same as in the official clients.
 const RATE_LIMITED: Duration = Duration::from_secs(30);
 
-/// How a generation ended. Every end is a gap that a sweep closes.
+/// Reason why a Realtime session ended. Every end is a gap that a sweep closes.
 #[derive(Debug, thiserror::Error)]
 pub enum DisconnectReason {
     /// The worker is stopping.
     #[error("stopped")]
     Stopped,
-    /// The settings make no address.
+    /// The settings hold no usable address or key.
     #[error(transparent)]
     TableAccess(#[from] AccessError),
     /// The connection can't be opened.
     #[error("the websocket can't be opened")]
     Connect(#[source] RealtimeError),
-    /// The server answered the upgrade with another HTTP status.
+    /// The server answered the websocket upgrade with an HTTP status other than 101.
     #[error("the websocket is refused (HTTP {status})")]
     Upgrade {
         /// HTTP status.
         status: u16,
     },
-    /// Nothing happened within the deadline of this step.
+    /// A step did not complete within its deadline.
     #[error("no {step} within {limit:?}")]
     Deadline {
-        /// What was waited for.
+        /// Step that was awaited.
         step: Step,
-        /// How long.
+        /// Deadline of the step.
         limit: Duration,
     },
     /// A frame can't be sent.
     #[error("a frame can't be sent")]
     Send(#[source] RealtimeError),
-    /// The join was refused.
+    /// The server refused the join.
     #[error("the join is refused ({code})")]
     Refused {
         /// The server's code, such as `InvalidJWTToken`.
         code: String,
     },
-    /// The server echoed other changes than were asked for.
-    #[error("the join's reply is about other changes")]
+    /// The reply to the join names other changes than the worker asked for.
+    #[error("the reply to the join names other changes than were asked for")]
     Mismatch,
-    /// The table can't be subscribed to: it is not in the publication, or a column is wrong.
+    /// The server can't subscribe to the table: the table is not in the publication, or a column is
+    /// wrong.
     #[error("row changes of the table can't be subscribed to")]
     Unpublished {
         /// SQL that publishes the table.
         sql: String,
     },
-    /// The server gave the channel up: expired token, lost rights, too many messages.
-    #[error("the server gave the channel up ({code})")]
+    /// The server dropped the channel: the token expired, rights were lost, or there were too many
+    /// messages.
+    #[error("the server dropped the channel ({code})")]
     Evicted {
-        /// The first words of its message, without the numbers.
+        /// First three words of the server's message, which come before any number in it.
         code: String,
     },
-    /// A frame is no Phoenix message.
+    /// A frame is not a Phoenix message.
     #[error("a frame can't be read")]
     Unreadable,
-    /// `phx_close`.
+    /// The server closed the channel (`phx_close`).
     #[error("the channel was closed")]
     ChannelClosed,
-    /// `phx_error`.
+    /// The channel crashed on the server (`phx_error`).
     #[error("the channel crashed")]
     ChannelCrashed,
     /// The socket was closed or lost.
     #[error("the socket was closed (code {code:?})")]
     SocketClosed {
-        /// The close frame's code, when there was one.
+        /// Code of the close frame, when there was one.
         code: Option<u16>,
     },
-    /// The socket broke.
-    #[error("the socket broke")]
+    /// The socket failed.
+    #[error("the socket failed")]
     Socket(#[source] tungstenite::Error),
-    /// The connection reached the age at which the worker replaces it by itself.
-    #[error("the connection is old and is replaced")]
+    /// The connection reached the age at which the worker replaces it.
+    #[error("the connection reached its maximum age and is replaced")]
     Aged,
 }
 
-/// What a generation waits for, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Step that a session waits for, in protocol order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum Step {
-    /// The websocket.
+    /// Opening of the websocket.
+    #[strum(serialize = "connection")]
     Connection,
-    /// A frame on its way out.
+    /// Sending of a frame.
+    #[strum(serialize = "completed write")]
     Write,
-    /// The join's reply.
+    /// Reply to the join.
+    #[strum(serialize = "reply to the join")]
     JoinReply,
-    /// `Subscribed to PostgreSQL`.
+    /// Message `Subscribed to PostgreSQL`.
+    #[strum(serialize = "subscription")]
     Subscription,
-    /// A heartbeat's reply.
+    /// Reply to a heartbeat.
+    #[strum(serialize = "reply to the heartbeat")]
     HeartbeatReply,
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Connection => "connection",
-            Self::Write => "completed write",
-            Self::JoinReply => "reply to the join",
-            Self::Subscription => "subscription",
-            Self::HeartbeatReply => "reply to the heartbeat",
-        })
-    }
 }
 
 impl DisconnectReason {
@@ -121,35 +116,48 @@ impl DisconnectReason {
         }
     }
 
-    /// A refused join's reason, `<Code>: <text>`. Only the code is kept: the text may quote a token.
+    /// Returns the reason for a refused join from the server's text `<Code>: <text>`. Keeps the
+    /// code only: the text may quote a token.
     pub(super) fn of_reason(reason: &str) -> Self {
-        Self::Refused { code: word(reason.split(':').next().unwrap_or_default()) }
+        Self::Refused { code: log_safe(reason.split(':').next().unwrap_or_default()) }
     }
 
-    /// A `system` error of the channel itself.
+    /// Returns the reason for a `system` error of the channel itself.
     pub(super) fn of_eviction(message: &str) -> Self {
         let words: Vec<_> = message.split_whitespace().take(3).collect();
-        Self::Evicted { code: word(&words.join(" ")) }
+        Self::Evicted { code: log_safe(&words.join(" ")) }
     }
 
     pub(super) fn unpublished(access: &TableAccess) -> Self {
         Self::Unpublished { sql: sql::publication(access) }
     }
 
-    /// The wait the server's answer implies, beyond the usual backoff.
+    /// Returns the wait that the server's answer implies, beyond the usual backoff.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let limited = match self {
             Self::Upgrade { status } => *status == 429,
             Self::Refused { code } => code.ends_with("RateLimitReached"),
             Self::Evicted { code } => code.starts_with("Too many"),
-            _ => false,
+            Self::TableAccess(_)
+            | Self::Mismatch
+            | Self::Unpublished { .. }
+            | Self::Stopped
+            | Self::Connect(_)
+            | Self::Deadline { .. }
+            | Self::Send(_)
+            | Self::Unreadable
+            | Self::ChannelClosed
+            | Self::ChannelCrashed
+            | Self::SocketClosed { .. }
+            | Self::Socket(_)
+            | Self::Aged => false,
         };
         limited.then_some(RATE_LIMITED)
     }
 }
 
-/// What comes from outside and goes into a log: short and plain.
-fn word(text: &str) -> String {
+/// Makes text from outside safe for a log: at most 64 plain characters.
+fn log_safe(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-')).take(64).collect()
 }
 
@@ -159,7 +167,8 @@ impl Failure for DisconnectReason {
             Self::TableAccess(_) | Self::Mismatch | Self::Unpublished { .. } => RetryDirective::Person,
             Self::Upgrade { status } => match status {
                 401 | 403 | 404 => RetryDirective::Person,
-                _ => RetryDirective::Retry,
+                // Any other status is the gateway's trouble of the moment.
+                0..=400 | 402 | 405.. => RetryDirective::Retry,
             },
             Self::Refused { code } => match code.as_str() {
                 "InvalidJWTToken"
@@ -172,7 +181,8 @@ impl Failure for DisconnectReason {
                 | "TenantNotFound"
                 | "RealtimeDisabledForTenant"
                 | "PrivateOnly" => RetryDirective::Person,
-                _ => RetryDirective::Retry,
+                // The server's codes are an open list: trying again is harmless for one that is new.
+                _other => RetryDirective::Retry,
             },
             Self::Stopped
             | Self::Connect(_)
@@ -228,11 +238,11 @@ mod tests {
 
     #[test]
     fn reasons_keep_their_code_and_drop_their_text() {
-        let end = DisconnectReason::of_reason("InvalidJWTToken: Token eyJabc.def has expired");
-        assert!(matches!(&end, DisconnectReason::Refused { code } if code == "InvalidJWTToken"));
-        assert_eq!(end.directive(), RetryDirective::Person);
-        let end = DisconnectReason::of_reason("ClientJoinRateLimitReached: Too many joins");
-        assert_eq!((end.directive(), end.retry_after()), (RetryDirective::Retry, Some(RATE_LIMITED)));
+        let reason = DisconnectReason::of_reason("InvalidJWTToken: Token eyJabc.def has expired");
+        assert!(matches!(&reason, DisconnectReason::Refused { code } if code == "InvalidJWTToken"));
+        assert_eq!(reason.directive(), RetryDirective::Person);
+        let reason = DisconnectReason::of_reason("ClientJoinRateLimitReached: Too many joins");
+        assert_eq!((reason.directive(), reason.retry_after()), (RetryDirective::Retry, Some(RATE_LIMITED)));
         assert_eq!(
             DisconnectReason::of_eviction("Too many messages per second").retry_after(),
             Some(RATE_LIMITED)

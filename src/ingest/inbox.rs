@@ -1,4 +1,4 @@
-//! The port through which pairs leave the ingest: whoever keeps them durably implements it.
+//! The port through which rows leave the ingest; durable storage implements it.
 
 use std::error::Error;
 use std::fmt;
@@ -7,47 +7,49 @@ use std::future::Future;
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
 
-/// Keeps pairs durably.
+/// Durable storage for rows.
 ///
-/// The ingest hands over the same row more than once as a matter of course: realtime and sweep overlap, and
-/// an error is answered by trying again. So [`accept`](Self::accept) must be idempotent by row id.
+/// The ingest often hands over the same row more than once: Realtime and the sweep overlap, and the
+/// ingest retries after an error. [`accept`](Self::accept) must therefore be idempotent by row id.
 pub trait Inbox: Send + Sync {
-    /// Keeps these rows. Once this returns, every row is durably stored, known from before, or refused.
+    /// Stores these rows. When this method returns, every row is durably stored, already known, or
+    /// refused.
     fn accept(&self, rows: &[Row]) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
 
-    /// The id last given to [`advance`](Self::advance); 0 when none was.
+    /// Returns the id last given to [`advance`](Self::advance), or 0 when there was none.
     ///
-    /// This must not be the highest id stored: realtime may deliver row 900 while the sweep is still reading
-    /// row 100, and a restart in between would then never read what lies between them.
+    /// This must not be the highest id stored: Realtime may deliver row 900 while the sweep is
+    /// still reading row 100. After a restart at that moment, the sweep would never read the rows
+    /// in between.
     fn cursor(&self) -> impl Future<Output = Result<i64, InboxError>> + Send;
 
-    /// How many ids up to and including `last` are kept, refused ones among them.
+    /// Returns the number of ids up to and including `last` that are kept, refused ones included.
     fn count_up_to(&self, last: i64) -> impl Future<Output = Result<u64, InboxError>> + Send;
 
-    /// Which of these ids are not kept.
+    /// Returns those of these ids that are not kept.
     fn missing(&self, ids: &[i64]) -> impl Future<Output = Result<Vec<i64>, InboxError>> + Send;
 
-    /// Records durably that a sweep has handed over every row that was visible up to this id.
+    /// Records durably that a sweep has handed over every row visible up to this id.
     fn advance(&self, id: i64) -> impl Future<Output = Result<(), InboxError>> + Send;
 }
 
-/// What became of some rows.
+/// Outcome of a batch of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Stored now.
+    /// Number of rows stored by this call.
     pub stored: u64,
-    /// Known from before.
+    /// Number of rows known from before.
     pub duplicates: u64,
-    /// Kept out of training, with a reason.
+    /// Number of rows kept out of training, each with a reason.
     pub refused: u64,
 }
 
-/// The inbox did not do what it was asked; nothing is lost, the ingest asks again.
+/// A failed call to the inbox. Nothing is lost: the ingest tries again.
 #[derive(Debug)]
 pub struct InboxError(Box<dyn Failure>);
 
 impl InboxError {
-    /// Wraps what went wrong, keeping its remedy and advice.
+    /// Wraps a failure, keeping its retry directive and advice.
     pub fn new(failure: impl Failure) -> Self {
         Self(Box::new(failure))
     }

@@ -1,30 +1,30 @@
-//! Where pairs come from: PostgREST, Realtime, webhook, and the ingest that merges them.
+//! Sources of pairs (PostgREST, Realtime and a webhook) and the ingest that merges them.
 //!
-//! Owns reading the corrections table, by whichever way a row shows itself first, and handing every row to an
-//! [`Inbox`] at least once. Never writes to the table, never keeps a pair itself, and never trusts Realtime or
-//! a webhook to be complete: the sweep is what guarantees that nothing is lost.
+//! Reads the corrections table, through whichever source shows a row first, and hands every row to
+//! an [`Inbox`] at least once. Never writes to the table, never stores a pair itself, and never
+//! trusts Realtime or a webhook to be complete: the sweep guarantees that no row is lost.
 //!
 //! ```text
-//! audit       does the inbox have every row, and is any visible
-//! access      where the table is, its key, its columns; reading a record
-//! catalog   the names a correction may be
-//! rest        the table through PostgREST
-//! rest_error  what can be answered instead of rows
-//! realtime    one generation of the Realtime connection: its socket and deadlines
-//! generation  what a generation says and hears
-//! sign        what it reports, and its deadlines
-//! probe       whether row changes can be subscribed to, asked once
-//! end         why a generation ended
-//! inbox       the port rows leave through
-//! sweep       everything the inbox may lack, by keyset with overlap
-//! ingest      the three loops that merge it all
-//! rounds      the third of them: sweep after sweep
-//! timing        how often and how far it looks
-//! sweep_trigger        what asks for a sweep
-//! status      what the ingest shows of itself
-//! backoff     how long to wait before trying again
-//! webhook     a database webhook's request: secret and hint
-//! sql         what makes a project ready
+//! merge              the three loops that merge all sources
+//! inbox              the port through which rows leave the ingest
+//! access             address, key and columns of the table; decoding of a record
+//! rest               the table through PostgREST
+//! rest_error         error answers of PostgREST and of the gateway in front of it
+//! realtime           one Realtime session: its socket and its deadlines
+//! realtime_session   protocol state of a session: join, heartbeats, frames
+//! realtime_event     events that a session reports, and its deadlines
+//! disconnect_reason  reasons why a session ended
+//! probe              one-time check that row changes can be subscribed to
+//! sweep              keyset reads of every row that the inbox may lack
+//! sweep_loop         the loop that sweeps, and audits from time to time
+//! sweep_trigger      requests for a sweep
+//! audit              comparison of the table's rows with the inbox's
+//! timing             intervals and ranges of the ingest
+//! backoff            wait before the next try
+//! status             state and events of the ingest, for status pages and metrics
+//! webhook            a database webhook's request: secret and hint
+//! catalog            names that a correction may have
+//! sql                SQL that prepares a Supabase project
 //! ```
 
 mod access;
@@ -33,7 +33,7 @@ mod backoff;
 mod catalog;
 mod disconnect_reason;
 mod inbox;
-mod ingest;
+mod merge;
 mod probe;
 mod realtime;
 mod realtime_event;
@@ -53,7 +53,7 @@ pub use audit::Invisible;
 pub use catalog::{CatalogError, CatalogSource, NoCatalog};
 pub use disconnect_reason::{DisconnectReason, Step};
 pub use inbox::{Accepted, Inbox, InboxError};
-pub use ingest::Ingest;
+pub use merge::Ingest;
 pub use probe::subscribes;
 pub use realtime_event::Limits;
 pub use rest::{Page, Table};

@@ -1,4 +1,5 @@
-//! Whether row changes can be subscribed to, asked once: what a worker finds out at its start, without the worker.
+//! One-time check that row changes can be subscribed to: the answer that a worker gets at its
+//! start, without a worker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,21 +7,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::TableAccess;
 use super::disconnect_reason::DisconnectReason;
-use super::realtime::live;
+use super::realtime::run_session;
 use super::realtime_event::{Limits, RealtimeEvent};
 
-/// Subscribes to the table's row changes as the ingest does, and leaves again.
+/// Subscribes to the table's row changes as the ingest does, and disconnects.
 ///
 /// # Errors
-/// The [`DisconnectReason`] that a worker would meet: [`DisconnectReason::Unpublished`] with the SQL that publishes the table, for instance.
+/// The [`DisconnectReason`] that a worker would get, for instance [`DisconnectReason::Unpublished`]
+/// with the SQL that publishes the table.
 pub async fn subscribes(access: &TableAccess) -> Result<(), DisconnectReason> {
     let (stop, subscribed) = (CancellationToken::new(), AtomicBool::new(false));
-    let report = |sign| {
-        if sign == RealtimeEvent::Subscribed {
+    let report = |event| {
+        if event == RealtimeEvent::Subscribed {
             subscribed.store(true, Ordering::Relaxed);
             stop.cancel();
         }
     };
-    let end = live(access, &Limits::default(), &stop, report).await;
-    if subscribed.load(Ordering::Relaxed) { Ok(()) } else { Err(end) }
+    let reason = run_session(access, &Limits::default(), &stop, report).await;
+    if subscribed.load(Ordering::Relaxed) { Ok(()) } else { Err(reason) }
 }

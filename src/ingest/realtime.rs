@@ -1,17 +1,19 @@
-//! One generation of the Realtime connection: connect, join, stream rows, end at the first sign of death.
+//! One session of the Realtime connection: connect, join, stream rows, and end at the first
+//! failure.
 //!
-//! A generation is disposable. It is never repaired: when anything is wrong it ends with a reason, and the
-//! ingest starts the next one and sweeps the table.
+//! A session is disposable and never repaired. When anything is wrong, the session ends with a
+//! reason; the ingest then starts the next session and sweeps the table.
 //!
-//! It stands on `supabase-realtime-rs`: its socket factory, its connection's writer, its messages and events.
-//! It does not use that crate's `RealtimeClient`, which (in 0.1.2) reconnects a dead socket without joining
-//! again and so looks alive while it is deaf, ignores the join's reply, waits for slow listeners inside its
-//! reader, and keeps every client and its socket in a reference cycle for ever. Reading the frames here, all
-//! duties are observed: the join's reply and its echo, `Subscribed to PostgreSQL` (again), heartbeat replies,
-//! `phx_close` and `phx_error`, and a deadline on each of them.
+//! This module uses the socket factory, the connection's writer, the messages and the events of
+//! `supabase-realtime-rs`. It does not use that crate's `RealtimeClient`. That client (in 0.1.2)
+//! reconnects a dead socket without joining again, and so looks alive while it receives nothing. It
+//! also ignores the join's reply, waits for slow listeners inside its reader, and keeps every
+//! client and its socket alive forever in a reference cycle. Because this module reads the frames
+//! itself, it can check the whole protocol: the join's reply and its echo, every `Subscribed to
+//! PostgreSQL`, heartbeat replies, `phx_close` and `phx_error`, each with a deadline.
 //!
-//! `tungstenite` logs the address with its key, and every frame, at `trace`: telemetry must never let that
-//! target below `debug`.
+//! `tungstenite` logs the address with its key, and every frame, at `trace`. Telemetry must never
+//! enable a level below `debug` for that target.
 
 use std::time::Duration;
 
@@ -28,14 +30,15 @@ use super::disconnect_reason::{DisconnectReason, Step};
 use super::realtime_event::{Limits, RealtimeEvent};
 use super::realtime_session::{RealtimeSession, Stage};
 
-/// Lives one generation, and says how it ended. `report` must not block: it is called by the socket's reader.
-pub(super) async fn live(
+/// Runs one session and returns the reason for its end. `report` must not block, because the
+/// socket's reader calls it.
+pub(super) async fn run_session(
     access: &TableAccess,
     limits: &Limits,
     stop: &CancellationToken,
     report: impl FnMut(RealtimeEvent) + Send,
 ) -> DisconnectReason {
-    let born = Instant::now();
+    let started = Instant::now();
     let opened = async {
         let url = access.realtime_url()?;
         let connect = WebSocketFactory::create(url.expose_secret().to_owned());
@@ -46,30 +49,30 @@ pub(super) async fn live(
         () = stop.cancelled() => return DisconnectReason::Stopped,
         opened = opened => match opened {
             Ok(socket) => socket,
-            Err(end) => return end,
+            Err(reason) => return reason,
         },
     };
     let (writer, mut frames) = socket.split();
     let connection = ConnectionManager::new();
     connection.set_writer(writer).await;
-    let mut generation = RealtimeSession::new(access, limits, connection, report);
-    if let Err(end) = generation.join().await {
-        return end;
+    let mut session = RealtimeSession::new(access, limits, connection, report);
+    if let Err(reason) = session.join().await {
+        return reason;
     }
     let mut heartbeats = tokio::time::interval_at(Instant::now() + limits.heartbeat, limits.heartbeat);
     loop {
         let step = tokio::select! {
             () = stop.cancelled() => Err(DisconnectReason::Stopped),
-            () = sleep_until(born + limits.age) => Err(DisconnectReason::Aged),
-            () = sleep_until(generation.due), if generation.stage != Stage::Live => Err(generation.overdue()),
-            () = sleep_until(generation.settled.unwrap_or(born)), if generation.settled.is_some() => {
-                generation.settled = None;
-                (generation.report)(RealtimeEvent::Gap);
+            () = sleep_until(started + limits.age) => Err(DisconnectReason::Aged),
+            () = sleep_until(session.due), if session.stage != Stage::Live => Err(session.overdue()),
+            () = sleep_until(session.settled.unwrap_or(started)), if session.settled.is_some() => {
+                session.settled = None;
+                (session.report)(RealtimeEvent::Gap);
                 Ok(())
             }
-            _ = heartbeats.tick() => generation.beat().await,
+            _ = heartbeats.tick() => session.send_heartbeat().await,
             frame = frames.next() => match frame {
-                Some(Ok(Message::Text(text))) => generation.hear(&text),
+                Some(Ok(Message::Text(text))) => session.handle_frame(&text),
                 Some(Ok(Message::Close(frame))) => {
                     Err(DisconnectReason::SocketClosed { code: frame.map(|frame| frame.code.into()) })
                 }
@@ -78,10 +81,10 @@ pub(super) async fn live(
                 None => Err(DisconnectReason::SocketClosed { code: None }),
             },
         };
-        if let Err(end) = step {
-            // Best effort: dropping the socket is all that must happen, and the drop is certain.
-            let _ = timeout(Duration::from_secs(1), generation.connection.close()).await;
-            return end;
+        if let Err(reason) = step {
+            // Best effort: only dropping the socket matters, and that always happens.
+            let _ = timeout(Duration::from_secs(1), session.connection.close()).await;
+            return reason;
         }
     }
 }

@@ -1,26 +1,28 @@
-//! What a generation of the Realtime connection reports while it lives, and the deadlines it holds the server to.
+//! Events that a Realtime session reports, and the deadlines of a session.
 
 use std::time::Duration;
 
 use super::access::Malformed;
 use crate::correction::Row;
 
-/// Deadlines of a generation.
+/// Deadlines of a Realtime session.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// To open the websocket. The server answers a refusal after 2 s.
+    /// Deadline for opening the websocket. The server answers a refusal after 2 s.
     pub connect: Duration,
-    /// To send one frame.
+    /// Deadline for sending one frame.
     pub write: Duration,
-    /// To get the join's reply. The server sends a refusal after 5 s.
+    /// Deadline for the join's reply. The server sends a refusal after 5 s.
     pub join: Duration,
-    /// To get `Subscribed to PostgreSQL`, which takes seconds on a cold project.
+    /// Deadline for `Subscribed to PostgreSQL`, which takes seconds on a cold project.
     pub subscribe: Duration,
-    /// Between heartbeats; each must be answered before the next. The server closes after 60 s of silence.
+    /// Interval between heartbeats; each must be answered before the next. The server closes the
+    /// socket after 60 s of silence.
     pub heartbeat: Duration,
-    /// After `Subscribed`, until rows can no longer fall between subscription and replication slot.
+    /// Delay between `Subscribed` and a second sweep. After this delay, rows can no longer fall
+    /// between the subscription and the replication slot.
     pub settle: Duration,
-    /// Age at which the connection is replaced; the gateway's own end comes at 24 h.
+    /// Age at which the worker replaces the connection; the gateway would end it at 24 h.
     pub age: Duration,
 }
 
@@ -38,17 +40,17 @@ impl Default for Limits {
     }
 }
 
-/// What a generation reports while it lives.
+/// Event that a session reports while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RealtimeEvent {
-    /// Rows flow from here on; what was committed before may be missing.
+    /// Rows arrive from now on; rows committed before may be missing.
     Subscribed,
-    /// A row.
+    /// An inserted row.
     Row(Row),
-    /// A row that can't be a pair.
+    /// A row that cannot become a pair.
     Malformed(Malformed),
-    /// An event that carries a part of the row with this id only.
+    /// A change that carries only part of the row with this id.
     Partial(i64),
-    /// Something may be missing: sweep.
+    /// Rows may be missing, so a sweep is needed.
     Gap,
 }

@@ -1,6 +1,7 @@
-//! What a generation of the Realtime connection says and hears: the join, heartbeats, and every frame's meaning.
+//! Protocol state of a Realtime session: the join, the heartbeats, and the handling of every frame.
 //!
-//! Owns no socket and waits for nothing: `realtime` gives it the frames, and asks what is overdue.
+//! Owns no socket and waits for nothing: `realtime` passes the frames in, and asks which deadline
+//! has passed.
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -13,9 +14,9 @@ use super::access::TableAccess;
 use super::disconnect_reason::{DisconnectReason, Step};
 use super::realtime_event::{Limits, RealtimeEvent};
 
-/// Name of the channel; any name does.
+/// Name of the channel; any name works.
 const TOPIC: &str = "realtime:autovalidate-trainer";
-/// The reference of the join, the first message of every generation.
+/// Reference of the join, the first message of every session.
 const JOIN_REF: &str = "1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,24 +26,24 @@ pub(super) enum Stage {
     Live,
 }
 
-/// A generation's state, and its half of the conversation.
+/// State of one session, and the client's side of its protocol.
 pub(super) struct RealtimeSession<'a, F> {
     access: &'a TableAccess,
     limits: &'a Limits,
     pub(super) connection: ConnectionManager,
     pub(super) report: F,
     pub(super) stage: Stage,
-    /// When the present stage must be over, unless it is [`Stage::Live`].
+    /// Deadline of the current stage; unused in [`Stage::Live`].
     pub(super) due: Instant,
-    /// When the second sweep after a subscription is worth making.
+    /// Time at which the second sweep after a subscription is due.
     pub(super) settled: Option<Instant>,
     references: u64,
-    /// The heartbeat that waits for its reply.
+    /// Reference of the heartbeat that awaits its reply.
     heartbeat: Option<String>,
 }
 
 impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
-    /// A generation that has not joined yet.
+    /// Creates a session that has not joined yet.
     pub(super) fn new(
         access: &'a TableAccess,
         limits: &'a Limits,
@@ -62,7 +63,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         }
     }
 
-    /// Joins the channel and asks for the table's inserts. The reply is heard later.
+    /// Joins the channel and requests the table's inserts. The reply arrives later, as a frame.
     pub(super) async fn join(&self) -> Result<(), DisconnectReason> {
         let changes = self.changes();
         let mut payload = json!({
@@ -87,8 +88,8 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         PostgresChangesFilter::new(PostgresChangeEvent::Insert, &self.access.schema).table(&self.access.table)
     }
 
-    /// Sends a heartbeat on its own clock, whatever else arrived meanwhile.
-    pub(super) async fn beat(&mut self) -> Result<(), DisconnectReason> {
+    /// Sends a heartbeat. The caller's timer decides when, whatever else arrives in the meantime.
+    pub(super) async fn send_heartbeat(&mut self) -> Result<(), DisconnectReason> {
         if self.heartbeat.is_some() {
             return Err(DisconnectReason::Deadline {
                 step: Step::HeartbeatReply,
@@ -97,7 +98,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         }
         self.references += 1;
         let reference = self.references.to_string();
-        // Remembered before it is sent: the reply may be read at once.
+        // Set before the heartbeat is sent: the reply may arrive at once.
         self.heartbeat = Some(reference.clone());
         let beat = ChannelEvent::System(SystemEvent::Heartbeat);
         self.send(RealtimeMessage::new("phoenix".to_owned(), beat, json!({})).with_ref(reference)).await
@@ -111,7 +112,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         }
     }
 
-    /// The present stage took too long.
+    /// Returns the reason for ending a session whose current stage took too long.
     pub(super) fn overdue(&self) -> DisconnectReason {
         match self.stage {
             Stage::Joining => DisconnectReason::Deadline { step: Step::JoinReply, limit: self.limits.join },
@@ -121,10 +122,11 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         }
     }
 
-    /// Takes in one text frame.
-    pub(super) fn hear(&mut self, text: &str) -> Result<(), DisconnectReason> {
+    /// Handles one text frame.
+    pub(super) fn handle_frame(&mut self, text: &str) -> Result<(), DisconnectReason> {
         let Ok(message) = serde_json::from_str::<RealtimeMessage>(text) else {
-            // What can't be read may have been a row, and may be all that comes.
+            // The unreadable frame may have been a row, and every later frame may be unreadable,
+            // too.
             return Err(DisconnectReason::Unreadable);
         };
         let RealtimeMessage { topic, event, payload, r#ref: reference, .. } = message;
@@ -139,21 +141,21 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         }
         match event {
             ChannelEvent::System(SystemEvent::Reply) if reference.as_deref() == Some(JOIN_REF) => {
-                self.joined(&payload)
+                self.handle_join_reply(&payload)
             }
             ChannelEvent::System(SystemEvent::Close) => Err(DisconnectReason::ChannelClosed),
             ChannelEvent::System(SystemEvent::Error) => Err(DisconnectReason::ChannelCrashed),
-            ChannelEvent::Custom(name) if name == "system" => self.told(&payload),
+            ChannelEvent::Custom(name) if name == "system" => self.handle_system(&payload),
             ChannelEvent::PostgresChanges => {
-                self.changed(&payload);
+                self.handle_change(&payload);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// The join's reply: `ok` with an echo of what was asked for, or a reason.
-    fn joined(&mut self, payload: &Value) -> Result<(), DisconnectReason> {
+    /// Handles the reply to the join: `ok` with an echo of the requested changes, or a reason.
+    fn handle_join_reply(&mut self, payload: &Value) -> Result<(), DisconnectReason> {
         if payload["status"] != "ok" {
             return Err(DisconnectReason::of_reason(
                 payload["response"]["reason"].as_str().unwrap_or_default(),
@@ -165,7 +167,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         if !same {
             return Err(DisconnectReason::Mismatch);
         }
-        // The order of reply and `system` message is the server's: don't step back from `Live`.
+        // The server may send the `system` message before this reply: never step back from `Live`.
         if self.stage == Stage::Joining {
             self.wait_for_subscription();
         }
@@ -177,9 +179,9 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         self.due = Instant::now() + self.limits.subscribe;
     }
 
-    /// A `system` message. `Subscribed` may come again: the server resubscribed, and each time it does, events
-    /// before it may be missing.
-    fn told(&mut self, payload: &Value) -> Result<(), DisconnectReason> {
+    /// Handles a `system` message. `Subscribed` comes again whenever the server resubscribes; each
+    /// time, events before it may be missing.
+    fn handle_system(&mut self, payload: &Value) -> Result<(), DisconnectReason> {
         let field = |name: &str| payload[name].as_str().unwrap_or_default();
         let message = field("message");
         match (field("extension"), field("status")) {
@@ -190,12 +192,13 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
                 Ok(())
             }
             ("postgres_changes", _) => {
-                let final_words = ["Unable to subscribe", "Error parsing", "No subscription params"];
-                if final_words.iter().any(|words| message.starts_with(words)) {
+                let permanent = ["Unable to subscribe", "Error parsing", "No subscription params"];
+                if permanent.iter().any(|words| message.starts_with(words)) {
                     return Err(DisconnectReason::unpublished(self.access));
                 }
-                // The server tries again by itself; if it doesn't succeed in time, this generation is over. Each
-                // try may fail with a message of its own: only the first starts the deadline.
+                // The server retries by itself. If it does not succeed in time, this session ends.
+                // Each try may fail with a message of its own, so only the first one starts the
+                // deadline.
                 if self.stage == Stage::Live {
                     self.wait_for_subscription();
                 }
@@ -203,18 +206,19 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
                 Ok(())
             }
             ("system", "error") => Err(DisconnectReason::of_eviction(message)),
-            // `Server requested disconnect`: the socket's close follows.
+            // `Server requested disconnect`: a close of the socket follows.
             _ => Ok(()),
         }
     }
 
-    /// A row event. One with errors carries a part of the row at most; the sweep reads the whole.
-    fn changed(&mut self, payload: &Value) {
+    /// Handles a row event. An event with errors carries at most part of the row; the sweep reads
+    /// the whole row.
+    fn handle_change(&mut self, payload: &Value) {
         let data = &payload["data"];
         if data["type"] != "INSERT" {
             return;
         }
-        let sign = match (&data["errors"], data["record"].as_object()) {
+        let event = match (&data["errors"], data["record"].as_object()) {
             (Value::Null, Some(record)) => match self.access.columns.decode(record) {
                 Ok(row) => RealtimeEvent::Row(row),
                 Err(malformed) => RealtimeEvent::Malformed(malformed),
@@ -224,7 +228,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
                 id.map_or(RealtimeEvent::Gap, RealtimeEvent::Partial)
             }
         };
-        (self.report)(sign);
+        (self.report)(event);
     }
 }
 
@@ -234,43 +238,44 @@ mod tests {
     use proptest::prelude::*;
     use url::Url;
 
-    /// What a joined generation reports for one frame, and how it ends, if it does.
-    fn hear(text: &str) -> (Vec<RealtimeEvent>, Option<DisconnectReason>) {
+    /// Returns the events that a new session reports for one frame, and the reason for its end, if
+    /// it ends.
+    fn receive(text: &str) -> (Vec<RealtimeEvent>, Option<DisconnectReason>) {
         let access =
             TableAccess::new(Url::parse("http://localhost").expect("an address"), "key".to_owned().into());
-        let mut signs = Vec::new();
+        let mut events = Vec::new();
         let limits = Limits::default();
-        let report = |sign| signs.push(sign);
-        let mut generation = RealtimeSession::new(&access, &limits, ConnectionManager::new(), report);
-        let end = generation.hear(text).err();
-        (signs, end)
+        let report = |event| events.push(event);
+        let mut session = RealtimeSession::new(&access, &limits, ConnectionManager::new(), report);
+        let reason = session.handle_frame(text).err();
+        (events, reason)
     }
 
     fn on_topic(event: &str, payload: &Value) -> (Vec<RealtimeEvent>, Option<DisconnectReason>) {
-        hear(&json!({"topic": TOPIC, "event": event, "payload": payload, "ref": "1"}).to_string())
+        receive(&json!({"topic": TOPIC, "event": event, "payload": payload, "ref": "1"}).to_string())
     }
 
     #[test]
     fn a_change_with_errors_and_no_timestamp_is_a_gap() {
         let data = json!({"type": "INSERT", "errors": ["Error 401: Unauthorized"], "columns": [], "record": {},
                           "commit_timestamp": null, "schema": "public", "table": "typo_training_dataset"});
-        let (signs, end) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
-        assert_eq!(signs, [RealtimeEvent::Gap]);
-        assert!(end.is_none());
+        let (events, reason) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
+        assert_eq!(events, [RealtimeEvent::Gap]);
+        assert!(reason.is_none());
     }
 
     #[test]
     fn a_change_that_was_cut_short_names_its_row() {
         let data = json!({"type": "INSERT", "errors": ["Error 413: Payload Too Large"], "record": {"id": 5}});
-        let (signs, end) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
-        assert_eq!(signs, [RealtimeEvent::Partial(5)]);
-        assert!(end.is_none());
+        let (events, reason) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
+        assert_eq!(events, [RealtimeEvent::Partial(5)]);
+        assert!(reason.is_none());
     }
 
     #[test]
-    fn every_sign_of_death_ends_the_generation() {
+    fn every_failure_ends_the_session() {
         let ended = |event: &str, payload: Value| on_topic(event, &payload).1;
-        assert!(matches!(hear("<html>").1, Some(DisconnectReason::Unreadable)));
+        assert!(matches!(receive("<html>").1, Some(DisconnectReason::Unreadable)));
         assert!(matches!(ended("phx_close", json!({})), Some(DisconnectReason::ChannelClosed)));
         assert!(matches!(ended("phx_error", json!({})), Some(DisconnectReason::ChannelCrashed)));
         let refused = json!({"status": "error", "response": {"reason": "PrivateOnly: no public channels"}});
@@ -291,15 +296,15 @@ mod tests {
     #[test]
     fn trouble_the_server_mends_itself_is_a_gap() {
         let busy = json!({"extension": "postgres_changes", "status": "error", "message": "Too many database timeouts"});
-        let (signs, end) = on_topic("system", &busy);
-        assert_eq!(signs, [RealtimeEvent::Gap]);
-        assert!(end.is_none());
+        let (events, reason) = on_topic("system", &busy);
+        assert_eq!(events, [RealtimeEvent::Gap]);
+        assert!(reason.is_none());
     }
 
     proptest! {
         #[test]
-        fn any_frame_is_heard_without_panic(text in ".{0,120}", payload in ".{0,60}") {
-            let _ = hear(&text);
+        fn any_frame_is_received_without_panic(text in ".{0,120}", payload in ".{0,60}") {
+            let _ = receive(&text);
             let payload = serde_json::from_str(&payload).unwrap_or(Value::String(payload));
             for event in ["phx_reply", "system", "postgres_changes", "phx_close"] {
                 let _ = on_topic(event, &payload);

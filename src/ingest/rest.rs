@@ -1,4 +1,4 @@
-//! The table through PostgREST: keyset pages, rows by id, a count.
+//! The table through PostgREST: keyset pages, rows by id, and counts.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use super::access::{AccessError, Malformed, TableAccess};
 use super::rest_error::RestError;
 use crate::correction::Row;
 
-/// Time to open a connection.
+/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a whole request; hosted databases cancel statements after 8 s at most.
+/// Timeout for a whole request; hosted databases cancel statements after 8 s at most.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer read: a thousand rows of 16 KiB.
+/// Largest answer that is read, in bytes: a thousand rows of 16 KiB.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// Ids in one `id=in.(..)`: 100 ids of 19 digits keep the address below 8 KB.
+/// Number of ids in one `id=in.(..)`: 100 ids of 19 digits keep the address below 8 KB.
 const IDS_PER_REQUEST: usize = 100;
 
-/// The corrections table, read only.
+/// Read-only client of the corrections table.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
@@ -29,20 +29,20 @@ pub struct Table {
     access: TableAccess,
 }
 
-/// Some rows in the order of their ids.
+/// Rows that one call read from the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The rows that could be read.
+    /// Rows that could be decoded.
     pub rows: Vec<Row>,
-    /// The rows that could not.
+    /// Rows that could not be decoded.
     pub malformed: Vec<Malformed>,
-    /// The highest id among all of them; `None` only when the page is empty, which alone means the end: a
-    /// short page may be the server's cap.
+    /// Highest id among all of them; `None` only when the page is empty. Only an empty page means
+    /// the end of the table: a short page may come from the server's row limit.
     pub last_id: Option<i64>,
 }
 
 impl Table {
-    /// A client for the table; no request is made yet.
+    /// Creates a client for the table; makes no request yet.
     ///
     /// # Errors
     /// [`RestError::TableAccess`] for an address or key that can't be used.
@@ -53,19 +53,19 @@ impl Table {
             .timeout(REQUEST_TIMEOUT)
             .user_agent(concat!("autovalidate-trainer/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(access)?)
-            // A redirect would carry the key to wherever it points.
+            // A redirect would send the key to its target.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(RestError::Request)?;
         Ok(Self { client, url, access: access.clone() })
     }
 
-    /// Where the table is.
+    /// Returns the table's address, key and columns.
     pub fn access(&self) -> &TableAccess {
         &self.access
     }
 
-    /// The next rows with an id above `cursor`, at most `limit`, by id.
+    /// Returns the next rows with an id above `cursor`, at most `limit`, in order of id.
     ///
     /// # Errors
     /// [`RestError`].
@@ -75,7 +75,7 @@ impl Table {
         self.decode(&page)
     }
 
-    /// Rows with these ids, in any order; ids that don't exist are left out.
+    /// Returns the rows with these ids, in any order; ids that do not exist are left out.
     ///
     /// # Errors
     /// [`RestError`].
@@ -93,7 +93,8 @@ impl Table {
         Ok(found)
     }
 
-    /// Every id above `after` up to `last`, at most `limit`, ascending: a cheap look back.
+    /// Returns every id above `after` and up to `last`, at most `limit`, ascending. Looking back by
+    /// id costs less than reading the rows.
     ///
     /// # Errors
     /// [`RestError`].
@@ -104,7 +105,7 @@ impl Table {
         Ok(page.iter().filter_map(|record| self.access.columns.id_of(record)).collect())
     }
 
-    /// How many rows the key's role can see.
+    /// Returns the number of rows that the key's role can see.
     ///
     /// # Errors
     /// [`RestError`].
@@ -112,7 +113,7 @@ impl Table {
         self.count_up_to(i64::MAX).await
     }
 
-    /// How many rows with an id up to `last` the key's role can see.
+    /// Returns the number of rows with an id up to `last` that the key's role can see.
     ///
     /// # Errors
     /// [`RestError`].
@@ -127,8 +128,10 @@ impl Table {
         total.ok_or(RestError::Gateway { status: response.status().as_u16() })
     }
 
-    /// Every value of a text column, each once, and with every value of a second one beside it, if there is one, in
-    /// the table's own order. Read by keyset: what is inserted meanwhile moves nothing that is still to be read.
+    /// Returns every `(beside, column)` pair of values once, in the table's order of `column` and
+    /// then `beside`. Without a column `beside`, its value is empty. Rows with a blank `column` are
+    /// left out. Reads by keyset, so that rows inserted meanwhile do not shift the pages that are
+    /// still to be read.
     pub(super) async fn texts(
         &self,
         column: &str,
@@ -206,8 +209,8 @@ impl Table {
     }
 }
 
-/// The headers of every request: the key, and the key again as bearer when it is a JWT, without which
-/// PostgREST would run as `anon`.
+/// Builds the headers of every request: the key and, when it is a JWT, the key again as the bearer
+/// token, without which PostgREST would run as `anon`.
 fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
     let secret = |text: &str| {
         let mut value = HeaderValue::from_str(text).map_err(|_| AccessError::Key)?;
@@ -229,8 +232,8 @@ fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
     Ok(headers)
 }
 
-/// The condition for rows after one in the order of two columns, as a list of PostgREST's `or`. Null is the last
-/// value of the second column, as PostgreSQL sorts it.
+/// Builds the filter for the rows after a given one in the order of two columns, as a list for
+/// PostgREST's `or`. Null is the last value of the second column, as PostgreSQL sorts it.
 fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)) -> String {
     let value = quoted(value);
     match beside.as_deref().map(quoted) {
@@ -241,7 +244,7 @@ fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)
     }
 }
 
-/// A text as a value within a list: in quotes, so that commas and parentheses part nothing.
+/// Quotes a text as a value within a list, so that commas and parentheses separate nothing.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,4 +1,4 @@
-//! What PostgREST and the gateway before it can answer instead of rows.
+//! Errors that PostgREST, or the gateway in front of it, answers instead of rows.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::access::{AccessError, TableAccess};
 use super::sql;
 use crate::failure::{Failure, RetryDirective};
 
-/// Why the table could not be read.
+/// Reason why the table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
-    /// The settings make no address or no header.
+    /// The settings make no valid address or no valid header.
     #[error(transparent)]
     TableAccess(#[from] AccessError),
-    /// No connection, no answer in time, or an answer cut short.
+    /// The connection failed, no answer came in time, or the answer was cut short.
     #[error("the request failed")]
     Request(#[source] reqwest::Error),
     /// The key is missing, wrong or expired.
@@ -24,72 +24,72 @@ pub enum RestError {
     Key {
         /// HTTP status.
         status: u16,
-        /// PostgREST's code, when it was PostgREST that refused.
+        /// PostgREST's code, when PostgREST itself refused the key.
         code: Option<String>,
     },
     /// The key's role may not read the table (42501).
     #[error("the key's role may not read the table")]
     NotPermitted {
-        /// SQL that permits it.
+        /// SQL that grants the permission.
         sql: String,
     },
-    /// No such table (PGRST205, 42P01).
+    /// The table does not exist (PGRST205, 42P01).
     #[error("the table {schema}.{table} does not exist")]
     MissingTable {
-        /// Schema asked for.
+        /// Requested schema.
         schema: String,
-        /// Table asked for.
+        /// Requested table.
         table: String,
-        /// SQL that creates it.
+        /// SQL that creates the table.
         sql: String,
     },
     /// The schema is not exposed (PGRST106).
     #[error("the schema {schema} is not exposed")]
     MissingSchema {
-        /// Schema asked for.
+        /// Requested schema.
         schema: String,
     },
-    /// The table lacks a column that is read (42703).
+    /// The table lacks a column that the worker reads (42703, PGRST204).
     #[error("a column is missing ({detail})")]
     MissingColumn {
-        /// The server's sentence, which names the column.
+        /// Server's message, which names the column.
         detail: String,
-        /// SQL that adds what is missing.
+        /// SQL that adds the missing columns.
         sql: String,
     },
-    /// Too many requests, or the database is down or starting (429, 503, 504).
+    /// The service has too many requests, or the database is down or starting (408, 429, 5xx).
     #[error("the service is busy (HTTP {status})")]
     Busy {
         /// HTTP status.
         status: u16,
-        /// How long the service asks to wait.
+        /// Wait that the service asks for.
         retry_after: Option<Duration>,
     },
-    /// The statement took too long (57014): ask for fewer rows.
+    /// The statement took too long (57014); a smaller page may succeed.
     #[error("the database cancelled the statement after its time limit")]
     StatementTimeout,
-    /// A page of a gateway or proxy, not the service's JSON.
+    /// A gateway or proxy answered with a page of its own instead of the service's JSON.
     #[error("a gateway answered instead of the service (HTTP {status})")]
     Gateway {
         /// HTTP status.
         status: u16,
     },
-    /// The answer is not the JSON it should be, cut short for instance.
+    /// The answer is not the expected JSON, for instance because it was cut short.
     #[error("the answer can't be read")]
     Body(#[source] serde_json::Error),
     /// The answer is larger than any page may be.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The limit, in bytes.
+        /// Limit in bytes.
         limit: usize,
     },
-    /// A page of rows of which none has a whole number as its id.
+    /// A page has rows, but none with a whole number as its id.
     #[error("no row of a page has a whole number in its id column")]
     NoIds,
-    /// A column of names that holds something else.
-    #[error("the column of names holds no texts")]
+    /// A catalog's column of names holds values that are not text.
+    #[error("the column of names holds values that are not text")]
     NoTexts,
-    /// Any other refusal.
+    /// The service refused the request for another reason.
     #[error("the request is refused (HTTP {status}, code {code:?})")]
     Refused {
         /// HTTP status.
@@ -100,15 +100,28 @@ pub enum RestError {
 }
 
 impl RestError {
-    /// The wait the service asked for.
+    /// Returns the wait that the service asked for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after, .. } => *retry_after,
-            _ => None,
+            Self::TableAccess(_)
+            | Self::Request(_)
+            | Self::Key { .. }
+            | Self::NotPermitted { .. }
+            | Self::MissingTable { .. }
+            | Self::MissingSchema { .. }
+            | Self::MissingColumn { .. }
+            | Self::StatementTimeout
+            | Self::Gateway { .. }
+            | Self::Body(_)
+            | Self::TooLarge { .. }
+            | Self::NoIds
+            | Self::NoTexts
+            | Self::Refused { .. } => None,
         }
     }
 
-    /// Tells apart every answer that is not a success.
+    /// Classifies an answer that is not a success.
     pub(super) fn of_answer(
         access: &TableAccess,
         status: StatusCode,
@@ -152,7 +165,7 @@ impl RestError {
     }
 }
 
-/// `Retry-After` in seconds; its other form, a date, is not used by these services.
+/// Parses `Retry-After` in seconds. These services do not use its other form, a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
@@ -195,17 +208,17 @@ impl Failure for RestError {
                 format!("Expose the schema {schema} under Project Settings > Data API.")
             }
             Self::MissingColumn { sql, .. } => {
-                format!(
-                    "Set SUPABASE_COLUMNS to what the columns are called, or run in the SQL editor:\n{sql}"
-                )
+                format!("Set SUPABASE_COLUMNS to the table's column names, or run in the SQL editor:\n{sql}")
             }
             Self::Busy { .. } | Self::StatementTimeout | Self::Gateway { .. } | Self::Body(_) => {
                 "Nothing to do: the worker tries again.".to_owned()
             }
             Self::TooLarge { .. } => "Check the table for rows with very long texts.".to_owned(),
             Self::NoIds => "The id column must be a bigint; check which column the settings name.".to_owned(),
-            Self::NoTexts => "Name a column of texts.".to_owned(),
-            Self::Refused { .. } => "Check SUPABASE_URL: does PostgREST answer there?".to_owned(),
+            Self::NoTexts => "Let CATALOG name a column that holds text.".to_owned(),
+            Self::Refused { .. } => {
+                "Check that SUPABASE_URL is the project's address: PostgREST must answer there.".to_owned()
+            }
         }
     }
 }

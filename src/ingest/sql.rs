@@ -1,12 +1,13 @@
-//! The SQL that makes a project ready: table, rights, publication, webhook.
+//! SQL that prepares a Supabase project: table, permissions, publication and webhook.
 //!
-//! Writes text for a person to run; never runs it. Names are quoted, so any table name is safe.
+//! Writes SQL for a person to run; never runs it. Names are quoted, so any table name is safe.
 
 use url::Url;
 
 use super::access::TableAccess;
 
-/// Creates the table, as the app writes it and the worker reads it. Harmless when it exists.
+/// Returns SQL that creates the table, as the app writes it and the worker reads it. Harmless when
+/// the table exists.
 pub fn table(access: &TableAccess) -> String {
     let name = qualified(access);
     let [id, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
@@ -21,8 +22,8 @@ pub fn table(access: &TableAccess) -> String {
     )
 }
 
-/// Adds the columns that the table lacks, but for the id, and has PostgREST look at the table again. Harmless when
-/// they are there.
+/// Returns SQL that adds the missing columns, except for the id, and makes PostgREST reload its
+/// schema. Harmless when no column is missing.
 pub fn columns(access: &TableAccess) -> String {
     let name = qualified(access);
     let [_, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
@@ -36,9 +37,11 @@ pub fn columns(access: &TableAccess) -> String {
     )
 }
 
-/// Lets the `anon` role read, whether row level security is on or off. A `service_role` key needs none of this.
+/// Returns SQL that lets the `anon` role read, whether row level security is on or off. A
+/// `service_role` key needs none of this.
 ///
-/// It never turns row level security on: on a table without it, that would shut out the app, which inserts.
+/// The SQL never turns row level security on: on a table without it, that would lock out the app,
+/// which inserts.
 pub fn policies(access: &TableAccess) -> String {
     let name = qualified(access);
     let policy = quoted(&format!("{} readable by the trainer", access.table));
@@ -51,8 +54,9 @@ pub fn policies(access: &TableAccess) -> String {
     )
 }
 
-/// Lets the `anon` role insert, as the app does, and turns row level security on: what no policy allows is then
-/// refused. For a table that is new; one in use may have readers and writers that this knows nothing of.
+/// Returns SQL that lets the `anon` role insert, as the app does, and turns row level security on,
+/// so that the database refuses everything that no policy allows. For a new table only: a table in
+/// use may have readers and writers that need policies of their own.
 pub fn protection(access: &TableAccess) -> String {
     let name = qualified(access);
     let policy = quoted(&format!("{} writable by the app", access.table));
@@ -64,7 +68,8 @@ pub fn protection(access: &TableAccess) -> String {
     )
 }
 
-/// Puts the table into the publication that Realtime reads. Harmless when it is there.
+/// Returns SQL that adds the table to the publication that Realtime reads. Harmless when the table
+/// is already in it.
 pub fn publication(access: &TableAccess) -> String {
     let name = qualified(access);
     format!(
@@ -75,8 +80,8 @@ pub fn publication(access: &TableAccess) -> String {
     )
 }
 
-/// Calls `endpoint` for every new row, with the secret in the header `header`. The secret is a placeholder:
-/// put the value of `WEBHOOK_SECRET` in its place.
+/// Returns SQL that calls `endpoint` for every new row, with the secret in the header `header`. The
+/// secret is a placeholder: replace it with the value of `WEBHOOK_SECRET`.
 pub fn webhook(access: &TableAccess, endpoint: &Url, header: &str) -> String {
     let name = qualified(access);
     let headers = serde_json::json!({"Content-Type": "application/json", header: "<WEBHOOK_SECRET>"});
@@ -110,7 +115,7 @@ mod tests {
         let url = Url::parse("https://example.org").expect("an address");
         let access = TableAccess::new(url, "key".to_owned().into());
         assert!(!policies(&access).contains("enable row level security"));
-        // Once it is on, the app must still be let in.
+        // Once row level security is on, the app must still be allowed to insert.
         let (insert, enable) = ("for insert to anon", "enable row level security");
         let protection = protection(&access);
         assert!(protection.find(insert).is_some_and(|place| protection.find(enable) > Some(place)));

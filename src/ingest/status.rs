@@ -1,4 +1,4 @@
-//! What the ingest shows of itself: a state to look at, and events to follow.
+//! State of the ingest, for status pages and metrics, and its events, for subscribers.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,67 +8,68 @@ use crate::failure::{Failure, RetryDirective, chain};
 /// The ingest at this moment, for status pages and metrics. Counters start at 0 with the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct IngestStatus {
-    /// Row changes are flowing: subscribed, not merely connected.
+    /// True while row changes arrive: subscribed, not merely connected.
     pub connected: bool,
-    /// How many connections were begun.
+    /// Number of Realtime sessions started, and thus the number of the current one.
     pub generation: u64,
-    /// Pairs stored that Realtime delivered first.
+    /// Number of stored pairs that Realtime delivered first.
     pub rows_by_realtime: u64,
-    /// Pairs stored that a sweep found first.
+    /// Number of stored pairs that a sweep found first.
     pub rows_by_sweep: u64,
-    /// Pairs handed over that the inbox knew already.
+    /// Number of pairs handed over that the inbox already knew.
     pub duplicates: u64,
-    /// Rows kept out of training by the inbox.
+    /// Number of rows that the inbox kept out of training.
     pub refused: u64,
-    /// Rows skipped because their columns are of other types.
+    /// Number of rows skipped because a column is missing or has another type.
     pub malformed: u64,
-    /// Times something may have been missed and a sweep was asked for.
+    /// Number of times that rows may have been missed, each of which asked for a sweep.
     pub gaps: u64,
-    /// Sweeps that came to the end of the table.
+    /// Number of sweeps that reached the end of the table.
     pub sweeps: u64,
-    /// When the last of them did.
+    /// Time at which the last of these sweeps reached the end.
     pub last_sweep_at: Option<Timestamp>,
-    /// How far a long sweep has come, while it lasts.
+    /// Progress of a long sweep, while it runs.
     pub backfill: Option<Backfill>,
-    /// Rows that only the comparison of all ids found.
+    /// Number of rows that only the comparison of all ids found.
     pub rows_by_audit: u64,
-    /// Comparisons of the table's count with the inbox's.
+    /// Number of comparisons of the table's row count with the inbox's.
     pub audits: u64,
-    /// Why no row is visible, until one is.
+    /// Reason why no row is visible, until a row is.
     pub visibility_trouble: Option<Trouble>,
-    /// Why there is no connection, until there is one again.
+    /// Reason why the last Realtime session ended, until the next one subscribes.
     pub realtime_trouble: Option<Trouble>,
-    /// Why the last sweep or delivery failed, until a sweep succeeds.
+    /// Reason why the last sweep or delivery failed, until a sweep succeeds.
     pub sweep_trouble: Option<Trouble>,
 }
 
 impl IngestStatus {
-    /// The trouble that matters most: without sweeps rows are lost to us, without Realtime they are late.
+    /// Returns the most important trouble: without sweeps, the worker misses rows; without
+    /// Realtime, rows only come late.
     pub fn last_error(&self) -> Option<&Trouble> {
         let troubles = [&self.sweep_trouble, &self.visibility_trouble, &self.realtime_trouble];
         troubles.into_iter().find_map(Option::as_ref)
     }
 }
 
-/// How far a long sweep has come.
+/// Progress of a long sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Backfill {
-    /// Rows read since it began.
+    /// Number of rows read since the sweep began.
     pub read: u64,
-    /// Rows that were to be read when it began, if the table said.
+    /// Number of rows to read when the sweep began, if the table could count them.
     pub total: Option<u64>,
-    /// The id up to which rows are kept; a restart goes on from there.
+    /// Id up to which rows are kept; a restart continues there.
     pub cursor: i64,
 }
 
-/// A failure as it is shown.
+/// A failure as status pages show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// The error with its sources.
+    /// Error message with its sources.
     pub error: String,
-    /// Who must act.
+    /// Retry directive, which tells who must act.
     pub remedy: RetryDirective,
-    /// What to do.
+    /// Advice for the operator.
     pub advice: String,
 }
 
@@ -78,55 +79,56 @@ impl Trouble {
     }
 }
 
-/// Something that happened. Carries ids and counts, never a pair's text.
+/// Event of the ingest. Carries ids and counts, never a pair's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestEvent {
-    /// A connection is being made.
+    /// A Realtime session starts to connect.
     GenerationStarted {
-        /// Its number, from 1.
+        /// Number of the session, from 1.
         generation: u64,
     },
-    /// Row changes flow (again).
+    /// Row changes arrive (again).
     Subscribed {
-        /// The connection's number.
+        /// Number of the session.
         generation: u64,
     },
-    /// A connection ended.
+    /// A Realtime session ended.
     GenerationEnded {
-        /// The connection's number.
+        /// Number of the session.
         generation: u64,
-        /// Why.
+        /// Reason for its end, and advice.
         trouble: Trouble,
     },
-    /// Realtime delivered a row and the inbox took it.
+    /// Realtime delivered a row, and the inbox accepted it.
     Arrived {
-        /// The row's id.
+        /// Id of the row.
         id: i64,
     },
-    /// A sweep read to the end of the table.
+    /// A sweep reached the end of the table.
     Swept {
-        /// How many pairs were new to the inbox.
+        /// Number of pairs that were new to the inbox.
         stored: u64,
-        /// The id up to which everything visible has been handed over.
+        /// Id up to which every visible row has been handed over.
         cursor: i64,
     },
-    /// A long sweep goes on.
+    /// A long sweep made progress.
     Progress(Backfill),
-    /// The table's rows were compared with the inbox's.
+    /// An audit compared the table's rows with the inbox's.
     Audited {
-        /// How many rows were missing and have been handed over.
+        /// Number of rows that were missing and that the audit handed over.
         found: u64,
     },
-    /// No row is visible, which is no error to the table.
+    /// No row is visible, which the table does not report as an error.
     Invisible {
-        /// How many rows are kept from before; 0 when there never was one, so that the table may just be empty.
+        /// Number of rows kept from before. 0 when there never was one; the table may then just be
+        /// empty.
         kept: u64,
-        /// What that may mean.
+        /// Possible cause, and advice.
         trouble: Trouble,
     },
-    /// A sweep or a delivery failed; it is tried again.
+    /// A sweep or a delivery failed; the ingest tries again.
     Failed {
-        /// Why.
+        /// Error of the sweep or delivery, and advice.
         trouble: Trouble,
     },
 }

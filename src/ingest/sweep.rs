@@ -1,8 +1,9 @@
-//! The sweep: everything the table has that the inbox may lack, by keyset through PostgREST.
+//! The sweep: keyset reads, through PostgREST, of every row that the inbox may lack.
 //!
-//! It reads on from a durable cursor to the end of the table, and looks back over an overlap below it, since
-//! rows become visible in commit order: a slow transaction's id appears below ids already read. Looking back
-//! fetches ids only, and then just the rows that are not known to be in the inbox.
+//! The sweep reads from a durable cursor to the end of the table. It also looks back over an
+//! overlap below the cursor, because rows become visible in commit order: the id of a slow
+//! transaction appears below ids that were already read. Looking back fetches ids only, and then
+//! just the rows that are not known to be in the inbox.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -17,14 +18,16 @@ use super::rest_error::RestError;
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
 
-/// A statement that takes too long is tried again with half the rows, but never fewer than this.
+/// Smallest page, in rows. A statement that takes too long is retried with half the rows, but never
+/// with fewer than this.
 const MIN_PAGE: usize = 50;
-/// The inbox must answer within this time.
+/// Time within which the inbox must answer.
 const INBOX_DEADLINE: Duration = Duration::from_secs(60);
-/// Ids remembered at most; forgetting one costs a look at a row that is known.
+/// Largest number of ids remembered; a forgotten id costs one more look at a known row.
 const MAX_KNOWN: usize = 100_000;
 
-/// Why a sweep or a delivery stopped half-way. Nothing is lost: the cursor stays where it was.
+/// Reason why a sweep or a delivery stopped halfway. Nothing is lost: the cursor stays where it
+/// was.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// The table can't be read.
@@ -65,11 +68,11 @@ impl Failure for SweepError {
     }
 }
 
-/// Ids known to be dealt with: in the inbox, or malformed for good.
+/// Ids that need no further look: rows in the inbox, and malformed rows.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<BTreeSet<i64>>);
+pub(super) struct KnownIds(Mutex<BTreeSet<i64>>);
 
-impl Known {
+impl KnownIds {
     pub(super) fn add(&self, ids: impl IntoIterator<Item = i64>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(ids);
@@ -83,7 +86,7 @@ impl Known {
         ids.iter().copied().filter(|id| !known.contains(id)).collect()
     }
 
-    /// Leaves out of a page what is known, such as rows that Realtime delivered before the sweep.
+    /// Removes known rows from a page, such as rows that Realtime delivered before the sweep.
     fn leave_out(&self, page: &mut Page) {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         page.rows.retain(|row| !known.contains(&row.id));
@@ -96,29 +99,31 @@ impl Known {
     }
 }
 
-/// What a sweep did.
+/// Result of a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Swept {
     pub(super) accepted: Accepted,
     pub(super) malformed: u64,
 }
 
-/// A table, an inbox, and how to read from one into the other.
+/// A sweep from one table into one inbox.
 pub(super) struct Sweep<'a, I> {
     pub(super) table: &'a Table,
     pub(super) inbox: &'a I,
-    pub(super) known: &'a Known,
-    /// Rows per request.
+    pub(super) known: &'a KnownIds,
+    /// Number of rows per request.
     pub(super) page: usize,
-    /// How far below the cursor late commits are looked for, in ids.
+    /// Range below the cursor that is searched for late commits, in ids.
     pub(super) overlap: i64,
-    /// Told after every page of the way on, with the rows read so far and the id they go up to.
+    /// Called after every page that is read forward, with the number of rows read so far and the
+    /// last id.
     pub(super) progress: &'a (dyn Fn(u64, i64) + Sync),
 }
 
 impl<I: Inbox> Sweep<'_, I> {
-    /// Looks back from `cursor`, then reads on to the end of the table, moving `cursor` with every page that is
-    /// safely in the inbox. What was done before an error stays done, and is counted in `swept`.
+    /// Looks back from `cursor`, then reads on to the end of the table, and moves `cursor` with
+    /// every page that is safely in the inbox. Work done before an error stays done, and is counted
+    /// in `swept`.
     pub(super) async fn run(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
         self.look_back(*cursor, swept).await?;
         self.read_on(cursor, swept).await?;
@@ -130,7 +135,7 @@ impl<I: Inbox> Sweep<'_, I> {
         let mut after = cursor.saturating_sub(self.overlap);
         while after < cursor {
             let ids = self.table.ids_between(after, cursor, self.page).await?;
-            // An empty page is the end; a short one may be the server's cap.
+            // Only an empty page is the end: a short one may come from the server's row limit.
             let Some(last) = ids.last() else { break };
             after = *last;
             let missing = self.known.missing(&ids);
@@ -147,8 +152,8 @@ impl<I: Inbox> Sweep<'_, I> {
         let mut page = self.next_page(*cursor, &mut size).await?;
         while let Some(last) = page.last_id {
             read += (page.rows.len() + page.malformed.len()) as u64;
-            // The next page is read while this one is written. Both run to their end: what was read is kept even
-            // when the table fails now.
+            // The next page is read while this one is written. Neither is cut short: this page is
+            // kept even when reading the next one fails.
             let (kept, next) = tokio::join!(self.keep(page, last, swept), self.next_page(last, &mut size));
             kept?;
             *cursor = last;
@@ -180,13 +185,13 @@ impl<I: Inbox> Sweep<'_, I> {
         swept.accepted.refused += accepted.refused;
         for malformed in &page.malformed {
             swept.malformed += 1;
-            warn!(id = malformed.id, "a row was skipped: its columns are of other types");
+            warn!(id = malformed.id, "skipped a row: a column is missing or has another type");
         }
         self.known.add(page.malformed.iter().filter_map(|malformed| malformed.id));
         Ok(())
     }
 
-    /// Hands rows to the inbox, and remembers them once it has taken them.
+    /// Hands rows to the inbox, and remembers their ids once it has accepted them.
     pub(super) async fn accept(&self, rows: &[Row]) -> Result<Accepted, SweepError> {
         if rows.is_empty() {
             return Ok(Accepted::default());

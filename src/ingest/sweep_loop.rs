@@ -1,4 +1,5 @@
-//! The ingest's third loop: sweep after sweep, an audit now and then, and what both tell.
+//! The ingest's third loop: sweep after sweep, an audit from time to time, and the status and
+//! events of both.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,16 +14,16 @@ use tracing::{debug, info, warn};
 use super::audit::{Auditor, Invisible};
 use super::backoff;
 use super::inbox::Inbox;
-use super::ingest::Ingest;
+use super::merge::Ingest;
 use super::status::{Backfill, IngestEvent, Trouble};
 use super::sweep::{SweepError, Swept};
 use crate::failure::{Failure, chain};
 
-/// Time between two reports of a long sweep's progress.
+/// Time between two progress reports of a long sweep.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 impl<I: Inbox> Ingest<I> {
-    /// Sweeps until `stop`: at start, when asked, and every minute regardless.
+    /// Sweeps until `stop` is cancelled: at start, on request, and every minute regardless.
     pub(super) async fn sweep(&self, stop: &CancellationToken) {
         let mut cursor = None;
         let mut auditor = Auditor::default();
@@ -38,19 +39,20 @@ impl<I: Inbox> Ingest<I> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep_until(due) => {}
-                // While the table or the inbox is in trouble, only the backoff decides.
+                // While the table or the inbox fails, only the backoff decides.
                 () = woken, if failures == 0 => {}
             }
             let work = async {
-                // Named before it begins: what is named meanwhile asks for the next one.
+                // Read before the sweep begins: a row named during the sweep asks for the next one.
                 let named = self.sweep_trigger.rows();
                 self.sweep_once(&mut cursor).await?;
                 self.look_at(&named, cursor.unwrap_or_default()).await?;
                 if Instant::now() >= audit_due {
                     match self.audit(&mut auditor, cursor.unwrap_or_default()).await {
-                        // A count may be too much for a large table: what the sweep brings must not wait for it.
+                        // Counting may fail on a large table. A failed audit must not delay the
+                        // next sweep.
                         Err(SweepError::Rest(error)) => {
-                            warn!(error = chain(&error), "the audit is put off");
+                            warn!(error = chain(&error), "the audit failed and is postponed");
                         }
                         audited => audited?,
                     }
@@ -80,12 +82,12 @@ impl<I: Inbox> Ingest<I> {
 
     async fn sweep_once(&self, known_cursor: &mut Option<i64>) -> Result<(), SweepError> {
         let begun = Instant::now();
-        let told = AtomicU64::new(0);
+        let reported = AtomicU64::new(0);
         let total = OnceLock::new();
         let long = Notify::new();
         let progress = |read: u64, cursor: i64| {
             let slot = (begun.elapsed().as_millis() / PROGRESS_EVERY.as_millis()) as u64;
-            if told.swap(slot, Ordering::Relaxed) != slot {
+            if reported.swap(slot, Ordering::Relaxed) != slot {
                 long.notify_one();
                 self.progress(Backfill { read, total: total.get().copied(), cursor }, begun.elapsed());
             }
@@ -97,7 +99,8 @@ impl<I: Inbox> Ingest<I> {
         };
         let mut swept = Swept::default();
         let from = cursor;
-        // How much lies ahead is worth knowing once a sweep is long; it is no reason to wait when the table doesn't say.
+        // The number of rows ahead matters only once a sweep is long. The sweep never waits for it,
+        // as the table may fail to count.
         let counting = async {
             long.notified().await;
             if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), self.table.count_up_to(from)) {
@@ -119,11 +122,12 @@ impl<I: Inbox> Ingest<I> {
             status.sweep_trouble = None;
         });
         debug!(stored = swept.accepted.stored, cursor, "swept");
-        self.tell(IngestEvent::Swept { stored: swept.accepted.stored, cursor });
+        self.emit(IngestEvent::Swept { stored: swept.accepted.stored, cursor });
         Ok(())
     }
 
-    /// Reads those of the named rows that are older than the sweep has just looked back.
+    /// Reads those of the named rows that are below the range over which the sweep just looked
+    /// back.
     async fn look_at(&self, named: &[i64], cursor: i64) -> Result<(), SweepError> {
         let end = cursor.saturating_sub(self.timing.overlap);
         let old: Vec<_> = named.iter().copied().filter(|id| *id <= end).collect();
@@ -138,7 +142,7 @@ impl<I: Inbox> Ingest<I> {
         Ok(())
     }
 
-    /// Counts what a sweep handed over.
+    /// Adds a sweep's result to the status.
     fn count(&self, swept: &Swept) {
         self.status.send_modify(|status| {
             status.rows_by_sweep += swept.accepted.stored;
@@ -151,7 +155,7 @@ impl<I: Inbox> Ingest<I> {
         });
     }
 
-    /// Compares the table with the inbox, and tells once when no row is visible.
+    /// Compares the table with the inbox, and reports once when no row is visible.
     async fn audit(&self, auditor: &mut Auditor, cursor: i64) -> Result<(), SweepError> {
         let mut swept = Swept::default();
         let audited = auditor.audit(&self.sweeper(&|_, _| {}), cursor, &mut swept).await?;
@@ -172,15 +176,15 @@ impl<I: Inbox> Ingest<I> {
                     warn!(kept, advice = %trouble.advice, "no row is visible any more");
                     *kept
                 }
-                // Most tables are empty at first: worth a word, no alarm.
+                // Most tables are empty at first, so this is information, not a warning.
                 Some(Invisible::EmptyOrHidden { .. }) | None => {
                     info!(advice = %trouble.advice, "no row is visible yet");
                     0
                 }
             };
-            self.tell(IngestEvent::Invisible { kept, trouble });
+            self.emit(IngestEvent::Invisible { kept, trouble });
         }
-        self.tell(IngestEvent::Audited { found: audited.found });
+        self.emit(IngestEvent::Audited { found: audited.found });
         Ok(())
     }
 
@@ -189,6 +193,6 @@ impl<I: Inbox> Ingest<I> {
         let Backfill { read, total, cursor } = backfill;
         info!(read, total, cursor, per_second = per_second as u64, "back-filling");
         self.status.send_modify(|status| status.backfill = Some(backfill));
-        self.tell(IngestEvent::Progress(backfill));
+        self.emit(IngestEvent::Progress(backfill));
     }
 }

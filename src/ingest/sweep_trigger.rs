@@ -1,14 +1,16 @@
-//! What asks for a sweep: a gap in Realtime, a webhook. Names rows to look at where it can.
+//! Requests for a sweep, from a gap in Realtime or from a webhook. A request names the row to read
+//! where it can.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Rows named at most; beyond that the sweep and the audit find them by themselves.
+/// Largest number of named rows; the sweep and the audit find further rows without a name.
 const MAX_NAMED: usize = 1000;
 
-/// Asks the ingest for a sweep, from a webhook for instance. Cheap, and many calls make one sweep. Clones are one.
+/// Handle that asks the ingest for a sweep, for instance from a webhook. Asking is cheap, and many
+/// requests make one sweep. Clones share their requests.
 #[derive(Debug, Clone, Default)]
 pub struct SweepTrigger {
     asked: Arc<Notify>,
@@ -21,7 +23,8 @@ impl SweepTrigger {
         self.asked.notify_one();
     }
 
-    /// Asks for a sweep now, and for this row even if it is older than the sweep looks back.
+    /// Asks for a sweep now, and for this row even if it is older than the range over which a sweep
+    /// looks back.
     pub fn row(&self, id: i64) {
         let mut named = self.named();
         if named.len() < MAX_NAMED {
@@ -35,12 +38,12 @@ impl SweepTrigger {
         self.asked.notified().await;
     }
 
-    /// The rows named so far, lowest first.
+    /// Returns the rows named so far, in ascending order.
     pub(super) fn rows(&self) -> Vec<i64> {
         self.named().iter().copied().collect()
     }
 
-    /// These rows have been looked at.
+    /// Forgets these rows, which the ingest has read.
     pub(super) fn forget(&self, ids: &[i64]) {
         let mut named = self.named();
         for id in ids {
@@ -49,7 +52,7 @@ impl SweepTrigger {
     }
 
     fn named(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        // Every change is one call: a panic elsewhere can't leave it half done.
+        // Every change is one call, so a panic elsewhere cannot leave the set half changed.
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,25 +1,26 @@
-//! How often and how far the ingest looks.
+//! Intervals and ranges of the ingest.
 
 use std::time::Duration;
 
 use super::realtime_event::Limits;
 
-/// How often and how far the ingest looks.
+/// Intervals and ranges of the ingest.
 #[derive(Debug, Clone)]
 pub struct IngestTiming {
     /// Time between sweeps when nothing else asks for one.
     pub sweep_every: Duration,
-    /// Time between comparisons of the table's count with the inbox's. The first follows the first sweep.
+    /// Time between comparisons of the table's row count with the inbox's. The first follows the
+    /// first sweep.
     pub audit_every: Duration,
-    /// Time between sweeps at least, however often one is asked for.
+    /// Shortest time between sweeps, however often one is asked for.
     pub min_sweep_interval: Duration,
-    /// Rows per request; at most the server's cap (1000 on Supabase).
+    /// Number of rows per request; at most the server's limit (1000 on Supabase).
     pub page: usize,
-    /// How far below the cursor late commits are looked for, in ids.
+    /// Range below the cursor that is searched for late commits, in ids.
     pub overlap: i64,
-    /// Rows received and not yet delivered; beyond that they are left to a sweep.
+    /// Number of rows received but not yet delivered; further rows are left to a sweep.
     pub buffer: usize,
-    /// A connection that lived this long starts the backoff anew.
+    /// Lifetime of a Realtime session that resets the backoff.
     pub steady: Duration,
     /// Deadlines of the Realtime connection.
     pub limits: Limits,

@@ -1,7 +1,8 @@
-//! A database webhook's request: is it ours, and which row does it hint at.
+//! A database webhook's request: its authentication, and the row it hints at.
 //!
-//! Pure functions; the HTTP route belongs to the server. A webhook is a hint only (at most once, unordered,
-//! unsigned), so nothing of the row itself is taken from it: the sweep reads the row from the table.
+//! Pure functions; `http` owns the route. A webhook is a hint only (at most once, unordered,
+//! unsigned), so the worker takes nothing of the row from it: the sweep reads the row from the
+//! table.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -12,22 +13,22 @@ use subtle::ConstantTimeEq;
 use super::access::TableAccess;
 use crate::failure::{Failure, RetryDirective};
 
-/// The header that carries the secret.
+/// Header that carries the secret.
 pub const SECRET_HEADER: &str = "x-webhook-secret";
 
-/// The largest body worth reading, in bytes: a row of two short texts, with room to spare.
+/// Largest body that is read, in bytes: a row of two short texts, with room to spare.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// Why a request is refused.
+/// Reason why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// No secret, or another one.
+    /// The secret is missing or wrong.
     #[error("the webhook's secret is missing or wrong")]
     Secret,
     /// The body is larger than [`MAX_BODY_BYTES`].
     #[error("the webhook's body of {bytes} bytes is too large")]
     TooLarge {
-        /// Its length.
+        /// Length of the body in bytes.
         bytes: usize,
     },
     /// The body is not the JSON object a database webhook sends.
@@ -60,10 +61,10 @@ impl Failure for WebhookError {
     }
 }
 
-/// What a webhook says: a row was inserted.
+/// Hint that a row was inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hint {
-    /// The row's id, when the body carried one.
+    /// Id of the row, when the body carried one.
     pub id: Option<i64>,
 }
 
@@ -77,17 +78,18 @@ struct Body {
     record: Option<Map<String, Value>>,
 }
 
-/// Checks the secret in constant time and reads the hint. Answer 2xx at once and sweep_trigger the ingest.
+/// Checks the secret in constant time and reads the hint. The caller answers 2xx at once and asks a
+/// [`SweepTrigger`](super::SweepTrigger) for a sweep.
 ///
 /// # Errors
-/// [`WebhookError`]; [`WebhookError::Secret`] is decided before anything of the body is looked at.
+/// [`WebhookError`]. The secret is checked before any of the body is looked at.
 pub fn receive(
     access: &TableAccess,
     secret: &SecretString,
     presented: Option<&[u8]>,
     body: &[u8],
 ) -> Result<Hint, WebhookError> {
-    // Digests have one length, so that not even the secret's length shows in the time.
+    // Digests have one length, so the time does not reveal even the secret's length.
     let expected = Sha256::digest(secret.expose_secret());
     let given = Sha256::digest(presented.unwrap_or_default());
     if presented.is_none() || !bool::from(expected.ct_eq(&given)) {

@@ -1,4 +1,5 @@
-//! The run as a page: one file, no scripts, nothing fetched; light or dark as the reader has it.
+//! The run report as a page: one file without scripts or external resources, in the reader's light
+//! or dark theme.
 
 use std::fmt::Write as _;
 
@@ -9,14 +10,14 @@ use super::plot::{Interval, bars, escape, intervals, losses};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Class and name of each that answers, in the order of their bars.
+/// CSS class and name of each matcher, in the order of their bars.
 const SERIES: [(&str, &str); 4] =
     [("fuzzy", "fuzzy ratio"), ("base", "base model"), ("live", "live model"), ("new", "new model")];
 
-/// A part of every group: its id, its title, what it is, and where it is found.
+/// A part of every group: its id, its title, its description, and its accessor.
 type Part = (&'static str, &'static str, &'static str, fn(&Group) -> &Comparison);
 
-/// A run's report as a self-contained page.
+/// Returns a run's report as a self-contained page.
 pub fn page(run: &RunReport) -> String {
     let report = &run.report;
     let mut body = String::new();
@@ -38,22 +39,23 @@ pub fn page(run: &RunReport) -> String {
             write!(body, "<p class=\"verdict\"><strong>defect</strong>: {}</p>", escape(&defect.to_string()));
     }
     let facts = run.facts().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
-    body.push_str(&table("What was done", &[], facts));
+    body.push_str(&table("Summary of the run", &[], facts));
 
-    body.push_str("<h2>Learning</h2>");
+    body.push_str("<h2>Training</h2>");
     let by_epoch = run.training.epoch_losses.iter().zip(1..);
     let rows = by_epoch.map(|(loss, epoch): (_, u32)| vec![format!("epoch {epoch}"), format!("{loss:.4}")]);
     let floor = run.least_loss();
     let below = floor.map_or(String::new(), |least| {
         format!(
-            " Dashed: {least:.2}, below which a smoothed loss can't fall (a batch with fewer or equal corrections can)."
+            " Dashed: {least:.2}, the lower bound of a smoothed loss. A smaller batch, or one with equal \
+             corrections, can go below it."
         )
     });
     figure(
         &mut body,
         &losses(&run.training.losses, floor),
         &format!(
-            "Thin: each step's loss. Thick: the mean over neighboring steps. Typos are made up afresh in each epoch.{below}"
+            "Thin: each step's loss. Thick: the mean over neighboring steps. Each epoch has new synthetic typos.{below}"
         ),
         &table("Mean loss of each epoch", &["epoch", "loss"], rows),
     );
@@ -67,18 +69,18 @@ pub fn page(run: &RunReport) -> String {
 }
 
 fn scores(body: &mut String, report: &Report) {
-    body.push_str("<h2>Right names found</h2>");
+    body.push_str("<h2>Scores</h2>");
     let parts: [Part; 2] = [
         (
             "all",
             "All held-out typos",
-            "Every held-out typo, looked up among all names of its domain.",
+            "Each held-out typo is a query against all names of its domain.",
             |group| &group.all,
         ),
         (
             "slice",
-            "Typos that are left to the model",
-            "Those whose best fuzzy ratio is below 75: the fuzzy matcher declines, and the model decides.",
+            "Typos left to the model",
+            "The best fuzzy ratio of these typos is below 75: the fuzzy matcher declines, and the model decides.",
             |group| &group.slice,
         ),
     ];
@@ -113,26 +115,27 @@ fn scores(body: &mut String, report: &Report) {
                 Some([vec![name.clone(), queries.to_string(), who.to_owned()], figures.to_vec()].concat())
             })
         });
-        let title = format!("{title}: share answered right at once (accuracy@1)");
+        let title = format!("{title}: share with the right name in first place (accuracy@1)");
         figure(
             body,
             &bars(id, &title, &SERIES, &drawn),
             &format!(
-                "{title}. {told} Below each group its number of typos; a question mark: too few to say anything."
+                "{title}. {told} Below each group is its number of typos; a question mark means too few for a verdict."
             ),
-            &table(&title, &["typos", "queries", "who answers", "accuracy@1", "MRR@10", "recall@3"], rows),
+            &table(&title, &["typos", "queries", "matcher", "accuracy@1", "MRR@10", "recall@3"], rows),
         );
     }
     let served = report.held_out.end_to_end;
     let _ = write!(
         body,
-        "<p>What people get (the fuzzy matcher where it is sure, else the model): {:.3} right with the live model, \
-         {:.3} with the new one.</p>",
+        "<p>End to end (the fuzzy matcher where it is sure, otherwise the model), the share of right answers is {:.3} \
+         with the live model and {:.3} with the new model.</p>",
         served.before, served.after
     );
 }
 
-/// The scores of the fuzzy matcher and of the three models; none without a query.
+/// Returns the scores of the fuzzy matcher and of the three models; `None` for scores without a
+/// query.
 fn each<'a>(
     comparison: &'a Comparison,
     of: impl Fn(&'a Retrieval) -> Option<&'a Scores>,
@@ -143,7 +146,7 @@ fn each<'a>(
 }
 
 fn change(body: &mut String, report: &Report) {
-    body.push_str("<h2>Better, and nothing forgotten?</h2>");
+    body.push_str("<h2>Change from the live model</h2>");
     let rows: Vec<Interval> = [("all", &report.gate.overall)]
         .into_iter()
         .chain(report.gate.parts())
@@ -157,20 +160,20 @@ fn change(body: &mut String, report: &Report) {
         let figures = [row.difference, row.lower, row.upper].map(|figure| format!("{figure:+.3}"));
         [vec![row.name.clone()], figures.to_vec(), vec![row.said.clone()]].concat()
     });
-    let title = "New model against live model, with bounds of chance";
+    let title = "New model against live model, with confidence bounds";
     let forgetting = match report.gate.legacy {
-        Some(_) => "A fall on what earlier versions knew is forgetting.",
-        None => "There is no earlier version of ours to forget anything of.",
+        Some(_) => "A drop on what earlier versions knew is forgetting.",
+        None => "Forgetting is not measured: there is no earlier version.",
     };
     figure(
         body,
         &intervals(title, report.policy.margin, &rows),
-        &format!("{title}. Dashed: the loss that is forgiven, {}. {forgetting}", report.policy.margin),
+        &format!("{title}. Dashed: the tolerated loss, {}. {forgetting}", report.policy.margin),
         &table(title, &["typos", "change", "lower bound", "upper bound", "verdict"], cells),
     );
 }
 
-/// A drawing with its caption, and the same figures as a table to open.
+/// Writes a drawing with its caption, and the same figures as a collapsible table.
 fn figure(body: &mut String, drawing: &str, caption: &str, table: &str) {
     let _ = write!(
         body,
@@ -180,7 +183,7 @@ fn figure(body: &mut String, drawing: &str, caption: &str, table: &str) {
     );
 }
 
-/// A table. Each row's first cell heads it.
+/// Returns an HTML table. The first cell of each row is the row's header.
 fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut html = format!("<table><caption>{}</caption>", escape(caption));
     if !heads.is_empty() {

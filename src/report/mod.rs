@@ -1,13 +1,14 @@
-//! A run's report for people: as text, and as a page with plots that needs nothing else.
+//! A run's report for people, as text and as a self-contained page with plots.
 //!
-//! Owns how figures are drawn. Takes them from a run record or a receipt, computes none, and never shows a pair's
-//! text: neither holds one.
+//! Owns the presentation of figures. Takes the figures from a run record or a receipt and computes
+//! none. Never shows the text of a pair: neither source contains one.
 //!
 //! ```text
-//! run  what is told, from a record, a receipt or a file of `autovalidate train --report`
-//! text     as text
-//! html     as a page
-//! plot     axes and marks as SVG: loss, scores, differences with their bounds
+//! run_report  the report's data, from a record, a receipt, or a file of `train --report`
+//! text        the report as text
+//! html        the report as an HTML page
+//! plot        SVG plots: loss, scores, differences with their bounds
+//! page.css    style sheet of the page
 //! ```
 
 mod html;

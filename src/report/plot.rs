@@ -1,21 +1,22 @@
-//! Plots as SVG. Colours come from the page's style sheet by class, so that a plot follows light and dark.
+//! Plots as SVG. Colors come from the page's style sheet by class, so that a plot follows the light
+//! and the dark theme.
 //!
-//! Every plot has a title and a description for readers that don't see it.
+//! Every plot has a title and a description for screen readers.
 
 use std::fmt::Write as _;
 
-/// Width of every plot, in the units of its view box.
+/// Width of every plot, in units of its view box.
 const WIDTH: f64 = 720.0;
 
-/// A text inside markup.
+/// Escapes a text for markup.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// An SVG element of this height around `marks`.
+/// Returns an SVG element of this height that contains `marks`.
 fn drawing(id: &str, title: &str, description: &str, height: f64, marks: &str) -> String {
     format!(
-        "<svg role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" aria-labeledby=\"{id}-title {id}-text\">\
+        "<svg role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" aria-labelledby=\"{id}-title {id}-text\">\
          <title id=\"{id}-title\">{}</title><desc id=\"{id}-text\">{}</desc>{marks}</svg>",
         escape(title),
         escape(description)
@@ -34,14 +35,15 @@ fn line(marks: &mut String, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f
     );
 }
 
-/// A step of 1, 2 or 5 times a power of ten that divides a range into four to ten parts.
+/// Returns a tick distance of 1, 2, or 5 times a power of ten that divides a range into two to six
+/// parts.
 fn tick(range: f64) -> f64 {
     let power = 10_f64.powf((range / 5.0).max(f64::MIN_POSITIVE).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
     steps.into_iter().find(|step| range / step <= 6.0).unwrap_or(power * 10.0)
 }
 
-/// The loss of each step, its running mean, and the floor it can't fall below, if it has one.
+/// Draws the loss of each step, the running mean, and the lower bound of the loss, if there is one.
 pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     const HEIGHT: f64 = 280.0;
     let (left, right, top_edge, bottom) = (52.0, 12.0, 12.0, 40.0);
@@ -77,7 +79,7 @@ pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     let least = floor.map_or(String::new(), |floor| format!(" It can't fall below {floor:.3}."));
     let description = match (smooth.first(), smooth.last()) {
         (Some(first), Some(last)) => format!(
-            "The mean over neighboring steps goes from {first:.3} at the start to {last:.3} at the end of {} steps.{least}",
+            "The mean over neighboring steps is {first:.3} at the start and {last:.3} after {} steps.{least}",
             losses.len()
         ),
         _ => "No step was taken.".to_owned(),
@@ -85,7 +87,7 @@ pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     drawing("loss", "Loss of each optimizer step", &description, HEIGHT, &marks)
 }
 
-/// The mean of each value and up to `reach` neighbors on either side.
+/// Returns, for each value, the mean of the value and up to `reach` neighbors on either side.
 fn running_mean(values: &[f64], reach: usize) -> Vec<f64> {
     (0..values.len())
         .map(|at| {
@@ -95,20 +97,21 @@ fn running_mean(values: &[f64], reach: usize) -> Vec<f64> {
         .collect()
 }
 
-/// A number with no more digits than it needs.
+/// Formats a number without trailing zeros.
 fn short(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Shares from 0 to 1 as bars: a group of bars each, one for each series; a group without a value shows none.
+/// Draws shares from 0 to 1 as groups of bars. Each group has one bar per series, and a missing
+/// value has no bar.
 pub(super) fn bars(
     id: &str,
     title: &str,
     series: &[(&str, &str)],
     groups: &[(String, Vec<Option<f64>>)],
 ) -> String {
-    // Above the plot: the legend, and below it room for the label of a bar that is as high as can be.
+    // The legend is at the top. Below it is room for the label of a bar of full height.
     let (left, right, top_edge, bottom) = (52.0, 12.0, 50.0, 58.0);
     const HEIGHT: f64 = 330.0;
     let y = |share: f64| HEIGHT - bottom - (HEIGHT - top_edge - bottom) * share.clamp(0.0, 1.0);
@@ -127,7 +130,7 @@ pub(super) fn bars(
     let mut told = Vec::new();
     for (place, (name, values)) in groups.iter().enumerate() {
         let middle = left + wide * (place as f64 + 0.5);
-        // A word a line where it has several: groups stand close together.
+        // The name breaks after its first word, because groups are close together.
         for (at, words) in name.replacen(' ', "\n", 1).lines().enumerate() {
             text(&mut marks, middle, HEIGHT - bottom + 17.0 + 15.0 * at as f64, "middle", words);
         }
@@ -157,7 +160,7 @@ pub(super) fn bars(
     drawing(id, title, &(told.join(". ") + "."), HEIGHT, &marks)
 }
 
-/// A difference with its bounds, and what is said about it.
+/// A difference with its bounds and a label.
 pub(super) struct Interval {
     pub(super) name: String,
     pub(super) said: String,
@@ -166,7 +169,7 @@ pub(super) struct Interval {
     pub(super) upper: f64,
 }
 
-/// Differences as points with their bounds, about zero, beside the margin that is forgiven.
+/// Draws differences as points with their bounds, and lines at zero and at the tolerated loss.
 pub(super) fn intervals(title: &str, margin: f64, rows: &[Interval]) -> String {
     let (left, right, high_row, top_edge) = (200.0, 190.0, 30.0, 12.0);
     let height = top_edge + high_row * rows.len() as f64 + 46.0;

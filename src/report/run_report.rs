@@ -1,4 +1,4 @@
-//! What is told of a run.
+//! Data of a run report, read from a run record or a receipt.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,50 +9,50 @@ use crate::failure::{Failure, RetryDirective};
 use crate::run::{DatasetSummary, Stage};
 use autovalidate_finetune::train::{Recipe, Summary};
 
-/// What is told of a run: its data, its training, its scores. A receipt is one, and so is what `train --report` writes;
-/// fields of other versions are passed over.
+/// Report of a run: its data, its training, and its scores. Receipts and the files of
+/// `train --report` have this form. Fields of other versions are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
-    /// The job.
+    /// Id of the job.
     #[serde(default)]
     pub job: Option<String>,
-    /// The release's stamp.
+    /// Stamp of the release.
     #[serde(default)]
     pub version: Option<String>,
-    /// When it was made.
+    /// Time of the run, as text.
     #[serde(default)]
     pub made_at: Option<String>,
-    /// The model training started from.
+    /// The model that training started from.
     #[serde(default)]
     pub base_model: Option<String>,
-    /// The rows.
+    /// Summary of the rows.
     pub dataset: DatasetSummary,
-    /// The settings of the training, by name.
+    /// Training settings by name.
     #[serde(default)]
     pub recipe: Value,
-    /// How typos were made up, by name.
+    /// Settings of the synthetic typos, by name.
     #[serde(default)]
     pub synthesis: Value,
-    /// What training did.
+    /// Summary of the training: steps, losses, duration.
     pub training: Summary,
-    /// How good the model is.
+    /// Scores of the model and the gate's verdict.
     pub report: Report,
     /// Lowest cosine between the trained model's embeddings and those of the exported ONNX model.
     #[serde(default)]
     pub onnx_parity: Option<f32>,
-    /// Seconds of each stage, in order.
+    /// Duration of each stage in seconds, in order of execution.
     #[serde(default)]
     pub stages: Vec<(String, f64)>,
 }
 
-/// A run of which nothing can be told.
+/// Reason why a run has no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunReportError {
-    /// It has no scores.
+    /// The run has no scores.
     #[error("the run has not been evaluated")]
     NotEvaluated,
-    /// What is there isn't understood.
-    #[error("the run's figures can't be read")]
+    /// The report's data is malformed.
+    #[error("can't parse the run's figures")]
     Unreadable(#[source] serde_json::Error),
 }
 
@@ -64,10 +64,10 @@ impl Failure for RunReportError {
     fn advice(&self) -> String {
         match self {
             Self::NotEvaluated => {
-                "Wait until its evaluate stage has ended; `autovalidate runs list` shows which runs ended."
+                "Wait until the run's evaluate stage has ended; `autovalidate runs list` shows the state of each run."
             }
             Self::Unreadable(_) => {
-                "Give a run's id, a receipt (training_report.json), or what `autovalidate train --report` wrote."
+                "Give a run's id, a receipt (training_report.json), or a file that `autovalidate train --report` wrote."
             }
         }
         .to_owned()
@@ -75,20 +75,21 @@ impl Failure for RunReportError {
 }
 
 impl RunReport {
-    /// What a receipt or report file tells.
+    /// Parses a receipt or a report file.
     ///
     /// # Errors
-    /// [`RunReportError::Unreadable`].
+    /// [`RunReportError::Unreadable`] when the text is not the JSON of a report.
     pub fn from_json(text: &[u8]) -> Result<Self, RunReportError> {
         serde_json::from_slice(text).map_err(RunReportError::Unreadable)
     }
 
-    /// What a run's record tells.
+    /// Builds the report from a run's record.
     ///
     /// # Errors
-    /// [`RunReportError::NotEvaluated`] for a run that hasn't come so far.
+    /// [`RunReportError::NotEvaluated`] for a run without scores,
+    /// [`RunReportError::Unreadable`] for figures that can't be parsed.
     pub fn of(record: &RunRecord) -> Result<Self, RunReportError> {
-        // Stages that several attempts went through are there several times; the last one counts.
+        // A stage appears once per attempt that reached it; the last entry counts.
         let figures = |stage: Stage| {
             let of_stage = record.stages.iter().rev().filter(|entry| entry.stage == stage.name());
             of_stage.map(|entry| &entry.figures).find(|figures| !figures.is_null())
@@ -122,25 +123,25 @@ impl RunReport {
         })
     }
 
-    /// Name and value of each thing worth a line before the scores.
+    /// Returns the name and value of each line before the scores.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         let mut fact = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
         fact("run", self.job.clone());
         fact("release", self.version.clone());
-        fact("made", self.made_at.clone());
-        fact("started from", self.base_model.clone());
+        fact("created", self.made_at.clone());
+        fact("base model", self.base_model.clone());
         fact("data", Some(self.dataset.to_string()));
         fact("held out", Some(self.held_out()));
         let Summary { steps, seconds, vocabulary, epoch_losses, .. } = &self.training;
         fact(
             "training",
-            Some(format!("{steps} steps in {seconds:.0} s, {vocabulary} of the token table's rows")),
+            Some(format!("{steps} steps in {seconds:.0} s, {vocabulary} rows of the token table")),
         );
         let losses: Vec<String> = epoch_losses.iter().map(|loss| format!("{loss:.3}")).collect();
         let floor = self.least_loss().map_or(String::new(), |least| format!(" (its floor: {least:.3})"));
         fact("loss by epoch", Some(losses.join(", ") + &floor));
-        for (name, settings) in [("recipe", &self.recipe), ("made-up typos", &self.synthesis)] {
+        for (name, settings) in [("recipe", &self.recipe), ("synthesis", &self.synthesis)] {
             let settings = settings.as_object().map(|settings| {
                 let each = settings.iter().filter(|(_, value)| !value.is_null());
                 each.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)))
@@ -150,8 +151,8 @@ impl RunReport {
             fact(name, settings);
         }
         let slowdown = self.report.sanity.slowdown;
-        fact("encode time", slowdown.map(|factor| format!("{factor:.2} times the live model's")));
-        fact("ONNX export", self.onnx_parity.map(|cosine| format!("agrees, lowest cosine {cosine:.6}")));
+        fact("encode time", slowdown.map(|factor| format!("{factor:.2} times that of the live model")));
+        fact("ONNX export", self.onnx_parity.map(|cosine| format!("lowest cosine {cosine:.6}")));
         if !self.stages.is_empty() {
             let each = self.stages.iter().map(|(stage, seconds)| format!("{stage} {seconds:.1} s"));
             fact("stages", Some(each.collect::<Vec<_>>().join(", ")));
@@ -159,7 +160,8 @@ impl RunReport {
         facts
     }
 
-    /// What the loss of a full batch can't fall below, where that isn't zero ([`Recipe::least_loss`]).
+    /// Returns the lower bound of a full batch's loss, or `None` when the bound is zero
+    /// ([`Recipe::least_loss`]).
     pub(super) fn least_loss(&self) -> Option<f32> {
         let recipe = Recipe::deserialize(&self.recipe).ok()?;
         Some(recipe.least_loss()).filter(|least| *least > 0.0)
@@ -168,14 +170,14 @@ impl RunReport {
     fn held_out(&self) -> String {
         let DatasetSummary { new_typos, unseen_corrections, newest, .. } = &self.dataset;
         format!(
-            "{new_typos} new typos of known corrections, {unseen_corrections} typos of corrections never seen, {newest} \
+            "{new_typos} new typos of known corrections, {unseen_corrections} typos of unseen corrections, {newest} \
              of the newest rows"
         )
     }
 }
 
-/// A setting's value as a person writes it. Settings are kept in single precision, whose digits beyond the seventh
-/// mean nothing.
+/// Formats a setting's value as a person would write it. Settings have single precision, so digits
+/// beyond the seventh are meaningless.
 fn plain(value: &Value) -> String {
     match (value.as_str(), value.as_i64(), value.as_f64()) {
         (Some(text), ..) => text.to_owned(),

@@ -1,4 +1,4 @@
-//! The run as text.
+//! The run report as text.
 
 use std::fmt;
 

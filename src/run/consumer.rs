@@ -1,4 +1,4 @@
-//! The trainer: takes one job after the other and settles each.
+//! The consumer of jobs: takes one job after the other, runs it, and settles it.
 
 use std::time::Duration;
 
@@ -6,31 +6,44 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Job, Jobs, QueueError};
 use crate::failure::chain;
+use crate::retry::Backoff;
 use crate::trigger::Trigger;
 
-use crate::run::pipeline::{AttemptEnding, Pipeline};
+use super::pipeline::{AttemptEnding, Pipeline};
 
-/// Pause before the second attempt; it doubles for each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-/// The longest pause is this many times doubled: about ten minutes.
-const DOUBLINGS: u32 = 6;
+/// Backoff between attempts of a run: from ten seconds to about ten minutes.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(640));
 
-/// Takes jobs until `cancel`. A job in hand is then stopped and handed back.
-pub async fn work(jobs: &Jobs, pipeline: &Pipeline, trigger: &Trigger, cancel: &CancellationToken) {
-    while let Some(job) = jobs.next(cancel).await {
-        let id = job.id().clone();
-        let ending = Box::pin(pipeline.run(&job, cancel)).await;
-        if let Err(error) = settle(job, ending, trigger).await {
-            // The job is delivered again, finds its record, and is settled then.
-            tracing::warn!(job = %id, error = chain(&error), "a job was not settled");
+/// Takes jobs off the queue and runs them.
+pub struct JobConsumer {
+    /// Queue of jobs.
+    pub jobs: Jobs,
+    /// Performs the run of a job.
+    pub pipeline: Pipeline,
+    /// Records which pairs a run has covered.
+    pub trigger: Trigger,
+}
+
+impl JobConsumer {
+    /// Takes jobs until `cancel` is cancelled. A job in progress is then stopped and handed back to
+    /// the queue.
+    pub async fn run(&self, cancel: &CancellationToken) {
+        while let Some(job) = self.jobs.next(cancel).await {
+            let id = job.id().clone();
+            let ending = Box::pin(self.pipeline.run(&job, cancel)).await;
+            if let Err(error) = settle(job, ending, &self.trigger).await {
+                // The job is delivered again, finds its record, and is settled then.
+                tracing::warn!(job = %id, error = chain(&error), "a job was not settled");
+            }
         }
     }
 }
 
-/// Tells trigger and broker how an attempt ended, in this order: a crash between the two settles the job again.
+/// Reports the ending of an attempt to the trigger, then to the broker. After a crash between the
+/// two, the broker delivers the job again, and it is settled then.
 ///
 /// # Errors
-/// Those of the queue; the job may then be delivered again, and is settled then.
+/// [`QueueError`]. The broker may then deliver the job again.
 pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Result<(), QueueError> {
     tracing::info!(job = %job.id(), ?ending, "work on a run ended");
     match ending {
@@ -42,17 +55,18 @@ pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Resul
             trigger.ended().await?;
             job.complete().await
         }
-        AttemptEnding::Again { failures } => job.hand_back(pause(failures)).await,
-        // Not ours to settle any more.
+        AttemptEnding::Again { failures } => job.hand_back(pause(failures, rand::random())).await,
+        // The job belongs to the other worker.
         AttemptEnding::Overtaken => Ok(()),
     }
 }
 
-/// How long a run rests after so many failures.
-fn pause(failures: u64) -> Duration {
-    match failures {
+/// Returns the pause before the next attempt, after this many failures; zero when the worker was
+/// merely stopping.
+fn pause(failures: u64, random: f64) -> Duration {
+    match u32::try_from(failures).unwrap_or(u32::MAX) {
         0 => Duration::ZERO,
-        _ => FIRST_PAUSE * 2_u32.pow(u32::try_from(failures - 1).unwrap_or(DOUBLINGS).min(DOUBLINGS)),
+        failures => BACKOFF.pause(failures, random),
     }
 }
 
@@ -62,7 +76,7 @@ mod tests {
 
     #[test]
     fn pauses_double_and_stop_growing() {
-        let seconds: Vec<u64> = [0, 1, 2, 3, 7, 8, u64::MAX].map(|n| pause(n).as_secs()).to_vec();
+        let seconds: Vec<u64> = [0, 1, 2, 3, 7, 8, u64::MAX].map(|n| pause(n, 1.0).as_secs()).to_vec();
         assert_eq!(seconds, [0, 10, 20, 40, 640, 640, 640]);
     }
 }

@@ -1,154 +1,174 @@
-//! Why a run fails.
+//! Errors of a run: the kinds, the retry directive of each, and the advice for the operator.
 
 use std::path::PathBuf;
 
-use crate::broker::QueueError;
-use crate::evaluate::EvaluateError;
-use crate::failure::{Failure, RetryDirective};
-use crate::hub::HubError;
 use autovalidate_finetune::model::ModelError;
 use autovalidate_finetune::model::archive::ArchiveError;
+use autovalidate_finetune::onnx::RuntimeError;
 use autovalidate_finetune::train::TrainError;
+use tokio::task::JoinError;
 
-use crate::run::dataset::NameList;
+use crate::broker::QueueError;
+use crate::evaluate::EvaluateError;
+use crate::failure::{Failure, RetryDirective, panic_message};
+use crate::hub::HubError;
+use crate::ingest::CatalogError;
 
-/// Why a run fails.
+use super::dataset::{NameList, RowsFileError};
+
+/// Error of a run, or of a command that performs parts of one.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The broker.
+    /// The broker failed or refused.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The Hub.
+    /// The Hub failed or refused.
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// The base model's folder.
+    /// A model folder can't be read, trained or written.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A zip.
+    /// A zip can't be read or written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// A file of rows.
+    /// A file of rows can't be read.
     #[error(transparent)]
-    RowsFile(#[from] crate::run::dataset::RowsFileError),
-    /// The library to compute with.
+    RowsFile(#[from] RowsFileError),
+    /// The ONNX Runtime can't be loaded.
     #[error(transparent)]
-    Runtime(#[from] autovalidate_finetune::onnx::RuntimeError),
-    /// Training or encoding.
+    Runtime(#[from] RuntimeError),
+    /// Training or encoding failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The names that `CATALOG` says.
+    /// The names that `CATALOG` points to can't be read.
     #[error(transparent)]
-    Names(#[from] crate::ingest::CatalogError),
-    /// The settings of the made-up typos.
+    Names(#[from] CatalogError),
+    /// A setting of the synthetic typos is out of range.
     #[error(transparent)]
     Synthesis(#[from] crate::synthesis::SettingsError),
-    /// Scoring.
+    /// Scoring failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError<TrainError>),
-    /// A file or folder of the run.
+    /// A file or folder of the run can't be read, written or removed.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// What was tried.
+        /// The attempted action, such as `read`.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The base model is neither a folder nor a Hub name.
+    /// The requested model is neither a release, nor a folder, nor a Hub name.
     #[error("there is no model {name:?}: it is neither a release, nor a folder, nor a name like owner/name")]
     NoSuchModel {
-        /// What was asked for.
+        /// Requested name.
         name: String,
     },
-    /// No release name sorts after those that are there.
+    /// No new release name would sort after the names in the repository.
     #[error("the repository has a release whose name sorts after every date")]
     NoNewerName,
-    /// The exported ONNX model doesn't embed as the trained one does.
+    /// The exported ONNX model's embeddings differ from the trained model's.
     #[error("the exported ONNX model's embeddings differ from the trained model's: lowest cosine {cosine}")]
     Parity {
         /// Lowest cosine over the compared texts.
         cosine: f32,
     },
-    /// The computing thread panicked: a defect of ours or of the runtime.
-    #[error("the computation ended unexpectedly")]
-    Crashed(#[source] tokio::task::JoinError),
+    /// The computing thread panicked: a bug in this program or in the ONNX Runtime.
+    #[error("the computation panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
     /// The worker is stopping; the job goes back to the queue.
     #[error("the worker is stopping")]
     Stopping,
     /// A person cancelled the run.
     #[error("the run is cancelled")]
     Cancelled,
-    /// Another worker has taken the run up.
-    #[error("another worker has the run")]
+    /// Another worker has taken up the run.
+    #[error("another worker has taken up the run")]
     Overtaken,
-    /// Attempts ended without a word: killed, or out of memory.
-    #[error("{attempts} attempts failed or ended without a word")]
+    /// Too many attempts failed, or ended without recording an error: killed, or out of memory.
+    #[error("{attempts} attempts failed, or ended without recording an error")]
     DiedTooOften {
-        /// How many.
+        /// Number of attempts.
         attempts: u64,
     },
-    /// Nothing says how the run was made.
+    /// Neither the record nor the receipt says how the model was trained.
     #[error(
-        "nothing tells how this was made: the run got no further, or an earlier version of the trainer made it"
+        "nothing records how this model was trained: the run ended before its data was fetched, or an earlier \
+         version of the trainer made the model"
     )]
     NotReplayable,
-    /// The base model has other weights by now.
-    #[error("the base model {name} has other weights than the run started from")]
+    /// The base model no longer has the weights that the run started from.
+    #[error("the base model {name} no longer has the weights that the run started from")]
     OtherBase {
-        /// What the run calls it.
+        /// Name of the base model in the run's record.
         name: String,
     },
-    /// The rows of the run are not to be had any more.
+    /// The rows of the run no longer exist.
     #[error(
-        "the rows the run learned from can't be had any more: its snapshot is gone, and the {found} rows that the stream \
-         has up to there are not the {rows} it read"
+        "the rows that the run was trained on no longer exist: its snapshot is gone, and the {found} rows on the \
+         stream up to the run's last sequence are not the {rows} rows that the run read"
     )]
     OtherRows {
-        /// Rows the run read.
+        /// Number of rows that the run read.
         rows: usize,
-        /// Rows that the stream has up to the run's last one.
+        /// Number of rows on the stream up to the run's last sequence.
         found: usize,
     },
-    /// The names of `CATALOG` that the run used are not to be had any more.
-    #[error("the {} names that CATALOG had for the run are gone: neither {} nor CATALOG has them", .list.count, .path.display())]
+    /// The names that the run read from `CATALOG` no longer exist.
+    #[error("the {} names that the run read from CATALOG are gone: neither {} nor CATALOG has them", .list.count, .path.display())]
     OtherNames {
-        /// The list.
+        /// Count and hash of the names.
         list: NameList,
-        /// Where it would be kept.
+        /// Path at which the list was looked for.
         path: PathBuf,
     },
-    /// The base model is neither on this disk nor to be fetched.
+    /// The base model is not on this disk, and no repository is set to fetch it from.
     #[error("the base model {name} is not on this disk, and HF_REPO is not set")]
     NoHub {
-        /// What the run calls it.
+        /// Name of the base model in the run's record.
         name: String,
     },
-    /// The rows are not on this disk, and there is no broker to ask.
-    #[error("the snapshot {} is gone, and there is no stream to read the rows from", path.display())]
+    /// The rows are not on this disk, and there is no broker to read them from.
+    #[error("the snapshot {} is not on this disk, and there is no broker to read the rows from", path.display())]
     NoStream {
-        /// Where it would be.
+        /// Path at which the snapshot was looked for.
         path: PathBuf,
     },
-    /// A person made an older version live again meanwhile.
+    /// A person made an older version live again while the run was under way.
     #[error(
-        "version {version} was made live again, as {live}, while the run was under way: it is not published on top"
+        "a rollback made version {version} live again, as {live}, while the run was under way: the run's model is \
+         not published on top of it"
     )]
     RolledBack {
-        /// The run.
+        /// Id of the run's job.
         job: String,
         /// The version that was made live again.
         version: String,
-        /// Its new name.
+        /// The new name of that version.
         live: String,
     },
-    /// The zip that was just made is gone or damaged.
-    #[error("the finished zip is gone or damaged")]
+    /// The zip that was just packaged is missing or damaged.
+    #[error("the finished zip is missing or damaged")]
     PackageLost,
 }
 
+/// Reason to stop work on a run that is no failure of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::run) enum Interruption {
+    /// The worker is stopping.
+    Stopping,
+    /// A person cancelled the run.
+    Cancelled,
+    /// Another worker has taken up the run.
+    Overtaken,
+}
+
 impl RunError {
-    /// For `map_err`: `action` on `path` failed.
+    /// Returns a function for `map_err` that adds the failed `action` and its `path`.
     pub(in crate::run) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -157,31 +177,32 @@ impl RunError {
         move |source| Self::File { action, path, source }
     }
 
-    /// Whether work ended because it must not go on, through nobody's fault.
-    pub(in crate::run) fn is_interruption(&self) -> bool {
-        matches!(self, Self::Stopping | Self::Cancelled | Self::Overtaken)
+    /// Converts the error of a computing thread that ended without a result, for `map_err`.
+    pub(in crate::run) fn panicked(error: JoinError) -> Self {
+        Self::Panicked { message: panic_message(error) }
     }
 
-    fn inner(&self) -> Option<&dyn Failure> {
+    /// Returns the interruption behind this error, or `None` when the error is a failure.
+    pub(in crate::run) fn interruption(&self) -> Option<Interruption> {
         match self {
-            Self::Queue(error) => Some(error),
-            Self::Hub(error) => Some(error),
-            Self::Model(error) => Some(error),
-            Self::Archive(error) => Some(error),
-            Self::RowsFile(error) => Some(error),
-            Self::Runtime(error) => Some(error),
-            Self::Train(error) => Some(error),
-            Self::Evaluate(error) => Some(error),
-            Self::Synthesis(error) => Some(error),
-            Self::Names(error) => Some(error),
-            Self::File { .. }
+            Self::Stopping => Some(Interruption::Stopping),
+            Self::Cancelled => Some(Interruption::Cancelled),
+            Self::Overtaken => Some(Interruption::Overtaken),
+            Self::Queue(_)
+            | Self::Hub(_)
+            | Self::Model(_)
+            | Self::Archive(_)
+            | Self::RowsFile(_)
+            | Self::Runtime(_)
+            | Self::Train(_)
+            | Self::Names(_)
+            | Self::Synthesis(_)
+            | Self::Evaluate(_)
+            | Self::File { .. }
             | Self::NoSuchModel { .. }
             | Self::NoNewerName
             | Self::Parity { .. }
-            | Self::Crashed(_)
-            | Self::Stopping
-            | Self::Cancelled
-            | Self::Overtaken
+            | Self::Panicked { .. }
             | Self::DiedTooOften { .. }
             | Self::NotReplayable
             | Self::OtherBase { .. }
@@ -193,67 +214,104 @@ impl RunError {
             | Self::PackageLost => None,
         }
     }
+
+    /// True when the model is finished and stored, and a person decides whether to publish it.
+    pub(in crate::run) fn needs_decision(&self) -> bool {
+        matches!(self, Self::RolledBack { .. })
+    }
+}
+
+impl From<Interruption> for RunError {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Stopping => Self::Stopping,
+            Interruption::Cancelled => Self::Cancelled,
+            Interruption::Overtaken => Self::Overtaken,
+        }
+    }
 }
 
 impl Failure for RunError {
     fn directive(&self) -> RetryDirective {
-        match self.inner() {
-            Some(inner) => inner.directive(),
-            None => match self {
-                Self::Stopping | Self::Overtaken | Self::PackageLost => RetryDirective::Retry,
-                Self::File { .. }
-                | Self::NoSuchModel { .. }
-                | Self::NoNewerName
-                | Self::OtherBase { .. }
-                | Self::RolledBack { .. }
-                | Self::OtherNames { .. }
-                | Self::NoHub { .. }
-                | Self::NoStream { .. }
-                | Self::DiedTooOften { .. } => RetryDirective::Person,
-                _ => RetryDirective::Never,
-            },
+        match self {
+            Self::Queue(error) => error.directive(),
+            Self::Hub(error) => error.directive(),
+            Self::Model(error) => error.directive(),
+            Self::Archive(error) => error.directive(),
+            Self::RowsFile(error) => error.directive(),
+            Self::Runtime(error) => error.directive(),
+            Self::Train(error) => error.directive(),
+            Self::Names(error) => error.directive(),
+            Self::Synthesis(error) => error.directive(),
+            Self::Evaluate(error) => error.directive(),
+            Self::Stopping | Self::Overtaken | Self::PackageLost => RetryDirective::Retry,
+            Self::File { .. }
+            | Self::NoSuchModel { .. }
+            | Self::NoNewerName
+            | Self::OtherBase { .. }
+            | Self::RolledBack { .. }
+            | Self::OtherNames { .. }
+            | Self::NoHub { .. }
+            | Self::NoStream { .. }
+            | Self::DiedTooOften { .. } => RetryDirective::Person,
+            Self::Cancelled
+            | Self::Parity { .. }
+            | Self::Panicked { .. }
+            | Self::NotReplayable
+            | Self::OtherRows { .. } => RetryDirective::Never,
         }
     }
 
     fn advice(&self) -> String {
-        match self.inner() {
-            Some(inner) => inner.advice(),
-            None => match self {
-                Self::Stopping => "Nothing to do: the job is taken up again when a worker runs.".to_owned(),
-                Self::Overtaken => "Nothing to do: the other worker goes on with it.".to_owned(),
-                Self::Cancelled => "Nothing to do; `autovalidate runs retry` takes it up again.".to_owned(),
-                Self::PackageLost => "Check that nothing else writes into DATA_DIR.".to_owned(),
-                Self::DiedTooOften { .. } => {
-                    "Look for an end by the system, such as out of memory, then `autovalidate runs retry`."
-                        .to_owned()
-                }
-                Self::File { .. } => "Check that DATA_DIR is writable and that its disk has room.".to_owned(),
-                Self::NoSuchModel { .. } => {
-                    "Set BASE_MODEL, or the request's base_model, to one of these.".to_owned()
-                }
-                Self::NotReplayable => "Nothing to do: train anew with `autovalidate enqueue`.".to_owned(),
-                Self::OtherBase { .. } => {
-                    "Set BASE_MODEL to the folder the run started from, or bring that version back to the Hub.".to_owned()
-                }
-                Self::OtherRows { .. } => {
-                    "Run it where the run's DATA_DIR is, or on the broker that has all its pairs.".to_owned()
-                }
-                Self::OtherNames { list, .. } => format!(
-                    "Bring names/{}.jsonl here from the DATA_DIR of the worker that made the run, or set CATALOG to \
-                     the file it had then.",
+        match self {
+            Self::Queue(error) => return error.advice(),
+            Self::Hub(error) => return error.advice(),
+            Self::Model(error) => return error.advice(),
+            Self::Archive(error) => return error.advice(),
+            Self::RowsFile(error) => return error.advice(),
+            Self::Runtime(error) => return error.advice(),
+            Self::Train(error) => return error.advice(),
+            Self::Names(error) => return error.advice(),
+            Self::Synthesis(error) => return error.advice(),
+            Self::Evaluate(error) => return error.advice(),
+            Self::OtherNames { list, .. } => {
+                return format!(
+                    "Copy names/{}.jsonl into this DATA_DIR from that of the worker that performed the run, or set \
+                     CATALOG to the file that the worker used.",
                     list.sha256
-                ),
-                Self::NoHub { .. } => "Set HF_REPO, and HF_TOKEN if it is private.".to_owned(),
-                Self::NoStream { .. } => {
-                    "Run it where the run's DATA_DIR is, or set NATS_URL to the broker that has its pairs.".to_owned()
-                }
-                Self::RolledBack { job, .. } => format!(
-                    "Nothing, if it should stay unpublished. `autovalidate runs retry {job}` publishes it after all, if \
-                     the gate lets it through beside what is live then."
-                ),
-                Self::NoNewerName => "Remove the file under models/ that is named wrongly.".to_owned(),
-                _ => "This is a defect; report it with the run record.".to_owned(),
-            },
+                );
+            }
+            Self::RolledBack { job, .. } => {
+                return format!(
+                    "Nothing to do if the model should stay unpublished. Otherwise run `autovalidate runs retry \
+                     {job}`: it publishes the model if the gate accepts it against the model that is live then."
+                );
+            }
+            Self::Stopping => "Nothing to do: a worker will take up the job again.",
+            Self::Overtaken => "Nothing to do: the other worker continues the run.",
+            Self::Cancelled => "Nothing to do. `autovalidate runs retry` starts the run again.",
+            Self::PackageLost => "Check that nothing else writes into DATA_DIR.",
+            Self::DiedTooOften { .. } => {
+                "Find out why the attempts ended, such as lack of memory; then run `autovalidate runs retry`."
+            }
+            Self::File { .. } => "Check that DATA_DIR is writable and that its disk has free space.",
+            Self::NoSuchModel { .. } => "Set BASE_MODEL, or base_model in the job request, to a release, a folder, or a Hub name.",
+            Self::NotReplayable => "Train a new model with `autovalidate enqueue`: this one cannot be replayed.",
+            Self::OtherBase { .. } => {
+                "Set BASE_MODEL to the folder that the run started from, or restore that version on the Hub."
+            }
+            Self::OtherRows { .. } => {
+                "Replay the run where its DATA_DIR is, or with the broker that has all its pairs."
+            }
+            Self::NoHub { .. } => "Set HF_REPO, and HF_TOKEN if the repository is private.",
+            Self::NoStream { .. } => {
+                "Replay the run where its DATA_DIR is, or set NATS_URL to the broker that has its pairs."
+            }
+            Self::NoNewerName => "Remove the wrongly named file below models/ in the repository.",
+            Self::Parity { .. } | Self::Panicked { .. } => {
+                "This is a bug: report it together with the run's record."
+            }
         }
+        .to_owned()
     }
 }

@@ -1,21 +1,22 @@
 //! A training run, from a job request to a published model.
 //!
-//! Owns the stages of a run, their order, and what is recorded of them; ties together the queue, the training, the
-//! evaluation and the Hub. Never decides when a run starts (that is `trigger`), never listens for pairs.
+//! Owns the stages of a run, their order, and the record of what each stage did. Connects the
+//! queue, training, evaluation, and the Hub. Never decides when a run starts: `trigger` does. Never
+//! receives pairs: `ingest` does.
 //!
 //! ```text
-//! consumer       takes jobs and settles them
-//! orchestrator   the whole run, stage after stage: start reading here
-//! steps/         one file per stage
-//! dataset/       rows, conflicts, summary
-//! fine_tune/     a model and a dataset brought together
+//! consumer       the loop that takes jobs off the queue, runs them, and settles them
+//! orchestrator   the order of the stages in a run: start reading here
+//! steps/         the stages, one file each
+//! dataset/       rows, conflicts between them, and the summary
+//! fine_tune/     training, scoring, and the comparison of models
 //! storage/       run folder, snapshots, model cache, checkpoints
 //! provenance/    receipt, lineage, replay, rollback
-//! pipeline       what a run needs, and how it can end
+//! pipeline       resources and settings of runs, and their possible results
 //! recorder       the run record and the events; the fence between workers
-//! watchdog       ends work that must not go on
-//! stage          the stages, by name
-//! error          why a run fails
+//! watchdog       the check that stops work on a cancelled or overtaken run
+//! stage          the names of the stages
+//! error          the reasons why a run fails, with advice for the operator
 //! ```
 
 mod consumer;
@@ -32,7 +33,7 @@ mod storage;
 mod watchdog;
 
 pub use crate::broker::ENDED;
-pub use consumer::{settle, work};
+pub use consumer::{JobConsumer, settle};
 pub use dataset::{
     Conflicts, Dataset, DatasetSummary, IdRanges, NameList, NameSource, NotIdRanges, RowsFileError, read_rows,
 };

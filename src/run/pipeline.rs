@@ -1,4 +1,5 @@
-//! What a run needs, and how it can end. The walk through its stages is in `walk`.
+//! Resources and settings that runs need, and the possible results of a run. The order of the
+//! stages is in `orchestrator`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,68 +16,71 @@ use autovalidate_finetune::train::Recipe;
 
 use crate::run::dataset::NameSource;
 
-/// What a run needs beside the job.
+/// Everything that runs need besides the job.
 pub struct Pipeline {
-    /// The runtime to compute with.
+    /// ONNX Runtime that trains and scores.
     pub runtime: Runtime,
-    /// Where models come from and go.
+    /// Model repository on the Hub: the source of base models and the target of releases.
     pub repository: Repository,
-    /// The pairs.
+    /// The stream of pairs.
     pub corrections: Corrections,
-    /// Run records.
+    /// The run records.
     pub runs: Runs,
-    /// Events.
+    /// Publisher of run events.
     pub events: Events,
-    /// Where checkpoints go beside this disk, for trainers that don't share it.
+    /// Store for checkpoints on the broker, for workers that don't share this disk. `None` when
+    /// checkpoints stay on this disk.
     pub checkpoints: Option<CheckpointStore>,
-    /// The time.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// How runs are done.
+    /// Settings of every run.
     pub plan: Plan,
 }
 
-/// How runs are done.
+/// Settings of every run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The recipe, where a request doesn't say otherwise.
+    /// Training recipe. A job request may override some of its values.
     pub recipe: Recipe,
-    /// How typos are made up.
+    /// Settings of the synthetic typos.
     pub synthesis: SynthesisSettings,
-    /// What is held out.
+    /// Shares of pairs that are held out.
     pub hold_out: HoldOut,
-    /// What the model sees of a text.
+    /// Templates that render a text as model input.
     pub templates: Templates,
-    /// Names beside those of the rows.
+    /// Source of names besides those of the rows (`CATALOG`).
     pub names: Option<NameSource>,
-    /// How the gate judges.
+    /// Rules of the gate.
     pub gate: GatePolicy,
     /// Folder or Hub name of the model to start from when nothing has been released.
     pub base_model: String,
-    /// Where runs keep their files.
+    /// Folder below which runs keep their files (`DATA_DIR`).
     pub data_dir: PathBuf,
-    /// How much training a worker that dies may lose. Writing a checkpoint takes a second or two at most.
+    /// Time between two checkpoints: the most training time that is lost when a worker dies.
+    /// Writing a checkpoint takes a second or two at most.
     pub checkpoint_every: Duration,
-    /// Whether a repository made by us is private.
+    /// True when a repository that the worker creates is private.
     pub private_repository: bool,
 }
 
-/// How a run ended well.
+/// Result of a run that ended without an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The model was published.
     Published(PublishedArtifact),
-    /// The gate kept the model back.
+    /// The model was not published: the gate refused it, or a rollback during the run left the
+    /// decision to a person.
     KeptBack,
-    /// Everything but publishing was done, as asked.
+    /// Everything but publishing was done, as requested.
     DryRun,
 }
 
-/// A run that ended well.
+/// A run that ended without an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedRun {
-    /// How.
+    /// Result of the run.
     pub outcome: Outcome,
-    /// The last message of the stream that was trained on.
+    /// Stream sequence of the last message that the run's data covers.
     pub covered: u64,
 }
 
@@ -89,18 +93,18 @@ impl FinishedRun {
     }
 }
 
-/// Where a run stands when a worker lets go of it.
+/// State in which an attempt leaves its run.
 #[derive(Debug)]
 pub enum AttemptEnding {
-    /// It ended well.
+    /// The run ended without an error.
     Finished(FinishedRun),
-    /// It ended without a result: given up or cancelled. The record says why.
+    /// The run ended without a result: it was given up or cancelled. The record has the reason.
     Closed(RunState),
-    /// It is to be tried again, after this many failures.
+    /// The run is to be tried again.
     Again {
-        /// Failed attempts so far; 0 when the worker is merely stopping.
+        /// Number of failed attempts so far; 0 when the worker is merely stopping.
         failures: u64,
     },
-    /// Another worker has it.
+    /// Another worker has taken up the run.
     Overtaken,
 }

@@ -1,11 +1,11 @@
-//! What a run has done so far: the record in the bucket, and the events beside it.
+//! The recorder of a run: saves the run's record to its bucket, and publishes events about its
+//! progress.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::broker::{
@@ -13,36 +13,38 @@ use crate::broker::{
 };
 use crate::failure::chain;
 
-use crate::run::error::RunError;
-use crate::run::stage::Stage;
+use super::error::RunError;
+use super::stage::Stage;
+use super::steps::{Done, Step, StepContext};
 
-/// How often a record is saved before the broker's trouble becomes the run's, and the pause in between. Together they
-/// outlast a cluster's choice of a new leader.
+/// Number of tries to save a record before the broker's error becomes the run's.
 const SAVES: u32 = 12;
+/// Pause between two tries. All tries together outlast a cluster's election of a new leader.
 const SAVE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Keeps a run's record and tells the world. An event that can't be published is logged and forgotten: the
-/// record is what counts.
+/// Keeps a run's record, and publishes events about the run. An event that can't be published is
+/// logged and dropped: the record is authoritative.
 pub(in crate::run) struct RunRecorder {
     runs: Runs,
     events: Events,
     clock: Arc<dyn Clock>,
-    /// The record, with what is to be saved next.
+    /// The record, with all changes that the next save writes.
     pub(in crate::run) record: RunRecord,
     revision: Revision,
 }
 
-/// What a job's record says when a worker takes it up.
+/// State of a run when a worker takes up its job.
 pub(in crate::run) enum Opened {
-    /// There is work to do.
+    /// The run has work left.
     Ready(Box<RunRecorder>),
-    /// The run has ended before; only the broker doesn't know yet.
+    /// An earlier attempt has ended the run, but did not settle its job with the broker.
     Ended(Box<RunRecord>),
 }
 
 impl RunRecorder {
-    /// Takes a run up: from now on, whoever had it before can't save its record any more. A redelivered job finds
-    /// the record of the attempt before; its stages are kept, so that the history of attempts stays visible.
+    /// Takes up a run. From now on, the worker that had the run before can't save its record. A
+    /// redelivered job finds the record of the earlier attempt. The stages in that record stay, so
+    /// that the history of attempts remains visible.
     pub(in crate::run) async fn open(
         runs: Runs,
         events: Events,
@@ -65,7 +67,8 @@ impl RunRecorder {
                 return Ok(Opened::Ended(Box::new(record)));
             }
             if record.state == RunState::Running {
-                // The attempt before ended without a word: killed, out of memory, cut off.
+                // The earlier attempt ended without recording an error: killed, out of memory, or
+                // cut off.
                 record.failures += 1;
             }
             record.attempts += 1;
@@ -75,28 +78,30 @@ impl RunRecorder {
                 Ok(revision) => {
                     return Ok(Opened::Ready(Box::new(Self { runs, events, clock, record, revision })));
                 }
-                // Somebody cancelled it, or took it up, at this moment: look again.
+                // At this moment, a person cancelled the run, or another worker took it up: read
+                // the record again.
                 Err(QueueError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Does a stage's work and records its start, its end and its figures, or its error. Boxed: work on the network
-    /// makes large futures.
-    pub(in crate::run) fn stage<'a, T: Send + 'a, F: Serialize + Send + 'a>(
+    /// Performs a step and records its start, its end and its figures, or its error. The future is
+    /// boxed because steps on the network make large futures.
+    pub(in crate::run) fn perform<'a, S: Step + 'a>(
         &'a mut self,
-        stage: Stage,
-        work: impl Future<Output = Result<(T, F), RunError>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, RunError>> {
-        Box::pin(self.walk(stage, Box::pin(work)))
+        step: S,
+        context: &'a StepContext<'_>,
+    ) -> BoxFuture<'a, Result<S::Output, RunError>> {
+        Box::pin(async move {
+            step.announce(&mut self.record);
+            let started_at = self.start_stage(S::STAGE).await?;
+            let result = Box::pin(step.perform(context)).await;
+            self.end_stage::<S>(started_at, result).await
+        })
     }
 
-    async fn walk<T, F: Serialize>(
-        &mut self,
-        stage: Stage,
-        work: impl Future<Output = Result<(T, F), RunError>>,
-    ) -> Result<T, RunError> {
+    async fn start_stage(&mut self, stage: Stage) -> Result<Timestamp, RunError> {
         let started_at = self.clock.now();
         tracing::info!(job = %self.record.id, %stage, "stage started");
         self.record.stages.push(StageRecord {
@@ -108,20 +113,30 @@ impl RunRecorder {
         });
         self.save().await?;
         self.events.tell(&self.record.id, stage.name(), json!({ "phase": "started" })).await;
-        let result = work.await;
+        Ok(started_at)
+    }
+
+    async fn end_stage<S: Step>(
+        &mut self,
+        started_at: Timestamp,
+        result: Result<Done<S::Output>, RunError>,
+    ) -> Result<S::Output, RunError> {
+        let stage = S::STAGE;
         let ended_at = self.clock.now();
         let seconds = ended_at.duration_since(started_at).as_secs_f64();
         let Some(entry) = self.record.stages.last_mut() else { return Err(RunError::Overtaken) };
         entry.ended_at = Some(ended_at);
         let (result, detail) = match result {
-            Ok((value, figures)) => {
-                entry.figures = serde_json::to_value(figures).map_err(QueueError::from)?;
-                let detail = json!({ "phase": "ended", "seconds": seconds, "figures": entry.figures });
+            Ok(Done { output, figures }) => {
+                let detail = json!({ "phase": "ended", "seconds": seconds, "figures": figures });
+                entry.figures = figures;
+                S::record(&output, &mut self.record)?;
                 tracing::info!(job = %self.record.id, %stage, seconds, "stage ended");
-                (Ok(value), detail)
+                (Ok(output), detail)
             }
-            // Nobody's fault, and an overtaken worker has nothing to say any more.
-            Err(error) if error.is_interruption() => return Err(error),
+            // An interruption is no failure of the stage, and an overtaken worker can't save the
+            // record.
+            Err(error) if error.interruption().is_some() => return Err(error),
             Err(error) => {
                 let recorded = RecordedError::new(&error);
                 let detail = json!({ "phase": "failed", "seconds": seconds, "error": recorded });
@@ -135,7 +150,7 @@ impl RunRecorder {
         result
     }
 
-    /// Ends the run, or this attempt.
+    /// Records and publishes the end of the run, or of this attempt.
     pub(in crate::run) async fn end(
         &mut self,
         state: RunState,
@@ -155,10 +170,11 @@ impl RunRecorder {
         Ok(())
     }
 
-    /// Saves the record, through a broker that is away for a moment and answers that get lost.
+    /// Saves the record, even when the broker is briefly unavailable or its answer is lost.
     ///
     /// # Errors
-    /// [`RunError::Overtaken`] when another worker, or nobody any more, has the run; else what the broker says.
+    /// [`RunError::Overtaken`] when another worker has taken up the run or the record is gone,
+    /// otherwise the broker's error.
     pub(in crate::run) async fn save(&mut self) -> Result<(), RunError> {
         let mut tries = 1;
         loop {
@@ -171,7 +187,7 @@ impl RunRecorder {
             };
             let conflict = matches!(error, QueueError::Conflict { .. });
             match Box::pin(self.runs.load(&self.record.id)).await {
-                // Saved, and the answer got lost.
+                // This try or an earlier one saved the record, and the broker's answer was lost.
                 Ok(Some((stored, revision))) if stored == self.record => {
                     self.revision = revision;
                     return Ok(());
@@ -179,12 +195,12 @@ impl RunRecorder {
                 Ok(Some((stored, _))) if stored.attempts != self.record.attempts => {
                     return Err(RunError::Overtaken);
                 }
-                // Readers may be behind for a moment; a conflict never is.
+                // A read may be briefly out of date; a conflict never is.
                 Ok(_) if conflict => return Err(RunError::Overtaken),
                 Ok(_) | Err(_) if tries < SAVES => {}
                 Ok(_) | Err(_) => return Err(error.into()),
             }
-            tracing::warn!(job = %self.record.id, tries, error = chain(&error), "a run's record is saved again");
+            tracing::warn!(job = %self.record.id, tries, error = chain(&error), "a run's record was not saved; trying again");
             tries += 1;
             tokio::time::sleep(SAVE_PAUSE).await;
         }

@@ -1,61 +1,49 @@
-//! The stages of a run.
-
-use std::fmt;
+//! Names of the stages of a run.
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 /// A stage of a run, as run records and event subjects name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Stage {
-    /// Gets the model training starts from.
+    /// Loads the model that training starts from.
     LoadBase,
-    /// Reads the pairs.
+    /// Fetches the rows and sorts them into training pairs and held-out queries.
     FetchData,
-    /// Trains.
+    /// Trains the model.
     Train,
-    /// Scores the model before and after.
+    /// Scores the trained model and its baselines on the held-out queries.
     Evaluate,
-    /// Decides whether it may be published.
+    /// Decides whether the model may be published.
     Gate,
     /// Writes the model folder and its zip.
     Package,
-    /// Uploads and commits.
+    /// Uploads the zip and commits it to the Hub.
     Publish,
-    /// Removes what the run left on disk.
+    /// Removes the run's files from this disk and its checkpoint from the broker.
     CleanUp,
 }
 
 impl Stage {
-    /// Every stage, in order.
-    pub const ALL: [Self; 8] = [
-        Self::LoadBase,
-        Self::FetchData,
-        Self::Train,
-        Self::Evaluate,
-        Self::Gate,
-        Self::Package,
-        Self::Publish,
-        Self::CleanUp,
-    ];
+    /// All stages, in order.
+    pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// Its name.
+    /// Returns the name of the stage in run records and event subjects.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::LoadBase => "load-base",
-            Self::FetchData => "fetch-data",
-            Self::Train => "train",
-            Self::Evaluate => "evaluate",
-            Self::Gate => "gate",
-            Self::Package => "package",
-            Self::Publish => "publish",
-            Self::CleanUp => "clean-up",
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
+        self.into()
     }
 }

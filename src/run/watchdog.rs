@@ -1,4 +1,5 @@
-//! Watches over a run that is worked on: ends the work when it must not go on.
+//! The watchdog of a run: checks the run's record during the work, and stops the work when it must
+//! not continue.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,20 +10,15 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::broker::{QueueError, RunRecord, Runs};
 use crate::failure::chain;
 
-use crate::run::error::RunError;
+use super::error::{Interruption, RunError};
 
-/// How often the record is looked at. Two small reads; a cancellation takes effect after this at the latest.
+/// Time between two checks of the record. A check is two small reads; a cancellation takes effect
+/// within this time.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Why work must end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interruption {
-    Cancelled,
-    Overtaken,
-}
-
-/// Looks at a run's record while it is worked on. The work ends when the worker stops, when a person cancels the run,
-/// when another worker has taken it up, and when this is dropped.
+/// Checks a run's record while a worker works on the run. The work stops when the worker stops,
+/// when a person cancels the run, when another worker has taken up the run, and when this watchdog
+/// is dropped.
 pub(in crate::run) struct RunWatchdog {
     token: CancellationToken,
     reason: Arc<OnceLock<Interruption>>,
@@ -30,28 +26,25 @@ pub(in crate::run) struct RunWatchdog {
 }
 
 impl RunWatchdog {
-    /// Begins to watch over a run, as its record was when it was taken up.
+    /// Starts to watch a run. `record` is the run's record as this worker took it up.
     pub(in crate::run) fn new(runs: Runs, record: &RunRecord, stop: &CancellationToken) -> Self {
         let (token, reason) = (stop.child_token(), Arc::new(OnceLock::new()));
-        let watch = Watch { runs, record: record.clone(), token: token.clone(), reason: Arc::clone(&reason) };
+        let watch =
+            RecordWatch { runs, record: record.clone(), token: token.clone(), reason: Arc::clone(&reason) };
         Self { token, reason, _watching: AbortOnDropHandle::new(tokio::spawn(watch.run())) }
     }
 
-    /// Cancelled when the work must end.
+    /// Returns a token that is cancelled when the work must stop.
     pub(in crate::run) fn token(&self) -> &CancellationToken {
         &self.token
     }
 
-    /// Why the work must end, once it must.
+    /// Returns the reason why the work must stop. Meaningful once the token is cancelled.
     pub(in crate::run) fn error(&self) -> RunError {
-        match self.reason.get() {
-            None => RunError::Stopping,
-            Some(Interruption::Cancelled) => RunError::Cancelled,
-            Some(Interruption::Overtaken) => RunError::Overtaken,
-        }
+        self.reason.get().copied().unwrap_or(Interruption::Stopping).into()
     }
 
-    /// Does work that is given up at once when it must end.
+    /// Performs work that is abandoned as soon as it must stop.
     pub(in crate::run) async fn watch<T>(
         &self,
         work: impl Future<Output = Result<T, RunError>>,
@@ -63,8 +56,8 @@ impl RunWatchdog {
         }
     }
 
-    /// Does the work that makes a run's result visible. A cancellation comes too late for it: stopped halfway, nobody
-    /// would know whether it took effect.
+    /// Performs the work that makes a run's result visible. A cancellation comes too late for this
+    /// work: if it stopped halfway, nobody would know whether it took effect.
     pub(in crate::run) async fn commit<T>(
         &self,
         work: impl Future<Output = Result<T, RunError>>,
@@ -77,11 +70,11 @@ impl RunWatchdog {
         }
         match self.reason.get() {
             Some(Interruption::Cancelled) => work.await,
-            Some(Interruption::Overtaken) | None => Err(self.error()),
+            Some(Interruption::Overtaken | Interruption::Stopping) | None => Err(self.error()),
         }
     }
 
-    /// Between two pieces of work that can't be given up.
+    /// Fails when the work must stop. Called between two pieces of work that can't be abandoned.
     pub(in crate::run) fn check(&self) -> Result<(), RunError> {
         if self.token.is_cancelled() { Err(self.error()) } else { Ok(()) }
     }
@@ -94,26 +87,27 @@ impl Drop for RunWatchdog {
     }
 }
 
-struct Watch {
+/// Task behind a watchdog.
+struct RecordWatch {
     runs: Runs,
     record: RunRecord,
     token: CancellationToken,
     reason: Arc<OnceLock<Interruption>>,
 }
 
-impl Watch {
+impl RecordWatch {
     async fn run(self) {
         loop {
-            match self.look().await {
+            match self.check_record().await {
                 Ok(None) => {}
                 Ok(Some(interruption)) => {
-                    tracing::warn!(job = %self.record.id, ?interruption, "work on a run ends");
+                    tracing::warn!(job = %self.record.id, ?interruption, "stopping work on a run");
                     let _ = self.reason.set(interruption);
                     self.token.cancel();
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(job = %self.record.id, error = chain(&error), "a run can't be watched over");
+                    tracing::warn!(job = %self.record.id, error = chain(&error), "a run's record can't be read");
                 }
             }
             tokio::select! {
@@ -123,14 +117,14 @@ impl Watch {
         }
     }
 
-    async fn look(&self) -> Result<Option<Interruption>, QueueError> {
+    async fn check_record(&self) -> Result<Option<Interruption>, QueueError> {
         let (id, ours) = (&self.record.id, self.record.attempts);
         if let Some((record, _)) = self.runs.load(id).await?
             && record.attempts > ours
         {
             return Ok(Some(Interruption::Overtaken));
         }
-        let wished = self.runs.is_cancel_requested(id, self.record.retries).await?;
-        Ok(wished.then_some(Interruption::Cancelled))
+        let requested = self.runs.is_cancel_requested(id, self.record.retries).await?;
+        Ok(requested.then_some(Interruption::Cancelled))
     }
 }

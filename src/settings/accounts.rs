@@ -1,4 +1,5 @@
-//! Settings of the two accounts: the project corrections come from, and the repository models go to.
+//! Settings of the two accounts: the Supabase project that corrections come from, and the Hub
+//! repository that models are published to.
 
 use url::Url;
 
@@ -6,14 +7,14 @@ use crate::hub::RepoName;
 
 use super::reader::SettingsReader;
 
-/// The project corrections come from.
+/// Reads the access to the table of corrections. Reports a problem when it is needed and not set.
 pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::ingest::TableAccess> {
     let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
     let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
     let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
     let columns = super::ingest::columns(reader);
-    // The service key sees every row; the anonymous one only what policies let it see.
+    // The service key sees every row; the anonymous key sees only the rows that policies allow.
     let key = service.or(anonymous);
     if needed && url.is_none() && !reader.problems.iter().any(|problem| problem.setting == "SUPABASE_URL") {
         reader.problem("SUPABASE_URL", "is not set; it is the project's URL, https://<project>.supabase.co");
@@ -24,13 +25,13 @@ pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<
     Some(crate::ingest::TableAccess { url: url?, key: key?, schema, table, columns })
 }
 
-/// The repository models are published to.
+/// Reads the access to the model repository. Reports a problem when it is needed and not set.
 pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::hub::HubAccess> {
     let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
     let token = reader.secret("HF_TOKEN");
     let repo = reader.text("HF_REPO");
     if needed && token.is_none() {
-        reader.problem("HF_TOKEN", "is not set; make one with write access in the Hub's settings");
+        reader.problem("HF_TOKEN", "is not set; create a token with write access in the Hub's settings");
     }
     let repo = match repo {
         None => {
@@ -51,7 +52,7 @@ pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate
     Some(crate::hub::HubAccess { endpoint, token, repo: repo? })
 }
 
-/// A web address.
+/// Reads a setting that must be an `http` or `https` URL.
 fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: &str) -> Option<Url> {
     let text = reader.text(name)?;
     match Url::parse(&text) {

@@ -9,37 +9,38 @@ use url::Url;
 
 use super::reader::SettingsReader;
 
-/// The message broker.
+/// The NATS server that the worker uses.
 #[derive(Debug, Clone)]
 pub enum Nats {
     /// A nats-server that the worker supervises, with its store in the data directory.
     Embedded {
-        /// The program; found on `PATH` when not set.
+        /// Path of the nats-server program; the one on `PATH` when not set.
         program: Option<PathBuf>,
-        /// Where it listens; port 0 takes a free one.
+        /// Address that the server listens on; port 0 picks a free port.
         address: SocketAddr,
-        /// How often its store is flushed to disk; `None` flushes every message before it is acknowledged. What a
-        /// power failure takes, the ingest's audit finds missing and reads again from the table.
+        /// Period between flushes of the store to disk; `None` flushes every message before it is
+        /// acknowledged. With a period, a power failure can lose messages; the ingest's audit finds
+        /// their rows missing and reads them again from the table.
         sync_every: Option<Duration>,
     },
-    /// A server somebody else runs.
+    /// A server or cluster that the worker does not supervise.
     Remote {
-        /// One or several addresses.
+        /// One or several server addresses.
         urls: Vec<String>,
-        /// A credentials file.
+        /// Path of a credentials file.
         credentials: Option<PathBuf>,
-        /// A token.
+        /// Authentication token.
         token: Option<SecretString>,
-        /// Certificates to trust beside the system's.
+        /// File of certificates to trust in addition to the system's.
         authority: Option<PathBuf>,
     },
 }
 
-/// The broker that the settings name.
+/// Reads the settings of the broker.
 pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
     let address = reader.parse_or(
         "NATS_LISTEN",
-        "an address with a port, such as 127.0.0.1:4222; port 0 takes a free one",
+        "an address with a port, such as 127.0.0.1:4222; port 0 picks a free port",
         SocketAddr::from(([127, 0, 0, 1], 4222)),
         |_| true,
     );
@@ -65,7 +66,7 @@ pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
                 let known = ["nats", "tls", "ws", "wss"];
                 if !Url::parse(url).is_ok_and(|url| known.contains(&url.scheme()) && url.host().is_some()) {
                     let problem = format!(
-                        "has {url:?}; each must be a URL such as nats://host:4222, or the whole `embedded`"
+                        "has {url:?}; it must be `embedded` alone, or a list of URLs such as nats://host:4222"
                     );
                     reader.problem("NATS_URL", problem);
                 }

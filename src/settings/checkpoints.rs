@@ -1,58 +1,37 @@
-//! Settings of checkpoints: how often, and where they go.
+//! Settings of checkpoints: the time between two, and the storage they go to.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::reader::SettingsReader;
 
-/// Long enough to cost nothing, short enough that a dead worker's loss doesn't hurt.
+/// Default time between two checkpoints: long enough that they cost almost nothing, short enough
+/// that a crashed worker loses little work.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Where a run's checkpoints go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Storage for a run's checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum CheckpointPlace {
-    /// Into `DATA_DIR`: whoever goes on with a run needs the same one.
+    /// `DATA_DIR` only: a worker that resumes the run needs the same directory.
     #[default]
     Disk,
-    /// There, and into JetStream's object store: any trainer goes on.
+    /// `DATA_DIR` and JetStream's object store: any trainer can resume the run.
     JetStream,
 }
 
-impl fmt::Display for CheckpointPlace {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Disk => "disk",
-            Self::JetStream => "jetstream",
-        })
-    }
-}
-
-impl FromStr for CheckpointPlace {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "disk" => Ok(Self::Disk),
-            "jetstream" => Ok(Self::JetStream),
-            _ => Err(()),
-        }
-    }
-}
-
-/// How often, and where.
+/// Frequency and storage of checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointSettings {
-    /// Where they go.
+    /// Storage for the checkpoints.
     pub place: CheckpointPlace,
-    /// Time between two; a stopping worker writes one in any case.
+    /// Time between two checkpoints; a stopping worker always writes one.
     pub every: Duration,
 }
 
 pub(super) fn checkpoints(reader: &mut SettingsReader<'_>) -> CheckpointSettings {
     let place =
         reader.parse_or("CHECKPOINT_STORE", "disk or jetstream", CheckpointPlace::default(), |_| true);
-    // `off` leaves the one that a stopping worker writes.
+    // `off` leaves only the checkpoint that a stopping worker writes.
     let every = reader.duration("CHECKPOINT_EVERY", Some(EVERY)).unwrap_or(Duration::MAX);
     CheckpointSettings { place, every }
 }

@@ -1,4 +1,4 @@
-//! Settings of what a model is judged by, and of the typos made up for it.
+//! Settings of evaluation and synthesis: held-out rows, the gate, and synthetic typos.
 
 use crate::evaluate::{GatePolicy, HoldOut, NewestWindow};
 use crate::synthesis::{Keyboard, SynthesisSettings};

@@ -1,11 +1,12 @@
-//! Settings of the ingest: what the table's columns are called, and what is kept out of training.
+//! Settings of the ingest: the table's column names, the catalog, and the burst limit.
 
 use crate::corrections::BurstLimit;
 use crate::ingest::{CatalogSource, Columns};
 
 use super::reader::SettingsReader;
 
-/// The column names of `[columns]` in the file, or of `SUPABASE_COLUMNS` as `id=pk,typo=wrong`.
+/// Reads the column names from `[columns]` in the file and from `SUPABASE_COLUMNS`, written as
+/// `id=pk,typo=wrong`. The variable wins.
 pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
     let mut columns = Columns::default();
     let mut entries = reader.table("columns").unwrap_or_default();
@@ -18,9 +19,12 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
         }
     }
     for (column, name) in entries {
-        // PostgREST's own syntax would take these apart; Realtime knows no quoting at all.
+        // PostgREST's syntax would split such names, and Realtime has no quoting at all.
         if name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
-            reader.problem("SUPABASE_COLUMNS", format!("names {name:?}, which is no plain column name"));
+            reader.problem(
+                "SUPABASE_COLUMNS",
+                format!("names {name:?}; a column name may only have letters, digits and _"),
+            );
             continue;
         }
         match column.as_str() {
@@ -65,7 +69,7 @@ pub(super) fn burst(reader: &mut SettingsReader<'_>) -> Option<BurstLimit> {
 mod tests {
     use super::*;
 
-    /// Reads with one variable set, and says which settings have problems.
+    /// Calls `read` with one variable set. Returns its result and the settings that have problems.
     fn with<T>(name: &str, value: &str, read: impl Fn(&mut SettingsReader<'_>) -> T) -> (T, Vec<String>) {
         let environment = |asked: &str| (asked == name).then(|| value.to_owned());
         let mut reader = SettingsReader::new(&environment, None);

@@ -1,7 +1,17 @@
-//! Everything a person can set, read once at start and checked as a whole.
+//! Settings of the program, read once at startup and checked as a whole.
 //!
-//! Owns the names and defaults of settings, and the message that lists every problem at once. Never reads a
-//! setting later than at start; the areas get plain values. Secrets are wrapped and print as `***`.
+//! Owns the names and defaults of settings, and the message that lists every problem at once. Never
+//! reads a setting after startup: other modules receive plain values. Secrets are wrapped and print
+//! as `***`.
+//!
+//! ```text
+//! reader.rs       lookup in the environment and the file, and the list of problems
+//! accounts.rs     Supabase project and Hub repository
+//! broker.rs       NATS server
+//! checkpoints.rs  frequency and storage of checkpoints
+//! evaluation.rs   held-out rows, gate, synthetic typos
+//! ingest.rs       column names, catalog, burst limit
+//! ```
 
 mod accounts;
 mod broker;
@@ -22,7 +32,7 @@ use crate::failure::{Failure, RetryDirective};
 use crate::synthesis::SynthesisSettings;
 use crate::trigger::TriggerPolicy;
 use autovalidate_finetune::onnx::Device;
-use autovalidate_finetune::train::{EarlyStop, MOST_HARD_NEGATIVES, Metric, Recipe};
+use autovalidate_finetune::train::{EarlyStop, Metric, Recipe, ranges};
 
 use reader::SettingsReader;
 
@@ -30,84 +40,90 @@ pub use broker::Nats;
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
 pub use reader::{Effective, Problem, SettingSource};
 
-/// The settings file looked for in the working directory.
+/// Name of the settings file, which is read from the working directory.
 pub const FILE: &str = "autovalidate.toml";
 
-/// Long enough for a broker's change of leader, short enough that nobody waits for a dead worker.
+/// Default acknowledgement wait: long enough for a leader election among the brokers, short enough
+/// that a dead worker's job is soon delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(60);
-/// A machine that is taken away usually gives five minutes at most (Fly: 300 s), which this stays below.
+/// Default time that a stopping worker has. Platforms that stop a machine usually allow it five
+/// minutes at most (Fly: 300 s); this stays below that.
 const STOP_DEADLINE: Duration = Duration::from_secs(240);
-/// Time between sweeps of the table; they are what nothing is lost by, so they can't be turned off.
+/// Default time between sweeps of the table. Sweeps guarantee that no row is lost, so they can't be
+/// turned off.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Assessments in a row without a better one that end a run, when a metric is set and this isn't.
+/// Default patience of early stopping: the number of assessments in a row without an improvement
+/// that stop a run. Used when a metric is set and a patience is not.
 pub const PATIENCE: usize = 3;
 
-/// What a command needs to have been set.
+/// Settings that a command requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// Where corrections come from.
+    /// True when the Supabase project that corrections come from must be set.
     pub supabase: bool,
-    /// Where models come from and go.
+    /// True when the Hub repository that models are read from and published to must be set.
     pub hub: bool,
-    /// The library to compute with.
+    /// True when the ONNX Runtime library must exist.
     pub runtime: bool,
 }
 
-/// Everything a person can set.
+/// All settings of the program.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The table corrections are inserted into; `None` when not set and not needed.
+    /// Access to the table of corrections; `None` when it is neither set nor needed.
     pub supabase: Option<crate::ingest::TableAccess>,
-    /// Time between sweeps of the table when nothing else asks for one.
+    /// Time between sweeps of the table when nothing else triggers one.
     pub sweep_every: Duration,
-    /// The names a correction may be; `None` when any name will do.
+    /// Source of the names that corrections must be among; `None` allows any name.
     pub catalog: Option<crate::ingest::CatalogSource>,
-    /// When rows come from nowhere; `None` when any rate will do.
+    /// Rate above which new rows count as a burst; `None` allows any rate.
     pub burst: Option<crate::corrections::BurstLimit>,
-    /// The repository models are published to; `None` when not set and not needed.
+    /// Access to the repository that models are published to; `None` when it is neither set nor
+    /// needed.
     pub hub: Option<crate::hub::HubAccess>,
-    /// The message broker.
+    /// The NATS server that the worker uses.
     pub nats: Nats,
-    /// Copies of every stream and bucket, in a cluster.
+    /// Number of copies of every stream and bucket in a cluster.
     pub nats_replicas: usize,
-    /// How long after a worker's last sign of life its job goes to another.
+    /// Time after a worker's last progress acknowledgement until its job is delivered to another
+    /// worker.
     pub ack_wait: Duration,
-    /// How long a stopping worker has to finish what it is at.
+    /// Time that a stopping worker has to finish its work.
     pub stop_deadline: Duration,
-    /// How often training writes down where it stands, and where that goes.
+    /// Frequency and storage of checkpoints.
     pub checkpoints: CheckpointSettings,
-    /// When training starts.
+    /// Policy that decides when training starts.
     pub trigger: TriggerPolicy,
-    /// How training is done.
+    /// Training parameters, such as epochs, batch size and learning rate.
     pub recipe: Recipe,
-    /// How typos are made up beside the real ones.
+    /// Settings of synthetic typos.
     pub synthesis: SynthesisSettings,
-    /// What is held out.
+    /// Parts of the data that are held out for evaluation.
     pub hold_out: HoldOut,
-    /// How the gate judges.
+    /// Policy of the gate, which decides whether a model is published.
     pub gate: crate::evaluate::GatePolicy,
-    /// What the model sees of a text.
+    /// Templates that turn a text and its domain into the model's input.
     pub templates: Templates,
-    /// Folder or Hub name of the model training starts from when nothing has been published yet.
+    /// Folder or Hub name of the model that training starts from before the first release.
     pub base_model: String,
-    /// Where state is kept.
+    /// Folder for the worker's state.
     pub data_dir: PathBuf,
-    /// The ONNX Runtime library.
+    /// Path of the ONNX Runtime library.
     pub runtime_library: PathBuf,
-    /// Threads to train with.
+    /// Number of threads to train with.
     pub threads: usize,
-    /// Where to train.
+    /// Device to train on.
     pub device: Device,
-    /// The secret a webhook must carry; without it webhooks are refused.
+    /// Secret that a webhook must carry; without one, webhooks are refused.
     pub webhook_secret: Option<SecretString>,
-    /// Where health, metrics and the webhook are served.
+    /// Address that serves health, metrics and the webhook.
     pub http_address: SocketAddr,
-    /// Every setting as it is in force, with secrets as `***`.
+    /// Every setting in force, with secrets as `***`.
     pub effective: Vec<Effective>,
 }
 
-/// Settings that can't be used. Shows every problem, one a line.
+/// Settings that can't be used. The message lists every problem, one per line.
 #[derive(Debug, thiserror::Error)]
 #[error("{} in the settings:\n{}", count(.0), list(.0))]
 pub struct SettingsError(pub Vec<Problem>);
@@ -129,19 +145,20 @@ impl Failure for SettingsError {
     }
 
     fn advice(&self) -> String {
-        "Set them in the environment or in autovalidate.toml; `autovalidate init` prints a template."
+        "Correct them in the environment or in autovalidate.toml; `autovalidate init` prints a template."
             .to_owned()
     }
 }
 
 impl Settings {
-    /// Where names beside those of the rows come from, if anywhere.
+    /// Returns the source of names beyond those of the rows, if a catalog is set.
     pub fn names(&self) -> Option<crate::run::NameSource> {
         let source = self.catalog.clone()?;
         Some(crate::run::NameSource { source, access: self.supabase.clone() })
     }
 
-    /// Reads the settings of this process: its environment and `autovalidate.toml` in its working directory.
+    /// Reads the settings of this process from its environment and from `autovalidate.toml` in its
+    /// working directory.
     ///
     /// # Errors
     /// [`SettingsError`] with every problem.
@@ -239,32 +256,19 @@ fn trigger(reader: &mut SettingsReader<'_>) -> TriggerPolicy {
 
 fn recipe(reader: &mut SettingsReader<'_>) -> Recipe {
     let default = Recipe::default();
-    let whole = |range: std::ops::RangeInclusive<usize>| move |n: &usize| range.contains(n);
     Recipe {
-        epochs: reader.parse_or("TRAIN_EPOCHS", "from 1 to 1000", default.epochs, whole(1..=1_000)),
-        batch_size: reader.parse_or(
-            "TRAIN_BATCH_SIZE",
-            "from 2 to 4096",
-            default.batch_size,
-            whole(2..=4_096),
-        ),
-        learning_rate: reader.parse_or(
-            "TRAIN_LEARNING_RATE",
-            "above 0 and below 1",
-            default.learning_rate,
-            |rate| *rate > 0.0 && *rate < 1.0,
-        ),
-        label_smoothing: reader.parse_or(
+        epochs: reader.number("TRAIN_EPOCHS", &ranges::EPOCHS, default.epochs),
+        batch_size: reader.number("TRAIN_BATCH_SIZE", &ranges::BATCH_SIZE, default.batch_size),
+        learning_rate: reader.number("TRAIN_LEARNING_RATE", &ranges::LEARNING_RATE, default.learning_rate),
+        label_smoothing: reader.number(
             "TRAIN_LABEL_SMOOTHING",
-            "at least 0 and below 1",
+            &ranges::LABEL_SMOOTHING,
             default.label_smoothing,
-            |share| (0.0..1.0).contains(share),
         ),
-        hard_negatives: reader.parse_or(
+        hard_negatives: reader.number(
             "TRAIN_HARD_NEGATIVES",
-            "from 0 to 10",
+            &ranges::HARD_NEGATIVES,
             default.hard_negatives,
-            whole(0..=MOST_HARD_NEGATIVES),
         ),
         early_stop: early_stop(reader),
         dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),
@@ -283,11 +287,11 @@ fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
             None
         }
     };
-    let patience = reader.parse_or("TRAIN_PATIENCE", "from 1 to 1000", PATIENCE, |n| (1..=1_000).contains(n));
+    let patience = reader.number("TRAIN_PATIENCE", &ranges::PATIENCE, PATIENCE);
     let every = match reader.text("TRAIN_ASSESS_EVERY").as_deref() {
         None | Some("epoch") => None,
         Some(steps) => {
-            let parsed = steps.parse().ok().filter(|steps| *steps > 0);
+            let parsed = steps.parse().ok().filter(|steps| ranges::ASSESS_EVERY.contains(steps));
             if parsed.is_none() {
                 let problem = format!("is {steps:?}; it must be epoch, or a number of steps from 1");
                 reader.problem("TRAIN_ASSESS_EVERY", problem);
@@ -316,7 +320,7 @@ fn templates(reader: &mut SettingsReader<'_>) -> Templates {
 
 fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {
     let path = reader.path("ORT_DYLIB_PATH").unwrap_or_else(|| PathBuf::from("libonnxruntime.so"));
-    // A bare name is left to the system's loader; a path that isn't there is a mistake we can name now.
+    // The system's loader resolves a bare name; a path that doesn't exist is reported here.
     if needed && path.components().count() > 1 && !path.exists() {
         reader.problem("ORT_DYLIB_PATH", format!("is {}, which doesn't exist", path.display()));
     }

@@ -1,18 +1,19 @@
-//! Looks settings up in the environment and in `autovalidate.toml`, and collects every problem on the way.
+//! Reader of the environment and of `autovalidate.toml`, which collects every problem it finds.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use autovalidate_finetune::train::ranges::Range;
 use secrecy::SecretString;
 
-/// What is wrong with one setting.
+/// A problem with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The setting's name in the environment.
     pub setting: String,
-    /// What is wrong and what would be right.
+    /// The mistake, and the values that are allowed.
     pub problem: String,
 }
 
@@ -22,40 +23,33 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Where a value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Source of a setting's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum SettingSource {
     /// An environment variable.
     Environment,
     /// The settings file.
+    #[strum(serialize = "autovalidate.toml")]
     File,
-    /// Nobody set it.
+    /// The program's default.
     Default,
 }
 
-impl fmt::Display for SettingSource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Environment => "environment",
-            Self::File => "autovalidate.toml",
-            Self::Default => "default",
-        })
-    }
-}
-
-/// One setting as it is in force, with secrets as `***`.
+/// One setting in force. A secret shows as `***`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     /// The setting's name in the environment.
     pub setting: &'static str,
-    /// Its value.
+    /// The value as text.
     pub value: String,
-    /// Where it came from.
+    /// Source of the value.
     pub origin: SettingSource,
 }
 
-/// Looks settings up. A setting `NAME` is the variable `NAME`, or the key `name` of the file; the environment wins.
-/// An empty variable counts as not set, as container platforms can't unset one.
+/// Reader of settings. A setting `NAME` is the environment variable `NAME` or the key `name` of the
+/// file; the environment wins. An empty variable counts as not set, because container platforms
+/// can't unset one.
 pub(super) struct SettingsReader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     file: toml::Table,
@@ -65,7 +59,7 @@ pub(super) struct SettingsReader<'a> {
 }
 
 impl<'a> SettingsReader<'a> {
-    /// Reads the settings file, if there is one.
+    /// Creates a reader, and reads the settings file if there is one.
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>, file: Option<&Path>) -> Self {
         let mut reader = Self {
             environment,
@@ -114,26 +108,37 @@ impl<'a> SettingsReader<'a> {
         self.effective.push(Effective { setting, value: value.into(), origin });
     }
 
-    /// A text, if it is set.
+    /// Returns a setting as text, if it is set.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         let (value, origin) = self.look_up(name)?;
         self.note(name, value.clone(), origin);
         Some(value)
     }
 
-    /// A secret, if it is set.
+    /// Returns a secret, if it is set.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
         let (value, origin) = self.look_up(name)?;
         self.note(name, "***", origin);
         Some(SecretString::from(value))
     }
 
-    /// A path, if it is set.
+    /// Returns a path, if it is set.
     pub(super) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
     }
 
-    /// A value of any type that parses, with what it must be in words, and what it is when nobody set it.
+    /// Returns a number, which must be in `range`, or `default` when it is not set.
+    pub(super) fn number<T: FromStr + fmt::Display + PartialOrd>(
+        &mut self,
+        name: &'static str,
+        range: &Range<T>,
+        default: T,
+    ) -> T {
+        self.parse_or(name, &range.to_string(), default, |value| range.contains(value))
+    }
+
+    /// Returns a setting of any type that parses, or `default` when it is not set. A value that
+    /// doesn't parse or that `accept` refuses is a problem, whose message names `expected`.
     pub(super) fn parse_or<T: FromStr + fmt::Display>(
         &mut self,
         name: &'static str,
@@ -157,7 +162,8 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
-    /// A duration such as `15m` or `2h 30m`, if it is set and not `0` or `off`.
+    /// Returns a duration such as `15m` or `2h 30m`: `None` for `0` and `off`, `default` when it is
+    /// not set.
     pub(super) fn duration(&mut self, name: &'static str, default: Option<Duration>) -> Option<Duration> {
         let Some((value, origin)) = self.look_up(name) else {
             let shown = default.map_or("off".to_owned(), |default| format!("{default:?}"));
@@ -185,7 +191,7 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
-    /// A table of texts in the file, such as `[templates]`.
+    /// Returns a table of texts from the file, such as `[templates]`.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
         self.known.push(key.to_owned());
         let value = self.file.get(key)?.clone();
@@ -203,7 +209,7 @@ impl<'a> SettingsReader<'a> {
         Some(entries)
     }
 
-    /// Reports keys of the file that no setting has: most are misspelled.
+    /// Reports keys of the file that name no setting: most of them are misspelled.
     pub(super) fn report_unknown(&mut self) {
         let unknown: Vec<String> =
             self.file.keys().filter(|key| !self.known.contains(key)).cloned().collect();

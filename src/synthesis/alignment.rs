@@ -1,4 +1,5 @@
-//! Which slips lead from a correction to a typo: the cheapest path of an edit distance whose edits are the slips.
+//! Alignment of a typo with its correction: the cheapest path of an edit distance whose edits are
+//! the slips.
 
 use super::slip::{Edit, edits, lower};
 use super::{Keyboard, Slip};
@@ -6,19 +7,20 @@ use crate::correction::normalize;
 
 /// Cost of one slip.
 const SLIP: u32 = 2;
-/// Cost of a character no slip explains: more than a slip, less than two, so that it never hides one.
+/// Cost of a character that no slip explains. It is more than the cost of one slip and less than
+/// that of two, so that an unexplained character never hides a slip.
 const UNEXPLAINED: u32 = 3;
 
-/// How a typo came about.
+/// Slips that turn a correction into its typo.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Alignment {
-    /// The slips, from left to right.
+    /// Slips, from left to right.
     pub slips: Vec<Slip>,
-    /// Characters that no slip explains.
+    /// Number of characters that no slip explains.
     pub unexplained: usize,
 }
 
-/// How a cell of the table was reached.
+/// Last step of the cheapest path to a cell of the table.
 #[derive(Clone, Copy)]
 struct Step {
     cost: u32,
@@ -27,9 +29,10 @@ struct Step {
     unexplained: bool,
 }
 
-/// Aligns a typo with its correction. Case and spare white space don't count.
+/// Aligns a typo with its correction. Case and extra white space are ignored.
 ///
-/// Takes time in the product of the two lengths, which the rules for rows bound at 256 characters each.
+/// The run time is proportional to the product of the two lengths. The checks of a row limit each
+/// length to 256 characters.
 pub fn align(typo: &str, corrected: &str, keyboard: Keyboard) -> Alignment {
     let typo: Vec<char> = normalize(typo).chars().collect();
     let corrected = lower(&normalize(corrected).chars().collect::<Vec<_>>());

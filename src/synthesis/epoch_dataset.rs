@@ -1,4 +1,4 @@
-//! Real and synthetic pairs of each epoch, as training asks for them.
+//! Real and synthetic pairs of each epoch, in the form that training reads.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,29 +11,32 @@ use crate::correction::Templates;
 use autovalidate_finetune::model::{ModelError, Tokenizer};
 use autovalidate_finetune::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
 
-/// Each epoch's pairs: every real one, and fresh synthetic ones.
+/// Source of each epoch's pairs: every real pair, plus newly drawn synthetic pairs.
 pub struct EpochDataset {
     real: Vec<PairTexts>,
     synthesizer: Synthesizer,
     templates: Templates,
     seed: u64,
-    /// Hard negatives of each pair, and what they are drawn from.
+    /// Number of hard negatives per pair, and the neighbors they are drawn from.
     negatives: Option<(usize, Neighbors)>,
 }
 
 impl EpochDataset {
-    /// EpochDataset of rendered real pairs and of what `synthesizer` draws with `seed`.
+    /// Creates a dataset of rendered real pairs and of the pairs that `synthesizer` draws with
+    /// `seed`.
     pub fn new(real: Vec<PairTexts>, synthesizer: Synthesizer, templates: Templates, seed: u64) -> Self {
         Self { real, synthesizer, templates, seed, negatives: None }
     }
 
-    /// The same with `count` hard negatives for each pair, drawn from the names its correction is most easily taken for.
+    /// Adds `count` hard negatives to each pair, drawn from the catalog names most similar to its
+    /// correction.
     pub fn with_negatives(self, count: usize) -> Self {
         let neighbors = || Neighbors::new(self.synthesizer.catalog(), &self.templates);
         Self { negatives: (count > 0).then(|| (count, neighbors())), ..self }
     }
 
-    /// The pairs of an epoch, counted from 0; the same at each call. Synthetic ones have negative row ids.
+    /// Returns the pairs of an epoch, counted from 0. Each call returns the same pairs. Synthetic
+    /// pairs have negative row ids.
     pub fn epoch(&self, epoch: usize) -> Vec<PairTexts> {
         let synthetic = self.synthesizer.epoch(self.seed, epoch, self.real.len());
         let synthetic = (1..).zip(synthetic).map(|(number, pair): (i64, _)| PairTexts {
@@ -45,7 +48,7 @@ impl EpochDataset {
         let mut pairs: Vec<PairTexts> = self.real.iter().cloned().chain(synthetic).collect();
         if let Some((count, neighbors)) = &self.negatives {
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            // Streams below are the sampler's and the synthesizer's.
+            // The sampler and the synthesizer use the streams below 2^32.
             random.set_stream((1 << 32) + epoch as u64);
             for pair in &mut pairs {
                 pair.negatives = neighbors.draw(&pair.positive, *count, &mut random);
@@ -54,10 +57,11 @@ impl EpochDataset {
         pairs
     }
 
-    /// Every token id of `epochs` epochs, once each in ascending order: what the run's vocabulary must hold.
+    /// Returns every token id of `epochs` epochs, each once, in ascending order. The run's
+    /// vocabulary must contain all of them.
     ///
     /// # Errors
-    /// [`ModelError`] when the tokenizer refuses a text.
+    /// [`ModelError`] when the tokenizer rejects a text.
     pub fn token_ids(&self, tokenizer: &Tokenizer, epochs: usize) -> Result<Vec<u32>, ModelError> {
         let mut ids = BTreeSet::new();
         for epoch in 0..epochs {
@@ -70,7 +74,8 @@ impl EpochDataset {
         Ok(ids.into_iter().collect())
     }
 
-    /// These examples for a run with this tokenizer and vocabulary, made with [`token_ids`](Self::token_ids).
+    /// Binds the dataset to the tokenizer and vocabulary of a run. The vocabulary must contain the
+    /// [`token_ids`](Self::token_ids).
     pub fn tokenized<'a>(
         &'a self,
         tokenizer: &'a Tokenizer,
@@ -80,7 +85,7 @@ impl EpochDataset {
     }
 }
 
-/// [`EpochDataset`] that training can ask for.
+/// [`EpochDataset`] with a tokenizer and a vocabulary, as the pair source of training.
 pub struct TokenizedLessons<'a> {
     examples: &'a EpochDataset,
     tokenizer: &'a Tokenizer,

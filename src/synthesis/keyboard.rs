@@ -1,8 +1,8 @@
-//! Which keys touch, by keyboard layout.
+//! Adjacent keys, by keyboard layout.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the letters lie on the keyboard people type with.
+/// Layout of the keyboard that people type on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keyboard {
@@ -16,7 +16,8 @@ pub enum Keyboard {
 }
 
 impl Keyboard {
-    /// The rows from the top, digits first. Each is set about half a key to the right of the one above.
+    /// Returns the rows of keys from the top, digits first. Each row is shifted about half a key to
+    /// the right of the row above.
     fn rows(self) -> [&'static str; 4] {
         let digits = "1234567890";
         match self {
@@ -26,8 +27,9 @@ impl Keyboard {
         }
     }
 
-    /// The keys that touch the key of a lower case letter or a digit. Letters touch letters only and digits
-    /// digits: people look up when they leave the letters. Nothing for what is on none of the keys.
+    /// Returns the keys adjacent to the key of a lower-case letter or a digit. Letters are adjacent
+    /// only to letters, and digits only to digits, because people look at the keyboard when they
+    /// leave the letters. Returns nothing for a character that has no key.
     pub fn neighbors(self, key: char) -> Vec<char> {
         let rows = self.rows();
         let place = |row: usize| rows[row].chars().position(|other| other == key).map(|column| (row, column));

@@ -1,19 +1,20 @@
-//! Typos made from the live catalog, so that a model learns names nobody has mistyped yet.
+//! Synthetic typos of the live catalog, so that a model learns names that nobody has mistyped yet.
 //!
-//! Owns the kinds of slip, how often each happens (learned from real pairs where there are any), and the
-//! generator that draws an epoch's synthetic pairs. Never opens a file, reads a clock or trains: everything follows
-//! from the catalog, the rates, the settings and a seed. It shares no code with the demo's typos on purpose.
+//! Owns the kinds of slip, the rate of each (learned from real pairs where there are any), and the
+//! generator that draws an epoch's synthetic pairs. Never opens a file, reads a clock or trains:
+//! the catalog, the rates, the settings and a seed determine every result. On purpose, it shares no
+//! code with the demo's typos.
 //!
 //! ```text
-//! keyboard      which keys touch
-//! sounds        what is written alike because it sounds alike
-//! slip          the kinds of slip, and every way each can happen to a text
-//! alignment     which slips lead from a correction to a typo
-//! rates         how often each slip happens, learned from pairs
-//! settings      how much is made, and how hard
-//! synthesizer   an epoch's synthetic pairs
-//! neighbors    names that are easily taken for one another
-//! examples       real and synthetic pairs of each epoch, as training asks for them
+//! keyboard        adjacent keys, by keyboard layout
+//! sounds          spellings that sound alike
+//! slip            the kinds of slip, and every edit each can make to a text
+//! alignment       the slips between a correction and its typo
+//! rates           the rate of each slip, learned from pairs
+//! settings        number and difficulty of synthetic typos
+//! synthesizer     the synthetic pairs of an epoch
+//! neighbors       similar names, for hard negatives
+//! epoch_dataset   real and synthetic pairs of each epoch, in the form that training reads
 //! ```
 
 mod alignment;

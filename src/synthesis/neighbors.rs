@@ -1,7 +1,8 @@
-//! Names a correction is easily taken for: what hard negatives are drawn from.
+//! Names similar to a correction, from which hard negatives are drawn.
 //!
-//! Names are near by the ratio of their spellings, the same that the serving side's string metric uses. A name is looked up
-//! when a pair first needs it, and kept.
+//! The similarity of two names is the ratio of their spellings, the same ratio that the serving
+//! side's string metric uses. The neighbors of a name are searched when a pair first needs them,
+//! and cached.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,30 +12,31 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::correction::{Templates, normalize};
 use crate::evaluate::{Catalog, FuzzyScorer};
-use autovalidate_finetune::train::MOST_HARD_NEGATIVES;
+use autovalidate_finetune::train::ranges::MOST_HARD_NEGATIVES;
 
-/// Nearest names of a name that its negatives are drawn from: more than most recipes need, so that epochs differ. A recipe
-/// takes at most as many.
+/// Number of nearest names from which the negatives of a name are drawn. It is more than most
+/// recipes need, so that epochs differ, and it is the maximum a recipe may ask for.
 const NEAREST: usize = MOST_HARD_NEGATIVES;
 
-/// The names of a catalog and who is near whom.
+/// Names of a catalog, with the nearest neighbors of each.
 pub struct Neighbors {
-    /// Names as training sees them, by domain.
+    /// Rendered names, by domain.
     domains: Vec<Vec<Name>>,
-    /// Domain and place of each name, rendered and normalized: a pair may spell it otherwise than the catalog.
+    /// Domain and position of each name. The key is rendered and normalized, because a pair may
+    /// spell the name differently than the catalog.
     places: HashMap<String, (usize, usize)>,
-    /// Places of the nearest names, of those names that were asked for.
+    /// Positions of the nearest names, for each name that was searched.
     nearest: Mutex<HashMap<(usize, usize), Vec<usize>>>,
 }
 
 struct Name {
-    /// What ratios are taken of.
+    /// Normalized characters that ratios are computed from.
     normal: Vec<char>,
     rendered: String,
 }
 
 impl Neighbors {
-    /// Of the names of a catalog, rendered with `templates`.
+    /// Prepares the names of a catalog, rendered with `templates`.
     pub fn new(catalog: &Catalog, templates: &Templates) -> Self {
         let of_domain = |(domain, names): (&str, &[String])| {
             let name = |spelled: &String| Name {
@@ -53,8 +55,9 @@ impl Neighbors {
         Self { domains, places, nearest: Mutex::default() }
     }
 
-    /// `count` of the names nearest to a rendered name, rendered, fewer where there are no more; none of a text that is no
-    /// name. The same `random` gives the same names.
+    /// Draws `count` of the names nearest to a rendered name, and returns them rendered. Returns
+    /// fewer names when fewer exist, and none when `rendered` is not a name. The same `random`
+    /// draws the same names.
     pub fn draw(&self, rendered: &str, count: usize, random: &mut ChaCha8Rng) -> Vec<String> {
         let Some(at @ (domain, _)) = self.places.get(&normalize(rendered)).copied() else {
             return Vec::new();
@@ -65,7 +68,8 @@ impl Neighbors {
         drawn.map(|place| self.domains[domain][*place].rendered.clone()).collect()
     }
 
-    /// Places of the names nearest to one, the nearest first; equally near ones in the order of the catalog.
+    /// Finds the positions of the names nearest to one name, nearest first. Names with equal ratios
+    /// come in catalog order.
     fn search(&self, (domain, place): (usize, usize)) -> Vec<usize> {
         let names = &self.domains[domain];
         let asked = &names[place];
@@ -111,15 +115,15 @@ mod tests {
             all.contains(&"car model: Gold".to_owned()) && all.contains(&"car model: Golf Plus".to_owned())
         );
         assert!(!all.iter().any(|name| name == "car model: Golf" || name.contains("Gulf")));
-        assert!(draw(&neighbors, "car model: golff", 3, 1).is_empty(), "a typo has no neighbors");
-        assert!(draw(&neighbors, "car brand: Gulf", 3, 1).is_empty(), "it is alone in its domain");
+        assert!(draw(&neighbors, "car model: golff", 3, 1).is_empty(), "a typo is not a name");
+        assert!(draw(&neighbors, "car brand: Gulf", 3, 1).is_empty(), "the only name of its domain");
     }
 
     #[test]
     fn a_seed_says_which_and_an_epoch_has_others() {
         let (one, other) = (cars(20), cars(20));
         let names: Vec<String> = (0..20).map(|number| format!("car model: Zafira {number}")).collect();
-        // Whoever was asked for before.
+        // The result must not depend on earlier searches.
         let drawn = |neighbors: &Neighbors, seed| {
             names.iter().map(|name| draw(neighbors, name, 2, seed)).collect::<Vec<_>>()
         };

@@ -1,10 +1,11 @@
-//! How often each slip happens, learned from pairs of people who really slipped.
+//! Rates of the slips, learned from real pairs.
 //!
-//! A name without a space can't lose one, so plain counts would say more about the names than about the people. A
-//! rate here is a weight: of the slips that can happen to a text, each happens in proportion to its weight. The
-//! weights are the most likely ones for the slips seen (the Luce choice model, fitted by the steps of Hunter 2004,
-//! "MM algorithms for generalized Bradley-Terry models"), beside a prior worth a few slips, so that no weight is
-//! ever zero and few pairs change little.
+//! A name without a space can't lose one, so plain counts would say more about the names than about
+//! the people. A rate here is a weight: of the slips that are possible in a text, each happens in
+//! proportion to its weight. The weights are the maximum-likelihood weights for the observed slips
+//! (the Luce choice model, fitted with the steps of Hunter 2004, "MM algorithms for generalized
+//! Bradley-Terry models"). A prior worth a few slips is added, so that no weight is ever zero and a
+//! small number of pairs changes little.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +15,30 @@ use super::alignment::align;
 use super::slip::{edits, lower};
 use super::{Keyboard, Slip};
 
-/// How many slips the prior is worth.
+/// Number of slips the prior is worth.
 const PRIOR_SLIPS: f64 = 40.0;
-/// Rounds of fitting; the weights settle within a few.
+/// Number of fitting rounds; the weights converge within a few.
 const ROUNDS: usize = 25;
-/// The most slips a typo is made of; a pair that needs more is another word, not a slip.
+/// Maximum number of slips in a typo. A pair that needs more is a different word, not a typo.
 pub(super) const MOST_SLIPS: usize = 3;
 
-/// How people slip.
+/// Rates at which people make each slip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlipRates {
-    /// Weight of each kind among those that can happen to a text; they sum to 1.
+    /// Weight of each kind among the kinds that are possible in a text. The weights sum to 1.
     pub kinds: BTreeMap<Slip, f64>,
-    /// Shares of typos with one, two and three slips; they sum to 1.
+    /// Shares of typos with one, two and three slips. The shares sum to 1.
     pub counts: [f64; MOST_SLIPS],
-    /// Share of typos written all in lower case though the name has capitals.
+    /// Share of typos written in lower case although the name has capitals.
     pub lower_case: f64,
-    /// Share of typos written all in capitals though the name has small letters.
+    /// Share of typos written in capitals although the name has lower-case letters.
     pub capitals: f64,
     /// Number of real pairs these were learned from.
     pub pairs: usize,
 }
 
 impl Default for SlipRates {
-    /// What is assumed of people nobody has watched yet: mostly one slip, mostly of the hand.
+    /// Rates assumed before any real pair exists: mostly one slip, and mostly of the hand.
     fn default() -> Self {
         let kinds = [
             (Slip::Doubled, 0.12),
@@ -54,12 +55,13 @@ impl Default for SlipRates {
 }
 
 impl SlipRates {
-    /// Learns from `(typo, corrected)`. Left out are pairs with more than three slips or a letter no slip explains;
-    /// with no pair at all this is the [default](Self::default).
+    /// Learns the rates from `(typo, corrected)` pairs. Pairs with more than three slips or with a
+    /// letter that no slip explains are skipped. Without any pair, the result is the
+    /// [default](Self::default).
     pub fn learn<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, keyboard: Keyboard) -> Self {
         let prior = Self::default();
         let mut seen: BTreeMap<Slip, f64> = BTreeMap::new();
-        // How many slips happened to texts that can slip in exactly these ways.
+        // Number of slips in texts where exactly these kinds of slip are possible.
         let mut chances: BTreeMap<Vec<Slip>, f64> = BTreeMap::new();
         let mut counts = prior.counts.map(|share| share * PRIOR_SLIPS);
         let mut case = Case::default();
@@ -91,7 +93,7 @@ impl SlipRates {
     }
 }
 
-/// The ways a text can slip.
+/// Returns the kinds of slip that are possible in a text.
 fn possible(text: &str, keyboard: Keyboard) -> Vec<Slip> {
     let text = lower(&text.chars().collect::<Vec<_>>());
     Slip::ALL.into_iter().filter(|slip| !edits(*slip, &text, keyboard).is_empty()).collect()
@@ -106,7 +108,8 @@ fn fit(
     for _ in 0..ROUNDS {
         let mut next = BTreeMap::new();
         for (slip, share) in prior {
-            // The prior's slips happened to a text to which everything can happen, whose weights sum to 1.
+            // The prior counts as slips in a text where every kind is possible, so its weights sum
+            // to 1.
             let exposure: f64 = chances
                 .iter()
                 .filter(|(possible, _)| possible.contains(slip))
@@ -124,7 +127,7 @@ fn fit(
     weights
 }
 
-/// How typos of names with capitals and small letters were written.
+/// Counts of the case in which typos of mixed-case names were written.
 #[derive(Default)]
 struct Case {
     pairs: f64,
@@ -150,7 +153,7 @@ impl Case {
     }
 }
 
-/// Whether a text has capitals, and whether it has small letters.
+/// Returns `(has capitals, has lower-case letters)` of a text.
 fn letters(text: &str) -> (bool, bool) {
     (text.chars().any(char::is_uppercase), text.chars().any(char::is_lowercase))
 }

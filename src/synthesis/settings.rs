@@ -1,30 +1,31 @@
-//! How many typos are made, and how hard they are.
+//! Settings for the number and difficulty of synthetic typos.
 
 use serde::{Deserialize, Serialize};
 
 use super::Keyboard;
 
-/// How typos are made.
+/// Settings of the synthesizer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SynthesisSettings {
-    /// Typos of each name and epoch; 0 makes none.
+    /// Number of typos per name and epoch; 0 makes none.
     pub variants: usize,
-    /// The largest share of an epoch's pairs that may be made up, from 0 to 1.
+    /// Maximum share of synthetic pairs in an epoch, from 0 to 1.
     pub share: f64,
-    /// Share of the typos that are drawn to be hard: less like their own name than `hard_below`, where the fuzzy
-    /// matcher gives up and the model decides.
+    /// Share of hard typos, from 0 to 1. A hard typo has a fuzzy ratio to its own name below
+    /// `hard_below`, where the fuzzy matcher does not answer and the model decides.
     pub hard_share: f64,
-    /// A typo is hard when its fuzzy ratio to its own name is below this, from 0 to 100.
+    /// Fuzzy ratio, from 0 to 100, below which a typo counts as hard.
     pub hard_below: f64,
-    /// The keyboard people type on.
+    /// Layout of the keyboard that people type on.
     pub keyboard: Keyboard,
-    /// Whether the rates of slips are learned from the real pairs; else they are fixed.
+    /// Learns the rates of the slips from the real pairs when true; otherwise the default rates
+    /// apply.
     pub learn_rates: bool,
 }
 
 impl Default for SynthesisSettings {
-    /// The best of the recipes measured in `docs/quality.md`.
+    /// Best of the recipes measured in `docs/explanation/quality.md`.
     fn default() -> Self {
         Self {
             variants: 20,
@@ -37,15 +38,15 @@ impl Default for SynthesisSettings {
     }
 }
 
-/// A setting that makes no sense.
+/// Error for a setting outside its allowed range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{setting} is {value}; it must be {expected}")]
 pub struct SettingsError {
-    /// The setting.
+    /// Name of the setting.
     pub setting: &'static str,
-    /// Its value.
+    /// Value that was given.
     pub value: String,
-    /// What it may be.
+    /// Allowed range, in words.
     pub expected: &'static str,
 }
 
@@ -63,7 +64,7 @@ impl SynthesisSettings {
     /// Checks every setting.
     ///
     /// # Errors
-    /// The first that makes no sense.
+    /// The first setting that is outside its allowed range.
     pub fn check(&self) -> Result<(), SettingsError> {
         let fail = |setting, value: String, expected| Err(SettingsError { setting, value, expected });
         if self.variants > 1_000 {
@@ -80,8 +81,8 @@ impl SynthesisSettings {
         Ok(())
     }
 
-    /// Typos of each of `names` names, beside `real` pairs: [`variants`](Self::variants), or as many as keep
-    /// [`share`](Self::share).
+    /// Returns the number of typos per name for `names` names and `real` real pairs:
+    /// [`variants`](Self::variants), or fewer if [`share`](Self::share) requires it.
     pub(super) fn variants_beside(&self, names: usize, real: usize) -> usize {
         if self.share >= 1.0 {
             return self.variants;

@@ -1,6 +1,7 @@
-//! The kinds of slip, and every way each can happen to a text.
+//! Kinds of slip, and every edit that each can make to a text.
 //!
-//! Generating typos and learning from them use the same list of edits, so what is learned is what is drawn.
+//! The generator and the learning of rates use the same list of edits, so the learned rates apply
+//! to exactly the slips that are drawn.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,22 +18,23 @@ pub enum Slip {
     Dropped,
     /// Two letters changed places: `toyoat`.
     Swapped,
-    /// A space or hyphen was left out, or one written for the other: `landrover`.
+    /// A space or hyphen was left out, or replaced by the other: `landrover`.
     Joined,
-    /// It was written as it sounds: `mitsubishy`.
+    /// A sound was spelled differently: `mitsubishy`.
     Phonetic,
-    /// A neighboring key was hit: `toyora`.
+    /// An adjacent key was hit instead: `toyora`.
     #[serde(rename = "neighbour")]
     Neighbor,
-    /// A space where none belongs: `land cruis er`.
+    /// A space was inserted where none belongs: `land cruis er`.
     Split,
-    /// A neighboring key was hit as well: `toyotra`.
+    /// An adjacent key was hit as well: `toyotra`.
     Stray,
 }
 
 impl Slip {
-    /// Every kind. An alignment that could be explained by several takes the first: of a few sounds and many
-    /// neighbors, what is both (`s` for `z`) is the more telling one.
+    /// All kinds. When several kinds explain an edit, an alignment takes the first in this order.
+    /// An edit that is both phonetic and an adjacent key (`s` for `z`) counts as phonetic: there
+    /// are few sounds and many neighbors, so the sound is the stronger evidence.
     pub const ALL: [Self; 8] = [
         Self::Doubled,
         Self::Dropped,
@@ -45,7 +47,7 @@ impl Slip {
     ];
 }
 
-/// One way a slip can happen: `length` characters from `at` on are replaced.
+/// One edit that a slip can make: `length` characters from position `at` are replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) at: usize,
@@ -54,7 +56,7 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    /// The text after this edit; a capital stays one.
+    /// Applies the edit to a text. A replaced capital stays a capital.
     pub(super) fn apply(&self, text: &mut Vec<char>) {
         let capital = text.get(self.at).is_some_and(|c| c.is_uppercase());
         let mut replacement = self.replacement.clone();
@@ -68,7 +70,8 @@ impl Edit {
     }
 }
 
-/// Lower case, one character for each: what has no single lower case character stays.
+/// Converts each character to lower case. A character without a single lower-case character stays
+/// as it is.
 pub(super) fn lower(text: &[char]) -> Vec<char> {
     let single = |c: &char| {
         let mut lower = c.to_lowercase();
@@ -80,19 +83,19 @@ pub(super) fn lower(text: &[char]) -> Vec<char> {
     text.iter().map(single).collect()
 }
 
-/// Whether a character may slip at all.
+/// True when slips can affect this character.
 fn typed(c: char) -> bool {
     c.is_alphanumeric()
 }
 
-/// Every way `slip` can happen to a lower case text, from left to right.
+/// Returns every edit that `slip` can make to a lower-case text, from left to right.
 pub(super) fn edits(slip: Slip, text: &[char], keyboard: Keyboard) -> Vec<Edit> {
     let one = |at: usize, replacement: Vec<char>| Edit { at, length: 1, replacement };
     let typed_at = || text.iter().copied().enumerate().filter(|(_, c)| typed(*c));
     let followed = |at: usize| text.get(at + 1).copied().filter(|next| typed(*next));
     match slip {
         Slip::Doubled => typed_at().map(|(at, c)| one(at, vec![c, c])).collect(),
-        // Of two letters nobody recognizes one.
+        // Nobody can recognize a two-letter name from one letter.
         Slip::Dropped if text.len() <= 2 => Vec::new(),
         Slip::Dropped => typed_at().map(|(at, _)| one(at, Vec::new())).collect(),
         Slip::Swapped => typed_at()

@@ -1,9 +1,9 @@
-//! What people write instead because it sounds alike, and letters without their accents.
+//! Spellings that sound alike, and plain letters for accented ones.
 
-/// Spellings that sound alike, each usable for the other.
+/// Spellings that sound alike; each can replace the other.
 ///
-/// Pairs that differ by one dropped or doubled letter (`ck` and `k`) are left out: those slips are drawn anyway,
-/// and an alignment couldn't tell which it was.
+/// Pairs that differ by one dropped or doubled letter (`ck` and `k`) are left out: other slips
+/// already draw them, and an alignment couldn't tell the kinds apart.
 const ALIKE: [(&str, &str); 31] = [
     ("k", "c"),
     ("f", "ph"),
@@ -38,7 +38,7 @@ const ALIKE: [(&str, &str); 31] = [
     ("tion", "shon"),
 ];
 
-/// Letters that are often written plain.
+/// Accented letters that people often write without the accent.
 const PLAIN: [(&str, &str); 20] = [
     ("á", "a"),
     ("à", "a"),
@@ -62,7 +62,8 @@ const PLAIN: [(&str, &str); 20] = [
     ("ü", "ue"),
 ];
 
-/// Every `(heard, written)`: a text that has `heard` at some place may come out with `written` there.
+/// Iterates over all `(heard, written)` pairs: a text that contains `heard` may be typed with
+/// `written` in its place.
 pub(super) fn substitutions() -> impl Iterator<Item = (&'static str, &'static str)> {
     let both = ALIKE.iter().flat_map(|(one, other)| [(*one, *other), (*other, *one)]);
     both.chain(PLAIN)

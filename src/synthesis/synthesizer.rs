@@ -1,4 +1,4 @@
-//! An epoch's synthetic pairs.
+//! Synthetic pairs of an epoch.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,44 +12,47 @@ use super::{Keyboard, Slip, SlipRates, SynthesisSettings};
 use crate::correction::normalize;
 use crate::evaluate::{Catalog, HoldOut, fuzzy_ratio};
 
-/// How many times a typo is drawn before the name gets one less.
+/// Number of draws for one typo; when all of them fail, the name gets one typo less.
 const TRIES: usize = 24;
-/// Names up to this many characters are hard to recognize after two slips already.
+/// Maximum length, in characters, of a short name. A short name is hard to recognize after only two
+/// slips.
 const SHORT: usize = 8;
 
-/// A made-up typo of a catalog entry.
+/// Synthetic typo of a catalog name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SyntheticPair {
     /// Domain of the name.
     pub domain: String,
-    /// The typo.
+    /// Typo of the name.
     pub typo: String,
-    /// The name, as the catalog spells it.
+    /// Name as the catalog spells it.
     pub corrected: String,
 }
 
-/// Makes typos of a catalog's names.
+/// Generator of synthetic typos of the names of a catalog.
 ///
-/// No typo it makes is, after normalizing, a name of its domain (so never its own), held out
-/// ([`HoldOut::holds_typo`], [`without`](Self::without)), or made twice for a domain in one epoch.
+/// After normalizing, no typo it makes is a name of its domain (so it never equals its own name),
+/// is held out ([`HoldOut::holds_typo`], [`without`](Self::without)), or occurs twice for a domain
+/// in one epoch.
 #[derive(Clone)]
 pub struct Synthesizer {
     catalog: Catalog,
     rates: SlipRates,
     settings: SynthesisSettings,
     hold_out: HoldOut,
-    /// Further typos that must not be made, by domain, normalized.
+    /// Additional typos that must not be made, normalized, by domain.
     forbidden: HashMap<String, HashSet<String>>,
 }
 
 impl Synthesizer {
-    /// A synthesizer for every name of `catalog`. Names of held-out corrections are among them on purpose: the
-    /// backend knows the catalog, and a name nobody has mistyped yet is what synthesis is for.
+    /// Creates a synthesizer for every name of `catalog`. On purpose, this includes the names of
+    /// held-out corrections: the backend knows the catalog, and synthesis exists for the names that
+    /// nobody has mistyped yet.
     pub fn new(catalog: Catalog, rates: SlipRates, settings: SynthesisSettings, hold_out: HoldOut) -> Self {
         Self { catalog, rates, settings, hold_out, forbidden: HashMap::new() }
     }
 
-    /// Without these `(domain, typo)`: what a run asks beside the typos held out by hash.
+    /// Excludes these `(domain, typo)` pairs: the queries of a run that are not held out by hash.
     #[must_use]
     pub fn without<'a>(mut self, typos: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         for (domain, typo) in typos {
@@ -58,13 +61,14 @@ impl Synthesizer {
         self
     }
 
-    /// The names typos are made of.
+    /// Returns the catalog whose names are mistyped.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// The synthetic pairs of one epoch, in the order of the catalog, beside `real` real pairs. They follow from
-    /// the arguments alone; another epoch has others.
+    /// Returns the synthetic pairs of one epoch, in catalog order. `real` is the number of real
+    /// pairs in the epoch. The result depends only on the arguments; each epoch has different
+    /// pairs.
     pub fn epoch(&self, seed: u64, epoch: usize, real: usize) -> Vec<SyntheticPair> {
         let variants = self.settings.variants_beside(self.catalog.len(), real);
         let hard = (variants as f64 * self.settings.hard_share).round() as usize;
@@ -88,7 +92,8 @@ impl Synthesizer {
         pairs
     }
 
-    /// One typo of `name`, hard if that is wished and comes up. None when nothing allowed comes up.
+    /// Draws one typo of `name`. With `hard`, it prefers a hard typo and falls back to an easy one.
+    /// Returns `None` when no allowed typo is drawn.
     fn typo(
         &self,
         name: &str,
@@ -109,7 +114,7 @@ impl Synthesizer {
             }
             easy = Some(typo);
         }
-        // A long name is hardly ever hard; an easy typo teaches more than none.
+        // Typos of a long name are rarely hard, and an easy typo teaches more than none.
         easy.inspect(|typo| {
             taken.insert(normalize(typo));
         })
@@ -136,14 +141,16 @@ impl Synthesizer {
     }
 }
 
-/// One way to slip: first the kind, drawn again when it can't happen to this text, then the place.
+/// Draws one edit: first the kind of slip, drawn again when it is not possible in this text, then
+/// the place.
 fn slip(rates: &SlipRates, keyboard: Keyboard, text: &[char], random: &mut impl RngExt) -> Option<Edit> {
     let text = lower(text);
     let weights = Slip::ALL.map(|kind| rates.kinds.get(&kind).copied().unwrap_or_default());
     for _ in 0..TRIES {
         let edits = edits(Slip::ALL[weighted(&weights, random)?], &text, keyboard);
         let later: Vec<&Edit> = edits.iter().filter(|edit| edit.at > 0).collect();
-        // The first letter is looked at while it is typed, and slips a quarter as often as its share.
+        // People watch the first letter while they type it, so its slips are drawn a quarter as
+        // often as their share.
         match later.choose(random) {
             Some(edit) if random.random_bool(0.75) => return Some((*edit).clone()),
             _ => match edits.choose(random) {
@@ -155,7 +162,7 @@ fn slip(rates: &SlipRates, keyboard: Keyboard, text: &[char], random: &mut impl 
     None
 }
 
-/// A position, in proportion to its weight. None when nothing has weight.
+/// Draws a position in proportion to its weight. Returns `None` when every weight is zero.
 fn weighted(weights: &[f64], random: &mut impl RngExt) -> Option<usize> {
     let mut left = random.random::<f64>() * weights.iter().sum::<f64>();
     let mut last = None;

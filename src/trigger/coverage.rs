@@ -1,4 +1,5 @@
-//! What the trigger remembers over restarts, in the bucket `trainer_state` under the key `trigger`.
+//! State that the trigger keeps across restarts, in the bucket `trainer_state` under the key
+//! `trigger`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,33 +9,33 @@ use crate::broker::{JobId, JobRequest, QueueError, Records, Revision, Streams};
 
 const KEY: &str = "trigger";
 
-/// Up to where pairs are spoken for, and the job that is about to be published.
+/// Pairs that belong to a job or a run already, and the job that is about to be published.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Coverage {
-    /// Pairs up to this stream sequence belong to a job that was started, or to a run that ended.
+    /// Stream sequence up to which pairs belong to a job that was started, or to a run that ended.
     pub covered_sequence: u64,
-    /// A job that is decided but perhaps not published.
+    /// Job that is decided but perhaps not published.
     pub intent: Option<Intent>,
-    /// When the last run ended, whatever its outcome.
+    /// Time at which the last run ended, whatever its outcome.
     pub last_run_ended_at: Option<Timestamp>,
 }
 
-/// A job that is decided: everything that its publishing needs.
+/// A decided job, with everything that is needed to publish it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The job's id, derived from the sequences.
+    /// Id of the job, derived from the sequences.
     pub job_id: JobId,
-    /// The stream sequence of the first pair.
+    /// Stream sequence of the first pair.
     pub first_sequence: u64,
-    /// The stream sequence of the last pair.
+    /// Stream sequence of the last pair.
     pub last_sequence: u64,
-    /// What made it due.
+    /// Reason the job is due.
     pub reason: Reason,
 }
 
 impl Intent {
-    /// The job as it is published.
+    /// Returns the request that publishes the job.
     pub fn request(&self) -> JobRequest {
         JobRequest {
             reason: Some(self.reason.to_string()),
@@ -47,7 +48,8 @@ impl Intent {
 }
 
 impl Coverage {
-    /// Covers the pairs up to a sequence with a new intent.
+    /// Returns this coverage with the pairs up to a sequence covered by a new intent, and the
+    /// intent.
     pub(super) fn intend(&self, last_sequence: u64, reason: Reason) -> (Self, Intent) {
         let first_sequence = self.covered_sequence + 1;
         let job_id = JobId::for_pairs(first_sequence, last_sequence);
@@ -56,18 +58,18 @@ impl Coverage {
     }
 }
 
-/// The stored coverage.
+/// Store of the coverage.
 #[derive(Debug, Clone)]
-pub(super) struct Memory {
+pub(super) struct CoverageStore {
     records: Records<Coverage>,
 }
 
-impl Memory {
+impl CoverageStore {
     pub(super) fn new(streams: &Streams) -> Self {
         Self { records: streams.state() }
     }
 
-    /// Reads the coverage; the first reader ever creates it.
+    /// Reads the coverage, creating it when no worker has done so before.
     pub(super) async fn load(&self) -> Result<(Coverage, Revision), QueueError> {
         loop {
             if let Some(found) = self.records.load(KEY).await? {
@@ -82,7 +84,7 @@ impl Memory {
         }
     }
 
-    /// Replaces the coverage unless somebody else did; says whether it was replaced.
+    /// Replaces the coverage unless another worker did so first; returns true when it was replaced.
     pub(super) async fn save(&self, coverage: &Coverage, revision: Revision) -> Result<bool, QueueError> {
         match self.records.save(KEY, coverage, revision).await {
             Ok(_) => Ok(true),
@@ -91,7 +93,7 @@ impl Memory {
         }
     }
 
-    /// Applies a change, again and again until nobody else was faster.
+    /// Applies a change, retrying until no other worker changed the coverage in between.
     pub(super) async fn change(&self, change: impl Fn(&mut Coverage)) -> Result<(), QueueError> {
         loop {
             let (mut coverage, revision) = self.load().await?;

@@ -1,4 +1,4 @@
-//! Watches for pairs, decides, fires.
+//! The task that watches for pairs, decides, and starts jobs.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::coverage::{Intent, Memory};
+use super::coverage::{CoverageStore, Intent};
 use super::policy::{Decision, State, TriggerPolicy, decide};
 use crate::broker::{Clock, JobId, JobRequest, Jobs, QueueError, Runs, Streams};
 use crate::corrections::Corrections;
 use crate::failure::chain;
+use crate::retry::{Backoff, Failures};
 
-/// Notices can get lost with a connection; so often the trigger looks without one.
-const UNASKED_LOOK: Duration = Duration::from_secs(30);
-/// The pauses between tries while the broker is in trouble.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longest time between two looks, since a notice can get lost with its connection.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// Pauses while the broker fails.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
-/// Where jobs are put. [`Jobs`] is the one; tests put a faulty one in its place.
+/// Queue that jobs are put into. [`Jobs`] implements it; tests put a faulty one in its place.
 pub trait JobQueue: Debug + Send + Sync + 'static {
-    /// Adds a request; one with a job id is kept once.
+    /// Adds a request; a request with a job id is stored once.
     fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, QueueError>>;
 
-    /// How many requests wait or are worked on.
+    /// Returns the number of requests that wait or are in progress.
     fn outstanding(&self) -> BoxFuture<'_, Result<u64, QueueError>>;
 }
 
@@ -41,22 +41,22 @@ impl JobQueue for Jobs {
     }
 }
 
-/// Starts jobs by itself. Clones share one; any number of them, on any number of machines, start one job for
-/// the same pairs.
+/// Automatic start of jobs. Clones share one state. Any number of triggers, on any number of
+/// machines, start one job for the same pairs.
 #[derive(Debug, Clone)]
 pub struct Trigger {
     streams: Streams,
     corrections: Corrections,
     jobs: Arc<dyn JobQueue>,
     runs: Runs,
-    memory: Memory,
+    coverage_store: CoverageStore,
     policy: TriggerPolicy,
     clock: Arc<dyn Clock>,
     woken: Arc<Notify>,
 }
 
 impl Trigger {
-    /// A trigger over these pairs that puts jobs into this queue.
+    /// Creates a trigger that counts these pairs and puts jobs into this queue.
     pub fn new(
         streams: &Streams,
         corrections: &Corrections,
@@ -69,29 +69,29 @@ impl Trigger {
             corrections: corrections.clone(),
             jobs,
             runs: Runs::new(streams),
-            memory: Memory::new(streams),
+            coverage_store: CoverageStore::new(streams),
             policy,
             clock,
             woken: Arc::default(),
         }
     }
 
-    /// The policy it follows.
+    /// Returns the policy that the trigger follows.
     pub fn policy(&self) -> &TriggerPolicy {
         &self.policy
     }
 
-    /// How many pairs no run covers.
+    /// Returns the number of pairs that no run covers.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::Unreadable`].
     pub async fn pending(&self) -> Result<u64, QueueError> {
-        let (coverage, _) = self.memory.load().await?;
+        let (coverage, _) = self.coverage_store.load().await?;
         self.corrections.count_after(coverage.covered_sequence).await
     }
 
-    /// A run that trained on all pairs up to a stream sequence has ended: they count no longer, and the
-    /// cooldown begins. Safe to repeat. Call it before the job is completed.
+    /// Records the end of a run that trained on all pairs up to a stream sequence: these pairs stop
+    /// counting, and the cooldown begins. Safe to repeat. Call it before the job is completed.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::Unreadable`].
@@ -99,8 +99,8 @@ impl Trigger {
         self.run_ended(Some(sequence)).await
     }
 
-    /// A run has ended that trained on nothing (refused, failed, cancelled): the cooldown begins, pairs that
-    /// no other job covers go on counting.
+    /// Records the end of a run that trained on nothing (refused, failed, cancelled): the cooldown
+    /// begins, and pairs that no other job covers keep counting.
     ///
     /// # Errors
     /// [`QueueError::Request`], [`QueueError::Unreadable`].
@@ -110,7 +110,7 @@ impl Trigger {
 
     async fn run_ended(&self, sequence: Option<u64>) -> Result<(), QueueError> {
         let now = self.clock.now();
-        self.memory
+        self.coverage_store
             .change(|coverage| {
                 coverage.covered_sequence = coverage.covered_sequence.max(sequence.unwrap_or_default());
                 coverage.last_run_ended_at = coverage.last_run_ended_at.max(Some(now));
@@ -120,13 +120,14 @@ impl Trigger {
         Ok(())
     }
 
-    /// One look: publishes a job that was decided before, then decides, and fires if it is time to.
+    /// Looks once: publishes a job that was decided before, then decides, and starts a job when one
+    /// is due.
     ///
     /// # Errors
-    /// Those of the queue; the next look takes up whatever was left half done.
+    /// The errors of the queue; the next look finishes whatever was left half done.
     pub async fn look(&self) -> Result<Decision, QueueError> {
         loop {
-            let (coverage, revision) = self.memory.load().await?;
+            let (coverage, revision) = self.coverage_store.load().await?;
             if let Some(intent) = &coverage.intent {
                 self.publish(intent).await?;
                 continue;
@@ -136,7 +137,7 @@ impl Trigger {
                 tracing::warn!("the stream of pairs lost messages; the trigger counts from its end");
                 let mut shorter = coverage;
                 shorter.covered_sequence = arrivals.last_sequence;
-                self.memory.save(&shorter, revision).await?;
+                self.coverage_store.save(&shorter, revision).await?;
                 continue;
             }
             let state = State {
@@ -149,8 +150,8 @@ impl Trigger {
             let decision = decide(&self.policy, &state, self.clock.now());
             let Decision::Fire(reason) = decision else { return Ok(decision) };
             let (intended, intent) = coverage.intend(arrivals.last_sequence, reason);
-            // Another worker that was faster has covered the same pairs: look again.
-            if self.memory.save(&intended, revision).await? {
+            // When the save fails, another worker has covered the same pairs: look again.
+            if self.coverage_store.save(&intended, revision).await? {
                 tracing::info!(job = %intent.job_id, pairs = arrivals.count, %reason, "trigger fires");
                 self.publish(&intent).await?;
                 return Ok(decision);
@@ -158,13 +159,15 @@ impl Trigger {
         }
     }
 
-    /// Publishes an intended job and clears the intent. Doing both twice, or next to another worker, is harmless.
+    /// Publishes an intended job and clears the intent. Repeating either step, or racing another
+    /// worker, is harmless.
     async fn publish(&self, intent: &Intent) -> Result<(), QueueError> {
-        // The broker forgets ids after its window; the run record, once there, is for ever.
+        // The broker forgets ids after its duplicate window; the run record, once there, is
+        // permanent.
         if self.runs.load(&intent.job_id).await?.is_none() {
             self.jobs.enqueue(&intent.request()).await?;
         }
-        self.memory
+        self.coverage_store
             .change(|coverage| {
                 if coverage.intent.as_ref() == Some(intent) {
                     coverage.intent = None;
@@ -173,35 +176,36 @@ impl Trigger {
             .await
     }
 
-    /// Fires whenever it is time to, until cancelled. Trouble with the broker is logged and waited out.
+    /// Starts jobs whenever they are due, until cancelled. Logs errors of the broker and retries.
     pub async fn run(&self, cancel: &CancellationToken) {
-        let mut pause = FIRST_PAUSE;
+        let mut failures = BACKOFF.start();
         let mut connects = self.streams.connection().connects();
         while !cancel.is_cancelled() {
             let watched = tokio::select! {
                 () = cancel.cancelled() => return,
-                // Notices and answers are lost with their connection: watch anew, which begins with a look.
+                // Notices and answers are lost with their connection: start a new watch, which
+                // begins with a look.
                 Ok(()) = connects.changed() => continue,
-                watched = self.watch(&mut pause) => watched,
+                watched = self.watch(&mut failures) => watched,
             };
+            let pause = failures.next_pause(rand::random());
             if let Err(error) = watched {
-                tracing::warn!(error = chain(&error), again_in = ?pause, "the trigger can't look");
+                tracing::warn!(error = chain(&error), again_in = ?pause, "the trigger can't check for due jobs");
             }
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Looks at every notice. Safe to drop at any point: whatever was begun is found by the next look.
-    async fn watch(&self, pause: &mut Duration) -> Result<(), QueueError> {
-        // Registered before the first look, so that nothing falls between.
+    /// Looks at every notice. Safe to drop at any point: the next look finds whatever was begun.
+    async fn watch(&self, failures: &mut Failures) -> Result<(), QueueError> {
+        // Registered before the first look, so that no notice is missed in between.
         let mut notices = self.notices().await?;
         loop {
             let decision = self.look().await?;
-            *pause = FIRST_PAUSE;
+            failures.reset();
             let due = match decision {
                 Decision::WaitUntil(instant) => self.clock.sleep_until(instant),
                 Decision::Fire(_) | Decision::Idle => std::future::pending().boxed(),
@@ -209,7 +213,7 @@ impl Trigger {
             tokio::select! {
                 () = due => {}
                 () = self.woken.notified() => {}
-                () = tokio::time::sleep(UNASKED_LOOK) => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
                 notice = notices.next() => match notice {
                     Some(notice) => notice?,
                     None => return Ok(()),
@@ -218,7 +222,7 @@ impl Trigger {
         }
     }
 
-    /// Yields when pairs were stored or a job was settled.
+    /// Returns a stream that yields when pairs were stored or a job was settled.
     async fn notices(&self) -> Result<Notices, QueueError> {
         let stored = self.corrections.arrivals().await?.boxed();
         let settled = self.streams.settlements().await?.map(Ok).boxed();

@@ -1,86 +1,77 @@
-//! When a job is due, as a pure function of what is known.
+//! The decision on when a job is due, as a pure function of the known state.
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// When a job starts by itself.
+/// Conditions under which a job starts by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TriggerPolicy {
-    /// This many pairs start a job at once. 0 counts as 1.
+    /// Number of pairs that start a job at once. 0 counts as 1.
     pub threshold: u64,
-    /// Fewer pairs start one when the oldest of them has waited this long.
+    /// Longest wait of the oldest pair. After that, fewer pairs start a job.
     pub max_wait: Option<Duration>,
-    /// Fewer pairs start one when no further one has come for this long.
+    /// Time without a new pair after which fewer pairs start a job.
     pub quiet: Option<Duration>,
-    /// No job starts by itself sooner than this after the last run ended.
+    /// Shortest time between the end of the last run and a job that starts by itself.
     pub cooldown: Duration,
 }
 
-/// What the decision depends on.
+/// State that the decision depends on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct State {
-    /// Pairs that no run covers.
+    /// Number of pairs that no run covers.
     pub pending: u64,
-    /// When the oldest of them was stored.
+    /// Time at which the oldest of these pairs was stored.
     pub oldest_at: Option<Timestamp>,
-    /// When the newest of them was stored.
+    /// Time at which the newest of these pairs was stored.
     pub newest_at: Option<Timestamp>,
-    /// When the last run ended.
+    /// Time at which the last run ended.
     pub last_run_ended_at: Option<Timestamp>,
-    /// Whether a job waits or runs.
+    /// True while a job waits or runs.
     pub run_in_flight: bool,
 }
 
-/// Why a job starts by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Reason a job starts by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Reason {
     /// There are enough pairs.
     Threshold,
     /// The oldest pair has waited long enough.
+    #[strum(serialize = "max wait")]
     MaxWait,
     /// No pair has come for long enough.
     Quiet,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Threshold => "threshold",
-            Self::MaxWait => "max wait",
-            Self::Quiet => "quiet",
-        })
-    }
-}
-
-/// What to do now.
+/// Decision about the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Start a job.
     Fire(Reason),
-    /// Nothing before this instant, unless something changes.
+    /// Do nothing before this instant, unless something changes.
     WaitUntil(Timestamp),
-    /// Nothing, unless something changes.
+    /// Do nothing until something changes.
     Idle,
 }
 
-/// Decides what to do at `now`.
+/// Decides at `now` whether a job is due.
 pub fn decide(policy: &TriggerPolicy, state: &State, now: Timestamp) -> Decision {
     if state.pending == 0 || state.run_in_flight {
         return Decision::Idle;
     }
     let enough = state.pending >= policy.threshold;
     let due = [
-        // Enough pairs are enough since ever: only the cooldown can hold them back.
+        // Enough pairs are due at once: only the cooldown can delay them.
         (enough.then_some(Timestamp::MIN), Reason::Threshold),
         (instant(state.oldest_at, policy.max_wait), Reason::MaxWait),
         (instant(state.newest_at, policy.quiet), Reason::Quiet),
     ];
     let not_before = instant(state.last_run_ended_at, Some(policy.cooldown)).unwrap_or(Timestamp::MIN);
-    // Of several reasons at the same instant the first listed is named.
+    // Among reasons that are due at the same instant, the first one in this list wins.
     let next = due
         .into_iter()
         .filter_map(|(at, reason)| Some((at?.max(not_before), reason)))

@@ -1,6 +1,8 @@
-//! The trigger over time, without a broker: pairs come, runs end, looks happen late and on stale knowledge.
+//! Simulation of the trigger over time, without a broker: pairs come, runs end, and looks happen
+//! late and on stale state.
 //!
-//! Tests only. What the broker does is two lines here: a record is replaced when nobody else did, a job id is kept once.
+//! Tests only. Two lines stand in for the broker: it replaces a record only when nobody else did,
+//! and it stores a job id once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,16 +14,16 @@ use super::coverage::Coverage;
 use super::policy::{Decision, Reason, State, TriggerPolicy, decide};
 use crate::broker::JobId;
 
-/// What happens next.
+/// One step of the simulation.
 #[derive(Debug, Clone)]
-enum Happening {
-    /// So many pairs are stored.
+enum Step {
+    /// This many pairs are stored.
     Pairs(u64),
-    /// Time passes, in seconds; what falls due meanwhile is looked at when it does.
+    /// Time passes, in seconds. A look that falls due meanwhile happens when it is due.
     Passes(u64),
-    /// The run in hand ends, having trained on its pairs or not.
+    /// The current run ends, having trained on its pairs or not.
     Ends { covered: bool },
-    /// Every listener reads, and then all decide on what they read.
+    /// Every listener reads the state before any of them decides on it.
     LooksAtOnce,
 }
 
@@ -34,11 +36,11 @@ struct Started {
     reason: Reason,
 }
 
-/// The stored state, and what was seen.
+/// Simulated state, and the jobs that the test observed.
 struct World {
     policy: TriggerPolicy,
     now: Timestamp,
-    /// When each pair was stored; its sequence is its place, from 1.
+    /// Time at which each pair was stored; a pair's sequence is its position, from 1.
     stored: Vec<Timestamp>,
     coverage: Coverage,
     revision: u64,
@@ -72,7 +74,7 @@ impl World {
         }
     }
 
-    /// What a listener reads, and what it decides when it comes to that.
+    /// Returns the state that a listener reads, to decide on it later.
     fn read(&self) -> (Coverage, u64, State, u64) {
         (self.coverage.clone(), self.revision, self.state(), self.stored.len() as u64)
     }
@@ -96,7 +98,8 @@ impl World {
         self.act(read)
     }
 
-    /// Listeners look at every notice, and whenever the instant comes that the last look named.
+    /// Advances the time. Listeners look at every notice, and at the instant that the last look
+    /// named.
     fn pass(&mut self, seconds: u64) {
         let until = self.now + Duration::from_secs(seconds);
         while let Decision::WaitUntil(instant) = self.look()
@@ -108,14 +111,14 @@ impl World {
         self.look();
     }
 
-    fn happens(&mut self, happening: &Happening) {
-        match happening {
-            Happening::Pairs(count) => {
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Pairs(count) => {
                 self.stored.extend((0..*count).map(|_| self.now));
                 self.look();
             }
-            Happening::Passes(seconds) => self.pass(*seconds),
-            Happening::Ends { covered } => {
+            Step::Passes(seconds) => self.pass(*seconds),
+            Step::Ends { covered } => {
                 if self.queue.pop_first().is_some() {
                     if *covered {
                         let last = self.started.last().map_or(0, |job| job.last);
@@ -127,7 +130,7 @@ impl World {
                 }
                 self.look();
             }
-            Happening::LooksAtOnce => {
+            Step::LooksAtOnce => {
                 let reads: Vec<_> = (0..3).map(|_| self.read()).collect();
                 for read in reads {
                     self.act(read);
@@ -144,34 +147,34 @@ fn policies() -> impl Strategy<Value = TriggerPolicy> {
     )
 }
 
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
-        (1_u64..5).prop_map(Happening::Pairs),
-        (1_u64..45).prop_map(Happening::Passes),
-        any::<bool>().prop_map(|covered| Happening::Ends { covered }),
-        Just(Happening::LooksAtOnce),
+        (1_u64..5).prop_map(Step::Pairs),
+        (1_u64..45).prop_map(Step::Passes),
+        any::<bool>().prop_map(|covered| Step::Ends { covered }),
+        Just(Step::LooksAtOnce),
     ];
     prop::collection::vec(one, 1..60)
 }
 
 proptest! {
     #[test]
-    fn jobs_share_the_pairs_out_among_them_and_never_meet(policy in policies(), happenings in happenings()) {
+    fn jobs_share_the_pairs_out_among_them_and_never_meet(policy in policies(), steps in steps()) {
         let mut world = World::new(policy.clone());
         let mut next = 1;
-        for happening in &happenings {
+        for step in &steps {
             let (before, ended_at) = (world.started.len(), world.ended_at);
             let had_run = !world.queue.is_empty();
-            world.happens(happening);
+            world.apply(step);
             prop_assert!(world.queue.len() <= 1, "two jobs at once");
             for job in &world.started[before..] {
                 // Each pair belongs to one job, and none is left out.
                 prop_assert_eq!(job.first, next);
                 prop_assert!(job.last >= job.first && job.last <= world.stored.len() as u64);
                 next = job.last + 1;
-                // Three listeners that looked at once have started one.
+                // Three listeners that looked at once have started one job.
                 prop_assert!(world.started.len() - before == 1);
-                let ends_now = matches!(happening, Happening::Ends { .. });
+                let ends_now = matches!(step, Step::Ends { .. });
                 prop_assert!(!had_run || ends_now, "a job started during a run");
                 if let Some(ended_at) = if ends_now { world.ended_at } else { ended_at } {
                     prop_assert!(job.at >= ended_at + policy.cooldown, "sooner than the cool-down");
@@ -189,10 +192,10 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_due_waits(policy in policies(), happenings in happenings()) {
+    fn nothing_that_is_due_waits(policy in policies(), steps in steps()) {
         let mut world = World::new(policy.clone());
-        for happening in &happenings {
-            world.happens(happening);
+        for step in &steps {
+            world.apply(step);
             let state = world.state();
             if state.run_in_flight || state.pending == 0 {
                 continue;
@@ -205,18 +208,18 @@ proptest! {
         }
     }
 
-    /// A burst that goes on keeps quiet from firing; its end lets it, once.
+    /// A continuing burst keeps `quiet` from firing; once the burst ends, `quiet` fires once.
     #[test]
     fn quiet_fires_once_after_a_burst(gaps in prop::collection::vec(1_u64..10, 1..30)) {
         let quiet = Duration::from_secs(10);
         let policy = TriggerPolicy { threshold: 1_000, max_wait: None, quiet: Some(quiet), cooldown: Duration::ZERO };
         let mut world = World::new(policy);
         for gap in &gaps {
-            world.happens(&Happening::Pairs(1));
-            world.happens(&Happening::Passes(*gap));
+            world.apply(&Step::Pairs(1));
+            world.apply(&Step::Passes(*gap));
             prop_assert!(world.started.is_empty(), "fired into a burst");
         }
-        world.happens(&Happening::Passes(100));
+        world.apply(&Step::Passes(100));
         prop_assert_eq!(world.started.len(), 1);
         prop_assert_eq!(world.started[0].last, gaps.len() as u64);
         prop_assert_eq!(world.started[0].at, *world.stored.last().unwrap() + quiet);

@@ -1,4 +1,4 @@
-//! What keeps a worker from starting, or ends it.
+//! Errors that keep a worker from starting, or end it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,43 +9,54 @@ use crate::hub::HubError;
 use crate::ingest::RestError;
 use autovalidate_finetune::onnx::RuntimeError;
 
-/// What keeps a worker from starting, or ends it.
+/// Error that keeps a worker from starting, or ends it.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The broker.
+    /// The broker failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The Hub.
+    /// The Hub failed.
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// The table.
+    /// The table can't be read.
     #[error(transparent)]
     Supabase(#[from] RestError),
-    /// The library to compute with.
+    /// The inference library (ONNX Runtime) can't be used.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// A setting that the role needs.
+    /// A setting that the role needs is not set.
     #[error("{0} is not set")]
     Missing(&'static str),
-    /// The data directory.
-    #[error("cannot make the data directory {}", path.display())]
+    /// The data directory can't be created.
+    #[error("cannot create the data directory {}", path.display())]
     DataDir {
-        /// Where it should be.
+        /// Path of the directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error from the operating system.
         source: std::io::Error,
     },
-    /// The address for health, metrics and the webhook.
+    /// The address for health, metrics and the webhook can't be bound.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address.
+        /// Address that was tried.
         address: SocketAddr,
-        /// What the system said.
+        /// Error from the operating system.
         source: std::io::Error,
     },
-    /// A task ended without having been told to.
-    #[error("{0} ended by itself")]
-    TaskEnded(&'static str),
+    /// A task ended although the worker was not stopping.
+    #[error("the task {task} ended by itself")]
+    TaskEnded {
+        /// Name of the task.
+        task: &'static str,
+    },
+    /// A task panicked: a defect.
+    #[error("the task {task} panicked: {message}")]
+    TaskPanicked {
+        /// Name of the task.
+        task: &'static str,
+        /// The panic's message.
+        message: String,
+    },
 }
 
 impl Failure for WorkerError {
@@ -56,7 +67,7 @@ impl Failure for WorkerError {
             Self::Supabase(error) => error.directive(),
             Self::Runtime(error) => error.directive(),
             Self::Missing(_) | Self::DataDir { .. } | Self::Listen { .. } => RetryDirective::Person,
-            Self::TaskEnded(_) => RetryDirective::Retry,
+            Self::TaskEnded { .. } | Self::TaskPanicked { .. } => RetryDirective::Retry,
         }
     }
 
@@ -67,10 +78,12 @@ impl Failure for WorkerError {
             Self::Supabase(error) => error.advice(),
             Self::Runtime(error) => error.advice(),
             Self::Missing(setting) => format!("Set {setting}; `autovalidate init` prints a template."),
-            Self::DataDir { .. } => "Set DATA_DIR to a folder that can be written.".to_owned(),
-            Self::Listen { .. } => "Set HTTP_ADDR to a free address, or stop what uses this one.".to_owned(),
-            Self::TaskEnded(_) => {
-                "Start the worker again and report what the log says before this.".to_owned()
+            Self::DataDir { .. } => "Set DATA_DIR to a folder that the worker can write to.".to_owned(),
+            Self::Listen { .. } => {
+                "Set HTTP_ADDR to a free address, or stop the program that uses this one.".to_owned()
+            }
+            Self::TaskEnded { .. } | Self::TaskPanicked { .. } => {
+                "Start the worker again, and report the log lines before this error.".to_owned()
             }
         }
     }

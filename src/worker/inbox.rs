@@ -1,4 +1,4 @@
-//! Where the ingest's rows go: the pairs' stream, with the sweep's cursor beside it.
+//! The ingest's inbox: the pairs' stream, with the sweep's cursor beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,59 +13,62 @@ use crate::corrections::{BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
 use crate::ingest::{Accepted, CatalogError, CatalogSource, Inbox, InboxError, TableAccess};
 
-/// Key of the cursor in the bucket of what must survive a restart.
+/// Key of the cursor in the bucket of state that survives a restart.
 const CURSOR: &str = "sweep_cursor";
 
-/// How far the sweep has handed over everything.
+/// Id up to which the sweep has handed over every row.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Cursor {
     id: i64,
 }
 
-/// How old the catalog's names may be: a catalog grows.
-const CATALOGUE_AGE: Duration = Duration::from_secs(3600);
-/// How long a catalog that can't be read anew is not asked again.
-const CATALOGUE_PAUSE: Duration = Duration::from_secs(60);
+/// Age at which the catalog's names are read again, since a catalog grows.
+const CATALOG_MAX_AGE: Duration = Duration::from_secs(3600);
+/// Pause before the next try after the catalog could not be read again.
+const CATALOG_RETRY_PAUSE: Duration = Duration::from_secs(60);
 
-/// Keeps rows on the pairs' stream.
+/// Inbox that stores rows on the pairs' stream.
 #[derive(Debug)]
 pub(super) struct DurableInbox {
     corrections: Corrections,
     cursors: Records<Cursor>,
-    hygiene: Hygiene,
-    /// When the screen must be made anew; `None` until it is made.
-    screen_due: Mutex<Option<Instant>>,
+    sources: ScreeningSources,
+    /// Time at which the screening rules must be rebuilt; `None` until they are built.
+    rules_due: Mutex<Option<Instant>>,
 }
 
-/// What rows are screened by.
+/// Sources of the rules that rows are screened by.
 #[derive(Debug)]
-pub(super) struct Hygiene {
+pub(super) struct ScreeningSources {
     pub(super) catalog: Option<CatalogSource>,
     pub(super) burst: Option<BurstLimit>,
-    /// The project that a catalog's table is in.
+    /// Project whose table may hold the catalog.
     pub(super) access: TableAccess,
 }
 
 impl DurableInbox {
-    pub(super) fn new(streams: &Streams, corrections: Corrections, hygiene: Hygiene) -> Self {
-        Self { corrections, cursors: streams.state(), hygiene, screen_due: Mutex::default() }
+    pub(super) fn new(streams: &Streams, corrections: Corrections, sources: ScreeningSources) -> Self {
+        Self { corrections, cursors: streams.state(), sources, rules_due: Mutex::default() }
     }
 
-    /// Sees to it that rows are judged by names that are not too old. Without any names no row is taken in: it
-    /// could not be judged later.
-    async fn refresh_screen(&self) -> Result<(), CatalogError> {
-        let mut due = self.screen_due.lock().await;
+    /// Rebuilds the screening rules when their names are too old. Before any names are read, no row
+    /// is accepted, because it could not be screened later.
+    async fn refresh_rules(&self) -> Result<(), CatalogError> {
+        let mut due = self.rules_due.lock().await;
         if due.is_some_and(|due| Instant::now() < due) {
             return Ok(());
         }
-        let Hygiene { catalog, burst, access } = &self.hygiene;
+        let ScreeningSources { catalog, burst, access } = &self.sources;
         let names = match catalog {
             None => None,
             Some(source) => match source.read(access).await {
                 Ok(names) => Some(Arc::new(KnownNames::new(names))),
                 Err(error) if due.is_some() => {
-                    tracing::warn!(error = chain(&error), "the catalog is kept as it was read before");
-                    *due = Some(Instant::now() + CATALOGUE_PAUSE);
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the catalog can't be read again; the names read before stay in use"
+                    );
+                    *due = Some(Instant::now() + CATALOG_RETRY_PAUSE);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -75,7 +78,7 @@ impl DurableInbox {
             tracing::info!(names = names.len(), "catalog read");
         }
         self.corrections.set_screen(ScreeningRules { names, burst: *burst }).await;
-        *due = Some(Instant::now() + CATALOGUE_AGE);
+        *due = Some(Instant::now() + CATALOG_MAX_AGE);
         Ok(())
     }
 
@@ -83,7 +86,7 @@ impl DurableInbox {
         self.cursors.load(CURSOR).await
     }
 
-    /// Several listeners move one cursor; it only ever grows.
+    /// Advances the cursor, which several listeners share and which only ever grows.
     async fn store(&self, id: i64) -> Result<(), QueueError> {
         loop {
             let changed = match self.load().await? {
@@ -102,7 +105,7 @@ impl DurableInbox {
 
 impl Inbox for DurableInbox {
     async fn accept(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
-        self.refresh_screen().await.map_err(InboxError::new)?;
+        self.refresh_rules().await.map_err(InboxError::new)?;
         let appended = self.corrections.append(rows).await.map_err(InboxError::new)?;
         Ok(Accepted {
             stored: appended.stored as u64,

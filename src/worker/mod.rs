@@ -1,17 +1,19 @@
-//! A running worker: opens what a role needs, starts its tasks, and ends them in order.
+//! A running worker: opens the resources of its role, starts its tasks, and stops them in order.
 //!
-//! Owns the wiring and the life of the tasks. Never decides anything itself: the ingest, the trigger and the
-//! pipeline do.
+//! Owns the wiring and the lifetime of the tasks. Never decides anything itself: the ingest, the
+//! trigger and the pipeline do.
 //!
 //! ```text
 //! role    listener, trainer, or both
-//! error   what keeps a worker from starting
-//! inbox   where the ingest's rows go
+//! error   reasons why a worker does not start, or ends
+//! inbox   storage of the ingest's rows on the broker
+//! tasks   the tasks of a worker, each under its name
 //! ```
 
 mod error;
 mod inbox;
 mod role;
+mod tasks;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +23,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::broadcast;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{
@@ -32,7 +33,7 @@ use crate::corrections::Corrections;
 use crate::http::{Hook, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::{Ingest, IngestEvent, IngestTiming};
-use crate::run::{self, Pipeline, Plan};
+use crate::run::{JobConsumer, Pipeline, Plan};
 use crate::settings::{CheckpointPlace, Nats, Settings};
 use crate::trigger::Trigger;
 use autovalidate_finetune::onnx::Runtime;
@@ -40,27 +41,28 @@ use autovalidate_finetune::onnx::Runtime;
 pub use error::WorkerError;
 pub use role::Role;
 
-use inbox::{DurableInbox, Hygiene};
+use inbox::{DurableInbox, ScreeningSources};
+use tasks::{EndedTask, Tasks};
 
-/// The broker and everything that is kept on it.
+/// Handles to the broker and everything stored on it.
 #[derive(Debug, Clone)]
 pub struct BrokerHandles {
-    /// The streams and buckets, and the connection to them.
+    /// Streams and buckets, and the connection to them.
     pub streams: Streams,
-    /// The pairs.
+    /// Stored pairs.
     pub corrections: Corrections,
-    /// The job requests.
+    /// Queue of job requests.
     pub jobs: Jobs,
-    /// The run records.
+    /// Run records.
     pub runs: Runs,
-    /// Progress and outcomes.
+    /// Publisher of progress and outcomes.
     pub events: Events,
-    /// What starts jobs.
+    /// Trigger that starts jobs.
     pub trigger: Trigger,
 }
 
 impl BrokerHandles {
-    /// Connects to the broker, starting it if it is embedded, and opens the streams.
+    /// Connects to the broker, after starting it if it is embedded, and opens the streams.
     ///
     /// # Errors
     /// [`WorkerError::Queue`].
@@ -82,10 +84,11 @@ impl BrokerHandles {
         Ok(Self { streams, corrections, jobs, runs, events, trigger })
     }
 
-    /// Whether the broker answers, and how much there is to do; for those who ask every few seconds.
+    /// Asks the broker for the number of pending pairs and of jobs. Cheap enough for callers that
+    /// ask every few seconds.
     ///
     /// # Errors
-    /// Those of the queue.
+    /// The errors of the queue.
     pub async fn queue_health(&self) -> Result<QueueHealth, QueueError> {
         let (pending, in_hand, outstanding) =
             tokio::try_join!(self.trigger.pending(), self.jobs.in_hand(), self.jobs.outstanding())?;
@@ -93,10 +96,10 @@ impl BrokerHandles {
         Ok(QueueHealth { pending, threshold, in_hand, waiting })
     }
 
-    /// Where the worker stands. Reads the record of every run.
+    /// Returns the status of the worker. Reads the record of every run.
     ///
     /// # Errors
-    /// Those of the queue.
+    /// The errors of the queue.
     pub async fn status(&self) -> Result<Status, QueueError> {
         let runs = self.runs.list().await?;
         let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
@@ -131,23 +134,23 @@ fn broker(nats: &Nats, data_dir: &Path) -> Broker {
     }
 }
 
-/// A worker that has started.
+/// A started worker.
 pub struct Worker {
     handles: BrokerHandles,
-    tasks: JoinSet<&'static str>,
+    tasks: Tasks,
     stop: CancellationToken,
     stop_deadline: Duration,
     http: SocketAddr,
     ingest: Option<broadcast::Receiver<IngestEvent>>,
-    /// Kept for its answers; it ends when dropped.
+    /// Held because the status service stops answering when dropped.
     _status: StatusService,
 }
 
 impl Worker {
-    /// Opens what the role needs and starts its tasks. They end when `stop` is cancelled.
+    /// Opens the resources of the role and starts its tasks. They end when `stop` is cancelled.
     ///
     /// # Errors
-    /// [`WorkerError`]; nothing is then left running.
+    /// [`WorkerError`]; no task is then left running.
     pub async fn start(
         settings: &Settings,
         role: Role,
@@ -155,25 +158,31 @@ impl Worker {
     ) -> Result<Self, WorkerError> {
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|source| WorkerError::DataDir { path: settings.data_dir.clone(), source })?;
-        // The trainer's parts first: a wrong library or repository is told before anything runs.
+        // The trainer's resources come first, so that a wrong library or repository is reported
+        // before anything runs.
         let trainer = match role.trains() {
             true => Some(Trainer::open(settings)?),
             false => None,
         };
         let handles = BrokerHandles::open(settings).await?;
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
 
         let mut views = Views {
-            queue_health: asked_anew(&handles, |handles| async move { handles.queue_health().await }.boxed()),
+            queue_health: on_each_call(&handles, |handles| {
+                async move { handles.queue_health().await }.boxed()
+            }),
             ingest: None,
             webhook: None,
         };
         let mut ingest_events = None;
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
-            let hygiene =
-                Hygiene { catalog: settings.catalog.clone(), burst: settings.burst, access: access.clone() };
-            let inbox = Arc::new(DurableInbox::new(&handles.streams, handles.corrections.clone(), hygiene));
+            let sources = ScreeningSources {
+                catalog: settings.catalog.clone(),
+                burst: settings.burst,
+                access: access.clone(),
+            };
+            let inbox = Arc::new(DurableInbox::new(&handles.streams, handles.corrections.clone(), sources));
             let ingest = Ingest::new(
                 access.clone(),
                 inbox,
@@ -184,66 +193,65 @@ impl Worker {
             let sweep_trigger = ingest.sweep_trigger();
             views.webhook =
                 settings.webhook_secret.clone().map(|secret| Hook { access, secret, sweep_trigger });
-            tasks.spawn(ingest.run(stop.clone()).map(|()| "ingest"));
+            tasks.spawn("ingest", ingest.run(stop.clone()));
             let (trigger, cancel) = (handles.trigger.clone(), stop.clone());
-            tasks.spawn(async move {
-                trigger.run(&cancel).await;
-                "trigger"
-            });
+            tasks.spawn("trigger", async move { trigger.run(&cancel).await });
         }
         let (jobs, cancel) = (handles.jobs.clone(), stop.clone());
-        tasks.spawn(async move {
+        tasks.spawn("queue watch", async move {
             tokio::join!(jobs.keep_registered(&cancel), jobs.keep_cancelling(&cancel));
-            "queue watch"
         });
         if let Some(trainer) = trainer {
-            let pipeline = trainer.pipeline(&handles, settings);
-            let (jobs, trigger, cancel) = (handles.jobs.clone(), handles.trigger.clone(), stop.clone());
-            tasks.spawn(async move {
-                run::work(&jobs, &pipeline, &trigger, &cancel).await;
-                "trainer"
-            });
+            let consumer = JobConsumer {
+                jobs: handles.jobs.clone(),
+                pipeline: trainer.pipeline(&handles, settings),
+                trigger: handles.trigger.clone(),
+            };
+            let cancel = stop.clone();
+            tasks.spawn("trainer", async move { consumer.run(&cancel).await });
         }
         let failed = |source| WorkerError::Listen { address: settings.http_address, source };
         let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
         let http = server.address().map_err(failed)?;
         let cancel = stop.clone();
-        tasks.spawn(async move {
+        tasks.spawn("http", async move {
             if let Err(error) = server.serve(cancel.cancelled_owned()).await {
                 tracing::error!(%error, "the HTTP server ended");
             }
-            "http"
         });
-        let answering = asked_anew(&handles, |handles| async move { handles.status().await }.boxed());
+        let answering = on_each_call(&handles, |handles| async move { handles.status().await }.boxed());
         let status = StatusService::start(handles.streams.connection(), answering).await?;
         tracing::info!(%role, %http, "worker started");
         let stop_deadline = settings.stop_deadline;
         Ok(Self { handles, tasks, stop, stop_deadline, http, ingest: ingest_events, _status: status })
     }
 
-    /// What is kept on the broker.
+    /// Returns the handles to the broker.
     pub fn handles(&self) -> &BrokerHandles {
         &self.handles
     }
 
-    /// Where health, metrics and the webhook are served.
+    /// Returns the address that serves health, metrics and the webhook.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// What the ingest does, from the start; once.
+    /// Takes the receiver of the ingest's events, which begins with the start. Returns `None` on a
+    /// second call, and for a role without an ingest.
     pub fn take_ingest_events(&mut self) -> Option<broadcast::Receiver<IngestEvent>> {
         self.ingest.take()
     }
 
-    /// Waits until the worker was told to stop and every task has ended, then closes the broker.
+    /// Waits until `stop` is cancelled and every task has ended, then closes the broker.
     ///
-    /// A task that hasn't ended when the deadline for stopping has passed is given up; its job is delivered again.
+    /// A task that hasn't ended by the stop deadline is abandoned; its job is delivered again.
     ///
-    /// A task that ends by itself stops the others: a worker without its ingest would look alive and learn nothing.
+    /// A task that ends by itself stops the others: a worker without its ingest would look healthy
+    /// but receive no pairs.
     ///
     /// # Errors
-    /// [`WorkerError::TaskEnded`] when a task ended by itself.
+    /// [`WorkerError::TaskEnded`] when a task ended by itself, [`WorkerError::TaskPanicked`] when
+    /// one panicked.
     pub async fn join(mut self) -> Result<(), WorkerError> {
         let mut early = None;
         let (stop, deadline) = (self.stop.clone(), self.stop_deadline);
@@ -254,27 +262,32 @@ impl Worker {
         tokio::pin!(late);
         loop {
             let ended = tokio::select! {
-                ended = self.tasks.join_next() => ended,
+                ended = self.tasks.next_ended() => ended,
                 () = &mut late => {
-                    tracing::warn!(?deadline, "the worker ends with work in hand; the job is delivered again");
+                    tracing::warn!(
+                        ?deadline,
+                        "the stop deadline passed with work in progress; the job will be delivered again"
+                    );
                     break;
                 }
             };
-            let Some(ended) = ended else { break };
-            if !self.stop.is_cancelled() {
-                let task = ended.unwrap_or("a task");
-                tracing::error!(task, "a task ended by itself");
-                early.get_or_insert(task);
-                self.stop.cancel();
-            }
+            let Some(EndedTask { name: task, panic }) = ended else { break };
+            let error = match panic {
+                Some(message) => WorkerError::TaskPanicked { task, message },
+                None if self.stop.is_cancelled() => continue,
+                None => WorkerError::TaskEnded { task },
+            };
+            tracing::error!(task, %error, "the worker stops");
+            early.get_or_insert(error);
+            self.stop.cancel();
         }
         self.handles.streams.connection().close().await;
-        early.map_or(Ok(()), |task| Err(WorkerError::TaskEnded(task)))
+        early.map_or(Ok(()), Err)
     }
 }
 
-/// A question to the handles, put anew at each call.
-fn asked_anew<T>(
+/// Returns a query of the handles that runs again at each call.
+fn on_each_call<T>(
     handles: &BrokerHandles,
     ask: impl Fn(Arc<BrokerHandles>) -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync + 'static,
 ) -> Box<dyn Fn() -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync> {
@@ -282,7 +295,7 @@ fn asked_anew<T>(
     Box::new(move || ask(Arc::clone(&handles)))
 }
 
-/// What only a trainer needs.
+/// Resources that only a trainer needs.
 struct Trainer {
     runtime: Runtime,
     repository: Repository,

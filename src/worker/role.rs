@@ -1,37 +1,26 @@
-//! What a worker does.
+//! The role of a worker.
 
-use std::fmt;
-
-/// What a worker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+/// Role of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
-    /// Takes pairs in and starts jobs.
+    /// Receives pairs and starts jobs.
     Listener,
-    /// Works on jobs.
+    /// Runs jobs.
     Trainer,
-    /// Both.
+    /// Listener and trainer in one process.
     #[default]
     All,
 }
 
 impl Role {
-    /// Whether pairs are taken in.
+    /// Returns true when the worker receives pairs.
     pub fn listens(self) -> bool {
         self != Self::Trainer
     }
 
-    /// Whether jobs are worked on.
+    /// Returns true when the worker runs jobs.
     pub fn trains(self) -> bool {
         self != Self::Listener
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Listener => "listener",
-            Self::Trainer => "trainer",
-            Self::All => "all",
-        })
     }
 }

@@ -1,5 +1,6 @@
-//! The queue's figures, for `scripts/bench-queue`: how soon an idle trainer has the job, how soon a manual request is
-//! seen and answered, and thousands of crashes of trigger and trainer. Ignored otherwise.
+//! Benchmark of the queue, for `scripts/bench-queue`: the time until an idle trainer has a job, the
+//! time until a manual request is registered and answered, and thousands of crashes of trigger and
+//! trainer. Ignored in ordinary test runs.
 
 #![allow(clippy::print_stdout, reason = "a benchmark shows its figures")]
 
@@ -13,18 +14,19 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::crash_points::storm;
-use super::setup::{Bench, SOON, rows};
 use super::trigger::{next, spawn};
-use crate::run::site::Site;
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, rows};
+use crate::support::run::RunHarness;
 use crate::support::within;
 
-/// How soon a trainer must have the job, in milliseconds, 99 times of 100.
+/// Limit of the 99th percentile of the time until a trainer has the job, in milliseconds.
 const P99_LIMIT: f64 = 100.0;
-/// Jobs that are timed.
+/// Number of timed jobs.
 const ROUNDS: usize = 300;
-/// Pairs that start one.
+/// Number of pairs that start a job.
 const PAIRS: i64 = 20;
-/// Crashes of one storm; each has a seed of its own.
+/// Number of crashes in one series; each series has its own seed.
 const CRASHES_OF_A_STORM: u64 = 500;
 
 fn figures(mut milliseconds: Vec<f64>) -> Value {
@@ -37,9 +39,9 @@ fn since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// From pairs that are stored to the job in an idle trainer's hand.
+/// Measures the time from stored pairs until an idle trainer has taken the job.
 async fn pairs_to_job() -> Value {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let policy = TriggerPolicy {
@@ -59,23 +61,24 @@ async fn pairs_to_job() -> Value {
             let jobs = jobs.clone();
             async move { (jobs.next(&CancellationToken::new()).await.unwrap(), Instant::now()) }
         });
-        within(SOON, corrections.append(&rows(first..first + PAIRS))).await.unwrap();
+        within(DEADLINE, corrections.append(&rows(first..first + PAIRS))).await.unwrap();
         let stored = Instant::now();
-        let (job, taken) = within(SOON, waiting).await.unwrap();
+        let (job, taken) = within(DEADLINE, waiting).await.unwrap();
         times.push(taken.saturating_duration_since(stored).as_secs_f64() * 1e3);
         assert_eq!(job.id(), &JobId::for_pairs(first.unsigned_abs(), (first + PAIRS - 1).unsigned_abs()));
-        within(SOON, job.complete()).await.unwrap();
+        within(DEADLINE, job.complete()).await.unwrap();
     }
     stop.cancel();
-    within(SOON, running).await.unwrap();
+    within(DEADLINE, running).await.unwrap();
     figures(times)
 }
 
-/// From a plain `nats pub training.jobs '{}'` during a run to the event and record that say it is queued.
+/// Measures the time from a plain `nats pub training.jobs '{}'` during a run until its event says
+/// that it is queued.
 async fn manual_to_queued() -> Value {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     let _in_hand = next(&jobs).await;
     let mut queued = bench.listen("training.events.*.queued").await;
     let stop = CancellationToken::new();
@@ -87,37 +90,38 @@ async fn manual_to_queued() -> Value {
     for _ in 0..100 {
         let start = Instant::now();
         bench.connection.client().publish("training.jobs", "{}".into()).await.unwrap();
-        within(SOON, queued.next()).await.unwrap();
+        within(DEADLINE, queued.next()).await.unwrap();
         times.push(since(start));
     }
     stop.cancel();
-    within(SOON, watching).await.unwrap();
+    within(DEADLINE, watching).await.unwrap();
     figures(times)
 }
 
-/// From `nats req training.jobs '{}'` during a run to the answer that it is stored.
+/// Measures the time from `nats req training.jobs '{}'` during a run until the answer confirms its
+/// storage.
 async fn manual_to_answered() -> Value {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     let _in_hand = next(&jobs).await;
     let mut times = Vec::new();
     for stored in 2..102 {
         let start = Instant::now();
         let answer = bench.connection.client().request("training.jobs", "{}".into());
-        let answer: Value = serde_json::from_slice(&within(SOON, answer).await.unwrap().payload).unwrap();
+        let answer: Value = serde_json::from_slice(&within(DEADLINE, answer).await.unwrap().payload).unwrap();
         times.push(since(start));
         assert_eq!(answer["seq"], stored, "{answer}");
     }
     figures(times)
 }
 
-/// Storms of crashes of the trigger until there were enough.
+/// Runs series of trigger crashes until `wanted` crashes have happened.
 async fn trigger_crashes(wanted: u64, first_seed: u64) -> Value {
     let (started, mut total) = (Instant::now(), (0, 0, 0, 0));
     let mut seed = first_seed;
     while total.0 < wanted {
-        let bench = Bench::new().await;
+        let bench = TestBroker::new().await;
         let storm = storm(&bench.streams, seed, CRASHES_OF_A_STORM.min(wanted - total.0)).await.unwrap();
         let (crashes, rounds, lost, doubled) = total;
         total = (crashes + storm.crashes, rounds + storm.rounds, lost + storm.lost, doubled + storm.doubled);
@@ -129,11 +133,11 @@ async fn trigger_crashes(wanted: u64, first_seed: u64) -> Value {
     json!({ "crashes": crashes, "jobs": rounds, "lost": lost, "doubled": doubled, "seeds": seed - first_seed, "seconds": seconds })
 }
 
-/// A storm of crashes of trainers, from taking a job to settling it.
+/// Runs a series of trainer crashes, from taking a job to settling it.
 async fn trainer_crashes(wanted: u64, first_point: u64) -> Value {
     let started = Instant::now();
-    let site = Site::quick_to_redeliver().await;
-    let storm = crate::run::crash_points::storm(&site, first_point, wanted).await;
+    let harness = RunHarness::quick_to_redeliver().await;
+    let storm = crate::run::crash_points::storm(&harness, first_point, wanted).await;
     let seconds = started.elapsed().as_secs_f64();
     json!({
         "crashes": storm.crashes, "jobs": storm.runs, "lost": storm.lost, "doubled": storm.doubled,
@@ -141,7 +145,7 @@ async fn trainer_crashes(wanted: u64, first_point: u64) -> Value {
     })
 }
 
-/// A number that `scripts/bench-queue` was given.
+/// Reads a number that `scripts/bench-queue` sets in the environment.
 fn asked_for(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

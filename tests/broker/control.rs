@@ -1,4 +1,4 @@
-//! Runs that wait are seen, cancelled and retried, whoever asked for them.
+//! Waiting runs are registered, cancelled and retried, whoever requested them.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use futures::{FutureExt, StreamExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::setup::{Bench, SOON, next_event};
 use super::trigger::next;
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, next_event};
 use crate::support::within;
 
-/// The tasks of a worker that watch the queue.
+/// Starts the tasks of a worker that watch the queue.
 fn watch(jobs: &Jobs) -> (CancellationToken, JoinHandle<()>) {
     let (jobs, stop) = (jobs.clone(), CancellationToken::new());
     let cancel = stop.clone();
@@ -24,33 +25,34 @@ fn watch(jobs: &Jobs) -> (CancellationToken, JoinHandle<()>) {
 }
 
 async fn state(runs: &Runs, id: &JobId) -> RunState {
-    within(SOON, runs.load(id)).await.unwrap().unwrap().0.state
+    within(DEADLINE, runs.load(id)).await.unwrap().unwrap().0.state
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manual_request_during_a_run_is_seen_at_once() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let runs = Runs::new(&bench.streams);
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     let _in_hand = next(&jobs).await;
     let mut queued = bench.listen("training.events.*.queued").await;
     let (stop, task) = watch(&jobs);
-    // As `nats req training.jobs '{}'` does it: the answer says that it is stored.
-    let answer = within(SOON, bench.connection.client().request("training.jobs", "{}".into())).await.unwrap();
+    // This is `nats req training.jobs '{}'`; the answer confirms that the request is stored.
+    let answer =
+        within(DEADLINE, bench.connection.client().request("training.jobs", "{}".into())).await.unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
     assert_eq!((answer["stream"].as_str(), answer["seq"].as_u64()), (Some("TRAINING"), Some(2)));
     let event = next_event(&mut queued).await;
     assert_eq!(event.job, JobId::manual(2));
     assert_eq!(state(&runs, &JobId::manual(2)).await, RunState::Queued);
     stop.cancel();
-    within(SOON, task).await.unwrap();
+    within(DEADLINE, task).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_queue_is_not_read_again_for_each_request() {
     const WAITING: u64 = 50;
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let mut queued = bench.listen("training.events.*.queued").await;
     let (stop, task) = watch(&jobs);
@@ -59,17 +61,18 @@ async fn a_long_queue_is_not_read_again_for_each_request() {
         client.publish("training.jobs", "{}".into()).await.unwrap();
         assert_eq!(next_event(&mut queued).await.job, JobId::manual(sequence));
     }
-    // A worker that comes later reads all of it, once.
+    // A worker that starts later reads the whole queue once.
     let mut reads = bench.listen("$JS.API.DIRECT.GET.TRAINING").await;
     let (second_stop, second) = watch(&jobs);
     let mut seen = 0;
     while seen <= WAITING {
-        within(SOON, reads.next()).await.unwrap();
+        within(DEADLINE, reads.next()).await.unwrap();
         seen += 1;
     }
     client.publish("training.jobs", "{}".into()).await.unwrap();
     next_event(&mut queued).await;
-    // Each of the two finds the new request and nothing after it, with a few looks at nothing in between.
+    // Each of the two workers reads the new request and the empty end of the queue, plus a few
+    // empty reads.
     let mut more = 0;
     while reads.next().now_or_never().is_some() {
         more += 1;
@@ -77,20 +80,20 @@ async fn a_long_queue_is_not_read_again_for_each_request() {
     assert!(more < WAITING / 2, "{more} reads for one request");
     stop.cancel();
     second_stop.cancel();
-    within(SOON, task).await.unwrap();
-    within(SOON, second).await.unwrap();
+    within(DEADLINE, task).await.unwrap();
+    within(DEADLINE, second).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_asked_for_while_no_worker_ran_is_registered_by_the_next_and_garbage_is_left_alone() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     for body in ["{}", "train!", r#"{"reason":"twice"}"#] {
         bench.connection.jetstream().publish("training.jobs", body.into()).await.unwrap().await.unwrap();
     }
-    within(SOON, jobs.register_waiting()).await.unwrap();
-    within(SOON, jobs.register_waiting()).await.unwrap();
-    let listed = within(SOON, Runs::new(&bench.streams).list()).await.unwrap();
+    within(DEADLINE, jobs.register_waiting()).await.unwrap();
+    within(DEADLINE, jobs.register_waiting()).await.unwrap();
+    let listed = within(DEADLINE, Runs::new(&bench.streams).list()).await.unwrap();
     let mut ids: Vec<_> = listed.iter().map(|run| (run.id.clone(), run.state)).collect();
     ids.sort_by_key(|(id, _)| id.clone());
     assert_eq!(ids, [(JobId::manual(1), RunState::Queued), (JobId::manual(3), RunState::Queued)]);
@@ -98,7 +101,7 @@ async fn what_was_asked_for_while_no_worker_ran_is_registered_by_the_next_and_ga
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queued_run_is_cancelled_by_a_plain_publish_even_while_no_worker_ran() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let client = bench.connection.client();
     client.publish("training.jobs", "".into()).await.unwrap();
@@ -112,55 +115,56 @@ async fn a_queued_run_is_cancelled_by_a_plain_publish_even_while_no_worker_ran()
     assert_eq!((event.job, event.detail["state"].as_str()), (JobId::manual(1), Some("cancelled")));
     let runs = Runs::new(&bench.streams);
     assert_eq!(state(&runs, &JobId::manual(1)).await, RunState::Cancelled);
-    let again = within(SOON, jobs.cancel(&JobId::manual(1))).await.unwrap_err();
+    let again = within(DEADLINE, jobs.cancel(&JobId::manual(1))).await.unwrap_err();
     assert!(matches!(again, QueueError::RunEnded { state: RunState::Cancelled, .. }), "{again:?}");
     stop.cancel();
-    within(SOON, task).await.unwrap();
+    within(DEADLINE, task).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_run_is_told_to_stop_and_a_retry_is_not() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let runs = Runs::new(&bench.streams);
-    let id = within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    let id = within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     let (mut record, revision) = runs.load(&id).await.unwrap().unwrap();
     record.state = RunState::Running;
     let revision = runs.save(&record, revision).await.unwrap();
     assert!(!runs.is_cancel_requested(&id, 0).await.unwrap());
-    assert_eq!(within(SOON, jobs.cancel(&id)).await.unwrap(), RunState::Running);
+    assert_eq!(within(DEADLINE, jobs.cancel(&id)).await.unwrap(), RunState::Running);
     assert!(runs.is_cancel_requested(&id, 0).await.unwrap());
     assert!(!runs.is_cancel_requested(&id, 1).await.unwrap());
-    // The worker's own save is not in the way of the wish, nor the wish in its.
+    // The cancel request and the worker's own save do not conflict.
     runs.save(&record, revision).await.unwrap();
-    let unknown = within(SOON, jobs.cancel(&JobId::manual(99))).await.unwrap_err();
+    let unknown = within(DEADLINE, jobs.cancel(&JobId::manual(99))).await.unwrap_err();
     assert!(matches!(unknown, QueueError::UnknownRun { .. }), "{unknown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_puts_an_ended_run_back_once() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let runs = Runs::new(&bench.streams);
     let request = JobRequest { epochs: Some(2), ..JobRequest::default() };
-    let id = within(SOON, jobs.enqueue(&request)).await.unwrap();
-    let early = within(SOON, jobs.retry(&id)).await.unwrap_err();
+    let id = within(DEADLINE, jobs.enqueue(&request)).await.unwrap();
+    let early = within(DEADLINE, jobs.retry(&id)).await.unwrap_err();
     assert!(matches!(early, QueueError::RunNotEnded { state: RunState::Queued, .. }), "{early:?}");
     let first = next(&jobs).await;
     assert_eq!(first.retry(), 0);
     let (mut record, revision) = runs.load(&id).await.unwrap().unwrap();
     (record.state, record.failures) = (RunState::Failed, 5);
     runs.save(&record, revision).await.unwrap();
-    within(SOON, first.complete()).await.unwrap();
+    within(DEADLINE, first.complete()).await.unwrap();
 
-    within(SOON, jobs.retry(&id)).await.unwrap();
+    within(DEADLINE, jobs.retry(&id)).await.unwrap();
     let (record, revision) = runs.load(&id).await.unwrap().unwrap();
     assert_eq!((record.state, record.retries, record.failures), (RunState::Queued, 1, 0));
-    // A retry that crashed between the message and the record, repeated: one message, and the record follows it.
+    // A retry crashed after it sent the message and before it wrote the record. Its repetition
+    // sends no second message, and updates the record.
     let mut crashed = record.clone();
     (crashed.state, crashed.retries) = (RunState::Failed, 0);
     runs.save(&crashed, revision).await.unwrap();
-    within(SOON, jobs.retry(&id)).await.unwrap();
+    within(DEADLINE, jobs.retry(&id)).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 1);
     let (record, revision) = runs.load(&id).await.unwrap().unwrap();
     let mut crashed = record;
@@ -168,6 +172,6 @@ async fn a_retry_puts_an_ended_run_back_once() {
     runs.save(&crashed, revision).await.unwrap();
     let second = next(&jobs).await;
     assert_eq!((second.id(), second.retry(), second.request().epochs), (&id, 1, Some(2)));
-    assert_eq!(state(&runs, &id).await, RunState::Queued, "who takes the retry brings the record in line");
+    assert_eq!(state(&runs, &id).await, RunState::Queued, "taking the retry corrects the record");
     within(Duration::from_secs(30), second.complete()).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Pairs are kept once each, for ever, in order.
+//! Each pair is stored once, permanently, and in order.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,50 +8,51 @@ use autovalidate::correction::{Refusal, Row};
 use autovalidate::corrections::{Appended, Corrections, REFUSAL_HEADER, SHORTENED_HEADER};
 use futures::StreamExt;
 
-use super::setup::{Bench, SOON, row, rows};
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, row, rows};
 use crate::support::within;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_sent_twice_is_kept_once() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let batch = rows(1..=1500);
-    let first = within(SOON, corrections.append(&batch)).await.unwrap();
+    let first = within(DEADLINE, corrections.append(&batch)).await.unwrap();
     assert_eq!(first, Appended { stored: 1500, duplicates: 0, refused: 0 });
-    let again = within(SOON, corrections.append(&batch)).await.unwrap();
+    let again = within(DEADLINE, corrections.append(&batch)).await.unwrap();
     assert_eq!(again, Appended { stored: 0, duplicates: 1500, refused: 0 });
-    let twice_in_one = within(SOON, corrections.append(&[row(1501), row(1501)])).await.unwrap();
+    let twice_in_one = within(DEADLINE, corrections.append(&[row(1501), row(1501)])).await.unwrap();
     assert_eq!(twice_in_one, Appended { stored: 1, duplicates: 1, refused: 0 });
     assert_eq!(corrections.last_sequence().await.unwrap(), 1501);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_refuses_what_the_brokers_window_has_forgotten() {
-    // A window so short that the broker has forgotten the ids by the time it is asked.
+    // The window is short, so that the broker forgets the ids before the second append.
     let window = Duration::from_millis(100);
     let settings = StreamSettings { duplicate_window: window, ..StreamSettings::default() };
-    let bench = Bench::with(settings).await;
+    let bench = TestBroker::with(settings).await;
     let corrections = bench.corrections().await;
     let batch = rows([3, 1, 7]);
-    within(SOON, corrections.append(&batch)).await.unwrap();
+    within(DEADLINE, corrections.append(&batch)).await.unwrap();
     drop(corrections);
 
     window_passes(&bench).await;
     let reopened = bench.corrections().await;
-    let again = within(SOON, reopened.append(&batch)).await.unwrap();
+    let again = within(DEADLINE, reopened.append(&batch)).await.unwrap();
     assert_eq!(again, Appended { stored: 0, duplicates: 3, refused: 0 });
     assert_eq!(reopened.highest_id().await.unwrap(), Some(7));
 }
 
-/// Waits until the broker stores a message id a second time: it has then forgotten all that came before.
-async fn window_passes(bench: &Bench) {
+/// Waits until the broker stores a repeated message id: by then it has forgotten all earlier ids.
+async fn window_passes(bench: &TestBroker) {
     let foreign = || async {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Msg-Id", "another_table:1");
         let context = bench.connection.jetstream();
         context.publish_with_headers("corrections.brand", headers, "x".into()).await.unwrap().await.unwrap()
     };
-    within(SOON, async {
+    within(DEADLINE, async {
         foreign().await;
         while foreign().await.duplicate {
             tokio::task::yield_now().await;
@@ -64,13 +65,14 @@ async fn window_passes(bench: &Bench) {
 async fn two_workers_keep_a_row_once() {
     let settings =
         StreamSettings { duplicate_window: Duration::from_millis(100), ..StreamSettings::default() };
-    let bench = Bench::with(settings).await;
+    let bench = TestBroker::with(settings).await;
     let one = bench.corrections().await;
     let other = bench.corrections().await;
-    within(SOON, one.append(&rows(1..=10))).await.unwrap();
+    within(DEADLINE, one.append(&rows(1..=10))).await.unwrap();
     window_passes(&bench).await;
-    // The other ledger was read before: it must learn of these rows without help from the window.
-    let late = within(SOON, other.append(&rows(5..=12))).await.unwrap();
+    // The other worker read its ledger earlier, so it must learn of these rows without the broker's
+    // window.
+    let late = within(DEADLINE, other.append(&rows(5..=12))).await.unwrap();
     assert_eq!(late.stored, 2);
     assert_eq!(late.duplicates, 6);
     assert_eq!(one.highest_id().await.unwrap(), Some(12));
@@ -78,13 +80,13 @@ async fn two_workers_keep_a_row_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_appends_keep_a_row_once() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let one = bench.corrections().await;
     let streams = bench.another_worker().await;
-    let other = within(SOON, Corrections::open(&streams, "pairs")).await.unwrap();
+    let other = within(DEADLINE, Corrections::open(&streams, "pairs")).await.unwrap();
     let batch = rows(1..=400);
     let both = Box::pin(futures::future::join(one.append(&batch), other.append(&batch)));
-    let (a, b) = within(SOON, both).await;
+    let (a, b) = within(DEADLINE, both).await;
     let (a, b) = (a.unwrap(), b.unwrap());
     assert_eq!(a.stored + b.stored, 400);
     assert_eq!(a.duplicates + b.duplicates, 400);
@@ -93,19 +95,19 @@ async fn racing_appends_keep_a_row_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_rows_are_quarantined_with_the_reason_and_not_counted() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let empty = Row { typo: " ".into(), ..row(2) };
     let unchanged = Row { corrected: "TOYTA 3".into(), ..row(3) };
     let also_unchanged = Row { corrected: "TOYTA 4".into(), ..row(4) };
     let batch = [row(1), empty.clone(), unchanged, also_unchanged];
-    let appended = within(SOON, corrections.append(&batch)).await.unwrap();
+    let appended = within(DEADLINE, corrections.append(&batch)).await.unwrap();
     assert_eq!(appended, Appended { stored: 1, duplicates: 0, refused: 3 });
 
     let counts = corrections.quarantined_counts().await.unwrap();
     assert_eq!(counts, BTreeMap::from([(Refusal::Empty, 1), (Refusal::Unchanged, 2)]));
     assert_eq!(corrections.count_after(0).await.unwrap(), 1);
-    assert_eq!(corrections.highest_id().await.unwrap(), Some(4), "a sweep goes on after refused rows");
+    assert_eq!(corrections.highest_id().await.unwrap(), Some(4), "a sweep continues after refused rows");
 
     let stream = bench.connection.jetstream().get_stream(QUARANTINE).await.unwrap();
     let message = stream.direct_get(1).await.unwrap();
@@ -114,33 +116,33 @@ async fn refused_rows_are_quarantined_with_the_reason_and_not_counted() {
     assert_eq!(message.headers.get("Nats-Msg-Id").unwrap().as_str(), "pairs:2");
     assert_eq!(serde_json::from_slice::<Row>(&message.payload).unwrap(), empty);
 
-    let again = within(SOON, bench.corrections().await.append(&batch)).await.unwrap();
+    let again = within(DEADLINE, bench.corrections().await.append(&batch)).await.unwrap();
     assert_eq!(again, Appended { stored: 0, duplicates: 4, refused: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_what_was_appended_up_to_its_sequence() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
-    assert!(within(SOON, corrections.snapshot(u64::MAX)).await.unwrap().rows.is_empty());
+    assert!(within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap().rows.is_empty());
     let batch = rows((1..=3000).rev());
-    within(SOON, corrections.append(&batch)).await.unwrap();
+    within(DEADLINE, corrections.append(&batch)).await.unwrap();
 
-    let whole = within(SOON, corrections.snapshot(3000)).await.unwrap();
+    let whole = within(DEADLINE, corrections.snapshot(3000)).await.unwrap();
     let expected: Vec<_> = (1..=3000_u64).zip(batch.iter().cloned()).collect();
     assert_eq!(whole.rows, expected);
     assert_eq!(whole.malformed, 0);
-    let part = within(SOON, corrections.snapshot(700)).await.unwrap();
+    let part = within(DEADLINE, corrections.snapshot(700)).await.unwrap();
     assert_eq!(part.rows, expected[..700]);
-    let all = within(SOON, corrections.snapshot(u64::MAX)).await.unwrap();
+    let all = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
     assert_eq!(all, whole);
 
-    // An operator deletes single messages, the last one among them.
+    // An operator deletes single messages, including the last one.
     let stream = bench.connection.jetstream().get_stream("CORRECTIONS").await.unwrap();
     for sequence in [10, 2999, 3000] {
         stream.delete_message(sequence).await.unwrap();
     }
-    let holed = within(SOON, corrections.snapshot(3000)).await.unwrap();
+    let holed = within(DEADLINE, corrections.snapshot(3000)).await.unwrap();
     assert_eq!(holed.rows.len(), 2997);
     assert_eq!(corrections.count_after(9).await.unwrap(), 2988);
     assert_eq!(corrections.count_after(2998).await.unwrap(), 0);
@@ -148,41 +150,41 @@ async fn a_snapshot_is_what_was_appended_up_to_its_sequence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_messages_are_skipped_and_counted() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
-    within(SOON, corrections.append(&rows([1]))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows([1]))).await.unwrap();
     let unchanged = r#"{"id":9,"typo":"Audi","corrected":"audi","domain":"brand"}"#;
     for body in ["{", "", "[1]", r#"{"typo":"no id"}"#, unchanged] {
         let context = bench.connection.jetstream();
         context.publish("corrections.brand", body.into()).await.unwrap().await.unwrap();
     }
-    within(SOON, corrections.append(&rows([2]))).await.unwrap();
-    let snapshot = within(SOON, corrections.snapshot(u64::MAX)).await.unwrap();
+    within(DEADLINE, corrections.append(&rows([2]))).await.unwrap();
+    let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
     assert_eq!(snapshot.malformed, 5);
     assert_eq!(snapshot.rows, [(1, row(1)), (7, row(2))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn domains_become_subjects_that_nothing_can_break_out_of() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let mut all = bench.listen("corrections.>").await;
     let odd = Row { domain: "Brand.> *\r\n".into(), ..row(1) };
-    within(SOON, corrections.append(&[odd])).await.unwrap();
-    let message = within(SOON, all.next()).await.unwrap();
+    within(DEADLINE, corrections.append(&[odd])).await.unwrap();
+    let message = within(DEADLINE, all.next()).await.unwrap();
     assert_eq!(message.subject.as_str().split('.').count(), 2);
     assert_eq!(corrections.count_after(0).await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_too_large_for_a_message_holds_up_nothing() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let huge = "\u{1}x".repeat(2_000_000);
     let batch = [Row { typo: huge.clone(), ..row(1) }, Row { domain: huge, ..row(2) }, row(3)];
-    let appended = within(SOON, corrections.append(&batch)).await.unwrap();
+    let appended = within(DEADLINE, corrections.append(&batch)).await.unwrap();
     assert_eq!(appended, Appended { stored: 2, duplicates: 0, refused: 1 });
-    let snapshot = within(SOON, corrections.snapshot(u64::MAX)).await.unwrap();
+    let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
     assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(snapshot.rows[0].1.typo, row(2).typo);
     let stream = bench.connection.jetstream().get_stream(QUARANTINE).await.unwrap();
@@ -191,20 +193,20 @@ async fn a_row_too_large_for_a_message_holds_up_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_name_that_would_break_a_header_is_refused() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     for table in ["", "pairs\r\nX: y"] {
-        let error = within(SOON, Corrections::open(&bench.streams, table)).await.unwrap_err();
+        let error = within(DEADLINE, Corrections::open(&bench.streams, table)).await.unwrap_err();
         assert!(matches!(error, QueueError::InvalidTable), "{error:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn arrivals_are_dated_by_the_first_and_the_last() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let none = corrections.arrivals_after(0).await.unwrap();
     assert_eq!((none.count, none.oldest_at, none.newest_at), (0, None, None));
-    within(SOON, corrections.append(&rows(1..=3))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=3))).await.unwrap();
     let after_one = corrections.arrivals_after(1).await.unwrap();
     assert_eq!((after_one.count, after_one.last_sequence), (2, 3));
     assert!(after_one.oldest_at.unwrap() <= after_one.newest_at.unwrap());
@@ -214,20 +216,20 @@ async fn arrivals_are_dated_by_the_first_and_the_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_lost_by_the_broker_can_be_appended_again() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
-    within(SOON, corrections.append(&rows(1..=5))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=5))).await.unwrap();
     bench.connection.jetstream().delete_stream("CORRECTIONS").await.unwrap();
     let streams: Result<Streams, QueueError> =
         Streams::ensure(&bench.connection, &StreamSettings::default()).await;
     streams.unwrap();
-    let again = within(SOON, corrections.append(&rows(1..=5))).await.unwrap();
+    let again = within(DEADLINE, corrections.append(&rows(1..=5))).await.unwrap();
     assert_eq!(again.stored, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_somebody_changed_is_put_right_and_foreign_ones_stay() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let context = bench.connection.jetstream();
     let mut config = context.get_stream("CORRECTIONS").await.unwrap().cached_info().config.clone();
     config.max_age = Duration::from_secs(3600);
@@ -235,14 +237,14 @@ async fn a_setting_that_somebody_changed_is_put_right_and_foreign_ones_stay() {
     context.update_stream(config).await.unwrap();
     ensure_again(&bench.connection).await.unwrap();
     let config = context.get_stream("CORRECTIONS").await.unwrap().cached_info().config.clone();
-    assert_eq!(config.max_age, Duration::ZERO, "pairs are kept for ever");
+    assert_eq!(config.max_age, Duration::ZERO, "pairs are kept forever");
     assert_eq!(config.description.as_deref(), Some("ours"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_stream_in_the_way_needs_a_person() {
     use autovalidate::failure::{Failure, RetryDirective};
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let context = bench.connection.jetstream();
     context.delete_stream("TRAINING").await.unwrap();
     let foreign = async_nats::jetstream::stream::Config {
@@ -257,14 +259,14 @@ async fn a_foreign_stream_in_the_way_needs_a_person() {
 }
 
 async fn ensure_again(connection: &Connection) -> Result<Streams, QueueError> {
-    within(SOON, Streams::ensure(connection, &StreamSettings::default())).await
+    within(DEADLINE, Streams::ensure(connection, &StreamSettings::default())).await
 }
 
-/// Run by hand: `cargo nextest run --run-ignored only hundred_thousand --no-capture`.
+/// Manual measurement: `cargo nextest run --run-ignored only hundred_thousand --no-capture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn a_hundred_thousand_rows_are_read_quickly() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let batch = rows(1..=100_000);
     let started = Instant::now();

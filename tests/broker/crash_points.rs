@@ -1,6 +1,7 @@
-//! The trigger crashed at every await, over and over, against a real server: one job for each N pairs.
+//! Repeated crashes of the trigger at every await, against a real server: each N pairs start
+//! exactly one job.
 //!
-//! `benches/queue.rs` includes this file and goes on for longer.
+//! `bench.rs` runs the same series for longer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::crash::crash_at;
 
-/// Pairs that start a job.
+/// Number of pairs that start a job.
 const PAIRS: i64 = 3;
-/// More awaits than a look has.
+/// Number of crash points to draw from; larger than the number of awaits in a look.
 const POINTS: u64 = 24;
 
-/// What a storm of crashes came to.
+/// Result of a series of crashes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Storm {
-    /// Looks that were crashed.
+    /// Number of looks that were crashed.
     pub(crate) crashes: u64,
-    /// Sets of pairs that were to start a job.
+    /// Number of sets of pairs that should start a job.
     pub(crate) rounds: u64,
-    /// Sets that started none.
+    /// Number of sets that started no job.
     pub(crate) lost: u64,
-    /// Jobs beyond one for a set.
+    /// Number of surplus jobs, beyond one per set.
     pub(crate) doubled: u64,
 }
 
@@ -37,7 +38,8 @@ fn policy() -> TriggerPolicy {
     TriggerPolicy { threshold, max_wait: None, quiet: None, cooldown: std::time::Duration::ZERO }
 }
 
-/// Stores pairs, crashes looks at the drawn awaits, alone or two at a time, then looks once in peace, and counts jobs.
+/// Stores pairs, crashes looks at random awaits, singly or two at a time, then looks once without a
+/// crash, and counts the jobs.
 pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<Storm, QueueError> {
     let mut draw = ChaCha8Rng::seed_from_u64(seed);
     let corrections = Corrections::open(streams, "pairs").await?;
@@ -50,10 +52,10 @@ pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<
     let mut seen = BTreeSet::new();
     while storm.crashes < crashes {
         let first = i64::try_from(storm.rounds).unwrap_or_default() * PAIRS + 1;
-        corrections.append(&super::setup::rows(first..first + PAIRS)).await?;
+        corrections.append(&crate::support::broker::rows(first..first + PAIRS)).await?;
         storm.rounds += 1;
         for _ in 0..draw.random_range(1..12) {
-            // Each look is a process of its own that dies; two at once are two listeners.
+            // Each look stands for a process that dies. Two at once stand for two listeners.
             let (one, other) = (fresh(), fresh());
             let (at, at_other) = (draw.random_range(0..POINTS), draw.random_range(0..POINTS));
             let (looked, looked_too) = match draw.random_bool(0.3) {
@@ -63,7 +65,7 @@ pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<
             storm.crashes += u64::from(looked.is_none()) + u64::from(looked_too.is_none());
         }
         fresh().look().await?;
-        // What was sent before a crash may still be on its way; a job is taken only when it is there.
+        // A message from before a crash may still be in flight, and only a stored job can be taken.
         let waiting = jobs.outstanding().await?;
         storm.lost += u64::from(waiting == 0);
         storm.doubled += waiting.saturating_sub(1);
@@ -73,7 +75,7 @@ pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<
             job.complete().await?;
         }
     }
-    // Whatever came late came to nothing, and every job has the one record it needs.
+    // Late messages must start nothing, and every job must have its record.
     fresh().look().await?;
     storm.doubled += jobs.outstanding().await?;
     let recorded: BTreeSet<_> = runs.list().await?.into_iter().map(|run| run.id).collect();
@@ -89,7 +91,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn crashes_at_any_await_of_the_trigger_lose_and_double_nothing() {
-        let bench = super::super::setup::Bench::new().await;
+        let bench = crate::support::broker::TestBroker::new().await;
         let storm = within(Duration::from_secs(100), storm(&bench.streams, 7, 300)).await.unwrap();
         assert!(storm.crashes >= 300 && storm.rounds >= 10, "{storm:?}");
         assert_eq!((storm.lost, storm.doubled), (0, 0), "{storm:?}");

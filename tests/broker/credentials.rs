@@ -1,4 +1,4 @@
-//! A server in operator mode: whoever comes shows a JWT and proves that the key in it is his.
+//! Server in operator mode: each client presents a JWT and proves that it owns the key in the JWT.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 
 use super::remote::{open, serve};
-use super::setup::SOON;
+use crate::support::DEADLINE;
 use crate::support::within;
 
-/// A token as `nsc` writes it: claims about `subject`, signed by `issuer`.
+/// Returns a token in the format of `nsc`: claims about `subject`, signed by `issuer`.
 fn token(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let claims = json!({
@@ -29,7 +29,8 @@ fn token(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// An account's claims; `storage` is what it may keep on disk: 0 is no JetStream, -1 no limit.
+/// Returns the claims of an account. `storage` is its limit on disk: 0 disables JetStream, and -1
+/// means no limit.
 fn account(storage: i64) -> Value {
     json!({
         "type": "account",
@@ -41,7 +42,8 @@ fn account(storage: i64) -> Value {
     })
 }
 
-/// Writes a credentials file for a new user of an account, whose token is signed by `issuer`.
+/// Writes a credentials file for a new user of an account. `issuer` signs the user's token.
+/// `seed_of` replaces the user's own key, as if the token were stolen.
 fn credentials(folder: &Path, name: &str, issuer: &KeyPair, seed_of: Option<&KeyPair>) -> PathBuf {
     let user = KeyPair::new_user();
     let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
@@ -56,7 +58,7 @@ fn credentials(folder: &Path, name: &str, issuer: &KeyPair, seed_of: Option<&Key
     file
 }
 
-/// What the program says when it can't get in, on its way out.
+/// Runs the `status` command, and returns its exit code and its standard error.
 async fn status(port: u16, credentials: Option<&Path>) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"));
@@ -65,7 +67,7 @@ async fn status(port: u16, credentials: Option<&Path>) -> (Option<i32>, String) 
     if let Some(credentials) = credentials {
         command.env("NATS_CREDS", credentials);
     }
-    let output = within(SOON, command.output()).await.unwrap();
+    let output = within(DEADLINE, command.output()).await.unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -92,7 +94,7 @@ async fn credentials_open_the_door_and_others_are_told_so_in_one_sentence() {
 
     let right = credentials(folder.path(), "right.creds", &ours, None);
     let connection: Connection = try_with(Some(right.clone())).await.unwrap();
-    within(SOON, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap();
+    within(DEADLINE, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap();
     let (code, said) = status(port, Some(&right)).await;
     assert_eq!(code, Some(0), "{said}");
 
@@ -104,7 +106,7 @@ async fn credentials_open_the_door_and_others_are_told_so_in_one_sentence() {
         assert_eq!(error.directive(), RetryDirective::Person);
         let (code, said) = status(port, file.map(PathBuf::as_path)).await;
         assert_ne!(code, Some(0));
-        // The client's own log lines aside.
+        // Log lines of the NATS client are not part of the message.
         let lines: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
         assert_eq!(lines[0], "error: the NATS server refuses these credentials", "{what}: {said}");
         assert!(lines[1].contains("NATS_CREDS") && lines.len() == 2, "{what}: {said}");

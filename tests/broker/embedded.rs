@@ -1,4 +1,4 @@
-//! The supervised nats-server.
+//! Supervised nats-server.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,7 +11,8 @@ use autovalidate::failure::{Failure, RetryDirective};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::setup::{Bench, SOON, options, rows};
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, options, rows};
 use crate::support::nats::NatsServer;
 use crate::support::{nats_server, within};
 
@@ -29,18 +30,18 @@ fn script(folder: &Path, body: &str) -> Options {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_comes_back_with_its_data() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
-    within(SOON, corrections.append(&rows(1..=50))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=50))).await.unwrap();
     let server = bench.connection.server().unwrap();
     let (mut watched, before, url) = (server.pid(), pid(server), server.url());
     kill(before, Signal::SIGKILL).unwrap();
-    within(SOON, watched.wait_for(|now| now.is_some_and(|now| now != before.as_raw().unsigned_abs())))
+    within(DEADLINE, watched.wait_for(|now| now.is_some_and(|now| now != before.as_raw().unsigned_abs())))
         .await
         .unwrap();
-    assert_eq!(server.url(), url, "clients find it where it was");
-    // The client reconnects by itself; until it has, requests fail and are tried again.
-    let appended = within(SOON, async {
+    assert_eq!(server.url(), url, "the address stays the same");
+    // The client reconnects by itself. Until then, requests fail and are retried.
+    let appended = within(DEADLINE, async {
         loop {
             if let Ok(appended) = corrections.append(&rows(41..=60)).await {
                 return appended;
@@ -49,29 +50,31 @@ async fn a_killed_server_comes_back_with_its_data() {
     })
     .await;
     assert_eq!(appended, Appended { stored: 10, duplicates: 10, refused: 0 });
-    assert_eq!(within(SOON, corrections.snapshot(u64::MAX)).await.unwrap().rows.len(), 60);
+    assert_eq!(within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap().rows.len(), 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_stop_ends_the_child_and_keeps_the_data() {
-    let bench = Bench::new().await;
-    within(SOON, bench.corrections().await.append(&rows(1..=3))).await.unwrap();
+    let bench = TestBroker::new().await;
+    within(DEADLINE, bench.corrections().await.append(&rows(1..=3))).await.unwrap();
     let child = pid(bench.connection.server().unwrap());
-    within(SOON, bench.connection.close()).await;
-    assert!(kill(child, None).is_err(), "the child has ended and was waited for");
+    within(DEADLINE, bench.connection.close()).await;
+    assert!(kill(child, None).is_err(), "the child has exited and was reaped");
     let folder = bench.folder;
-    // The lock is free again as soon as the stop has returned, whoever still holds the connection.
-    let connection = within(SOON, Connection::open(&Broker::Embedded(options(folder.path())))).await.unwrap();
-    let streams = within(SOON, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap();
-    let corrections = within(SOON, Corrections::open(&streams, "pairs")).await.unwrap();
+    // The lock is free as soon as the stop returns, even while something still holds the
+    // connection.
+    let connection =
+        within(DEADLINE, Connection::open(&Broker::Embedded(options(folder.path())))).await.unwrap();
+    let streams = within(DEADLINE, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap();
+    let corrections = within(DEADLINE, Corrections::open(&streams, "pairs")).await.unwrap();
     assert_eq!(corrections.highest_id().await.unwrap(), Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_worker_on_the_same_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let _first = within(SOON, Server::start(options(folder.path()))).await.unwrap();
-    let error = within(SOON, Server::start(options(folder.path()))).await.unwrap_err();
+    let _first = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap();
+    let error = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap_err();
     assert!(matches!(error, QueueError::StoreInUse { .. }), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Person);
 }
@@ -79,10 +82,11 @@ async fn a_second_worker_on_the_same_store_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_a_killed_worker_left_behind_is_ended() {
     let folder = tempfile::tempdir().unwrap();
-    let server = within(SOON, Server::start(options(folder.path()))).await.unwrap();
-    within(SOON, server.stop()).await;
+    let server = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap();
+    within(DEADLINE, server.stop()).await;
     drop(server);
-    // What a kill -9 of the worker leaves: its server on the store, the pid file, and no lock.
+    // State after a kill -9 of the worker: its server still uses the store, the pid file exists,
+    // and no lock is held.
     let configuration = folder.path().canonicalize().unwrap().join("nats-server.conf");
     let mut leftover = tokio::process::Command::new(nats_server())
         .arg("-c")
@@ -91,7 +95,7 @@ async fn a_server_that_a_killed_worker_left_behind_is_ended() {
         .spawn()
         .unwrap();
     let leftover_pid = leftover.id().unwrap().to_string();
-    within(SOON, async {
+    within(DEADLINE, async {
         while std::fs::read_to_string(folder.path().join("nats-server.pid")).ok().as_deref()
             != Some(&leftover_pid)
         {
@@ -100,8 +104,8 @@ async fn a_server_that_a_killed_worker_left_behind_is_ended() {
     })
     .await;
     let reaped = tokio::spawn(async move { leftover.wait().await });
-    let second = within(SOON, Server::start(options(folder.path()))).await.unwrap();
-    assert!(within(SOON, reaped).await.unwrap().is_ok());
+    let second = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap();
+    assert!(within(DEADLINE, reaped).await.unwrap().is_ok());
     assert_ne!(pid(&second).to_string(), leftover_pid);
 }
 
@@ -110,7 +114,7 @@ async fn a_strangers_process_under_the_old_pid_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut stranger = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
     std::fs::write(folder.path().join("nats-server.pid"), stranger.id().unwrap().to_string()).unwrap();
-    let _server = within(SOON, Server::start(options(folder.path()))).await.unwrap();
+    let _server = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap();
     assert!(stranger.try_wait().unwrap().is_none());
 }
 
@@ -118,7 +122,7 @@ async fn a_strangers_process_under_the_old_pid_is_left_alone() {
 async fn too_old_a_server_is_said_clearly() {
     let folder = tempfile::tempdir().unwrap();
     let options = script(folder.path(), "echo 'nats-server: v2.9.10'");
-    let error = within(SOON, Server::start(options)).await.unwrap_err();
+    let error = within(DEADLINE, Server::start(options)).await.unwrap_err();
     match &error {
         QueueError::ServerTooOld { found, needed } => {
             assert_eq!((found.as_str(), *needed), ("2.9.10", "2.10"))
@@ -133,7 +137,7 @@ async fn a_missing_program_is_said_clearly() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("no-such-program");
     let options = Options { program: Some(program), ..options(folder.path()) };
-    let error = within(SOON, Server::start(options)).await.unwrap_err();
+    let error = within(DEADLINE, Server::start(options)).await.unwrap_err();
     assert!(matches!(error, QueueError::ProgramMissing { .. }), "{error:?}");
 }
 
@@ -141,12 +145,12 @@ async fn a_missing_program_is_said_clearly() {
 async fn a_server_that_ends_or_hangs_before_it_is_ready_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let dies = script(folder.path(), "case $1 in --version) echo 'nats-server: v2.11.0';; *) exit 3;; esac");
-    let error = within(SOON, Server::start(dies)).await.unwrap_err();
+    let error = within(DEADLINE, Server::start(dies)).await.unwrap_err();
     assert!(matches!(error, QueueError::ServerEnded { status } if status.code() == Some(3)), "{error:?}");
     let hangs =
         script(folder.path(), "case $1 in --version) echo 'nats-server: v2.11.0';; *) exec sleep 600;; esac");
     let hangs = Options { ready_within: Duration::from_millis(300), ..hangs };
-    let error = within(SOON, Server::start(hangs)).await.unwrap_err();
+    let error = within(DEADLINE, Server::start(hangs)).await.unwrap_err();
     assert!(matches!(error, QueueError::ServerNotReady { .. }), "{error:?}");
 }
 
@@ -166,5 +170,5 @@ async fn nobody_there_is_worth_a_retry_and_no_jetstream_needs_a_person() {
 
 async fn open(url: String) -> Result<Connection, QueueError> {
     let remote = Remote { urls: vec![url], ..Remote::default() };
-    within(SOON, Connection::open(&Broker::Remote(remote))).await
+    within(DEADLINE, Connection::open(&Broker::Remote(remote))).await
 }

@@ -1,4 +1,4 @@
-//! The official Python client speaks to the queue as any user's program would.
+//! The official Python client uses the queue like any user's program.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,25 +8,26 @@ use autovalidate::broker::{JobId, JobSettings, STATUS_SUBJECT, Status, StatusSer
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::setup::{Bench, SOON};
+use crate::support::DEADLINE;
+use crate::support::broker::TestBroker;
 use crate::support::{python, within};
 
 /// Runs a Python program with the server's address as its argument, and returns what it prints.
-async fn run(bench: &Bench, program: &str) -> String {
+async fn run(bench: &TestBroker, program: &str) -> String {
     let child = tokio::process::Command::new(python())
         .args(["-c", program, &bench.url()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output();
-    let output = within(SOON, child).await.unwrap();
+    let output = within(DEADLINE, child).await.unwrap();
     assert!(output.status.success(), "{:?}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_gets_a_run_and_a_request_an_acknowledgement() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let program = r#"
 import asyncio, json, nats, sys
@@ -42,17 +43,17 @@ asyncio.run(main())
 "#;
     assert_eq!(run(&bench, program).await.trim(), "2");
     let cancel = CancellationToken::new();
-    let published = within(SOON, jobs.next(&cancel)).await.unwrap();
+    let published = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
     assert_eq!(published.id(), &JobId::manual(1));
-    within(SOON, published.complete()).await.unwrap();
-    let requested = within(SOON, jobs.next(&cancel)).await.unwrap();
+    within(DEADLINE, published.complete()).await.unwrap();
+    let requested = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
     assert_eq!(requested.request().reason.as_deref(), Some("after cleanup"));
     assert_eq!(requested.request().epochs, Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_is_answered_and_the_service_is_found() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let status = Status {
         pending: 7,
         threshold: 10,
@@ -66,7 +67,7 @@ async fn the_status_is_answered_and_the_service_is_found() {
         let status = answer.clone();
         async move { Ok(status) }.boxed()
     });
-    let service = within(SOON, service).await.unwrap();
+    let service = within(DEADLINE, service).await.unwrap();
     let program = r#"
 import asyncio, json, nats, sys
 
@@ -84,9 +85,10 @@ asyncio.run(main())
     assert_eq!(printed["info"]["endpoints"][0]["subject"], STATUS_SUBJECT);
 
     drop(service);
-    // A request that meets the service while it leaves gets no answer; a later one meets nobody.
+    // A request during the shutdown of the service gets no answer; a later one gets "no
+    // responders".
     let client = bench.connection.client();
-    within(SOON, async {
+    within(DEADLINE, async {
         let request = || async_nats::Request::new().timeout(Some(Duration::from_millis(200)));
         loop {
             match client.send_request(STATUS_SUBJECT, request()).await {

@@ -1,56 +1,57 @@
-//! Job requests: anybody adds, one worker takes, nothing is lost or repeated.
+//! Job requests: any client adds them, one worker takes each, and none is lost or repeated.
 
 use std::time::Duration;
 
 use autovalidate::broker::{JobId, JobRequest, JobSettings, Jobs};
 use tokio_util::sync::CancellationToken;
 
-use super::setup::{Bench, SOON, next_event};
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, next_event};
 use crate::support::within;
 
 const SHORT_WAIT: JobSettings = JobSettings { ack_wait: Duration::from_secs(1), runs_at_once: 1 };
 
 async fn next(jobs: &Jobs) -> autovalidate::broker::Job {
-    within(SOON, jobs.next(&CancellationToken::new())).await.unwrap()
+    within(DEADLINE, jobs.next(&CancellationToken::new())).await.unwrap()
 }
 
-/// Says whether a job comes within `wait`. Once cancelled, nothing is taken any more.
+/// True when a job arrives within `wait`. After a timeout, the dropped future takes no job.
 async fn comes_within(jobs: &Jobs, wait: Duration) -> bool {
     tokio::time::timeout(wait, jobs.next(&CancellationToken::new())).await.is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_comes_out_as_it_went_in_and_completes_once() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let request = JobRequest { epochs: Some(2), reason: Some("by hand".into()), ..JobRequest::default() };
-    let id = within(SOON, jobs.enqueue(&request)).await.unwrap();
+    let id = within(DEADLINE, jobs.enqueue(&request)).await.unwrap();
     let job = next(&jobs).await;
     assert_eq!((job.id(), job.request(), job.deliveries()), (&id, &request, 1));
     assert_eq!(jobs.outstanding().await.unwrap(), 1);
-    within(SOON, job.complete()).await.unwrap();
+    within(DEADLINE, job.complete()).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_an_id_is_kept_once() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let request = JobRequest { job_id: Some(JobId::for_pairs(1, 5)), ..JobRequest::default() };
     for _ in 0..3 {
-        assert_eq!(within(SOON, jobs.enqueue(&request)).await.unwrap(), JobId::for_pairs(1, 5));
+        assert_eq!(within(DEADLINE, jobs.enqueue(&request)).await.unwrap(), JobId::for_pairs(1, 5));
     }
     assert_eq!(jobs.outstanding().await.unwrap(), 1);
-    within(SOON, next(&jobs).await.complete()).await.unwrap();
-    within(SOON, jobs.enqueue(&request)).await.unwrap();
+    within(DEADLINE, next(&jobs).await.complete()).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&request)).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 0, "not even after it was done");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_job_comes_again_under_the_same_id() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(SHORT_WAIT).await;
-    // As `nats pub training.jobs ''` does it: no message id, no reply subject.
+    // This is `nats pub training.jobs ''`: no message id and no reply subject.
     bench.connection.client().publish("training.jobs", "".into()).await.unwrap();
     let first = next(&jobs).await;
     let id = first.id().clone();
@@ -58,49 +59,49 @@ async fn a_dropped_job_comes_again_under_the_same_id() {
     drop(first);
     let second = next(&jobs).await;
     assert_eq!((second.id(), second.deliveries()), (&id, 2));
-    within(SOON, second.hand_back(Duration::ZERO)).await.unwrap();
+    within(DEADLINE, second.hand_back(Duration::ZERO)).await.unwrap();
     let third = next(&jobs).await;
     assert_eq!((third.id(), third.deliveries()), (&id, 3));
-    within(SOON, third.give_up("never")).await.unwrap();
+    within(DEADLINE, third.give_up("never")).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_keeps_a_job_beyond_the_acknowledgement_wait() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(SHORT_WAIT).await;
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     let job = next(&jobs).await;
     assert!(!comes_within(&jobs, Duration::from_millis(3500)).await, "delivered again while worked on");
-    within(SOON, job.complete()).await.unwrap();
+    within(DEADLINE, job.complete()).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hand_back_waits_its_delay() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(SHORT_WAIT).await;
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
-    within(SOON, next(&jobs).await.hand_back(Duration::from_secs(4))).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, next(&jobs).await.hand_back(Duration::from_secs(4))).await.unwrap();
     assert!(!comes_within(&jobs, Duration::from_secs(2)).await, "delivered before its delay");
     assert_eq!(next(&jobs).await.deliveries(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_run_at_a_time_over_all_workers() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     let job = next(&jobs).await;
     assert!(!comes_within(&jobs, Duration::from_secs(1)).await, "two runs at once");
-    within(SOON, job.complete()).await.unwrap();
+    within(DEADLINE, job.complete()).await.unwrap();
     assert_eq!(next(&jobs).await.id(), &JobId::manual(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_body_is_refused_with_an_event_and_the_next_job_is_served() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let mut refusals = bench.listen("training.events.*.refused").await;
     for body in ["train!", r#"{"epochs":0}"#, r#"{"epoch":3}"#, "{}"] {
@@ -119,7 +120,7 @@ async fn a_bad_body_is_refused_with_an_event_and_the_next_job_is_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_ends_the_wait() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn({
@@ -127,15 +128,15 @@ async fn cancelling_ends_the_wait() {
         async move { jobs.next(&cancel).await }
     });
     cancel.cancel();
-    assert!(within(SOON, waiting).await.unwrap().is_none());
+    assert!(within(DEADLINE, waiting).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_consumer_is_made_again() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let stream = bench.connection.jetstream().get_stream("TRAINING").await.unwrap();
     stream.delete_consumer("trainer").await.unwrap();
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     assert_eq!(next(&jobs).await.id(), &JobId::manual(1));
 }

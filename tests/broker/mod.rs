@@ -1,4 +1,4 @@
-//! Tests of `queue` and `trigger`, each against a real nats-server of its own.
+//! Tests of `broker`, `corrections` and `trigger`. Each test starts its own nats-server.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -14,6 +14,5 @@ mod jobs;
 mod quarantine;
 mod records;
 mod remote;
-pub(crate) mod setup;
 mod trigger;
 mod trigger_faults;

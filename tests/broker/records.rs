@@ -3,7 +3,8 @@
 use autovalidate::broker::{JobId, JobRequest, QueueError, RunRecord, RunState, Runs};
 use jiff::Timestamp;
 
-use super::setup::{Bench, SOON};
+use crate::support::DEADLINE;
+use crate::support::broker::TestBroker;
 use crate::support::within;
 
 fn record(id: &str, second: i64) -> RunRecord {
@@ -13,37 +14,37 @@ fn record(id: &str, second: i64) -> RunRecord {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_save_is_refused() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let runs = Runs::new(&bench.streams);
     let mut run = record("manual-1", 10);
-    let created = within(SOON, runs.create(&run)).await.unwrap();
-    let twice = within(SOON, runs.create(&run)).await.unwrap_err();
+    let created = within(DEADLINE, runs.create(&run)).await.unwrap();
+    let twice = within(DEADLINE, runs.create(&run)).await.unwrap_err();
     assert!(matches!(twice, QueueError::Exists { .. }), "{twice:?}");
 
     run.state = RunState::Running;
-    let saved = within(SOON, runs.save(&run, created)).await.unwrap();
-    let stale = within(SOON, runs.save(&run, created)).await.unwrap_err();
+    let saved = within(DEADLINE, runs.save(&run, created)).await.unwrap();
+    let stale = within(DEADLINE, runs.save(&run, created)).await.unwrap_err();
     assert!(matches!(stale, QueueError::Conflict { .. }), "{stale:?}");
-    let (loaded, revision) = within(SOON, runs.load(&run.id)).await.unwrap().unwrap();
+    let (loaded, revision) = within(DEADLINE, runs.load(&run.id)).await.unwrap().unwrap();
     assert_eq!(loaded, run);
     assert_eq!(revision, saved);
     let unknown: JobId = "manual-2".parse().unwrap();
-    assert!(within(SOON, runs.load(&unknown)).await.unwrap().is_none());
+    assert!(within(DEADLINE, runs.load(&unknown)).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_are_listed_newest_first_and_a_foreign_value_hides_none() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let runs = Runs::new(&bench.streams);
-    assert!(within(SOON, runs.list()).await.unwrap().is_empty());
+    assert!(within(DEADLINE, runs.list()).await.unwrap().is_empty());
     for (id, second) in [("a", 5), ("b", 9), ("c", 7)] {
-        within(SOON, runs.create(&record(id, second))).await.unwrap();
+        within(DEADLINE, runs.create(&record(id, second))).await.unwrap();
     }
     let bucket = bench.connection.jetstream().get_key_value("training_runs").await.unwrap();
     bucket.put("foreign", "not a record".into()).await.unwrap();
-    let listed = within(SOON, runs.list()).await.unwrap();
+    let listed = within(DEADLINE, runs.list()).await.unwrap();
     let ids: Vec<_> = listed.iter().map(|run| run.id.as_str()).collect();
     assert_eq!(ids, ["b", "c", "a"]);
-    let foreign = within(SOON, runs.load(&"foreign".parse().unwrap())).await.unwrap_err();
+    let foreign = within(DEADLINE, runs.load(&"foreign".parse().unwrap())).await.unwrap_err();
     assert!(matches!(foreign, QueueError::Unreadable { .. }), "{foreign:?}");
 }

@@ -1,4 +1,4 @@
-//! Servers that somebody else runs: tokens, TLS under an own authority, several addresses.
+//! External servers: tokens, TLS with a private certificate authority, and several addresses.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,11 +7,12 @@ use autovalidate::broker::{Broker, Connection, QueueError, Remote};
 use autovalidate::failure::{Failure, RetryDirective};
 use secrecy::SecretString;
 
-use super::setup::SOON;
+use crate::support::DEADLINE;
 use crate::support::nats::NatsServer;
 use crate::support::within;
 
-/// Starts a nats-server with JetStream and `configuration`. Also says its port, since names for 127.0.0.1 are what these tests ask with.
+/// Starts a nats-server with JetStream and `configuration`. Also returns its port, because the
+/// tests connect by names of 127.0.0.1.
 pub(super) async fn serve(folder: &Path, configuration: &str) -> (NatsServer, u16) {
     let store = folder.join("store");
     let server =
@@ -21,7 +22,7 @@ pub(super) async fn serve(folder: &Path, configuration: &str) -> (NatsServer, u1
 }
 
 pub(super) async fn open(remote: Remote) -> Result<Connection, QueueError> {
-    within(SOON, Connection::open(&Broker::Remote(remote))).await
+    within(DEADLINE, Connection::open(&Broker::Remote(remote))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +30,7 @@ async fn a_token_opens_the_door_and_a_wrong_one_needs_a_person() {
     let folder = tempfile::tempdir().unwrap();
     let (_server, port) = serve(folder.path(), "authorization { token: \"right\" }").await;
     let with = |token: Option<&str>| Remote {
-        // The first address leads nowhere: any of them is enough.
+        // Nothing listens on the first address: one working address is enough.
         urls: vec!["nats://127.0.0.1:1".to_owned(), format!("nats://127.0.0.1:{port}")],
         token: token.map(SecretString::from),
         ..Remote::default()
@@ -70,7 +71,8 @@ async fn whoever_names_an_authority_is_not_let_through_without_tls() {
     assert!(matches!(error, QueueError::Connect { .. }), "{error:?}");
 }
 
-/// A certificate of an own authority for `localhost`, made with the system's openssl.
+/// Creates a certificate for `localhost`, signed by a private certificate authority, with the
+/// system's openssl. Returns the paths of the certificate and its key.
 fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let (authority, authority_key) = (folder.join("authority.pem"), folder.join("authority.key"));
     let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
@@ -110,7 +112,7 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
         "-out",
         &c,
     ]);
-    // The server shows the whole chain, so one file serves both sides.
+    // The server sends the whole chain, so one file is enough for both sides.
     let chain =
         std::fs::read_to_string(&certificate).unwrap() + &std::fs::read_to_string(&authority).unwrap();
     std::fs::write(&certificate, chain).unwrap();

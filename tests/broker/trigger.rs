@@ -1,4 +1,4 @@
-//! Exactly one job per N pairs, whatever races or crashes.
+//! Exactly one job per N pairs, despite races and crashes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::setup::{Bench, ManualClock, SOON, rows};
+use crate::support::DEADLINE;
+use crate::support::broker::{ManualClock, TestBroker, rows};
 use crate::support::within;
 
 pub(super) const TEN: TriggerPolicy =
     TriggerPolicy { threshold: 10, max_wait: None, quiet: None, cooldown: Duration::ZERO };
 
 pub(super) fn trigger(
-    bench: &Bench,
+    bench: &TestBroker,
     corrections: &Corrections,
     jobs: Arc<dyn JobQueue>,
     policy: TriggerPolicy,
@@ -26,11 +27,11 @@ pub(super) fn trigger(
 }
 
 pub(super) async fn look(trigger: &Trigger) -> Decision {
-    within(SOON, trigger.look()).await.unwrap()
+    within(DEADLINE, trigger.look()).await.unwrap()
 }
 
 pub(super) async fn next(jobs: &Jobs) -> Job {
-    within(SOON, jobs.next(&CancellationToken::new())).await.unwrap()
+    within(DEADLINE, jobs.next(&CancellationToken::new())).await.unwrap()
 }
 
 pub(super) fn spawn(trigger: &Trigger, cancel: &CancellationToken) -> JoinHandle<()> {
@@ -40,40 +41,41 @@ pub(super) fn spawn(trigger: &Trigger, cancel: &CancellationToken) -> JoinHandle
 
 #[tokio::test(flavor = "multi_thread")]
 async fn n_pairs_start_exactly_one_job() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
     let cancel = CancellationToken::new();
     let running = spawn(&trigger, &cancel);
 
-    within(SOON, corrections.append(&rows(1..=9))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=9))).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Idle);
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
-    within(SOON, corrections.append(&rows(10..=10))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(10..=10))).await.unwrap();
     let job = next(&jobs).await;
     assert_eq!(job.id(), &JobId::for_pairs(1, 10));
     assert_eq!((job.request().first_sequence, job.request().last_sequence), (Some(1), Some(10)));
 
-    // Pairs that arrive meanwhile count for the next, which waits until this one has ended.
-    within(SOON, corrections.append(&rows(11..=25))).await.unwrap();
+    // Pairs that arrive during a run count toward the next job, which waits until this run has
+    // ended.
+    within(DEADLINE, corrections.append(&rows(11..=25))).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Idle);
     assert_eq!(jobs.outstanding().await.unwrap(), 1);
     assert_eq!(trigger.pending().await.unwrap(), 15);
-    within(SOON, trigger.covered(10)).await.unwrap();
-    within(SOON, job.complete()).await.unwrap();
+    within(DEADLINE, trigger.covered(10)).await.unwrap();
+    within(DEADLINE, job.complete()).await.unwrap();
     let second = next(&jobs).await;
     assert_eq!(second.id(), &JobId::for_pairs(11, 25));
-    within(SOON, second.complete()).await.unwrap();
+    within(DEADLINE, second.complete()).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Idle);
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
     cancel.cancel();
-    within(SOON, running).await.unwrap();
+    within(DEADLINE, running).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_triggers_start_one_job_between_them() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let cancel = CancellationToken::new();
@@ -89,15 +91,15 @@ async fn racing_triggers_start_one_job_between_them() {
         triggers.push(trigger);
     }
     for round in 0..5_i64 {
-        within(SOON, corrections.append(&rows(round * 10 + 1..=round * 10 + 10))).await.unwrap();
+        within(DEADLINE, corrections.append(&rows(round * 10 + 1..=round * 10 + 10))).await.unwrap();
         let looks = triggers.iter().map(|trigger| trigger.look());
-        for looked in within(SOON, futures::future::join_all(looks)).await {
+        for looked in within(DEADLINE, futures::future::join_all(looks)).await {
             looked.unwrap();
         }
         let job = next(&jobs).await;
         let first = u64::try_from(round * 10 + 1).unwrap();
         assert_eq!(job.id(), &JobId::for_pairs(first, first + 9));
-        within(SOON, job.complete()).await.unwrap();
+        within(DEADLINE, job.complete()).await.unwrap();
     }
     for trigger in &triggers {
         assert_eq!(look(trigger).await, Decision::Idle);
@@ -107,13 +109,13 @@ async fn racing_triggers_start_one_job_between_them() {
     assert_eq!(stream.cached_info().state.last_sequence, 5, "five jobs were ever stored");
     cancel.cancel();
     for task in tasks {
-        within(SOON, task).await.unwrap();
+        within(DEADLINE, task).await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn time_elapsed_starts_a_job_with_fewer_pairs() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let clock = ManualClock::new(Timestamp::now());
@@ -122,11 +124,11 @@ async fn time_elapsed_starts_a_job_with_fewer_pairs() {
     let trigger =
         Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(clock.clone()));
     let cancel = CancellationToken::new();
-    within(SOON, corrections.append(&rows(1..=2))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=2))).await.unwrap();
     let Decision::WaitUntil(instant) = look(&trigger).await else { panic!("too early or never") };
     assert!(instant > clock.now());
     let running = spawn(&trigger, &cancel);
-    within(SOON, async {
+    within(DEADLINE, async {
         while clock.sleepers() == 0 {
             tokio::task::yield_now().await;
         }
@@ -137,12 +139,12 @@ async fn time_elapsed_starts_a_job_with_fewer_pairs() {
     let job = next(&jobs).await;
     assert_eq!(job.id(), &JobId::for_pairs(1, 2));
     cancel.cancel();
-    within(SOON, running).await.unwrap();
+    within(DEADLINE, running).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cooldown_and_quiet_are_kept() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let clock = ManualClock::new(Timestamp::now());
@@ -150,9 +152,9 @@ async fn the_cooldown_and_quiet_are_kept() {
     let policy = TriggerPolicy { quiet: Some(minute), cooldown: hour, ..TEN };
     let trigger =
         Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), policy, Arc::new(clock.clone()));
-    within(SOON, trigger.ended()).await.unwrap();
+    within(DEADLINE, trigger.ended()).await.unwrap();
     let ended_at = clock.now();
-    within(SOON, corrections.append(&rows(1..=2))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=2))).await.unwrap();
     clock.advance(minute * 3);
     assert_eq!(look(&trigger).await, Decision::WaitUntil(ended_at + hour));
     clock.advance(hour);
@@ -162,20 +164,20 @@ async fn the_cooldown_and_quiet_are_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
-    within(SOON, corrections.append(&rows(1..=7))).await.unwrap();
-    within(SOON, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=7))).await.unwrap();
+    within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     assert_eq!(trigger.pending().await.unwrap(), 7);
     let manual = next(&jobs).await;
-    within(SOON, corrections.append(&rows(8..=9))).await.unwrap();
-    within(SOON, trigger.covered(7)).await.unwrap();
-    within(SOON, trigger.covered(3)).await.unwrap();
-    within(SOON, manual.complete()).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(8..=9))).await.unwrap();
+    within(DEADLINE, trigger.covered(7)).await.unwrap();
+    within(DEADLINE, trigger.covered(3)).await.unwrap();
+    within(DEADLINE, manual.complete()).await.unwrap();
     assert_eq!(trigger.pending().await.unwrap(), 2);
-    within(SOON, corrections.append(&rows(10..=17))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(10..=17))).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
     assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17));
 }

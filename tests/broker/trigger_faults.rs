@@ -1,4 +1,4 @@
-//! The trigger under crashes, lost answers, other workers in between, and a broker that dies.
+//! Trigger faults: crashes, lost answers, concurrent workers, and a broker that dies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +10,12 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::setup::{Bench, SOON, rows};
 use super::trigger::{TEN, look, next, spawn, trigger};
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, rows};
 use crate::support::within;
 
-/// Fails each publish, before or after it took effect, as a crash at that point does.
+/// Queue that fails each publish, before or after its effect, like a crash at that point.
 #[derive(Debug)]
 struct Failing {
     jobs: Jobs,
@@ -40,20 +41,20 @@ impl JobQueue for Failing {
 }
 
 async fn crash_between_intent_and_clearing(after_effect: bool) {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let failing = Arc::new(Failing { jobs: jobs.clone(), after_effect, tried: AtomicBool::new(false) });
     let crashing = trigger(&bench, &corrections, failing.clone(), TEN);
-    within(SOON, corrections.append(&rows(1..=10))).await.unwrap();
-    let error = within(SOON, crashing.look()).await.unwrap_err();
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
+    let error = within(DEADLINE, crashing.look()).await.unwrap_err();
     assert!(matches!(error, QueueError::TimedOut { .. }), "{error:?}");
     assert!(failing.tried.load(Ordering::SeqCst));
     drop(crashing);
     assert_eq!(jobs.outstanding().await.unwrap(), u64::from(after_effect));
 
-    // Three more pairs came while it was down: they are not part of the decided job.
-    within(SOON, corrections.append(&rows(11..=13))).await.unwrap();
+    // Three more pairs arrived while the trigger was down. They are not part of the decided job.
+    within(DEADLINE, corrections.append(&rows(11..=13))).await.unwrap();
     let restarted = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
     assert_eq!(look(&restarted).await, Decision::Idle);
     assert_eq!(look(&restarted).await, Decision::Idle);
@@ -74,16 +75,16 @@ async fn a_crash_after_the_job_is_published_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_intent_whose_run_is_known_is_not_published_again() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let failing =
         Arc::new(Failing { jobs: jobs.clone(), after_effect: false, tried: AtomicBool::new(false) });
-    within(SOON, corrections.append(&rows(1..=10))).await.unwrap();
-    within(SOON, trigger(&bench, &corrections, failing, TEN).look()).await.unwrap_err();
-    // The job was taken so long ago that the broker has forgotten its id; its record is there.
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
+    within(DEADLINE, trigger(&bench, &corrections, failing, TEN).look()).await.unwrap_err();
+    // The job was taken so long ago that the broker has forgotten its id, but its record exists.
     let record = RunRecord::new(JobId::for_pairs(1, 10), JobRequest::default(), Timestamp::now());
-    within(SOON, Runs::new(&bench.streams).create(&record)).await.unwrap();
+    within(DEADLINE, Runs::new(&bench.streams).create(&record)).await.unwrap();
     let restarted = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
     assert_eq!(look(&restarted).await, Decision::Idle);
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
@@ -91,7 +92,7 @@ async fn an_intent_whose_run_is_known_is_not_published_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
@@ -101,7 +102,7 @@ async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
         let (jobs, cancel) = (jobs.clone(), cancel.clone());
         async move { jobs.next(&cancel).await }
     });
-    within(SOON, corrections.append(&rows(1..=9))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=9))).await.unwrap();
     let server = bench.connection.server().unwrap();
     let before = server.pid().borrow().unwrap();
     let mut pid = server.pid();
@@ -110,16 +111,16 @@ async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
         nix::sys::signal::Signal::SIGKILL,
     )
     .unwrap();
-    within(SOON, pid.wait_for(|now| now.is_some_and(|now| now != before))).await.unwrap();
-    within(SOON, async { while corrections.append(&rows(10..=10)).await.is_err() {} }).await;
-    let job = within(SOON * 2, waiting).await.unwrap().unwrap();
+    within(DEADLINE, pid.wait_for(|now| now.is_some_and(|now| now != before))).await.unwrap();
+    within(DEADLINE, async { while corrections.append(&rows(10..=10)).await.is_err() {} }).await;
+    let job = within(DEADLINE * 2, waiting).await.unwrap().unwrap();
     assert_eq!(job.id(), &JobId::for_pairs(1, 10));
-    within(SOON, job.complete()).await.unwrap();
+    within(DEADLINE, job.complete()).await.unwrap();
     cancel.cancel();
-    within(SOON, running).await.unwrap();
+    within(DEADLINE, running).await.unwrap();
 }
 
-/// Lets something happen between what a trigger has read and what it writes.
+/// Queue that runs a future between a trigger's read and its write.
 struct Meanwhile {
     jobs: Jobs,
     happens: tokio::sync::Mutex<Option<BoxFuture<'static, ()>>>,
@@ -149,11 +150,11 @@ impl JobQueue for Meanwhile {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_that_another_worker_overtook_is_dropped() {
-    let bench = Bench::new().await;
+    let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     let jobs = bench.jobs(JobSettings::default()).await;
     let fast = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
-    within(SOON, corrections.append(&rows(1..=10))).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
     let overtaking = {
         let (corrections, jobs) = (corrections.clone(), jobs.clone());
         async move {

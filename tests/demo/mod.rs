@@ -1,4 +1,4 @@
-//! The demo's data: what a worker that trains on it may rely on.
+//! Properties of the demo's data that a worker relies on when it trains on that data.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -58,7 +58,7 @@ fn typos_stay_close_to_what_was_meant() {
     let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
     assert!((0.80..0.95).contains(&mean), "mean ratio {mean}");
     let hard = ratios.iter().filter(|ratio| **ratio < 0.75).count();
-    assert!((20..600).contains(&hard), "{hard} of 2000 would pass the fuzzy matcher by");
+    assert!((20..600).contains(&hard), "{hard} of 2000 would be left to the model");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The newest window and what earlier versions were judged by.
+//! Cohorts: the newest window, and the queries that judged earlier versions.
 
 use autovalidate::evaluate::{
     Answers, Cohorts, Gate, GatePolicy, NewestWindow, Query, Questions, Report, Side, Verdict,
@@ -38,7 +38,7 @@ fn a_row_is_new_or_old_or_neither() {
     assert!(overlapping.is_newest(15) && !overlapping.is_legacy(15), "never both");
 }
 
-/// 200 brands: the 60 oldest get worse, all others get better.
+/// Returns 200 queries with ranks by two models: the 60 oldest get worse, all others get better.
 fn forgetful() -> (Vec<Query>, Vec<i64>, Ranks, Ranks) {
     let queries = (0..200).map(|_| query("brand", "oudi", "Audi", Side::NewTypo)).collect();
     let before = (0..200).map(|at| Some(if at < 60 { 1 } else { 2 })).collect();

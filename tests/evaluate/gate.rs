@@ -1,4 +1,4 @@
-//! The gate: four verdicts, and what they do to publishing.
+//! The gate: its four verdicts, and their effect on publishing.
 
 use autovalidate::evaluate::{Gate, GatePolicy, Judgment, Query, Side, Verdict, judge};
 use proptest::prelude::*;
@@ -7,7 +7,8 @@ use super::query;
 
 type Ranks = Vec<Option<usize>>;
 
-/// `first` queries answered first, the rest not at all.
+/// Returns ranks of `of` queries: `first` queries rank the right name at 1, the others do not find
+/// it.
 fn ranks(first: usize, of: usize) -> Ranks {
     (0..of).map(|at| (at < first).then_some(1)).collect()
 }
@@ -19,11 +20,12 @@ fn each_verdict() {
     assert_eq!(verdict(&ranks(80, 100), &ranks(50, 100)), Verdict::Better);
     assert_eq!(verdict(&ranks(50, 100), &ranks(80, 100)), Verdict::Worse);
     assert_eq!(verdict(&ranks(50, 100), &ranks(50, 100)), Verdict::NoWorse);
-    // Half a hundredth worse without any doubt, which the margin of two hundredths forgives.
+    // The candidate is worse by 0.005 beyond doubt, but the margin allows 0.02.
     let (old, new): (Ranks, Ranks) = (vec![Some(4); 200], [vec![Some(4); 180], vec![Some(5); 20]].concat());
     assert!(judge(&new, &old, &policy).upper < 0.0);
     assert_eq!(verdict(&new, &old), Verdict::NoWorse);
-    // Ten better, ten worse: no difference on average, but the bounds reach far below.
+    // Ten queries are better and ten worse: the mean difference is zero, but the lower bound is far
+    // below the margin.
     let mixed: Ranks = (0..100).map(|at| (10..60).contains(&at).then_some(1)).collect();
     assert_eq!(verdict(&mixed, &ranks(50, 100)), Verdict::CannotTell);
     assert_eq!(verdict(&ranks(19, 19), &ranks(0, 19)), Verdict::CannotTell, "too few queries");
@@ -36,7 +38,8 @@ fn the_difference_and_its_bounds_are_right() {
         judge(&ranks(60, 100), &ranks(50, 100), &GatePolicy::default());
     assert_eq!(queries, 100);
     assert!((difference - 0.10).abs() < 1e-12);
-    // Ten of a hundred differ by one: a binomial share with standard error 0.03, so 95 % is about 0.10 +- 0.059.
+    // Ten of a hundred queries differ by one. This is a binomial share with standard error 0.03, so
+    // the 95 % bounds are about 0.10 +- 0.059.
     assert!((lower - 0.05).abs() < 0.021, "{lower}");
     assert!((upper - 0.16).abs() < 0.021, "{upper}");
 }

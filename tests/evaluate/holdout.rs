@@ -1,12 +1,12 @@
-//! The hold-out: fixed by text, whatever else there is.
+//! The hold-out: the text alone decides.
 
 use autovalidate::evaluate::{HoldOut, Side};
 use proptest::prelude::*;
 
 #[test]
 fn known_pairs_stay_where_they_were_put() {
-    // A change here makes every older run's figures incomparable and trains on what was tested: it needs a new
-    // version of the salt, and this test says so.
+    // A change here makes the scores of older runs incomparable, and trains on pairs that were
+    // tested. It needs a new version of the salt; this test catches it.
     let hold_out = HoldOut::default();
     let held_out: Vec<usize> =
         (0..60).filter(|index| hold_out.holds_typo(&format!("typo {index}"))).collect();
@@ -16,7 +16,7 @@ fn known_pairs_stay_where_they_were_put() {
     assert_eq!(held_out, HELD_OUT_CORRECTIONS);
 }
 
-// Computed apart from the code, with another language's SHA-256.
+// Computed independently of the code, with the SHA-256 of another language.
 const HELD_OUT_TYPOS: [usize; 4] = [24, 47, 49, 55];
 const HELD_OUT_CORRECTIONS: [usize; 3] = [7, 31, 48];
 
@@ -25,12 +25,12 @@ fn the_shares_are_what_the_settings_say() {
     let hold_out = HoldOut { typos: 0.2, corrections: 0.1, ..HoldOut::default() };
     let share =
         |held: &dyn Fn(String) -> bool| (0..5_000).filter(|n| held(n.to_string())).count() as f64 / 5_000.0;
-    // Five standard deviations of a draw of 5,000 are 0.028 and 0.021.
+    // For 5,000 draws, five standard deviations are 0.028 and 0.021.
     assert!((share(&|text| hold_out.holds_typo(&text)) - 0.2).abs() < 0.028);
     assert!((share(&|text| hold_out.holds_correction(&text)) - 0.1).abs() < 0.021);
     let both = (0..5_000).map(|n| n.to_string());
     let both = both.filter(|text| hold_out.holds_typo(text) && hold_out.holds_correction(text)).count();
-    assert!((50..160).contains(&both), "typos and corrections are drawn apart: {both} of 5,000 in both");
+    assert!((50..160).contains(&both), "typos and corrections are independent: {both} of 5,000 in both");
 }
 
 #[test]

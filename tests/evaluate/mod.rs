@@ -1,4 +1,4 @@
-//! Evaluation: figures computed by hand, and what must hold for any input.
+//! Evaluation: scores computed by hand, and properties that hold for any input.
 
 mod cohort;
 mod gate;

@@ -4,7 +4,8 @@ use autovalidate::evaluate::{GatePolicy, Report, Side, Verdict};
 
 use super::{brands, query};
 
-/// Ratios: "oudi" 75 to Audi; "bxx" 33 to BMW; "fxrx" 50 to Ford, 25 to Fiat; "xxxx" 0 to all.
+/// Returns queries with these ratios: "oudi" 75 to Audi; "bxx" 33 to BMW; "fxrx" 50 to Ford, 25 to
+/// Fiat; "xxxx" 0 to all.
 fn report() -> Report {
     let queries = [
         query("brand", "oudi", "Audi", Side::NewTypo),
@@ -33,7 +34,7 @@ fn groups_and_slices_hold_the_right_queries() {
 fn the_figures_are_those_computed_by_hand() {
     let report = report();
     let all = &report.held_out.all;
-    // Fuzzy ranks: Audi 1, BMW 1, Fiat 2, Ford 4 (all ratios 0: the order of the catalog).
+    // Fuzzy ranks: Audi 1, BMW 1, Fiat 2, Ford 4 (all ratios are 0, so catalog order decides).
     assert_eq!(all.fuzzy.overall.accuracy_at_1, 0.5);
     assert_eq!(all.fuzzy.overall.mrr_at_10, (1.0 + 1.0 + 0.5 + 0.25) / 4.0);
     assert_eq!(all.before.overall.accuracy_at_1, 0.25);
@@ -41,7 +42,8 @@ fn the_figures_are_those_computed_by_hand() {
     assert_eq!(all.after.overall.recall_at_3, 1.0);
     assert_eq!(report.held_out.slice.before.overall.accuracy_at_1, 1.0 / 3.0);
     assert_eq!(report.held_out.slice.after.overall.accuracy_at_1, 2.0 / 3.0);
-    // "oudi" is the fuzzy matcher's and right; of the other three the model has one right before, two after.
+    // "oudi" is answered by the fuzzy matcher, and correctly. Of the other three, the model answers
+    // one correctly before training and two after.
     assert_eq!((report.held_out.end_to_end.before, report.held_out.end_to_end.after), (0.5, 0.75));
     assert_eq!(report.gate.verdict, Verdict::CannotTell);
 }
@@ -52,7 +54,7 @@ fn a_report_survives_its_way_through_the_receipt() {
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     for text in ["oudi", "fxrx", "Ford"] {
-        assert!(!json.contains(text), "figures only, no pair's text");
+        assert!(!json.contains(text), "the report holds no text of a pair");
     }
 }
 

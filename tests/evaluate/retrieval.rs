@@ -1,4 +1,4 @@
-//! Ranks and what they add up to, by hand.
+//! Ranks and scores, computed by hand.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use ndarray::{Array2, array};
 
 use super::{brands, query};
 
-/// A model that knows each text's embedding by heart.
+/// Returns a model that looks up the embedding of each text.
 fn by_heart(known: &[(&str, [f32; 2])]) -> impl FnMut(&[String]) -> Result<Array2<f32>, Infallible> + use<> {
     let known: BTreeMap<String, [f32; 2]> = known.iter().map(|(text, at)| ((*text).into(), *at)).collect();
     move |texts| {
@@ -41,7 +41,7 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
         ("car brand: oudi", [1.0, 0.0]),  // cosines 1.0 0.6 0.0: Audi first
         ("car model: pollo", [1.0, 0.0]), // -1.0, but the only model
         ("car brand: bmv", [0.0, 1.0]),   // 0.0 0.8 1.0: BMW second
-        ("car brand: fait", [1.0, 0.0]),  // 1.0 0.6 0.0: Fiat third, and Lada is not there
+        ("car brand: fait", [1.0, 0.0]),  // 1.0 0.6 0.0: Fiat third, and Lada is missing
     ]);
     let ranks = model_ranks(&queries, &catalog, &Templates::default(), model).unwrap();
     assert_eq!(ranks, [Some(1), Some(1), Some(2), Some(3), None, None]);
@@ -61,8 +61,8 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
 fn the_held_out_loss_is_the_cross_entropy_among_the_domains_names() {
     let queries = [
         query("brand", "oudi", "Audi", Side::NewTypo),
-        query("brand", "fait", "Lada", Side::NewTypo), // not in the catalog: doesn't count
-        query("trim", "glx", "GLX", Side::NewTypo),    // no such domain either
+        query("brand", "fait", "Lada", Side::NewTypo), // not in the catalog: not counted
+        query("trim", "glx", "GLX", Side::NewTypo),    // unknown domain: not counted
     ];
     let catalog = Catalog::new(["Audi", "BMW"].map(|name| ("brand".to_owned(), name.to_owned())));
     let model = || {
@@ -74,7 +74,7 @@ fn the_held_out_loss_is_the_cross_entropy_among_the_domains_names() {
         ])
     };
     let loss = |queries: &[_]| held_out_loss(queries, &catalog, &Templates::default(), 4.0, model()).unwrap();
-    // -ln(e^1 / (e^1 + e^2)); quarters and halves are exact in single precision.
+    // -ln(e^1 / (e^1 + e^2)). Quarters and halves are exact in single precision.
     assert_close(loss(&queries), (1.0 + 1_f64.exp()).ln());
     assert_close(loss(&queries[1..2]), 0.0);
 }
@@ -100,7 +100,7 @@ fn more_queries_than_are_scored_at_once_keep_their_order() {
     let catalog = Catalog::new((0..300).map(|n| ("brand", format!("n{n}"))));
     let queries: Vec<Query> =
         (0..300).map(|n| query("brand", &format!("n{n}"), &format!("n{n}"), Side::NewTypo)).collect();
-    // Points on a quarter of a circle: each is nearest to itself.
+    // The embeddings are points on a quarter circle: each is nearest to itself.
     let model = |texts: &[String]| {
         let angle = |text: &String| text.rsplit('n').next().unwrap().parse::<f32>().unwrap() / 200.0;
         let rows: Vec<[f32; 2]> = texts.iter().map(|text| [angle(text).cos(), angle(text).sin()]).collect();
@@ -146,7 +146,7 @@ fn the_catalog_keeps_the_first_of_equal_names() {
 
 #[test]
 fn the_fuzzy_ratio_is_pythons() {
-    // 200 * (longest common subsequence) / (sum of lengths), which is what rapidfuzz.fuzz.ratio gives.
+    // rapidfuzz.fuzz.ratio is 200 * (longest common subsequence) / (sum of lengths).
     assert_close(fuzzy_ratio("toyta", "Toyota"), 200.0 * 5.0 / 11.0);
     assert_close(fuzzy_ratio("BMW", "bmw "), 100.0);
     assert_close(fuzzy_ratio("abc", "xyz"), 0.0);
@@ -165,7 +165,7 @@ fn the_matcher_goes_by_that_ratio() {
             .fold(0.0, f64::max);
         assert_close(of(typo).best, best);
     }
-    // Python's rapidfuzz says so of the two.
+    // Python's rapidfuzz gives this ratio for the two texts.
     assert_close(of("fod").best, 200.0 * 3.0 / 7.0);
     assert!(!of("fod").leaves_to_model());
 }
@@ -175,8 +175,9 @@ fn the_slice_is_what_the_fuzzy_matcher_is_not_sure_of() {
     // Against Audi, BMW, Fiat, Ford: "fird" has ratio 75 to Ford (6/8) and 50 to Audi and Fiat.
     let sure = fuzzy_match(&query("brand", "fird", "Ford", Side::NewTypo), &brands());
     assert_eq!((sure.rank, sure.best), (Some(1), 75.0));
-    assert!(!sure.leaves_to_model(), "the threshold itself is sure");
-    // "fxrx" has 50 to Ford (f, r) and 25 to Fiat (f): Ford is first, but not sure.
+    assert!(!sure.leaves_to_model(), "a ratio equal to the threshold is enough");
+    // "fxrx" has ratio 50 to Ford (f, r) and 25 to Fiat (f): Ford is first, but below the
+    // threshold.
     let unsure = fuzzy_match(&query("brand", "fxrx", "Fiat", Side::NewTypo), &brands());
     assert_eq!((unsure.rank, unsure.best), (Some(2), 50.0));
     assert!(unsure.leaves_to_model());

@@ -1,4 +1,4 @@
-//! Is what a model gives an embedding at all?
+//! Sanity checks: embeddings and encode time.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -37,12 +37,12 @@ fn a_slow_model_is_found_and_an_unmeasured_one_is_not_blamed() {
     let rows = array![[1.0, 0.0]];
     let sanity = Sanity::check(rows.view(), true, Some(1.5), SLOWEST);
     assert_eq!(sanity.defects, [Defect::Slow { factor: 1.5 }]);
-    assert!(sanity.is_usable(), "slow, but an embedding");
+    assert!(sanity.is_usable(), "slow, but its embeddings are usable");
     assert!(Sanity::check(rows.view(), true, Some(1.5), 2.0).is_sane(), "the limit is a setting");
     assert_eq!(Sanity::check(rows.view(), true, None, SLOWEST).slowdown, None);
 }
 
-/// Work that takes this long.
+/// Keeps the processor busy for this time.
 fn busy(time: Duration) -> Result<(), Infallible> {
     let started = Instant::now();
     while started.elapsed() < time {
@@ -56,7 +56,8 @@ fn speed_is_compared_in_turns_and_a_bad_moment_is_forgiven() {
     let millis = Duration::from_millis;
     let double = slowdown(SLOWEST, || busy(millis(2)), || busy(millis(6))).unwrap().unwrap();
     assert!(double > 1.5, "{double}");
-    // Slow during the whole first measurement, as when another program takes the processor, and as fast afterwards.
+    // The work is slow during the whole first measurement, as if another program used the
+    // processor, and fast afterwards.
     let calls = Cell::new(0);
     let after = || {
         calls.set(calls.get() + 1);

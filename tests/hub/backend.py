@@ -1,6 +1,6 @@
-"""Picks and fetches a release the way the backend does, with the official client.
+"""Selects and downloads a release with the official client, as the backend does.
 
-Arguments: the endpoint, the token, an empty folder. Prints the version it would cache by, and the SHA-256.
+Arguments: the endpoint, the token, an empty folder. Prints the version that serves as the cache key, and the SHA-256.
 """
 
 import fnmatch

@@ -1,6 +1,6 @@
-"""Reads the card on the repo's page the way the Hub's own tools do.
+"""Reads the model card of the repo with the Hub's own library.
 
-Arguments: the endpoint, the token, an empty folder. Prints what the front matter says, as JSON.
+Arguments: the endpoint, the token, an empty folder. Prints the front matter as JSON.
 """
 
 import json

@@ -5,21 +5,22 @@ use autovalidate_fakes::hub::{Hub, Options};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::bench::{Bench, LIMIT, access, name, patience, upload};
+use crate::support::DEADLINE;
+use crate::support::hub::{TestHub, access, name, patience, upload};
 use crate::support::within;
 
 #[tokio::test]
 async fn a_repo_without_releases_has_no_newest() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     assert_eq!(bench.repository.newest().await.unwrap(), None);
-    // Creating what is there is no error, and changes nothing.
+    // Creating an existing repo is not an error, and changes nothing.
     bench.repository.create_if_missing(false).await.unwrap();
     assert_eq!(bench.commits().await, 0);
 }
 
 #[tokio::test]
 async fn the_newest_is_found_among_pages_of_old_and_new_names() {
-    let bench = Bench::with(|options| Options { page_size: 2, ..options }, patience()).await;
+    let bench = TestHub::with(|options| Options { page_size: 2, ..options }, patience()).await;
     let versions = ["2025-01-05", "20250105", "20261101", "20261122", "20261122160509", "20261122160510"];
     for version in versions {
         let (archive, _) = bench.archive(1, 100);
@@ -32,7 +33,7 @@ async fn the_newest_is_found_among_pages_of_old_and_new_names() {
     let names: Vec<_> = releases.iter().map(|release| release.name.clone()).collect();
     assert_eq!(names, versions.map(name).into_iter().rev().collect::<Vec<_>>());
 
-    // A clock far behind still finds a name that becomes the newest.
+    // With a clock that is far behind, the next name is still the newest.
     let behind: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let stamp = Stamp::next(behind, &names).unwrap();
     assert_eq!(stamp.to_string(), "20261122160511");
@@ -42,12 +43,12 @@ async fn the_newest_is_found_among_pages_of_old_and_new_names() {
 
 #[tokio::test]
 async fn a_download_that_is_cut_goes_on_where_it_was() {
-    let bench = Bench::with(|options| options, Patience { attempts: 1, ..patience() }).await;
+    let bench = TestHub::with(|options| options, Patience { attempts: 1, ..patience() }).await;
     let (archive, bytes) = bench.archive(1, 1_000_000);
     bench.publish_upload(upload("20261122160509", archive)).await.unwrap();
     let release = bench.repository.newest().await.unwrap().unwrap();
     let into = bench.folder.path().join("in");
-    let download = || within(LIMIT, bench.repository.download(&release, &into));
+    let download = || within(DEADLINE, bench.repository.download(&release, &into));
     let only_file = || {
         let mut files: Vec<_> =
             std::fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -62,7 +63,8 @@ async fn a_download_that_is_cut_goes_on_where_it_was() {
     let there = std::fs::read(&part).unwrap();
     assert!(!there.is_empty() && there.len() <= 300_000 && bytes.starts_with(&there), "{}", there.len());
 
-    // That the part is taken up shows when its bytes are others: the whole is then wrong, and thrown away.
+    // Wrong bytes in the partial file prove that the download resumes from it: the complete file
+    // then fails its checksum and is deleted.
     std::fs::write(&part, vec![0; there.len()]).unwrap();
     assert!(matches!(download().await, Err(HubError::Checksum { .. })));
     assert_eq!(std::fs::read_dir(&into).unwrap().count(), 0);
@@ -73,7 +75,7 @@ async fn a_download_that_is_cut_goes_on_where_it_was() {
     assert_eq!(path, into.join(release.name.as_str()));
     assert!(std::fs::read(&path).unwrap() == bytes);
 
-    // What is there and whole is not fetched again; what is there and isn't, is.
+    // A complete file is not downloaded again; a damaged one is.
     bench.hub.faults().corrupt_download(1);
     assert_eq!(download().await.unwrap(), path);
     assert!(!bench.hub.faults().spent());
@@ -84,7 +86,7 @@ async fn a_download_that_is_cut_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn cuts_wrong_bytes_ended_links_and_a_busy_hub_are_overcome() {
-    let bench = Bench::with(|options| options, Patience { attempts: 10, ..patience() }).await;
+    let bench = TestHub::with(|options| options, Patience { attempts: 10, ..patience() }).await;
     let (archive, bytes) = bench.archive(1, 1_000_000);
     bench.publish_upload(upload("20261122160509", archive)).await.unwrap();
     let release = bench.repository.newest().await.unwrap().unwrap();
@@ -94,34 +96,34 @@ async fn cuts_wrong_bytes_ended_links_and_a_busy_hub_are_overcome() {
     faults.corrupt_download(1);
     faults.unavailable(1);
     faults.end_links(1);
-    let path = within(LIMIT, bench.repository.download(&release, bench.folder.path())).await.unwrap();
+    let path = within(DEADLINE, bench.repository.download(&release, bench.folder.path())).await.unwrap();
     assert!(std::fs::read(path).unwrap() == bytes);
     assert!(faults.spent());
 }
 
 #[tokio::test]
 async fn a_hub_that_starts_again_still_serves_what_it_held() {
-    let Bench { hub, repository, folder } = Bench::start().await;
+    let TestHub { hub, repository, folder } = TestHub::start().await;
     let bytes = Bytes::from(vec![7; 10_000]);
     let archive = folder.path().join("a.zip");
     std::fs::write(&archive, &bytes).unwrap();
-    within(LIMIT, repository.publish(upload("20261122160509", archive))).await.unwrap();
+    within(DEADLINE, repository.publish(upload("20261122160509", archive))).await.unwrap();
     hub.shutdown().await;
 
     let hub = Hub::start(Options::new(folder.path().join("hub"))).await.unwrap();
     let repository = Repository::with_patience(access(&hub, hub.token().clone()), patience()).unwrap();
     let release = repository.newest().await.unwrap().unwrap();
-    let path = within(LIMIT, repository.download(&release, folder.path())).await.unwrap();
+    let path = within(DEADLINE, repository.download(&release, folder.path())).await.unwrap();
     assert_eq!(std::fs::read(path).unwrap(), bytes);
 }
 
 #[tokio::test]
 async fn a_release_that_vanished_is_named() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.publish("20261122160509", 100).await.unwrap();
     let mut release = bench.repository.newest().await.unwrap().unwrap();
     release.name = name("20261122160510");
-    let gone = within(LIMIT, bench.repository.download(&release, bench.folder.path())).await;
+    let gone = within(DEADLINE, bench.repository.download(&release, bench.folder.path())).await;
     let Err(HubError::NoFile { path }) = gone else { panic!("{gone:?}") };
     assert_eq!(path, release.path());
 }

@@ -1,9 +1,8 @@
-//! Tests of `hub`, and of the local Hub they run against.
+//! Tests of `hub`, and of the local Hub that they use.
 
-// A helper that fails its test is what a test wants; clippy's exemption reaches test functions only.
+// A helper should fail its test by a panic. Clippy exempts only the test functions themselves.
 #![allow(clippy::unwrap_used)]
 
-mod bench;
 mod downloading;
 mod official;
 mod pages;

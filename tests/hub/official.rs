@@ -1,4 +1,5 @@
-//! The stand-in Hub and our releases against the official Python client: what that accepts, we may build on.
+//! The stand-in Hub and our releases, tested with the official Python client: we may rely on
+//! whatever that client accepts.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -9,10 +10,10 @@ use autovalidate_fakes::hub::{Hub, Options, Transfer};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 
-use super::bench::Bench;
+use crate::support::hub::TestHub;
 use crate::support::{python, within};
 
-/// Runs a script against a Hub, with an environment of its own.
+/// Runs a script against a Hub, with a clean environment.
 async fn drive(script: &str, hub: &Hub, folder: &Path) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub").join(script);
     let command = Command::new(python())
@@ -38,7 +39,7 @@ async fn the_official_client_is_served() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(said.trim(), "proved", "{transfer:?}: {}", String::from_utf8_lossy(&output.stderr));
 
-        // Another start with the same directory finds the same commits.
+        // A restarted Hub with the same directory has the same commits.
         let before = hub.commits("acme/cars").await;
         hub.shutdown().await;
         let hub = Hub::start(options).await.unwrap();
@@ -49,7 +50,7 @@ async fn the_official_client_is_served() {
 
 #[tokio::test]
 async fn the_backend_takes_the_release_we_published_last() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.publish("20261122", 1_000).await.unwrap();
     let published = bench.publish("20261122160509", 50_000).await.unwrap();
     let output = drive("backend.py", &bench.hub, bench.folder.path()).await;
@@ -60,7 +61,7 @@ async fn the_backend_takes_the_release_we_published_last() {
 
 #[tokio::test]
 async fn the_official_client_reads_the_card_and_its_figures() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     let mut upload = super::pages::listed(&bench, "20261122160509", "one");
     let scores = ReleaseScores { accuracy_at_1: 0.25, mrr_at_10: 0.5, recall_at_3: 0.75 };
     let after = ReleaseScores { accuracy_at_1: 0.875, ..scores };

@@ -1,4 +1,4 @@
-"""Drives a Hub with the official Python client; every assert is a promise of the stand-in.
+"""Drives a Hub with the official Python client. Each assert checks a promise of the stand-in.
 
 Arguments: the endpoint, the token, an empty folder. Prints `proved` at the end.
 """
@@ -29,7 +29,7 @@ assert api.whoami()["type"] == "user"
 head = api.repo_info(REPO).sha
 assert len(head) == 40
 
-# A file that goes through LFS, one that goes into git, and one with a name that must be encoded.
+# An LFS file, a git file, and a file whose name must be percent-encoded.
 archive = folder / "m.zip"
 archive.write_bytes(os.urandom(2_500_000))
 commit = api.upload_file(path_or_fileobj=archive, path_in_repo="models/m.zip", repo_id=REPO, parent_commit=head)
@@ -71,7 +71,7 @@ def refused(kind, call):
     raise AssertionError(f"no {kind.__name__}")
 
 
-# The parent is compared, and content that is stored already needs no second upload.
+# The Hub compares the parent commit, and stored content needs no second upload.
 late = {"path_in_repo": "models/late.zip", "repo_id": REPO, "parent_commit": head}
 assert status(lambda: api.upload_file(path_or_fileobj=archive, **late)) == 412
 assert status(lambda: HfApi(token="wrong").upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=REPO)) == 401

@@ -1,17 +1,20 @@
-//! The repo's own pages: index and card change together with the release, and what others wrote stays.
+//! Index and model card of the repo: both change together with the release, and text by other
+//! people stays.
 
 use autovalidate::hub::{Entry, HubError, INDEX, Index, Listed, Upload};
 use autovalidate_fakes::hub::{Options, Transfer};
 use serde_json::{Map, Value, json};
 
-use super::bench::{Bench, LIMIT, name, patience, upload};
+use crate::support::DEADLINE;
+use crate::support::hub::{TestHub, name, patience, upload};
 use crate::support::within;
 
 const FIRST: &str = "20261122160509";
 const SECOND: &str = "20261122160510";
 
-/// An upload of a release that the pages tell of; equal `weights` stand for equal models.
-pub(super) fn listed(bench: &Bench, version: &str, weights: &str) -> Upload {
+/// Returns an upload of a release with an index entry and a card. Equal `weights` stand for equal
+/// models.
+pub(super) fn listed(bench: &TestHub, version: &str, weights: &str) -> Upload {
     let (archive, _) = bench.archive(version.parse().unwrap(), 1_000);
     let entry = Entry {
         version: version.to_owned(),
@@ -34,18 +37,18 @@ pub(super) fn listed(bench: &Bench, version: &str, weights: &str) -> Upload {
     Upload { extras: Vec::new(), listed: Some(Listed { card, entry }), ..upload(version, archive) }
 }
 
-/// A file of the repo as of its head.
-pub(super) async fn file(bench: &Bench, path: &str) -> String {
-    let url = bench.hub.url().join(&format!("{}/resolve/main/{path}", super::bench::REPO)).unwrap();
+/// Reads a file of the repo at its head.
+pub(super) async fn file(bench: &TestHub, path: &str) -> String {
+    let url = bench.hub.url().join(&format!("{}/resolve/main/{path}", crate::support::hub::REPO)).unwrap();
     let token = secrecy::ExposeSecret::expose_secret(bench.hub.token()).to_owned();
     let answer = reqwest::Client::new().get(url).bearer_auth(token).send();
-    within(LIMIT, async { answer.await.unwrap().error_for_status().unwrap().text().await.unwrap() }).await
+    within(DEADLINE, async { answer.await.unwrap().error_for_status().unwrap().text().await.unwrap() }).await
 }
 
 #[tokio::test]
 async fn index_and_card_change_in_the_commit_that_publishes() {
     for transfer in [Transfer::Basic, Transfer::Xet] {
-        let bench = Bench::with(|options| Options { transfer, ..options }, patience()).await;
+        let bench = TestHub::with(|options| Options { transfer, ..options }, patience()).await;
         let first = bench.publish_upload(listed(&bench, FIRST, "one")).await.unwrap();
         assert_eq!(bench.commits().await, 1);
         assert_eq!(bench.paths().await, ["README.md", first.path.as_str(), INDEX], "{transfer:?}");
@@ -64,7 +67,7 @@ async fn index_and_card_change_in_the_commit_that_publishes() {
 
 #[tokio::test]
 async fn what_a_rival_writes_into_the_index_in_between_is_kept() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.publish_upload(listed(&bench, FIRST, "one")).await.unwrap();
     let mut index: Value = serde_json::from_str(&file(&bench, INDEX).await).unwrap();
     index["team"] = json!("claims");
@@ -81,7 +84,7 @@ async fn what_a_rival_writes_into_the_index_in_between_is_kept() {
 
 #[tokio::test]
 async fn of_a_persons_page_every_word_stays_and_a_lost_answer_makes_no_second_entry() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.hub.faults().rival("README.md", "# Our cars\n");
     bench.hub.faults().lose_commit_answer(1);
     bench.publish_upload(listed(&bench, FIRST, "one")).await.unwrap();
@@ -103,12 +106,12 @@ async fn of_a_persons_page_every_word_stays_and_a_lost_answer_makes_no_second_en
     bench.publish_upload(listed(&bench, "20261122160511", "one")).await.unwrap();
     let index = bench.repository.index().await.unwrap();
     assert_eq!(index.live.unwrap().version, "20261122160511");
-    assert!(!file(&bench, "README.md").await.contains("card of"), "what can't be read is not written anew");
+    assert!(!file(&bench, "README.md").await.contains("card of"), "an unreadable page is not rewritten");
 }
 
 #[tokio::test]
 async fn a_damaged_index_is_a_persons_to_repair() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.publish_upload(listed(&bench, FIRST, "one")).await.unwrap();
     bench.hub.faults().rival(INDEX, "{");
     let refused = bench.publish_upload(listed(&bench, SECOND, "one")).await;

@@ -1,4 +1,4 @@
-//! Publishing: every transfer, and whatever may go wrong on the way ends in exactly one commit.
+//! Publishing: every kind of transfer, and every fault on the way, ends in exactly one commit.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use autovalidate::hub::{Digest, Extra, HubError, Patience};
 use autovalidate_fakes::hub::{Options, Transfer};
 use bytes::Bytes;
 
-use super::bench::{Bench, LIMIT, collected, name, patience, upload};
+use crate::support::DEADLINE;
+use crate::support::hub::{TestHub, collected, name, patience, upload};
 use crate::support::within;
 
 const VERSION: &str = "20261122160509";
 
-async fn bench(transfer: Transfer) -> Bench {
-    Bench::with(|options| Options { transfer, part_size: 300_000, ..options }, patience()).await
+async fn bench(transfer: Transfer) -> TestHub {
+    TestHub::with(|options| Options { transfer, part_size: 300_000, ..options }, patience()).await
 }
 
 #[tokio::test]
@@ -21,7 +22,7 @@ async fn a_release_and_its_card_become_visible_in_one_commit() {
         let bench = bench(transfer).await;
         let (archive, bytes) = bench.archive(1, 2_000_001);
         let mut upload = upload(VERSION, archive);
-        // A second file that goes through LFS, from memory.
+        // A second LFS file, uploaded from memory.
         upload.extras.push(Extra { path: "models/index.bin".into(), content: Bytes::from_static(b"index") });
         let told = collected(&mut upload);
         let published = bench.publish_upload(upload).await.unwrap();
@@ -43,7 +44,7 @@ async fn a_release_and_its_card_become_visible_in_one_commit() {
             (&name(VERSION), 2_000_001, Some(published.sha256))
         );
         let fetched =
-            within(LIMIT, bench.repository.download(&newest, &bench.folder.path().join("in"))).await;
+            within(DEADLINE, bench.repository.download(&newest, &bench.folder.path().join("in"))).await;
         assert!(std::fs::read(fetched.unwrap()).unwrap() == bytes, "{transfer:?}");
     }
 }
@@ -59,7 +60,8 @@ async fn where_the_hub_wants_xet_the_library_stores_and_commits() {
     let newest = bench.repository.newest().await.unwrap().unwrap();
     assert_eq!((newest.size, newest.sha256), (700_000, Some(published.sha256)));
 
-    // The content lies where the Xet library was told to write: bytes like these can't be compressed.
+    // The content is in the Xet library's folder, at its full size: these bytes can't be
+    // compressed.
     let stored = size_of_folder(&bench.folder.path().join("hub/xet"));
     assert!(stored >= 700_000, "{stored}");
 }
@@ -86,7 +88,7 @@ async fn a_conflict_is_met_with_a_fresh_look_and_another_try() {
 
 #[tokio::test]
 async fn a_rivals_commit_in_between_stays_below_ours() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.hub.faults().rival("notes.md", "from somebody else");
     let published = bench.publish(VERSION, 1_000).await.unwrap();
     assert_eq!(bench.commits().await, 2);
@@ -95,7 +97,7 @@ async fn a_rivals_commit_in_between_stays_below_ours() {
 
 #[tokio::test]
 async fn endless_conflicts_end() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.hub.faults().conflict(u32::MAX);
     assert!(matches!(bench.publish(VERSION, 1_000).await, Err(HubError::Conflict)));
     assert_eq!(bench.commits().await, 0);
@@ -103,7 +105,7 @@ async fn endless_conflicts_end() {
 
 #[tokio::test]
 async fn a_release_that_would_not_be_the_newest_is_not_committed() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     bench.hub.faults().rival(name("20270101").path(), "a release");
     let refused = bench.publish(VERSION, 1_000).await;
     let Err(HubError::Superseded { ours, newest }) = refused else { panic!("{refused:?}") };
@@ -113,10 +115,10 @@ async fn a_release_that_would_not_be_the_newest_is_not_committed() {
 
 #[tokio::test]
 async fn a_name_that_holds_other_bytes_is_left_alone() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     let first = bench.publish(VERSION, 1_000).await.unwrap();
     assert!(matches!(bench.publish(VERSION, 1_001).await, Err(HubError::Taken { .. })));
-    // The same bytes again are no second release, and no second commit.
+    // Publishing the same bytes again makes no second release and no second commit.
     assert_eq!(bench.publish(VERSION, 1_000).await.unwrap(), first);
     assert_eq!(bench.commits().await, 1);
 }
@@ -135,7 +137,7 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
 
 #[tokio::test]
 async fn a_busy_hub_is_asked_again() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     let faults = bench.hub.faults();
     faults.unavailable(2);
     faults.fail_commit(2);
@@ -161,7 +163,7 @@ async fn an_upload_that_is_cut_starts_over() {
         assert!(bench.hub.faults().spent());
         assert_eq!(bench.commits().await, 1, "{transfer:?}");
         let told = told.lock().unwrap().clone();
-        assert_eq!(told.last().unwrap().bytes, 1_000_000, "what the cuts made worthless is taken back");
+        assert_eq!(told.last().unwrap().bytes, 1_000_000, "bytes lost to a cut are subtracted");
         assert!(told.windows(2).any(|pair| pair[1].bytes < pair[0].bytes), "{transfer:?}");
     }
 }
@@ -177,7 +179,7 @@ async fn a_link_that_ended_is_replaced() {
         bench.publish_upload(upload).await.unwrap();
         assert!(bench.hub.faults().spent(), "{transfer:?}");
         let told = told.lock().unwrap().clone();
-        assert_eq!(told.iter().map(|sent| sent.bytes).max(), Some(1_000_000), "nothing counts twice");
+        assert_eq!(told.iter().map(|sent| sent.bytes).max(), Some(1_000_000), "no byte counts twice");
         bench.hub.faults().end_links(u32::MAX);
         let refused = bench.publish("202611221605100", 1_000_000).await;
         assert!(matches!(refused, Err(HubError::Store { status: 403 })), "{refused:?}");
@@ -189,10 +191,10 @@ async fn a_link_that_ended_is_replaced() {
 async fn a_slow_upload_may_take_longer_than_a_still_one() {
     let idle = Duration::from_millis(1500);
     let patience = Patience { idle, attempts: 1, ..patience() };
-    let bench = Bench::with(|options| options, patience).await;
+    let bench = TestHub::with(|options| options, patience).await;
     bench.hub.faults().slow_uploads(Duration::from_millis(40));
     let started = std::time::Instant::now();
-    // More than the sockets between us hold, so that the upload is held up by who reads it.
+    // The archive is larger than the socket buffers, so a slow reader slows down the upload.
     bench.publish(VERSION, 24_000_000).await.unwrap();
     assert!(started.elapsed() > idle, "too fast to prove anything");
 
@@ -202,7 +204,7 @@ async fn a_slow_upload_may_take_longer_than_a_still_one() {
     assert_eq!(bench.commits().await, 1);
 }
 
-/// The whole process, client and Hub together, must not grow with the file.
+/// The memory of the process, client and Hub together, must not grow with the file.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn memory_does_not_grow_with_the_archive() {
@@ -212,13 +214,14 @@ async fn memory_does_not_grow_with_the_archive() {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
-    let bench = Bench::with(|options| Options { transfer: Transfer::Multipart, ..options }, patience()).await;
+    let bench =
+        TestHub::with(|options| Options { transfer: Transfer::Multipart, ..options }, patience()).await;
     let archive = bench.folder.path().join("large.zip");
     std::fs::File::create(&archive).unwrap().set_len(SIZE).unwrap();
     let before = peak_kilobytes();
     bench.publish_upload(upload(VERSION, archive)).await.unwrap();
     let newest = bench.repository.newest().await.unwrap().unwrap();
-    within(LIMIT, bench.repository.download(&newest, &bench.folder.path().join("in"))).await.unwrap();
+    within(DEADLINE, bench.repository.download(&newest, &bench.folder.path().join("in"))).await.unwrap();
     let grown = peak_kilobytes() - before;
     assert!(grown < 64 * 1024, "grew by {grown} kB");
 }

@@ -1,4 +1,4 @@
-//! An older version made live again, whatever happens in between.
+//! Rollback: an older version becomes live again, even with concurrent commits and lost answers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,17 @@ use autovalidate::run::{RECEIPT, RollbackError, RolledBack, roll_back};
 use autovalidate_finetune::model::archive;
 use serde_json::Value;
 
-use super::bench::{Bench, LIMIT, name};
 use super::pages::{file, listed};
+use crate::support::DEADLINE;
+use crate::support::hub::{TestHub, name};
 use crate::support::within;
 
 const FIRST: &str = "20261122160509";
 const SECOND: &str = "20261122160510";
 
-/// A zip of the tiny model as another program would make it; `weights` is written behind its weights.
-fn zip(bench: &Bench, version: &str, weights: &str) -> PathBuf {
+/// Writes a zip of the tiny model, as another program would make it. `weights` is appended to the
+/// weights file.
+fn zip(bench: &TestHub, version: &str, weights: &str) -> PathBuf {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny");
     let packed = bench.folder.path().join("tiny.zip");
     archive::pack(&tiny, "tiny", &packed).unwrap();
@@ -32,22 +34,22 @@ fn zip(bench: &Bench, version: &str, weights: &str) -> PathBuf {
     zip
 }
 
-/// Publishes it as a version of ours, with an entry in the index.
-async fn publish(bench: &Bench, version: &str, weights: &str) {
+/// Publishes the zip as one of our versions, with an entry in the index.
+async fn publish(bench: &TestHub, version: &str, weights: &str) {
     let archive = zip(bench, version, weights);
     bench.publish_upload(Upload { archive, ..listed(bench, version, weights) }).await.unwrap();
 }
 
-async fn back(bench: &Bench, version: &str) -> Result<RolledBack, RollbackError> {
+async fn back(bench: &TestHub, version: &str) -> Result<RolledBack, RollbackError> {
     let now = "2026-11-26T12:00:00Z".parse().unwrap();
-    within(LIMIT, roll_back(&bench.repository, version, &bench.folder.path().join("rollbacks"), now)).await
+    within(DEADLINE, roll_back(&bench.repository, version, &bench.folder.path().join("rollbacks"), now)).await
 }
 
-/// The files of the newest release by their path below the top folder, and that folder's name.
-async fn newest(bench: &Bench) -> (String, BTreeMap<String, Vec<u8>>) {
+/// Returns the top folder of the newest release, and the files below it by path.
+async fn newest(bench: &TestHub) -> (String, BTreeMap<String, Vec<u8>>) {
     let release = bench.repository.newest().await.unwrap().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let zip = within(LIMIT, bench.repository.download(&release, folder.path())).await.unwrap();
+    let zip = within(DEADLINE, bench.repository.download(&release, folder.path())).await.unwrap();
     let top = archive::unpack(&zip, &folder.path().join("unpacked")).unwrap();
     let mut files = BTreeMap::new();
     let mut folders = vec![top.clone()];
@@ -67,7 +69,7 @@ async fn newest(bench: &Bench) -> (String, BTreeMap<String, Vec<u8>>) {
 
 #[tokio::test]
 async fn an_older_version_is_live_again_under_a_new_name_with_the_same_content() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     publish(&bench, FIRST, "one").await;
     let (_, before) = newest(&bench).await;
     publish(&bench, SECOND, "two").await;
@@ -86,7 +88,7 @@ async fn an_older_version_is_live_again_under_a_new_name_with_the_same_content()
     let card = String::from_utf8(after.insert("README.md".to_owned(), before["README.md"].clone()).unwrap())
         .unwrap();
     assert!(card.contains(&format!("Rollback of `{FIRST}`")), "{card}");
-    assert!(after == before, "all but card and receipt are what they were");
+    assert!(after == before, "only card and receipt may differ");
 
     let index = bench.repository.index().await.unwrap();
     let live = index.live.clone().unwrap();
@@ -94,9 +96,9 @@ async fn an_older_version_is_live_again_under_a_new_name_with_the_same_content()
     let entry = index.entry("20261126120000").unwrap();
     assert_eq!(entry.rollback_of.as_deref(), Some(FIRST));
     assert_eq!(entry.weights_sha256, Some(Digest::of(&before["model.safetensors"])));
-    assert_eq!(entry.verdict.as_deref(), Some("better"), "what is known of the first holds for it");
+    assert_eq!(entry.verdict.as_deref(), Some("better"), "the first version's verdict is kept");
     assert!(file(&bench, "README.md").await.contains("Rollback of"));
-    let commits = bench.hub.commits(super::bench::REPO).await;
+    let commits = bench.hub.commits(crate::support::hub::REPO).await;
     assert_eq!(commits.len(), 4);
     assert_eq!(
         commits[3].summary,
@@ -104,17 +106,17 @@ async fn an_older_version_is_live_again_under_a_new_name_with_the_same_content()
     );
     assert!(
         std::fs::read_dir(bench.folder.path().join("rollbacks")).unwrap().next().is_none(),
-        "nothing is left"
+        "temporary files remain"
     );
 
-    // Back again, over the rollback.
+    // Roll forward again, on top of the rollback.
     let again = back(&bench, SECOND).await.unwrap();
     assert_eq!(again.release, name("20261126120001"));
 }
 
 #[tokio::test]
 async fn nonsense_is_refused_and_changes_nothing() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     assert!(matches!(back(&bench, FIRST).await, Err(RollbackError::Unknown { .. })));
     publish(&bench, FIRST, "one").await;
     publish(&bench, SECOND, "two").await;
@@ -126,7 +128,7 @@ async fn nonsense_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_lost_answer_makes_no_second_rollback() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     let tell_weights = |weights: &str| {
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("crates/finetune/tests/fixtures/tiny/model.safetensors");
@@ -145,7 +147,7 @@ async fn a_lost_answer_makes_no_second_rollback() {
     back(&bench, FIRST).await.unwrap();
     assert!(bench.hub.faults().spent());
     assert_eq!(bench.commits().await, 3);
-    // A person who saw no answer asks once more.
+    // A person who got no answer repeats the command.
     let refused = back(&bench, FIRST).await;
     assert!(
         matches!(&refused, Err(RollbackError::Live { live, .. }) if live == "20261126120000"),
@@ -156,10 +158,10 @@ async fn a_lost_answer_makes_no_second_rollback() {
 
 #[tokio::test]
 async fn a_release_that_comes_in_between_is_not_buried() {
-    let bench = Bench::start().await;
+    let bench = TestHub::start().await;
     publish(&bench, FIRST, "one").await;
     publish(&bench, SECOND, "two").await;
-    // It would sort below ours, and so would never have been live.
+    // This release would sort below ours, and so would never have been live.
     bench.hub.faults().rival(name("20261122160511").path(), "a release");
     let refused = back(&bench, FIRST).await;
     assert!(
@@ -167,7 +169,7 @@ async fn a_release_that_comes_in_between_is_not_buried() {
         "{refused:?}"
     );
     assert_eq!(bench.commits().await, 3);
-    // A commit that is no release is no reason to stop.
+    // A commit without a release does not stop the rollback.
     bench.hub.faults().rival("notes.md", "from somebody else");
     back(&bench, FIRST).await.unwrap();
     assert_eq!(bench.commits().await, 5);
@@ -175,8 +177,8 @@ async fn a_release_that_comes_in_between_is_not_buried() {
 
 #[tokio::test]
 async fn a_release_of_another_program_can_be_made_live_again() {
-    let bench = Bench::start().await;
-    let old = super::bench::upload("20251231", zip(&bench, "20251231", "old"));
+    let bench = TestHub::start().await;
+    let old = crate::support::hub::upload("20251231", zip(&bench, "20251231", "old"));
     bench.publish_upload(Upload { extras: Vec::<Extra>::new(), ..old }).await.unwrap();
     publish(&bench, FIRST, "one").await;
     back(&bench, "20251231").await.unwrap();
@@ -186,16 +188,16 @@ async fn a_release_of_another_program_can_be_made_live_again() {
     assert_eq!(entry.dimension, Some(24));
 }
 
-/// Why a rollback's upload costs little where the Hub takes content through Xet: only what is new is stored.
+/// Proves that a rollback's upload is cheap on a Hub with Xet, which stores only new content.
 #[tokio::test]
 async fn under_a_new_name_xet_stores_the_weights_once() {
     const WEIGHTS: u64 = 8_000_000;
-    let bench = Bench::with(
+    let bench = TestHub::with(
         |options| autovalidate_fakes::hub::Options {
             transfer: autovalidate_fakes::hub::Transfer::Xet,
             ..options
         },
-        super::bench::patience(),
+        crate::support::hub::patience(),
     )
     .await;
     let folder = tempfile::tempdir().unwrap();

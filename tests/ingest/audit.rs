@@ -1,4 +1,5 @@
-//! What no overlap covers: rows that become visible too late, and tables that show nothing.
+//! Audits: they find rows that become visible too late for the overlap, and tables whose rows are
+//! hidden.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +7,9 @@ use std::time::Duration;
 use autovalidate::failure::RetryDirective;
 use autovalidate::ingest::{IngestEvent, IngestTiming, TableAccess, Trouble};
 
-use super::memory::{Memory, Running, access, supabase, timing};
+use crate::support::ingest::{Memory, Running, access, supabase, timing};
 
-/// Audits with every sweep, and looks back over one id only.
+/// Returns a timing with an audit in every sweep and an overlap of one id.
 fn watchful() -> IngestTiming {
     IngestTiming { audit_every: Duration::ZERO, overlap: 1, page: 20, ..timing() }
 }
@@ -27,7 +28,8 @@ fn invisible(event: IngestEvent) -> Option<Trouble> {
     }
 }
 
-/// Waits for an audit that began after this call: the first to end may have begun before.
+/// Waits for an audit that began after this call. It waits for two audits, because the first may
+/// have begun earlier.
 async fn audit_again(ingest: &mut Running) {
     for _ in 0..2 {
         let audits = ingest.status.borrow().audits;
@@ -50,7 +52,7 @@ async fn a_row_that_becomes_visible_long_after_is_found_by_its_absence() {
     supabase.commit(late, "hunday", "Hyundai", "brand");
     ingest.sweep_trigger.sweep();
     assert_eq!(ingest.event(|event| audited(event).filter(|found| *found > 0)).await, 1);
-    // A row deleted from the table must not hide one that is missing.
+    // A row deleted from the table must not hide a missing row.
     assert!(supabase.delete(50));
     audit_again(&mut ingest).await;
     supabase.commit(slow, "hunday", "Hyundai", "brand");
@@ -71,7 +73,7 @@ async fn rows_hidden_by_policies_are_told_with_the_sql_that_shows_them_and_only_
     assert!(trouble.advice.contains("create policy"), "{trouble:?}");
     audit_again(&mut ingest).await;
     while let Ok(event) = ingest.events.try_recv() {
-        assert_eq!(invisible(event), None, "it was told before");
+        assert_eq!(invisible(event), None, "reported a second time");
     }
     supabase.faults().hide_rows(false);
     ingest.sweep_trigger.sweep();

@@ -1,4 +1,4 @@
-//! The names a correction may be, read from a table of the project.
+//! Catalog names, read from a table of the project.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use autovalidate::failure::{Failure, RetryDirective};
 use autovalidate::ingest::{CatalogError, CatalogSource};
 use autovalidate_fakes::supabase::RestFault;
 
-use super::memory::{DEADLINE, access, supabase};
+use crate::support::DEADLINE;
+use crate::support::ingest::{access, supabase};
 use crate::support::within;
 
 fn source(text: &str) -> CatalogSource {
@@ -48,7 +49,8 @@ async fn names_inserted_during_the_reading_move_none_out_of_sight() {
     for number in 0..2000 {
         supabase.insert("typo", &format!("n{number:04}"), "brand");
     }
-    // Names that would part a list of conditions, each in two domains, one of them null.
+    // These names contain separators of PostgREST conditions. Each is in two domains, one of which
+    // is null.
     for name in ["n0999, \"x\" (a.b)", "n0999\\"] {
         supabase.insert("typo", name, "model");
         let values = serde_json::json!({"typo": "typo", "corrected": name});
@@ -58,7 +60,8 @@ async fn names_inserted_during_the_reading_move_none_out_of_sight() {
     let (source, access) = (source("table:typo_training_dataset.corrected.domain"), access(&supabase));
     let reading = tokio::spawn(async move { source.read(&access).await });
     within(DEADLINE, async {
-        // While pages are read, rows are put before those that were read already: an offset would shift.
+        // While pages are read, new rows sort before the rows already read, which would shift an
+        // offset.
         let mut timing = tokio::time::interval(Duration::from_millis(2));
         while !reading.is_finished() {
             timing.tick().await;

@@ -1,4 +1,4 @@
-//! How a generation of the Realtime connection ends, and that the next one follows.
+//! Realtime sessions: every way a session ends, and the start of the next one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use autovalidate::failure::RetryDirective;
 use autovalidate::ingest::{IngestEvent, IngestTiming, Limits, TableAccess, Trouble};
 use autovalidate_fakes::supabase::{RestFault, SocketFault, Supabase};
 
-use super::memory::{Memory, Running, access, supabase, timing};
+use crate::support::ingest::{Memory, Running, access, supabase, timing};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -22,7 +22,8 @@ fn limited(limits: Limits) -> IngestTiming {
     IngestTiming { limits: Limits { settle: Duration::from_secs(3600), ..limits }, ..timing() }
 }
 
-/// Ends the first generation with `limits` or by `strike`, then expects the second one to subscribe.
+/// Waits until `limits` or a fault of the stand-in end the first session, calls `mend`, and expects
+/// the next session to subscribe.
 async fn ends_and_returns(supabase: &Supabase, limits: Limits, mend: impl FnOnce()) -> Trouble {
     let mut ingest = Running::start(access(supabase), &Arc::new(Memory::default()), limited(limits));
     let trouble = ingest.event(ended).await;
@@ -46,9 +47,9 @@ async fn answered_heartbeats_keep_the_generation_alive() {
     let supabase = supabase().await;
     let timing = limited(Limits { heartbeat: SHORT, age: SHORT * 8, ..Limits::default() });
     let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), timing);
-    // Seven heartbeats later it ends of old age, and of nothing else.
+    // After seven heartbeats, the session ends because of its age limit, and for no other reason.
     let trouble = ingest.event(ended).await;
-    assert!(trouble.error.contains("old"), "{trouble:?}");
+    assert!(trouble.error.contains("maximum age"), "{trouble:?}");
     ingest.stop().await;
 }
 

@@ -1,12 +1,11 @@
-//! Tests of `supabase` and of its stand-in.
+//! Tests of `ingest` and of the stand-in for Supabase.
 
 mod audit;
 mod catalog;
 mod connection;
-mod ingest;
-mod memory;
+mod fault_load;
+mod merge;
 mod official_client;
 mod rest;
 mod stand_in;
-mod storm;
 mod webhook;

@@ -1,4 +1,5 @@
-// Drives the stand-in with the official JavaScript client, as an app does, and prints what happened, one JSON a line.
+// Drives the stand-in with the official JavaScript client, as an app does, and prints the events,
+// one JSON object per line.
 
 const { createClient } = require("@supabase/supabase-js");
 const WebSocket = require("ws");
@@ -12,7 +13,7 @@ const signal = () => {
 };
 
 async function main() {
-  // Node.js before 22 has no websocket of its own.
+  // Node.js before version 22 has no built-in WebSocket.
   const client = createClient(url, key, { realtime: { transport: WebSocket }, auth: { persistSession: false } });
   const [subscribed, arrived, closed] = [signal(), signal(), signal()];
   const channel = client.channel("typos");

@@ -1,4 +1,4 @@
-"""Subscribes with the official client, inserts a pair over HTTP, and prints what happened, one JSON a line."""
+"""Subscribes with the official client, inserts a pair over HTTP, and prints the events, one JSON object per line."""
 
 import asyncio
 import json

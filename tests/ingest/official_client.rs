@@ -1,4 +1,4 @@
-//! The stand-in answers to the official clients (Python, JavaScript) as the real service does.
+//! The stand-in answers the official clients (Python, JavaScript) as the real service does.
 
 use std::process::Stdio;
 use std::time::Duration;

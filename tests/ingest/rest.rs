@@ -1,6 +1,7 @@
-//! The table through PostgREST, and every way it can refuse.
+//! Reads of the table through PostgREST, and every kind of refusal.
 
-// Lints know tests by their attribute; these functions fail tests just the same.
+// Clippy exempts only functions with a test attribute, but these helpers fail tests in the same
+// way.
 #![allow(clippy::expect_used)]
 
 use std::time::Duration;
@@ -10,7 +11,8 @@ use autovalidate::ingest::{RestError, Table, TableAccess};
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 use serde_json::{Value, json};
 
-use super::memory::{DEADLINE, access, supabase};
+use crate::support::DEADLINE;
+use crate::support::ingest::{access, supabase};
 use crate::support::within;
 
 fn table(access: &TableAccess) -> Table {

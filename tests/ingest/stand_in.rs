@@ -1,6 +1,7 @@
-//! What the stand-in must get right beyond what the official client and our own worker exercise.
+//! Behavior of the stand-in that neither the official clients nor our own worker exercise.
 
-// Lints know tests by their attribute; these functions fail tests just the same.
+// Clippy exempts only functions with a test attribute, but these helpers fail tests in the same
+// way.
 #![allow(clippy::expect_used)]
 
 use std::time::Duration;
@@ -12,10 +13,11 @@ use serde_json::{Value, json};
 use supabase_realtime_rs::websocket::WebSocketFactory;
 use tungstenite::Message;
 
-use super::memory::{DEADLINE, supabase};
+use crate::support::DEADLINE;
+use crate::support::ingest::supabase;
 use crate::support::within;
 
-/// Asks PostgREST as the service role.
+/// Sends a request to PostgREST as the service role.
 async fn ask(
     supabase: &Supabase,
     method: Method,
@@ -111,7 +113,7 @@ async fn the_second_framing_speaks_in_arrays() {
     assert_eq!(event[4]["ids"], json!([echo["id"]]));
     assert_eq!(event[4]["data"]["record"]["id"], id);
 
-    // A second join replaces the first, which is closed under its own reference.
+    // A second join replaces the first, and the first is closed under its own reference.
     let again = json!(["7", "8", "realtime:a", "phx_join", {"config": {"postgres_changes": [entry]}}]);
     write.send(Message::text(again.to_string())).await.expect("sent");
     let closed = next(&mut read).await;

@@ -1,4 +1,4 @@
-//! The stand-in's webhook reaches the worker's half, and the row comes by the sweep it asks for.
+//! The stand-in's webhook reaches the worker, and the sweep it triggers reads the row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::memory::{DEADLINE, Memory, Running, access, supabase, timing};
+use crate::support::DEADLINE;
+use crate::support::ingest::{Memory, Running, access, supabase, timing};
 use crate::support::{nats_server, within};
 
 #[tokio::test]
@@ -30,7 +31,7 @@ async fn a_webhook_wakes_the_sweep() {
     };
     let options = Options { webhook: Some(webhook), poll: Duration::from_millis(10), ..Options::default() };
     let supabase = Supabase::start(options).await.expect("the stand-in starts");
-    // No row comes over Realtime: it is the webhook or nothing.
+    // Realtime delivers no row, so only the webhook can.
     supabase.faults().drop_events(u64::MAX);
 
     let inbox = Arc::new(Memory::default());
@@ -57,7 +58,7 @@ async fn a_webhook_wakes_the_sweep() {
     server.abort();
 }
 
-/// What a database webhook sends for a row.
+/// Returns the body that a database webhook sends for a row.
 fn body(id: i64) -> String {
     format!(r#"{{"type":"INSERT","table":"typo_training_dataset","schema":"public","record":{{"id":{id}}}}}"#)
 }
@@ -65,7 +66,8 @@ fn body(id: i64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
     let supabase = supabase().await;
-    // Outside the publication no row comes over Realtime, and the next try is most of a minute away.
+    // The table is outside the publication, so Realtime delivers no row, and its next attempt is
+    // most of a minute away.
     supabase.faults().unpublish(true);
     let folder = tempfile::tempdir().expect("a folder");
     let (url, key) = (supabase.url().to_string(), supabase.anon_key().to_owned());
@@ -88,7 +90,8 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
     let mut events = worker.take_ingest_events().expect("a listener");
     let mut ended = 0;
     within(DEADLINE, async {
-        // A subscription is tried twice at once. The sweep after the second is the last one that nobody asks for.
+        // A subscription is attempted twice in quick succession. The sweep after the second attempt
+        // is the last automatic one.
         loop {
             match events.recv().await.expect("the ingest runs") {
                 IngestEvent::GenerationEnded { .. } => ended += 1,

@@ -1,4 +1,4 @@
-//! A run's report as text and as a page.
+//! Report of a run, as text and as an HTML page.
 
 use autovalidate::broker::{JobId, JobRequest, RunRecord};
 use autovalidate::correction::{Row, Templates};
@@ -73,7 +73,7 @@ fn every_plot_has_words_and_a_table_and_the_page_needs_nothing_else() {
     assert!(html.contains("what earlier versions knew") && html.contains("better (31 queries)"));
 }
 
-/// A smoothed loss is not zero where everything is right; the reader sees where it ends.
+/// A smoothed loss is not zero even when every answer is right, so the report shows its minimum.
 #[test]
 fn a_smoothed_loss_is_shown_with_its_floor() {
     let plain = run();
@@ -105,7 +105,7 @@ fn what_comes_from_outside_is_escaped_and_no_pair_is_shown() {
 fn an_account_comes_back_from_its_file_and_a_strange_file_is_refused() {
     let run = run();
     let json = serde_json::to_vec(&run).unwrap();
-    // As text: the last bit of a figure may change on the way through decimals.
+    // The comparison is of text, because a decimal round trip may change the last bit of a number.
     assert_eq!(RunReport::from_json(&json).unwrap().to_string(), run.to_string());
     assert!(matches!(RunReport::from_json(b"{}"), Err(RunReportError::Unreadable(_))));
 }

@@ -1,4 +1,4 @@
-//! Checkpoints on the broker: a trainer on another disk goes on where a killed one was.
+//! Checkpoints on the broker: a trainer on another disk resumes the run of a killed one.
 
 use autovalidate::broker::{CheckpointStore, JobId, RunRecord, RunState, TRAINING_CHECKPOINTS};
 use autovalidate::hub::{Digest, Repository};
@@ -7,33 +7,34 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::processes::{Stage, event, is_progress, record};
-use super::site::{SOON, access, tiny};
-use crate::broker::setup::Bench;
+use crate::support::DEADLINE;
+use crate::support::broker::TestBroker;
+use crate::support::run::{access, tiny};
 use crate::support::within;
 
 const SHARED: [(&str, &str); 3] =
     [("CHECKPOINT_STORE", "jetstream"), ("CHECKPOINT_EVERY", "100ms"), ("SYNTHESIS_VARIANTS", "1")];
 
-/// A training of a few seconds from the same start, whatever has been released since.
+/// Returns a request for a training of a few seconds, always from the same base model.
 fn request() -> String {
     json!({ "force": true, "epochs": 30, "batch_size": 8, "base_model": tiny() }).to_string()
 }
 
-/// The SHA-256 of the weights that a run has published.
+/// Returns the SHA-256 of the weights that a run has published.
 async fn weights(stage: &Stage, record: &RunRecord) -> String {
     let repository = Repository::open(access(&stage.hub)).unwrap();
-    let newest = within(SOON, repository.newest()).await.unwrap().unwrap();
+    let newest = within(DEADLINE, repository.newest()).await.unwrap().unwrap();
     assert_eq!(newest.path(), record.artifact.as_ref().unwrap().path);
     let folder = tempfile::tempdir().unwrap();
-    let zip = within(SOON, repository.download(&newest, folder.path())).await.unwrap();
+    let zip = within(DEADLINE, repository.download(&newest, folder.path())).await.unwrap();
     let model = archive::unpack(&zip, &folder.path().join("unpacked")).unwrap();
     Digest::of_file(&model.join("model.safetensors")).unwrap().0.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_ends_with_the_same_weights() {
-    let (bench, stage) = (Bench::new().await, Stage::new().await);
-    within(SOON, bench.corrections().await.append(&super::site::rows())).await.unwrap();
+    let (bench, stage) = (TestBroker::new().await, Stage::new().await);
+    within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
     let mut events = bench.listen("training.events.>").await;
     let client = bench.connection.client();
     let store = CheckpointStore::new(&bench.streams);
@@ -52,7 +53,7 @@ async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_e
     let id = JobId::manual(2);
     let mut killed = trainer("killed");
     client.publish("training.jobs", request().into()).await.unwrap();
-    let stored = within(SOON, async {
+    let stored = within(DEADLINE, async {
         loop {
             if let Some(step) = store.step(&id).await.unwrap() {
                 return step;
@@ -75,11 +76,11 @@ async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_e
         resumed.error,
         second.log()
     );
-    assert!(second.log().contains("a run goes on from its checkpoint"), "{}", second.log());
+    assert!(second.log().contains("the run resumes from its checkpoint"), "{}", second.log());
     assert_ne!(resumed.artifact, whole.artifact);
     assert_eq!(weights(&stage, &resumed).await, expected);
 
-    // A run that has ended leaves nothing behind.
+    // An ended run leaves no checkpoint in the store.
     assert_eq!(store.step(&id).await.unwrap(), None);
     let bucket = format!("OBJ_{TRAINING_CHECKPOINTS}");
     let bucket = bench.connection.jetstream().get_stream(bucket).await.unwrap();

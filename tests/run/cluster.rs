@@ -1,4 +1,4 @@
-//! Three servers, three copies of everything: the leader dies during a run.
+//! Cluster of three servers with three replicas of everything: the leader dies during a run.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use autovalidate::broker::{
 use autovalidate::failure::{Failure, RetryDirective};
 
 use super::processes::{LONG, Stage, event, record};
-use super::site::{PAIRS, SOON};
+use crate::support::DEADLINE;
 use crate::support::nats::NatsServer;
+use crate::support::run::PAIRS;
 use crate::support::within;
 
-/// Three servers of one cluster; `n0` to `n2` by name.
+/// Three servers of one cluster, named `n0` to `n2`.
 struct Cluster {
     servers: Vec<NatsServer>,
     url: String,
@@ -21,10 +22,11 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// The first server is the one that the others are told of; they hear of each other from it.
+    /// Starts the servers. The others get the address of the first server, and learn of each other
+    /// from it.
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // JetStream asks for a route to start as one of a cluster. Nobody answers at the first one's.
+        // JetStream requires a route to start in a cluster. The first server's route leads nowhere.
         let mut route = "nats://127.0.0.1:1".to_owned();
         let mut servers = Vec::new();
         for name in ["n0", "n1", "n2"] {
@@ -44,12 +46,12 @@ impl Cluster {
         Self { url: urls.join(","), servers, _folder: folder }
     }
 
-    /// Connects, as soon as the cluster has found together.
+    /// Connects as soon as the cluster is ready.
     async fn open(&self) -> Streams {
         let remote = Remote { urls: self.url.split(',').map(str::to_owned).collect(), ..Remote::default() };
         let settings = StreamSettings { replicas: 3, ..StreamSettings::default() };
-        // Until the servers have agreed on a leader, each try waits for its deadline.
-        within(SOON * 2, async {
+        // Until the servers have elected a leader, each attempt runs into its deadline.
+        within(DEADLINE * 2, async {
             loop {
                 let opened = match Connection::open(&Broker::Remote(remote.clone())).await {
                     Ok(connection) => Streams::ensure(&connection, &settings).await,
@@ -88,7 +90,7 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
     let index: usize = leader.trim_start_matches('n').parse().unwrap();
     cluster.servers[index].kill().await;
 
-    // This test's own notices may be lost with the server: the record counts.
+    // Events for this test may be lost with the server, so the record decides.
     let done = within(Duration::from_secs(150), async {
         loop {
             if let Ok(Some((record, _))) = Runs::new(&streams).load(&id).await
@@ -104,11 +106,12 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
     assert_eq!(stage.releases().await, before + 1);
     assert_eq!(record(&streams, &first.job).await.artifact.is_some(), before == 1);
 
-    // The two that are left take more, and everything that was there still is.
+    // The two remaining servers accept new jobs, and no stored data is lost.
     let events = autovalidate::broker::Events::new(&streams, std::sync::Arc::new(SystemClock));
     let settings = JobSettings { ack_wait: Duration::from_secs(5), ..Default::default() };
-    // The one that was killed may have led the cluster itself: until there is a new leader, whoever asks is told to ask again.
-    let jobs = within(SOON, async {
+    // The killed server may have been the meta leader. Until the cluster elects a new one, requests
+    // fail with a retry directive.
+    let jobs = within(DEADLINE, async {
         loop {
             match Jobs::open(&streams, &events, settings.clone()).await {
                 Ok(jobs) => return jobs,
@@ -117,17 +120,17 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
         }
     })
     .await;
-    // With an id of its own it can be asked for until the new leader answers, and is kept once.
+    // A request with its own id can be repeated until the new leader answers, and is stored once.
     let id: JobId = "after-the-leader".parse().unwrap();
     let third = JobRequest { job_id: Some(id.clone()), ..JobRequest::default() };
-    within(SOON, async { while jobs.enqueue(&third).await.is_err() {} }).await;
-    assert_eq!(within(SOON, jobs.enqueue(&third)).await.unwrap(), id);
+    within(DEADLINE, async { while jobs.enqueue(&third).await.is_err() {} }).await;
+    assert_eq!(within(DEADLINE, jobs.enqueue(&third)).await.unwrap(), id);
     let held = async |name| loop {
         if let Ok(stream) = streams.connection().jetstream().get_stream(name).await {
             return stream.cached_info().state.clone();
         }
     };
-    let requests = within(SOON, held("TRAINING")).await;
+    let requests = within(DEADLINE, held("TRAINING")).await;
     assert_eq!(requests.last_sequence, 3, "three requests were ever stored");
-    assert_eq!(within(SOON, held("CORRECTIONS")).await.messages, PAIRS as u64);
+    assert_eq!(within(DEADLINE, held("CORRECTIONS")).await.messages, PAIRS as u64);
 }

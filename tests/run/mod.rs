@@ -1,12 +1,12 @@
-//! Tests of `job`: whole runs on a tiny model, crashed, stopped, cancelled and fought over.
+//! Tests of `run`: whole runs on a tiny model that crash, stop, are cancelled, or compete.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod checkpoints;
 mod cluster;
+mod compatibility;
 pub(crate) mod crash_points;
 mod meanwhile;
 mod pipeline;
 mod processes;
 mod replay;
-pub(crate) mod site;

@@ -1,4 +1,4 @@
-//! The program itself, several times at once: roles, kill -9, signals.
+//! Several processes of the program at once: roles, kill -9 and signals.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,11 +12,12 @@ use nix::unistd::Pid;
 use secrecy::ExposeSecret;
 use tokio::process::{Child, Command};
 
-use super::site::{PAIRS, REPO, SOON, access, tiny};
-use crate::broker::setup::Bench;
+use crate::support::DEADLINE;
+use crate::support::broker::TestBroker;
+use crate::support::run::{PAIRS, REPO, access, tiny};
 use crate::support::{onnxruntime, within};
 
-/// The stand-ins that the workers of a test share.
+/// Stand-ins that the workers of a test share.
 pub(super) struct Stage {
     pub(super) folder: tempfile::TempDir,
     pub(super) hub: hub::Hub,
@@ -31,12 +32,12 @@ impl Stage {
         Self { folder, hub, supabase }
     }
 
-    /// A worker process with a data directory of its own.
+    /// Starts a worker process with its own data directory.
     pub(super) fn worker(&self, nats: &str, role: &str, name: &str) -> Worker {
         self.worker_with(nats, role, name, &[])
     }
 
-    /// The same, with further settings.
+    /// Starts a worker process with additional settings.
     pub(super) fn worker_with(
         &self,
         nats: &str,
@@ -86,11 +87,11 @@ impl Stage {
     }
 
     pub(super) async fn releases(&self) -> usize {
-        within(SOON, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap().len()
+        within(DEADLINE, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap().len()
     }
 }
 
-/// A worker process.
+/// Worker process.
 pub(super) struct Worker {
     child: Child,
     data: PathBuf,
@@ -103,22 +104,22 @@ impl Worker {
     }
 
     pub(super) async fn exit_code(&mut self) -> Option<i32> {
-        within(SOON, self.child.wait()).await.unwrap().code()
+        within(DEADLINE, self.child.wait()).await.unwrap().code()
     }
 
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.data.join("log")).unwrap_or_default()
     }
 
-    /// Whether this worker is the one that works on a run.
+    /// True when this worker works on the run.
     fn works_on(&self, id: &JobId) -> bool {
         self.data.join("jobs").join(id.as_str()).exists()
     }
 }
 
-/// Waits for an event that satisfies.
+/// Waits for an event that satisfies `wanted`.
 pub(super) async fn event(events: &mut async_nats::Subscriber, wanted: impl Fn(&Event) -> bool) -> Event {
-    within(SOON * 2, async {
+    within(DEADLINE * 2, async {
         loop {
             let message = events.next().await.unwrap();
             let event: Event = serde_json::from_slice(&message.payload).unwrap();
@@ -131,7 +132,7 @@ pub(super) async fn event(events: &mut async_nats::Subscriber, wanted: impl Fn(&
 }
 
 pub(super) async fn record(streams: &Streams, id: &JobId) -> RunRecord {
-    within(SOON, Runs::new(streams).load(id)).await.unwrap().unwrap().0
+    within(DEADLINE, Runs::new(streams).load(id)).await.unwrap().unwrap().0
 }
 
 pub(super) const LONG: &str = r#"{"force":true,"epochs":100,"batch_size":2}"#;
@@ -142,16 +143,16 @@ pub(super) fn is_progress(event: &Event, id: &JobId) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job_goes_to_the_other() {
-    let (bench, stage) = (Bench::new().await, Stage::new().await);
+    let (bench, stage) = (TestBroker::new().await, Stage::new().await);
     let mut events = bench.listen("training.events.>").await;
     let url = bench.url();
     let _listeners = [stage.worker(&url, "listener", "l1"), stage.worker(&url, "listener", "l2")];
     let mut trainers = [stage.worker(&url, "trainer", "t1"), stage.worker(&url, "trainer", "t2")];
     stage.insert();
-    // Two listeners see every pair; together they start one run.
+    // Two listeners see every pair, but start only one run.
     let first = event(&mut events, |event| event.stage == "ended").await;
     assert!(first.job.as_str().starts_with("pairs-1-"), "{first:?}");
-    within(SOON, async {
+    within(DEADLINE, async {
         while bench.corrections().await.last_sequence().await.unwrap() < PAIRS as u64 {
             tokio::task::yield_now().await;
         }
@@ -176,8 +177,8 @@ async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_signal_forces() {
-    let (bench, stage) = (Bench::new().await, Stage::new().await);
-    within(SOON, bench.corrections().await.append(&super::site::rows())).await.unwrap();
+    let (bench, stage) = (TestBroker::new().await, Stage::new().await);
+    within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
     let mut events = bench.listen("training.events.>").await;
     let (url, id) = (bench.url(), JobId::manual(1));
     let mut first = stage.worker(&url, "trainer", "t1");

@@ -1,4 +1,4 @@
-//! A run's model made again, bit for bit; and what a rollback means for the runs that follow.
+//! Replay of a run's model, bit for bit, and the effect of a rollback on later runs.
 
 use std::path::Path;
 
@@ -10,71 +10,78 @@ use autovalidate::run::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::site::{SOON, Site, access, tiny};
+use crate::support::DEADLINE;
+use crate::support::run::{RunHarness, access, tiny};
 use crate::support::{onnxruntime, within};
 
-/// A run from the queue to its end.
-async fn run(site: &Site, pipeline: &Pipeline) -> RunRecord {
-    let id = within(SOON, site.jobs.enqueue(&Site::forced())).await.unwrap();
-    let job = site.next().await;
-    let ending = within(SOON, pipeline.run(&job, &CancellationToken::new())).await;
-    within(SOON, settle(job, ending, &site.trigger)).await.unwrap();
-    let record = site.record(&id).await;
+/// Enqueues a run and works on it until it ends.
+async fn run(harness: &RunHarness, pipeline: &Pipeline) -> RunRecord {
+    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    let job = harness.next().await;
+    let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+    within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
+    let record = harness.record(&id).await;
     assert_eq!(record.state, RunState::Done, "{:?}", record.error);
     record
 }
 
-async fn again(site: &Site, data: &Path, blueprint: Blueprint, base: &Path) -> Result<Replayed, RunError> {
-    let repository = Repository::open(access(&site.hub)).unwrap();
+async fn again(
+    harness: &RunHarness,
+    data: &Path,
+    blueprint: Blueprint,
+    base: &Path,
+) -> Result<Replayed, RunError> {
+    let repository = Repository::open(access(&harness.hub)).unwrap();
     let sources = Sources {
         repository: Some(&repository),
-        corrections: Some(&site.corrections),
+        corrections: Some(&harness.corrections),
         names: None,
         data_dir: data,
         base_model: base.to_str().unwrap(),
         runtime: &onnxruntime(),
     };
-    within(SOON, replay(blueprint, sources, None, |_| true)).await
+    within(DEADLINE, replay(blueprint, sources, None, |_| true)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_made_again_bit_for_bit_from_its_record_and_from_its_receipt() {
-    let site = Site::new().await;
-    let data = site.data("one");
-    let mut pipeline = site.pipeline(&data);
+    let harness = RunHarness::new().await;
+    let data = harness.data("one");
+    let mut pipeline = harness.pipeline(&data);
     pipeline.plan.synthesis.variants = 2;
-    let record = run(&site, &pipeline).await;
-    // Pairs that come later are no part of it.
-    within(SOON, site.corrections.append(&crate::broker::setup::rows(9_001..=9_003))).await.unwrap();
+    let record = run(&harness, &pipeline).await;
+    // Later pairs are not part of the run.
+    within(DEADLINE, harness.corrections.append(&crate::support::broker::rows(9_001..=9_003))).await.unwrap();
 
     let blueprint = Blueprint::of_run(&record).unwrap();
-    let done = again(&site, &data, blueprint.clone(), &tiny()).await.unwrap();
+    let done = again(&harness, &data, blueprint.clone(), &tiny()).await.unwrap();
     assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
 
-    // Elsewhere there is no snapshot, but the stream has the rows.
-    let elsewhere = site.data("elsewhere");
-    let receipts = within(SOON, Repository::open(access(&site.hub)).unwrap().receipts()).await.unwrap();
+    // Another data directory has no snapshot, but the stream has the rows.
+    let elsewhere = harness.data("elsewhere");
+    let receipts =
+        within(DEADLINE, Repository::open(access(&harness.hub)).unwrap().receipts()).await.unwrap();
     let of_receipt = Blueprint::of_receipt(receipts.values().next().unwrap()).unwrap();
     assert_eq!(of_receipt, blueprint);
-    let done = again(&site, &elsewhere, of_receipt, &tiny()).await.unwrap();
+    let done = again(&harness, &elsewhere, of_receipt, &tiny()).await.unwrap();
     assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
-    assert!(std::fs::read_dir(elsewhere.join("replays")).unwrap().next().is_none(), "nothing is left");
+    assert!(std::fs::read_dir(elsewhere.join("replays")).unwrap().next().is_none(), "files remain");
 
     let mut other_seed = blueprint.clone();
     other_seed.lineage.recipe.seed += 1;
-    assert_eq!(again(&site, &data, other_seed, &tiny()).await.unwrap().identical(), Some(false));
+    assert_eq!(again(&harness, &data, other_seed, &tiny()).await.unwrap().identical(), Some(false));
     let mut other_rows = blueprint.clone();
     other_rows.dataset_hash = "0".repeat(64);
-    assert!(matches!(again(&site, &data, other_rows, &tiny()).await, Err(RunError::OtherRows { .. })));
+    assert!(matches!(again(&harness, &data, other_rows, &tiny()).await, Err(RunError::OtherRows { .. })));
     let mut other_base = blueprint;
     other_base.lineage.base.weights_sha256 = autovalidate::hub::Digest::of(b"other");
-    assert!(matches!(again(&site, &data, other_base, &tiny()).await, Err(RunError::OtherBase { .. })));
-    assert_eq!(site.releases().await.len(), 1, "a replay publishes nothing");
+    assert!(matches!(again(&harness, &data, other_base, &tiny()).await, Err(RunError::OtherBase { .. })));
+    assert_eq!(harness.releases().await.len(), 1, "a replay publishes nothing");
 }
 
-/// A replay with this disk only, and what `CATALOG` says.
+/// Replays with this disk only, without the Hub. `names` stands for the setting `CATALOG`.
 async fn offline(
-    site: &Site,
+    harness: &RunHarness,
     stream: bool,
     names: Option<&NameSource>,
     data: &Path,
@@ -83,29 +90,29 @@ async fn offline(
     let (base, runtime) = (tiny(), onnxruntime());
     let sources = Sources {
         repository: None,
-        corrections: stream.then_some(&site.corrections),
+        corrections: stream.then_some(&harness.corrections),
         names,
         data_dir: data,
         base_model: base.to_str().unwrap(),
         runtime: &runtime,
     };
-    within(SOON, replay(blueprint, sources, None, |_| true)).await
+    within(DEADLINE, replay(blueprint, sources, None, |_| true)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_this_disk_needs_neither_broker_nor_hub() {
-    let site = Site::new().await;
-    let data = site.data("one");
-    let pipeline = site.pipeline(&data);
-    // The first starts from a folder, the second from a release.
-    for record in [run(&site, &pipeline).await, run(&site, &pipeline).await] {
+    let harness = RunHarness::new().await;
+    let data = harness.data("one");
+    let pipeline = harness.pipeline(&data);
+    // The first run starts from a folder, and the second from a release.
+    for record in [run(&harness, &pipeline).await, run(&harness, &pipeline).await] {
         let blueprint = Blueprint::of_run(&record).unwrap();
         assert!(blueprint.has_snapshot(&data));
-        let done = offline(&site, false, None, &data, blueprint.clone()).await.unwrap();
+        let done = offline(&harness, false, None, &data, blueprint.clone()).await.unwrap();
         assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
-        let elsewhere = site.data("elsewhere");
+        let elsewhere = harness.data("elsewhere");
         assert!(!blueprint.has_snapshot(&elsewhere));
-        let refused = offline(&site, false, None, &elsewhere, blueprint).await;
+        let refused = offline(&harness, false, None, &elsewhere, blueprint).await;
         match record.base_model.unwrap().starts_with("models/") {
             true => assert!(matches!(refused, Err(RunError::NoHub { .. })), "{refused:?}"),
             false => assert!(matches!(refused, Err(RunError::NoStream { .. })), "{refused:?}"),
@@ -115,33 +122,34 @@ async fn what_is_on_this_disk_needs_neither_broker_nor_hub() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
-    let site = Site::new().await;
-    let data = site.data("one");
-    let mut pipeline = site.pipeline(&data);
+    let harness = RunHarness::new().await;
+    let data = harness.data("one");
+    let mut pipeline = harness.pipeline(&data);
     pipeline.plan.synthesis.variants = 1;
     let catalog = |name: &str, names: &str| {
-        let path = site.bench.folder.path().join(name);
+        let path = harness.bench.folder.path().join(name);
         std::fs::write(&path, format!("name\n{names}\n")).unwrap();
         NameSource { source: autovalidate::ingest::CatalogSource::File(path), access: None }
     };
     let then = catalog("then.csv", "Zzyzx\nOuagadougou");
     let now = catalog("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
     pipeline.plan.names = Some(then.clone());
-    let blueprint = Blueprint::of_run(&run(&site, &pipeline).await).unwrap();
-    let receipts = within(SOON, Repository::open(access(&site.hub)).unwrap().receipts()).await.unwrap();
+    let blueprint = Blueprint::of_run(&run(&harness, &pipeline).await).unwrap();
+    let receipts =
+        within(DEADLINE, Repository::open(access(&harness.hub)).unwrap().receipts()).await.unwrap();
     let receipt = receipts.values().next().unwrap();
     assert_eq!(Blueprint::of_receipt(receipt).unwrap(), blueprint);
     assert_eq!(blueprint.names.unwrap().count, 2);
     assert!(!String::from_utf8_lossy(receipt).contains("Zzyzx"));
 
     std::fs::remove_dir_all(data.join("snapshots")).unwrap();
-    let done = offline(&site, true, Some(&now), &data, blueprint.clone()).await.unwrap();
+    let done = offline(&harness, true, Some(&now), &data, blueprint.clone()).await.unwrap();
     assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
     std::fs::remove_dir_all(data.join("names")).unwrap();
-    let done = offline(&site, true, Some(&then), &data, blueprint.clone()).await.unwrap();
+    let done = offline(&harness, true, Some(&then), &data, blueprint.clone()).await.unwrap();
     assert_eq!(done.identical(), Some(true), "{done:?}");
     for other in [None, Some(&now)] {
-        let refused = offline(&site, true, other, &data, blueprint.clone()).await;
+        let refused = offline(&harness, true, other, &data, blueprint.clone()).await;
         let Err(RunError::OtherNames { list, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(Some(list), blueprint.names);
     }
@@ -149,31 +157,32 @@ async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() {
-    let site = Site::new().await;
-    let data = site.data("one");
-    let pipeline = site.pipeline(&data);
+    let harness = RunHarness::new().await;
+    let data = harness.data("one");
+    let pipeline = harness.pipeline(&data);
     let version = |release: &Release| release.name.version().to_owned();
-    run(&site, &pipeline).await;
-    let first = version(&site.releases().await[0]);
-    let second = run(&site, &pipeline).await;
+    run(&harness, &pipeline).await;
+    let first = version(&harness.releases().await[0]);
+    let second = run(&harness, &pipeline).await;
     assert!(second.base_model.unwrap().contains(&first));
 
-    let repository = Repository::open(access(&site.hub)).unwrap();
+    let repository = Repository::open(access(&harness.hub)).unwrap();
     let beside = data.join("rollbacks");
     let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
-    let back = within(SOON, back).await.unwrap();
+    let back = within(DEADLINE, back).await.unwrap();
     assert_eq!(back.version, first);
-    let third = run(&site, &pipeline).await;
+    let third = run(&harness, &pipeline).await;
     assert_eq!(third.base_model.as_deref(), Some(back.release.path().as_str()));
-    let done = again(&site, &data, Blueprint::of_run(&third).unwrap(), &tiny()).await.unwrap();
+    let done = again(&harness, &data, Blueprint::of_run(&third).unwrap(), &tiny()).await.unwrap();
     assert_eq!(done.identical(), Some(true), "{done:?}");
 
-    // Lineage is told by what lies beside the zips.
-    let (releases, receipts) = (site.releases().await, within(SOON, repository.receipts()).await.unwrap());
+    // Lineage comes from the receipts, which are stored next to the zips.
+    let (releases, receipts) =
+        (harness.releases().await, within(DEADLINE, repository.receipts()).await.unwrap());
     assert_eq!((releases.len(), receipts.len()), (4, 4));
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
     let used: Vec<_> =
-        (1..=super::site::PAIRS as i64).map(|pair| trace_pair(pair, &names, &receipts)).collect();
+        (1..=crate::support::run::PAIRS as i64).map(|pair| trace_pair(pair, &names, &receipts)).collect();
     assert!(
         used.iter()
             .flatten()
@@ -187,7 +196,7 @@ async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() 
     let absent = trace_pair(9_999, &names, &receipts);
     assert!(absent.iter().all(|one| (one.used, one.rebuild) == (PairUse::Absent, Some(false))));
 
-    let index = within(SOON, repository.index()).await.unwrap();
+    let index = within(DEADLINE, repository.index()).await.unwrap();
     assert_eq!(index.models.len(), 4);
     let weights = |version: &str| index.entry(version).unwrap().weights_sha256;
     assert_eq!(weights(&first), weights(back.release.version()));

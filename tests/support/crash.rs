@@ -1,24 +1,28 @@
-//! A crash at any await: the future is dropped where it is, as a killed process leaves its work.
+//! Simulated crash at any await: the future is dropped there, so its work stays incomplete, as
+//! after a killed process.
 //!
-//! Every await that has to wait is a point at which a program can end, with whatever it had sent before on its way or
-//! done. Dropping a future at its k-th such point covers all of them without a word in the code under test.
+//! Every pending await is a point where a program can end. Whatever it sent before is then in
+//! flight or done. Dropping a future at its k-th pending await covers all of these points without
+//! any change to the code under test.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Runs a future up to its `point`-th pending await, and drops it there. `None` says that it crashed.
+/// Future that runs up to a given pending await and is dropped there. Its output is `None` after
+/// such a crash.
 pub struct CrashAt<F> {
     future: Option<Pin<Box<F>>>,
     left: u64,
 }
 
-/// Crashes `future` at its `point`-th await that has to wait, from 0; a future with fewer of them ends.
+/// Crashes `future` at its `point`-th pending await, counted from 0. A future with fewer pending
+/// awaits runs to its end.
 pub fn crash_at<F: Future>(point: u64, future: F) -> CrashAt<F> {
     CrashAt { future: Some(Box::pin(future)), left: point }
 }
 
-/// Runs a future to its end; says at how many awaits it had to wait.
+/// Runs a future to its end. Returns its output and its number of pending awaits.
 pub async fn counted<F: Future>(future: F) -> (F::Output, u64) {
     let mut waits = 0;
     let mut future = Box::pin(future);

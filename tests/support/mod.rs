@@ -1,9 +1,15 @@
 #![allow(dead_code, unreachable_pub)]
-//! What several tests need: deadlines that name their call site, and where `scripts/setup` put things.
+//! Shared helpers of the tests: deadlines that name their call site, and paths of the files that
+//! `scripts/setup` installs.
 
+pub mod broker;
 pub mod crash;
+pub mod fault_load;
+pub mod hub;
+pub mod ingest;
 pub mod nats;
-pub mod storm;
+pub mod run;
+pub mod worker;
 
 use std::future::Future;
 use std::panic::Location;
@@ -12,7 +18,10 @@ use std::time::Duration;
 
 use autovalidate_finetune::onnx::Runtime;
 
-/// Awaits `future`, and fails the test naming the caller's line if it takes longer than `limit`.
+/// Deadline of anything that a test waits for. It is long, because it only bounds a test that fails.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Awaits `future`. Fails the test with the caller's line if this takes longer than `limit`.
 #[track_caller]
 pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
@@ -24,7 +33,8 @@ pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::
     }
 }
 
-/// A path below `.local/`, which `scripts/setup` fills. Fails with the command to run when it is not there.
+/// Returns a path below `.local/`, which `scripts/setup` fills. Fails with the command to run when
+/// the path is missing.
 #[track_caller]
 pub fn local(path: &str) -> PathBuf {
     let full = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".local").join(path);
@@ -32,37 +42,40 @@ pub fn local(path: &str) -> PathBuf {
     full
 }
 
-/// The nats-server program: `NATS_SERVER`, or the one that `scripts/setup` installed.
+/// Returns the nats-server program: `NATS_SERVER`, or the one that `scripts/setup` installed.
 #[track_caller]
 pub fn nats_server() -> PathBuf {
     std::env::var_os("NATS_SERVER").map_or_else(|| local("bin/nats-server"), PathBuf::from)
 }
 
-/// The Python with the official clients (`realtime`, `huggingface_hub`, `nats-py`) that `scripts/setup` installed.
+/// Returns the Python with the official clients (`realtime`, `huggingface_hub`, `nats-py`) that
+/// `scripts/setup` installed.
 #[track_caller]
 pub fn python() -> PathBuf {
     local("python/bin/python")
 }
 
-/// The folder of the official JavaScript client that `scripts/setup --tests` installed, for `NODE_PATH`.
+/// Returns the folder of the official JavaScript client that `scripts/setup --tests` installed, for
+/// `NODE_PATH`.
 #[track_caller]
 pub fn node_modules() -> PathBuf {
     local("javascript/node_modules")
 }
 
-/// The ONNX Runtime library: `ORT_DYLIB_PATH`, such as one for GPUs, or the one that `scripts/setup` installed.
+/// Returns the ONNX Runtime library: `ORT_DYLIB_PATH` (such as one for GPUs), or the one that
+/// `scripts/setup` installed.
 #[track_caller]
 pub fn onnxruntime() -> PathBuf {
     std::env::var_os("ORT_DYLIB_PATH").map_or_else(|| local("lib/libonnxruntime.so"), PathBuf::from)
 }
 
-/// The all-MiniLM-L6-v2 folder that `scripts/setup` installed.
+/// Returns the all-MiniLM-L6-v2 folder that `scripts/setup` installed.
 #[track_caller]
 pub fn minilm() -> PathBuf {
     local("models/all-MiniLM-L6-v2")
 }
 
-/// The ONNX Runtime on two threads.
+/// Loads the ONNX Runtime with two threads.
 #[track_caller]
 pub fn runtime() -> Runtime {
     Runtime::load(&onnxruntime(), 2).unwrap()

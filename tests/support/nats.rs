@@ -1,5 +1,5 @@
-//! nats-servers with configurations of their own, on ports that they choose themselves: a port that a test chose for one could be
-//! somebody else's by the time it starts.
+//! nats-servers with custom configurations. Each server chooses its own ports, because a port that
+//! a test chose could be in use by the time the server starts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,15 +8,16 @@ use tokio::process::{Child, Command};
 
 use super::{nats_server, within};
 
-/// A running server, killed when dropped.
+/// Running server, killed when dropped.
 pub struct NatsServer {
     child: Child,
-    /// What it wrote of where it listens: `{"nats": [url, ...], "cluster": [url, ...]}`.
+    /// Addresses from the server's ports file: `{"nats": [url, ...], "cluster": [url, ...]}`.
     listening: serde_json::Value,
 }
 
 impl NatsServer {
-    /// Starts one that keeps its files in `folder`, and waits until it listens. `{configuration}` says all but where.
+    /// Starts a server that keeps its files in `folder`, and waits until it listens.
+    /// `configuration` holds everything but the address and the ports file.
     pub async fn start(folder: &Path, configuration: &str) -> Self {
         let ports = folder.join("ports");
         std::fs::create_dir_all(&ports).unwrap();
@@ -26,7 +27,7 @@ impl NatsServer {
         let mut child = Command::new(nats_server()).arg("-c").arg(&file).kill_on_drop(true).spawn().unwrap();
         let listening = within(Duration::from_secs(60), async {
             loop {
-                assert_eq!(child.try_wait().unwrap(), None, "the server ended; it says why above");
+                assert_eq!(child.try_wait().unwrap(), None, "the server exited; its output above says why");
                 let written = std::fs::read_dir(&ports).unwrap().filter_map(Result::ok).next();
                 let text = written.and_then(|file| std::fs::read_to_string(file.path()).ok());
                 if let Some(listening) = text.and_then(|text| serde_json::from_str(&text).ok()) {
@@ -39,17 +40,17 @@ impl NatsServer {
         Self { child, listening }
     }
 
-    /// Where clients reach it.
+    /// Returns the address for clients.
     pub fn url(&self) -> &str {
         self.listening["nats"][0].as_str().unwrap()
     }
 
-    /// Where other servers of its cluster reach it.
+    /// Returns the address for other servers of its cluster.
     pub fn route(&self) -> &str {
         self.listening["cluster"][0].as_str().unwrap()
     }
 
-    /// Kills it as a lost machine would.
+    /// Kills the server without warning, like the loss of its machine.
     pub async fn kill(&mut self) {
         within(Duration::from_secs(60), self.child.kill()).await.unwrap();
     }

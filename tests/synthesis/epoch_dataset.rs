@@ -1,4 +1,4 @@
-//! What training is given, epoch by epoch.
+//! Pairs that training gets in each epoch.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -57,7 +57,7 @@ fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_
         examples.epoch(epoch).into_iter().map(|pair| (pair.positive, pair.negatives)).collect()
     };
     for (positive, negatives) in of_epoch(0) {
-        // There is one model only, which has no other name to be taken for.
+        // The catalog has a single model, so that model has no similar name to draw as a negative.
         assert_eq!(negatives.len(), usize::from(positive != "car model: Golf"), "{positive}");
         assert!(
             negatives.iter().all(|name| name.starts_with("car brand: ") && *name != positive),
@@ -86,7 +86,7 @@ fn the_vocabulary_is_known_before_the_start() {
     assert!(matches!(examples.tokenized(&tokenizer, &narrow).epoch(0), Err(TrainError::ForeignToken)));
 }
 
-/// EpochDataset that write down which epochs were asked for.
+/// Pair source that records the requested epochs.
 struct Recorded<'a> {
     examples: TokenizedLessons<'a>,
     asked: RefCell<Vec<usize>>,
@@ -120,7 +120,7 @@ fn training_takes_each_epochs_own_pairs() {
     let runtime = Runtime::load(&support::onnxruntime(), 2).unwrap();
     let fit =
         fit(&runtime, &folder.config, folder.head, &recipe, parameters, &source, &mut observer).unwrap();
-    assert_eq!(pairs, [17; EPOCHS], "every pair once an epoch");
+    assert_eq!(pairs, [17; EPOCHS], "every pair once per epoch");
     assert_eq!(source.asked.into_inner(), [0, 1, 2, 0, 1, 2], "planned, then taken");
     assert_eq!(fit.summary.losses.len(), fit.summary.steps);
     assert!(fit.summary.epoch_losses[2] < fit.summary.epoch_losses[0], "{:?}", fit.summary.epoch_losses);

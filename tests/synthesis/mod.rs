@@ -1,4 +1,4 @@
-//! Typo synthesis: what is never made, what always is, and whether rates are learned.
+//! Typo synthesis: typos that are never made, typos that always are, and learning of rates.
 
 mod epoch_dataset;
 mod rates;

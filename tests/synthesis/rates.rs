@@ -1,4 +1,4 @@
-//! Learning how people slip.
+//! Learning the rates of slips.
 
 use autovalidate::correction::normalize;
 use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SynthesisSettings};
@@ -7,9 +7,10 @@ use proptest::prelude::*;
 
 use super::{cars, synthesizer};
 
-/// Rates learned from typos drawn with `rates`.
+/// Learns rates from typos that were drawn with `rates`.
 fn relearned(rates: &SlipRates) -> SlipRates {
-    // One of each name an epoch: names must not run out of likely typos, which would favor the unlikely.
+    // One typo per name and epoch: a name that runs out of likely typos would favor the unlikely
+    // ones.
     let settings = SynthesisSettings { variants: 1, hard_share: 0.0, ..SynthesisSettings::default() };
     let synthesizer = synthesizer(cars(), rates.clone(), settings);
     let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesizer.epoch(9, epoch, 0)).collect();
@@ -21,7 +22,7 @@ fn known_rates_are_recovered() {
     let default = SlipRates::default();
     let mut clumsy =
         SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
-    // Someone who mostly swaps letters, and someone who spells by ear.
+    // People with one dominant slip: swapped letters, phonetic spelling, or adjacent keys.
     for favorite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbor] {
         clumsy.kinds = default
             .kinds
@@ -34,7 +35,8 @@ fn known_rates_are_recovered() {
         assert!(learned.pairs > 2_500);
         for (slip, weight) in &clumsy.kinds {
             let found = learned.kinds[slip];
-            // Slips that look like another (`s` for `z`: the ear or the finger?) are read as that one: a few of a hundred.
+            // Ambiguous slips (`s` for `z` is both phonetic and an adjacent key) count as one kind
+            // only. They are a few in a hundred.
             assert!(
                 (found - weight).abs() < 0.08,
                 "{favorite:?}: {slip:?} is {weight:.3}, learned {found:.3}"
@@ -69,12 +71,13 @@ fn another_word_is_no_slip() {
 
 #[test]
 fn the_demos_slips_are_mostly_understood() {
-    // Another generator, another table of sounds: what the synthesizer knows nothing of.
+    // The demo has its own generator and its own table of sounds, which the synthesizer does not
+    // share.
     let drawn = corrections(1, 600);
     let pairs = drawn.iter().map(|pair| (pair.typo.as_str(), pair.corrected));
     let rates = SlipRates::learn(pairs, Keyboard::Qwerty);
     assert!(rates.pairs > 500, "{} of 600", rates.pairs);
-    assert!(rates.kinds[&Slip::Stray] < 0.06 && rates.kinds[&Slip::Split] < 0.02, "it never makes these");
+    assert!(rates.kinds[&Slip::Stray] < 0.06 && rates.kinds[&Slip::Split] < 0.02, "not in the demo");
     assert!(rates.counts[0] > 0.5);
 }
 

@@ -1,4 +1,4 @@
-//! What an epoch's synthetic pairs may and must be.
+//! Properties of an epoch's synthetic pairs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -62,7 +62,7 @@ proptest! {
             synthesizer.epoch(seed, epoch, 0).into_iter().map(|pair| pair.typo).collect()
         };
         prop_assert_eq!(texts(seed, epoch), texts(seed, epoch));
-        prop_assert_ne!(texts(seed, epoch), texts(seed, epoch + 1), "another epoch, other typos");
+        prop_assert_ne!(texts(seed, epoch), texts(seed, epoch + 1), "another epoch has other typos");
         prop_assert_ne!(texts(seed, epoch), texts(seed.wrapping_add(1), epoch));
     }
 }
@@ -74,7 +74,7 @@ fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
     let pairs = synthesizer.epoch(1, 0, 0);
     let count = count(&pairs);
     assert_eq!(count.len(), cars().len());
-    // Short names run out of typos that are no other name.
+    // Short names run out of typos that are not another name.
     assert!(count.iter().all(|(name, typos)| *typos == 10 || (name.chars().count() <= 3 && *typos >= 3)));
 }
 

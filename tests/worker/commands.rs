@@ -1,10 +1,10 @@
-//! The commands that need no queue: a fine-tuning tool on files.
+//! Commands that need no queue: fine-tuning and evaluation with files.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::harness::tiny;
 use crate::support;
+use crate::support::worker::tiny;
 
 fn autovalidate(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autovalidate"))
@@ -23,7 +23,7 @@ fn succeeded(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Made-up corrections, as `train --data` reads them.
+/// Returns synthetic corrections in the CSV format of `train --data`.
 fn corrections(count: usize) -> String {
     let mut csv = String::from("typo,corrected,domain\n");
     for pair in autovalidate_fakes::demo::corrections(3, count) {
@@ -52,7 +52,7 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
         .map(|side| report["dataset"][side].as_u64().unwrap())
         .sum();
     assert!(steering.as_u64() >= Some(10), "{steering}");
-    assert_eq!(asked, held_out, "each question has one use: {report}");
+    assert_eq!(asked, held_out, "each query has one use: {report}");
     let training = &report["training"];
     let assessed = training["assessments"].as_array().unwrap();
     let score = |each: &serde_json::Value| each["score"].as_f64().unwrap();
@@ -65,7 +65,8 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
 fn pairs_that_have_too_few_hard_negatives_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let mut csv = corrections(150);
-    // Nothing else is called so in this domain; the held-out hash leaves at least one of ten typos to training.
+    // This domain has a single name, so it has no hard negatives. The hash of the hold-out leaves
+    // at least one of the ten typos to training.
     for letter in 'a'..='j' {
         csv.push_str(&format!("silverr{letter},silver,color\n"));
     }
@@ -84,7 +85,7 @@ fn pairs_that_have_too_few_hard_negatives_are_counted() {
     assert!((1..=10).contains(&short), "{short}");
     assert!(told.contains(&format!("{short} pairs of an epoch have fewer hard negatives")), "{told}");
     let (told, short) = told_of("0");
-    assert_eq!(short, 0, "none were asked for");
+    assert_eq!(short, 0, "none were requested");
     assert!(!told.contains("fewer hard negatives"), "{told}");
 }
 
@@ -116,7 +117,8 @@ fn onnx_runtime_leaves_no_trace_of_its_reports() {
             .env("BASE_MODEL", tiny())
             .envs(asked_to_report.map(|value| ("ORT_DISABLE_TELEMETRY", value)));
         succeeded(&command.output().unwrap());
-        // Where it reports, it keeps an identifier and what it has yet to send under `.cache/Microsoft`.
+        // With telemetry on, ONNX Runtime stores an identifier and unsent events under
+        // `.cache/Microsoft`.
         let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
     }
@@ -154,10 +156,10 @@ fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     let losses = report["training"]["epoch_losses"].as_array().unwrap();
     assert!(losses[1].as_f64() < losses[0].as_f64(), "{losses:?}");
 
-    // A second time: what is there is not overwritten.
+    // A second run does not overwrite existing files.
     let again = autovalidate(folder.path(), &train);
     assert_eq!(again.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("is there already"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already exists"));
 
     let compared = succeeded(&autovalidate(
         folder.path(),
@@ -166,7 +168,7 @@ fn a_file_of_corrections_becomes_a_model_that_suggests_and_is_compared() {
     let compared: serde_json::Value = serde_json::from_str(&compared).unwrap();
     assert_eq!(
         compared["held_out"], report["report"]["held_out"],
-        "the written folder scores as the trained model did"
+        "the written folder scores like the trained model"
     );
 
     let suggested = succeeded(&autovalidate(

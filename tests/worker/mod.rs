@@ -1,7 +1,7 @@
-//! Tests of the whole path: a real nats-server, the stand-ins over HTTP, a small real encoder.
+//! Tests of the whole path, with a real nats-server, the stand-ins over HTTP, and a small real
+//! encoder.
 
 mod commands;
-mod harness;
 mod path;
 mod releases;
 mod settings;

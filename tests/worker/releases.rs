@@ -1,4 +1,4 @@
-//! What a person does about versions: list them, follow a pair, roll back, make a run's model again.
+//! Commands for versions: list them, trace a pair, roll back, and replay a run.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -8,11 +8,12 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::harness::{House, PATIENCE, REPO, insert, tiny};
+use crate::support::DEADLINE;
+use crate::support::worker::{REPO, TestWorker, insert, tiny};
 use crate::support::{onnxruntime, within};
 
-/// Runs the program on the disk of a worker, with no broker and no Hub.
-fn alone(house: &House, arguments: &[&str]) -> Command {
+/// Returns a command that runs the program on the disk of a worker, without broker and Hub.
+fn alone(system: &TestWorker, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
     command
         .args(arguments)
@@ -20,55 +21,55 @@ fn alone(house: &House, arguments: &[&str]) -> Command {
         .env("ORT_DYLIB_PATH", onnxruntime())
         .env("BASE_MODEL", tiny())
         .env("NATS_URL", "nats://127.0.0.1:1")
-        .env("DATA_DIR", &house.data)
+        .env("DATA_DIR", &system.data)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
 }
 
-fn with_hub<'a>(command: &'a mut Command, house: &House) -> &'a mut Command {
+fn with_hub<'a>(command: &'a mut Command, system: &TestWorker) -> &'a mut Command {
     command
-        .env("HF_ENDPOINT", house.hub.url().as_str())
-        .env("HF_TOKEN", house.hub.token().expose_secret())
+        .env("HF_ENDPOINT", system.hub.url().as_str())
+        .env("HF_TOKEN", system.hub.token().expose_secret())
         .env("HF_REPO", REPO)
 }
 
-/// Runs the program beside a worker, as a person would on the same machine.
-async fn autovalidate(house: &House, arguments: &[&str]) -> Output {
-    let mut command = alone(house, arguments);
-    let command = with_hub(&mut command, house).env("NATS_URL", house.nats_url());
-    within(PATIENCE, command.output()).await.unwrap()
+/// Runs the program next to a worker, as a person would on the same machine.
+async fn autovalidate(system: &TestWorker, arguments: &[&str]) -> Output {
+    let mut command = alone(system, arguments);
+    let command = with_hub(&mut command, system).env("NATS_URL", system.nats_url());
+    within(DEADLINE, command.output()).await.unwrap()
 }
 
-async fn told(house: &House, arguments: &[&str]) -> String {
-    let output = autovalidate(house, arguments).await;
+async fn told(system: &TestWorker, arguments: &[&str]) -> String {
+    let output = autovalidate(system, arguments).await;
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn json(house: &House, arguments: &[&str]) -> Value {
-    serde_json::from_str(&told(house, arguments).await).unwrap()
+async fn json(system: &TestWorker, arguments: &[&str]) -> Value {
+    serde_json::from_str(&told(system, arguments).await).unwrap()
 }
 
-async fn refused(house: &House, arguments: &[&str]) -> String {
-    let output = autovalidate(house, arguments).await;
+async fn refused(system: &TestWorker, arguments: &[&str]) -> String {
+    let output = autovalidate(system, arguments).await;
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_are_listed_traced_made_live_and_made_again() {
-    let mut house = House::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
-    let nothing = refused(&house, &["models", "list"]).await;
-    assert!(nothing.contains("the Hub has no repo local/model"), "the first run makes it: {nothing}");
-    insert(&house.supabase, 120).await;
-    let first = house.ended().await;
+    let mut system = TestWorker::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
+    let nothing = refused(&system, &["models", "list"]).await;
+    assert!(nothing.contains("the Hub has no repo local/model"), "the first run creates it: {nothing}");
+    insert(&system.supabase, 120).await;
+    let first = system.ended().await;
     assert_eq!(first.state, RunState::Done, "{:?}", first.error);
-    told(&house, &["enqueue", "--force"]).await;
-    let second = house.ended().await;
+    told(&system, &["enqueue", "--force"]).await;
+    let second = system.ended().await;
     assert_eq!(second.state, RunState::Done, "{:?}", second.error);
 
-    let listed = json(&house, &["models", "list", "--json"]).await;
+    let listed = json(&system, &["models", "list", "--json"]).await;
     let version = |place: usize| listed[place]["version"].as_str().unwrap().to_owned();
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert_eq!((&listed[0]["live"], &listed[1]["live"]), (&true.into(), &false.into()));
@@ -76,67 +77,68 @@ async fn versions_are_listed_traced_made_live_and_made_again() {
     assert_eq!(listed[0]["verdict"].as_str(), second.verdict.as_deref());
     assert!(listed[1]["metrics"]["after"]["accuracy_at_1"].is_number());
 
-    let back = json(&house, &["models", "rollback", &version(1), "--json"]).await;
+    let back = json(&system, &["models", "rollback", &version(1), "--json"]).await;
     assert_eq!((&back["rollback_of"], &back["instead_of"]), (&listed[1]["version"], &listed[0]["version"]));
-    let again = refused(&house, &["models", "rollback", &version(1)]).await;
+    let again = refused(&system, &["models", "rollback", &version(1)]).await;
     assert!(again.contains("is live already, as"), "{again}");
-    let unknown = refused(&house, &["models", "rollback", "20200101"]).await;
+    let unknown = refused(&system, &["models", "rollback", "20200101"]).await;
     assert!(unknown.contains("has no version \"20200101\""), "{unknown}");
-    let text = told(&house, &["models", "list"]).await;
+    let text = told(&system, &["models", "list"]).await;
     assert_eq!(text.matches("<- the backend loads this one").count(), 1, "{text}");
     assert!(text.lines().nth(1).unwrap().contains(&format!("(rollback of {})", version(1))), "{text}");
 
-    let traced = json(&house, &["lineage", "1", "--json"]).await;
+    let traced = json(&system, &["lineage", "1", "--json"]).await;
     assert_eq!(traced.as_array().unwrap().len(), 3);
     assert!(traced.as_array().unwrap().iter().all(|one| one["on_hub"] == true && one["used"] != "absent"));
-    let absent = told(&house, &["lineage", "99999"]).await;
-    assert!(absent.contains("no version has to be made again"), "{absent}");
+    let absent = told(&system, &["lineage", "99999"]).await;
+    assert!(absent.contains("no version has to be trained again"), "{absent}");
 
-    // The second run started from a release, the first from a folder.
+    // The second run started from a release, and the first from a folder.
     for run in [&first, &second] {
-        let replayed = json(&house, &["runs", "replay", run.id.as_str(), "--json"]).await;
+        let replayed = json(&system, &["runs", "replay", run.id.as_str(), "--json"]).await;
         assert_eq!(replayed["identical"], true, "{replayed}");
         assert_eq!(replayed["weights_sha256"], run.lineage["weights_sha256"]);
     }
     let folder = tempfile::tempdir().unwrap();
     let (path, out) = (folder.path().join("receipt.json"), folder.path().join("model"));
-    let mut receipt = receipt(&house, &version(0)).await;
-    // Whatever is on this disk needs neither broker nor Hub; a run's id is found in its receipt, too.
+    let mut receipt = receipt(&system, &version(0)).await;
+    // A replay of files on this disk needs neither broker nor Hub. A run can also be found by the
+    // id in its receipt.
     std::fs::write(&path, receipt.to_string()).unwrap();
     let from_receipt = ["runs", "replay", "--json", "--receipt", text_of(&path)];
     let from_id = ["runs", "replay", "--json", second.id.as_str()];
-    let mut offline = alone(&house, &from_receipt);
-    let mut with_hub_only = alone(&house, &from_id);
-    for command in [&mut offline, with_hub(&mut with_hub_only, &house)] {
-        let output = within(PATIENCE, command.output()).await.unwrap();
+    let mut offline = alone(&system, &from_receipt);
+    let mut with_hub_only = alone(&system, &from_id);
+    for command in [&mut offline, with_hub(&mut with_hub_only, &system)] {
+        let output = within(DEADLINE, command.output()).await.unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let replayed: Value = serde_json::from_str(&told).unwrap();
         assert_eq!((&replayed["identical"], &replayed["rows"]), (&true.into(), &"snapshot".into()));
     }
-    let unknown = within(PATIENCE, alone(&house, &from_id).output()).await.unwrap();
-    assert_eq!(unknown.status.code(), Some(1), "nobody tells what the run was");
+    let unknown = within(DEADLINE, alone(&system, &from_id).output()).await.unwrap();
+    assert_eq!(unknown.status.code(), Some(1), "nothing describes the run");
     receipt["recipe"]["seed"] = 7.into();
     std::fs::write(&path, receipt.to_string()).unwrap();
     let arguments = ["runs", "replay", "--receipt", text_of(&path), "--out", text_of(&out)];
-    let differs = autovalidate(&house, &arguments).await;
+    let differs = autovalidate(&system, &arguments).await;
     assert_eq!(differs.status.code(), Some(3), "{}", String::from_utf8_lossy(&differs.stderr));
     assert!(out.join("modules.json").exists());
-    assert_eq!(house.hub.commits(REPO).await.len(), 4, "the repository's own, two releases and the rollback");
-    house.stop().await;
+    assert_eq!(system.hub.commits(REPO).await.len(), 4, "repo creation, two releases, and the rollback");
+    system.stop().await;
 }
 
 fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-async fn receipt(house: &House, version: &str) -> Value {
+async fn receipt(system: &TestWorker, version: &str) -> Value {
     let access = autovalidate::hub::HubAccess {
-        endpoint: house.hub.url().clone(),
-        token: Some(house.hub.token().clone()),
+        endpoint: system.hub.url().clone(),
+        token: Some(system.hub.token().clone()),
         repo: REPO.parse().unwrap(),
     };
     let repository = autovalidate::hub::Repository::open(access).unwrap();
-    let receipts = within(PATIENCE, repository.receipts()).await.unwrap();
+    let receipts = within(DEADLINE, repository.receipts()).await.unwrap();
     serde_json::from_slice(&receipts[version]).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Wrong settings, as a person meets them on the command line.
+//! Wrong settings, and their messages on the command line.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -113,7 +113,7 @@ fn a_library_that_is_no_onnx_runtime_is_one_clear_sentence() {
     assert!(!told.contains("panicked"), "{told}");
 }
 
-/// What a build with it says is told where a GPU may be: `train::device`.
+/// The message of a build with CUDA is tested in `train::device`, where a GPU may be available.
 #[test]
 #[cfg(not(feature = "cuda"))]
 fn a_gpu_is_refused_by_a_program_without_cuda() {
@@ -177,7 +177,7 @@ fn init_prints_sql_and_an_environment() {
 #[test]
 fn artifacts_are_written_for_a_model() {
     let folder = tempfile::tempdir().unwrap();
-    let model = super::harness::tiny();
+    let model = crate::support::worker::tiny();
     let out = folder.path().join("onnx");
     let arguments = ["artifacts", "--model", model.to_str().unwrap(), "--out", out.to_str().unwrap()];
     let output = autovalidate(&arguments, &[], folder.path());

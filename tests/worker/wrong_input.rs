@@ -1,4 +1,5 @@
-//! A wrong base model: one clear sentence in the record, nothing published, nothing left behind.
+//! Wrong base models: the record explains the error in one sentence, nothing is published, and no
+//! files remain.
 
 use std::path::Path;
 
@@ -8,10 +9,10 @@ use autovalidate_fakes::hub;
 use autovalidate_fakes::supabase;
 use bytes::Bytes;
 
-use super::harness::{House, REPO, insert, tiny};
 use crate::support::within;
+use crate::support::worker::{REPO, TestWorker, insert, tiny};
 
-/// Copies the small encoder's folder.
+/// Copies the folder of the small encoder.
 fn copy(to: &Path) {
     for entry in [
         "config.json",
@@ -29,27 +30,27 @@ fn copy(to: &Path) {
     }
 }
 
-async fn run_on(house: &mut House) -> RunRecord {
-    insert(&house.supabase, 40).await;
-    house.stored(40).await;
-    house.worker.handles().jobs.enqueue(&JobRequest::default()).await.unwrap();
-    house.ended().await
+async fn run_on(system: &mut TestWorker) -> RunRecord {
+    insert(&system.supabase, 40).await;
+    system.stored(40).await;
+    system.worker.handles().jobs.enqueue(&JobRequest::default()).await.unwrap();
+    system.ended().await
 }
 
 async fn fails_with(mend: impl Fn(&Path), expected: &str) {
     let base = tempfile::tempdir().unwrap();
     copy(base.path());
     mend(base.path());
-    let mut house = House::start(base.path(), &[]).await;
-    let record = run_on(&mut house).await;
+    let mut system = TestWorker::start(base.path(), &[]).await;
+    let record = run_on(&mut system).await;
     assert_eq!(record.state, RunState::Failed);
     let error = record.error.unwrap();
     assert!(error.message.contains(expected), "{error:?}");
     assert!(!error.advice.is_empty());
     assert_eq!(error.remedy, RetryDirective::Never);
     assert!(record.artifact.is_none());
-    assert_eq!(house.hub.commits(REPO).await.len(), 1, "only the repository's own commit");
-    house.stop().await;
+    assert_eq!(system.hub.commits(REPO).await.len(), 1, "only the commit that made the repo");
+    system.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,22 +92,23 @@ async fn a_release_that_leads_outside_its_folder_is_refused() {
         repo: REPO.parse().unwrap(),
     };
     autovalidate::hub::Repository::open(access).unwrap().create_if_missing(true).await.unwrap();
-    // Somebody else put a zip where releases are.
+    // Someone else uploaded a zip to the folder of releases.
     hub.faults().rival("models/finetuned-embedding-model-20250101000000.zip", Bytes::from(zip));
-    let mut house = House::start_with(folder, supabase, hub, &tiny(), &[]).await;
-    // The rival's commit comes just before ours: first the run meets it as what is live now, then a run is to start from it.
-    let beside = run_on(&mut house).await;
+    let mut system = TestWorker::start_with(folder, supabase, hub, &tiny(), &[]).await;
+    // The rival's commit precedes ours. The first run meets this zip as the live release, and the
+    // second run uses it as its base model.
+    let beside = run_on(&mut system).await;
     let request = JobRequest { base_model: Some("20250101000000".to_owned()), ..JobRequest::default() };
-    house.worker.handles().jobs.enqueue(&request).await.unwrap();
-    for record in [beside, house.ended().await] {
+    system.worker.handles().jobs.enqueue(&request).await.unwrap();
+    for record in [beside, system.ended().await] {
         assert_eq!((record.state, record.artifact), (RunState::Failed, None));
         let error = record.error.unwrap();
         assert!(error.message.contains("the zip's entry 1 has a name that is not accepted"), "{error:?}");
     }
     let outside: Vec<_> =
-        walk(&house.data).into_iter().filter(|path| path.ends_with("outside.txt")).collect();
+        walk(&system.data).into_iter().filter(|path| path.ends_with("outside.txt")).collect();
     assert!(outside.is_empty(), "{outside:?}");
-    within(super::harness::PATIENCE, house.stop()).await;
+    within(crate::support::DEADLINE, system.stop()).await;
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

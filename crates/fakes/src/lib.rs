@@ -1,13 +1,17 @@
-//! Stand-ins for development and tests: what the worker talks to, on this machine, without an account.
+//! Stand-ins for the services that the worker talks to. They run on this machine without an
+//! account, for development and tests.
 //!
-//! Owns servers that speak the wire protocols of the real services, with switches that make them fail as those do, and
-//! the demo's data. The worker never knows it talks to one: it gets an address, as always.
+//! Owns servers that speak the wire protocols of the real services, switches that inject the
+//! failures of those services, and the demo's data. The worker cannot tell a stand-in from the
+//! real service: both are only an address in its settings.
 //!
 //! ```text
-//! supabase  PostgREST, Realtime, webhook
+//! supabase  PostgREST, Realtime, and the database webhook
 //! hub       the Hugging Face Hub
 //! demo      car names and typos
 //! ```
+
+#![forbid(unsafe_code)]
 
 pub mod demo;
 pub mod hub;

@@ -1,4 +1,5 @@
-//! Our side of `scripts/bench-train`: takes optimizer steps on request and says how long each took.
+//! Rust side of `scripts/bench-train`: takes optimizer steps on request and reports their
+//! durations.
 //!
 //! ```text
 //! bench_train steps <library> <folder> <pairs.json> <threads> <options.json>
@@ -6,10 +7,12 @@
 //! bench_train gemm  <library> <threads>
 //! ```
 //!
-//! `steps` reads a line with a number from standard input, takes so many steps, and answers with a JSON list of
-//! milliseconds. At the end of the input it answers with an object: peak memory, and the arithmetic of a step.
-//! `gemm` answers with the best rate of a large matrix product that is to be had here, the runtime's own or that of the
-//! kernels, in operations a second.
+//! `steps` reads lines from standard input. For a line with a number, it takes that many optimizer
+//! steps and prints a JSON list of their durations in milliseconds. At the end of the input it
+//! prints a JSON object with the peak memory and the mean number of arithmetic operations per step.
+//!
+//! `gemm` prints the highest rate of a large matrix product on this machine, in operations per
+//! second: the better of ONNX Runtime's product and the kernels' product.
 
 #![allow(clippy::print_stdout, reason = "standard output is the protocol")]
 
@@ -26,11 +29,11 @@ use ort::value::Tensor;
 use rayon::prelude::*;
 use serde::Deserialize;
 
-/// What both sides train on.
+/// Training data that both sides of the benchmark read.
 #[derive(Deserialize)]
 struct Work {
     pairs: Vec<(String, String)>,
-    /// Indices of pairs, one list a step; used again from the start when they run out.
+    /// Indices of pairs, one list per step. After the last list, the first is used again.
     batches: Vec<Vec<usize>>,
 }
 
@@ -58,10 +61,10 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
     drop(tokenizer);
     let vocabulary = Vocabulary::of(anchors.iter().chain(&positives));
     let rows = (0..work.pairs.len() as i64).collect();
-    let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).context("a pair has no place")?;
+    let pairs = Pairs::new(rows, &anchors, &positives, &vocabulary).context("the pairs can't be interned")?;
     let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
     let base = Recipe { loss: Loss::Mnrl, label_smoothing: 0.0, learning_rate: 2e-5, ..Recipe::default() };
-    // The options are settings of the recipe, laid over the benchmark's own.
+    // The options override settings of the benchmark's own recipe.
     let mut recipe = serde_json::to_value(base)?;
     let options: serde_json::Map<String, serde_json::Value> = serde_json::from_str(options)?;
     recipe.as_object_mut().context("a recipe is an object")?.extend(options);
@@ -89,14 +92,15 @@ fn steps(runtime: &Runtime, folder: &Path, pairs: &Path, options: &str) -> anyho
     Ok(())
 }
 
-/// Multiplications and additions of a step's products with weights: forward, and twice that backward. Those of
-/// attention, a few per cent, are left out.
+/// Returns the number of multiplications and additions in a step's products with weights: the
+/// forward pass, and twice as many in the backward pass. Attention's own products, a few percent,
+/// are left out.
 fn matrix_operations(config: &EncoderConfig, tokens: usize) -> f64 {
     let layer = 4 * config.hidden * config.hidden + 2 * config.hidden * config.intermediate;
     6.0 * tokens as f64 * (config.layers * layer) as f64
 }
 
-/// The most memory this process has held, in units of 10^6 bytes.
+/// Returns the peak memory of this process, in units of 10^6 bytes.
 fn peak_megabytes() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
@@ -104,7 +108,7 @@ fn peak_megabytes() -> anyhow::Result<f64> {
     Ok(kilobytes * 1024.0 / 1e6)
 }
 
-/// Rayon's threads, for the kernels.
+/// Thread pool of the kernels, backed by Rayon.
 struct Threads(usize);
 
 impl ThreadPool for Threads {
@@ -117,7 +121,7 @@ impl ThreadPool for Threads {
     }
 }
 
-/// The best rate of `[1024, 1536] * [1536, 1536]` products.
+/// Prints the highest rate of `[1024, 1536] * [1536, 1536]` products, in operations per second.
 fn gemm(runtime: &Runtime) -> anyhow::Result<()> {
     const PRODUCTS: usize = 8;
     const TRIES: usize = 12;

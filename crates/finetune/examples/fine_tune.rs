@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! export ORT_DYLIB_PATH=.local/lib/libonnxruntime.so
-//! cargo run --release -p autovalidate-finetune --example fine_tune -- .local/models/all-MiniLM-L6-v2 pairs.csv tuned
+//! cargo run --release -p autovalidate-finetune --example fine_tune -- \
+//!     .local/models/all-MiniLM-L6-v2 pairs.csv tuned
 //! ```
 //!
-//! The file has the columns `anchor` and `positive`. The new folder loads with `SentenceTransformer("tuned")`, and
-//! `tuned/onnx/model.onnx` with any ONNX runtime.
+//! The CSV file has a header line and the columns `anchor` and `positive`, in this order. The new
+//! folder loads with `SentenceTransformer("tuned")`, and `tuned/onnx/model.onnx` with any ONNX
+//! runtime.
 
 #![allow(clippy::print_stdout, reason = "a program says what it does")]
 

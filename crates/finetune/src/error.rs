@@ -1,18 +1,18 @@
-//! The error of the crate as a whole, for callers of [`fine_tune`](crate::fine_tune()).
+//! The error of the crate's entry point, [`fine_tune`](crate::fine_tune()).
 
 use crate::failure::{Failure, RetryDirective};
 use crate::model::ModelError;
 use crate::onnx::RuntimeError;
 use crate::train::TrainError;
 
-/// Why a folder can't be fine-tuned.
+/// Error of fine-tuning a folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The folder can't be read, trained or written.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The ONNX Runtime can't be loaded or failed.
+    /// ONNX Runtime can't be loaded, or a call to it failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// Training failed.

@@ -1,4 +1,4 @@
-//! The short way from a folder and pairs of texts to a fine-tuned folder.
+//! The crate's entry point: a model folder and pairs of texts in, a fine-tuned folder out.
 
 use std::path::Path;
 
@@ -12,22 +12,25 @@ pub struct FineTuned {
     base: ModelFolder,
     parameters: ParameterBuffer,
     decay_factor: f64,
-    /// The steps, losses and times of the training.
+    /// Steps, losses and duration of the training.
     pub summary: Summary,
-    /// Number of texts that were longer than the model reads, and were cut.
+    /// Number of texts that were truncated to the model's longest input.
     pub texts_cut: usize,
 }
 
-/// Fine-tunes the model of a folder on pairs of an anchor and its positive, as the model is to see them: with prompts or
-/// templates filled in.
+/// Fine-tunes the model of a folder on pairs of an anchor and its positive.
 ///
-/// The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, <https://arxiv.org/abs/1705.00652>): each anchor must find
-/// its own positive among all positives of its batch. `observer` is called after each step; a closure that returns `false`
-/// ends the training. Blocks for as long as training takes.
+/// Pass the texts as the model will see them in use, with prompts or templates filled in.
+///
+/// The loss is MultipleNegativesRankingLoss (Henderson et al. 2017,
+/// <https://arxiv.org/abs/1705.00652>): each anchor must find its own positive among all positives
+/// of its batch. `observer` is called after each step; a closure that returns `false` stops the
+/// training. The call blocks until training ends.
 ///
 /// # Errors
-/// [`Error::Model`] for a folder that can't be read or trained, [`Error::Train`] for a recipe outside its ranges, fewer
-/// than two different positives, a loss that is not finite, or an observer that ended the training.
+/// [`Error::Model`] for a folder that can't be read or trained. [`Error::Train`] for a recipe
+/// outside its ranges, fewer than two different positives, a loss that is not finite, a call that
+/// ONNX Runtime refuses, or an observer that stopped the training.
 pub fn fine_tune<A: AsRef<str>, P: AsRef<str>>(
     runtime: &Runtime,
     base: &ModelFolder,
@@ -56,8 +59,8 @@ pub fn fine_tune<A: AsRef<str>, P: AsRef<str>>(
 }
 
 impl FineTuned {
-    /// Writes the model as a folder that `SentenceTransformer(path)` loads, with `onnx/model.onnx` inside. `to` must exist and
-    /// be empty.
+    /// Writes the model as a folder that `SentenceTransformer(path)` loads, with `onnx/model.onnx`
+    /// inside. `to` must exist and be empty.
     ///
     /// # Errors
     /// [`Error::Model`] when a file can't be read or written.

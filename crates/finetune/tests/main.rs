@@ -1,4 +1,4 @@
-//! Integration tests of the crate, one binary so that it links once.
+//! Integration tests of the crate, in one binary that links once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 

@@ -1,36 +1,37 @@
-//! AdamW over slices, and the squared length of a gradient.
+//! AdamW over slices, and the squared norm of a gradient.
 //!
-//! The same bits on every machine: no fused multiply-add, no approximate root (on tiny second moments those gave NaN), and
-//! sums run in [`LANES`] fixed lanes whatever the registers hold.
+//! Results are bit-identical on every machine: there is no fused multiply-add and no approximate
+//! square root (which gave NaN on tiny second moments), and sums run in [`LANES`] fixed lanes
+//! whatever the register width.
 
 use super::width::for_every_width;
 
-/// Partial sums of a reduction. Enough to keep the adders of the widest registers busy.
+/// Number of partial sums in a reduction, enough to keep the adders of the widest registers busy.
 const LANES: usize = 32;
 
-/// One optimizer step's scalars, as PyTorch's `torch.optim.AdamW` computes them.
+/// Scalars of one optimizer step, as PyTorch's `torch.optim.AdamW` computes them.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamWStep {
-    /// Every gradient is multiplied by it first (clipping).
+    /// Factor that every gradient is multiplied by first (clipping).
     pub gradient_scale: f32,
-    /// `1 - beta_1`.
+    /// `1 - beta_1`, the weight of a gradient in the first moment.
     pub take_1: f32,
-    /// `beta_2`.
+    /// `beta_2`, the decay factor of the second moment.
     pub keep_2: f32,
-    /// `1 - beta_2`.
+    /// `1 - beta_2`, the weight of a squared gradient in the second moment.
     pub take_2: f32,
-    /// Root of the second moment's bias correction.
+    /// Square root of the second moment's bias correction.
     pub root_correction: f32,
-    /// Added to the root of the second moment.
+    /// Term added to the square root of the second moment.
     pub epsilon: f32,
-    /// Learning rate over the first moment's bias correction.
+    /// Learning rate divided by the first moment's bias correction.
     pub step_size: f32,
-    /// What weight decay leaves of a value.
+    /// Factor that weight decay multiplies each value by.
     pub decay_factor: f32,
 }
 
 for_every_width! {
-    /// One update of slices of equal length, on the calling thread.
+    /// Updates slices of equal length, on the calling thread.
     pub fn adamw(
         step: &AdamWStep, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32],
     ) = adamw_body
@@ -55,7 +56,7 @@ fn adamw_body<const FUSED: bool>(
 }
 
 for_every_width! {
-    /// Sum of squares in double precision, on the calling thread.
+    /// Returns the sum of squares in double precision, computed on the calling thread.
     pub fn squares(numbers: &[f32]) -> f64 = squares_body
 }
 

@@ -1,10 +1,11 @@
-//! Multi-head self-attention within each text of packed rows, and its gradient. No padding anywhere.
+//! Multi-head self-attention within each text of packed rows, and its gradient, without padding.
 //!
-//! With queries, keys and values `[S, D]` of one head of one text of `S` tokens:
+//! For one head of one text of `S` tokens, with queries, keys and values `[S, D]`:
 //! `P = softmax(Q K^T / sqrt(D))`, `context = P V`. Backward, with `dP = dcontext V^T`:
 //! `dS = P * (dP - sum(dP * P)) / sqrt(D)`, `dQ = dS K`, `dK = dS^T Q`, `dV = P^T dcontext`.
 //!
-//! Texts are short and heads narrow, so the products are loops over rows rather than calls of a matrix library.
+//! Texts are short and heads are narrow, so the products are loops over rows instead of calls of a
+//! matrix library.
 
 use super::columns;
 use super::math::exp;
@@ -13,18 +14,19 @@ use super::thread_pool::{ThreadPool, each_with};
 use super::transpose::write_columns;
 use super::width::for_every_width;
 
-/// Rows of scores are filled up to a multiple of this, so that they are whole vectors.
+/// Multiple that rows of scores are padded to, so that they consist of whole vectors.
 const LANES: usize = super::small::LANES;
 
-/// Where each text's rows are among the packed rows.
+/// Boundaries of the texts within the packed rows.
 #[derive(Debug, Clone)]
 pub struct Texts<'a> {
-    /// First row of each text, and behind the last one the number of rows: `[texts + 1]`, never falling.
+    /// First row of each text, followed by the number of rows: `[texts + 1]`, never decreasing.
     starts: &'a [i64],
 }
 
 impl<'a> Texts<'a> {
-    /// Takes the texts' first rows; `None` unless they start at 0 and never fall.
+    /// Creates the boundaries from the first row of each text and the number of rows. Returns
+    /// `None` unless they start at 0 and never decrease.
     pub fn new(starts: &'a [i64]) -> Option<Self> {
         let rising = starts.windows(2).all(|pair| pair[0] <= pair[1]);
         (starts.first() == Some(&0) && rising).then_some(Self { starts })
@@ -49,10 +51,11 @@ pub struct Attention {
     pub size: usize,
 }
 
-/// Texts of about so many rows make a task.
+/// Number of rows that a task holds at most, unless a single text is longer.
 const ROWS: usize = 96;
 
-/// Some texts, as one task takes them: how many rows each has, and the first row of all.
+/// The texts of one task: the number of rows of each text, the first row of the first text, and the
+/// number of rows of all.
 struct Group {
     lengths: Vec<usize>,
     first: usize,
@@ -68,7 +71,7 @@ impl Attention {
         1.0 / (self.size as f32).sqrt()
     }
 
-    /// How many probabilities the forward pass keeps for the backward pass.
+    /// Number of probabilities that the forward pass stores for the backward pass.
     pub fn probabilities(self, texts: &Texts<'_>) -> usize {
         texts.lengths().map(|length| self.of_text(length)).sum()
     }
@@ -93,43 +96,47 @@ impl Attention {
         groups
     }
 
-    /// Attends: `stacked` `[rows, 3 hidden]` (query, key, value side by side, heads one after the other within each) to
-    /// `context` `[rows, hidden]`. `decay_factor` holds [`probabilities`](Self::probabilities) numbers.
+    /// Computes `context` `[rows, hidden]` from `stacked` `[rows, 3 hidden]`, whose rows hold
+    /// query, key and value side by side, and within each the heads one after the other.
+    /// `probabilities` receives the attention probabilities for the backward pass,
+    /// [`probabilities`](Self::probabilities) elements.
     ///
     /// # Panics
-    /// When the slices' lengths don't fit.
+    /// When the lengths of the slices don't match these shapes.
     pub fn forward(
         self,
         pool: &dyn ThreadPool,
         stacked: &[f32],
         texts: &Texts<'_>,
         context: &mut [f32],
-        decay_factor: &mut [f32],
+        probabilities: &mut [f32],
     ) {
         let hidden = self.hidden();
         assert!(stacked.len() == texts.rows() * 3 * hidden && context.len() == texts.rows() * hidden, "rows");
-        assert_eq!(decay_factor.len(), self.probabilities(texts), "probabilities");
-        let (mut context, mut decay_factor) = (context, decay_factor);
+        assert_eq!(probabilities.len(), self.probabilities(texts), "probabilities");
+        let (mut context, mut probabilities) = (context, probabilities);
         let mut parts = Vec::new();
         for group in Self::groups(texts) {
             let numbers = group.lengths.iter().map(|length| self.of_text(*length)).sum();
             let of_group;
-            let kept_of_group;
+            let probabilities_of_group;
             (of_group, context) = context.split_at_mut(group.rows * hidden);
-            (kept_of_group, decay_factor) = decay_factor.split_at_mut(numbers);
-            parts.push((group, of_group, kept_of_group));
+            (probabilities_of_group, probabilities) = probabilities.split_at_mut(numbers);
+            parts.push((group, of_group, probabilities_of_group));
         }
-        each_with(pool, parts, |_, (group, context, decay_factor)| {
+        each_with(pool, parts, |_, (group, context, probabilities)| {
             let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
-            attend(self, &group.lengths, rows, context, decay_factor);
+            attend(self, &group.lengths, rows, context, probabilities);
         });
     }
 
-    /// Leads the gradient `upstream` `[rows, hidden]` of the context back to `dstacked` `[rows, 3 hidden]`, and sums that
-    /// over all rows into `dstacked_columns` `[3 hidden]`. `decay_factor` is what the forward pass decay_factor.
+    /// Computes the gradient `dstacked` `[rows, 3 hidden]` from the gradient `upstream`
+    /// `[rows, hidden]` of the context, and in `dstacked_columns` `[3 hidden]` the sum of
+    /// `dstacked` over all rows. `probabilities` holds the probabilities that the forward pass
+    /// stored.
     ///
     /// # Panics
-    /// When the slices' lengths don't fit.
+    /// When the lengths of the slices don't match these shapes.
     #[allow(clippy::too_many_arguments, reason = "what goes in, what comes out")]
     pub fn backward(
         self,
@@ -137,42 +144,42 @@ impl Attention {
         upstream: &[f32],
         stacked: &[f32],
         texts: &Texts<'_>,
-        decay_factor: &[f32],
+        probabilities: &[f32],
         dstacked: &mut [f32],
         dstacked_columns: &mut [f32],
     ) {
         let hidden = self.hidden();
         assert!(stacked.len() == texts.rows() * 3 * hidden && dstacked.len() == stacked.len(), "rows");
         assert!(upstream.len() == texts.rows() * hidden && dstacked_columns.len() == 3 * hidden, "rows");
-        assert_eq!(decay_factor.len(), self.probabilities(texts), "probabilities");
+        assert_eq!(probabilities.len(), self.probabilities(texts), "probabilities");
         let groups = Self::groups(texts);
         let mut sums = vec![0.0; groups.len() * 3 * hidden];
-        let (mut dstacked, mut decay_factor) = (dstacked, decay_factor);
+        let (mut dstacked, mut probabilities) = (dstacked, probabilities);
         let mut parts = Vec::new();
         for (group, sums) in groups.into_iter().zip(sums.chunks_mut((3 * hidden).max(1))) {
             let numbers = group.lengths.iter().map(|length| self.of_text(*length)).sum();
             let of_group;
-            let kept_of_group;
+            let probabilities_of_group;
             (of_group, dstacked) = dstacked.split_at_mut(group.rows * 3 * hidden);
-            (kept_of_group, decay_factor) = decay_factor.split_at(numbers);
-            parts.push((group, of_group, kept_of_group, sums));
+            (probabilities_of_group, probabilities) = probabilities.split_at(numbers);
+            parts.push((group, of_group, probabilities_of_group, sums));
         }
-        each_with(pool, parts, |_, (group, dstacked, decay_factor, sums)| {
+        each_with(pool, parts, |_, (group, dstacked, probabilities, sums)| {
             let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
             let upstream = &upstream[group.first * hidden..][..group.rows * hidden];
-            lead_back(self, &group.lengths, upstream, rows, decay_factor, dstacked, sums);
+            lead_back(self, &group.lengths, upstream, rows, probabilities, dstacked, sums);
         });
         columns::total(&sums, dstacked_columns);
     }
 }
 
 for_every_width! {
-    fn attend(of: Attention, lengths: &[usize], stacked: &[f32], context: &mut [f32], decay_factor: &mut [f32]) = attend_body
+    fn attend(of: Attention, lengths: &[usize], stacked: &[f32], context: &mut [f32], probabilities: &mut [f32]) = attend_body
 }
 
 for_every_width! {
     fn lead_back(
-        of: Attention, lengths: &[usize], upstream: &[f32], stacked: &[f32], decay_factor: &[f32],
+        of: Attention, lengths: &[usize], upstream: &[f32], stacked: &[f32], probabilities: &[f32],
         dstacked: &mut [f32], sums: &mut [f32],
     ) = lead_back_body
 }
@@ -183,10 +190,10 @@ fn attend_body<const FUSED: bool>(
     lengths: &[usize],
     stacked: &[f32],
     context: &mut [f32],
-    decay_factor: &mut [f32],
+    probabilities: &mut [f32],
 ) {
     let (size, hidden, scale) = (of.size, of.hidden(), of.scale());
-    let (mut stacked, mut context, mut decay_factor) = (stacked, context, decay_factor);
+    let (mut stacked, mut context, mut probabilities) = (stacked, context, probabilities);
     let mut keys = Vec::new();
     for length in lengths.iter().copied().filter(|length| *length > 0) {
         let padded = length.next_multiple_of(LANES);
@@ -194,10 +201,10 @@ fn attend_body<const FUSED: bool>(
         stacked = rest;
         let (of_text, rest) = context.split_at_mut(length * hidden);
         context = rest;
-        let (probabilities, rest) = decay_factor.split_at_mut(of.of_text(length));
-        decay_factor = rest;
+        let (text_probabilities, rest) = probabilities.split_at_mut(of.of_text(length));
+        probabilities = rest;
         keys.resize(size * padded, 0.0);
-        for (head, probabilities) in probabilities.chunks_exact_mut(length * padded).enumerate() {
+        for (head, probabilities) in text_probabilities.chunks_exact_mut(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| &rows[side + head * size..]);
             write_columns(key, 3 * hidden, [length, size], &mut keys, padded);
             let queries = Factor { data: query, row_stride: 3 * hidden, column_stride: 1 };
@@ -212,7 +219,7 @@ fn attend_body<const FUSED: bool>(
     }
 }
 
-/// Softmax of the first `length` numbers times `scale`, in place; the others become 0.
+/// Replaces the first `length` scores of a row by their softmax after scaling, and the others by 0.
 #[inline(always)]
 fn softmax<const FUSED: bool>(row: &mut [f32], length: usize, scale: f32) {
     let largest = row[..length].iter().fold(f32::NEG_INFINITY, |largest, score| largest.max(*score));
@@ -232,13 +239,13 @@ fn lead_back_body<const FUSED: bool>(
     lengths: &[usize],
     upstream: &[f32],
     stacked: &[f32],
-    decay_factor: &[f32],
+    probabilities: &[f32],
     dstacked: &mut [f32],
     sums: &mut [f32],
 ) {
     let (size, hidden, scale) = (of.size, of.hidden(), of.scale());
-    let (mut upstream, mut stacked, mut decay_factor, mut dstacked) =
-        (upstream, stacked, decay_factor, dstacked);
+    let (mut upstream, mut stacked, mut probabilities, mut dstacked) =
+        (upstream, stacked, probabilities, dstacked);
     let (mut values, mut scores) = (Vec::new(), Vec::new());
     for length in lengths.iter().copied().filter(|length| *length > 0) {
         let padded = length.next_multiple_of(LANES);
@@ -246,13 +253,13 @@ fn lead_back_body<const FUSED: bool>(
         stacked = rest;
         let (contexts, rest) = upstream.split_at(length * hidden);
         upstream = rest;
-        let (probabilities, rest) = decay_factor.split_at(of.of_text(length));
-        decay_factor = rest;
+        let (text_probabilities, rest) = probabilities.split_at(of.of_text(length));
+        probabilities = rest;
         let (drows, rest) = dstacked.split_at_mut(length * 3 * hidden);
         dstacked = rest;
         values.resize(size * padded, 0.0);
         scores.resize(length * padded, 0.0);
-        for (head, probabilities) in probabilities.chunks_exact(length * padded).enumerate() {
+        for (head, probabilities) in text_probabilities.chunks_exact(length * padded).enumerate() {
             let [query, key, value] = [0, hidden, 2 * hidden].map(|side| side + head * size);
             write_columns(&rows[value..], 3 * hidden, [length, size], &mut values, padded);
             let context = &contexts[head * size..];
@@ -266,7 +273,8 @@ fn lead_back_body<const FUSED: bool>(
                 }
             }
             let (straight, transposed) = ((padded, 1), (1, padded));
-            // No closures around products: one that the compiler doesn't inline is compiled for the plainest processor.
+            // No closures around products: the compiler would compile a closure that it doesn't
+            // inline for the baseline processor.
             let parts = [
                 (query, &scores[..], straight, &rows[key..], 3 * hidden),
                 (key, &scores[..], transposed, &rows[query..], 3 * hidden),
@@ -288,7 +296,7 @@ mod tests {
     use crate::numbers::numbers;
     use crate::thread_pool::Alone;
 
-    /// `sum(weights * context)` in double precision, by the formula.
+    /// Returns `sum(weights * context)` in double precision, computed from the formula.
     fn value(of: Attention, stacked: &[f64], starts: &[i64], weights: &[f64]) -> f64 {
         let hidden = of.hidden();
         let mut total = 0.0;
@@ -317,15 +325,16 @@ mod tests {
 
     #[test]
     fn gradients_are_the_slopes_of_the_result() {
-        // Widths and lengths that are no multiple of a vector; an empty text; more rows than a task takes.
+        // Covers widths and lengths that are no multiple of a vector, an empty text, and more rows
+        // than one task takes.
         let of = Attention { heads: 3, size: 10 };
         let starts = [0, 1, 8, 8, 17, 30, 95, 140];
         let texts = Texts::new(&starts).expect("rising");
         let (rows, hidden) = (texts.rows(), of.hidden());
         let (stacked, weights) = (numbers(rows * 3 * hidden, 613), numbers(rows * hidden, 377));
-        let (mut context, mut decay_factor) =
+        let (mut context, mut probabilities) =
             (vec![0.0; rows * hidden], vec![f32::NAN; of.probabilities(&texts)]);
-        of.forward(&Alone, &stacked, &texts, &mut context, &mut decay_factor);
+        of.forward(&Alone, &stacked, &texts, &mut context, &mut probabilities);
         let double = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
         let (stacked64, weights64) = (double(&stacked), double(&weights));
         let found: f64 = double(&context).iter().zip(&weights64).map(|(c, w)| c * w).sum();
@@ -333,7 +342,7 @@ mod tests {
         assert!((found - exact).abs() < 1e-3, "{found}, not {exact}");
 
         let (mut dstacked, mut columns) = (vec![f32::NAN; stacked.len()], vec![0.0; 3 * hidden]);
-        of.backward(&Alone, &weights, &stacked, &texts, &decay_factor, &mut dstacked, &mut columns);
+        of.backward(&Alone, &weights, &stacked, &texts, &probabilities, &mut dstacked, &mut columns);
         for at in (0..stacked.len()).step_by(97) {
             let (mut up, mut down) = (stacked64.clone(), stacked64.clone());
             up[at] += 1e-4;
@@ -356,9 +365,9 @@ mod tests {
         let of = Attention { heads: 2, size: 12 };
         let lengths = [7, 1, 12];
         let (stacked, upstream) = (numbers(20 * 72, 613), numbers(20 * 24, 377));
-        let decay_factor = lengths.iter().map(|length| of.of_text(*length)).sum();
+        let probabilities = lengths.iter().map(|length| of.of_text(*length)).sum();
         let (mut wide, mut plain) =
-            ((vec![0.0; 20 * 24], vec![0.0; decay_factor]), (vec![0.0; 20 * 24], vec![0.0; decay_factor]));
+            ((vec![0.0; 20 * 24], vec![0.0; probabilities]), (vec![0.0; 20 * 24], vec![0.0; probabilities]));
         attend(of, &lengths, &stacked, &mut wide.0, &mut wide.1);
         attend_body::<false>(of, &lengths, &stacked, &mut plain.0, &mut plain.1);
         let near =

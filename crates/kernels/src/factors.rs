@@ -1,11 +1,15 @@
-//! The gradient of a linear layer's weight as its two factors. With few rows they are much the smaller: the gradient's
-//! length follows from them, and a block of it is made where it is used, so that the whole is never written.
+//! The gradient of a linear layer's weight, stored as its two factors.
+//!
+//! With few rows the factors are much smaller than the gradient. The gradient's norm follows from
+//! them, and a block of the gradient is computed where it is used, so the whole gradient never
+//! exists in memory.
 
 use std::ops::Range;
 
 use super::product::{Matrix, multiply};
 
-/// A gradient `upstream^T x`, `[outputs, inputs]`, of `upstream` `[rows, outputs]` and `x` `[rows, inputs]`.
+/// A gradient `upstream^T x`, `[outputs, inputs]`, of the factors `upstream` `[rows, outputs]` and
+/// `x` `[rows, inputs]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Factors<'a> {
     upstream: Matrix<'a>,
@@ -13,28 +17,29 @@ pub struct Factors<'a> {
 }
 
 impl<'a> Factors<'a> {
-    /// Of both factors and their widths.
+    /// Creates the gradient from its two factors, each with its width.
     ///
     /// # Panics
-    /// When they aren't of equally many whole rows.
+    /// When a factor's length is no multiple of its width, or the factors differ in their number of
+    /// rows.
     pub fn new((upstream, outputs): (&'a [f32], usize), (x, inputs): (&'a [f32], usize)) -> Self {
         let (upstream, x) = (Matrix::new(upstream, outputs), Matrix::new(x, inputs));
-        assert_eq!(upstream.rows, x.rows, "as many rows of both factors");
+        assert_eq!(upstream.rows, x.rows, "both factors have the same number of rows");
         Self { upstream, x }
     }
 
-    /// Rows of the gradient.
+    /// Number of rows of the gradient.
     pub fn outputs(&self) -> usize {
         self.upstream.columns
     }
 
-    /// Columns of the gradient.
+    /// Number of columns of the gradient.
     pub fn inputs(&self) -> usize {
         self.x.columns
     }
 
-    /// The gradient's squared length: `|U^T X|^2 = trace((U U^T) (X X^T))`, the sum of the products of two matrices of
-    /// rows by rows, number by number.
+    /// Returns the gradient's squared norm: `|U^T X|^2 = trace((U U^T) (X X^T))`, the sum of the
+    /// element-wise product of two `[rows, rows]` matrices.
     pub fn squares(&self) -> f64 {
         let [upstream, x] = [self.upstream, self.x].map(|factor| {
             let mut products = vec![0.0; factor.rows * factor.rows];
@@ -42,16 +47,17 @@ impl<'a> Factors<'a> {
             products
         });
         let sum: f64 = upstream.iter().zip(&x).map(|(u, x)| f64::from(*u) * f64::from(*x)).sum();
-        // Rounding may leave less than nothing of a gradient of zero; `max` would make nothing of NaN.
+        // Rounding may make the sum of a zero gradient negative. `max` would turn NaN into 0.
         if sum < 0.0 { 0.0 } else { sum }
     }
 
-    /// Writes these rows of the gradient.
+    /// Writes the rows `outputs` of the gradient.
     ///
     /// # Panics
-    /// When there are no such rows, or `gradient` isn't as long as they are.
+    /// When `outputs` exceeds the gradient's rows, or `gradient` has another length than those
+    /// rows.
     pub fn write(&self, outputs: Range<usize>, gradient: &mut [f32]) {
-        assert!(outputs.end <= self.outputs(), "rows of the gradient");
+        assert!(outputs.end <= self.outputs(), "outputs are rows of the gradient");
         multiply(self.upstream.columns(&outputs).transposed(), self.x, gradient);
     }
 }

@@ -1,20 +1,21 @@
-//! The exact Gelu, `x Phi(x)`, and its gradient.
+//! Exact GELU, `x Phi(x)`, and its gradient.
 
 use super::columns::{self, BLOCK};
 use super::math::{Normal, multiply_add, normal};
 use super::thread_pool::{ThreadPool, each_with};
 use super::width::for_every_width;
 
-/// Numbers one task of the forward pass works on.
+/// Number of elements that one task of the forward pass processes.
 const NUMBERS: usize = 1 << 15;
 
-/// `y = x Phi(x)`, number by number. In `x` the slope there takes the number's place, `Phi(x) + x phi(x)`: that is all the gradient needs, and
-/// both share an exponential.
+/// Computes `y = x Phi(x)` element by element, and replaces each element of `x` by GELU's slope
+/// there, `Phi(x) + x phi(x)`. The slope is all that the gradient needs, and both results share one
+/// exponential.
 ///
 /// # Panics
 /// When the slices differ in length.
 pub fn gelu(pool: &dyn ThreadPool, x: &mut [f32], y: &mut [f32]) {
-    assert_eq!(x.len(), y.len(), "as many results as numbers");
+    assert_eq!(x.len(), y.len(), "y is as long as x");
     each_with(pool, y.chunks_mut(NUMBERS).zip(x.chunks_mut(NUMBERS)).collect(), |_, (y, x)| forward(x, y));
 }
 
@@ -29,8 +30,9 @@ fn forward_body<const FUSED: bool>(x: &mut [f32], y: &mut [f32]) {
     }
 }
 
-/// `dx = upstream * slope` for rows of `dx_columns.len()` numbers, and the sum of `dx` over all rows: the gradient of the bias
-/// that was added to Gelu's input.
+/// Computes `dx = upstream * slope` for rows of `dx_columns.len()` elements, and in `dx_columns`
+/// the sum of `dx` over all rows. That sum is the gradient of the bias that was added to GELU's
+/// input.
 ///
 /// # Panics
 /// When the slices differ in length.
@@ -41,7 +43,7 @@ pub fn gelu_gradient(
     dx: &mut [f32],
     dx_columns: &mut [f32],
 ) {
-    assert!(slope.len() == dx.len() && upstream.len() == dx.len(), "as many gradients as numbers");
+    assert!(slope.len() == dx.len() && upstream.len() == dx.len(), "slices have the same length");
     let width = dx_columns.len().max(1);
     let mut sums = vec![0.0; dx.len().div_ceil(BLOCK * width) * width];
     let parts = dx.chunks_mut(BLOCK * width).zip(sums.chunks_mut(width)).collect();
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
     use crate::thread_pool::Alone;
 
-    /// Numbers that are different and in no order.
+    /// Returns distinct, unordered numbers.
     fn numbers(count: usize) -> Vec<f32> {
         (0..count).map(|n| ((n * 7_919 + 13) % 10_007) as f32 / 1_000.0 - 5.0).collect()
     }

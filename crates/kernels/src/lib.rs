@@ -1,30 +1,33 @@
-//! The arithmetic of training a sentence encoder on a CPU, one fused pass per layer.
+//! Numeric kernels that train a sentence encoder on a CPU, with one fused pass per layer.
 //!
-//! Owns loops over slices of numbers, compiled for each width of vector registers, and how they are shared among
-//! threads. Knows no graph, no runtime, no model: shapes come in as lengths, threads as a [`ThreadPool`].
+//! Owns the loops over slices of floats, their compilation for each vector width, and the division
+//! of their work among threads. Knows no graph, no runtime and no model: shapes come in as lengths,
+//! threads as a [`ThreadPool`].
 //!
 //! ```text
-//! pool       work shared among threads
-//! width      one body, compiled for every width of vector registers
-//! math       exp and the normal distribution, branch-free
-//! product    matrix products, forward and backward, of a linear layer
-//! transpose       rows written as columns, for attention and for products by a weight
-//! factors    the gradient of a linear layer's weight as its two factors
-//! gelu       the activation and its gradient
-//! norm       layer normalization and its gradients
-//! attention  attention within each text of packed rows, and its gradient
-//! shared     rows that several tokens share
-//! adamw      the optimizer's update
-//! small      products of small matrices
-//! columns    sums over rows, in an order that doesn't depend on threads
-//! numbers    numbers for tests
+//! thread_pool  division of work among threads
+//! width        one function body, compiled for every vector width
+//! math         exp and the normal distribution, without branches
+//! product      matrix products of a linear layer, forward and backward
+//! transpose    rows written as columns, for attention and for products with a weight
+//! factors      gradient of a linear layer's weight, as its two factors
+//! gelu         GELU activation and its gradient
+//! norm         layer normalization and its gradients
+//! attention    self-attention within each text of packed rows, and its gradient
+//! shared       gradients of rows that several tokens share
+//! adamw        AdamW update and squared norm of a gradient
+//! small        products of small matrices
+//! columns      sums over rows, in an order that is independent of threads
+//! numbers      test data
 //! ```
 //!
-//! Everything is deterministic: rows are summed in fixed blocks and the blocks in order, whoever computes them.
+//! Every kernel is deterministic: it sums rows in fixed blocks and adds the blocks in order, no
+//! matter which thread computes them.
 //!
-//! `unsafe` stands in `width` (calling code compiled for registers that were just found), in `product` (a block of columns
-//! of a matrix has no slice of its own, and the tile is assembly) and in `transpose` (shuffles of registers). This is a crate
-//! of its own so that a development build optimizes it, and so that the rest can do without `unsafe`.
+//! `unsafe` occurs in three modules: in `width` (calls of code compiled for instructions that were
+//! just detected), in `product` (a block of columns of a matrix is not a slice, and the tile is
+//! written in assembly) and in `transpose` (register shuffles). The kernels are a separate crate so
+//! that development builds optimize them, and so that all other code can do without `unsafe`.
 
 mod adamw;
 mod attention;

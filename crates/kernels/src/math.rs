@@ -1,20 +1,21 @@
-//! Functions of one number without branches, so that loops over them become vector instructions.
+//! Scalar functions without branches, so that the compiler can vectorize loops over them.
 //!
-//! Each is within a few units in the last place of the exact value; the tests hold them to double precision.
+//! Each result is within a few units in the last place of the exact value. The tests compare the
+//! results with double precision.
 
-/// `a * b + c`, rounded once where the processor can.
+/// Returns `a * b + c`, with a single rounding when the processor has fused multiply-add.
 #[inline(always)]
 pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `e^x` for `x` up to 88; 0 (or the smallest numbers) below -87.
+/// Returns `e^x`, with `x` clamped to -87 (where the result is under 2e-38) and 88.
 ///
-/// `x = n ln 2 + r` with a whole `n`: the power of two goes into the exponent's bits, and a polynomial of degree six
-/// (Cephes' `expf`) has `e^r` for `|r| <= ln 2 / 2`.
+/// The method writes `x = n ln 2 + r` with an integer `n`. The power of two goes into the exponent
+/// bits, and a polynomial of degree six (Cephes' `expf`) computes `e^r` for `|r| <= ln 2 / 2`.
 #[inline(always)]
 pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
-    // Adding this number leaves the nearest whole number in the lowest bits.
+    // Adding this number leaves the nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let shifted = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
@@ -29,18 +30,20 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
-/// The normal distribution at a number.
+/// The standard normal distribution at a point.
 pub(crate) struct Normal {
-    /// The probability of less.
+    /// Cumulative probability up to the point.
     pub(crate) below: f32,
-    /// The density there.
+    /// Density at the point.
     pub(crate) density: f32,
 }
 
-/// The normal distribution at `x`, with one exponential for both.
+/// Returns the standard normal distribution at `x`. Both values share one exponential.
 ///
-/// What lies beyond `t = |x|` is the density times Mills' ratio (Abramowitz and Stegun 26.2, whose 26.2.17 is a shorter polynomial of the
-/// same kind): `u P(u)` with `u = 1 / (1 + 0.3 t)` and a `P` of degree seven that is right to 5e-8 up to `t = 10`.
+/// The probability beyond `t = |x|` is the density times Mills' ratio (Abramowitz and Stegun 26.2;
+/// their 26.2.17 is a shorter polynomial of the same kind). Here the ratio is `u P(u)`, with
+/// `u = 1 / (1 + 0.3 t)` and a polynomial `P` of degree seven that is accurate to 5e-8 up to
+/// `t = 10`.
 #[inline(always)]
 pub(crate) fn normal<const FUSED: bool>(x: f32) -> Normal {
     const PEAK: f32 = 0.398_942_3;
@@ -66,7 +69,8 @@ pub(crate) fn normal<const FUSED: bool>(x: f32) -> Normal {
 mod tests {
     use super::*;
 
-    /// `1 - erf(x)` in double precision, by the error function's series or the continued fraction of its complement.
+    /// Returns `1 - erf(x)` in double precision, from the error function's series or from the
+    /// continued fraction of its complement.
     fn exact_complement(x: f64) -> f64 {
         let t = x.abs();
         let of_t = if t < 2.0 {
@@ -95,7 +99,7 @@ mod tests {
                 assert!((f64::from(found) / exact - 1.0).abs() < 3e-7, "exp({x}) = {found}, not {exact}");
             }
         }
-        assert!(exp::<true>(-1e9) < 2e-38, "a masked score must not count");
+        assert!(exp::<true>(-1e9) < 2e-38, "a masked score contributes nothing");
         assert_eq!(exp::<true>(0.0), 1.0);
     }
 
@@ -107,7 +111,8 @@ mod tests {
             let below = 0.5 * exact_complement(-exact_x / root);
             for found in [normal::<true>(x), normal::<false>(x)] {
                 let off = (f64::from(found.below) - below).abs();
-                // The density's exponent is rounded, which counts far out: there both are as exact as that, and no more.
+                // Rounding of the density's exponent matters far from 0: there both values are only
+                // as accurate as that exponent.
                 let far = 1.0 + exact_x * exact_x;
                 assert!(off <= 2e-7 && off <= 6e-7 * far * below, "below {x}: {}, not {below}", found.below);
                 let off = (f64::from(found.density) - density).abs();
@@ -115,7 +120,7 @@ mod tests {
             }
         }
         let (low, high) = (normal::<true>(-1e9), normal::<true>(1e9));
-        assert!(low.below == 0.0 && high.below == 1.0 && high.density < 1e-37, "far out nothing is left");
-        assert!(normal::<true>(f32::NAN).below.is_nan(), "what is no number stays none");
+        assert!(low.below == 0.0 && high.below == 1.0 && high.density < 1e-37, "no density far from 0");
+        assert!(normal::<true>(f32::NAN).below.is_nan(), "NaN stays NaN");
     }
 }

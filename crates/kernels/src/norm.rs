@@ -4,18 +4,19 @@ use super::columns::{self, BLOCK};
 use super::thread_pool::{ThreadPool, each_with};
 use super::width::for_every_width;
 
-/// What the backward pass needs to know of each row.
+/// Statistics of each row that the backward pass needs.
 pub struct NormStatistics<'a> {
     /// Mean of each row, `[rows]`.
     pub mean: &'a mut [f32],
-    /// One over the standard deviation of each row, `[rows]`.
+    /// Inverse standard deviation of each row, `[rows]`.
     pub inverse_deviation: &'a mut [f32],
 }
 
-/// `y = (x - mean) / deviation * scale + shift` for rows `[rows, width]`; `scale` and `shift` are as wide as a row.
+/// Computes `y = (x - mean) / deviation * scale + shift` for `x` and `y` `[rows, width]`, `scale`
+/// and `shift` `[width]`.
 ///
 /// # Panics
-/// When the slices' lengths don't fit.
+/// When the lengths of the slices don't match these shapes.
 pub fn layer_norm(
     pool: &dyn ThreadPool,
     x: &[f32],
@@ -27,7 +28,7 @@ pub fn layer_norm(
     let width = scale.len();
     let NormStatistics { mean, inverse_deviation } = statistics;
     assert!(x.len() == y.len() && x.len() == mean.len() * width && shift.len() == width, "rows of {width}");
-    assert_eq!(mean.len(), inverse_deviation.len(), "a row has both");
+    assert_eq!(mean.len(), inverse_deviation.len(), "each row has a mean and an inverse deviation");
     let parts = y
         .chunks_mut(BLOCK * width)
         .zip(x.chunks(BLOCK * width))
@@ -45,10 +46,10 @@ for_every_width! {
     ) = forward_body
 }
 
-/// Partial sums of a reduction along a row.
+/// Number of partial sums in a reduction along a row.
 const LANES: usize = 16;
 
-/// Sum of a function of each number and its place, in fixed lanes.
+/// Sums a function of each element and its index, in fixed lanes.
 #[inline(always)]
 fn sum(row: &[f32], of: impl Fn(usize, f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
@@ -86,23 +87,26 @@ fn forward_body<const FUSED: bool>(
     }
 }
 
-/// Where the gradients of a normalization go.
+/// Outputs of [`layer_norm_gradient`].
 pub struct NormGradients<'a> {
-    /// Of its input, `[rows, width]`.
+    /// Gradient of the input, `[rows, width]`.
     pub x: &'a mut [f32],
-    /// Of its scale, `[width]`.
+    /// Gradient of the scale, `[width]`.
     pub scale: &'a mut [f32],
-    /// Of its shift, `[width]`.
+    /// Gradient of the shift, `[width]`.
     pub shift: &'a mut [f32],
-    /// `x` summed over all rows, `[width]`: the gradient of a bias that was added to the input.
+    /// Sum of `x` over all rows, `[width]`: the gradient of a bias that was added to the input.
     pub x_columns: &'a mut [f32],
 }
 
+/// Computes the gradients of [`layer_norm`].
+///
 /// With `h = (x - mean) / deviation` and `g = upstream * scale`:
-/// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`, `dshift = sum(upstream)`.
+/// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`,
+/// `dshift = sum(upstream)`.
 ///
 /// # Panics
-/// When the slices' lengths don't fit.
+/// When the lengths of the slices don't match these shapes.
 pub fn layer_norm_gradient(
     pool: &dyn ThreadPool,
     upstream: &[f32],
@@ -114,7 +118,7 @@ pub fn layer_norm_gradient(
     let width = scale.len();
     let rows = mean.len();
     assert!(rows == inverse_deviation.len() && x.len() == rows * width, "rows of {width}");
-    assert!(upstream.len() == x.len() && gradients.x.len() == x.len(), "as many gradients as numbers");
+    assert!(upstream.len() == x.len() && gradients.x.len() == x.len(), "slices have the same length");
     let mut sums = vec![0.0; rows.div_ceil(BLOCK) * 3 * width];
     let parts = gradients.x.chunks_mut(BLOCK * width).zip(sums.chunks_mut(3 * width)).collect();
     each_with(pool, parts, |block, (dx, sums)| {
@@ -176,7 +180,7 @@ mod tests {
     use crate::numbers::numbers;
     use crate::thread_pool::Alone;
 
-    /// `sum(weights * layer_norm(x))` in double precision.
+    /// Returns `sum(weights * layer_norm(x))` in double precision.
     fn value(x: &[f64], scale: &[f64], shift: &[f64], weights: &[f64]) -> f64 {
         let width = scale.len();
         let of_row = |(x, weights): (&[f64], &[f64])| {

@@ -1,22 +1,23 @@
-//! Rows that several tokens share, and the sum of what is asked of them.
+//! Rows that several tokens share, and the sum of their tokens' gradients.
 
 use super::columns;
 use super::thread_pool::{ThreadPool, each_with};
 
-/// Shared rows one task sums up.
+/// Number of shared rows that one task sums.
 const ROWS: usize = 8;
 
-/// Which shared row each token uses: every one below the highest is used.
+/// Assignment of tokens to shared rows. Every row number below the highest is used.
 #[derive(Debug)]
 pub struct Sharing {
-    /// Tokens in the order of the rows they use, and in their own order among those of one row.
+    /// Tokens ordered by the row they use; tokens of one row are in their original order.
     tokens: Vec<usize>,
-    /// Where each row's tokens begin, and the end.
+    /// Index of each row's first token in `tokens`, followed by the number of tokens.
     starts: Vec<usize>,
 }
 
 impl Sharing {
-    /// Of each token's row; `None` when there is a row below 0, or more rows than tokens.
+    /// Creates the assignment from each token's row. Returns `None` when a row is negative, or when
+    /// there are more rows than tokens.
     pub fn new(rows: &[i64]) -> Option<Self> {
         let used: Option<Vec<usize>> = rows.iter().map(|row| usize::try_from(*row).ok()).collect();
         let used = used?;
@@ -38,15 +39,16 @@ impl Sharing {
         Some(Self { tokens, starts })
     }
 
-    /// How many shared rows there are.
+    /// Number of shared rows.
     pub fn rows(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// `sums[r]` becomes the sum of `upstream[t]` over the tokens `t` that use row `r`, in their order: rows of `width`.
+    /// Sets each row `sums[r]` to the sum of `upstream[t]` over the tokens `t` that use row `r`, in
+    /// their original order. Rows of both slices are `width` wide.
     ///
     /// # Panics
-    /// When there are more or less tokens or rows.
+    /// When `upstream` doesn't have one row for each token, or `sums` one for each shared row.
     pub fn sum(&self, pool: &dyn ThreadPool, upstream: &[f32], width: usize, sums: &mut [f32]) {
         assert_eq!(upstream.len(), self.tokens.len() * width, "a row for each token");
         assert_eq!(sums.len(), self.rows() * width, "a sum for each row");

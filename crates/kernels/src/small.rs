@@ -1,11 +1,13 @@
-//! Products of small matrices, written into the loops around them: too small for a matrix library to pay.
+//! Products of small matrices, inlined into the loops around them. At these sizes a call of a
+//! matrix library doesn't pay off.
 
 use super::math::multiply_add;
 
-/// Numbers of a vector.
+/// Number of floats in a vector.
 pub(crate) const LANES: usize = 8;
 
-/// A small matrix to be read: element `(row, column)` is `data[row * row_stride + column * column_stride]`.
+/// A read-only view of a small matrix. Element `(row, column)` is
+/// `data[row * row_stride + column * column_stride]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Factor<'a> {
     pub(crate) data: &'a [f32],
@@ -13,8 +15,8 @@ pub(crate) struct Factor<'a> {
     pub(crate) column_stride: usize,
 }
 
-/// `out = a b` for `a` `[rows, inner]` and `b` `[inner, columns]`, whose rows lie `b_stride` apart, as those of `out` lie
-/// `out_stride`.
+/// Computes `out = a b` for `a` `[rows, inner]` and `b` `[inner, columns]`. Rows of `b` are
+/// `b_stride` apart, rows of `out` `out_stride`.
 #[inline(always)]
 pub(crate) fn product<const FUSED: bool>(
     [rows, inner, columns]: [usize; 3],
@@ -35,7 +37,7 @@ pub(crate) fn product<const FUSED: bool>(
     }
 }
 
-/// The sum of whole vectors, number by number within each, and those sums at the end.
+/// Sums vectors lane by lane, and adds up the lanes at the end.
 #[inline(always)]
 pub(crate) fn sum(vectors: impl Iterator<Item = [f32; LANES]>) -> f32 {
     let mut sums = [0.0; LANES];
@@ -47,7 +49,7 @@ pub(crate) fn sum(vectors: impl Iterator<Item = [f32; LANES]>) -> f32 {
     sums.iter().sum()
 }
 
-/// Some rows of [`product`].
+/// Computes `ROWS` rows of [`product`].
 #[inline(always)]
 fn rows_of<const FUSED: bool, const ROWS: usize>(
     row: usize,
@@ -71,7 +73,7 @@ fn rows_of<const FUSED: bool, const ROWS: usize>(
     }
 }
 
-/// A tile of [`product`], whose sums stay in registers.
+/// Computes a tile of [`product`], whose sums stay in registers.
 #[inline(always)]
 fn tile<const FUSED: bool, const ROWS: usize, const COLUMNS: usize>(
     row: usize,

@@ -1,17 +1,18 @@
-//! Work shared among threads.
+//! Division of work among threads.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Threads that work on numbered tasks together.
+/// A pool of threads that run numbered tasks.
 pub trait ThreadPool {
-    /// How many threads there are.
+    /// Number of threads.
     fn threads(&self) -> usize;
 
-    /// Calls `task` once with each number below `tasks`, on any of the threads, and returns when all are done.
+    /// Calls `task` once with each number below `tasks`, on any of the threads, and returns when
+    /// all tasks are done.
     fn each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
-/// The calling thread only.
+/// A pool of the calling thread only.
 #[derive(Debug, Clone, Copy)]
 pub struct Alone;
 
@@ -25,7 +26,8 @@ impl ThreadPool for Alone {
     }
 }
 
-/// Hands each task what it alone may write to. The locks are never waited for: each is taken once, by its task.
+/// Runs one task for each of `parts`, with exclusive access to that part. No task ever waits for a
+/// lock: only the part's own task takes its lock, and takes it once.
 pub(crate) fn each_with<T: Send>(pool: &dyn ThreadPool, parts: Vec<T>, task: impl Fn(usize, &mut T) + Sync) {
     let parts: Vec<Mutex<T>> = parts.into_iter().map(Mutex::new).collect();
     pool.each(parts.len(), &|number| {

@@ -1,9 +1,12 @@
 //! Rows written as columns.
 //!
-//! Attention's products want keys and values so, and every product by a weight: `tile`s read 16 of its rows side by side, and the
-//! crate `gemm`'s kernel for AVX-512 64 of them, which it would collect number by number. On processors with AVX2 squares are
-//! transposed in registers, by shuffles that halve what is still to be transposed; what compilers make of the plain loops, even with
-//! wider registers, is three to five times slower (`docs/performance.md`).
+//! Attention's products read keys and values as columns, and so does every product with a weight:
+//! the tiles of `product` read 16 rows of the weight side by side, and the AVX-512 kernel of the
+//! crate `gemm` reads 64, which it would otherwise collect element by element.
+//!
+//! On processors with AVX2, squares are transposed in registers, by shuffles that halve the
+//! remaining work at each step. Plain loops are three to five times slower as compiled, even with
+//! wider registers (`docs/decisions/0044-products-of-our-own.md`).
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -15,23 +18,25 @@ use std::arch::x86_64::{
 use super::width::Avx2;
 use super::width::for_every_width;
 
-/// A tile's side: a line of the cache.
+/// Side of a tile: a cache line.
 const TILE: usize = 16;
-/// The side of the smaller tiles: a vector of AVX2.
+/// Side of the smaller tiles: an AVX2 vector.
 const SMALL: usize = 8;
 
 for_every_width! {
-    /// Writes the first `rows` rows of `weight` `[.., inputs]` as columns: `transposed` becomes `[inputs, rows]`.
-    pub(crate) fn transpose(weight: &[f32], inputs: usize, rows: usize, transposed: &mut Vec<f32>) = turn_body
+    /// Writes the first `rows` rows of `weight` `[.., inputs]` as columns of `transposed`,
+    /// `[inputs, rows]`.
+    pub(crate) fn transpose(weight: &[f32], inputs: usize, rows: usize, transposed: &mut Vec<f32>) = transpose_body
 }
 
 #[inline(always)]
-fn turn_body<const FUSED: bool>(weight: &[f32], inputs: usize, rows: usize, transposed: &mut Vec<f32>) {
+fn transpose_body<const FUSED: bool>(weight: &[f32], inputs: usize, rows: usize, transposed: &mut Vec<f32>) {
     transposed.resize(inputs * rows, 0.0);
     write_columns(weight, inputs, [rows, inputs], transposed, rows);
 }
 
-/// Writes `count` rows of `size` numbers that lie `stride` apart as columns, `[size, padded]`; what is beyond `count` becomes 0.
+/// Writes `count` rows of `size` elements, `stride` apart, as columns `[size, padded]`. The
+/// elements beyond `count` in each column become 0.
 #[inline(always)]
 pub(crate) fn write_columns(
     rows: &[f32],
@@ -53,7 +58,7 @@ pub(crate) fn write_columns(
         strip::<SMALL>(&rows[row * stride..], stride, [left, size], &mut columns[row..], padded);
         row += SMALL;
     }
-    // Where no tile finds room.
+    // The remaining rows, which fill no tile.
     for row in row..count {
         for (at, number) in rows[row * stride..][..size].iter().enumerate() {
             columns[at * padded + row] = *number;
@@ -64,7 +69,8 @@ pub(crate) fn write_columns(
     }
 }
 
-/// Turns `count` rows into the first `SIDE` places of the columns; the places beyond `count` become 0.
+/// Transposes `count` rows into the first `SIDE` elements of the columns. The elements beyond
+/// `count` become 0.
 #[inline(always)]
 fn strip<const SIDE: usize>(
     rows: &[f32],
@@ -88,7 +94,7 @@ fn strip<const SIDE: usize>(
     }
 }
 
-/// Turns a square of which only the first `count` rows are there; the others are 0.
+/// Transposes a square that has only its first `count` rows. The other rows count as 0.
 #[inline(always)]
 fn part_of_a_tile<const SIDE: usize>(
     rows: &[f32],
@@ -104,7 +110,7 @@ fn part_of_a_tile<const SIDE: usize>(
     tile::<SIDE>(square.as_flattened(), SIDE, columns, padded);
 }
 
-/// Turns a square of numbers.
+/// Transposes a square of `SIDE` by `SIDE` elements.
 #[inline(always)]
 fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -125,7 +131,7 @@ fn tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], pad
     plain_tile::<SIDE>(rows, stride, columns, padded);
 }
 
-/// The same, number by number.
+/// Transposes a square like [`tile`], element by element.
 #[inline(always)]
 fn plain_tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
     let mut transposed = [[0.0; SIDE]; SIDE];
@@ -140,28 +146,33 @@ fn plain_tile<const SIDE: usize>(rows: &[f32], stride: usize, columns: &mut [f32
     }
 }
 
-/// The same for a square of [`SMALL`], in eight registers.
+/// Transposes a square of [`SMALL`] by [`SMALL`] elements in eight registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn small_tile(_: Avx2, rows: &[f32], stride: usize, columns: &mut [f32], padded: usize) {
     let whole = |numbers: &[f32], stride: usize| (SMALL - 1) * stride + SMALL <= numbers.len();
-    assert!(whole(rows, stride) && whole(columns, padded), "a square on both sides");
-    // SAFETY: the processor has the instructions (`Avx2` is the proof), and both squares are there, as was just found.
+    assert!(whole(rows, stride) && whole(columns, padded), "both slices hold a whole square");
+    // SAFETY: the processor has the instructions (`Avx2` is the proof), and the assertion has just
+    // checked that both squares are within their slices.
     unsafe { in_registers(rows.as_ptr(), stride, columns.as_mut_ptr(), padded) }
 }
 
-/// The same by shuffles: pairs of rows, then fours, then all eight are interleaved. Never inlined: written into attention's
-/// loops it slows the rest of them down, by 4 to 8 % with long texts.
+/// Transposes the square with shuffles, which interleave pairs of rows, then four rows, then all
+/// eight.
+///
+/// Never inlined: inside attention's loops this code slows the rest of them down, by 4 to 8 % with
+/// long texts.
 ///
 /// # Safety
-/// There are squares on both sides.
+/// Both pointers must lead to a full square: [`SMALL`] rows of [`SMALL`] elements, `stride` apart
+/// for `rows`, which are read, and `padded` apart for `columns`, which are written.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 unsafe fn in_registers(rows: *const f32, stride: usize, columns: *mut f32, padded: usize) {
-    // SAFETY: one of the square's rows, for which the caller answers.
+    // SAFETY: this is one of the square's rows, which the caller guarantees.
     let rows: [_; SMALL] = std::array::from_fn(|row| unsafe { _mm256_loadu_ps(rows.add(row * stride)) });
-    // Number by number: those of the lower and the upper half of each 128 bits.
+    // Interleaves the elements of two rows: the lower and the upper half of each 128 bits.
     let pairs = [0, 2, 4, 6].map(|row| {
         [_mm256_unpacklo_ps(rows[row], rows[row + 1]), _mm256_unpackhi_ps(rows[row], rows[row + 1])]
     });
@@ -178,7 +189,7 @@ unsafe fn in_registers(rows: *const f32, stride: usize, columns: *mut f32, padde
             let both =
                 [_mm256_permute2f128_ps::<0x20>(upper, lower), _mm256_permute2f128_ps::<0x31>(upper, lower)];
             for (half, numbers) in both.into_iter().enumerate() {
-                // SAFETY: one of the square's columns, for which the caller answers.
+                // SAFETY: this is one of the square's columns, which the caller guarantees.
                 unsafe { _mm256_storeu_ps(columns.add((column + half * SMALL / 2) * padded), numbers) };
             }
         }
@@ -203,7 +214,7 @@ mod tests {
         }
 
         #[test]
-        fn registers_and_plain_loops_turn_the_same_way(apart in 0_usize..9, padded in TILE..20) {
+        fn registers_and_plain_loops_transpose_the_same_way(apart in 0_usize..9, padded in TILE..20) {
             let stride = TILE + apart;
             let rows: Vec<f32> = (0..TILE * stride).map(|number| number as f32).collect();
             let (mut found, mut plain) = (vec![-1.0; TILE * padded], vec![-1.0; TILE * padded]);

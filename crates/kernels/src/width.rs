@@ -1,10 +1,11 @@
-//! One body, compiled for every width of vector registers.
+//! One function body, compiled for every vector width.
 //!
-//! The bodies are plain safe Rust in loops over fixed-size chunks, which the compiler turns into vector instructions.
-//! They take a constant `FUSED`: whether the processor multiplies and adds in one rounding. Where it doesn't, asking
-//! for it would call a function per number.
+//! The bodies are plain safe Rust, loops over fixed-size chunks that the compiler vectorizes. They
+//! take a constant `FUSED`, which is true when the processor multiplies and adds with a single
+//! rounding. On other processors a fused multiply-add would be a function call per element.
 
-/// Writes a function that picks, by what the processor says, one of several compilations of `$body::<FUSED>`.
+/// Defines a function that selects, at run time, the compilation of `$body::<FUSED>` for this
+/// processor.
 macro_rules! for_every_width {
     ($(#[$about:meta])* $seen:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
         $(#[$about])*
@@ -23,11 +24,13 @@ macro_rules! for_every_width {
                     $body::<true>($($argument),*)
                 }
                 if $crate::width::has_512() {
-                    // SAFETY: the function's one requirement, these instructions, was just found on this processor.
+                    // SAFETY: the function's only requirement is these instructions, which were
+                    // just detected.
                     return unsafe { wide_512($($argument),*) };
                 }
                 if $crate::width::has_256() {
-                    // SAFETY: the function's one requirement, AVX2 and FMA, was just found on this processor.
+                    // SAFETY: the function's only requirement is AVX2 and FMA, which were just
+                    // detected.
                     return unsafe { wide_256($($argument),*) };
                 }
             }
@@ -37,7 +40,8 @@ macro_rules! for_every_width {
 }
 pub(crate) use for_every_width;
 
-/// Whether the processor has the AVX-512 instructions that [`for_every_width`] compiles for.
+/// Returns true when the processor has the AVX-512 instructions that [`for_every_width`] compiles
+/// for.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn has_512() -> bool {
@@ -48,7 +52,7 @@ pub(crate) fn has_512() -> bool {
         && has_256()
 }
 
-/// Whether the processor has AVX2 and fused multiply-add.
+/// Returns true when the processor has AVX2 and fused multiply-add.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn has_256() -> bool {
@@ -62,7 +66,7 @@ pub(crate) struct Avx2(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
-    /// The proof, where there is one.
+    /// Returns the proof, or `None` on a processor without these instructions.
     #[inline]
     pub(crate) fn here() -> Option<Self> {
         has_256().then_some(Self(()))

@@ -1,13 +1,14 @@
-//! The embedded server: a nats-server child that this process supervises.
+//! Embedded server: a nats-server child process that this process supervises.
 //!
-//! Owns the child's whole life: finding the program, its store folder, starting, restarting after an
-//! unexpected end, stopping, and ending a server that a killed worker left behind. Never speaks NATS.
+//! Owns the child's whole life: finding the program, its store folder, starting, restarting
+//! after an unexpected exit, stopping, and ending a server that a killed worker left
+//! behind. Never speaks NATS.
 //!
 //! ```text
-//! mod.rs      options, and the supervisor that restarts
-//! program.rs  where the program is, whether it is new enough
-//! store.rs    lock, configuration file, left-over server
-//! process.rs  one life of the child
+//! mod.rs      options, and the supervisor that restarts the child
+//! program.rs  lookup of the program, and the check of its version
+//! store.rs    store folder: lock, configuration file, leftover server
+//! process.rs  one process of the server, from start to exit
 //! ```
 
 mod process;
@@ -26,34 +27,36 @@ use tokio_util::task::AbortOnDropHandle;
 use self::process::{Process, reachable};
 use self::store::Store;
 use super::error::QueueError;
+use crate::retry::Backoff;
 
-/// How the embedded server is run.
+/// Options of the embedded server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The nats-server program; `nats-server` on `PATH` when not set.
+    /// Path of the nats-server program; `nats-server` on `PATH` when not set.
     pub program: Option<PathBuf>,
-    /// The folder of its store. Only one worker at a time can use it.
+    /// Folder of the server's store. Only one worker at a time can use it.
     pub store: PathBuf,
-    /// The address it listens on.
+    /// Address that the server listens on.
     pub host: IpAddr,
-    /// The port it listens on; 0 picks a free one, which is kept over restarts of the child.
+    /// Port that the server listens on; 0 picks a free port, which restarts of the child keep.
     pub port: u16,
-    /// How often the store is flushed to disk; `None`, the default, flushes every message before it is
-    /// acknowledged (about half a millisecond each on a fast disk). With a period, a power failure loses up
-    /// to that much; a killed server loses nothing either way.
+    /// Period between flushes of the store to disk. `None`, the default, flushes every
+    /// message before it is acknowledged (about half a millisecond each on a fast disk). With
+    /// a period, a power failure loses at most the messages of one period; a killed server
+    /// loses nothing either way.
     pub sync_every: Option<Duration>,
-    /// How long a start may take, recovery of the store included.
+    /// Time that a start may take, including recovery of the store.
     pub ready_within: Duration,
-    /// How long the server gets to end by itself before it is killed.
+    /// Time that the server has to exit by itself before it is killed.
     pub stop_within: Duration,
-    /// The first pause before a restart; it doubles up to [`Options::longest_pause`].
+    /// First backoff before a restart; it doubles up to [`Options::longest_pause`].
     pub first_pause: Duration,
-    /// The longest pause before a restart.
+    /// Longest backoff before a restart.
     pub longest_pause: Duration,
 }
 
 impl Options {
-    /// The usual options for a store folder: local connections only, a free port.
+    /// Returns the usual options for a store folder: local connections only, on a free port.
     pub fn new(store: impl Into<PathBuf>) -> Self {
         Self {
             program: None,
@@ -69,10 +72,10 @@ impl Options {
     }
 }
 
-/// A server that lived this long was healthy: the next restart starts with the first pause again.
+/// Uptime after which a server counts as healthy: the next restart uses the first backoff again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
-/// A supervised nats-server. Dropping it kills the child; [`Server::stop`] ends it cleanly.
+/// A supervised nats-server. Dropping it kills the child; [`Server::stop`] stops it cleanly.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -83,7 +86,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Finds and checks the program, takes over the store, starts the server and waits until it answers.
+    /// Finds and checks the program, takes over the store, starts the server, and waits until the
+    /// server answers.
     ///
     /// # Errors
     /// [`QueueError::ProgramMissing`], [`QueueError::Program`], [`QueueError::ServerTooOld`],
@@ -97,7 +101,7 @@ impl Server {
         let mut launcher = Launcher { program, store: Arc::new(store), options };
 
         let process = launcher.launch().await?;
-        // Clients know this port by now, so a restarted server must come back on it.
+        // Clients know this port from now on, so a restarted server must listen on it again.
         launcher.options.port = process.port();
         let address = SocketAddr::new(reachable(launcher.options.host), process.port());
         tracing::info!(%address, version, pid = process.pid(), "nats-server is ready");
@@ -109,22 +113,22 @@ impl Server {
         Ok(Self { address, version, pid, stop, _supervisor: supervisor })
     }
 
-    /// Where clients connect, such as `nats://127.0.0.1:4222`.
+    /// Returns the URL that clients connect to, such as `nats://127.0.0.1:4222`.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address)
     }
 
-    /// The version the program says it is, such as `2.10.27`.
+    /// Returns the version that the program reports, such as `2.10.27`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The child's process id; `None` while it is down. Changes can be awaited.
+    /// Returns a watch on the child's process id, which is `None` while the child is down.
     pub fn pid(&self) -> watch::Receiver<Option<u32>> {
         self.pid.clone()
     }
 
-    /// Ends the server: asked first, killed after [`Options::stop_within`].
+    /// Stops the server: asks it to exit, and kills it after [`Options::stop_within`].
     pub async fn stop(&self) {
         self.stop.cancel();
         // The supervisor holds the only sender, so the channel closes when it has returned.
@@ -133,7 +137,7 @@ impl Server {
     }
 }
 
-/// What it takes to start the child, again and again. Holds the store's lock.
+/// Everything needed to start the child, any number of times. Holds the store's lock.
 struct Launcher {
     program: PathBuf,
     store: Arc<Store>,
@@ -149,8 +153,9 @@ impl Launcher {
     }
 }
 
-/// Restarts the child with growing pauses whenever it ends, until it is told to stop. `pid` comes first so that
-/// it is dropped last: whoever waits for it to close finds the store's lock free.
+/// Restarts the child with growing backoff whenever it exits, until `stop` is cancelled. `pid`
+/// is the first parameter so that it is dropped last: when a caller sees the channel close,
+/// the store's lock is free.
 async fn supervise(
     pid: watch::Sender<Option<u32>>,
     launcher: Launcher,
@@ -159,7 +164,8 @@ async fn supervise(
 ) {
     let options = &launcher.options;
     let mut running = Some((first, Instant::now()));
-    let mut pause = options.first_pause;
+    let mut failures = Backoff::new(options.first_pause, options.longest_pause).start();
+    let mut pause = Duration::ZERO;
     loop {
         if let Some((mut process, since)) = running.take() {
             tokio::select! {
@@ -171,8 +177,9 @@ async fn supervise(
                 status = process.ended() => {
                     pid.send_replace(None);
                     if since.elapsed() >= HEALTHY_AFTER {
-                        pause = options.first_pause;
+                        failures.reset();
                     }
+                    pause = failures.next_pause(rand::random());
                     tracing::warn!(?status, restart_after = ?pause, "nats-server ended unexpectedly");
                 }
             }
@@ -181,7 +188,6 @@ async fn supervise(
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        pause = (pause * 2).min(options.longest_pause);
         let launched = tokio::select! {
             () = stop.cancelled() => return,
             launched = launcher.launch() => launched,
@@ -192,16 +198,19 @@ async fn supervise(
                 pid.send_replace(process.pid());
                 running = Some((process, Instant::now()));
             }
-            Err(error) => tracing::error!(
-                error = crate::failure::chain(&error),
-                next_try_after = ?pause,
-                "nats-server could not be restarted"
-            ),
+            Err(error) => {
+                pause = failures.next_pause(rand::random());
+                tracing::error!(
+                    error = crate::failure::chain(&error),
+                    next_try_after = ?pause,
+                    "nats-server could not be restarted"
+                );
+            }
         }
     }
 }
 
-/// Runs file work off the async threads.
+/// Runs blocking file work on the blocking thread pool.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, QueueError> + Send + 'static,
 ) -> Result<T, QueueError> {

@@ -1,4 +1,4 @@
-//! One life of the server: started, ready, ended.
+//! One process of the server, from start to exit.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -39,7 +39,8 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // A terminal's Ctrl-C reaches the whole foreground group; the worker must end before its broker does.
+        // Ctrl-C in a terminal reaches the whole foreground process group, but the worker must
+        // end before its broker does.
         command.process_group(0);
         let mut child =
             command.spawn().map_err(|source| QueueError::Program { program: program.to_owned(), source })?;
@@ -48,7 +49,7 @@ impl Process {
         let log = AbortOnDropHandle::new(log.unwrap_or_else(|| tokio::spawn(async {})));
 
         let answered = async {
-            // A sender that is gone means that the log ended: the child has ended or soon will.
+            // A dropped sender means that the log ended: the child has exited or soon will.
             let Ok(port) = is_ready.await else { return std::future::pending().await };
             greet(host, port).await.map(|()| port)
         };
@@ -73,29 +74,29 @@ impl Process {
         self.child.id()
     }
 
-    /// Resolves when the server has ended, for whatever reason. Safe to cancel.
+    /// Resolves when the server has exited, for any reason. Safe to cancel.
     pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Asks the server to end, and kills it when it has not within `deadline`.
+    /// Asks the server to exit, and kills it if it has not exited within `deadline`.
     pub(super) async fn stop(mut self, deadline: Duration) {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // The child is ours and not waited for yet, so this id can't be anybody else's.
+            // The child has not been waited for yet, so no other process can have its id.
             if kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok()
                 && tokio::time::timeout(deadline, self.child.wait()).await.is_ok()
             {
                 return;
             }
         }
-        tracing::warn!(after = ?deadline, "nats-server did not end when asked and is killed");
+        tracing::warn!(after = ?deadline, "nats-server did not exit when asked; killing it");
         if let Err(error) = self.child.kill().await {
             tracing::error!(%error, "nats-server could not be killed");
         }
     }
 }
 
-/// Passes the server's log on to ours, and says on which port it listens once it is ready.
+/// Forwards the server's log to ours, and sends the server's port once it is ready.
 async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<u16>) {
     let mut ready = Some(ready);
     let mut port = None;
@@ -113,20 +114,20 @@ async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<u16>) {
         if line.contains("Server is ready")
             && let (Some(port), Some(ready)) = (port, ready.take())
         {
-            // Nobody listens any more when the start was given up.
+            // The receiver is gone when the start was given up.
             let _ = ready.send(port);
         }
     }
 }
 
-/// The port in `Listening for client connections on 127.0.0.1:4222`, the one place where a server that
-/// picked a free port says so in the order of events.
+/// Extracts the port from `Listening for client connections on 127.0.0.1:4222`. Only this line
+/// reports a port that the server picked, in the order of events.
 fn listening_port(line: &str) -> Option<u16> {
     let (_, address) = line.split_once("Listening for client connections on ")?;
     address.trim().rsplit_once(':')?.1.parse().ok()
 }
 
-/// Connects and reads the start of the `INFO` line that every NATS server greets with.
+/// Connects and reads the start of the `INFO` line that every NATS server sends first.
 async fn greet(host: IpAddr, port: u16) -> std::io::Result<()> {
     let stream = TcpStream::connect(SocketAddr::new(reachable(host), port)).await?;
     let mut line = Vec::new();
@@ -138,7 +139,7 @@ async fn greet(host: IpAddr, port: u16) -> std::io::Result<()> {
     }
 }
 
-/// Where this machine reaches a server that listens on `host`.
+/// Returns the address at which this machine reaches a server that listens on `host`.
 pub(super) fn reachable(host: IpAddr) -> IpAddr {
     match host {
         IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! The nats-server program: where it is, and whether it is new enough.
+//! The nats-server program: lookup, and the check of its version.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::broker::error::QueueError;
 use crate::broker::version::{OLDEST_SERVER, is_new_enough};
 
-/// Long enough for a cold start from a slow disk.
+/// Time that `nats-server --version` may take: long enough for a cold start from a slow disk.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
-/// The program to run: the one that is set, else `nats-server` on `PATH`.
+/// Finds the program to run: the configured one, or else `nats-server` on `PATH`.
 pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, QueueError> {
     let missing = |program: &Path| QueueError::ProgramMissing { program: program.to_owned() };
     if let Some(program) = set {
@@ -25,7 +25,7 @@ pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, QueueError> {
         .ok_or_else(|| missing(name))
 }
 
-/// Runs `--version` and refuses a server that is too old.
+/// Runs `--version`, refuses a server that is too old, and returns the version.
 pub(super) async fn check_version(program: &Path) -> Result<String, QueueError> {
     let failed = |source| QueueError::Program { program: program.to_owned(), source };
     let asked = tokio::process::Command::new(program)
@@ -45,7 +45,8 @@ pub(super) async fn check_version(program: &Path) -> Result<String, QueueError> 
     }
 }
 
-/// `nats-server: v2.10.27` is `2.10.27`; an answer that holds no version is shown as it is.
+/// Extracts the version: `nats-server: v2.10.27` becomes `2.10.27`. An answer without a version is
+/// returned as it is, cut to 40 characters.
 fn parse_version(answer: &str) -> String {
     let word = answer
         .split_whitespace()

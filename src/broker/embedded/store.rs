@@ -1,4 +1,5 @@
-//! The store folder on disk: its lock, its configuration file, and a server that an earlier worker left behind.
+//! Store folder on disk: its lock, its configuration file, and a leftover server of an earlier
+//! worker.
 //!
 //! ```text
 //! <store>/supervisor.lock    held by the worker that supervises this store
@@ -7,7 +8,7 @@
 //! <store>/jetstream/         JetStream's own
 //! ```
 //!
-//! Everything here blocks; callers run it off the async threads.
+//! All functions here block, so callers run them on the blocking thread pool.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use autovalidate_finetune::durable;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,23 +24,27 @@ use serde_json::json;
 
 use crate::broker::error::QueueError;
 
-/// How long a left-over server gets to end by itself, and how often it is looked at.
+/// Time that a leftover server has to exit after each signal.
 const LEFTOVER_DEADLINE: Duration = Duration::from_secs(15);
+/// Period at which a leftover server is polled.
 const LEFTOVER_GLANCE: Duration = Duration::from_millis(20);
 
-/// A store folder that only this process supervises, for as long as this value lives.
+/// A store folder that only this process supervises while this value lives.
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    /// Held open: the lock ends with it, also when this process is killed. The child doesn't inherit it.
+    /// Lock file, held open: the lock ends when it is closed, also when this process is killed. The
+    /// child doesn't inherit it.
     _lock: File,
 }
 
 impl Store {
-    /// Creates the folder, takes its lock, and ends a server that a killed worker left running on it.
+    /// Creates the folder, takes its lock, and stops a server that a killed worker left running on
+    /// it.
     pub(super) fn open(folder: &Path) -> Result<Self, QueueError> {
         fs::create_dir_all(folder).map_err(QueueError::store(folder))?;
-        // The server's command line shows the path it was given; an absolute one names the store beyond doubt.
+        // The server's command line shows the path it was given. Only an absolute
+        // path identifies the store.
         let folder = folder.canonicalize().map_err(QueueError::store(folder))?;
         let lock_path = folder.join("supervisor.lock");
         let lock = File::options()
@@ -65,7 +71,8 @@ impl Store {
         self.folder.join("nats-server.pid")
     }
 
-    /// Writes the server's configuration, beside and renamed. JSON is a subset of the server's own format.
+    /// Writes the server's configuration to a temporary file and renames it into place. JSON is a
+    /// subset of the server's own format.
     pub(super) fn configure(
         &self,
         host: IpAddr,
@@ -85,17 +92,12 @@ impl Store {
             "jetstream": { "store_dir": self.folder.to_string_lossy(), "sync_interval": sync_interval },
         });
         let path = self.configuration();
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(&serde_json::to_vec_pretty(&configuration)?)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(QueueError::store(&path))
+        let bytes = serde_json::to_vec_pretty(&configuration)?;
+        durable::replace(&path, |file| file.write_all(&bytes)).map_err(QueueError::store(&path))
     }
 
-    /// Two servers on one store would damage it, so a left-over one is asked to end, then made to.
+    /// Stops a leftover server: asks it to exit, then kills it. Two servers on one
+    /// store would damage the store.
     fn end_leftover(&self) -> Result<(), QueueError> {
         let pid_file = self.pid_file();
         let text = match fs::read_to_string(&pid_file) {
@@ -107,14 +109,14 @@ impl Store {
         if !self.is_ours(pid) {
             return Ok(());
         }
-        tracing::warn!(pid, "ending a nats-server that an earlier worker left behind");
+        tracing::warn!(pid, "stopping a nats-server that an earlier worker left behind");
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             match kill(Pid::from_raw(pid), signal) {
                 Ok(()) => {}
                 Err(Errno::ESRCH) => return Ok(()),
                 Err(errno) => return Err(QueueError::Store { path: pid_file, source: errno.into() }),
             }
-            // It is not our child, so it can only be looked at, not waited for.
+            // The server is not our child, so we can only poll it, not wait for it.
             let asked = Instant::now();
             while asked.elapsed() < LEFTOVER_DEADLINE {
                 if !self.is_ours(pid) {
@@ -126,21 +128,22 @@ impl Store {
         Err(QueueError::StoreInUse { store: self.folder.clone() })
     }
 
-    /// Whether `pid` lives and is a server on this store: process ids are used again by others.
+    /// Returns true when `pid` is a live server on this store. Process ids are reused, so the
+    /// command line is checked.
     fn is_ours(&self, pid: i32) -> bool {
         let configuration = self.configuration();
         command_line(pid).is_some_and(|line| line.contains(&*configuration.to_string_lossy()))
     }
 }
 
-/// The command line of a live process; a dead one that nobody has waited for has none.
+/// Returns the command line of a live process. A zombie's command line is empty.
 #[cfg(target_os = "linux")]
 fn command_line(pid: i32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The command line of a live process.
+/// Returns the command line of a live process.
 #[cfg(not(target_os = "linux"))]
 fn command_line(pid: i32) -> Option<String> {
     let output =

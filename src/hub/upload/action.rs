@@ -1,4 +1,4 @@
-//! What the LFS batch tells to do with a file's content.
+//! An action of the LFS batch: the request that the client is to make for a file's content.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,11 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-/// The content type of everything LFS.
+/// Content type of all LFS calls.
 pub(super) const LFS_JSON: &str = "application/vnd.git-lfs+json";
 
-/// A link, and headers to send along; for `multipart` they hold the parts' size and links instead.
+/// A link and the headers to send with it. For `multipart`, `header` holds the parts' size and
+/// links instead.
 #[derive(Deserialize)]
 pub(super) struct Action {
     #[serde(deserialize_with = "link")]

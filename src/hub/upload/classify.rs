@@ -1,4 +1,5 @@
-//! Which files go through LFS: the Hub decides, by name, size and first bytes.
+//! Upload modes of the files. The Hub chooses those that go through LFS by name, size, and leading
+//! bytes.
 
 use std::collections::HashSet;
 
@@ -11,10 +12,11 @@ use super::content::Content;
 use crate::hub::error::HubError;
 use crate::hub::wire::Wire;
 
-/// The longest file sent inside a commit, in bytes; the Hub itself asks for LFS far below this.
+/// Size of the largest file sent inside a commit, in bytes. The Hub itself requires LFS far below
+/// this size.
 const REGULAR_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// The Hub's decision.
+/// The Hub's choice of upload modes.
 #[derive(Debug)]
 pub(super) struct Modes {
     lfs: HashSet<String>,
@@ -50,7 +52,7 @@ pub(super) async fn classify(wire: &Wire, files: &[Content]) -> Result<Modes, Hu
     let answer: Answer = wire.json(WHAT, request).await?;
     let lfs: HashSet<_> =
         answer.files.into_iter().filter(|mode| mode.upload_mode == "lfs").map(|mode| mode.path).collect();
-    // A file this long would have to be held in memory, and the Hub would refuse the commit anyway.
+    // A larger file would have to be held in memory, and the Hub would reject the commit anyway.
     if files.iter().any(|file| file.size > REGULAR_LIMIT && !lfs.contains(&file.path)) {
         return Err(HubError::Malformed { what: WHAT });
     }

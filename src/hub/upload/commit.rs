@@ -1,4 +1,4 @@
-//! The commit: one JSON object per line, on top of exactly the head that was looked at.
+//! The commit request: one JSON object per line, with the head that was checked as parent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,8 +18,8 @@ struct Committed {
     commit_oid: CommitId,
 }
 
-/// Commits once. Whether to try again is for the caller, who looks first: a commit whose answer was lost may
-/// have been made.
+/// Commits once. The caller decides about a retry and checks the head first, because a commit whose
+/// response was lost may have succeeded.
 pub(super) async fn commit(
     wire: &Wire,
     parent: &CommitId,
@@ -46,7 +46,7 @@ pub(super) async fn commit(
         .header(CONTENT_TYPE, "application/x-ndjson")
         .body(body);
     let response = match wire.once(request).await {
-        // Two commits at the very same time: the Hub's git says it with another status.
+        // For two simultaneous commits, the Hub's git reports the conflict with another status.
         Err(HubError::Refused { status: 409, .. }) => return Err(HubError::Conflict),
         answer => answer?,
     };
@@ -55,7 +55,7 @@ pub(super) async fn commit(
 }
 
 fn push(body: &mut Vec<u8>, key: &str, value: Value) {
-    // One `Display` of a `Value` is one line: JSON escapes every line break inside.
+    // `Display` writes a `Value` on one line, because JSON escapes every line break inside.
     body.extend_from_slice(json!({ "key": key, "value": value }).to_string().as_bytes());
     body.push(b'\n');
 }

@@ -1,4 +1,4 @@
-//! A file of the commit: where its bytes come from, how many, and their checksum.
+//! A file of the commit: the source of its bytes, its size, and its checksum.
 
 use std::io::{self, SeekFrom};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::hub::digest::Digest;
 use crate::hub::download::blocking;
 use crate::hub::error::HubError;
 
-/// Bytes the Hub wants to see of a file before it says how to send it.
+/// Number of leading bytes that the Hub inspects to choose a file's upload mode.
 const SAMPLE: u64 = 512;
 
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Reads a source once, for its size and checksum.
+    /// Reads a source once to compute its size and checksum.
     pub(super) async fn measure(path: String, source: Source) -> Result<Self, HubError> {
         let (sha256, size) = match &source {
             Source::Memory(bytes) => (Digest::of(bytes), bytes.len() as u64),
@@ -41,12 +41,12 @@ impl Content {
         Ok(Self { path, source, size, sha256 })
     }
 
-    /// The first bytes.
+    /// Returns the leading bytes that the Hub inspects.
     pub(super) async fn sample(&self) -> Result<Bytes, HubError> {
         self.piece(SAMPLE).await
     }
 
-    /// All bytes, in memory: only for what is small.
+    /// Returns all bytes, in memory. Only for small files.
     pub(super) async fn whole(&self) -> Result<Bytes, HubError> {
         self.piece(self.size).await
     }
@@ -65,7 +65,7 @@ impl Content {
         }
     }
 
-    /// A reader from `start` on.
+    /// Returns a reader from byte `start` on.
     pub(super) async fn reader(
         &self,
         start: u64,

@@ -1,4 +1,5 @@
-//! The LFS batch: the Hub says whether content is there already and, if not, where it goes and how.
+//! The LFS batch: the Hub answers which content is already stored, and returns upload links for the
+//! rest.
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
@@ -11,19 +12,20 @@ use super::transfer::{self, Meter};
 use crate::hub::error::HubError;
 use crate::hub::wire::Wire;
 
-/// How often to ask for new links when the object store refuses the old ones: they end after a while.
+/// Number of attempts with new links when the object store rejects the old ones, which expire.
 const LINKS: u32 = 3;
 
-/// Where the commit's content is.
+/// Storage state of the commit's content.
 #[derive(Debug)]
 pub(super) enum Stored {
-    /// Where the commit can name it.
+    /// The content is stored, and the commit can refer to it.
     Here(Modes),
-    /// Nowhere yet: the Hub takes it through Xet only, and `hf-hub` does that together with the commit.
+    /// The content is not stored: the Hub accepts it only through Xet, and `hf-hub` uploads it
+    /// together with the commit.
     WantsXet,
 }
 
-/// What became of one file.
+/// Outcome for one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Stored,
@@ -58,15 +60,15 @@ struct Actions {
     verify: Option<Action>,
 }
 
-/// Stores a file's content, unless it is there.
+/// Uploads a file's content unless the Hub has it.
 pub(super) async fn store(wire: &Wire, file: &Content, meter: &Meter) -> Result<Answer, HubError> {
     let (mut tries, before) = (1, meter.sent());
     loop {
         match try_store(wire, file, meter).await {
             Err(HubError::Store { status }) if tries < LINKS => {
-                // Parts that had arrived are sent again too.
+                // Parts that had arrived are sent again, too.
                 meter.set(before);
-                tracing::warn!(status, tries, "the object store refused, asking for new links");
+                tracing::warn!(status, tries, "object store rejected an upload, requesting new links");
                 tries += 1;
             }
             done => return done,
@@ -88,7 +90,7 @@ async fn try_store(wire: &Wire, file: &Content, meter: &Meter) -> Result<Answer,
     });
     let request = || {
         let request = wire.authorized(&url, wire.client.post(url.clone()));
-        // `json` leaves a content type that is set, and LFS servers refuse its own.
+        // `json` keeps a content type that is already set. LFS servers reject its default one.
         request.header(ACCEPT, LFS_JSON).header(CONTENT_TYPE, LFS_JSON).json(&body)
     };
     let batch: Batch = wire.json(WHAT, request).await?;
@@ -115,7 +117,7 @@ async fn try_store(wire: &Wire, file: &Content, meter: &Meter) -> Result<Answer,
     Ok(Answer::Stored)
 }
 
-/// Has the Hub look whether the content arrived.
+/// Asks the Hub to verify that the content arrived.
 async fn confirm(wire: &Wire, verify: &Action, file: &Content) -> Result<(), HubError> {
     let url = verify.href.clone();
     let body = json!({ "oid": file.sha256, "size": file.size });

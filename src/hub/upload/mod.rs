@@ -1,19 +1,20 @@
-//! Publishing a release: content first, then one commit that makes it visible.
+//! Publishing of a release: content first, then one commit that makes the release visible.
 //!
-//! Owns the order of things: look at what is there, store the content, commit on top of exactly the head that
-//! was looked at, and after any doubt look again before sending again. So a lost answer never makes a second
-//! commit, and a release the backend would not load is never committed. Never decides on a release's name, and
-//! never holds the archive in memory.
+//! Owns the order of the steps: read the head and its releases, store the content, commit with
+//! exactly that head as parent (compare-and-swap), and after any failure read the head again before
+//! a retry. So a lost response never causes a second commit, and a release that the backend would
+//! not load is never committed. Never chooses a release's name, and never holds the archive in
+//! memory.
 //!
 //! ```text
 //! content   a file of the commit, on disk or in memory, and its checksum
-//! classify  which files go through LFS
-//! action    what the batch tells to do with a file
-//! lfs       the LFS batch: where the content goes, and whether it is there already
-//! transfer  PUT, whole or in parts, from disk, watched
+//! classify  the Hub's choice of files that go through LFS
+//! action    an upload action of the LFS batch: link and headers
+//! lfs       the LFS batch: upload links for the content that is missing
+//! transfer  PUT of an object or its parts, from disk, with progress
 //! commit    the commit itself
-//! pages     the repo's index and card, made from what is there
-//! xet       the way of `hf-hub`, where the Hub wants Xet
+//! pages     the repo's index and card, updated for a release
+//! xet       upload and commit through `hf-hub`, for a Hub that requires Xet
 //! ```
 
 mod action;
@@ -41,75 +42,76 @@ use content::{Content, Source};
 use lfs::Stored;
 use transfer::Meter;
 
-/// What to publish.
+/// A release to publish.
 #[derive(Clone)]
 pub struct Upload {
-    /// The release's name, which must sort after every release there is; see [`super::Stamp::next`].
+    /// Name of the release. It must sort after every existing release; see [`super::Stamp::next`].
     pub release: ReleaseName,
-    /// The zip on disk. It must not change meanwhile.
+    /// Path of the zip on disk. The file must not change during the upload.
     pub archive: PathBuf,
-    /// Small files that go into the same commit, such as the receipt.
+    /// Small files for the same commit, such as the receipt.
     pub extras: Vec<Extra>,
-    /// What the repo's own pages are to say about it; they stay as they are without.
+    /// Card and index entry for the repo's own pages; `None` leaves the pages unchanged.
     pub listed: Option<Listed>,
-    /// What it may take the place of. When something else is the newest by then, nothing is published.
+    /// Releases that this release may replace as the newest. When the newest release is another one
+    /// at the time of the commit, nothing is published.
     pub replaces: ReplacePolicy,
-    /// The commit's first line.
+    /// First line of the commit message.
     pub summary: String,
-    /// Told about every piece that went out.
+    /// Callback for upload progress, called after every chunk.
     pub progress: Option<OnUploadProgress>,
 }
 
-/// What a release may take the place of.
+/// Rule for the release that a new release may replace as the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplacePolicy {
-    /// Whatever is the newest by then.
+    /// Allows any release to be the newest.
     Any,
-    /// This release, or nothing at all.
+    /// Allows only this release, or a repo without releases.
     Only(Option<ReleaseName>),
 }
 
-/// What the repo's own pages say about a release.
+/// Content of the repo's own pages about a release.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
-    /// The model card, for the repo's page.
+    /// Model card for the repo's page.
     pub card: String,
-    /// The entry of the index; checksum and size of the zip are filled in.
+    /// Entry for the index. Publishing fills in the checksum and size of the zip.
     pub entry: Entry,
 }
 
 /// A small file beside the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extra {
-    /// Its path in the repo, such as `README.md`.
+    /// Path in the repo, such as `README.md`.
     pub path: String,
-    /// Its whole content.
+    /// Complete content of the file.
     pub content: Bytes,
 }
 
-/// How far an upload is.
+/// Progress of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadProgress {
-    /// Bytes sent so far. Falls when a cut makes some of them worthless.
+    /// Bytes sent so far. Decreases when a cut connection makes some of them worthless.
     pub bytes: u64,
-    /// Bytes to send in all.
+    /// Total bytes to send.
     pub total: u64,
 }
 
-/// Is told how far an upload is. Called from async code, so it must not block.
+/// Callback for upload progress. Runs in async code, so it must not block.
 pub type OnUploadProgress = Arc<dyn Fn(UploadProgress) + Send + Sync>;
 
-/// A release that is visible.
+/// A published release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The commit that made it visible or, when an earlier try turned out to have done that, the head at which
-    /// it was found.
+    /// Commit that made the release visible. When an earlier attempt had already published it, the
+    /// head at which the release was found.
     pub commit: CommitId,
-    /// Its path in the repo.
+    /// Path of the release in the repo.
     pub path: String,
-    /// The archive's size in bytes.
+    /// Size of the archive in bytes.
     pub size: u64,
-    /// The archive's checksum.
+    /// Checksum of the archive.
     pub sha256: Digest,
 }
 
@@ -135,14 +137,14 @@ pub(super) async fn publish(
         let head = listing::head(wire).await?;
         let before = match look(wire, &head, &release, sha256, &replaces).await? {
             Found::Landed => {
-                tracing::info!(path = %release.path(), commit = %head, "release is there");
+                tracing::info!(path = %release.path(), commit = %head, "release is already published");
                 return Ok(published(head));
             }
             Found::Room { before } => before,
         };
         files.truncate(own);
         if let Some(listed) = &listed {
-            // Made anew on each head, so that what others committed in between stays.
+            // Rebuilt on each head, so that commits of others in between stay.
             for page in pages::pages(wire, &head, before.as_ref(), listed, (sha256, size)).await? {
                 files.push(Content::measure(page.path, Source::Memory(page.content)).await?);
             }
@@ -174,18 +176,19 @@ pub(super) async fn publish(
     }
 }
 
-/// What a look at the releases found.
+/// State of the repo's releases with respect to ours.
 enum Found {
-    /// Ours is there.
+    /// Our release is already published.
     Landed,
-    /// Ours would be the newest, after this one.
+    /// Our release would become the newest, after the release `before`.
     Room { before: Option<ReleaseName> },
 }
 
-/// Looks for the release as of this commit.
+/// Checks the releases as of this commit.
 ///
 /// # Errors
-/// When it could not be the newest, its name holds other content, or `over` doesn't allow what is the newest.
+/// [`HubError::Superseded`] when our release would not be the newest, or `replaces` does not allow
+/// the newest release; [`HubError::Taken`] when our name exists with other content.
 async fn look(
     wire: &Wire,
     head: &CommitId,
@@ -213,7 +216,7 @@ async fn look(
     }
 }
 
-/// Stores what goes through LFS.
+/// Uploads the content of the files that go through LFS.
 async fn store(wire: &Wire, files: &[Content], meter: &Meter) -> Result<Stored, HubError> {
     let modes = classify::classify(wire, files).await?;
     for file in files.iter().filter(|file| modes.is_lfs(&file.path)) {

@@ -1,4 +1,4 @@
-//! The repo's own pages, as they are to be with a release: index and card, made from what is there.
+//! The repo's own pages: index and card, updated for a release.
 
 use bytes::Bytes;
 
@@ -11,10 +11,11 @@ use crate::hub::release::ReleaseName;
 use crate::hub::repo_card;
 use crate::hub::wire::Wire;
 
-/// The repo's page.
+/// Path of the repo's page.
 const PAGE: &str = "README.md";
 
-/// The pages on top of this commit; `before` is the release the backend loads as of it.
+/// Returns the updated pages, based on this commit; `before` is the release that the backend loads
+/// as of the commit.
 pub(super) async fn pages(
     wire: &Wire,
     head: &CommitId,
@@ -37,8 +38,8 @@ pub(super) async fn pages(
             let page = repo_card::merged(page, &listed.card);
             pages.push(Extra { path: PAGE.to_owned(), content: Bytes::from(page) });
         }
-        // Written back, it would lose what we can't read.
-        Err(error) => tracing::warn!(%error, "the repo's README.md is not UTF-8 and stays as it is"),
+        // Writing the page back would lose the bytes that are not UTF-8.
+        Err(error) => tracing::warn!(%error, "the repo's README.md is not UTF-8, so it is left unchanged"),
     }
     Ok(pages)
 }

@@ -1,5 +1,5 @@
-//! PUT of content to the object store, whole or in parts: streamed from disk with a true length, and watched so
-//! that a transfer may take any time as long as bytes move.
+//! PUT of an object or its parts to the object store. The body streams from disk with a known
+//! length. A transfer may take any time as long as bytes move.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -21,12 +21,12 @@ use super::{OnUploadProgress, UploadProgress};
 use crate::hub::error::HubError;
 use crate::hub::wire::Wire;
 
-/// Bytes read from disk at once.
+/// Chunk size of reads from disk, in bytes.
 const PIECE: usize = 64 * 1024;
-/// Parts sent at the same time.
+/// Number of parts sent concurrently.
 const PARALLEL: usize = 4;
 
-/// Counts what went out, and tells.
+/// Counts the sent bytes and reports progress.
 pub(super) struct Meter {
     total: u64,
     sent: AtomicU64,
@@ -50,7 +50,7 @@ impl Meter {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Sets the count: back to what still holds, or for a sender that counts itself.
+    /// Sets the count, to undo a failed upload or for a sender that counts by itself.
     pub(super) fn set(&self, bytes: u64) {
         self.sent.store(bytes, Ordering::Relaxed);
         self.tell(bytes);
@@ -62,7 +62,8 @@ impl Meter {
 
     fn tell(&self, bytes: u64) {
         if let Some(progress) = &self.progress {
-            // Pages made on the way are too small to count.
+            // Pages built during the upload are not part of the total; they are too small to
+            // matter.
             progress(UploadProgress { bytes: bytes.min(self.total), total: self.total });
         }
     }
@@ -84,7 +85,7 @@ pub(super) async fn basic(
     .await
 }
 
-/// Sends the content in parts, and has them joined.
+/// Sends the content in parts, then asks the store to join them.
 pub(super) async fn multipart(
     wire: &Wire,
     upload: &Action,
@@ -114,7 +115,7 @@ pub(super) async fn multipart(
     .await
 }
 
-/// The parts' links, each with the part's start and length.
+/// Returns the link of each part, with the part's start and length in bytes.
 fn parts(header: &HashMap<String, String>, size: u64) -> Result<Vec<(Url, u64, u64)>, HubError> {
     let malformed = || HubError::Malformed { what: "the parts' links" };
     let chunk = header.get("chunk_size").and_then(|chunk| chunk.parse::<u64>().ok());
@@ -132,7 +133,7 @@ fn parts(header: &HashMap<String, String>, size: u64) -> Result<Vec<(Url, u64, u
     (0..count).map(|number| part(number).ok_or_else(malformed)).collect()
 }
 
-/// Adds the headers an LFS action asks for.
+/// Adds the headers that an LFS action asks for.
 pub(super) fn with_headers(request: RequestBuilder, headers: &HashMap<String, String>) -> RequestBuilder {
     headers.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
@@ -143,7 +144,7 @@ struct Piece<'a> {
     length: u64,
 }
 
-/// One PUT. What it counted is taken back when it fails.
+/// Makes one PUT. A failure subtracts the sent bytes from the meter again.
 async fn put(
     wire: &Wire,
     request: RequestBuilder,
@@ -157,7 +158,7 @@ async fn put(
         sent += bytes.len() as u64;
         moved.send_replace(sent);
     });
-    // With the length said outright the body is not sent in chunks, which object stores refuse.
+    // An explicit length avoids chunked transfer encoding, which object stores reject.
     let request = request.header(CONTENT_LENGTH, piece.length).body(Body::wrap_stream(body));
     let mut counted = 0;
     let answer = watched_send(request, watched, wire.patience.idle, |sent| {
@@ -175,7 +176,8 @@ async fn put(
     done
 }
 
-/// Sends a request as long as its body moves, and then waits as long again for the answer.
+/// Sends a request and fails when its body makes no progress, or the response does not arrive,
+/// within `idle`.
 async fn watched_send(
     request: RequestBuilder,
     mut watched: watch::Receiver<u64>,
@@ -192,7 +194,7 @@ async fn watched_send(
             }
             changed = watched.changed(), if streaming => match changed {
                 Ok(()) => moved(*watched.borrow_and_update()),
-                // The body is dropped: all of it is out, or nobody wants the rest.
+                // The body is dropped: it is completely sent, or the server rejected the rest.
                 Err(_) => streaming = false,
             },
             () = tokio::time::sleep(idle) => return Err(HubError::TimedOut { limit: idle }),
@@ -200,7 +202,8 @@ async fn watched_send(
     }
 }
 
-/// A refusal by the object store is about the link or the content, never about our rights on the Hub.
+/// Converts an error of the object store. It is about the link or the content, never about our
+/// permissions on the Hub.
 fn of_store(error: HubError) -> HubError {
     match error {
         HubError::Unauthorized { .. } => HubError::Store { status: 401 },

@@ -1,4 +1,4 @@
-//! Upload and commit in one, as `hf-hub` does it where the Hub takes content through Xet.
+//! Upload and commit in one call of `hf-hub`, for a Hub that accepts content only through Xet.
 
 use hf_hub::progress::{ProgressEvent, ProgressHandler, UploadEvent};
 use hf_hub::repository::CommitOperation;
@@ -12,7 +12,7 @@ use crate::hub::error::HubError;
 use crate::hub::listing::CommitId;
 use crate::hub::wire::Wire;
 
-/// Passes the library's events on, and lets the caller see that something happens.
+/// Forwards the library's progress events, and signals activity to the caller's idle timeout.
 struct Events {
     happened: watch::Sender<()>,
     progress: Option<(OnUploadProgress, u64)>,
@@ -31,8 +31,8 @@ impl ProgressHandler for Events {
     }
 }
 
-/// Stores and commits once, on top of exactly this parent. As with [`super::commit::commit`], whoever calls
-/// looks before trying again.
+/// Uploads and commits once, on top of exactly this parent. As with [`super::commit::commit`], the
+/// caller checks the head before a retry.
 pub(super) async fn commit(
     wire: &Wire,
     library: &HFRepository<RepoTypeModel>,

@@ -1,28 +1,30 @@
-//! The same typo corrected to different names: who is right.
+//! Conflicts between rows: the same typo corrected to different names, decided by a vote.
 //!
-//! The table is written with a key that every visitor has, so a pair may be wrong or poison. Every row stays on
-//! the stream as a vote, since which one is the odd one out shows only later: who came first would win otherwise.
-//! A dataset is built from all of them, and leaves out those that lose, also those that earlier runs learned from.
+//! Rows enter the table with a key that every visitor has, so a pair may be wrong or malicious.
+//! Every row stays on the stream as a vote, because only later rows show which correction is the
+//! outlier; otherwise the first row would always win. Each dataset counts the votes of all rows and
+//! leaves out the rows that lose, even rows that earlier runs trained on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::correction::{Row, normalize};
 
-/// How many times the votes of the next one a correction needs to win.
+/// Smallest ratio of the winning correction's votes to the runner-up's votes.
 const MARGIN: usize = 2;
 
-/// Rows that a dataset leaves out, as other rows correct the same typo differently.
+/// Rows that a dataset leaves out because other rows correct the same typo differently.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conflicts {
-    /// Ids of rows whose typo has another winner.
+    /// Ids of the rows whose typo has another correction as its winner.
     pub outvoted: BTreeSet<i64>,
-    /// Ids of rows whose typo has no winner.
+    /// Ids of the rows whose typo has no winning correction.
     pub undecided: BTreeSet<i64>,
 }
 
 impl Conflicts {
-    /// Counts the votes. A correction wins with at least twice as many rows as the next one; one that a person
-    /// released wins over all others, the latest of several. The order of rows doesn't matter.
+    /// Counts the votes. A correction wins with at least twice as many rows as the runner-up. A
+    /// correction that a person released wins over all others; among several released ones, the
+    /// latest wins. The order of the rows doesn't matter.
     pub fn among<'a>(rows: impl IntoIterator<Item = &'a Row>, released: &BTreeSet<i64>) -> Self {
         let mut typos: BTreeMap<(&str, String), BTreeMap<String, BTreeSet<i64>>> = BTreeMap::new();
         for row in rows {
@@ -32,39 +34,39 @@ impl Conflicts {
         let mut conflicts = Self::default();
         for corrections in typos.into_values().filter(|corrections| corrections.len() > 1) {
             let winner = winner(&corrections, released).map(str::to_owned);
-            let side = match winner {
+            let losing_ids = match winner {
                 Some(_) => &mut conflicts.outvoted,
                 None => &mut conflicts.undecided,
             };
             let losers =
                 corrections.into_iter().filter(|(correction, _)| Some(correction) != winner.as_ref());
-            side.extend(losers.flat_map(|(_, ids)| ids));
+            losing_ids.extend(losers.flat_map(|(_, ids)| ids));
         }
         conflicts
     }
 
-    /// Whether a row is left out.
+    /// Returns true when the row is left out.
     pub fn contains(&self, id: i64) -> bool {
         self.outvoted.contains(&id) || self.undecided.contains(&id)
     }
 
-    /// How many rows are left out.
+    /// Returns the number of rows that are left out.
     pub fn len(&self) -> usize {
         self.outvoted.len() + self.undecided.len()
     }
 
-    /// Whether no row is left out.
+    /// Returns true when no row is left out.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 fn winner<'a>(corrections: &'a BTreeMap<String, BTreeSet<i64>>, released: &BTreeSet<i64>) -> Option<&'a str> {
-    let vouched = corrections.iter().filter_map(|(correction, ids)| {
+    let released_corrections = corrections.iter().filter_map(|(correction, ids)| {
         let latest = ids.iter().rev().find(|id| released.contains(id))?;
         Some((latest, correction))
     });
-    if let Some((_, correction)) = vouched.max() {
+    if let Some((_, correction)) = released_corrections.max() {
         return Some(correction);
     }
     let mut votes: Vec<_> = corrections.iter().map(|(correction, ids)| (ids.len(), correction)).collect();

@@ -1,38 +1,38 @@
-//! A set of row ids, short to write down: `1..80,82` instead of eighty-one numbers.
+//! A set of row ids in a short text form: `1..80,82` instead of eighty-one numbers.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Row ids as inclusive ranges, ascending and apart from each other. Written as text, `first..last` or a single id,
-/// with commas between.
+/// Row ids as inclusive ranges, which ascend and never touch. The text form lists `first..last` or
+/// a single id, separated by commas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdRanges(Vec<(i64, i64)>);
 
-/// A text that is no set of ids.
+/// Error for a text that is not a set of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not ascending ids and ranges like 1..80,82")]
+#[error("expected ascending ids and ranges, such as 1..80,82")]
 pub struct NotIdRanges;
 
 impl IdRanges {
-    /// Whether the id is among them.
+    /// Returns true when the id is in the set.
     pub fn contains(&self, id: i64) -> bool {
         let after = self.0.partition_point(|(first, _)| *first <= id);
         after.checked_sub(1).and_then(|place| self.0.get(place)).is_some_and(|(_, last)| id <= *last)
     }
 
-    /// The highest id.
+    /// Returns the highest id.
     pub fn last(&self) -> Option<i64> {
         self.0.last().map(|(_, last)| *last)
     }
 
-    /// How many ids there are.
+    /// Returns the number of ids.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|(first, last)| last.abs_diff(*first).saturating_add(1)).sum()
     }
 
-    /// Ranges as they were read, if they ascend.
+    /// Checks that parsed ranges ascend.
     fn checked(ranges: Vec<(i64, i64)>) -> Result<Self, NotIdRanges> {
         let ascends = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
@@ -40,7 +40,7 @@ impl IdRanges {
     }
 }
 
-/// From ids in any order.
+/// Collects ids in any order.
 impl FromIterator<i64> for IdRanges {
     fn from_iter<I: IntoIterator<Item = i64>>(ids: I) -> Self {
         let mut ids: Vec<i64> = ids.into_iter().collect();
@@ -94,7 +94,7 @@ impl Serialize for IdRanges {
 
 impl<'de> Deserialize<'de> for IdRanges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Earlier versions wrote pairs of numbers.
+        /// The text form, or the pairs of numbers that earlier versions wrote.
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Written {

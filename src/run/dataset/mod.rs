@@ -1,11 +1,16 @@
-//! The rows of a run, and what becomes of each.
+//! The dataset of a run: its rows, sorted into training pairs and held-out queries.
+//!
+//! Owns the rules that sort rows, the vote between conflicting rows, the lists of names from
+//! `CATALOG`, and the reader for files of rows. Never reads the stream of pairs: callers pass the
+//! rows. Never removes a row from the stream: a row that loses a vote stays there, and votes again
+//! in later datasets.
 //!
 //! ```text
-//! rows         rows sorted into what is trained on and what is held out
-//! conflicts    the same typo corrected to different names
+//! rows         the rows, sorted into training pairs and held-out queries
+//! conflicts    the vote between rows that correct the same typo to different names
 //! summary      counts, ids and hashes of a dataset
-//! id_ranges    a set of row ids, short to write down
-//! name_lists   names beside those of the rows, and the lists of them that runs have read
+//! id_ranges    a set of row ids in a short text form
+//! name_lists   names besides those of the rows: their source, and the stored lists
 //! rows_file    rows from a file, for a run without a queue
 //! ```
 

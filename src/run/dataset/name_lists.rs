@@ -1,7 +1,9 @@
-//! Names beside those that people corrected to: what `CATALOG` names, and what it named when a run read it.
+//! Names besides those of the rows: the source that `CATALOG` names, and the stored lists that runs
+//! have read from it.
 //!
-//! The file or table changes, and a run depends on the names as on its rows. So a list of names is kept once by its
-//! hash, in the data directory and nowhere else; records and receipts have the hash and the count.
+//! The file or table changes over time, and a run depends on these names as much as on its rows. So
+//! each list of names is stored once, by its hash, in the data directory and nowhere else. Records
+//! and receipts contain only the hash and the count.
 
 use std::path::PathBuf;
 
@@ -13,24 +15,24 @@ use crate::ingest::{CatalogError, CatalogSource, TableAccess};
 use crate::run::error::RunError;
 use crate::run::storage::{keep_newest, replace};
 
-/// The folder of lists below the data directory.
+/// Name of the folder of lists below the data directory.
 pub(in crate::run) const LISTS: &str = "names";
-/// How many lists are kept. A catalog that never changes is one list.
-const KEPT: usize = 100;
-/// What their names end in.
+/// Number of lists that are kept. A catalog that never changes is one list.
+const MAX_LISTS: usize = 100;
+/// Suffix of a list's file name.
 const SUFFIX: &str = ".jsonl";
 
-/// Where further names come from.
+/// Source of names besides those of the rows.
 #[derive(Debug, Clone)]
 pub struct NameSource {
-    /// The file or table.
+    /// File or table to read.
     pub source: CatalogSource,
-    /// The project a table is in.
+    /// Project and key for reading a table; `None` when no project is set.
     pub access: Option<TableAccess>,
 }
 
 impl NameSource {
-    /// Every `(domain, name)`; the domain is empty where a name belongs to all of them.
+    /// Reads every `(domain, name)`. The domain is empty when a name belongs to all domains.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -39,17 +41,18 @@ impl NameSource {
     }
 }
 
-/// A list of names, by what tells it from others.
+/// Identity of a list of names: its count and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameList {
-    /// How many there are.
+    /// Number of names.
     pub count: usize,
-    /// SHA-256 over them in their order, with their domains; lengths keep texts apart.
+    /// SHA-256 over the names in their order, with their domains. The length of each text is hashed
+    /// before the text, so that texts can't run together.
     pub sha256: Digest,
 }
 
 impl NameList {
-    /// What tells these names from others.
+    /// Returns the identity of these names.
     pub fn of(names: &[(String, String)]) -> Self {
         let mut digest = Hasher::default();
         for text in names.iter().flat_map(|(domain, name)| [domain, name]) {
@@ -60,39 +63,39 @@ impl NameList {
     }
 }
 
-/// A folder of lists, `<hash>.jsonl` each, one name a line.
+/// Folder of lists, each in a file `<hash>.jsonl` with one name per line.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct NameLists {
     folder: PathBuf,
 }
 
 impl NameLists {
-    /// The lists below a folder.
+    /// Returns the lists in a folder.
     pub(in crate::run) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// The file of a list.
+    /// Returns the path of a list's file.
     pub(in crate::run) fn path(&self, list: &NameList) -> PathBuf {
         self.folder.join(format!("{}{SUFFIX}", list.sha256))
     }
 
-    /// The names of a list, if they are here and whole.
+    /// Loads the names of a list, if its file is on this disk and matches the hash.
     pub(in crate::run) fn load(&self, list: &NameList) -> Option<Vec<(String, String)>> {
         let text = std::fs::read_to_string(self.path(list)).ok()?;
         let names: Result<Vec<_>, _> = text.lines().map(serde_json::from_str).collect();
         names.ok().filter(|names| NameList::of(names) == *list)
     }
 
-    /// Keeps names, and forgets the lists that have not been used for longest.
-    pub(in crate::run) fn keep(&self, names: &[(String, String)]) -> Result<(), RunError> {
+    /// Stores names, and removes the lists that have not been used for the longest time.
+    pub(in crate::run) fn store(&self, names: &[(String, String)]) -> Result<(), RunError> {
         let mut bytes = Vec::new();
         for name in names {
             serde_json::to_writer(&mut bytes, name).map_err(crate::broker::QueueError::from)?;
             bytes.push(b'\n');
         }
         replace(&self.path(&NameList::of(names)), &bytes)?;
-        keep_newest(&self.folder, SUFFIX, KEPT)
+        keep_newest(&self.folder, SUFFIX, MAX_LISTS)
     }
 }
 
@@ -112,8 +115,8 @@ mod tests {
         let list = NameList::of(&one);
         assert_ne!(list.sha256, NameList::of(&other).sha256);
         assert_eq!(lists.load(&list), None);
-        lists.keep(&one).unwrap();
-        lists.keep(&other).unwrap();
+        lists.store(&one).unwrap();
+        lists.store(&other).unwrap();
         assert_eq!(lists.load(&list), Some(one));
         std::fs::write(lists.path(&list), "[\"brand\",\"Kio\"]\n").unwrap();
         assert_eq!(lists.load(&list), None);

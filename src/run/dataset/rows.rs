@@ -1,4 +1,4 @@
-//! The rows of a run, sorted into what is trained on and what is asked.
+//! The rows of a run, sorted into training pairs and held-out queries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,19 +10,20 @@ use crate::run::dataset::DatasetSummary;
 use crate::run::dataset::NameList;
 use autovalidate_finetune::train::PairTexts;
 
-/// What a run learns from and is judged by.
+/// Data that a run trains on and is evaluated with.
 pub struct Dataset {
-    /// Pairs to train on, rendered; equal pairs once.
+    /// Training pairs, rendered; each distinct pair once.
     pub pairs: Vec<PairTexts>,
-    /// Typo and correction of each of them as people wrote them: what is learned about how they slip.
+    /// Typo and correction of each training pair as people wrote them. The rates of synthetic slips
+    /// are learned from these texts.
     pub slips: Vec<(String, String)>,
-    /// Held-out pairs, as questions.
+    /// Held-out queries, one per held-out pair.
     pub queries: Vec<Query>,
-    /// The ids of their rows, in the same order.
+    /// Row id of each held-out query, in the same order.
     pub query_rows: Vec<i64>,
-    /// Every name, to look questions up among.
+    /// Every name that queries are looked up among.
     pub catalog: Catalog,
-    /// What went in.
+    /// Counts, ids and hashes of the rows.
     pub summary: DatasetSummary,
 }
 
@@ -32,7 +33,8 @@ impl Dataset {
         Self::with_released(rows, &BTreeSet::new(), hold_out, templates)
     }
 
-    /// Sorts rows of which a person released some, by id: those win over conflicting ones.
+    /// Sorts rows, some of which a person released. Released rows, given by id, win over
+    /// conflicting ones.
     pub fn with_released(
         mut rows: Vec<Row>,
         released: &BTreeSet<i64>,
@@ -68,7 +70,7 @@ impl Dataset {
             }
             let pair = (row.domain.clone(), normalize(&row.typo), normalize(&row.corrected));
             let earlier = seen.get(&pair).copied();
-            // A row that repeats a pair is used as the pair is.
+            // A row that repeats a pair is used in the same way as the first row of the pair.
             let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
                 Side::Train if window.is_newest(row.id) => Side::Newest,
                 side => side,
@@ -133,7 +135,7 @@ impl Dataset {
         Self { pairs, slips, queries, query_rows, catalog, summary }
     }
 
-    /// Takes the questions out for which `taken` holds.
+    /// Removes and returns the queries for which `taken` returns true.
     pub(in crate::run) fn take_queries(&mut self, taken: impl Fn(&Query) -> bool) -> Vec<Query> {
         let all = std::mem::take(&mut self.queries).into_iter().zip(std::mem::take(&mut self.query_rows));
         let (out, kept): (Vec<_>, Vec<_>) = all.partition(|(query, _)| taken(query));
@@ -141,8 +143,9 @@ impl Dataset {
         out.into_iter().map(|(query, _)| query).collect()
     }
 
-    /// Adds names that typos are made up for and questions are looked up among. Those without a domain go to every
-    /// domain there is; where a row spells a name otherwise, the row's spelling stays.
+    /// Adds names to the catalog: synthetic typos are made from them, and queries are looked up
+    /// among them. A name without a domain goes to every domain of the rows. When a row spells the
+    /// same name differently, the row's spelling stays.
     #[must_use]
     pub fn with_names(mut self, names: &[(String, String)]) -> Self {
         let known: Vec<(String, String)> = self
@@ -161,7 +164,8 @@ impl Dataset {
         self.catalog = Catalog::new(known.iter().cloned().chain(added));
         self.summary.names_added = self.catalog.len() - self.summary.catalog;
         self.summary.catalog = self.catalog.len();
-        // What is trained on depends on them as on the rows; without any, the hash stays that of the rows.
+        // The training data depends on these names as well as on the rows. Without any names, the
+        // hash stays the hash of the rows.
         if !names.is_empty() {
             self.summary.names = Some(NameList::of(names));
             let mut digest = Hasher::default();
@@ -175,7 +179,7 @@ impl Dataset {
         self
     }
 
-    /// The texts of the evaluation, rendered: questions and names.
+    /// Returns the rendered texts of the evaluation: queries and names.
     pub fn texts(&self, templates: &Templates) -> Vec<String> {
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let names = self
@@ -186,7 +190,8 @@ impl Dataset {
     }
 }
 
-/// A hash of rows in the order of their ids, and of which were released; lengths keep fields apart.
+/// Hashes rows in the order of their ids, and marks the released ones. The length of each text is
+/// hashed before the text, so that fields can't run together.
 fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
     let mut digest = Hasher::default();
     for row in rows {
@@ -212,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_that_loses_the_majority_is_neither_trained_on_nor_asked_nor_a_name() {
+    fn a_correction_that_loses_the_majority_is_no_pair_no_query_and_no_name() {
         let mut rows: Vec<Row> = (0..40).map(|id| row(id, &format!("typo {id}"), "Toyota")).collect();
         rows.extend([row(40, "typo 1", "Poison"), row(41, "Typo 1", "Toyota"), row(42, "typo 2", "Other")]);
         let of = |released: &[i64]| {
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_rows_are_asked_and_not_taught_and_the_next_run_learns_them() {
+    fn the_newest_rows_are_held_out_and_the_next_run_trains_on_them() {
         let rows: Vec<Row> =
             (0..400).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
         let of = |rows: &[Row]| Dataset::new(rows.to_vec(), &HoldOut::default(), &Templates::default());
@@ -256,18 +261,18 @@ mod tests {
         assert_eq!(first, 380);
         assert!(dataset.pairs.iter().all(|pair| pair.row < first));
         assert!(dataset.summary.newest > 10);
-        let asked: BTreeSet<i64> = dataset.query_rows.iter().copied().collect();
-        assert!((first..400).all(|row| asked.contains(&row)), "each of them is asked");
+        let held_out: BTreeSet<i64> = dataset.query_rows.iter().copied().collect();
+        assert!((first..400).all(|row| held_out.contains(&row)), "each of them is held out");
         let newest = dataset.queries.iter().zip(&dataset.query_rows);
         assert!(newest.filter(|(query, _)| query.side == Side::Newest).all(|(_, row)| *row >= first));
         let more: Vec<Row> = (400..800).map(|id| row(id, &format!("typo {id}"), "name 1")).collect();
         let next = of(&[rows, more].concat());
-        let taught = next.pairs.iter().filter(|pair| (first..400).contains(&pair.row)).count();
-        assert_eq!(taught, dataset.summary.newest, "all that were asked for being new");
+        let trained = next.pairs.iter().filter(|pair| (first..400).contains(&pair.row)).count();
+        assert_eq!(trained, dataset.summary.newest, "all rows that were held out for being new");
     }
 
     #[test]
-    fn every_row_is_trained_on_asked_refused_or_a_repetition() {
+    fn every_row_is_trained_on_held_out_refused_or_a_repetition() {
         let mut rows: Vec<Row> =
             (0..300).map(|id| row(id, &format!("typo {id}"), &format!("name {}", id % 40))).collect();
         rows.push(row(300, "same", "SAME "));
@@ -280,10 +285,10 @@ mod tests {
         assert_eq!(dataset.queries.len(), summary.held_out());
         assert_eq!(summary.row_ids.to_string(), "0..301");
         assert_eq!(summary.left_out_ids.to_string(), "300");
-        let asked = summary.held_out_ids.count() as usize;
-        // Row 301 repeats row 0, and is used as that is.
+        let held_out = summary.held_out_ids.count() as usize;
+        // Row 301 repeats row 0, so it is used in the same way.
         let again = usize::from(summary.held_out_ids.contains(0));
-        assert_eq!((asked, summary.held_out_ids.contains(301)), (summary.held_out() + again, again == 1));
+        assert_eq!((held_out, summary.held_out_ids.contains(301)), (summary.held_out() + again, again == 1));
         assert!(dataset.pairs.iter().all(|pair| !summary.held_out_ids.contains(pair.row)));
         assert_eq!(summary.catalog, 40);
     }

@@ -1,4 +1,4 @@
-//! Rows from a file: CSV with a header line, or one JSON object a line.
+//! Rows from a file: CSV with a header line, or JSON Lines with one object per line.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use serde::Deserialize;
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
 
-/// Why a file of rows can't be read.
+/// Error for a file of rows that can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsFileError {
-    /// The file itself.
+    /// The file can't be opened or read.
     #[error("cannot read {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A line.
+    /// A line of the file is not a row.
     #[error("line {line} of {}: {problem}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: u64,
-        /// What is wrong with it, without its text.
+        /// Description of the problem, without the line's text.
         problem: String,
     },
 }
@@ -37,12 +37,12 @@ impl Failure for RowsFileError {
     }
 
     fn advice(&self) -> String {
-        "Give a CSV file with the header typo,corrected,domain (id optional), or a .jsonl file with such objects."
+        "Use a CSV file with the header typo,corrected,domain (id is optional), or a .jsonl file of such objects."
             .to_owned()
     }
 }
 
-/// A line of the file; a row without an id gets its line's number.
+/// Line of the file. A row without an id gets the number of its line as its id.
 #[derive(Deserialize)]
 struct Line {
     id: Option<i64>,
@@ -52,10 +52,10 @@ struct Line {
     domain: String,
 }
 
-/// Reads rows from a `.jsonl` (or `.ndjson`) file, or else from CSV.
+/// Reads rows from a `.jsonl` or `.ndjson` file; any other file is read as CSV.
 ///
 /// # Errors
-/// [`RowsFileError`] naming the first line that is no row.
+/// [`RowsFileError`], naming the first line that is not a row.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>, RowsFileError> {
     let file =
         std::fs::File::open(path).map_err(|source| RowsFileError::File { path: path.to_owned(), source })?;
@@ -74,7 +74,7 @@ fn json_lines(path: &Path, reader: impl BufRead) -> Result<Vec<Row>, RowsFileErr
         let parsed: Line = serde_json::from_str(&text).map_err(|error| RowsFileError::Line {
             path: path.to_owned(),
             line,
-            // serde_json's own text can quote the input.
+            // The message of serde_json can quote the input.
             problem: format!(
                 "not an object with typo and corrected ({:?} at column {})",
                 error.classify(),
@@ -94,9 +94,9 @@ fn comma_separated(path: &Path, reader: impl BufRead) -> Result<Vec<Row>, RowsFi
             let line = error.position().map_or(record, csv::Position::line);
             let problem = match error.kind() {
                 csv::ErrorKind::Utf8 { .. } => "not UTF-8",
-                csv::ErrorKind::UnequalLengths { .. } => "another number of columns than the header has",
+                csv::ErrorKind::UnequalLengths { .. } => "the number of columns differs from the header's",
                 csv::ErrorKind::Deserialize { .. } => {
-                    "typo or corrected is missing, or id is no whole number"
+                    "typo or corrected is missing, or id is not a whole number"
                 }
                 _ => "not CSV",
             };

@@ -1,4 +1,4 @@
-//! What went into a run's dataset, in numbers. Holds no text.
+//! Summary of a run's dataset: counts, ids and hashes. Never holds the text of a pair.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,51 +9,54 @@ use crate::correction::Refusal;
 use crate::run::dataset::IdRanges;
 use crate::run::dataset::NameList;
 
-/// What went into a dataset: counts and a hash, no text.
+/// Counts, ids and hashes of a dataset, without any text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetSummary {
-    /// Rows read.
+    /// Number of rows read.
     pub rows: usize,
-    /// Rows refused by their text; refused rows are normally quarantined before they get here.
+    /// Number of rows refused because of their text. Such rows are normally quarantined and don't
+    /// get here.
     pub refused: usize,
-    /// Rows left out because most rows correct the same typo to something else.
+    /// Number of rows left out because most rows correct the same typo to something else.
     #[serde(default)]
     pub outvoted: usize,
-    /// Rows left out because no correction of their typo has a majority.
+    /// Number of rows left out because no correction of their typo has a majority.
     #[serde(default)]
     pub undecided: usize,
-    /// Rows in quarantine when the rows were read, by reason; they are not among the rows.
+    /// Number of rows in quarantine when the rows were read, by reason. They are not counted in
+    /// `rows`.
     #[serde(default)]
     pub quarantined: BTreeMap<Refusal, u64>,
-    /// Rows that repeat another row's pair.
+    /// Number of rows that repeat another row's pair.
     pub repeated: usize,
-    /// Pairs trained on, by domain.
+    /// Number of training pairs, by domain.
     pub training: BTreeMap<String, usize>,
-    /// Held-out new typos of known corrections.
+    /// Number of held-out new typos of known corrections.
     pub new_typos: usize,
-    /// Held-out corrections that are in no training pair, with all their typos.
+    /// Number of held-out pairs whose correction occurs in no training pair.
     pub unseen_corrections: usize,
-    /// Held-out pairs of the newest window that would else be trained on.
+    /// Number of pairs that are held out only because they are in the newest window.
     #[serde(default)]
     pub newest: usize,
-    /// The first id of the newest window.
+    /// First id of the newest window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_from: Option<i64>,
-    /// Names in the catalog.
+    /// Number of names in the catalog.
     #[serde(rename = "catalogue")]
     pub catalog: usize,
     /// Ids of the rows read.
     pub row_ids: IdRanges,
-    /// Ids of those whose pair was only asked.
+    /// Ids of the rows whose pair is held out.
     #[serde(default)]
     pub held_out_ids: IdRanges,
-    /// Ids of those that were left out: refused or in conflict. All others were trained on.
+    /// Ids of the rows that were left out: refused or in conflict. Rows that are neither left out
+    /// nor held out were trained on.
     #[serde(default)]
     pub left_out_ids: IdRanges,
-    /// How many of them no row has: they come from `CATALOG`.
+    /// Number of names in the catalog that occur in no row: they come from `CATALOG`.
     #[serde(default)]
     pub names_added: usize,
-    /// What `CATALOG` named when the rows were read, if it was set.
+    /// List of names that `CATALOG` had when the rows were read; `None` when it was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<NameList>,
     /// SHA-256 of the rows read, in the order of their ids, and of the names added.
@@ -61,12 +64,12 @@ pub struct DatasetSummary {
 }
 
 impl DatasetSummary {
-    /// Pairs trained on.
+    /// Returns the number of training pairs.
     pub fn training_pairs(&self) -> usize {
         self.training.values().sum()
     }
 
-    /// Held-out pairs.
+    /// Returns the number of held-out pairs.
     pub fn held_out(&self) -> usize {
         self.new_typos + self.unseen_corrections + self.newest
     }

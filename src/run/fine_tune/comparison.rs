@@ -1,4 +1,4 @@
-//! A new model beside the one it would replace and the original one, on the same questions.
+//! The comparison of a new model with the live model and the original one, on the same queries.
 
 use crate::correction::Templates;
 use crate::evaluate::{Answers, Cohorts, GatePolicy, Questions, Report, Sanity, slowdown};
@@ -10,26 +10,27 @@ use crate::run::error::RunError;
 use crate::run::fine_tune::Scorer;
 use crate::run::provenance::last_row;
 
-/// Texts that are encoded to compare two models' speed.
+/// Number of texts that are encoded to compare the speed of two models.
 const TIMED_TEXTS: usize = 64;
 
-/// The models a new one is measured beside.
+/// Baselines that a new model is measured against.
 #[derive(Debug, Clone)]
 pub struct ModelComparison {
-    /// The model that it would replace.
+    /// The live model, which the new model would replace.
     pub live: ModelFolder,
-    /// The model from before any training, if it is at hand.
+    /// The original model, from before any training; `None` when that model is not available.
     pub original: Option<ModelFolder>,
 }
 
 impl ModelComparison {
-    /// Before the first release, what is live is the original model.
+    /// Returns the baselines before the first release, when the live model is the original one.
     pub fn untrained(model: ModelFolder) -> Self {
         Self { original: Some(model.clone()), live: model }
     }
 
-    /// Asks all models the questions of a dataset and judges the new one; looks at its embeddings and its speed too.
-    /// What earlier versions were judged by follows from the live model's receipt.
+    /// Scores all models on the dataset's held-out queries and decides the verdict on the new
+    /// model. Checks the new model's embeddings and speed, too. The live model's receipt determines
+    /// which queries judged earlier versions.
     ///
     /// # Errors
     /// [`RunError`] when a model can't be read or run.

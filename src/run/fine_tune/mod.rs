@@ -1,9 +1,13 @@
-//! A model and a dataset brought together: training, and what the model knows before and after. Computes, and nothing else.
+//! Fine-tuning: trains a model on a dataset, and scores it against its baselines before and after.
+//!
+//! Owns the training session, the scoring of models on a run's queries, the comparison with the
+//! baselines, and the validation set. Never connects to the network or the queue, and never writes
+//! the run record: it only computes, and reads and writes the folders that callers pass.
 //!
 //! ```text
-//! session          prepares, trains and exports
-//! scorer           a model that is asked a run's queries
-//! comparison       the trained model beside the live and the original one, and the verdict
+//! session          preparation, training, and export
+//! scorer           a model folder that is scored on a run's queries
+//! comparison       the trained model against the live and the original one, and the verdict
 //! validation_set   the held-out queries that decide an early stop
 //! ```
 

@@ -1,4 +1,5 @@
-//! A model that is asked a run's questions: a folder's, with only the token rows that the questions need.
+//! Models that are scored on a run's queries. A model is loaded with only the rows of its token
+//! table that the queries use.
 
 use ndarray::Array2;
 
@@ -11,7 +12,8 @@ use autovalidate_finetune::train::{Encoder, ParameterBuffer, TrainError, Vocabul
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 
-/// Texts to embeddings, with parameters that may be in training.
+/// Tokenizer and encoder of a model. Embeds texts with separate parameters, which may still be in
+/// training.
 pub(in crate::run) struct Embedder {
     pub(in crate::run) tokenizer: Tokenizer,
     pub(in crate::run) encoder: Encoder,
@@ -27,7 +29,7 @@ impl Embedder {
     }
 }
 
-/// Embeds texts whose tokens the parameters hold.
+/// Embeds texts. The vocabulary of the parameters must contain every token of the texts.
 pub(in crate::run) fn embed(
     tokenizer: &Tokenizer,
     encoder: &mut Encoder,
@@ -42,36 +44,38 @@ pub(in crate::run) fn embed(
     encoder.embed(parameters, &compact)
 }
 
-/// A folder's model, ready to be asked texts that are known beforehand.
+/// A model loaded from a folder, ready to embed texts that are known in advance.
 pub struct Scorer {
-    pub(in crate::run) reader: Embedder,
+    pub(in crate::run) embedder: Embedder,
     pub(in crate::run) parameters: ParameterBuffer,
-    /// Whether the folder promises embeddings of unit length.
+    /// True when the model's folder declares embeddings of unit length.
     pub(in crate::run) normalizes: bool,
 }
 
 impl Scorer {
-    /// Loads what `texts` need of a folder's model.
+    /// Loads the model of a folder, with the rows of its token table that `texts` use.
     ///
     /// # Errors
-    /// [`RunError::Model`] when the folder can't be read, [`RunError::Train`] when the runtime refuses its graph.
+    /// [`RunError::Model`] when the folder can't be read, [`RunError::Train`] when the runtime
+    /// rejects its graph.
     pub fn open(runtime: &Runtime, folder: &ModelFolder, texts: &[String]) -> Result<Self, RunError> {
         let tokenizer = folder.tokenizer()?;
         let vocabulary = Vocabulary::of(&tokenizer.encode(texts)?.texts);
         let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
         let encoder = Encoder::new(runtime, &folder.config, folder.head)?;
-        Ok(Self { reader: Embedder { tokenizer, encoder }, parameters, normalizes: folder.head.normalize })
+        Ok(Self { embedder: Embedder { tokenizer, encoder }, parameters, normalizes: folder.head.normalize })
     }
 
-    /// Embeds texts that it was opened for.
+    /// Embeds texts that are among those the model was opened with.
     ///
     /// # Errors
-    /// [`TrainError`] when the model can't be run, or wasn't opened for one of the texts.
+    /// [`TrainError`] when the model can't be run, or when a text has a token that the model was
+    /// not opened with.
     pub fn embed(&mut self, texts: &[String]) -> Result<Array2<f32>, TrainError> {
-        self.reader.embed(&self.parameters, texts)
+        self.embedder.embed(&self.parameters, texts)
     }
 
-    /// The ranks of the right names by this model, in the order of the dataset's queries.
+    /// Returns the rank of the right name for each query, in the order of the dataset's queries.
     ///
     /// # Errors
     /// [`RunError`] when the model can't be run.

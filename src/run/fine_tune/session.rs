@@ -1,6 +1,7 @@
-//! A model and a dataset brought together: what the model knew before, training, and what it knows after.
+//! The fine-tuning session of a run: prepares the training data and parameters, trains, and exports
+//! the model.
 //!
-//! Pure computation without a network; the pipeline runs it off the async threads.
+//! Blocks and never uses the network; the pipeline runs it off the async threads.
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -20,60 +21,65 @@ use crate::run::fine_tune::ModelComparison;
 use crate::run::fine_tune::{Embedder, Scorer};
 use crate::run::fine_tune::{ValidationSet, split_validation_set};
 
-/// How a model is to learn.
+/// Settings that decide how a model is trained.
 #[derive(Debug, Clone)]
 pub struct TrainingSpec {
-    /// The settings of the training.
+    /// Training recipe.
     pub recipe: Recipe,
-    /// How many typos are made up beside the real ones, and how.
+    /// Settings of the synthetic typos.
     pub synthesis: SynthesisSettings,
-    /// What must not be made up: the typos that are held out.
+    /// Shares of pairs that are held out; a held-out typo must not occur as a synthetic typo.
     pub hold_out: HoldOut,
-    /// What the model sees of a text.
+    /// Templates that render a text as model input.
     pub templates: Templates,
 }
 
-/// A model ready to learn from a dataset.
+/// A model and a dataset, ready to train.
 pub struct FineTuneSession {
     runtime: Runtime,
     base: ModelFolder,
     recipe: Recipe,
     templates: Templates,
     dataset: Dataset,
-    /// Held-out questions that tell when to stop.
-    steering: Vec<Query>,
+    /// Held-out queries that decide an early stop.
+    validation: Vec<Query>,
     examples: EpochDataset,
-    reader: Embedder,
+    embedder: Embedder,
     parameters: ParameterBuffer,
-    /// How much is to be learned.
+    /// Figures of the prepared training data.
     pub figures: SessionFigures,
 }
 
-/// How much is to be learned.
+/// Figures of the prepared training data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionFigures {
-    /// Rows of the token table that the run's texts use.
+    /// Number of rows of the token table that the run's texts use.
     pub vocabulary: usize,
-    /// Numbers that are trained.
+    /// Number of values that are trained.
     pub parameters: usize,
-    /// Texts of the evaluation that were longer than the model reads.
+    /// Number of evaluation texts that were truncated to the model's maximum length.
     pub texts_cut: usize,
-    /// Typos made up for the first epoch.
+    /// Number of synthetic typos in the first epoch.
     #[serde(rename = "synthesised")]
     pub synthesized: usize,
-    /// Pairs of the first epoch with fewer hard negatives than the recipe asks for: their domains have no more names.
+    /// Number of pairs in the first epoch with fewer hard negatives than the recipe asks for,
+    /// because their domains have no more names.
     #[serde(default)]
     pub short_of_negatives: usize,
-    /// Held-out questions that tell when to stop, and therefore don't judge the result.
+    /// Number of held-out queries in the validation set. They decide an early stop, and the gate
+    /// doesn't use them.
     #[serde(default)]
     pub steering: usize,
 }
 
 impl FineTuneSession {
-    /// Draws what is to be learned, and loads the parameters that its texts and the questions need.
+    /// Draws the training data, and loads the parameters that its texts and the held-out queries
+    /// use.
     ///
     /// # Errors
-    /// [`RunError::Train`] when the model can't be read or run, [`RunError::Synthesis`] for an absurd setting.
+    /// [`RunError::Model`] when the model folder can't be read, [`RunError::Train`] when the model
+    /// can't be run or the recipe is invalid, [`RunError::Synthesis`] when a setting of the
+    /// synthetic typos is out of range.
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
@@ -91,26 +97,26 @@ impl FineTuneSession {
             }
             false => SlipRates::default(),
         };
-        let asked = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
+        let queries = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
         let synthesizer =
-            Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out).without(asked);
+            Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out).without(queries);
         let examples = EpochDataset::new(dataset.pairs.clone(), synthesizer, templates.clone(), recipe.seed)
             .with_negatives(recipe.hard_negatives);
-        let asked = tokenizer.encode(&dataset.texts(&templates))?;
-        let taught = examples.token_ids(&tokenizer, recipe.epochs)?;
-        let vocabulary = Vocabulary::of(asked.texts.iter().chain([&taught]));
+        let evaluated = tokenizer.encode(&dataset.texts(&templates))?;
+        let trained = examples.token_ids(&tokenizer, recipe.epochs)?;
+        let vocabulary = Vocabulary::of(evaluated.texts.iter().chain([&trained]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
-        let steering = split_validation_set(&recipe, &mut dataset);
+        let validation = split_validation_set(&recipe, &mut dataset);
         let first = examples.epoch(0);
         let short = first.iter().filter(|pair| pair.negatives.len() < recipe.hard_negatives);
-        let reader = Embedder { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
+        let embedder = Embedder { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
         let figures = SessionFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
-            texts_cut: asked.cut,
+            texts_cut: evaluated.cut,
             synthesized: first.len() - dataset.pairs.len(),
             short_of_negatives: short.count(),
-            steering: steering.len(),
+            steering: validation.len(),
         };
         let runtime = runtime.clone();
         Ok(Self {
@@ -119,15 +125,16 @@ impl FineTuneSession {
             recipe,
             templates,
             dataset,
-            steering,
+            validation,
             examples,
-            reader,
+            embedder,
             parameters,
             figures,
         })
     }
 
-    /// Trains. With `checkpoints`, from where an earlier training of the same study was stopped.
+    /// Trains the model. With `checkpoints`, continues from where an earlier training of the same
+    /// run was stopped.
     ///
     /// # Errors
     /// [`RunError::Train`].
@@ -146,12 +153,12 @@ impl FineTuneSession {
             }
             None => observer,
         };
-        let Embedder { tokenizer, encoder } = &mut self.reader;
-        let mut steering = ValidationSet {
+        let Embedder { tokenizer, encoder } = &mut self.embedder;
+        let mut validation = ValidationSet {
             observer,
-            rule: self.recipe.early_stop,
+            early_stop: self.recipe.early_stop,
             scale: self.recipe.scale,
-            questions: &self.steering,
+            queries: &self.validation,
             catalog: &self.dataset.catalog,
             templates: &self.templates,
             tokenizer,
@@ -164,14 +171,14 @@ impl FineTuneSession {
             &self.recipe,
             self.parameters,
             &self.examples.tokenized(tokenizer, &vocabulary),
-            &mut steering,
+            &mut validation,
         )?;
         Ok(TrainedModel {
             runtime: self.runtime,
             base: self.base,
             templates: self.templates,
             dataset: self.dataset,
-            model: Scorer { reader: self.reader, parameters: fit.parameters, normalizes },
+            model: Scorer { embedder: self.embedder, parameters: fit.parameters, normalizes },
             decay_factor: fit.decay_factor,
             summary: fit.summary,
             figures: self.figures,
@@ -179,7 +186,7 @@ impl FineTuneSession {
     }
 }
 
-/// A model after training.
+/// A trained model, with the data it is evaluated on.
 pub struct TrainedModel {
     runtime: Runtime,
     base: ModelFolder,
@@ -187,30 +194,31 @@ pub struct TrainedModel {
     dataset: Dataset,
     model: Scorer,
     decay_factor: f64,
-    /// What training did.
+    /// Summary of the training.
     pub summary: Summary,
-    /// How much there was to learn.
+    /// Figures of the prepared training data.
     pub figures: SessionFigures,
 }
 
 impl TrainedModel {
-    /// Asks the trained model and its baselines what is held out, and judges it.
+    /// Scores the trained model and its baselines on the held-out queries, and decides the verdict.
     ///
     /// # Errors
-    /// [`RunError::Train`] when a model can't be run, [`RunError::Model`] when a baseline can't be read.
+    /// [`RunError::Train`] when a model can't be run, [`RunError::Model`] when a baseline can't be
+    /// read.
     pub fn evaluate(&mut self, policy: &GatePolicy, baselines: &ModelComparison) -> Result<Report, RunError> {
         baselines.judge(&self.runtime, &mut self.model, &self.dataset, &self.templates, policy)
     }
 
-    /// Writes the trained model as a folder.
+    /// Writes the trained model as a sentence-transformers folder.
     ///
     /// # Errors
-    /// [`RunError::Train`] when it can't be written.
+    /// [`RunError::Train`] when the folder can't be written.
     pub fn export(&self, to: &std::path::Path) -> Result<(), RunError> {
         Ok(autovalidate_finetune::train::export(&self.base, &self.model.parameters, self.decay_factor, to)?)
     }
 
-    /// Some of the texts the run was judged by, to compare the exported model with.
+    /// Returns up to `count` texts of the run, for a comparison with the exported model.
     pub fn sample_texts(&self, count: usize) -> Vec<String> {
         let queries = self.dataset.queries.iter();
         let mut texts: Vec<String> =

@@ -1,7 +1,9 @@
-//! Early stop in a run: which held-out questions steer it, and how good a model in training is at them.
+//! The validation set of a run: the held-out queries that decide an early stop, and the score of a
+//! model in training on them.
 //!
-//! What is_validation must not judge: of many assessed models the best is chosen, so on these questions it looks better than
-//! it is. Half of the held-out questions are set apart for it, and the gate sees the other half.
+//! The validation set must not judge the final model. Early stop chooses the best of many assessed
+//! models, so on these queries the model looks better than it is. Half of the held-out queries are
+//! set apart for the validation set, and the gate uses the other half.
 
 use ndarray::{Array2, Axis};
 
@@ -15,29 +17,31 @@ use autovalidate_finetune::train::{
 use crate::run::dataset::Dataset;
 use crate::run::fine_tune::embed;
 
-/// Fewer questions say more about chance than about a model.
+/// Minimum size of a validation set. The score on fewer queries depends more on chance than on the
+/// model.
 const FEWEST: usize = 10;
 
-/// Takes the questions that steer a run of this recipe out of those of the dataset; none when it has no early stop, or
-/// when there are too few of them.
+/// Removes the validation set from the dataset's queries and returns it. The set is empty when the
+/// recipe has no early stop, or when there are too few queries.
 pub(in crate::run) fn split_validation_set(recipe: &Recipe, dataset: &mut Dataset) -> Vec<Query> {
     if recipe.early_stop.is_none() {
         return Vec::new();
     }
-    let steering = dataset.queries.iter().filter(|query| is_validation(&query.typo)).count();
-    if steering < FEWEST || steering == dataset.queries.len() {
-        tracing::warn!(questions = steering, "too few held-out questions: the run won't stop early");
+    let count = dataset.queries.iter().filter(|query| is_validation(&query.typo)).count();
+    if count < FEWEST || count == dataset.queries.len() {
+        tracing::warn!(questions = count, "too few validation queries: the run won't stop early");
         return Vec::new();
     }
     dataset.take_queries(|query| is_validation(&query.typo))
 }
 
-/// Watches a run for somebody, and assesses its parameters by the questions set apart.
+/// Forwards the steps of a training to another observer, and assesses the parameters on the
+/// validation set.
 pub(in crate::run) struct ValidationSet<'s> {
     pub(in crate::run) observer: &'s mut dyn Observer,
-    pub(in crate::run) rule: Option<EarlyStop>,
+    pub(in crate::run) early_stop: Option<EarlyStop>,
     pub(in crate::run) scale: f32,
-    pub(in crate::run) questions: &'s [Query],
+    pub(in crate::run) queries: &'s [Query],
     pub(in crate::run) catalog: &'s Catalog,
     pub(in crate::run) templates: &'s Templates,
     pub(in crate::run) tokenizer: &'s Tokenizer,
@@ -54,14 +58,14 @@ impl Observer for ValidationSet<'_> {
     }
 
     fn assess(&mut self, parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
-        let Self { questions, catalog, templates, tokenizer, encoder, scale, .. } = self;
-        let Some(rule) = self.rule.filter(|_| !questions.is_empty()) else { return Ok(None) };
+        let Self { queries, catalog, templates, tokenizer, encoder, scale, .. } = self;
+        let Some(early_stop) = self.early_stop.filter(|_| !queries.is_empty()) else { return Ok(None) };
         let embed = |texts: &[String]| embed(tokenizer, encoder, parameters, texts).map(unit);
-        let score = match rule.metric {
+        let score = match early_stop.metric {
             // Higher is better.
-            Metric::Loss => held_out_loss(questions, catalog, templates, *scale, embed).map(|loss| -loss),
+            Metric::Loss => held_out_loss(queries, catalog, templates, *scale, embed).map(|loss| -loss),
             Metric::Accuracy => {
-                model_ranks(questions, catalog, templates, embed).map(|ranks| Scores::of(ranks).accuracy_at_1)
+                model_ranks(queries, catalog, templates, embed).map(|ranks| Scores::of(ranks).accuracy_at_1)
             }
         };
         match score {
@@ -72,7 +76,8 @@ impl Observer for ValidationSet<'_> {
     }
 }
 
-/// Rows of unit length, so that products are cosines whether or not the model's folder normalizes.
+/// Scales each row to unit length, so that dot products are cosines whether or not the model's
+/// folder normalizes.
 fn unit(mut embeddings: Array2<f32>) -> Array2<f32> {
     for mut row in embeddings.axis_iter_mut(Axis(0)) {
         let length = row.dot(&row).sqrt().max(1e-12);
@@ -99,19 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_does_not_judge() {
-        let rule = EarlyStop { metric: Metric::Loss, patience: 2, every: None };
-        let recipe = Recipe { early_stop: Some(rule), ..Recipe::default() };
+    fn the_validation_set_does_not_judge() {
+        let early_stop = EarlyStop { metric: Metric::Loss, patience: 2, every: None };
+        let recipe = Recipe { early_stop: Some(early_stop), ..Recipe::default() };
         let mut dataset_of_run = dataset(100);
-        let steering = split_validation_set(&recipe, &mut dataset_of_run);
+        let validation = split_validation_set(&recipe, &mut dataset_of_run);
         let judging = &dataset_of_run.queries;
         for (query, row) in judging.iter().zip(&dataset_of_run.query_rows) {
-            assert_eq!(query.typo, format!("typo {row}"), "a question keeps its row");
+            assert_eq!(query.typo, format!("typo {row}"), "a query keeps its row");
         }
-        assert_eq!(steering.len() + judging.len(), 100);
-        assert!((30..=70).contains(&steering.len()), "{} steer", steering.len());
-        assert!(steering.iter().all(|query| judging.iter().all(|other| other.typo != query.typo)));
-        // Without early stop, or with too few, all of them judge.
+        assert_eq!(validation.len() + judging.len(), 100);
+        assert!((30..=70).contains(&validation.len()), "{} in the validation set", validation.len());
+        assert!(validation.iter().all(|query| judging.iter().all(|other| other.typo != query.typo)));
+        // Without early stop, or with too few queries, all of them go to the gate.
         let mut all = dataset(100);
         assert!(split_validation_set(&Recipe::default(), &mut all).is_empty());
         assert_eq!(all.queries.len(), 100);

@@ -1,4 +1,5 @@
-//! What a model descends from: all that decides its weights beside the rows, which their ids and hash name.
+//! The lineage of a model: everything besides the rows that determines its weights. The rows are
+//! identified by their ids and hash.
 
 use std::path::{Path, PathBuf};
 
@@ -16,57 +17,58 @@ use crate::run::error::RunError;
 use crate::run::storage::entries;
 use crate::run::storage::{BaseModel, ModelOrigin};
 
-/// All that decides a model's weights, beside the rows.
+/// Everything besides the rows that determines a model's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lineage {
-    /// The model training started from.
+    /// Model that training started from.
     pub base: Ancestor,
-    /// The last message of the stream that was read, if the rows came from the queue.
+    /// Last stream sequence that was read; `None` when the rows did not come from the queue.
     pub last_sequence: Option<u64>,
-    /// The settings of the training, its seed among them.
+    /// Training recipe, with its seed.
     pub recipe: Recipe,
-    /// How typos were made up.
+    /// Settings of the synthetic typos.
     pub synthesis: SynthesisSettings,
-    /// What was held out.
+    /// Shares of pairs that were held out.
     pub hold_out: HoldOut,
-    /// What the model sees of a text.
+    /// Templates that rendered texts as model input.
     pub templates: Templates,
-    /// Threads that computed: sums depend on how they are split.
+    /// Number of computing threads. Sums depend on how they are split between threads.
     pub threads: usize,
-    /// Where it was computed, which rounds in its own way.
+    /// Device that computed. Each device rounds differently.
     #[serde(default)]
     pub device: Device,
-    /// The trainer's version.
+    /// Version of the trainer.
     pub trainer: String,
-    /// SHA-256 of the weights that came out; not known while they are in the making.
+    /// SHA-256 of the resulting weights; `None` until the model is packaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_sha256: Option<Digest>,
 }
 
-/// A model that another one was trained from.
+/// Model that another model was trained from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ancestor {
-    /// A release's path, a Hub name or a folder's name.
+    /// Path of a release, Hub name, or name of a folder.
     pub name: String,
-    /// Where it came from.
+    /// Origin of the model.
     pub origin: ModelOrigin,
-    /// SHA-256 of its weights; see [`weights_digest`].
+    /// SHA-256 of the model's weights; see [`weights_digest`].
     pub weights_sha256: Digest,
 }
 
 impl Ancestor {
-    /// Digests a base model. Blocks.
+    /// Hashes a base model. Blocks.
     pub(in crate::run) fn of(base: &BaseModel) -> Result<Self, RunError> {
         let weights_sha256 = weights_digest(&base.folder)?;
         Ok(Self { name: base.label.clone(), origin: base.origin, weights_sha256 })
     }
 }
 
-/// SHA-256 of a folder's weights: of `model.safetensors`, or of all its `.safetensors` files one after the other in the
-/// order of their names, as `cat *.safetensors | sha256sum` says it. Blocks.
+/// Returns the SHA-256 of a folder's weights: of `model.safetensors`, or of all `.safetensors`
+/// files concatenated in the order of their names, as `cat *.safetensors | sha256sum` prints it.
+/// Blocks.
 ///
 /// # Errors
-/// [`RunError::File`] when they can't be read.
+/// [`RunError::File`] when a file can't be read.
 pub fn weights_digest(folder: &ModelFolder) -> Result<Digest, RunError> {
     let is_weights = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
     let mut files: Vec<PathBuf> = entries(folder.path())?.into_iter().filter(is_weights).collect();

@@ -1,11 +1,16 @@
-//! Where a released model comes from, and how to get back to it.
+//! The provenance of released models: the data and settings that each was made from, and the ways
+//! back to an earlier model.
+//!
+//! Owns the receipt of a release, the lineage of a model and of a pair, the replay of a run, and
+//! the rollback to an older version. Never changes or removes a release: a rollback publishes a new
+//! one. A replay never publishes.
 //!
 //! ```text
-//! lineage        what decides a model's weights beside its rows
-//! receipt        what travels in the zip
+//! lineage        everything besides the rows that determines a model's weights
+//! receipt        the receipt that travels in a release's zip
 //! pair_lineage   the versions that descend from a pair
-//! replay         makes a run's model again and compares the weights
-//! rollback       makes an older version live again
+//! replay         the repetition of a run, and the comparison of its weights
+//! rollback       the publication of an older version under a new name
 //! ```
 
 mod lineage;

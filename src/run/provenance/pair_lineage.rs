@@ -1,4 +1,5 @@
-//! Which versions descend from a pair: found in the receipts that lie beside the releases.
+//! The lineage of a pair: the versions that descend from it, according to the receipts that are
+//! stored with the releases.
 
 use std::collections::BTreeMap;
 
@@ -9,69 +10,64 @@ use crate::hub::ReleaseName;
 
 use crate::run::dataset::IdRanges;
 
-/// What a version did with a pair itself, whatever it inherited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Use of a pair by a version itself, regardless of what the version inherited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
 pub enum PairUse {
-    /// It trained on the pair, or on another row with the same texts.
+    /// The version trained on the pair, or on another row with the same texts.
+    #[strum(serialize = "learned from it")]
     Learned,
-    /// It was only asked the pair, as a held-out question.
+    /// The version used the pair only as a held-out query.
+    #[strum(serialize = "used it only as a held-out query")]
     HeldOut,
-    /// It read the pair and left it out: refused, or outvoted by conflicting ones.
+    /// The version read the pair and left it out: it was refused, or outvoted by conflicting rows.
+    #[strum(serialize = "read it and left it out")]
     LeftOut,
-    /// It never read the pair.
+    /// The version never read the pair.
+    #[strum(serialize = "never read it")]
     Absent,
-    /// Nothing is known: it has no receipt, or one from before receipts named held-out rows.
+    /// The version has no receipt, or a receipt from before receipts listed held-out rows.
+    #[strum(serialize = "unknown: no receipt says")]
     Unknown,
 }
 
-impl std::fmt::Display for PairUse {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Learned => "learned from it",
-            Self::HeldOut => "held-out question only",
-            Self::LeftOut => "read and left out",
-            Self::Absent => "never read it",
-            Self::Unknown => "no receipt that tells",
-        })
-    }
-}
-
-/// How a version descends from a pair.
+/// Relation of one version to a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PairLineage {
-    /// The version.
+    /// Name of the version.
     pub version: String,
-    /// What it did itself.
+    /// Use of the pair by the version itself.
     pub used: PairUse,
-    /// The version it started from, where that was a release.
+    /// Version that training started from; `None` when that was not a release.
     pub base: Option<String>,
-    /// The nearest ancestor that learned from the pair.
+    /// Nearest ancestor that learned from the pair.
     pub inherited_from: Option<String>,
-    /// Whether it must be made again when the pair is to be removed; `None` when that can't be told.
+    /// True when the version must be trained again in order to remove the pair; `None` when that is
+    /// unknown.
     pub rebuild: Option<bool>,
-    /// Whether its zip is still on the Hub.
+    /// True while the version's zip is on the Hub.
     pub on_hub: bool,
 }
 
-/// What is read of a receipt. Everything may be missing: a release may come from an earlier program.
+/// Fields of a receipt that are read. All of them may be missing, because a release may come from
+/// an earlier program.
 #[derive(Debug, Default, Deserialize)]
-struct Told {
+struct ReceiptFields {
     base_model: Option<String>,
     #[serde(default)]
-    dataset: Rows,
+    dataset: RowIds,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Rows {
+struct RowIds {
     row_ids: Option<IdRanges>,
     held_out_ids: Option<IdRanges>,
     left_out_ids: Option<IdRanges>,
 }
 
-impl Told {
+impl ReceiptFields {
     fn used(&self, pair: i64) -> PairUse {
-        let Rows { row_ids: Some(read), held_out_ids, left_out_ids } = &self.dataset else {
+        let RowIds { row_ids: Some(read), held_out_ids, left_out_ids } = &self.dataset else {
             return PairUse::Unknown;
         };
         if !read.contains(pair) {
@@ -86,8 +82,8 @@ impl Told {
     }
 }
 
-/// Follows a pair through all versions, oldest first. `receipts` are by version, and may be of versions that were
-/// deleted from the Hub; `releases` are those that are there.
+/// Follows a pair through all versions, oldest first. `receipts` maps versions to their receipts,
+/// and may include versions that were deleted from the Hub; `releases` are the versions on the Hub.
 pub fn trace_pair(
     pair: i64,
     releases: &[ReleaseName],
@@ -97,12 +93,13 @@ pub fn trace_pair(
         receipts.keys().map(|version| (version.clone(), false)).collect();
     versions.extend(releases.iter().map(|name| (name.version().to_owned(), true)));
     let mut found: BTreeMap<String, PairLineage> = BTreeMap::new();
-    // A version starts from one that is older, and so sorts before it.
+    // A version starts from an older version, which sorts before it.
     for (version, on_hub) in versions {
-        let told = receipts.get(&version).and_then(|receipt| serde_json::from_slice::<Told>(receipt).ok());
-        let told = told.unwrap_or_default();
-        let used = told.used(pair);
-        let base = told.base_model.as_deref().and_then(ReleaseName::from_path);
+        let receipt = receipts.get(&version);
+        let fields = receipt.and_then(|bytes| serde_json::from_slice::<ReceiptFields>(bytes).ok());
+        let fields = fields.unwrap_or_default();
+        let used = fields.used(pair);
+        let base = fields.base_model.as_deref().and_then(ReleaseName::from_path);
         let base = base.map(|name| name.version().to_owned());
         let before = base.as_ref().map(|base| found.get(base));
         let inherited_from = match before.flatten() {
@@ -177,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_that_names_no_held_out_rows_does_not_tell() {
-        let told = br#"{"base_model":"x","dataset":{"row_ids":[[1,3]]}}"#;
-        let receipts = BTreeMap::from([("01".to_owned(), Bytes::from_static(told))]);
+    fn a_receipt_that_names_no_held_out_rows_leaves_the_use_unknown() {
+        let receipt = br#"{"base_model":"x","dataset":{"row_ids":[[1,3]]}}"#;
+        let receipts = BTreeMap::from([("01".to_owned(), Bytes::from_static(receipt))]);
         let of = |pair| trace_pair(pair, &[name("01")], &receipts)[0].clone();
         assert_eq!((of(2).used, of(2).rebuild), (PairUse::Unknown, None));
         assert_eq!((of(9).used, of(9).rebuild), (PairUse::Absent, Some(false)));

@@ -1,4 +1,5 @@
-//! The receipt that travels in the zip: what went in, what was done, what came out, and how to do it again.
+//! The receipt that travels in a release's zip: the input of the run, its settings, its results,
+//! and the command that replays it.
 
 use std::path::Path;
 
@@ -13,55 +14,57 @@ use crate::run::dataset::DatasetSummary;
 use crate::run::dataset::IdRanges;
 use crate::run::provenance::Lineage;
 
-/// File name of the receipt in a model folder. The same bytes lie beside the zip, see [`ReleaseName::receipt_path`].
+/// File name of the receipt in a model folder. The same bytes are stored beside the zip; see
+/// [`ReleaseName::receipt_path`].
 pub const RECEIPT: &str = "training_report.json";
 
-/// What went in, what was done, what came out. Counts, ids and hashes; no text.
+/// Input, settings and results of a run. Contains counts, ids and hashes, but no text of a pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The job.
+    /// Id of the job.
     pub job: String,
-    /// The release's stamp.
+    /// Version of the release: its timestamp.
     pub version: String,
-    /// When it was made, RFC 3339.
+    /// Time at which the receipt was written, in RFC 3339.
     pub made_at: String,
-    /// The model training started from.
+    /// Name of the model that training started from.
     pub base_model: String,
-    /// The rows.
+    /// Counts, ids and hashes of the rows.
     pub dataset: DatasetSummary,
-    /// What decided the weights beside the rows.
+    /// Everything besides the rows that determines the weights.
     #[serde(flatten)]
     pub lineage: Lineage,
-    /// Length of the model's vectors.
+    /// Dimension of the model's embeddings.
     pub dimension: usize,
-    /// What training did.
+    /// Summary of the training.
     pub training: Summary,
-    /// Before and after.
+    /// Results of the evaluation.
     pub report: Report,
     /// Lowest cosine between the trained model's embeddings and those of the exported ONNX model.
     pub onnx_parity: f32,
-    /// The command that trains the same thing again.
+    /// Command that trains the same model again.
     pub replay: String,
-    /// What this release repeats, if it is a rollback; all else is then as it was there.
+    /// Version that this release repeats, if it is a rollback. All other fields then describe the
+    /// repeated version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<RollbackOf>,
 }
 
-/// What a rollback repeats.
+/// Version that a rollback repeats, with the circumstances of the rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackOf {
-    /// The version.
+    /// Repeated version.
     pub version: String,
-    /// SHA-256 of its zip.
+    /// SHA-256 of the repeated version's zip.
     pub sha256: Option<Digest>,
-    /// The version that was live until then.
+    /// Version that was live before the rollback.
     pub instead_of: String,
-    /// When, RFC 3339.
+    /// Time of the rollback, in RFC 3339.
     pub at: Timestamp,
 }
 
 impl Receipt {
-    /// What the repo's index says of the release that carries this receipt.
+    /// Returns the entry of the repo's index for the release that carries this receipt.
     pub fn entry(&self, release: &ReleaseName, published_at: Timestamp) -> Entry {
         let of = |scores: &crate::evaluate::Scores| ReleaseScores {
             accuracy_at_1: scores.accuracy_at_1,
@@ -90,8 +93,9 @@ impl Receipt {
     }
 }
 
-/// The newest row that the model of this folder was made and judged with; none where its receipt doesn't say so, as
-/// with a model of somebody else's. Only this one field is read, so that receipts of any version serve.
+/// Returns the highest row id that the model of this folder was trained or evaluated with. Returns
+/// `None` when its receipt doesn't say, as for a third-party model. Reads only this one field, so
+/// that receipts of every version can be read.
 pub(in crate::run) fn last_row(folder: &Path) -> Option<i64> {
     let text = std::fs::read_to_string(folder.join(RECEIPT)).ok()?;
     let receipt: serde_json::Value = serde_json::from_str(&text).ok()?;

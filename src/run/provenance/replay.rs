@@ -1,5 +1,7 @@
-//! Makes a run's model again, from what its record or receipt says: the same base by hash, the same rows by hash, the
-//! same seed, settings, number of threads and device. Compares the weights and never publishes.
+//! The replay of a run: trains its model again from the record or receipt, with the same base model
+//! and rows by hash, and the same seed, settings, number of threads, and device.
+//!
+//! Compares the weights with the recorded ones. Never publishes.
 
 use std::path::{Path, PathBuf};
 
@@ -22,29 +24,30 @@ use crate::run::provenance::Receipt;
 use crate::run::provenance::{Lineage, weights_digest};
 use crate::run::stage::Stage;
 use crate::run::storage::{MODELS, ModelCache, ModelOrigin, blocking, on_disk};
-use crate::run::storage::{RowSource, SNAPSHOTS, Snapshots, TakenRows};
+use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots};
 
-/// What is to be made again.
+/// Everything that determines the model to train again.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Blueprint {
-    /// What decided the weights beside the rows.
+    /// Everything besides the rows that determines the weights.
     pub lineage: Lineage,
-    /// The hash of the rows, and of the names that were added to theirs.
+    /// Hash of the rows and of the names added to theirs.
     pub dataset_hash: String,
-    /// How many rows there were.
+    /// Number of rows.
     pub rows: usize,
-    /// The names that were added to theirs.
+    /// Names that were added to those of the rows.
     pub names: Option<NameList>,
 }
 
 impl Blueprint {
-    /// What a run's record says.
+    /// Reads the blueprint from a run's record.
     ///
     /// # Errors
-    /// [`RunError::NotReplayable`] when the run never got as far as its data, or an earlier version recorded it.
+    /// [`RunError::NotReplayable`] when the run ended before its data was fetched, or when an
+    /// earlier version recorded it.
     pub fn of_run(record: &RunRecord) -> Result<Self, RunError> {
         let lineage = serde_json::from_value(record.lineage.clone()).ok();
-        // Attempts that went on from a snapshot have recorded the names, too.
+        // Attempts that continued from a snapshot have recorded the names, too.
         let fetched = record.stages.iter().rev().filter(|stage| stage.stage == Stage::FetchData.name());
         let names = fetched.map(|stage| &stage.figures["names"]).find(|names| !names.is_null());
         let rows = usize::try_from(record.row_count.unwrap_or_default()).unwrap_or(usize::MAX);
@@ -57,77 +60,83 @@ impl Blueprint {
         }
     }
 
-    /// What a receipt says.
+    /// Reads the blueprint from a receipt.
     ///
     /// # Errors
-    /// [`RunError::NotReplayable`] when it is none, or one of an earlier version.
+    /// [`RunError::NotReplayable`] when the bytes are not a receipt, or are the receipt of an
+    /// earlier version.
     pub fn of_receipt(bytes: &[u8]) -> Result<Self, RunError> {
         let receipt: Receipt = serde_json::from_slice(bytes).map_err(|_| RunError::NotReplayable)?;
         let Receipt { lineage, dataset, .. } = receipt;
         Ok(Self { lineage, dataset_hash: dataset.hash, rows: dataset.rows, names: dataset.names })
     }
 
-    /// Whether a data directory has the snapshot of the rows, so that no stream is needed.
+    /// Returns true when the data directory has the snapshot of the rows, so that the stream is not
+    /// needed.
     pub fn has_snapshot(&self, data_dir: &Path) -> bool {
         Snapshots::new(data_dir.join(SNAPSHOTS)).path(&self.dataset_hash).is_some_and(|path| path.is_file())
     }
 }
 
-/// Where a replay finds things.
+/// Sources of a replay's model, rows and names.
 pub struct Sources<'a> {
-    /// Releases and models; not needed when the base model is on this disk.
+    /// Repository of releases and models; not needed when the base model is on this disk.
     pub repository: Option<&'a Repository>,
-    /// The pairs; not needed when their snapshot is on this disk.
+    /// Stream of pairs; not needed when the snapshot of the rows is on this disk.
     pub corrections: Option<&'a Corrections>,
-    /// What `CATALOG` names now: as good as the list of then, when it is the same.
+    /// Source that `CATALOG` names now. It replaces the stored list when its names are still the
+    /// same.
     pub names: Option<&'a NameSource>,
-    /// Where runs keep their files.
+    /// Folder below which runs keep their files (`DATA_DIR`).
     pub data_dir: &'a Path,
-    /// The base model, for a run that started from a folder.
+    /// Path of the base model, for a run that started from a folder.
     pub base_model: &'a str,
-    /// The ONNX Runtime.
+    /// Path of the ONNX Runtime library.
     pub runtime: &'a Path,
 }
 
-/// What a replay made.
+/// Result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Replayed {
-    /// SHA-256 of the weights it made.
+    /// SHA-256 of the replay's weights.
     pub weights_sha256: Digest,
-    /// SHA-256 of the weights the run made; `None` when the run made no zip.
+    /// SHA-256 of the run's weights; `None` when the run made no zip.
     pub recorded: Option<Digest>,
-    /// Optimizer steps.
+    /// Number of optimizer steps.
     pub steps: usize,
-    /// Seconds the training took.
+    /// Duration of the training in seconds.
     pub seconds: f64,
-    /// Where the rows came from.
+    /// Source of the rows.
     pub rows: RowSource,
-    /// Whether another version of this program made the run.
+    /// True when another version of this program performed the run.
     pub other_trainer: bool,
 }
 
 impl Replayed {
-    /// Whether the weights are the run's, bit for bit; `None` when there is nothing to compare with.
+    /// Returns true when the weights equal the run's bit for bit; `None` when the run's weights are
+    /// not recorded.
     pub fn identical(&self) -> Option<bool> {
         self.recorded.map(|recorded| recorded == self.weights_sha256)
     }
 }
 
-/// Trains the same thing again. The model is left in `out` where one is given, which must not exist.
+/// Trains the model of a run again, and moves it to `out` if given. `out` must not exist.
 ///
 /// # Errors
-/// [`RunError::OtherBase`], [`RunError::OtherRows`] or [`RunError::OtherNames`] when something is no longer to be had,
-/// [`RunError::NoHub`] or [`RunError::NoStream`] when it is not on this disk and there is nobody to ask; else those of a run.
+/// [`RunError::OtherBase`], [`RunError::OtherRows`] or [`RunError::OtherNames`] when the original
+/// base model, rows or names no longer exist. [`RunError::NoHub`] or [`RunError::NoStream`] when
+/// the base model or the rows are not on this disk, and no Hub or broker is set. Otherwise the
+/// errors of a run.
 pub async fn replay(
     blueprint: Blueprint,
     sources: Sources<'_>,
     out: Option<&Path>,
     mut observer: impl FnMut(&Progress) -> bool + Send + 'static,
 ) -> Result<Replayed, RunError> {
-    // Apart from the worker's own models, which it tidies up.
-    let place = sources.data_dir.join("replays");
-    std::fs::create_dir_all(&place).map_err(RunError::file("make", &place))?;
-    let run_dir = tempfile::tempdir_in(&place).map_err(RunError::file("make", &place))?;
+    // Separate from the worker's own models, which the worker removes when they are outdated.
+    let replays = sources.data_dir.join("replays");
+    std::fs::create_dir_all(&replays).map_err(RunError::file("make", &replays))?;
+    let run_dir = tempfile::tempdir_in(&replays).map_err(RunError::file("make", &replays))?;
 
     let base = base(&blueprint.lineage, &sources, run_dir.path().join("models")).await?;
     let (dataset, rows) = rows(&blueprint, &sources).await?;
@@ -143,7 +152,7 @@ pub async fn replay(
         trained.export(&folder)?;
         let weights_sha256 = weights_digest(&ModelFolder::open(&folder)?)?;
         if let Some(out) = out {
-            keep(&folder, &out)?;
+            move_model(&folder, &out)?;
         }
         Ok(Replayed {
             weights_sha256,
@@ -157,15 +166,16 @@ pub async fn replay(
     .await
 }
 
-/// The base model, if it is still the same.
+/// Loads the base model, and checks that its weights have not changed.
 async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Result<ModelFolder, RunError> {
     let ancestor = lineage.base.clone();
     let wanted = match ancestor.origin {
-        // The record has a folder's name, not its path: other machines keep it elsewhere.
+        // The record has the folder's name and not its path, which differs between machines.
         ModelOrigin::Folder => sources.base_model,
         ModelOrigin::Release | ModelOrigin::Hub => &ancestor.name,
     };
-    // Rather from the Hub, into a folder of the replay's own: the worker tidies its models up.
+    // Preferably from the Hub, into a folder of the replay: the worker may remove its own models at
+    // any time.
     let fetched = match sources.repository {
         Some(repository) => {
             let cache = ModelCache { repository, folder, fallback: sources.base_model };
@@ -185,20 +195,20 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Resu
     .await
 }
 
-/// The rows: of the snapshot, or else read again from the stream.
+/// Loads the rows from the snapshot, or else reads them again from the stream.
 async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, RowSource), RunError> {
     let hash = &blueprint.dataset_hash;
     let snapshots = Snapshots::new(sources.data_dir.join(SNAPSHOTS));
-    let of = |taken: TakenRows, source| {
+    let of = |run_rows: RunRows, source| {
         let Lineage { hold_out, templates, .. } = blueprint.lineage.clone();
         let hash = hash.clone();
         blocking(move || {
-            let dataset = taken.dataset(&hold_out, &templates);
+            let dataset = run_rows.dataset(&hold_out, &templates);
             Ok((dataset.summary.hash == hash).then_some((dataset, source)))
         })
     };
-    if let Some(taken) = snapshots.load(hash)
-        && let Some(found) = of(taken, RowSource::Snapshot).await?
+    if let Some(run_rows) = snapshots.load(hash)
+        && let Some(found) = of(run_rows, RowSource::Snapshot).await?
     {
         return Ok(found);
     }
@@ -211,12 +221,12 @@ async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, 
     let snapshot = corrections.snapshot(last).await?;
     let rows: Vec<_> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
     let found = rows.len();
-    let taken = TakenRows { rows, released: snapshot.released, names };
-    of(taken, RowSource::Stream).await?.ok_or_else(|| other(found))
+    let run_rows = RunRows { rows, released: snapshot.released, names };
+    of(run_rows, RowSource::Stream).await?.ok_or_else(|| other(found))
 }
 
-/// The names that were added to those of the rows: the list that was kept, or what `CATALOG` says now if that is the
-/// same.
+/// Loads the names that were added to those of the rows: the stored list, or the current names of
+/// `CATALOG` if they are the same.
 async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(String, String)>, RunError> {
     let Some(list) = blueprint.names else { return Ok(Vec::new()) };
     let lists = NameLists::new(sources.data_dir.join(LISTS));
@@ -233,12 +243,13 @@ async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(Stri
     Err(RunError::OtherNames { list, path: lists.path(&list) })
 }
 
-/// Moves a finished folder to where a person wants it, which may be another disk.
-fn keep(folder: &Path, out: &Path) -> Result<(), RunError> {
+/// Moves a finished folder to `out`, which may be on another disk.
+fn move_model(folder: &Path, out: &Path) -> Result<(), RunError> {
     if std::fs::rename(folder, out).is_ok() {
         return Ok(());
     }
-    // Through a zip: that copies, checks and renames as all folders here are made.
+    // Through a zip, because packing and unpacking copy, verify, and rename at the end, as for
+    // every model folder here.
     let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let zip = folder.with_extension("zip");
     autovalidate_finetune::model::archive::pack(folder, &name, &zip)?;

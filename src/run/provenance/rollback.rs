@@ -1,8 +1,9 @@
-//! Makes an older version live again.
+//! The rollback: makes an older version live again.
 //!
-//! The backend loads the newest name, so the older version is published once more under a new one: the folder inside
-//! the zip takes the new name, card and receipt say what it repeats, all else is byte for byte what it was. Never
-//! trains, and never takes a version away: the one that was live stays on the Hub.
+//! The backend loads the newest release name, so a rollback publishes the older version once more
+//! under a new name. The folder inside the zip takes the new name, and the card and the receipt
+//! state which version the release repeats. Every other byte stays the same. Never trains, and
+//! never removes a version: the one that was live stays on the Hub.
 
 use std::path::Path;
 
@@ -21,33 +22,33 @@ use crate::run::provenance::weights_digest;
 use crate::run::provenance::{RECEIPT, RollbackOf};
 use crate::run::storage::blocking;
 
-/// The card in a model folder.
+/// File name of the card in a model folder.
 const CARD: &str = "README.md";
 
-/// Why a rollback is refused, or fails.
+/// Error of a rollback that is refused or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
-    /// There is no such version.
+    /// The Hub has no such version.
     #[error("the Hub has no version {version:?}")]
     Unknown {
-        /// What was asked for.
+        /// Requested version.
         version: String,
     },
-    /// It is live already, perhaps under another name.
+    /// The version is already live, perhaps under another name.
     #[error("version {version} is live already, as {live}")]
     Live {
-        /// What was asked for.
+        /// Requested version.
         version: String,
-        /// The version that is live.
+        /// Live version that holds the same model.
         live: String,
     },
-    /// Another release came in between.
+    /// Another release was published between the check and the commit.
     #[error("{newest} was published meanwhile")]
     Meanwhile {
-        /// That release.
+        /// The other release.
         newest: ReleaseName,
     },
-    /// Reading, packing or publishing.
+    /// Reading, packing or publishing failed.
     #[error(transparent)]
     Job(#[from] RunError),
 }
@@ -74,10 +75,10 @@ impl Failure for RollbackError {
 
     fn advice(&self) -> String {
         match self {
-            Self::Unknown { .. } => "Take a version from `autovalidate models list`.".to_owned(),
+            Self::Unknown { .. } => "Choose a version from `autovalidate models list`.".to_owned(),
             Self::Live { .. } => "Nothing to do.".to_owned(),
             Self::Meanwhile { .. } => {
-                "Look at `autovalidate models list` and decide again: nothing was changed.".to_owned()
+                "Nothing was changed. Check `autovalidate models list`, then decide again.".to_owned()
             }
             Self::Job(error) => error.advice(),
         }
@@ -87,21 +88,22 @@ impl Failure for RollbackError {
 /// A version that is live again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolledBack {
-    /// The version it repeats.
+    /// Version that the new release repeats.
     pub version: String,
-    /// Its new name.
+    /// Name of the new release.
     pub release: ReleaseName,
-    /// The version that was live until then.
+    /// Version that was live before the rollback.
     pub instead_of: String,
-    /// What was published.
+    /// The published zip and its commit.
     pub published: Published,
 }
 
-/// Publishes a version once more, so that it is the one the backend loads. `beside` is a folder for its zips, which
-/// are removed at the end. Asked again after an answer was lost, it finds the version live and refuses.
+/// Publishes a version once more, so that the backend loads it. Temporary zips are written below
+/// `beside` and removed at the end. A second call after a lost answer finds that the version is
+/// live, and is refused.
 ///
 /// # Errors
-/// [`RollbackError`]; nothing is then changed on the Hub.
+/// [`RollbackError`]. The Hub is then unchanged.
 pub async fn roll_back(
     repository: &Repository,
     version: &str,
@@ -159,17 +161,17 @@ pub async fn roll_back(
     })
 }
 
-/// Whether two releases are known to hold the same model.
+/// Returns true when two releases are known to hold the same model.
 fn same_model(index: &Index, one: &Release, other: &Release) -> bool {
     let weights = |release: &Release| index.entry(release.name.version())?.weights_sha256;
     weights(one).is_some() && weights(one) == weights(other)
 }
 
-/// A release on its way to a new name.
+/// A release that is being rewritten under a new name.
 struct Rewriting {
     repository: crate::hub::RepoName,
     target: Release,
-    /// What the index knows of it.
+    /// Entry of the release in the repo's index.
     known: Option<Entry>,
     release: ReleaseName,
     rollback: RollbackOf,
@@ -182,7 +184,7 @@ struct Rewritten {
 }
 
 impl Rewriting {
-    /// Unpacks the zip, renames what bears its name, and packs it again. Blocks.
+    /// Unpacks the zip, replaces the names in it, and packs it again. Blocks.
     fn rewrite(self, zip: &Path, beside: &Path) -> Result<Rewritten, RunError> {
         let top = archive::unpack(zip, &beside.join("unpacked"))?;
         let model = ModelFolder::open(&top)?;
@@ -226,8 +228,9 @@ impl Rewriting {
         Ok(Rewritten { zip: packed, receipt, listed: Listed { card, entry } })
     }
 
-    /// The receipt with the new version and what it repeats. A zip of another program may have none, or one that is
-    /// no object; then only that is in it.
+    /// Returns the receipt with the new version and the version that it repeats. A zip of another
+    /// program may have no receipt, or one that is not a JSON object; the new receipt then contains
+    /// only these two fields.
     fn receipt(&self, old: Option<&str>) -> Result<String, RunError> {
         let mut receipt = old.and_then(|old| serde_json::from_str::<Value>(old).ok()).unwrap_or_default();
         if !receipt.is_object() {
@@ -239,7 +242,7 @@ impl Rewriting {
     }
 }
 
-/// A text file that may be absent.
+/// Reads a text file that may be absent.
 fn read(path: &Path) -> Result<Option<String>, RunError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

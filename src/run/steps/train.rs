@@ -1,4 +1,4 @@
-//! The train stage: computes on a thread of its own, and tells how far it is.
+//! Train: trains on a separate thread, and publishes the progress.
 
 use futures::FutureExt;
 use serde_json::json;
@@ -6,85 +6,87 @@ use tokio::sync::watch;
 
 use autovalidate_finetune::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
 
+use crate::broker::{Events, JobId};
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::fine_tune::{FineTuneSession, TrainedModel, TrainingSpec};
-use crate::run::pipeline::Pipeline;
-use crate::run::recorder::RunRecorder;
 use crate::run::stage::Stage;
-use crate::run::storage::CheckpointSync;
-use crate::run::storage::RunDir;
-use crate::run::storage::{BaseModel, blocking};
-use crate::run::watchdog::RunWatchdog;
+use crate::run::storage::{BaseModel, CheckpointSync, blocking};
 
-/// Trains, from the last checkpoint of an attempt before if there is one; the newest progress is published as fast as events go out.
-pub(in crate::run) async fn train(
-    pipeline: &Pipeline,
-    recorder: &mut RunRecorder,
-    recipe: &Recipe,
-    base: &BaseModel,
-    dataset: Dataset,
-    run_dir: &RunDir,
-    watchdog: &RunWatchdog,
-) -> Result<TrainedModel, RunError> {
-    let (report, mut progress) = watch::channel(None::<Progress>);
-    let steps = progress.clone();
-    let (runtime, folder, stop) = (pipeline.runtime.clone(), base.folder.clone(), watchdog.token().clone());
-    let spec = TrainingSpec {
-        recipe: recipe.clone(),
-        synthesis: pipeline.plan.synthesis.clone(),
-        hold_out: pipeline.plan.hold_out,
-        templates: pipeline.plan.templates.clone(),
-    };
-    let checkpoints = Checkpoints {
-        folder: run_dir.checkpoints(),
-        interval: Interval::Time(pipeline.plan.checkpoint_every),
-    };
-    let mut sync = CheckpointSync::new(pipeline.checkpoints.clone(), &recorder.record.id, run_dir);
-    let work = blocking(move || {
-        let study = FineTuneSession::prepare(&runtime, folder, dataset, spec)?;
-        let mut observer = |progress: &Progress| {
-            report.send_replace(Some(*progress));
-            !stop.is_cancelled()
+use super::{Done, Step, StepContext};
+
+/// Trains a base model on a dataset, from the last checkpoint of an earlier attempt if there is
+/// one.
+pub(in crate::run) struct Train<'a> {
+    pub(in crate::run) recipe: &'a Recipe,
+    pub(in crate::run) base: &'a BaseModel,
+    pub(in crate::run) dataset: Dataset,
+}
+
+impl Step for Train<'_> {
+    const STAGE: Stage = Stage::Train;
+    type Output = TrainedModel;
+
+    async fn perform(self, context: &StepContext<'_>) -> Result<Done<TrainedModel>, RunError> {
+        let StepContext { pipeline, job, run_dir, watchdog, .. } = context;
+        let plan = &pipeline.plan;
+        let (report, progress) = watch::channel(None::<Progress>);
+        let (runtime, folder, stop) =
+            (pipeline.runtime.clone(), self.base.folder.clone(), watchdog.token().clone());
+        let spec = TrainingSpec {
+            recipe: self.recipe.clone(),
+            synthesis: plan.synthesis.clone(),
+            hold_out: plan.hold_out,
+            templates: plan.templates.clone(),
         };
-        study.train(&mut observer, Some(checkpoints))
-    });
-    let (events, id) = (pipeline.events.clone(), recorder.record.id.clone());
-    let telling = async move {
-        while progress.changed().await.is_ok() {
-            let Some(now) = *progress.borrow_and_update() else { continue };
-            let detail = json!({
-                "phase": "progress",
-                "step": now.step,
-                "steps": now.steps,
-                "epoch": now.epoch,
-                "loss": now.loss,
-                "learning_rate": now.learning_rate,
-                "seconds": now.elapsed.as_secs_f64(),
-            });
-            if let Err(error) = events.publish(&id, Stage::Train.name(), detail).await {
-                tracing::debug!(error = crate::failure::chain(&error), "progress was not published");
-            }
-        }
-    };
-    recorder
-        .stage(Stage::Train, async {
-            watchdog.watch(sync.fetch().map(Ok)).await?;
-            // The channel closes when the work ends, so all end together.
-            let (done, (), ()) = tokio::join!(work, telling, sync.store_on_progress(steps));
-            let trained = match done {
-                Err(RunError::Train(TrainError::Stopped { .. })) => {
-                    let why = watchdog.error();
-                    // Of all that ends a training, only this one's run goes on, and perhaps elsewhere.
-                    if matches!(why, RunError::Stopping) {
-                        sync.store().await;
-                    }
-                    return Err(why);
-                }
-                done => done?,
+        let checkpoints =
+            Checkpoints { folder: run_dir.checkpoints(), interval: Interval::Time(plan.checkpoint_every) };
+        let dataset = self.dataset;
+        let work = blocking(move || {
+            let session = FineTuneSession::prepare(&runtime, folder, dataset, spec)?;
+            let mut observer = |progress: &Progress| {
+                report.send_replace(Some(*progress));
+                !stop.is_cancelled()
             };
-            let figures = json!({ "study": trained.figures, "training": trained.summary });
-            Ok((trained, figures))
-        })
-        .await
+            session.train(&mut observer, Some(checkpoints))
+        });
+        let mut sync = CheckpointSync::new(pipeline.checkpoints.clone(), job, run_dir);
+        watchdog.watch(sync.fetch().map(Ok)).await?;
+        let progress_events = publish_progress(pipeline.events.clone(), job.clone(), progress.clone());
+        // The progress channel closes when training ends, so all three futures end together.
+        let (done, (), ()) = tokio::join!(work, progress_events, sync.store_on_progress(progress));
+        let trained = match done {
+            Err(RunError::Train(TrainError::Stopped { .. })) => {
+                let reason = watchdog.error();
+                // When the worker stops, the run continues later, perhaps on another machine, and
+                // needs the checkpoint. A cancelled or overtaken run does not continue here.
+                if matches!(reason, RunError::Stopping) {
+                    sync.store().await;
+                }
+                return Err(reason);
+            }
+            done => done?,
+        };
+        let figures = json!({ "study": trained.figures, "training": trained.summary });
+        Done::new(trained, figures)
+    }
+}
+
+/// Publishes the latest progress as fast as events can be published, until training ends.
+async fn publish_progress(events: Events, job: JobId, mut progress: watch::Receiver<Option<Progress>>) {
+    while progress.changed().await.is_ok() {
+        let Some(now) = *progress.borrow_and_update() else { continue };
+        let detail = json!({
+            "phase": "progress",
+            "step": now.step,
+            "steps": now.steps,
+            "epoch": now.epoch,
+            "loss": now.loss,
+            "learning_rate": now.learning_rate,
+            "seconds": now.elapsed.as_secs_f64(),
+        });
+        if let Err(error) = events.publish(&job, Stage::Train.name(), detail).await {
+            tracing::debug!(error = crate::failure::chain(&error), "training progress was not published");
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! Carries a run's checkpoints between this disk and the store on the broker, so that a trainer on another machine can
-//! go on with the run.
+//! Copies a run's checkpoints between this disk and the store on the broker, so that a worker on
+//! another machine can continue the run.
 //!
-//! Training knows nothing of it: it writes files, and each has its name only once it is whole. Carrying happens beside
-//! it and never holds it up, and what goes wrong here is logged: it costs the run nothing but the help it would have been.
+//! Training knows nothing about the store: it writes files, and a file gets its name only once it
+//! is complete. Copying runs beside training and never delays it. An error here is logged. Its only
+//! cost is that the run may resume from an older checkpoint, or from none.
 
 use std::path::PathBuf;
 
@@ -15,16 +16,15 @@ use autovalidate_finetune::train::{Checkpoint, Progress};
 
 use crate::run::error::RunError;
 use crate::run::storage::RunDir;
-use crate::run::storage::blocking;
-use crate::run::storage::put;
+use crate::run::storage::{blocking, place};
 
-/// Carries the checkpoints of one run.
+/// Copies the checkpoints of one run.
 pub(in crate::run) struct CheckpointSync {
-    /// `None` when checkpoints stay on this disk.
+    /// Store on the broker; `None` when checkpoints stay on this disk.
     store: Option<CheckpointStore>,
     job: JobId,
     run_dir: RunDir,
-    /// How many steps the stored checkpoint has done, as far as this worker knows.
+    /// Optimizer step of the stored checkpoint, as far as this worker knows.
     stored: Option<u64>,
 }
 
@@ -33,30 +33,30 @@ impl CheckpointSync {
         Self { store, job: job.clone(), run_dir: run_dir.clone(), stored: None }
     }
 
-    /// Brings the stored checkpoint here if it is further than the one on this disk.
+    /// Fetches the stored checkpoint if it is further along than the one on this disk.
     pub(in crate::run) async fn fetch(&mut self) {
         let Some(store) = self.store.clone() else { return };
         if let Err(error) = self.try_fetch(&store).await {
             let error = chain(&error);
-            tracing::warn!(job = %self.job, error, "no checkpoint could be fetched; the run goes on from this disk");
+            tracing::warn!(job = %self.job, error, "fetching the checkpoint failed; the run continues from this disk");
         }
     }
 
     async fn try_fetch(&mut self, store: &CheckpointStore) -> Result<(), RunError> {
         let Some(stored) = store.step(&self.job).await? else { return Ok(()) };
         self.stored = Some(stored);
-        if self.here().await.is_some_and(|here| here >= stored) {
+        if self.local_step().await.is_some_and(|local| local >= stored) {
             return Ok(());
         }
         let beside = self.run_dir.attempt_folder().join("fetched");
         store.fetch(&self.job, &beside).await?;
         let folder = self.run_dir.checkpoints();
-        blocking(move || put(&beside, &Checkpoint::file(&folder))).await?;
+        blocking(move || place(&beside, &Checkpoint::file(&folder))).await?;
         tracing::info!(job = %self.job, step = stored, "a checkpoint was fetched");
         Ok(())
     }
 
-    /// Stores what training writes, whenever it has told of progress, until it ends.
+    /// Stores new checkpoints whenever training reports progress, until training ends.
     pub(in crate::run) async fn store_on_progress(
         &mut self,
         mut progress: watch::Receiver<Option<Progress>>,
@@ -72,29 +72,31 @@ impl CheckpointSync {
     /// Stores this disk's checkpoint unless it is stored already.
     pub(in crate::run) async fn store(&mut self) {
         let Some(store) = self.store.clone() else { return };
-        let Some(step) = self.here().await.filter(|step| self.stored.is_none_or(|stored| *step > stored))
+        let Some(step) =
+            self.local_step().await.filter(|step| self.stored.is_none_or(|stored| *step > stored))
         else {
             return;
         };
-        // Said before it is true: one that can't be stored isn't tried again, the next will be.
+        // Set before the upload: a checkpoint that can't be stored is not tried again, but the next
+        // one is.
         self.stored = Some(step);
         match store.put(&self.job, step, &Checkpoint::file(&self.run_dir.checkpoints())).await {
-            Ok(()) => tracing::debug!(job = %self.job, step, "a checkpoint is stored"),
+            Ok(()) => tracing::debug!(job = %self.job, step, "a checkpoint was stored"),
             Err(error) => {
                 let (error, advice) = (chain(&error), crate::failure::Failure::advice(&error));
-                tracing::warn!(job = %self.job, step, error, advice, "a checkpoint was not stored; training goes on");
+                tracing::warn!(job = %self.job, step, error, advice, "a checkpoint was not stored; training continues");
             }
         }
     }
 
-    /// How many steps this disk's checkpoint has done.
-    async fn here(&self) -> Option<u64> {
+    /// Returns the optimizer step of this disk's checkpoint.
+    async fn local_step(&self) -> Option<u64> {
         let folder: PathBuf = self.run_dir.checkpoints();
         tokio::task::spawn_blocking(move || Checkpoint::step(&folder)).await.ok().flatten()
     }
 }
 
-/// Removes a run's stored checkpoint, once nobody will go on from it.
+/// Removes a run's stored checkpoint, once no worker will continue from it.
 pub(in crate::run) async fn remove_stored_checkpoint(
     store: Option<&CheckpointStore>,
     job: &JobId,

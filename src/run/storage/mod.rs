@@ -1,20 +1,27 @@
-//! Everything a run keeps on this disk, and the checkpoints it shares through the broker.
+//! Files that runs keep on this disk, and the checkpoints that workers share through the broker.
+//!
+//! Owns the run's folder, the stored rows, the downloaded models, and the copying of checkpoints.
+//! Never leaves a partial file under its final name, never writes the run record, and never
+//! publishes.
 //!
 //! ```text
-//! run_dir           the folder a run writes into, for whoever takes the run up again
-//! snapshots         the rows of runs, kept by their hash
-//! model_cache       models fetched from the Hub; finds the one a run starts from
-//! checkpoint_sync   checkpoints to the broker and back
+//! run_dir           the folder of a run, which the next attempt continues from
+//! snapshots         the rows of runs, stored by their hash
+//! model_cache       models downloaded from the Hub, and the choice of base model
+//! checkpoint_sync   the copying of checkpoints to the broker and back
+//! files             file operations with the run's errors
 //! ```
 
 mod checkpoint_sync;
+mod files;
 mod model_cache;
 mod run_dir;
 mod snapshots;
 
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
-pub(in crate::run) use model_cache::{BaseModel, MODELS, ModelCache, blocking, on_disk};
+pub(in crate::run) use files::{blocking, entries, keep_newest, place, replace};
+pub(in crate::run) use model_cache::{BaseModel, MODELS, ModelCache, on_disk};
 pub use model_cache::{ModelFinder, ModelOrigin};
-pub(in crate::run) use run_dir::{Companions, RunDir, entries, keep_newest, put, replace};
+pub(in crate::run) use run_dir::{Companions, RunDir};
 pub use snapshots::RowSource;
-pub(in crate::run) use snapshots::{SNAPSHOTS, Snapshots, TakenRows};
+pub(in crate::run) use snapshots::{RunRows, SNAPSHOTS, Snapshots};

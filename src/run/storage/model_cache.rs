@@ -1,5 +1,5 @@
-//! The model a run starts from: the newest release of the repository, or the configured base model when nothing
-//! has been released yet.
+//! The base model of a run: the newest release of the repository, or the configured base model when
+//! nothing has been released yet.
 
 use std::path::{Path, PathBuf};
 
@@ -11,26 +11,27 @@ use autovalidate_finetune::model::{ModelFolder, archive};
 
 use crate::run::error::RunError;
 use crate::run::fine_tune::ModelComparison;
+use crate::run::storage::blocking;
 
-/// The folder of fetched models below the data directory.
+/// Name of the folder of downloaded models below the data directory.
 pub(in crate::run) const MODELS: &str = "models";
 
-/// A model on this machine, and what to call it.
+/// A model on this machine, with its name and origin.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct BaseModel {
-    /// The model.
+    /// Folder of the model.
     pub folder: ModelFolder,
     /// Release path, Hub name or folder name.
     pub label: String,
-    /// Where it came from.
+    /// Origin of the model.
     pub origin: ModelOrigin,
 }
 
-/// Where a base model came from.
+/// Origin of a base model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelOrigin {
-    /// The repository's newest release.
+    /// A release of the repository.
     Release,
     /// A model repository on the Hub.
     Hub,
@@ -38,18 +39,19 @@ pub enum ModelOrigin {
     Folder,
 }
 
-/// Finds base models and keeps them below one folder, so that a model is fetched once.
+/// Finds base models and stores them below one folder, so that each model is downloaded once.
 #[derive(Debug)]
 pub(in crate::run) struct ModelCache<'a> {
     pub(in crate::run) repository: &'a Repository,
-    /// Where models are kept.
+    /// Folder of downloaded models.
     pub(in crate::run) folder: PathBuf,
     /// Folder or Hub name of the model to start from when nothing has been released.
     pub(in crate::run) fallback: &'a str,
 }
 
 impl ModelCache<'_> {
-    /// The model to start from; `wanted` (a release path, a Hub name or a folder) goes before everything.
+    /// Returns the model to start from. `wanted` (a release path, a version, a Hub name, or a
+    /// folder) takes precedence; without it, the newest release, or else the fallback.
     pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<BaseModel, RunError> {
         let releases = self.repository.releases().await?;
         let release = match wanted {
@@ -70,10 +72,10 @@ impl ModelCache<'_> {
         }
     }
 
-    /// A release, from the cache or the Hub.
+    /// Returns a release from the cache, or downloads it from the Hub.
     async fn release(&self, release: &Release) -> Result<BaseModel, RunError> {
         let cache = self.folder.join(release.name.version());
-        let folder = match kept(&cache) {
+        let folder = match unpacked(&cache) {
             Some(folder) => folder,
             None => {
                 let zip = self.repository.download(release, &self.folder).await?;
@@ -92,9 +94,10 @@ impl ModelCache<'_> {
         })
     }
 
-    /// The models that one trained from `base` is measured beside: the newest release, whose name comes with it, and the
-    /// configured base model. The latter only serves as a baseline, so a run does without when it can't be had.
-    pub(in crate::run) async fn baselines(
+    /// Returns the baselines of a model that was trained from `base`: the newest release, with its
+    /// name, and the configured base model. The configured model is only a baseline, so the
+    /// comparison does without it when it can't be loaded.
+    pub(in crate::run) async fn comparison(
         &self,
         base: &BaseModel,
     ) -> Result<(ModelComparison, Option<ReleaseName>), RunError> {
@@ -107,14 +110,14 @@ impl ModelCache<'_> {
         let original = match self.named(self.fallback).await {
             Ok(original) => Some(original.folder),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the original model is no baseline this time");
+                tracing::warn!(error = chain(&error), "the original model can't be loaded as a baseline");
                 None
             }
         };
         Ok((ModelComparison { live, original }, newest.map(|release| release.name)))
     }
 
-    /// A model by folder or Hub name.
+    /// Returns a model by folder or Hub name.
     async fn named(&self, name: &str) -> Result<BaseModel, RunError> {
         let path = Path::new(name);
         if path.is_dir() || name.starts_with(['/', '.']) {
@@ -134,7 +137,8 @@ impl ModelCache<'_> {
         })
     }
 
-    /// Removes kept models other than these, whose place a newer one has taken.
+    /// Removes the stored models except the `current` ones; newer models have replaced them.
+    /// Returns the number of folders removed.
     pub(in crate::run) fn keep_only(&self, current: &[&Path]) -> Result<usize, RunError> {
         let mut removed = 0;
         let entries = match std::fs::read_dir(&self.folder) {
@@ -153,22 +157,24 @@ impl ModelCache<'_> {
     }
 }
 
-/// Finds models by what a person calls them.
+/// Finds models by the names that people use.
 #[derive(Debug)]
 pub struct ModelFinder {
-    /// Where releases are; without it only `base` and folders are found.
+    /// Repository of the releases; without it, only `base` and folders are found.
     pub repository: Option<Repository>,
-    /// Where models are kept.
+    /// Data directory; downloaded models are stored below it.
     pub data_dir: PathBuf,
     /// Folder or Hub name of the original model.
     pub base_model: String,
 }
 
 impl ModelFinder {
-    /// The newest release (`live`), the original model (`base`), a release by path or version, a Hub name or a folder.
+    /// Finds a model: the newest release (`live`), the original model (`base`), a release by path
+    /// or version, a Hub name, or a folder.
     ///
     /// # Errors
-    /// [`RunError::NoSuchModel`] when there is none, else what the Hub or the folder says.
+    /// [`RunError::NoSuchModel`] when there is no such model, otherwise the error of the Hub or of
+    /// the folder.
     pub async fn find(&self, name: &str) -> Result<ModelFolder, RunError> {
         let wanted = if name == "base" { &self.base_model } else { name };
         if Path::new(wanted).is_dir() {
@@ -191,35 +197,29 @@ impl ModelFinder {
     }
 }
 
-/// A model that is on this disk: a folder, or one that was fetched from the Hub before.
+/// Finds a model on this disk: a folder, or a model that was downloaded from the Hub before.
 pub(in crate::run) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelFolder>, RunError> {
     let path = Path::new(name);
-    let fetched = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
-        (Some(release), _) => kept(&models.join(release.version())),
+    let downloaded = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
+        (Some(release), _) => unpacked(&models.join(release.version())),
         (None, Ok(repo)) => Some(models.join(folder_name(&repo))).filter(|folder| folder.is_dir()),
         (None, Err(_)) => None,
     };
-    let found = if path.is_dir() { Some(path.to_owned()) } else { fetched() };
+    let found = if path.is_dir() { Some(path.to_owned()) } else { downloaded() };
     Ok(found.map(|folder| ModelFolder::open(&folder)).transpose()?)
 }
 
-/// What the folder of a Hub model is called.
+/// Returns the folder name of a Hub model in the cache.
 fn folder_name(repo: &RepoName) -> String {
     format!("{}--{}", repo.owner(), repo.name())
 }
 
-/// The model an archive was unpacked to before. Unpacking is all or nothing, so a folder that is there is whole.
-fn kept(cache: &Path) -> Option<PathBuf> {
+/// Returns the folder that a release's archive was unpacked to. Unpacking is atomic, so a folder
+/// that exists is complete.
+fn unpacked(cache: &Path) -> Option<PathBuf> {
     std::fs::read_dir(cache)
         .ok()?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.join("modules.json").exists())
-}
-
-/// Runs blocking work off the async threads.
-pub(in crate::run) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
-) -> Result<T, RunError> {
-    tokio::task::spawn_blocking(work).await.map_err(RunError::Crashed)?
 }

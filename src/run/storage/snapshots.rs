@@ -1,7 +1,8 @@
-//! The rows a run was made from, kept by their hash.
+//! The rows that runs were trained on, stored by their hash.
 //!
-//! The stream of pairs only grows, so the rows of a run can always be read again up to the sequence in its record; the
-//! file saves that reading after a crash, and outlives the run so that its model can be made again.
+//! The stream of pairs only grows, so a run's rows can always be read again up to the sequence in
+//! its record. After a crash, a snapshot makes this second read unnecessary. It also outlives the
+//! run, so that the run can be replayed.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,37 +16,37 @@ use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::storage::{keep_newest, replace};
 
-/// The folder of snapshots below the data directory.
+/// Name of the folder of snapshots below the data directory.
 pub(in crate::run) const SNAPSHOTS: &str = "snapshots";
-/// How many snapshots are kept.
-const KEPT: usize = 10;
-/// What their names end in.
+/// Number of snapshots that are kept.
+const MAX_SNAPSHOTS: usize = 10;
+/// Suffix of a snapshot's file name.
 const SUFFIX: &str = ".jsonl";
 
-/// A folder of snapshots, `<hash>.jsonl` each, one row a line.
+/// Folder of snapshots, each in a file `<hash>.jsonl` with one row per line.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct Snapshots {
     folder: PathBuf,
 }
 
-/// The rows of a run, as the stream gave them.
+/// The rows of a run as read from the stream, with the names from `CATALOG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::run) struct TakenRows {
+pub(in crate::run) struct RunRows {
     pub(in crate::run) rows: Vec<Row>,
-    /// Ids of those that a person released from quarantine.
+    /// Ids of the rows that a person released from quarantine.
     pub(in crate::run) released: BTreeSet<i64>,
-    /// Names that `CATALOG` said then, with their domains.
+    /// Domain and name of each entry of `CATALOG` at the time of the read.
     pub(in crate::run) names: Vec<(String, String)>,
 }
 
-impl TakenRows {
-    /// The dataset they make.
+impl RunRows {
+    /// Builds the dataset from the rows and names.
     pub(in crate::run) fn dataset(self, hold_out: &HoldOut, templates: &Templates) -> Dataset {
         Dataset::with_released(self.rows, &self.released, hold_out, templates).with_names(&self.names)
     }
 }
 
-/// A line of a snapshot.
+/// Line of a snapshot.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -64,62 +65,62 @@ struct RowLine {
     released: bool,
 }
 
-/// Where a run's rows came from.
+/// Source of a run's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowSource {
     /// The stream of pairs.
     Stream,
-    /// The snapshot of an attempt before.
+    /// The snapshot that an earlier attempt stored.
     Snapshot,
 }
 
 impl Snapshots {
-    /// The snapshots below a folder.
+    /// Returns the snapshots in a folder.
     pub(in crate::run) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// Where the rows under a hash are kept; nowhere, if it is no hash: it comes from a record, which anybody may have
-    /// written.
+    /// Returns the path of the snapshot with this hash, or `None` when the text is not a hash. The
+    /// text comes from a record, which other programs can write.
     pub(in crate::run) fn path(&self, hash: &str) -> Option<PathBuf> {
-        let is_hash = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hash = !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hash.then(|| self.folder.join(format!("{hash}{SUFFIX}")))
     }
 
-    /// The rows under a hash, if they are here. Whoever asks checks the hash: it is computed anyway.
-    pub(in crate::run) fn load(&self, hash: &str) -> Option<TakenRows> {
+    /// Loads the rows with this hash, if they are on this disk. The caller compares the hash,
+    /// because building the dataset computes it anyway.
+    pub(in crate::run) fn load(&self, hash: &str) -> Option<RunRows> {
         let text = std::fs::read_to_string(self.path(hash)?).ok()?;
-        let mut taken = TakenRows { rows: Vec::new(), released: BTreeSet::new(), names: Vec::new() };
+        let mut run_rows = RunRows { rows: Vec::new(), released: BTreeSet::new(), names: Vec::new() };
         for line in text.lines() {
             match serde_json::from_str(line).ok()? {
-                Line::Names { names } => taken.names = names,
+                Line::Names { names } => run_rows.names = names,
                 Line::Row(RowLine { row, released }) => {
                     if released {
-                        taken.released.insert(row.id);
+                        run_rows.released.insert(row.id);
                     }
-                    taken.rows.push(row);
+                    run_rows.rows.push(row);
                 }
             }
         }
-        Some(taken)
+        Some(run_rows)
     }
 
-    /// Keeps rows under their hash, and forgets the oldest snapshots.
-    pub(in crate::run) fn keep(&self, hash: &str, taken: &TakenRows) -> Result<(), RunError> {
+    /// Stores rows under their hash, and removes the oldest snapshots.
+    pub(in crate::run) fn store(&self, hash: &str, run_rows: &RunRows) -> Result<(), RunError> {
         let mut bytes = Vec::new();
-        let names = (!taken.names.is_empty()).then(|| Line::Names { names: taken.names.clone() });
-        let rows = taken
-            .rows
-            .iter()
-            .map(|row| Line::Row(RowLine { row: row.clone(), released: taken.released.contains(&row.id) }));
+        let names = (!run_rows.names.is_empty()).then(|| Line::Names { names: run_rows.names.clone() });
+        let rows = run_rows.rows.iter().map(|row| {
+            Line::Row(RowLine { row: row.clone(), released: run_rows.released.contains(&row.id) })
+        });
         for line in names.into_iter().chain(rows) {
             serde_json::to_writer(&mut bytes, &line).map_err(crate::broker::QueueError::from)?;
             bytes.push(b'\n');
         }
         let path = self.folder.join(format!("{hash}{SUFFIX}"));
         replace(&path, &bytes)?;
-        keep_newest(&self.folder, SUFFIX, KEPT)
+        keep_newest(&self.folder, SUFFIX, MAX_SNAPSHOTS)
     }
 }
 
@@ -143,13 +144,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path().join("snapshots"));
         let names = vec![("brand".to_owned(), "Kia".to_owned())];
-        let rows = TakenRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]), names };
-        for number in 0..KEPT + 3 {
-            snapshots.keep(&format!("{number:02}"), &rows).unwrap();
+        let rows = RunRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]), names };
+        for number in 0..MAX_SNAPSHOTS + 3 {
+            snapshots.store(&format!("{number:02}"), &rows).unwrap();
         }
-        let last = format!("{:02}", KEPT + 2);
+        let last = format!("{:02}", MAX_SNAPSHOTS + 2);
         assert_eq!(snapshots.load(&last).unwrap(), rows);
-        assert_eq!(entries(&folder.path().join("snapshots")).unwrap().len(), KEPT);
+        assert_eq!(entries(&folder.path().join("snapshots")).unwrap().len(), MAX_SNAPSHOTS);
         assert!(snapshots.load("00").is_none());
         assert!(snapshots.load("../00").is_none());
         std::fs::write(snapshots.path(&last).unwrap(), b"{\"id\":").unwrap();

@@ -1,15 +1,15 @@
-//! The names people mean: brands and models of cars.
+//! The demo's catalog: brands and models of cars.
 
 /// One name of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// `brand` or `model`.
     pub domain: &'static str,
-    /// The name as it is spelled, such as `Land Cruiser`.
+    /// Correct spelling of the name, such as `Land Cruiser`.
     pub name: &'static str,
 }
 
-/// Every name, brands first; each occurs once, whatever its domain.
+/// Returns every name, brands first. A name occurs only once, even across domains.
 pub fn catalog() -> Vec<Entry> {
     include_str!("catalog.csv")
         .lines()

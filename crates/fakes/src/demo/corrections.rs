@@ -1,4 +1,4 @@
-//! Pairs as the app would insert them: a typo and the name a person accepted instead.
+//! Pairs as the app would insert them: a typo and the name that a person accepted instead.
 
 use std::collections::HashSet;
 
@@ -9,34 +9,37 @@ use rand_chacha::ChaCha8Rng;
 use super::catalog::{Entry, catalog};
 use super::typos::{hard_typo, typo};
 
-/// How many draws in a row may bring nothing new before the generator gives up.
+/// Number of consecutive duplicate draws after which the generator gives up.
 const FRUITLESS_DRAWS: usize = 1_000;
 
-/// A typo and what was accepted instead.
+/// A typo and the name that was accepted instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correction {
-    /// What was typed. Never a name of the catalog.
+    /// The typed text, never a name of the catalog.
     pub typo: String,
-    /// The name that was meant.
+    /// The intended name.
     pub corrected: &'static str,
     /// `brand` or `model`.
     pub domain: &'static str,
 }
 
-/// `count` corrections, the same ones for the same seed; a larger count continues a smaller one's list.
+/// Generates `count` corrections. The same seed gives the same list, and a larger count extends
+/// the list of a smaller one.
 ///
-/// No typo occurs twice after normalizing, and none is a name of the catalog. Fewer come back only when the
-/// catalog yields no more, far beyond ten thousand.
+/// After normalizing, no typo occurs twice and none is a name of the catalog. The list is shorter
+/// than `count` only when the catalog yields no more typos, far beyond ten thousand.
 pub fn corrections(seed: u64, count: usize) -> Vec<Correction> {
     corrections_of(&catalog(), seed, count)
 }
 
-/// As [`corrections`], of other names: what a benchmark asks about a catalog of its own.
+/// Generates corrections as [`corrections`] does, but of the given names, for benchmarks with
+/// their own catalog.
 pub fn corrections_of(entries: &[Entry], seed: u64, count: usize) -> Vec<Correction> {
     drawn(entries, seed, count, typo)
 }
 
-/// As [`corrections_of`], with two and three slips each: what a string metric often guesses wrong.
+/// Generates corrections as [`corrections_of`] does, but with two or three slips each. A string
+/// metric often gets these wrong.
 pub fn hard_corrections_of(entries: &[Entry], seed: u64, count: usize) -> Vec<Correction> {
     drawn(entries, seed, count, hard_typo)
 }
@@ -64,7 +67,7 @@ fn drawn(
     corrections
 }
 
-/// Two texts are the same entry when this is equal.
+/// Collapses whitespace and lowercases. Two texts are the same entry when their results are equal.
 fn normalize(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

@@ -1,13 +1,14 @@
-//! What the demo trains on: real names of cars, and typos as people would make them.
+//! The demo's training data: real car names, and typos like those that people make.
 //!
-//! Owns the demo's catalog and a seeded generator of corrections. Never opens a file or a connection: the
-//! catalog is part of the program. It is apart from the typos that training synthesizes on purpose, so that a
-//! demo's figures say something about typos the model's own synthesizer did not draw.
+//! Owns the demo's catalog and a seeded generator of corrections. Never opens a file or a
+//! connection: the catalog is part of the program. The generator shares no code with the synthetic
+//! typos of training, on purpose: the demo's scores then cover typos that the model's own
+//! synthesizer did not draw.
 //!
 //! ```text
-//! catalog      the brands and models, from catalog.csv
-//! typos          one person's slip of the hand or the ear
-//! corrections    pairs of a typo and its correction, all different
+//! catalog      brands and models, from catalog.csv
+//! typos        slips that turn a name into a typo
+//! corrections  unique pairs of a typo and its correction
 //! ```
 
 mod catalog;

@@ -1,9 +1,9 @@
-//! How a name comes out wrong: one slip of the hand or of the ear at a time.
+//! Typos as people make them: each is a name with one or more slips of typing or hearing.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-/// The ways people slip.
+/// A kind of mistake that people make when they type a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slip {
     /// A neighboring key was hit: `toyora`.
@@ -14,13 +14,13 @@ enum Slip {
     Dropped,
     /// Two letters changed places: `toyoat`.
     Swapped,
-    /// The name was written as it sounds: `mitsubishy`.
+    /// A letter group was replaced by one that sounds alike: `mitsubishy`.
     Phonetic,
     /// A space or hyphen was left out: `landrover`.
     Joined,
 }
 
-/// How often each slip is drawn, out of a hundred. One that can't happen to a name is drawn again.
+/// Percentage at which each slip is drawn. A slip that cannot happen to a name is drawn again.
 const RATES: [(Slip, u32); 6] = [
     (Slip::Neighbor, 24),
     (Slip::Dropped, 22),
@@ -30,10 +30,11 @@ const RATES: [(Slip, u32); 6] = [
     (Slip::Joined, 8),
 ];
 
-/// The letters of a QWERTY keyboard, row under row; each row is set half a key to the right of the one above.
+/// The letters of a QWERTY keyboard, from the top row down. Each row is shifted half a key to the
+/// right of the row above.
 const KEYBOARD: [&str; 3] = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
-/// What sounds alike, in both directions.
+/// Letter groups that sound alike. Each pair applies in both directions.
 const SOUNDS: [(&str, &str); 22] = [
     ("c", "k"),
     ("ck", "k"),
@@ -59,19 +60,21 @@ const SOUNDS: [(&str, &str); 22] = [
     ("er", "ar"),
 ];
 
-/// `name` with one slip, or two in about a third of the names long enough to be recognized after two.
+/// Returns `name` with one slip. About a third of the names that stay recognizable after two slips
+/// get two.
 pub(super) fn typo(name: &str, random: &mut impl RngExt) -> String {
     slipped(name, random, |length, random| if length >= 5 && random.random_ratio(1, 3) { 2 } else { 1 })
 }
 
-/// `name` with two slips, or three in half of the names long enough to be recognized after three.
+/// Returns `name` with two slips. Half of the names that stay recognizable after three slips get
+/// three.
 pub(super) fn hard_typo(name: &str, random: &mut impl RngExt) -> String {
     slipped(name, random, |length, random| if length >= 5 && random.random_ratio(1, 2) { 3 } else { 2 })
 }
 
-/// `name` with as many slips as `count` draws for its length.
+/// Returns `name` with the number of slips that `count` draws for its length.
 fn slipped<R: RngExt>(name: &str, random: &mut R, count: impl Fn(usize, &mut R) -> usize) -> String {
-    // Most people type a form's text without capital letters.
+    // Most people type into a form without capital letters.
     let mut text: Vec<char> = if random.random_ratio(2, 3) {
         name.to_lowercase().chars().collect()
     } else {
@@ -95,7 +98,8 @@ fn draw(random: &mut impl RngExt) -> Slip {
     Slip::Dropped
 }
 
-/// Lets one slip happen to `text`; false when it can't happen there. [`Slip::Doubled`] always can.
+/// Applies one slip to `text`. Returns false when the slip cannot happen there;
+/// [`Slip::Doubled`] always can.
 fn slip(text: &mut Vec<char>, slip: Slip, random: &mut impl RngExt) -> bool {
     match slip {
         Slip::Neighbor => letter(text, random).is_some_and(|at| {
@@ -124,14 +128,15 @@ fn slip(text: &mut Vec<char>, slip: Slip, random: &mut impl RngExt) -> bool {
     }
 }
 
-/// Where a letter or digit slips: seldom the first, which people look at as they type it.
+/// Draws the position of a letter or digit for a slip. The first one is rarely drawn, because
+/// people look at the first letter as they type it.
 fn letter(text: &[char], random: &mut impl RngExt) -> Option<usize> {
     let from = usize::from(random.random_ratio(9, 10));
     let places: Vec<usize> = (from..text.len()).filter(|&at| text[at].is_alphanumeric()).collect();
     places.choose(random).copied()
 }
 
-/// The keys that touch a letter's key, in lower case; none for what is no letter.
+/// Returns the keys that touch a letter's key, in lower case. Other characters have none.
 fn neighbors(letter: char) -> Vec<char> {
     let letter = letter.to_ascii_lowercase();
     let place = KEYBOARD.iter().enumerate().find_map(|(row, keys)| keys.find(letter).map(|at| (row, at)));

@@ -1,4 +1,5 @@
-//! Commits: one JSON object per line, applied all or none, with `parentCommit` as compare-and-swap.
+//! Commit route. A commit is one JSON object per line, is applied completely or not at all, and
+//! uses `parentCommit` for compare-and-swap.
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use super::repos::{File, Kind, Repo};
 use super::state::State;
 use crate::hub::digest::Digest;
 
-/// The longest commit, in bytes. What is larger belongs in LFS: inline content is held in memory.
+/// Largest commit body, in bytes. Larger content belongs in LFS, because inline content is held in
+/// memory.
 const COMMIT_LIMIT: usize = 64 * 1024 * 1024;
 
 pub(super) fn router() -> Router<Arc<State>> {
@@ -56,7 +58,7 @@ enum Line {
     },
 }
 
-/// One change of a commit, its content already stored.
+/// One change of a commit, whose content is already stored.
 enum Change {
     Put(String, File),
     Delete(String),
@@ -100,17 +102,17 @@ fn conflict() -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, message)
 }
 
-/// Reads the lines, and stores inline content.
+/// Parses the lines and stores inline content.
 async fn read(state: &State, body: &[u8]) -> Result<(String, Option<String>, Vec<Change>), Refusal> {
     let mut header = None;
     let mut changes = Vec::new();
     for line in body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         let line: Line =
-            serde_json::from_slice(line).map_err(|_| Refusal::bad_request("a line isn't a commit's"))?;
+            serde_json::from_slice(line).map_err(|_| Refusal::bad_request("not a valid commit line"))?;
         let first = header.is_none();
         match line {
             Line::Header { summary, parent_commit } if first => header = Some((summary, parent_commit)),
-            _ if first => return Err(Refusal::bad_request("the header comes first")),
+            _ if first => return Err(Refusal::bad_request("the header must come first")),
             Line::Header { .. } => return Err(Refusal::bad_request("a second header")),
             Line::LfsFile { path, oid, size } => changes.push(lfs_file(state, path, oid, size).await?),
             Line::File { path, encoding, content } => {
@@ -141,9 +143,9 @@ async fn lfs_file(state: &State, path: String, oid: Digest, size: Option<u64>) -
         (Some(stored), claimed) if claimed.is_none_or(|size| size == stored) => {
             File::lfs(oid, stored, Kind::Lfs)
         }
-        // Whether the Xet library has the content can't be told from here.
+        // The Hub cannot check that the Xet library has the content.
         (None, Some(size)) if state.options.transfer == Transfer::Xet => File::lfs(oid, size, Kind::Xet),
-        _ => return Err(Refusal::bad_request("an LFS pointer to an object that isn't here")),
+        _ => return Err(Refusal::bad_request("an LFS pointer names an object that is not in the store")),
     };
     Ok(Change::Put(valid_path(path)?, file))
 }
@@ -153,7 +155,7 @@ fn valid_path(path: String) -> Result<String, Refusal> {
     if path.split('/').any(odd) { Err(Refusal::bad_request("not a path in a repo")) } else { Ok(path) }
 }
 
-/// Compares the parent and swaps the head, under the lock that orders commits.
+/// Compares the parent with the head and swaps the head, under the lock that orders commits.
 async fn apply(
     state: &State,
     repo: &str,

@@ -1,4 +1,5 @@
-//! Connections that can be cut: by a fault in the middle of a request, and all at once when the Hub stops.
+//! Connections that can be cut: one of them by a fault in the middle of a request, and all of them
+//! when the Hub stops.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use url::Url;
 
-/// Cuts the connection a request came by. Nothing more is sent on it, an answer included.
+/// Handle that cuts a request's connection. Nothing more is sent after the cut, not even a
+/// response.
 #[derive(Clone)]
 pub(super) struct Cut(CancellationToken);
 
@@ -22,7 +24,7 @@ impl Cut {
     }
 }
 
-/// A listener whose connections all end with one token.
+/// A listener whose connections all end with one cancellation token.
 pub(super) struct Connections {
     listener: TcpListener,
     stop: CancellationToken,
@@ -33,7 +35,7 @@ impl Connections {
         Ok(Self { listener: TcpListener::bind(address).await?, stop })
     }
 
-    /// The URL a client on this machine reaches it by.
+    /// Returns the URL at which a client on this machine reaches the listener.
     pub(super) fn url(&self) -> io::Result<Url> {
         let mut address = self.listener.local_addr()?;
         if address.ip().is_unspecified() {
@@ -65,7 +67,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Fails once the connection is cut, and wakes the task when that happens.
+    /// Fails after the connection is cut, and registers the task to be woken by the cut.
     fn poll_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.ended.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionReset.into()),

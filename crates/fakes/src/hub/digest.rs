@@ -1,5 +1,5 @@
-//! SHA-256 of content, the Hub's name for an LFS object. The stand-in has its own, so that it does not check the worker's
-//! hashes with the worker's code.
+//! SHA-256 of content, which names an LFS object. The stand-in has its own implementation, so that
+//! it does not check the worker's hashes with the worker's code.
 
 use std::fmt;
 use std::fs::File;
@@ -10,12 +10,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256, written as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest. Its text form is 64 lowercase hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Digest([u8; 32]);
 
-/// A text that is not 64 hexadecimal digits.
+/// Error for text that is not 64 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("not 64 hexadecimal digits")]
 pub(super) struct NotADigest;
@@ -25,7 +25,7 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest and the size of a file. Blocks.
+    /// Returns a file's digest and its size in bytes. Blocks the thread.
     pub(super) fn of_file(path: &Path) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
         let size = io::copy(&mut File::open(path)?, &mut hasher)?;
@@ -68,7 +68,7 @@ impl From<Digest> for String {
     }
 }
 
-/// A digest of content that arrives in pieces.
+/// Incremental hasher, for content that arrives in chunks.
 #[derive(Default)]
 pub(super) struct Hasher(Sha256);
 

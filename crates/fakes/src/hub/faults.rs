@@ -1,4 +1,4 @@
-//! Switches for what goes wrong, thrown while the Hub runs.
+//! Switches that inject faults while the Hub runs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::refusal::Refusal;
 
-/// The switches of one Hub; clones throw the same ones. A count is used up by the requests it spoils.
+/// The fault switches of one Hub, shared by all clones. Each request that a fault hits uses up one
+/// of the fault's count.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Switches>>);
 
@@ -38,72 +39,72 @@ fn take(count: &mut u32) -> bool {
 
 impl Faults {
     fn switches(&self) -> MutexGuard<'_, Switches> {
-        // Every change is one assignment, so a panic elsewhere leaves nothing half done.
+        // Every change is one assignment, so a panic elsewhere leaves no change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every request is answered with this status, such as 401 or 403, until `None` is set.
+    /// Answers every request with this status, such as 401 or 403, until `None` is set.
     pub fn refuse(&self, status: Option<StatusCode>) {
         self.switches().refused = status;
     }
 
-    /// The next `count` requests are answered 503.
+    /// Answers the next `count` requests with 503.
     pub fn unavailable(&self, count: u32) {
         self.switches().unavailable = count;
     }
 
-    /// The next `count` requests are answered 429 with this `Retry-After`, in whole seconds.
+    /// Answers the next `count` requests with 429 and this `Retry-After`, in whole seconds.
     pub fn limit(&self, count: u32, retry_after: Duration) {
         let mut switches = self.switches();
         (switches.limited, switches.retry_after) = (count, retry_after);
     }
 
-    /// The next `count` commits are answered 412 though nobody else committed.
+    /// Answers the next `count` commits with 412 although nobody else committed.
     pub fn conflict(&self, count: u32) {
         self.switches().conflicts = count;
     }
 
-    /// Just before the next commit is looked at, somebody else commits this file.
+    /// Commits this file in somebody else's name, just before the next commit is applied.
     pub fn rival(&self, path: impl Into<String>, content: impl Into<Bytes>) {
         self.switches().rivals.push_back((path.into(), content.into()));
     }
 
-    /// The next `count` commits are applied, and the connection is closed without an answer.
+    /// Applies the next `count` commits but closes the connection without a response.
     pub fn lose_commit_answer(&self, count: u32) {
         self.switches().lost_commits = count;
     }
 
-    /// The next `count` commits are not applied and answered 503.
+    /// Answers the next `count` commits with 503 without applying them.
     pub fn fail_commit(&self, count: u32) {
         self.switches().failed_commits = count;
     }
 
-    /// The next upload to the object store is cut after this many bytes.
+    /// Cuts the next upload to the object store after this many bytes.
     pub fn cut_upload(&self, after: u64) {
         self.switches().cut_uploads.push_back(after);
     }
 
-    /// The next `count` links to the object store have ended by the time they are used.
+    /// Rejects the next `count` uses of a link to the object store, as if the link had expired.
     pub fn end_links(&self, count: u32) {
         self.switches().ended_links = count;
     }
 
-    /// Uploads wait this long after every piece they take in.
+    /// Delays every upload by this pause after each chunk.
     pub fn slow_uploads(&self, pause: Duration) {
         self.switches().upload_pause = pause;
     }
 
-    /// The next download is cut after this many bytes.
+    /// Cuts the next download after this many bytes.
     pub fn cut_download(&self, after: u64) {
         self.switches().cut_downloads.push_back(after);
     }
 
-    /// The next `count` downloads carry other bytes than their SHA-256 says.
+    /// Corrupts the next `count` downloads, so that their bytes do not match their SHA-256.
     pub fn corrupt_download(&self, count: u32) {
         self.switches().corrupt_downloads = count;
     }
 
-    /// Whether every counted fault has struck.
+    /// Returns true when every counted fault is used up.
     pub fn spent(&self) -> bool {
         let switches = self.switches();
         let counts = [
@@ -157,17 +158,17 @@ impl Faults {
         self.switches().upload_pause
     }
 
-    /// What to answer the next request with, instead of serving it.
+    /// Returns the error response for the next request, or `None` when the request is to be served.
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         let mut switches = self.switches();
         if let Some(status) = switches.refused {
             return Some(Refusal::new(status, "refused by a fault switch"));
         }
         if take(&mut switches.unavailable) {
-            return Some(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable by a fault switch"));
+            return Some(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "made unavailable by a fault switch"));
         }
         if take(&mut switches.limited) {
-            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "limited by a fault switch");
+            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited by a fault switch");
             return Some(refusal.retry_after(switches.retry_after));
         }
         None

@@ -1,4 +1,5 @@
-//! Before a commit: which files go through LFS, and where their content goes.
+//! Upload routes that a client calls before a commit: they choose the files that go through LFS and
+//! tell the client where to send their content.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use super::state::State;
 use crate::hub::digest::Digest;
 
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
-/// Anything longer goes through LFS, whatever its name.
+/// Size limit of a regular file in bytes. A longer file goes through LFS, whatever its name.
 const REGULAR_LIMIT: u64 = 10 * 1024 * 1024;
-/// What the `.gitattributes` of a new model repo sends through LFS, as far as models use it.
+/// Extensions that the `.gitattributes` of a new model repo sends through LFS, limited to those
+/// that models use.
 const LFS_EXTENSIONS: [&str; 14] = [
     "7z",
     "bin",
@@ -95,10 +97,11 @@ struct Object {
     size: u64,
 }
 
-/// LFS calls carry their own content type, which axum's `Json` would refuse.
+/// Parses the body of an LFS call. These calls have their own content type, which axum's `Json`
+/// would reject.
 fn lfs_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body)
-        .map_err(|_| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "not the LFS call's JSON"))
+        .map_err(|_| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "not the JSON of an LFS call"))
 }
 
 async fn batch(
@@ -111,7 +114,7 @@ async fn batch(
     state.writable(&headers, &owner, name).await?;
     let asked: Batch = lfs_json(&body)?;
     if asked.operation != "upload" {
-        return Err(Refusal::bad_request("only uploads go through here"));
+        return Err(Refusal::bad_request("only the operation `upload` is supported"));
     }
     let offered = |name: &str| asked.transfers.iter().any(|transfer| transfer == name);
     let transfer = match state.options.transfer {
@@ -161,12 +164,13 @@ async fn verify(
     let object: Object = lfs_json(&body)?;
     match state.objects.size(object.oid).await {
         Some(size) if size == object.size => Ok(StatusCode::OK),
-        Some(_) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the object has another size")),
-        None => Err(Refusal::not_found("the object isn't here")),
+        Some(_) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the stored size differs")),
+        None => Err(Refusal::not_found("the object is not in the store")),
     }
 }
 
-/// The Xet library takes `local://` for a directory on this machine, and writes there itself.
+/// Returns a `local://` address, for which the Xet library writes into a directory on this machine
+/// itself.
 async fn xet_write_token(
     Shared(state): Shared<Arc<State>>,
     Path((owner, name, _revision)): Path<(String, String, String)>,

@@ -1,21 +1,21 @@
 //! A local Hub that speaks the wire protocol of the real one.
 //!
-//! Owns model repos on disk (commits, files, LFS objects), the routes the official clients call, and
-//! switches for faults. Two origins, as on the real Hub: the Hub itself, which wants a token, and the object
-//! store its signed links point to, which must not be sent one. Never holds a file in memory that came through
-//! LFS, and never leaves this machine.
+//! Owns model repos on disk (commits, files, LFS objects), the routes that the official clients
+//! call, and switches that inject faults. As on the real Hub, there are two origins: the Hub itself
+//! requires a token, and the object store behind its signed links rejects one. Never holds an LFS
+//! file in memory, and never connects to another machine.
 //!
 //! ```text
-//! options     what to serve, from where
+//! options     directory, address, token, and transfer mode
 //! connection  connections that can be cut
 //! digest      SHA-256
-//! faults      switches: what goes wrong next
-//! refusal     answers that say no, as the clients read them
-//! state       what the routes share: who may, signed links
+//! faults      switches that inject faults
+//! refusal     error responses, in the form that the clients parse
+//! state       the routes' shared state: permissions and signed links
 //! objects     content on disk, by SHA-256
 //! repos       repos, commits, files, and their record on disk
-//! routes      create, info, tree, paths-info
-//! resolve     download
+//! routes      create, whoami, info, tree, paths-info
+//! resolve     downloads
 //! store       the object store's own routes: PUT, parts, GET
 //! lfs         preupload, LFS batch, verify, Xet token
 //! commit      NDJSON commits with compare-and-swap
@@ -57,7 +57,7 @@ use objects::Objects;
 use repos::Repos;
 use state::State;
 
-/// A running Hub. Dropping it stops it and cuts its connections; what it holds stays on disk.
+/// A running Hub. Dropping it stops the server and cuts its connections; its repos stay on disk.
 #[derive(Debug)]
 pub struct Hub {
     url: Url,
@@ -68,10 +68,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Opens the directory, with the repos an earlier run left there, and serves it.
+    /// Opens the directory, including the repos of earlier runs, and serves it.
     ///
     /// # Errors
-    /// When the directory can't be used or read, or the address can't be bound.
+    /// When the directory can't be created or read, or the address can't be bound.
     pub async fn start(options: Options) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let hub = Connections::bind(options.address, stop.clone()).await?;
@@ -97,22 +97,22 @@ impl Hub {
         Ok(Self { url: state.url.clone(), token: state.options.token.clone(), state, stop, tasks })
     }
 
-    /// The value for `HF_ENDPOINT`.
+    /// Returns the value for `HF_ENDPOINT`.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// A token that may write.
+    /// Returns a token with write permission.
     pub fn token(&self) -> &SecretString {
         &self.token
     }
 
-    /// The switches for what goes wrong.
+    /// Returns the switches that inject faults.
     pub fn faults(&self) -> &Faults {
         &self.state.faults
     }
 
-    /// The commits of `owner/name`, oldest first; empty when there is no such repo.
+    /// Returns the commits of `owner/name`, oldest first; empty when there is no such repo.
     pub async fn commits(&self, repo: &str) -> Vec<CommitRecord> {
         self.state.repos.records(repo).await
     }
@@ -147,11 +147,11 @@ fn serve(
         });
     let service = routes.into_make_service_with_connect_info::<connection::Cut>();
     let stop = stop.clone().cancelled_owned();
-    // The connections end with the same token: see `connection`.
+    // The connections end with the same cancellation token: see `connection`.
     tasks.spawn(async move { axum::serve(connections, service).with_graceful_shutdown(stop).await });
 }
 
-/// Lets the switches that concern any request strike before its route sees it.
+/// Answers a request in place of its route when a fault that applies to any request is switched on.
 async fn intercept(
     extract::State(state): extract::State<Arc<State>>,
     request: Request,

@@ -1,4 +1,5 @@
-//! Content on disk, by SHA-256. Taken in as a stream, and named only after its checksum is known.
+//! Content on disk, named by its SHA-256. An upload streams into a temporary file, which gets its
+//! name only after the checksum is known.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub(super) struct Objects {
     incoming: PathBuf,
 }
 
-/// Content that arrived whole and has no name yet; forgotten when dropped.
+/// Content that arrived completely but has no name yet. Dropping it deletes the content.
 pub(super) struct Received {
     file: NamedTempFile,
     pub(super) sha256: Digest,
@@ -27,7 +28,7 @@ impl Objects {
     pub(super) async fn open(directory: &Path) -> io::Result<Self> {
         let objects = Self { directory: directory.join("objects"), incoming: directory.join("incoming") };
         tokio::fs::create_dir_all(&objects.directory).await?;
-        // What an earlier run left half done is of no use.
+        // Partial uploads of an earlier run are useless.
         match tokio::fs::remove_dir_all(&objects.incoming).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => tokio::fs::create_dir_all(&objects.incoming).await?,
@@ -39,12 +40,12 @@ impl Objects {
         self.directory.join(sha256.to_string())
     }
 
-    /// The object's size in bytes, if it is here.
+    /// Returns the object's size in bytes, or `None` when the object is not stored.
     pub(super) async fn size(&self, sha256: Digest) -> Option<u64> {
         Some(tokio::fs::metadata(self.path(sha256)).await.ok()?.len())
     }
 
-    /// Takes in a stream piece by piece.
+    /// Streams content to a temporary file and computes its checksum and size.
     pub(super) async fn receive<S, E>(&self, mut pieces: S) -> io::Result<Received>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -63,13 +64,13 @@ impl Objects {
         Ok(Received { file: temporary, sha256: hasher.digest(), size })
     }
 
-    /// Names what was received by its checksum.
+    /// Stores received content under its checksum.
     pub(super) fn keep(&self, received: Received) -> io::Result<Digest> {
         received.file.persist(self.path(received.sha256)).map_err(|error| error.error)?;
         Ok(received.sha256)
     }
 
-    /// Keeps a piece of content that is in memory already.
+    /// Stores content that is already in memory.
     pub(super) async fn put(&self, bytes: Bytes) -> io::Result<Digest> {
         let (incoming, sha256) = (self.incoming.clone(), Digest::of(&bytes));
         let path = self.path(sha256);
@@ -83,7 +84,7 @@ impl Objects {
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
-    /// Keeps part `number` of an object until the object is joined. The answer is the part's ETag.
+    /// Keeps part `number` of an object until the object is joined. Returns the part's ETag.
     pub(super) async fn keep_part(&self, oid: Digest, number: u64, received: Received) -> io::Result<String> {
         let directory = self.parts(oid);
         tokio::fs::create_dir_all(&directory).await?;
@@ -92,7 +93,8 @@ impl Objects {
         Ok(etag)
     }
 
-    /// Joins the parts with these numbers and ETags. `None` when a part is missing or another than its ETag.
+    /// Joins the parts with these numbers and ETags. `None` when a part is missing or its content
+    /// does not match its ETag.
     pub(super) async fn join_parts(
         &self,
         oid: Digest,

@@ -1,36 +1,36 @@
-//! What to serve, from where.
+//! Options of a local Hub.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-/// How the Hub asks for LFS content.
+/// Method by which the Hub asks clients to upload LFS content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transfer {
     /// One PUT per object.
     #[default]
     Basic,
-    /// PUTs of parts of [`Options::part_size`], then a call that joins them.
+    /// One PUT per part of [`Options::part_size`] bytes, then a call that joins the parts.
     Multipart,
-    /// Through the Xet library, into a directory on this machine. Such content can't be served back: the
-    /// commit names it by SHA-256, and where its bytes lie only the Xet library knows. A client that doesn't
-    /// offer `xet` is answered `basic`.
+    /// Upload through the Xet library, into a directory on this machine. The Hub cannot serve such
+    /// content back: the commit names it by SHA-256, and only the Xet library knows the location of
+    /// its bytes. A client that doesn't offer `xet` gets `basic`.
     Xet,
 }
 
-/// What a local Hub serves.
+/// Options of a local Hub.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where repos and their content lie; made if absent, and found again by the next start.
+    /// Directory of the repos and their content. Created if absent, and reused by the next start.
     pub directory: PathBuf,
-    /// Where to listen; port 0 takes a free one. The object store takes a second, free port.
+    /// Address to listen on; port 0 picks a free port. The object store takes a second, free port.
     pub address: SocketAddr,
-    /// The token that may do everything.
+    /// Token with every permission.
     pub token: SecretString,
-    /// Who the token belongs to: the owner of a repo created without one.
+    /// Owner of the token, and of repos that are created without an owner.
     pub owner: String,
-    /// How to ask for LFS content.
+    /// Method of LFS uploads.
     pub transfer: Transfer,
     /// Bytes per part of a multipart upload.
     pub part_size: u64,
@@ -39,7 +39,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// A Hub on a free local port, with the token `hf_local` of the owner `local`.
+    /// Returns options for a Hub on a free local port, with the token `hf_local` of the owner
+    /// `local`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),

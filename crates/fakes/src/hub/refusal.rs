@@ -1,4 +1,5 @@
-//! Answers that say no: a status, `{"error": ".."}`, and the header by which clients tell cases apart.
+//! Error responses: a status, `{"error": ".."}`, and the header `x-error-code`, by which clients
+//! distinguish the cases.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 static ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 static ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
-/// A refused request.
+/// An error response to a request.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -31,7 +32,8 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// No such repo, or none this caller may see: 404 with a token, 401 without.
+    /// Returns the response for a repo that does not exist or that this caller may not see: 404
+    /// with a token, 401 without.
     pub(super) fn no_repo(with_token: bool) -> Self {
         let status = if with_token { StatusCode::NOT_FOUND } else { StatusCode::UNAUTHORIZED };
         Self { code: Some("RepoNotFound"), ..Self::new(status, "Repository not found") }
@@ -52,8 +54,8 @@ impl Refusal {
 
 impl From<std::io::Error> for Refusal {
     fn from(error: std::io::Error) -> Self {
-        tracing::warn!(%error, "local hub can't use its directory");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the Hub can't use its directory")
+        tracing::warn!(%error, "local hub can't read or write its directory");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the Hub can't read or write its directory")
     }
 }
 

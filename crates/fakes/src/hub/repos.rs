@@ -1,4 +1,5 @@
-//! Repos, their commits, and the record of both on disk: one JSON file per repo, written beside and renamed.
+//! Repos and their commits. Each repo has one JSON file on disk, which every change replaces
+//! atomically: the new content goes to a temporary file that is renamed over the old one.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,15 +14,15 @@ use tokio::sync::RwLock;
 
 use crate::hub::digest::Digest;
 
-/// How a file's content is kept.
+/// Storage of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     /// In git itself.
     Regular,
-    /// As an LFS object, which is here.
+    /// In this Hub's object store, as an LFS object.
     Lfs,
-    /// As an LFS object whose bytes the Xet library keeps.
+    /// In the Xet library's directory, as an LFS object.
     Xet,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct File {
     pub(super) kind: Kind,
     pub(super) size: u64,
     pub(super) sha256: Digest,
-    /// The git blob's SHA-1, as hex: of the content, or of the LFS pointer.
+    /// SHA-1 of the git blob, in hex. The blob holds the content or the LFS pointer.
     pub(super) oid: String,
 }
 
@@ -48,13 +49,14 @@ impl File {
         self.kind != Kind::Regular
     }
 
-    /// What the Hub gives as ETag: the content's SHA-256 for LFS, the git object's id otherwise.
+    /// Returns the ETag, as the Hub computes it: the content's SHA-256 for LFS, the git object's id
+    /// otherwise.
     pub(super) fn etag(&self) -> String {
         if self.is_lfs() { format!("\"{}\"", self.sha256) } else { format!("\"{}\"", self.oid) }
     }
 }
 
-/// The text git holds in place of an LFS file.
+/// Returns the LFS pointer: the text that git stores in place of an LFS file.
 pub(super) fn pointer(sha256: Digest, size: u64) -> String {
     format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
 }
@@ -74,7 +76,7 @@ pub(super) struct Commit {
     pub(super) files: Files,
 }
 
-/// Whether the Hub takes this as the name of an owner or a repo.
+/// Returns true when the Hub accepts this name for an owner or a repo.
 pub(super) fn valid_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -87,14 +89,14 @@ pub(super) fn valid_name(name: &str) -> bool {
         && !name.ends_with(".git")
 }
 
-/// A repo as it was at one moment; every change makes a new one.
+/// An immutable snapshot of a repo. Every change creates a new one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Repo {
     pub(super) owner: String,
     pub(super) name: String,
     pub(super) private: bool,
     pub(super) created: Timestamp,
-    /// Oldest first, never empty: creating a repo is a commit.
+    /// Commits, oldest first. Never empty, because creating a repo makes a commit.
     pub(super) commits: Vec<Commit>,
 }
 
@@ -114,7 +116,7 @@ impl Repo {
         self.commits.last()
     }
 
-    /// The commit a branch or commit id names.
+    /// Returns the commit that a branch or commit id names.
     pub(super) fn revision(&self, revision: &str) -> Option<&Commit> {
         if revision == "main" || revision == "HEAD" {
             return self.head();
@@ -122,7 +124,7 @@ impl Repo {
         self.commits.iter().find(|commit| commit.id == revision)
     }
 
-    /// Puts a commit on top, and returns its id.
+    /// Appends a commit and returns its id.
     pub(super) fn commit(&mut self, summary: &str, files: Files, at: Timestamp) -> String {
         let parent = self.head().map(|commit| commit.id.as_str()).unwrap_or_default();
         let mut hash = Sha1::new().chain_update(format!("{}\n{parent}\n{at}\n{summary}\n", self.id()));
@@ -136,14 +138,14 @@ impl Repo {
     }
 }
 
-/// One commit, as far as a test or a person wants to know.
+/// Summary of one commit, for tests and people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitRecord {
-    /// Its 40 hex digits.
+    /// Commit id, 40 hex digits.
     pub id: String,
-    /// Its first line.
+    /// First line of the commit message.
     pub summary: String,
-    /// The paths of all files as of this commit.
+    /// Paths of all files as of this commit.
     pub paths: Vec<String>,
 }
 
@@ -177,7 +179,7 @@ impl Repos {
         self.repos.read().await.get(&format!("{owner}/{name}")).cloned()
     }
 
-    /// Creates a repo; `false` when it was there already.
+    /// Creates a repo. Returns `false` when the repo exists already.
     pub(super) async fn create(&self, owner: &str, name: &str, private: bool) -> io::Result<bool> {
         let mut repos = self.repos.write().await;
         if repos.contains_key(&format!("{owner}/{name}")) {
@@ -189,7 +191,8 @@ impl Repos {
         Ok(true)
     }
 
-    /// Changes a repo under the one lock that orders commits. The change is visible only once it is on disk.
+    /// Changes a repo under the lock that orders all commits. A change becomes visible only after
+    /// it is on disk.
     pub(super) async fn change<T, E: From<io::Error>>(
         &self,
         id: &str,
@@ -204,11 +207,11 @@ impl Repos {
         Ok(done)
     }
 
-    /// Writes a repo's record beside the old one, and renames it over that.
+    /// Writes a repo's record to a temporary file and renames it over the old record.
     async fn record(&self, repo: &Repo) -> io::Result<()> {
         let json = serde_json::to_vec(repo)?;
         let directory = self.directory.clone();
-        // An owner or a name holds no `--` (see `valid_name`), so no two repos share a file.
+        // Owners and names never contain `--` (see `valid_name`), so no two repos share a file.
         let path = directory.join(format!("{}--{}.json", repo.owner, repo.name));
         let write = move || {
             let mut file = NamedTempFile::new_in(directory)?;

@@ -1,4 +1,4 @@
-//! Download, the Hub's side: headers, and either the bytes or a link to the object store.
+//! Download route of the Hub: headers, and either the bytes or a link to the object store.
 
 use std::sync::Arc;
 
@@ -56,12 +56,12 @@ async fn resolve(
             Ok((StatusCode::FOUND, known, linked, Body::empty()).into_response())
         }
         Kind::Xet => {
-            let message = "this content came through the Xet library, which alone knows where it lies";
+            let message = "this content came through the Xet library, and no other client can read it";
             Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, message))
         }
     }
 }
 
 fn value(text: &str) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_str(text).map_err(|_| Refusal::bad_request("not a header's value"))
+    HeaderValue::from_str(text).map_err(|_| Refusal::bad_request("not a valid header value"))
 }

@@ -1,4 +1,4 @@
-//! Create, whoami, info, tree and paths-info: sections 1 to 3 of the Hub's HTTP surface.
+//! Routes that create and list: create, whoami, info, tree, and paths-info.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::repos::{Commit, File, Repo, pointer, valid_name};
 use super::state::State;
 
-/// The longest body any of these routes takes, in bytes.
+/// Largest request body that these routes accept, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
 pub(super) fn router() -> Router<Arc<State>> {
@@ -66,7 +66,7 @@ async fn whoami(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Result
     Ok(Json(json!({ "type": "user", "name": state.options.owner, "orgs": [], "auth": auth })))
 }
 
-/// The Python client asks this before it commits a README; here every front matter will do.
+/// Accepts any front matter. The Python client calls this route before it commits a README.
 async fn validate_yaml() -> Json<Value> {
     Json(json!({ "errors": [], "warnings": [] }))
 }
@@ -100,7 +100,7 @@ async fn info_at(
 struct TreeQuery {
     #[serde(default)]
     recursive: bool,
-    /// How many entries the pages before this one held.
+    /// Number of entries on the pages before this one.
     #[serde(default)]
     cursor: usize,
     limit: Option<usize>,
@@ -148,7 +148,8 @@ async fn tree_below(
     Ok(response)
 }
 
-/// What a folder holds, by path. `None` when no file lies in it, for git knows no empty folder.
+/// Returns a folder's entries, ordered by path. `None` when the folder holds no file: git has no
+/// empty folders.
 fn entries(commit: &Commit, folder: &str, recursive: bool) -> Option<Vec<Value>> {
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let mut found = BTreeMap::new();
@@ -186,7 +187,7 @@ struct Paths {
     paths: Vec<String>,
 }
 
-/// Takes JSON (the Rust client) or a form (the Python one).
+/// Accepts JSON (sent by the Rust client) or a form (sent by the Python client).
 async fn paths_info(
     Shared(state): Shared<Arc<State>>,
     Path((owner, name, revision)): Path<(String, String, String)>,
@@ -198,7 +199,7 @@ async fn paths_info(
     let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
     let bytes = body::to_bytes(request.into_body(), BODY_LIMIT)
         .await
-        .map_err(|_| Refusal::bad_request("the body is cut or too long"))?;
+        .map_err(|_| Refusal::bad_request("the body is incomplete or too long"))?;
     let paths = if is_json {
         let paths: Paths =
             serde_json::from_slice(&bytes).map_err(|_| Refusal::bad_request("paths are missing"))?;

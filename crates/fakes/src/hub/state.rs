@@ -1,4 +1,5 @@
-//! What the routes share: the Hub's parts, who may do what, and the signed links to the object store.
+//! State that the routes share: the Hub's parts, permission checks, and signed links to the object
+//! store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::hub::digest::Digest;
 pub(super) struct State {
     pub(super) url: Url,
     pub(super) store_url: Url,
-    /// Signs links to the object store; new at every start, so old links end with the process.
+    /// Key that signs links to the object store. Every start draws a new one, so links expire with
+    /// the process.
     pub(super) secret: String,
     pub(super) faults: Faults,
     pub(super) objects: Objects,
@@ -27,10 +29,10 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Whether the request carries the token.
+    /// Returns true when the request carries the token.
     ///
     /// # Errors
-    /// 401 when it carries another one.
+    /// 401 when the request carries another token.
     pub(super) fn token_given(&self, headers: &HeaderMap) -> Result<bool, Refusal> {
         let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(false) };
         let token = self.options.token.expose_secret();
@@ -40,6 +42,8 @@ impl State {
         Err(Refusal::new(StatusCode::UNAUTHORIZED, "Invalid credentials in Authorization header"))
     }
 
+    /// Checks that the caller may write.
+    ///
     /// # Errors
     /// 401 without the token.
     pub(super) fn may_write(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -49,7 +53,7 @@ impl State {
         Err(Refusal::new(StatusCode::UNAUTHORIZED, "Invalid username or password."))
     }
 
-    /// The repo, if it is there and this caller may see it.
+    /// Returns the repo if it exists and this caller may read it.
     pub(super) async fn readable(
         &self,
         headers: &HeaderMap,
@@ -64,7 +68,7 @@ impl State {
         Ok(repo)
     }
 
-    /// The repo, if it is there and this caller may change it.
+    /// Returns the repo if it exists and this caller may write to it.
     pub(super) async fn writable(
         &self,
         headers: &HeaderMap,
@@ -75,14 +79,17 @@ impl State {
         self.repos.get(owner, name).await.ok_or_else(|| Refusal::no_repo(true))
     }
 
-    /// A link to the object store that needs no token: its signature says that the Hub gave it out.
+    /// Returns a link to the object store. The link needs no token, because its signature proves
+    /// that the Hub issued it.
     pub(super) fn link(&self, action: &str, oid: Digest, number: u64) -> String {
         let signature = self.signature(action, oid, number);
         format!("{}{action}/{oid}/{number}?signature={signature}", self.store_url)
     }
 
+    /// Checks a link's signature.
+    ///
     /// # Errors
-    /// 403 when the Hub didn't give out this link.
+    /// 403 when the Hub didn't issue this link.
     pub(super) fn check_link(
         &self,
         action: &str,
@@ -93,14 +100,14 @@ impl State {
         if signature == self.signature(action, oid, number) {
             return Ok(());
         }
-        Err(Refusal::new(StatusCode::FORBIDDEN, "the signature doesn't fit the link"))
+        Err(Refusal::new(StatusCode::FORBIDDEN, "the signature does not match the link"))
     }
 
     fn signature(&self, action: &str, oid: Digest, number: u64) -> String {
         Digest::of(format!("{}/{action}/{oid}/{number}", self.secret).as_bytes()).to_string()
     }
 
-    /// Where the Xet library writes content.
+    /// Creates and returns the directory that the Xet library writes content to.
     pub(super) async fn xet_directory(&self) -> std::io::Result<PathBuf> {
         let directory = std::path::absolute(&self.options.directory)?.join("xet");
         tokio::fs::create_dir_all(&directory).await?;

@@ -1,6 +1,8 @@
-//! The object store behind the Hub's signed links: PUT whole or in parts, join, GET with ranges.
+//! The object store behind the Hub's signed links: PUT of an object or its parts, join of the
+//! parts, GET with ranges.
 //!
-//! Takes no token: like the real store, it refuses a request that carries one besides the signature.
+//! Accepts no token: like the real store, it rejects a request that carries a token besides the
+//! signature.
 
 use std::io::{self, SeekFrom};
 use std::sync::Arc;
@@ -55,8 +57,8 @@ fn check(
     state.check_link(action, *oid, *number, &signed.signature)
 }
 
-/// A request with a body, if its link is good. The body of one that is refused is read all the same: a client that is still
-/// sending would else meet a broken pipe and, if that comes first, never see the answer.
+/// Returns the request if its link is valid. Reads the body of a rejected request to the end:
+/// otherwise a client that is still sending could hit a broken pipe before it sees the response.
 async fn checked(
     state: &State,
     request: Request,
@@ -99,7 +101,7 @@ async fn part(
     let Path((oid, number)) = target;
     let received = receive(&state, request, &cut).await?;
     if received.size > state.options.part_size {
-        return Err(Refusal::bad_request("the part is longer than the others"));
+        return Err(Refusal::bad_request("the part is longer than the part size"));
     }
     let etag = state.objects.keep_part(oid, number, received).await?;
     Ok(([(header::ETAG, format!("\"{etag}\""))], StatusCode::OK).into_response())
@@ -128,29 +130,29 @@ async fn join(
     let Path((oid, size)) = target;
     let body = axum::body::to_bytes(request.into_body(), 8 * 1024 * 1024)
         .await
-        .map_err(|_| Refusal::bad_request("the body is cut or too long"))?;
-    let join: Join = serde_json::from_slice(&body).map_err(|_| Refusal::bad_request("parts are missing"))?;
+        .map_err(|_| Refusal::bad_request("the body is incomplete or too long"))?;
+    let join: Join = serde_json::from_slice(&body).map_err(|_| Refusal::bad_request("`parts` is missing"))?;
     let in_order = join.parts.iter().map(|part| part.part_number).eq(1..=join.parts.len() as u64);
     if join.oid != oid || !in_order {
-        return Err(Refusal::bad_request("the parts aren't those of this object"));
+        return Err(Refusal::bad_request("the parts do not belong to this object or are out of order"));
     }
     let parts = join.parts.into_iter().map(|part| (part.part_number, part.etag.trim_matches('"').to_owned()));
     let received = state.objects.join_parts(oid, parts.collect()).await?;
-    let received = received.ok_or_else(|| Refusal::bad_request("a part is missing or another"))?;
+    let received = received.ok_or_else(|| Refusal::bad_request("a part is missing or has another ETag"))?;
     keep(&state, received, oid, size)?;
     Ok(StatusCode::OK)
 }
 
-/// Keeps content only if it is what the link promised.
+/// Stores content only if it has the checksum and size that the link names.
 fn keep(state: &State, received: Received, oid: Digest, size: u64) -> Result<(), Refusal> {
     if (received.sha256, received.size) != (oid, size) {
-        return Err(Refusal::bad_request("the content isn't the object's: SHA-256 or size differ"));
+        return Err(Refusal::bad_request("the content differs from the object in SHA-256 or size"));
     }
     state.objects.keep(received)?;
     Ok(())
 }
 
-/// Streams a body to disk, letting the switches for uploads strike.
+/// Streams a body to disk and applies the upload faults that are switched on.
 async fn receive(state: &State, request: Request, cut: &Cut) -> Result<Received, Refusal> {
     if request.headers().get(header::CONTENT_LENGTH).is_none() {
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "Content-Length is missing"));
@@ -178,7 +180,7 @@ async fn receive(state: &State, request: Request, cut: &Cut) -> Result<Received,
         .objects
         .receive(Box::pin(pieces))
         .await
-        .map_err(|_| Refusal::bad_request("the body ended before its end"))
+        .map_err(|_| Refusal::bad_request("the body ended before its Content-Length"))
 }
 
 async fn object(
@@ -196,7 +198,7 @@ async fn object(
     Ok(response)
 }
 
-/// Sends an object, or the range asked for. A HEAD is answered with the same headers.
+/// Sends an object, or the requested range of it. A HEAD request gets the same headers.
 pub(super) async fn send(
     state: &State,
     oid: Digest,
@@ -234,7 +236,7 @@ pub(super) async fn send(
     Ok(response)
 }
 
-/// Lets the switches for downloads strike: other bytes, or an end before the end.
+/// Applies the download faults that are switched on: corrupt bytes, or an early end.
 fn spoil(
     state: &State,
     pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
@@ -253,8 +255,8 @@ fn spoil(
         });
         async move {
             if ended {
-                // An error in a body makes the server close the connection before the promised length, and
-                // drop what it hasn't sent; waiting once makes it send that first.
+                // An error in a body makes the server close the connection before the promised
+                // length and drop all unsent bytes. Yielding once lets the server send them first.
                 tokio::task::yield_now().await;
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
@@ -263,7 +265,7 @@ fn spoil(
     })
 }
 
-/// The same number of other bytes.
+/// Returns the bytes with every bit flipped.
 fn flipped(piece: Bytes) -> Bytes {
     BytesMut::from(piece).iter().map(|byte| !byte).collect()
 }
@@ -271,12 +273,12 @@ fn flipped(piece: Bytes) -> Bytes {
 #[derive(Debug, PartialEq, Eq)]
 enum Range {
     Whole,
-    /// From the first byte, up to and without the second.
+    /// Start (inclusive) and end (exclusive), in bytes.
     Piece(u64, u64),
     Outside,
 }
 
-/// Reads `bytes=a-b`, `bytes=a-` or `bytes=-n`; anything else is taken for no range, as HTTP allows.
+/// Parses `bytes=a-b`, `bytes=a-`, or `bytes=-n`. Treats anything else as no range, as HTTP allows.
 fn parse_range(text: &str, size: u64) -> Range {
     let Some((from, to)) = text.strip_prefix("bytes=").and_then(|text| text.split_once('-')) else {
         return Range::Whole;

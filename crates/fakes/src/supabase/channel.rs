@@ -1,4 +1,4 @@
-//! A joined channel: what it listens to, how far it has read, and the payloads it is sent.
+//! A joined channel: its subscriptions, its position in the commit log, and the payloads for it.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -10,29 +10,30 @@ use super::frame::Frame;
 use super::keys::Role;
 use super::table::{COLUMNS, Commit, Record, commit_timestamp};
 
-/// A change larger than this loses its long values.
+/// Size in bytes above which a change loses its long values.
 const MAX_CHANGE_BYTES: usize = 1 << 20;
-/// What survives in a change that is too large.
+/// Size in bytes up to which a value stays in a change that is too large.
 const MAX_VALUE_BYTES: usize = 64;
 
 /// A joined channel of one socket.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) join_ref: Value,
-    /// What speaks for it: its own token, or the connection's key.
+    /// Token that authenticates the channel: its own, or the connection's key.
     pub(super) token: String,
     pub(super) bindings: Vec<Binding>,
     pub(super) stage: Stage,
 }
 
-/// How far a channel's subscription to row changes has come.
+/// State of a channel's subscription to row changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stage {
-    /// Joined; `Subscribed to PostgreSQL` follows at this time.
+    /// The channel has joined, and `Subscribed to PostgreSQL` follows at this time.
     Subscribing { ready: Instant },
-    /// Rows flow from this position of the commit log.
+    /// The channel receives rows from this position of the commit log on.
     Live { position: usize },
-    /// Joined without row changes, or refused: the server doesn't try again.
+    /// The channel receives no rows: it joined without row changes, or its subscription failed. The
+    /// server doesn't try again.
     Deaf,
 }
 
@@ -40,14 +41,14 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Binding {
     id: u32,
-    /// The entry exactly as sent, plus `id`.
+    /// The entry exactly as the client sent it, plus `id`.
     pub(super) echo: Value,
-    /// What rows it is sent.
+    /// Conditions that a row must satisfy to be sent.
     filters: Vec<Filter>,
 }
 
-/// The entries of a join's payload, or what the server says of a filter it can't read. The id is a hash of the
-/// entry: the same entry has the same id.
+/// Parses the entries of a join's payload. The error is the server's message about a malformed
+/// filter. An entry's id is a hash of the entry, so the same entry always has the same id.
 pub(super) fn bindings(payload: &Value) -> Result<Vec<Binding>, String> {
     let entries = payload.pointer("/config/postgres_changes").and_then(Value::as_array);
     entries.into_iter().flatten().map(Binding::of).collect()
@@ -78,7 +79,8 @@ impl Binding {
     }
 }
 
-/// `column=op.value`, several joined by commas; the commas of `in.(a,b)` join nothing.
+/// Parses filters of the form `column=op.value`, separated by commas. The commas inside `in.(a,b)`
+/// do not separate filters.
 fn filters(text: &str) -> Result<Vec<Filter>, String> {
     let parted = list(&format!("({text})")).map(|parts| parts.iter().map(|part| part.to_string()).collect());
     let parts: Vec<String> = parted.unwrap_or_else(|| vec![text.to_owned()]);
@@ -88,20 +90,21 @@ fn filters(text: &str) -> Result<Vec<Filter>, String> {
 }
 
 impl Channel {
-    /// `phx_close` with the reference of this channel's join.
+    /// Returns a `phx_close` frame with the reference of this channel's join.
     pub(super) fn closed(&self, topic: &str) -> Frame {
         let mut frame = Frame::push(&self.join_ref, topic, "phx_close", json!({}));
         frame.reference = self.join_ref.clone();
         frame
     }
 
-    /// A `system` message on this channel; its `channel` is the topic's own name.
+    /// Returns a `system` frame on this channel. Its `channel` is the topic without the prefix
+    /// `realtime:`.
     pub(super) fn system(&self, topic: &str, mut payload: Value) -> Frame {
         payload["channel"] = topic.strip_prefix("realtime:").unwrap_or(topic).into();
         Frame::push(&self.join_ref, topic, "system", payload)
     }
 
-    /// What the server says when the table is not in the publication.
+    /// Returns the server's message for a table that is not in the publication.
     pub(super) fn unable(&self) -> String {
         let entry = self.bindings.first().map(|binding| &binding.echo);
         let name = |key| entry.and_then(|entry| entry.get(key)).and_then(Value::as_str).unwrap_or("*");
@@ -115,12 +118,12 @@ impl Channel {
     }
 }
 
-/// The payload of a `system` message, without its channel.
+/// Returns the payload of a `system` message, without its channel.
 pub(super) fn system(extension: &str, status: &str, message: &str) -> Value {
     json!({"extension": extension, "status": status, "message": message})
 }
 
-/// The payload of a row event, or `None` when no entry of the channel asks for it.
+/// Returns the payload of a row event, or `None` when no entry of the channel asks for the row.
 pub(super) fn row_event(
     shared: &Shared,
     channel: &Channel,

@@ -1,4 +1,4 @@
-//! Switches that make the stand-in fail the way the real service does, flipped while it runs.
+//! Switches that inject the failures of the real service while the stand-in runs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,32 +11,33 @@ use tokio::sync::broadcast;
 pub enum SocketFault {
     /// The connection drops without a close frame.
     Kill,
-    /// `Token has expired`, then `phx_close`: the channels are dead, the socket stays open.
+    /// `Token has expired`, then `phx_close`: the channels are closed, the socket stays open.
     TokenExpired,
     /// `phx_error`: the channels crashed, the socket stays open.
     ChannelCrash,
-    /// Events committed since the last poll are lost and `Subscribed to PostgreSQL` comes again.
+    /// Events committed since the last poll are lost, and `Subscribed to PostgreSQL` comes again.
     Resubscribed,
-    /// `Too many database timeouts`: the channels get no rows, until the server has subscribed again by itself.
+    /// `Too many database timeouts`: the channels get no rows until the server has subscribed again
+    /// by itself.
     Degraded,
-    /// A close frame with this code.
+    /// The server sends a close frame with this code.
     Close(u16),
 }
 
-/// How the next REST request fails.
+/// Failure of the next REST request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestFault {
     /// PostgREST's JSON error body with this status (429 and 503 carry `Retry-After: 1`).
     Status(u16),
     /// A gateway's HTML page with this status.
     Html(u16),
-    /// The right status and headers, half of the body.
+    /// The right status and headers, but half of the body.
     Truncated,
-    /// PostgreSQL cancelled the statement: 500 with code 57014.
+    /// Status 500 with code 57014: PostgreSQL cancelled the statement.
     StatementTimeout,
 }
 
-/// The switches. Clones share them.
+/// The fault switches of one stand-in, shared by all clones.
 #[derive(Debug, Clone)]
 pub struct Faults {
     switches: Arc<Mutex<Switches>>,
@@ -71,7 +72,7 @@ impl Default for Faults {
 impl Faults {
     /// Strikes every open socket with `fault`, once.
     pub fn strike(&self, fault: SocketFault) {
-        // Nobody listening means no socket is open: nothing to strike.
+        // Sending fails when no socket is open, and then there is nothing to strike.
         let _ = self.strikes.send(fault);
     }
 
@@ -85,7 +86,8 @@ impl Faults {
         self.switches().silent_joins = on;
     }
 
-    /// Refuses joins with this reason, such as `InitializingProjectConnection: ...`; `None` accepts again.
+    /// Rejects joins with this reason, such as `InitializingProjectConnection: ...`; `None` accepts
+    /// them again.
     pub fn refuse_joins(&self, reason: Option<&str>) {
         self.switches().join_refusal = reason.map(str::to_owned);
     }
@@ -95,7 +97,7 @@ impl Faults {
         self.switches().upgrade_refusals.extend(std::iter::repeat_n(status, times));
     }
 
-    /// Loses the next `count` row events without a sign.
+    /// Loses the next `count` row events silently.
     pub fn drop_events(&self, count: u64) {
         self.switches().dropped_events = count;
     }
@@ -105,54 +107,57 @@ impl Faults {
         self.switches().duplicate_events = on;
     }
 
-    /// Sends row events as the server does for a role without rights: an error, no row, no timestamp.
+    /// Sends row events as the server does for a role without permission: an error, no row, no
+    /// timestamp.
     pub fn break_events(&self, on: bool) {
         self.switches().event_errors = on;
     }
 
-    /// Makes the next `times` REST requests fail like this.
+    /// Makes the next `times` REST requests fail with `fault`.
     pub fn fail_rest(&self, fault: RestFault, times: usize) {
         self.switches().rest.extend(std::iter::repeat_n(fault, times));
     }
 
-    /// Forgets the failures still to come.
+    /// Discards the REST failures that have not happened yet.
     pub fn clear_rest(&self) {
         self.switches().rest.clear();
     }
 
-    /// Delays every REST answer by this much.
+    /// Delays every REST response by `latency`.
     pub fn delay_rest(&self, latency: Duration) {
         self.switches().rest_latency = latency;
     }
 
-    /// Makes rows that are inserted from now on visible at some time within this delay. A writer over HTTP is answered
-    /// then; [`insert`](super::Supabase::insert) answers at once.
+    /// Makes rows inserted from now on visible after a random part of this delay. An HTTP write
+    /// returns only then; [`insert`](super::Supabase::insert) returns at once.
     pub fn delay_commits(&self, delay: Duration) {
         self.switches().commit_delay = delay;
     }
 
-    /// Hides every row from the `anon` role, as row level security without a policy does: no error, no row.
+    /// Hides every row from the `anon` role, as row-level security without a policy does: no error,
+    /// no row.
     pub fn hide_rows(&self, on: bool) {
         self.switches().hidden_rows = on;
     }
 
-    /// Takes the right to read the table from the `anon` role (or gives it back): 401 with code 42501, and row events
-    /// without a row.
+    /// Revokes (or grants again) the `anon` role's permission to read the table. Reads then fail
+    /// with 401 and code 42501, and row events carry no row.
     pub fn revoke(&self, on: bool) {
         self.switches().revoked = on;
     }
 
-    /// Lets every frame to a client wait this long, while nothing it sends is read: a slow network, a busy server.
+    /// Delays every frame to a client by this much and reads no client frame meanwhile, as a slow
+    /// network or a busy server does.
     pub fn delay_frames(&self, delay: Duration) {
         self.switches().frame_delay = delay;
     }
 
-    /// Dates rows and commits this far into the future, as a database whose clock is wrong does.
+    /// Dates rows and commits this far into the future, as a database with a wrong clock does.
     pub fn skew_clock(&self, ahead: Duration) {
         self.switches().clock_skew = ahead;
     }
 
-    /// Takes the table out of the publication (or puts it back).
+    /// Removes the table from the publication (or adds it again).
     pub fn unpublish(&self, on: bool) {
         self.switches().unpublished = on;
     }
@@ -225,7 +230,7 @@ impl Faults {
     }
 
     fn switches(&self) -> MutexGuard<'_, Switches> {
-        // A switch is one assignment: a panic elsewhere can't leave it half set.
+        // A switch is one assignment, so a panic elsewhere cannot leave it half set.
         self.switches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

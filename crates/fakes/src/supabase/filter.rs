@@ -1,5 +1,5 @@
-//! What rows must satisfy: one column's test, or several under `and`, `or` and `not`, as PostgREST writes them in a
-//! query string and Realtime in a subscription.
+//! Conditions on rows: a test of one column, or several tests combined by `and`, `or`, and `not`.
+//! The syntax is that of PostgREST's query strings and Realtime's subscriptions.
 
 use std::cmp::Ordering;
 
@@ -8,23 +8,23 @@ use serde_json::Value;
 
 use super::table::{Record, has_column};
 
-/// Why a query is refused, as PostgREST reports it.
+/// Reason why a query is rejected, as PostgREST reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum QueryError {
     /// `PGRST100`: the string can't be parsed.
     Parse(String),
-    /// `42703`: no such column.
+    /// `42703`: the column does not exist.
     Column(String),
-    /// `22P02` or `22007`: a value that is not of the column's type.
+    /// `22P02` or `22007`: the value is not of the column's type.
     Literal {
-        /// The type.
+        /// PostgreSQL's name of the column's type.
         kind: &'static str,
-        /// The value.
+        /// The value as given in the query.
         text: String,
     },
 }
 
-/// A filter.
+/// A condition on a row.
 #[derive(Debug, Clone)]
 pub(super) enum Filter {
     Column(String, Test),
@@ -33,7 +33,7 @@ pub(super) enum Filter {
     Not(Box<Filter>),
 }
 
-/// What one column's value must be.
+/// A test of one column's value.
 #[derive(Debug, Clone)]
 pub(super) enum Test {
     Compare(fn(Ordering) -> bool, Value),
@@ -42,7 +42,8 @@ pub(super) enum Test {
 }
 
 impl Filter {
-    /// `<name>=<text>` of a query string, where the name may also be `and`, `or`, `not.and`, `not.or`.
+    /// Parses `<name>=<text>` of a query string. The name may also be `and`, `or`, `not.and`, or
+    /// `not.or`.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, QueryError> {
         let members = || -> Result<Vec<Self>, QueryError> {
             list(text).ok_or_else(|| malformed(text))?.into_iter().map(Self::member).collect()
@@ -56,7 +57,7 @@ impl Filter {
         }
     }
 
-    /// A member of a list: `or(..)`, or `<column>.<operator>.<operand>`.
+    /// Parses a member of a list: `or(..)`, or `<column>.<operator>.<operand>`.
     fn member(text: &str) -> Result<Self, QueryError> {
         if let Some((name, _)) = text.split_once('(')
             && matches!(name, "and" | "or" | "not.and" | "not.or")
@@ -67,7 +68,8 @@ impl Filter {
         Self::column(name, text, unquoted)
     }
 
-    /// `<operator>.<operand>` of one column. Quotes are part of the operand, except within a list.
+    /// Parses `<operator>.<operand>` of one column. Quotes are part of the operand, except within a
+    /// list.
     fn column(name: &str, text: &str, operand: fn(&str) -> String) -> Result<Self, QueryError> {
         let name = column(name)?;
         if let Some(text) = text.strip_prefix("not.") {
@@ -97,7 +99,8 @@ impl Filter {
         self.holds(row) == Some(true)
     }
 
-    /// SQL's logic of three values: what is compared with null is neither true nor false.
+    /// Evaluates the condition in SQL's three-valued logic: a comparison with null is neither true
+    /// nor false.
     fn holds(&self, row: &Record) -> Option<bool> {
         match self {
             Self::Column(name, test) => test.holds(&row[name]),
@@ -108,7 +111,7 @@ impl Filter {
     }
 }
 
-/// `and` (decided by the first false) and `or` (decided by the first true).
+/// Evaluates `and` (`decisive` is false) or `or` (`decisive` is true).
 fn combine(members: &[Filter], row: &Record, decisive: bool) -> Option<bool> {
     let mut known = Some(!decisive);
     for member in members {
@@ -139,7 +142,8 @@ pub(super) fn column(name: &str) -> Result<String, QueryError> {
     if has_column(name) { Ok(name.to_owned()) } else { Err(QueryError::Column(name.to_owned())) }
 }
 
-/// Orders two values of one column: numbers, times, then texts. Null compares with nothing.
+/// Compares two values of one column: as numbers, else as times, else as texts. Returns `None` when
+/// one of them is null.
 pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
         return Some(left.cmp(&right));
@@ -166,7 +170,8 @@ fn literal(column: &str, text: &str) -> Result<Value, QueryError> {
     }
 }
 
-/// The members of `(a,b,..)`; commas within quotes or inner parentheses part nothing.
+/// Splits `(a,b,..)` into its members. Commas within quotes or inner parentheses do not separate
+/// members.
 pub(super) fn list(text: &str) -> Option<Vec<&str>> {
     let inner = text.strip_prefix('(')?.strip_suffix(')')?;
     let (mut members, mut begin, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0_usize, false, false);
@@ -189,7 +194,8 @@ pub(super) fn list(text: &str) -> Option<Vec<&str>> {
     (!quoted && depth == 0).then_some(members)
 }
 
-/// The text of a member in double quotes, within which a backslash makes the next character plain.
+/// Removes the double quotes around a member. Within the quotes, a backslash escapes the next
+/// character.
 fn unquoted(text: &str) -> String {
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         return text.to_owned();

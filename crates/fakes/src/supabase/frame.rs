@@ -1,11 +1,11 @@
-//! Phoenix frames, in both framings: version 1 (objects) and version 2 (arrays).
+//! Phoenix frames in both framings: version 1 (objects) and version 2 (arrays).
 
 use serde_json::{Value, json};
 
-/// Which framing a socket speaks, from `vsn` of its address.
+/// Framing of a socket, chosen by `vsn` in its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// `{"topic", "event", "payload", "ref", "join_ref"}`; the server leaves `join_ref` out.
+    /// `{"topic", "event", "payload", "ref", "join_ref"}`. The server omits `join_ref`.
     Objects,
     /// `[join_ref, ref, topic, event, payload]`.
     Arrays,
@@ -22,13 +22,13 @@ pub(super) struct Frame {
 }
 
 impl Framing {
-    /// The framing that `vsn` asks for; version 1 when absent.
+    /// Returns the framing that `vsn` asks for; version 1 when absent.
     pub(super) fn of_version(vsn: Option<&str>) -> Self {
         if vsn.is_some_and(|vsn| vsn.starts_with('2')) { Self::Arrays } else { Self::Objects }
     }
 
-    /// Reads a client's frame. `None` is a frame that the real server drops in silence, such as a version 1
-    /// object without the key `ref`.
+    /// Parses a client's frame. Returns `None` for a frame that the real server drops silently,
+    /// such as a version 1 object without the key `ref`.
     pub(super) fn decode(self, text: &str) -> Option<Frame> {
         match (self, serde_json::from_str(text).ok()?) {
             (Self::Objects, Value::Object(mut object)) => Some(Frame {
@@ -47,7 +47,7 @@ impl Framing {
         }
     }
 
-    /// Writes a server's frame.
+    /// Serializes a server's frame.
     pub(super) fn encode(self, frame: &Frame) -> String {
         let Frame { join_ref, reference, topic, event, payload } = frame;
         match self {
@@ -60,7 +60,7 @@ impl Framing {
 }
 
 impl Frame {
-    /// The server's own message on a channel.
+    /// Returns a message that the server sends unasked on a channel.
     pub(super) fn push(join_ref: &Value, topic: &str, event: &str, payload: Value) -> Self {
         Self {
             join_ref: join_ref.clone(),
@@ -71,7 +71,7 @@ impl Frame {
         }
     }
 
-    /// The answer to this frame.
+    /// Returns the reply to this frame.
     pub(super) fn reply(&self, status: &str, response: &Value) -> Self {
         Self {
             event: "phx_reply".to_owned(),

@@ -1,4 +1,4 @@
-//! API keys: which role each one speaks for.
+//! API keys and their roles.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,14 +7,14 @@ use serde_json::json;
 /// The database role behind a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Row level security applies.
+    /// Subject to row-level security.
     Anon,
-    /// Sees everything.
+    /// Sees every row.
     Service,
 }
 
-/// The keys of one stand-in: a legacy JWT and a newer key for each role. They guard nothing and are made the
-/// same way every time, so that a demo's commands can be copied.
+/// The keys of one stand-in: a legacy JWT and a newer key for each role. The keys protect nothing,
+/// and they are the same at every start so that a demo's commands can be copied.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) anon: String,
@@ -33,7 +33,7 @@ impl Keys {
         }
     }
 
-    /// The role a key or token speaks for, if it is one of ours.
+    /// Returns the role of a key or token, or `None` when it is not one of ours.
     pub(super) fn role(&self, key: &str) -> Option<Role> {
         if key == self.anon || key == self.publishable {
             Some(Role::Anon)
@@ -45,7 +45,8 @@ impl Keys {
     }
 }
 
-/// A token of the right shape, expiring in 2100, whose signature says what it is.
+/// Returns a JWT that expires in 2100. Its signature is the text `local-stand-in`, so the token is
+/// recognizable as a fake.
 fn jwt(role: &str) -> String {
     let claims =
         json!({"iss": "supabase-local", "role": role, "iat": 1_700_000_000, "exp": 4_102_444_800_u64});

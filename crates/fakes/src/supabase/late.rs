@@ -1,4 +1,4 @@
-//! Transactions that commit late: their rows become visible out of the order of their ids.
+//! Transactions that commit late, so that their rows become visible out of id order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::Shared;
 use super::table::Record;
 
-/// A row that is inserted and not committed yet.
+/// A row that is inserted but not committed yet.
 #[derive(Debug)]
 pub(super) struct Late {
     pub(super) id: i64,
@@ -17,7 +17,7 @@ pub(super) struct Late {
     pub(super) after: Duration,
 }
 
-/// Commits each row when its time has come, until the stand-in stops; what is not committed then never is.
+/// Commits each row after its delay, until the stand-in stops. Rows not committed by then are lost.
 pub(super) async fn commit(shared: Arc<Shared>, mut rows: mpsc::UnboundedReceiver<Late>) {
     let mut waiting = JoinSet::new();
     loop {

@@ -1,22 +1,22 @@
 //! A local Supabase: PostgREST subset, Realtime, webhook.
 //!
-//! Owns one table in memory and speaks the services' wire protocols well enough for the official clients,
-//! with switches ([`Faults`]) that make it fail the way they fail. Never persists anything, never checks who
-//! calls beyond its own fixed keys, and is for development and tests only.
+//! Owns one table in memory and speaks the services' wire protocols well enough for the official
+//! clients. Switches ([`Faults`]) inject the failures of the real services. Never persists
+//! anything, knows no credentials but its own fixed keys, and is for development and tests only.
 //!
 //! ```text
 //! table      rows and commit log
 //! keys       API keys and their roles
-//! rest       PostgREST: reading and writing over HTTP
-//! query      a PostgREST query string: select, filters, order, limit
-//! filter     what rows must satisfy
-//! upgrade    Realtime's door
-//! realtime   a websocket's session
-//! channel    a joined channel and the payloads it is sent
+//! rest       PostgREST: reads and writes over HTTP
+//! query      PostgREST query strings: select, filters, order, limit
+//! filter     conditions on rows
+//! upgrade    Realtime's websocket upgrade
+//! realtime   session of one websocket
+//! channel    joined channels and the payloads for them
 //! frame      Phoenix framing, versions 1 and 2
 //! webhook    one POST per row
-//! faults     the switches
-//! script     the switches by name, for the command line
+//! faults     switches that inject faults
+//! script     the fault switches by name, for the command line
 //! late       transactions that commit late
 //! ```
 
@@ -56,35 +56,35 @@ use late::Late;
 pub use script::{FaultError, NamedFault};
 use table::{Record, Table};
 
-/// How long [`Supabase::shutdown`] waits for open requests before it drops them.
+/// Time that [`Supabase::shutdown`] allows open requests before it drops them.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
 
-/// How the stand-in behaves.
+/// Options of the stand-in.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where to listen; port 0 takes any free one.
+    /// Address to listen on; port 0 picks a free port.
     pub listen: SocketAddr,
     /// Schema of the table.
     pub schema: String,
     /// Name of the table.
     pub table: String,
-    /// PostgREST's `db-max-rows`: longer answers are cut in silence.
+    /// PostgREST's `db-max-rows`: longer results are truncated silently.
     pub max_rows: usize,
-    /// How often Realtime polls the commit log.
+    /// Interval at which Realtime polls the commit log.
     pub poll: Duration,
-    /// How long Realtime waits before it refuses a websocket.
+    /// Delay before Realtime rejects a websocket.
     pub upgrade_error_delay: Duration,
-    /// How long Realtime waits before it refuses a join.
+    /// Delay before Realtime rejects a join.
     pub join_error_delay: Duration,
     /// Time between a join's reply and `Subscribed to PostgreSQL`.
     pub subscribed_delay: Duration,
-    /// Realtime closes a socket that sends nothing for this long.
+    /// Time without a client frame after which Realtime closes a socket.
     pub silence: Duration,
-    /// Realtime closes a socket that has no channel for this long.
+    /// Time without a channel after which Realtime closes a socket.
     pub idle: Duration,
     /// Endpoint called for every inserted row.
     pub webhook: Option<Webhook>,
-    /// The switches; keep a clone to flip them.
+    /// The fault switches. Keep a clone to flip them later.
     pub faults: Faults,
 }
 
@@ -107,10 +107,10 @@ impl Default for Options {
     }
 }
 
-/// A database webhook: where, and which header carries the secret.
+/// A database webhook: its endpoint, and the header that carries the secret.
 #[derive(Clone)]
 pub struct Webhook {
-    /// The endpoint.
+    /// URL of the endpoint.
     pub url: Url,
     /// Name of the header.
     pub header: String,
@@ -124,27 +124,27 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Why the stand-in could not start.
+/// Reason why the stand-in could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken or not ours.
     #[error("can't listen on {address}")]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
     /// The webhook's HTTP client can't be built.
     #[error("can't build the webhook's HTTP client")]
     Client(#[source] reqwest::Error),
-    /// The bound address makes no URL.
-    #[error("the bound address makes no URL")]
+    /// The bound address cannot be written as a URL.
+    #[error("can't write the bound address as a URL")]
     Address(#[source] url::ParseError),
 }
 
-/// What every request and socket shares.
+/// State that all requests and sockets share.
 #[derive(Debug)]
 struct Shared {
     options: Options,
@@ -158,18 +158,19 @@ struct Shared {
 
 impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Nothing panics while it holds the lock, and a commit is complete once its row is in the log.
+        // No code panics while it holds the lock, and a commit is complete once its row is in the
+        // log.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Commits at once, or some time within the delay that is switched on.
+    /// Commits at once, or after a random part of the commit delay when that fault is switched on.
     fn submit(&self, id: i64, values: Record) {
         let delay = self.faults.commit_delay();
         if delay.is_zero() {
             self.commit(id, values);
             return;
         }
-        // A stand-in that is stopping commits nothing more.
+        // The receiver is gone when the stand-in is stopping: it commits nothing more.
         let _ = self.late.send(Late { id, values, after: delay.mul_f64(rand::random()) });
     }
 
@@ -177,7 +178,8 @@ impl Shared {
         self.commit_all(vec![(id, values)])?.pop()
     }
 
-    /// Commits several rows as one transaction; `None`, and nothing done, when an id is taken.
+    /// Commits several rows as one transaction. When an id is taken, returns `None` and commits
+    /// nothing.
     fn commit_all(&self, rows: Vec<(i64, Record)>) -> Option<Vec<Record>> {
         let at = Timestamp::now() + self.faults.clock_skew();
         let (records, committed) = {
@@ -189,7 +191,7 @@ impl Shared {
     }
 }
 
-/// A running stand-in. Dropping it stops it.
+/// A running stand-in. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Supabase {
     shared: Arc<Shared>,
@@ -197,13 +199,13 @@ pub struct Supabase {
     tasks: JoinSet<()>,
 }
 
-/// An id taken from the sequence by a transaction that has not committed yet.
+/// An id that a transaction has taken from the sequence but not committed yet.
 #[derive(Debug)]
-#[must_use = "an id that is never committed leaves a hole, as a rolled back transaction does"]
+#[must_use = "an id that is never committed leaves a gap, as a rolled-back transaction does"]
 pub struct Reservation(i64);
 
 impl Reservation {
-    /// The id.
+    /// Returns the reserved id.
     pub fn id(&self) -> i64 {
         self.0
     }
@@ -242,47 +244,47 @@ impl Supabase {
             .route("/realtime/v1/websocket", get(upgrade::upgrade))
             .route("/socket/websocket", get(upgrade::upgrade))
             .with_state(Arc::clone(&shared));
-        // Frames are small: waiting to fill packets would only add delay.
+        // Frames are small, so Nagle's algorithm would only add latency.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let stop = shared.stop.clone();
         tasks.spawn(async move {
-            // `serve` never fails by itself: it ends when the token is cancelled.
+            // `serve` never fails by itself; it ends when the token is cancelled.
             let _ = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
         });
         Ok(Self { shared, url, tasks })
     }
 
-    /// The project's address, such as `http://127.0.0.1:54321/`.
+    /// Returns the project's URL, such as `http://127.0.0.1:54321/`.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The legacy `anon` key, a JWT.
+    /// Returns the legacy `anon` key, a JWT.
     pub fn anon_key(&self) -> &str {
         &self.shared.keys.anon
     }
 
-    /// The legacy `service_role` key, a JWT.
+    /// Returns the legacy `service_role` key, a JWT.
     pub fn service_key(&self) -> &str {
         &self.shared.keys.service
     }
 
-    /// The newer key of the `anon` role.
+    /// Returns the publishable key: the newer key of the `anon` role.
     pub fn publishable_key(&self) -> &str {
         &self.shared.keys.publishable
     }
 
-    /// The newer key of the `service_role`.
+    /// Returns the secret key: the newer key of the `service_role`.
     pub fn secret_key(&self) -> &str {
         &self.shared.keys.secret
     }
 
-    /// The switches.
+    /// Returns the fault switches.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// How many rows were committed so far; changes with every commit.
+    /// Returns a receiver for the number of rows committed so far, which changes with every commit.
     pub fn commits(&self) -> watch::Receiver<usize> {
         self.shared.commits.subscribe()
     }
@@ -294,7 +296,7 @@ impl Supabase {
         id
     }
 
-    /// Inserts many pairs in one transaction, dated `at`, as an import does.
+    /// Inserts many pairs in one transaction dated `at`, as an import does.
     pub fn import(&self, pairs: impl IntoIterator<Item = (String, String, String)>, at: Timestamp) {
         let mut table = self.shared.table();
         for (typo, corrected, domain) in pairs {
@@ -306,34 +308,35 @@ impl Supabase {
         self.shared.commits.send_replace(committed);
     }
 
-    /// The ids of all visible rows.
+    /// Returns the ids of all visible rows.
     pub fn ids(&self) -> Vec<i64> {
         self.shared.table().ids()
     }
 
-    /// Deletes a row, and says whether it was there. Realtime is not told: the worker asks for inserts only.
+    /// Deletes a row and returns true when the row existed. Realtime sends no event, because the
+    /// worker subscribes to inserts only.
     pub fn delete(&self, id: i64) -> bool {
         self.shared.table().delete(id)
     }
 
-    /// Inserts a row of any shape, such as a number where a text belongs, and returns its id.
+    /// Inserts a row with arbitrary values, such as a number in a text column, and returns its id.
     pub fn insert_values(&self, values: Map<String, Value>) -> i64 {
         let id = self.shared.table().reserve();
         self.shared.commit(id, values);
         id
     }
 
-    /// Takes an id as a transaction does that commits later.
+    /// Reserves an id, as a transaction does that commits later.
     pub fn reserve(&self) -> Reservation {
         Reservation(self.shared.table().reserve())
     }
 
-    /// Commits a pair under an id taken before.
+    /// Commits a pair under a reserved id.
     pub fn commit(&self, reservation: Reservation, typo: &str, corrected: &str, domain: &str) {
         self.shared.commit(reservation.id(), pair(typo, corrected, domain));
     }
 
-    /// Stops serving, closes the sockets, and waits for the tasks up to a deadline.
+    /// Stops serving, closes the sockets, and waits for the tasks until a deadline.
     pub async fn shutdown(mut self) {
         self.shared.stop.cancel();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
@@ -349,7 +352,8 @@ fn pair(typo: &str, corrected: &str, domain: &str) -> Record {
 }
 
 impl Drop for Supabase {
-    /// Sockets are served by tasks of their own: the token ends them, dropping the set ends the rest.
+    /// Cancels the tasks of the sockets, which are outside the task set. Dropping the set ends all
+    /// other tasks.
     fn drop(&mut self) {
         self.shared.stop.cancel();
     }

@@ -1,4 +1,4 @@
-//! A PostgREST query string: `select`, filters, `order`, `limit`, `offset`.
+//! PostgREST query strings: `select`, filters, `order`, `limit`, `offset`.
 
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
@@ -19,7 +19,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Parses the part after `?`.
+    /// Parses the part of a URL after `?`.
     pub(super) fn parse(query: &str) -> Result<Self, QueryError> {
         let mut parsed = Self {
             columns: COLUMNS.map(|(name, _)| name.to_owned()).to_vec(),
@@ -35,7 +35,7 @@ impl Query {
                 "order" => parsed.order = value.split(',').map(direction).collect::<Result<_, _>>()?,
                 "limit" => parsed.limit = Some(count(&value)?),
                 "offset" => parsed.offset = count(&value)?,
-                // Of a write: which columns its objects have, and what tells rows apart.
+                // A write has `columns`, read elsewhere, and `on_conflict`, which is ignored.
                 "apikey" | "columns" | "on_conflict" => {}
                 name => parsed.filters.push(Filter::parse(name, &value)?),
             }
@@ -43,8 +43,9 @@ impl Query {
         Ok(parsed)
     }
 
-    /// The ids that can match, from the filters on the id alone. With an ascending order these make a page a short
-    /// walk, as the primary key's index does.
+    /// Returns the range of ids that can match, judged by the filters on the id alone. For an
+    /// ascending order, reading only this range makes a page cheap, as the primary key's index
+    /// does.
     pub(super) fn ids(&self) -> RangeInclusive<i64> {
         let (mut first, mut last) = (i64::MIN, i64::MAX);
         for filter in &self.filters {
@@ -66,7 +67,8 @@ impl Query {
         first..=last
     }
 
-    /// Whether rows that come by id, all within [`ids`](Self::ids), need neither filter nor sorting.
+    /// Returns true when rows ordered by id and within [`ids`](Self::ids) need no further filtering
+    /// or sorting.
     pub(super) fn is_by_id(&self) -> bool {
         let ordered = self.order.is_empty() || self.order == [("id".to_owned(), true)];
         let bounded = |filter: &Filter| match filter {
@@ -78,7 +80,8 @@ impl Query {
         ordered && self.filters.iter().all(bounded)
     }
 
-    /// The rows of a page from rows that come by id, for a query that [`is_by_id`](Self::is_by_id).
+    /// Returns a page of rows that are ordered by id, for a query that
+    /// [`is_by_id`](Self::is_by_id).
     pub(super) fn page_by_id<'a>(
         &self,
         rows: impl Iterator<Item = &'a Record>,
@@ -88,7 +91,8 @@ impl Query {
         rows.skip(self.offset).take(length).map(|row| self.project(row)).collect()
     }
 
-    /// The page this query asks for, never longer than `max_rows`, and how many rows match in all.
+    /// Returns the page that this query asks for, at most `max_rows` long, and the total number of
+    /// matching rows.
     pub(super) fn page<'a>(
         &self,
         rows: impl Iterator<Item = &'a Record>,
@@ -112,7 +116,7 @@ impl Query {
         self.filters.iter().all(|filter| filter.matches(row))
     }
 
-    /// The selected columns of a row.
+    /// Returns the selected columns of a row.
     pub(super) fn project(&self, row: &Record) -> Record {
         self.columns.iter().map(|name| (name.clone(), row[name].clone())).collect()
     }
@@ -131,7 +135,7 @@ fn count(text: &str) -> Result<usize, QueryError> {
     text.parse().map_err(|_| QueryError::Parse(format!("failed to parse limit ({text})")))
 }
 
-/// Sorts as PostgreSQL does: null is above everything.
+/// Orders two values as PostgreSQL does: null sorts above every other value.
 fn sorted(left: &Value, right: &Value) -> Ordering {
     let order = compare(left, right);
     order.unwrap_or_else(|| left.is_null().cmp(&right.is_null()))

@@ -1,8 +1,8 @@
 //! Realtime: a websocket's session, its channels, and row events in commit order.
 //!
-//! One task per socket. Everything timed (the `system` message after a join, delayed refusals, row events)
-//! happens on the poll tick, so a channel's frames keep the order the real server gives them. There is no
-//! replay: a channel starts at the end of the commit log.
+//! Each socket has one task. Every timed action (the `system` message after a join, a delayed
+//! refusal, a row event) happens on the poll tick, so a channel's frames have the same order as
+//! those of the real server. There is no replay: a channel starts at the end of the commit log.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -19,17 +19,18 @@ use super::faults::SocketFault;
 use super::frame::{Frame, Framing};
 use super::keys::Role;
 
-/// How long the server takes to subscribe again by itself, in its own delays.
+/// Time until the server subscribes again by itself, in multiples of
+/// [`subscribed_delay`](super::Options::subscribed_delay).
 const RECOVERY: u32 = 20;
 
 /// One websocket.
 pub(super) struct Session {
     shared: Arc<Shared>,
     framing: Framing,
-    /// The connection's key, which speaks for channels without a token of their own.
+    /// The connection's key, which authenticates channels that have no token of their own.
     key: String,
     channels: HashMap<String, Channel>,
-    /// Frames that wait for their time: refused joins.
+    /// Rejections of joins, with the time to send them.
     delayed: Vec<(Instant, Frame)>,
     /// Frames to send now.
     outbox: Vec<Frame>,
@@ -40,7 +41,8 @@ impl Session {
         Self { shared, framing, key, channels: HashMap::new(), delayed: Vec::new(), outbox: Vec::new() }
     }
 
-    /// Serves the socket until either side ends it. Returning drops the connection without a close frame.
+    /// Serves the socket until either side ends the connection. Returning drops the connection
+    /// without a close frame.
     pub(super) async fn serve(mut self, mut socket: WebSocket) {
         let mut strikes = self.shared.faults.strikes();
         let mut poll = tokio::time::interval(self.shared.options.poll);
@@ -109,7 +111,7 @@ impl Session {
             (topic, _) if !self.channels.contains_key(topic) => {
                 self.outbox.push(frame.reply("error", &json!({"reason": "unmatched topic"})));
             }
-            // Broadcast and presence are not the worker's business.
+            // The worker uses neither broadcast nor presence.
             _ => {}
         }
     }
@@ -147,7 +149,8 @@ impl Session {
         self.channels.insert(frame.topic.clone(), channel);
     }
 
-    /// Why a channel's own token is refused; the newer kinds of key are ignored here, as the server does.
+    /// Returns the reason why a channel's own token is rejected. Keys of the newer kind are ignored
+    /// here, as the real server does.
     fn token_fault(&self, token: Option<&str>) -> Option<String> {
         let token = token.filter(|token| !token.starts_with("sb_"))?;
         self.shared
@@ -157,7 +160,8 @@ impl Session {
             .then(|| "MalformedJWT: The token provided is not a valid JWT".to_owned())
     }
 
-    /// A new token for a channel. Nothing is said when it is good, but that row changes are subscribed to again.
+    /// Sets a new token for a channel. A valid token gets no reply; the channel only subscribes to
+    /// row changes again.
     fn refresh(&mut self, frame: &Frame) {
         let token = frame.payload.get("access_token").and_then(Value::as_str);
         let fault = self.token_fault(token);
@@ -170,7 +174,7 @@ impl Session {
             self.channels.remove(&frame.topic);
             return;
         }
-        // The same token, none, or a key of the newer kind changes nothing.
+        // An unchanged or absent token, or a key of the newer kind, changes nothing.
         if let Some(token) = token.filter(|token| !token.starts_with("sb_") && *token != channel.token) {
             channel.token = token.to_owned();
             if !channel.bindings.is_empty() {
@@ -211,7 +215,7 @@ impl Session {
         }
     }
 
-    /// One poll of the write-ahead log: what is due, then what was committed.
+    /// Polls the write-ahead log: sends the frames that are due, then the committed rows.
     fn poll(&mut self) {
         let now = Instant::now();
         for (_, frame) in self.delayed.extract_if(.., |(due, _)| *due <= now) {

@@ -1,4 +1,4 @@
-//! PostgREST: reading and writing the table over HTTP.
+//! PostgREST: reads and writes of the table over HTTP.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::keys::Role;
 use super::query::Query;
 use super::table::{Record, has_column};
 
-/// `GET /rest/v1/<table>`
+/// Handles `GET /rest/v1/<table>`.
 pub(super) async fn read(
     State(shared): State<Arc<Shared>>,
     Path(table): Path<String>,
@@ -62,7 +62,7 @@ pub(super) async fn read(
     .await
 }
 
-/// `POST /rest/v1/<table>` with one object or an array of objects, as one transaction.
+/// Handles `POST /rest/v1/<table>` with one object or an array of objects, as one transaction.
 pub(super) async fn write(
     State(shared): State<Arc<Shared>>,
     Path(table): Path<String>,
@@ -84,7 +84,7 @@ pub(super) async fn write(
             };
             rows.push((id, record.into_iter().map(as_column).collect()));
         }
-        // The ids are taken: a transaction that is longer under way commits after ones with higher ids.
+        // The ids are already taken, so a longer transaction commits after ones with higher ids.
         tokio::time::sleep(shared.faults.commit_delay().mul_f64(rand::random())).await;
         let duplicate = || error(409, "23505", "duplicate key value violates unique constraint");
         let inserted = shared.commit_all(rows).ok_or_else(duplicate)?;
@@ -103,14 +103,14 @@ pub(super) async fn write(
     .await
 }
 
-/// `columns=..` of a bulk insert: what is taken of each object, whatever else it has.
+/// Parses `columns=..` of a bulk insert: the keys to read from each object. Other keys are ignored.
 fn columns(query: &str) -> Option<Vec<String>> {
     let parameter = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "columns");
     let names = parameter?.1;
     Some(names.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect())
 }
 
-/// The objects of a write's body.
+/// Parses the objects of a write's body.
 fn records(shared: &Shared, body: &[u8], columns: Option<Vec<String>>) -> Result<Vec<Record>, Refusal> {
     let mut records = match serde_json::from_slice(body) {
         Ok(Value::Object(record)) => vec![record],
@@ -139,7 +139,8 @@ fn records(shared: &Shared, body: &[u8], columns: Option<Vec<String>>) -> Result
     Ok(records)
 }
 
-/// What every request goes through: injected faults, key, schema and table, then `work`.
+/// Handles a request: applies the injected faults, checks the key, schema, and table, then calls
+/// `work`.
 async fn answer(
     shared: &Shared,
     table: &str,
@@ -176,8 +177,9 @@ async fn answer(
     if fault == Some(RestFault::Truncated) { truncated(response).await } else { response }
 }
 
-/// The key rules: `apikey` must be ours; `Authorization`, when present, must be a token of ours, and a newer
-/// key there must be the same one. A legacy key alone runs as `anon`.
+/// Returns the role of a request. `apikey` must be one of our keys. `Authorization`, when present,
+/// must be one of our tokens; a newer key there must equal `apikey`. A legacy key without
+/// `Authorization` runs as `anon`.
 fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Refusal> {
     let unauthorized =
         |message: &str, hint: &str| Refusal { status: 401, body: json!({"message": message, "hint": hint}) };
@@ -220,7 +222,7 @@ fn object(item: Value) -> Result<Record, Refusal> {
     }
 }
 
-/// PostgreSQL turns any JSON value into the column's text.
+/// Converts a JSON value to the column's text, as PostgreSQL does.
 fn as_column((name, value): (String, Value)) -> (String, Value) {
     let value = match value {
         value @ (Value::Null | Value::String(_)) => value,
@@ -230,7 +232,7 @@ fn as_column((name, value): (String, Value)) -> (String, Value) {
     (name, value)
 }
 
-/// Any answer but a success.
+/// An error response.
 struct Refusal {
     status: u16,
     body: Value,
@@ -270,7 +272,7 @@ fn json_body(status: StatusCode, body: &Value) -> Response {
     (status, kind, body.to_string()).into_response()
 }
 
-/// Rows as the client accepts them: an array, or the one row there is.
+/// Returns rows in the form that the client accepts: an array, or a single object.
 fn rows_body(status: StatusCode, rows: Vec<Record>, headers: &HeaderMap) -> Result<Response, Refusal> {
     if !text(headers, "accept").is_some_and(|kinds| kinds.contains("application/vnd.pgrst.object")) {
         return Ok(json_body(status, &json!(rows)));
@@ -286,7 +288,7 @@ fn rows_body(status: StatusCode, rows: Vec<Record>, headers: &HeaderMap) -> Resu
     }
 }
 
-/// Half of the body, as a connection cut by a proxy that closes it neatly.
+/// Returns half of the body, as when a proxy cuts the response but closes the connection cleanly.
 async fn truncated(response: Response) -> Response {
     let (parts, body) = response.into_parts();
     let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();

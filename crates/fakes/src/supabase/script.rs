@@ -8,23 +8,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::{Faults, RestFault, SocketFault};
 
-/// How often a fault strikes when nothing else is said.
+/// Default interval at which a repeated fault strikes.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A fault that a person asked for by name.
+/// A fault given by name.
 #[derive(Debug, Clone, Copy)]
 pub struct NamedFault {
     entry: &'static Entry,
     value: Value,
 }
 
-/// A text that names no fault.
+/// Error for text that names no fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
-    /// No such fault.
+    /// The fault does not exist.
     #[error("no such fault")]
     Unknown,
-    /// The value is not of the kind this fault takes.
+    /// The value is not of the kind that this fault takes.
     #[error("the value must be {0}")]
     Value(&'static str),
 }
@@ -40,7 +40,7 @@ struct Entry {
 enum Kind {
     /// On from the start.
     Switch(fn(&Faults)),
-    /// Strikes again and again.
+    /// Strikes repeatedly.
     Every(fn(&Faults)),
     /// On from the start, with a number.
     Number(fn(&Faults, u64)),
@@ -89,7 +89,7 @@ const FAULTS: [Entry; 26] = [
     Entry {
         name: "slow-frames",
         kind: Kind::Lasting(Faults::delay_frames),
-        help: "sends each frame this much later and reads nothing meanwhile",
+        help: "delays each frame by this much and reads nothing meanwhile",
     },
     Entry {
         name: "silent-heartbeats",
@@ -104,7 +104,7 @@ const FAULTS: [Entry; 26] = [
     Entry {
         name: "refuse-joins",
         kind: Kind::Switch(|faults| faults.refuse_joins(Some("InitializingProjectConnection: starting"))),
-        help: "refuses every join, as a project that is starting does",
+        help: "rejects every join, as a project does while it starts",
     },
     Entry {
         name: "refuse-upgrades",
@@ -114,7 +114,7 @@ const FAULTS: [Entry; 26] = [
     Entry {
         name: "drop-events",
         kind: Kind::Number(Faults::drop_events),
-        help: "loses this many row events without a sign",
+        help: "loses this many row events silently",
     },
     Entry {
         name: "duplicate-events",
@@ -129,17 +129,17 @@ const FAULTS: [Entry; 26] = [
     Entry {
         name: "delay-commits",
         kind: Kind::Lasting(Faults::delay_commits),
-        help: "makes inserted rows visible up to this much later, so out of the order of their ids",
+        help: "makes inserted rows visible up to this much later, and so out of id order",
     },
     Entry {
         name: "hide-rows",
         kind: Kind::Switch(|faults| faults.hide_rows(true)),
-        help: "hides every row from the anon role, as policies do",
+        help: "hides every row from the anon role, as row-level security without a policy does",
     },
     Entry {
         name: "revoke",
         kind: Kind::Switch(|faults| faults.revoke(true)),
-        help: "takes the right to read the table from the anon role",
+        help: "revokes the anon role's permission to read the table",
     },
     Entry {
         name: "skew-clock",
@@ -149,42 +149,42 @@ const FAULTS: [Entry; 26] = [
     Entry {
         name: "unpublish",
         kind: Kind::Switch(|faults| faults.unpublish(true)),
-        help: "takes the table out of the publication",
+        help: "removes the table from the publication",
     },
     Entry {
         name: "rest-401",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::Status(401), 1)),
-        help: "refuses a REST request's key",
+        help: "rejects a REST request's key with status 401",
     },
     Entry {
         name: "rest-429",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::Status(429), 1)),
-        help: "answers a REST request with too many requests",
+        help: "answers a REST request with status 429 (too many requests)",
     },
     Entry {
         name: "rest-503",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::Status(503), 1)),
-        help: "answers a REST request with database down",
+        help: "answers a REST request with status 503 (database down)",
     },
     Entry {
         name: "rest-html",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::Html(502), 1)),
-        help: "answers a REST request with a gateway's page",
+        help: "answers a REST request with a gateway's HTML page and status 502",
     },
     Entry {
         name: "rest-truncated",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::Truncated, 1)),
-        help: "cuts a REST answer in half",
+        help: "cuts a REST response in half",
     },
     Entry {
         name: "rest-timeout",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::StatementTimeout, 1)),
-        help: "cancels a REST request's statement",
+        help: "cancels a REST request's SQL statement, as a statement timeout does",
     },
     Entry {
         name: "rest-latency",
         kind: Kind::Lasting(Faults::delay_rest),
-        help: "delays every REST answer by this much",
+        help: "delays every REST response by this much",
     },
 ];
 
@@ -237,20 +237,21 @@ impl fmt::Display for NamedFault {
 }
 
 impl NamedFault {
-    /// What the values mean, and one line for each fault: its name, the value it takes, what it does.
+    /// Returns the `--help` text: an explanation of the values, and one line per fault with its
+    /// name, its value, and its effect.
     pub fn help() -> String {
         let line = |entry: &Entry| {
             format!("  {:<26} {}\n", format!("{}{}", entry.name, entry.kind.takes()), entry.help)
         };
         let lines: String = FAULTS.iter().map(line).collect();
         format!(
-            "Faults of the local Supabase. One with a PERIOD strikes again and again, every {} s unless told otherwise\n\
-             (`--fault cut-sockets=3s`); the others last from the start.\n\n{lines}",
+            "Faults of the local Supabase. A fault with a PERIOD strikes repeatedly: every {} s, or at the given\n\
+             period (`--fault cut-sockets=3s`). The others are on from the start.\n\n{lines}",
             PERIOD.as_secs()
         )
     }
 
-    /// Turns the fault on, and strikes until `stop` if it is one that strikes.
+    /// Turns the fault on. A repeated fault strikes until `stop` is cancelled.
     pub async fn run(self, faults: Faults, stop: CancellationToken) {
         let strike = match (&self.entry.kind, self.value) {
             (Kind::Every(strike), _) => strike,

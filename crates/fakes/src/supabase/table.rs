@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-/// A row as PostgREST shows it: column name to value.
+/// A row as PostgREST returns it: a map from column name to value.
 pub(super) type Record = Map<String, Value>;
 
 /// Name and PostgreSQL type of every column, in table order.
@@ -19,7 +19,7 @@ pub(super) const COLUMNS: [(&str, &str); 5] = [
     ("created_at", "timestamptz"),
 ];
 
-/// Whether the table has this column.
+/// Returns true when the table has this column.
 pub(super) fn has_column(name: &str) -> bool {
     COLUMNS.iter().any(|(column, _)| *column == name)
 }
@@ -31,8 +31,8 @@ pub(super) struct Commit {
     pub(super) at: Timestamp,
 }
 
-/// Rows by id, and what was committed in which order. Ids are handed out before commits, as a sequence does,
-/// so the two orders differ when transactions overlap.
+/// Rows by id, and a log of them in commit order. As with a PostgreSQL sequence, an id is assigned
+/// before the commit, so the two orders differ when transactions overlap.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: BTreeMap<i64, Arc<Commit>>,
@@ -47,20 +47,21 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Takes the next id of the sequence. An id is never handed out twice, committed or not.
+    /// Takes the next id of the sequence. No id is assigned twice, committed or not.
     pub(super) fn reserve(&mut self) -> i64 {
         let id = self.next_id;
         self.next_id += 1;
         id
     }
 
-    /// Makes a row visible. Missing columns are null, except `created_at`, which is the time of the insert.
-    /// `None` when the id is taken.
+    /// Makes a row visible. Missing columns are null, except `created_at`, which is the time of the
+    /// insert. Returns `None` when the id is taken.
     pub(super) fn commit(&mut self, id: i64, values: Record, at: Timestamp) -> Option<Record> {
         self.commit_all(vec![(id, values)], at)?.pop()
     }
 
-    /// Makes several rows visible as one transaction: all of them, or none when an id is taken.
+    /// Makes several rows visible as one transaction. Returns `None` and changes nothing when an id
+    /// is taken.
     pub(super) fn commit_all(&mut self, rows: Vec<(i64, Record)>, at: Timestamp) -> Option<Vec<Record>> {
         let mut ids = BTreeSet::new();
         if rows.iter().any(|(id, _)| self.rows.contains_key(id) || !ids.insert(*id)) {
@@ -81,17 +82,17 @@ impl Table {
         Some(rows.into_iter().map(commit).collect())
     }
 
-    /// Every visible row with an id in this range, by id.
+    /// Returns every visible row with an id in this range, ordered by id.
     pub(super) fn rows(&self, ids: RangeInclusive<i64>) -> impl Iterator<Item = &Record> {
         let some = (!ids.is_empty()).then(|| self.rows.range(ids));
         some.into_iter().flatten().map(|(_, commit)| &commit.record)
     }
 
-    /// How many visible rows have an id in this range.
+    /// Returns the number of visible rows with an id in this range.
     pub(super) fn count(&self, ids: RangeInclusive<i64>) -> usize {
         match ids {
             ids if ids.is_empty() => 0,
-            // The whole table, as the worker's audit asks for, needs no walk.
+            // The worker's audit asks for the whole table, which needs no iteration.
             ids if self.rows.first_key_value().is_none_or(|(first, _)| ids.contains(first))
                 && self.rows.last_key_value().is_none_or(|(last, _)| ids.contains(last)) =>
             {
@@ -109,24 +110,25 @@ impl Table {
         self.rows.remove(&id).is_some()
     }
 
-    /// How many inserts were committed: a position in the log.
+    /// Returns the number of committed inserts, which is the position of the log's end.
     pub(super) fn committed(&self) -> usize {
         self.log.len()
     }
 
-    /// The commits from a position on.
+    /// Returns the commits from a position of the log on.
     pub(super) fn since(&self, position: usize) -> Vec<Arc<Commit>> {
         self.log.get(position..).unwrap_or_default().to_vec()
     }
 }
 
-/// A time as PostgreSQL's JSON writes it: `2026-11-22T09:50:04.809501+00:00`, trailing zeros cut.
+/// Formats a time as PostgreSQL's JSON does, without trailing zeros:
+/// `2026-11-22T09:50:04.809501+00:00`.
 pub(super) fn timestamptz(at: Timestamp) -> String {
     let micros = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
     micros.strftime("%Y-%m-%dT%H:%M:%S%.f+00:00").to_string()
 }
 
-/// A commit time as Realtime writes it: three decimals and `Z`.
+/// Formats a commit time as Realtime does: three decimals and `Z`.
 pub(super) fn commit_timestamp(at: Timestamp) -> String {
     let millis = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
     millis.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()

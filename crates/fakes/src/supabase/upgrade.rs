@@ -1,4 +1,4 @@
-//! Realtime's door: the websocket's upgrade, and how it is refused.
+//! Realtime's websocket upgrade, and its error responses.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::Shared;
 use super::frame::Framing;
 use super::realtime::Session;
 
-/// The largest frame a client may send.
+/// Size of the largest frame that a client may send, in bytes.
 const MAX_FRAME_BYTES: usize = 5 << 20;
 
-/// `GET /realtime/v1/websocket?apikey=..&vsn=..`
+/// Handles `GET /realtime/v1/websocket?apikey=..&vsn=..`.
 pub(super) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
@@ -44,7 +44,7 @@ pub(super) async fn upgrade(
         .on_upgrade(move |socket| async move { Session::new(shared, framing, key).serve(socket).await })
 }
 
-/// What the server says with this status.
+/// Returns the server's message for this status.
 fn reason(status: u16) -> &'static str {
     match status {
         401 => "Token has expired",

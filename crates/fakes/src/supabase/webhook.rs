@@ -1,4 +1,4 @@
-//! The database webhook: one POST per committed row, as `pg_net` sends it, without retry.
+//! The database webhook: one POST per committed row, without retries, as `pg_net` does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use super::{Shared, Webhook};
 
-/// How long `pg_net` waits for an answer.
+/// Time that `pg_net` waits for a response.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How many requests `pg_net` has under way at once.
+/// Number of concurrent requests of `pg_net`.
 const CONCURRENT: usize = 200;
 
 /// Calls the endpoint for every row committed from now on, until the stand-in stops.
@@ -40,7 +40,7 @@ pub(super) async fn call(
                 .header("User-Agent", "pg_net/0.20.0")
                 .header(&target.header, &target.secret)
                 .json(&body);
-            // A call that fails is lost: that is what the real one does.
+            // A failed call is lost, as with the real webhook.
             calls.spawn(async move { drop(request.send().await) });
         }
         tokio::select! {

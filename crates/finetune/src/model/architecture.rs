@@ -1,8 +1,8 @@
-//! The encoder architectures, told apart by what differs between them: tensor names, embedding parts, where
-//! positions start, and how attention knows distances.
+//! The supported encoder architectures and their differences: tensor names, embedding tables, the
+//! first position, and attention's bias by distance.
 //!
-//! All are post-norm transformer encoders of the same layers. Source: `modeling_*.py` of Hugging Face
-//! transformers for each `model_type`.
+//! All are post-norm transformer encoders with the same layers. Source: `modeling_*.py` of Hugging
+//! Face transformers for each `model_type`.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,52 +23,53 @@ pub enum Architecture {
     Mpnet,
 }
 
-/// What sets an architecture apart.
+/// Properties in which an architecture differs from the others.
 #[derive(Debug)]
 pub struct Description {
-    /// What `config.json` calls it.
+    /// Value of `model_type` in `config.json`.
     pub model_type: &'static str,
-    /// What stands before tensor names in a file saved from a model with a task head.
+    /// Prefix of tensor names in a file saved from a model with a task head.
     pub prefix: &'static str,
-    /// Whether a token-type table is added to the embeddings.
+    /// True when the embeddings include a token-type table.
     pub token_types: bool,
-    /// Whether an exported model has the input `token_type_ids`, as transformers exports it.
+    /// True when an exported model has the input `token_type_ids`, as in the exports of
+    /// transformers.
     pub token_type_input: bool,
-    /// Where positions start.
+    /// Position of a text's first token.
     pub positions: Positions,
-    /// Table of the bias that distance adds to attention scores, if there is one.
+    /// Name of the table of biases that are added to attention scores by distance, if there is one.
     pub relative_bias: Option<&'static str>,
-    /// Whether dropout follows attention's linear layer, as it does but in DistilBERT.
+    /// True when dropout follows attention's output layer: in every architecture but DistilBERT.
     pub attention_output_dropout: bool,
     /// Names of a layer's tensors.
     pub layer: LayerNames,
 }
 
-/// Which row of the position table a text's first token uses.
+/// Row of the position table that a text's first token uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Positions {
     /// Row 0.
     FromZero,
-    /// The row behind that of `pad_token_id`: fairseq numbers positions so.
+    /// The row after that of `pad_token_id`: fairseq numbers positions this way.
     BehindPadding,
-    /// Likewise, but whatever `pad_token_id` says, the padding is token 1.
+    /// The row after that of token 1, which is the padding whatever `pad_token_id` says.
     BehindTokenOne,
 }
 
 /// Names of a layer's tensors, without `.weight` and `.bias`, below `layers.N.`.
 #[derive(Debug)]
 pub struct LayerNames {
-    /// What holds the numbered layers.
+    /// Module that holds the numbered layers.
     pub layers: &'static str,
     /// Query, key and value.
     pub attention: [&'static str; 3],
-    /// What the three are called stacked; a name of ours.
+    /// Name of the three as one stacked tensor. The name is this crate's own.
     pub stacked: &'static str,
-    /// The linear layer behind attention, and the normalization behind that.
+    /// Linear layer after attention, and the layer normalization after that.
     pub attention_output: [&'static str; 2],
-    /// The feed-forward layer that widens.
+    /// Feed-forward layer that widens the rows.
     pub intermediate: &'static str,
-    /// The one that narrows again, and the normalization behind it.
+    /// Feed-forward layer that narrows the rows again, and the layer normalization after it.
     pub output: [&'static str; 2],
 }
 
@@ -145,15 +146,15 @@ impl Architecture {
     /// Every architecture.
     pub const ALL: [Self; 5] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert, Self::Mpnet];
 
-    /// Their names, for whoever brought another one.
+    /// Names of all supported architectures, for error messages.
     pub const SUPPORTED: &str = "bert, roberta, xlm-roberta, distilbert, mpnet";
 
-    /// The architecture that `config.json` calls by this name.
+    /// Returns the architecture with this `model_type` in `config.json`.
     pub fn from_model_type(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|architecture| architecture.description().model_type == name)
     }
 
-    /// What sets it apart.
+    /// Returns the properties of this architecture.
     pub fn description(self) -> &'static Description {
         match self {
             Self::Bert => &BERT,

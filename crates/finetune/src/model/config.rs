@@ -8,47 +8,47 @@ use super::{Architecture, ModelError};
 /// Shape of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
-    /// Which architecture it is.
+    /// Architecture of the encoder.
     pub architecture: Architecture,
     /// Number of transformer layers.
     pub layers: usize,
     /// Width `H` of a token's row.
     pub hidden: usize,
-    /// Attention heads; `hidden` is a multiple of it.
+    /// Number of attention heads, a divisor of `hidden`.
     pub heads: usize,
     /// Width of the feed-forward layer.
     pub intermediate: usize,
-    /// Rows of the token table.
+    /// Number of rows of the token table.
     pub vocabulary: usize,
-    /// Rows of the position table.
+    /// Number of rows of the position table.
     pub positions: usize,
-    /// Rows of the token-type table; 0 when there is none.
+    /// Number of rows of the token-type table; 0 when there is none.
     pub token_types: usize,
-    /// Buckets of distance, each with a bias per head; 0 when there is no such bias.
+    /// Number of distance buckets, each with a bias per head; 0 when there is no such bias.
     pub relative_buckets: usize,
-    /// The padding's token id, where positions start behind its row.
+    /// Token id of the padding, in architectures whose positions start after its row.
     pub padding: Option<usize>,
-    /// Layer normalization's epsilon.
+    /// Epsilon of layer normalization.
     pub epsilon: f32,
-    /// What training drops, if it drops anything.
+    /// Dropout rates of training.
     pub dropout: DropoutRates,
 }
 
-/// Shares of numbers that training drops, each at least 0 and below 1.
+/// Dropout rates, each at least 0 and below 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropoutRates {
-    /// Of the rows behind the embeddings and before the residuals.
+    /// Rate of the rows after the embeddings and before each residual connection.
     pub hidden: f32,
-    /// Of the attention probabilities.
+    /// Rate of the attention probabilities.
     pub attention: f32,
 }
 
 impl DropoutRates {
-    /// Nothing is dropped.
+    /// Rates of zero: no dropout.
     pub const OFF: Self = Self { hidden: 0.0, attention: 0.0 };
 }
 
-/// Field names are BERT's; DistilBERT has its own for the same things.
+/// Fields of `config.json`, under BERT's names. DistilBERT has its own names for the same fields.
 #[derive(Deserialize)]
 struct Raw {
     #[serde(default, alias = "activation")]
@@ -57,7 +57,7 @@ struct Raw {
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: bool,
-    /// DistilBERT's position table is then computed, not trained.
+    /// Set when DistilBERT's position table is computed, not trained.
     #[serde(default)]
     sinusoidal_pos_embds: bool,
     #[serde(alias = "n_layers")]
@@ -82,14 +82,14 @@ struct Raw {
     hidden_dropout_prob: f32,
     #[serde(default = "default_dropout")]
     attention_probs_dropout_prob: f32,
-    /// DistilBERT's; no alias, for a file may hold the other names too.
+    /// DistilBERT's rate. This is not an alias, since a file may contain the other names, too.
     #[serde(default = "default_dropout")]
     dropout: f32,
     #[serde(default = "default_dropout")]
     attention_dropout: f32,
 }
 
-// What transformers' configuration classes take for an absent field.
+// Defaults that the configuration classes of transformers use for absent fields.
 fn default_token_types() -> usize {
     2
 }
@@ -106,15 +106,16 @@ fn default_dropout() -> f32 {
     0.1
 }
 
-/// RoBERTa's padding, where `pad_token_id` is absent; also MPNet's, always.
+/// Padding token of RoBERTa when `pad_token_id` is absent, and always of MPNet.
 const TOKEN_ONE: usize = 1;
 
 impl EncoderConfig {
     /// Parses `config.json`.
     ///
     /// # Errors
-    /// [`ModelError::Config`] when it isn't such a file, [`ModelError::Unsupported`] when it describes an encoder
-    /// whose gradients this program can't compute.
+    /// [`ModelError::Config`] when the JSON is malformed or lacks a field.
+    /// [`ModelError::Unsupported`] when it describes an encoder whose gradients this crate can't
+    /// compute.
     pub fn parse(json: &[u8]) -> Result<Self, ModelError> {
         let config = |source| ModelError::Config { file: "config.json", source };
         let architecture = architecture(json)?;
@@ -148,24 +149,25 @@ impl EncoderConfig {
             return unsupported(
                 "max_position_embeddings",
                 &config.positions.to_string(),
-                "room for two tokens behind the padding's row",
+                "room for two tokens after the padding's row",
             );
         }
         Ok(config)
     }
 
-    /// The row of the position table that a text's first token uses.
+    /// Returns the row of the position table that a text's first token uses.
     pub fn first_position(&self) -> usize {
         self.padding.map_or(0, |padding| padding.saturating_add(1))
     }
 
-    /// The longest text in tokens that the position table has rows for.
+    /// Returns the length in tokens of the longest text that the position table has rows for.
     pub fn longest(&self) -> usize {
         self.positions.saturating_sub(self.first_position())
     }
 }
 
-/// The architecture, before the other fields: an unknown one's file need not have them.
+/// Reads the architecture before the other fields: the file of an unknown architecture may lack
+/// them.
 fn architecture(json: &[u8]) -> Result<Architecture, ModelError> {
     #[derive(Deserialize)]
     struct Kind {
@@ -189,7 +191,7 @@ impl Raw {
         DropoutRates { hidden, attention }
     }
 
-    /// Refuses what the graphs don't compute, and sizes that make no encoder.
+    /// Refuses features that the graphs don't compute, and sizes that can't make an encoder.
     fn check(&self) -> Result<(), ModelError> {
         match self.hidden_act.as_deref() {
             None | Some("gelu") => {}
@@ -237,7 +239,7 @@ impl Raw {
                 return unsupported(what, &rate.to_string(), "at least 0 and below 1");
             }
         }
-        // transformers computes with 32 buckets whatever the table's size is.
+        // transformers computes with 32 buckets, whatever the table's size.
         if self.relative_attention_num_buckets != default_buckets() {
             let found = self.relative_attention_num_buckets.to_string();
             return unsupported("relative_attention_num_buckets", &found, "32");

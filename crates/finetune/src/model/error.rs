@@ -1,10 +1,10 @@
-//! Why a model folder can't be read, trained or written.
+//! The error of reading, checking and writing a model folder.
 
 use std::path::PathBuf;
 
 use crate::failure::{Failure, RetryDirective};
 
-/// Why a model folder can't be read, trained or written.
+/// Error of reading, checking or writing a model folder.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file of the folder can't be read or written.
@@ -14,7 +14,7 @@ pub enum ModelError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the file system.
         source: std::io::Error,
     },
     /// A JSON file of the folder is malformed.
@@ -22,17 +22,17 @@ pub enum ModelError {
     Config {
         /// The file's name.
         file: &'static str,
-        /// Where and how.
+        /// Description and position of the mistake.
         source: serde_json::Error,
     },
-    /// The folder describes something this program can't train.
+    /// The folder describes a model that this crate can't train.
     #[error("the model's {what} is {found}; supported: {supported}")]
     Unsupported {
-        /// What is unsupported.
+        /// Unsupported property.
         what: &'static str,
-        /// What the folder says.
+        /// Value in the folder.
         found: String,
-        /// What it may say.
+        /// Supported values.
         supported: &'static str,
     },
     /// The weight file is cut short or inconsistent.
@@ -40,7 +40,7 @@ pub enum ModelError {
     Weights {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the damage.
         problem: String,
     },
     /// A tensor is missing or has the wrong shape or type.
@@ -48,7 +48,7 @@ pub enum ModelError {
     Tensor {
         /// The tensor's name.
         tensor: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
     /// The tokenizer can't be used.

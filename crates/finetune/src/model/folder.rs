@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::weights::WeightSet;
 use super::{EncoderConfig, ModelError, Tokenizer};
 
-/// How token rows become one row per text.
+/// Method that turns a text's token rows into one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
@@ -16,31 +16,31 @@ pub enum Pooling {
     Mean,
     /// The first token's row.
     Cls,
-    /// The largest number of each column over the text's tokens.
+    /// Maximum of each column over the text's tokens.
     Max,
 }
 
-/// What follows the encoder.
+/// Modules after the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// How token rows become one row per text.
+    /// Method that turns a text's token rows into one row.
     pub pooling: Pooling,
-    /// Whether the folder ends with a `Normalize` module.
+    /// True when the folder ends with a `Normalize` module.
     #[serde(rename = "normalise")]
     pub normalize: bool,
 }
 
-/// A model folder that this program can train.
+/// A model folder that this crate can train.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
     path: PathBuf,
-    /// The encoder's shape.
+    /// Shape of the encoder.
     pub config: EncoderConfig,
-    /// What follows the encoder.
+    /// Modules after the encoder.
     pub head: Head,
-    /// The longest text in tokens, special ones included; longer ones are cut.
+    /// Length of the longest text in tokens, special tokens included. Longer texts are truncated.
     pub max_tokens: usize,
-    /// Whether texts are lower-cased before the tokenizer sees them.
+    /// True when texts are lower-cased before the tokenizer sees them.
     pub lower_case: bool,
 }
 
@@ -57,13 +57,15 @@ struct SentenceBert {
     do_lower_case: bool,
 }
 
-/// Where newer folders keep the longest length. "No limit" is written as a huge float.
+/// Fields of `tokenizer_config.json`, which holds the longest length in newer folders. "No limit"
+/// is written as a huge float.
 #[derive(Deserialize, Default)]
 struct TokenizerConfig {
     model_max_length: Option<f64>,
 }
 
-/// Older folders have a flag per way of pooling, newer ones a single name.
+/// Fields of the pooling module's `config.json`. Older folders have a flag per method, newer ones a
+/// single name.
 #[derive(Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "the file's own format")]
 struct PoolingFile {
@@ -84,11 +86,11 @@ struct PoolingFile {
 }
 
 impl ModelFolder {
-    /// Reads the folder's description. Weights and tokenizer are opened on demand.
+    /// Reads and checks the folder's description. Weights and tokenizer are opened on demand.
     ///
     /// # Errors
-    /// [`ModelError`] when a file is missing or malformed, or when the folder describes something that can't be
-    /// trained.
+    /// [`ModelError`] when a file is missing or malformed, or when the folder describes a model
+    /// that can't be trained.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let config = EncoderConfig::parse(&read(path, "config.json")?)?;
         let modules: Vec<Module> = json(&read(path, "modules.json")?, "modules.json")?;
@@ -103,7 +105,7 @@ impl ModelFolder {
                 _ => {
                     return Err(ModelError::Unsupported {
                         what: "module list",
-                        found: format!("{kind} in \"{}\" at place {position}", module.path),
+                        found: format!("{kind} in \"{}\" at position {position}", module.path),
                         supported: "Transformer, Pooling and optionally Normalize",
                     });
                 }
@@ -133,7 +135,7 @@ impl ModelFolder {
         })
     }
 
-    /// Where the folder is.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -141,7 +143,8 @@ impl ModelFolder {
     /// Opens the folder's weights.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] when a file is damaged, [`ModelError::Unsupported`] when they are a pickle.
+    /// [`ModelError::Weights`] when a file is damaged, [`ModelError::Unsupported`] when the weights
+    /// are a pickle.
     pub fn weights(&self) -> Result<WeightSet, ModelError> {
         WeightSet::open(&self.path, self.config.architecture.description().prefix)
     }
@@ -149,13 +152,13 @@ impl ModelFolder {
     /// Opens the folder's tokenizer.
     ///
     /// # Errors
-    /// [`ModelError::Tokenizer`] when it can't be used.
+    /// [`ModelError::Tokenizer`] when the tokenizer can't be used.
     pub fn tokenizer(&self) -> Result<Tokenizer, ModelError> {
         Tokenizer::open(&self.path.join("tokenizer.json"), self.max_tokens, self.lower_case)
     }
 
-    /// Copies everything but the weights, exported models and the model card into `to`, which must exist.
-    /// The caller then writes the weights there.
+    /// Copies everything but the weights, exported models and the model card into `to`, which must
+    /// exist. The caller then writes the weights into `to`.
     ///
     /// # Errors
     /// [`ModelError::File`] when a file can't be copied.
@@ -164,7 +167,8 @@ impl ModelFolder {
     }
 }
 
-/// Names that are left behind: they hold or describe the old weights, or are no part of a model.
+/// Returns true for a name that is not copied: the file holds or describes the old weights, or is
+/// not part of a model.
 fn left_behind(name: &str) -> bool {
     let weights =
         [".safetensors", ".safetensors.index.json", ".bin", ".onnx", ".h5", ".ot", ".msgpack", ".pt"];
@@ -229,7 +233,7 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>, ModelError> {
     fs::read(&path).map_err(|source| ModelError::File { action: "read", path, source })
 }
 
-/// A file that may be absent.
+/// Reads a JSON file that may be absent, and returns the default when it is.
 fn optional<T: for<'de> Deserialize<'de> + Default>(
     folder: &Path,
     name: &'static str,

@@ -1,4 +1,4 @@
-//! Texts to token ids, as the model folder's own tokenizer does it.
+//! Tokenization of texts with the model folder's own tokenizer.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 
 use super::ModelError;
 
-/// A model's tokenizer, without padding, cutting at the model's longest text.
+/// A model's tokenizer. It never pads, and it truncates texts at the model's longest length.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     max_tokens: usize,
@@ -16,9 +16,9 @@ pub struct Tokenizer {
 /// Token ids of several texts, special tokens included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenized {
-    /// Per text, its ids.
+    /// Token ids of each text.
     pub texts: Vec<Vec<u32>>,
-    /// How many texts were cut at the longest length.
+    /// Number of texts that were truncated.
     pub cut: usize,
 }
 
@@ -26,7 +26,7 @@ impl Tokenizer {
     /// Opens a `tokenizer.json`.
     pub(super) fn open(path: &Path, max_tokens: usize, lower_case: bool) -> Result<Self, ModelError> {
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(ModelError::Tokenizer)?;
-        // The file may hold settings of its own (all-MiniLM-L6-v2's pads every text to 128 tokens).
+        // The file may bring its own settings: all-MiniLM-L6-v2's pads every text to 128 tokens.
         inner.with_padding(None);
         inner
             .with_truncation(Some(TruncationParams {

@@ -1,26 +1,31 @@
 //! Multi-head self-attention over packed or padded rows.
 //!
-//! Shapes: `N` tokens in the batch, `T` texts, `S` tokens in the longest text, `A` heads of `D = H / A`.
+//! Shapes: `N` tokens in the batch, `T` texts, `S` tokens in the longest text, `A` heads of width
+//! `D = H / A`.
 //!
-//! *Packed* attention starts from stacked rows `[N, 3H]`; one gather with indices from the caller pads the texts
-//! and separates the heads at once, and the inverse gather packs the result. Padded key positions are masked
-//! before the softmax; padded query positions are multiplied away after it, so no gradient enters through
-//! them. *Padded* attention takes `[T * S, 3H]` and is used by the exported inference model only.
+//! *Packed* attention starts from stacked rows `[N, 3H]`. One gather, with indices from the caller,
+//! pads the texts and separates the heads, and the inverse gather packs the result. Padded key
+//! positions are masked before the softmax. Padded query positions are multiplied by zero after it,
+//! so that no gradient enters through them.
+//!
+//! *Padded* attention takes `[T * S, 3H]`, and only the exported inference model uses it.
 
 use super::graph::{Dimension, Element, Graph, Value};
 use super::ops::Product;
 use super::tape::{Gradients, Step, Tape};
 
-/// What the caller feeds so that packed rows can attend within their text.
+/// Inputs that let packed rows attend within their text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PackedLayout {
-    /// `[3, T, A, S]`: for query, key and value, the row of `[3 A N, D]` that holds a padded position.
+    /// `[3, T, A, S]`: for query, key and value, the row of `[3 A N, D]` that holds a padded
+    /// position.
     unpack: Value,
     /// `[N, A]`: the row of `[T A S, D]` that holds a token's head.
     pack: Value,
-    /// `[T, A, S]`: the row of `[N A, D]` that holds a padded position; the way back of `pack`.
+    /// `[T, A, S]`: the row of `[N A, D]` that holds a padded position; the inverse of `pack`.
     unpack_context: Value,
-    /// `[N, 3A]`: the row of `[3 T A S, D]` that holds a token's query, key or value head; back of `unpack`.
+    /// `[N, 3A]`: the row of `[3 T A S, D]` that holds a token's query, key or value head; the
+    /// inverse of `unpack`.
     pack_stacked: Value,
     /// `[T, 1, 1, S]`: 0 for a token, a large negative number for padding.
     key_mask: Value,
@@ -29,7 +34,8 @@ pub(super) struct PackedLayout {
 }
 
 impl PackedLayout {
-    /// Declares the layout's inputs. Graphs that never differentiate leave out those of the way back.
+    /// Declares the layout's inputs. Graphs without a backward pass omit the inputs that only it
+    /// needs.
     pub(super) fn declare(graph: &mut Graph, heads: usize, backward: bool) -> Self {
         let (t, s, n) =
             (|| Dimension::from("texts"), || Dimension::from("length"), || Dimension::from("tokens"));
@@ -49,7 +55,7 @@ impl PackedLayout {
         Self { unpack, pack, unpack_context, pack_stacked, key_mask, query_mask }
     }
 
-    /// The length `S` of the longest text, a scalar.
+    /// Returns the length `S` of the longest text, a scalar.
     pub(super) fn length(self, graph: &mut Graph) -> Value {
         let shape = graph.shape_of(self.key_mask);
         let last = graph.int(3);
@@ -57,7 +63,7 @@ impl PackedLayout {
     }
 }
 
-/// Sizes of the heads.
+/// Number and width of the heads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
     pub(super) count: usize,
@@ -71,8 +77,9 @@ impl Heads {
 }
 
 impl Tape {
-    /// Attends within each text: `[N, 3H]` (query, key, value side by side) to `[N, H]`. `bias` `[A, S, S]` is
-    /// added to the scores, and the probabilities are multiplied with `mask` `[T, A, S, S]`.
+    /// Emits attention within each text: `[N, 3H]` (query, key, value side by side) to `[N, H]`.
+    /// `bias` `[A, S, S]` is added to the scores, and the probabilities are multiplied by `mask`
+    /// `[T, A, S, S]`.
     pub(super) fn packed_attention(
         &mut self,
         stacked: Value,
@@ -119,8 +126,8 @@ impl Tape {
 }
 
 impl Graph {
-    /// Attends within each padded text, for inference: `[T * S, 3H]` to `[T * S, H]`. `padded_shape` is the
-    /// vector `[T, S, 3, A, D]`, `key_mask` is `[T, 1, 1, S]`.
+    /// Emits attention within each padded text, for inference: `[T * S, 3H]` to `[T * S, H]`.
+    /// `padded_shape` is the vector `[T, S, 3, A, D]`, `key_mask` is `[T, 1, 1, S]`.
     pub(super) fn padded_attention(
         &mut self,
         stacked: Value,
@@ -132,8 +139,8 @@ impl Graph {
         let split = self.reshape_to(stacked, padded_shape);
         let split = self.transpose(split, &[2, 0, 3, 1, 4]);
         let [query, key, value] = self.split_three(split);
-        // The scale goes onto the query and the products are plain `MatMul`s, so that any ONNX runtime can load
-        // the exported model.
+        // The query is scaled and the products are plain `MatMul`s, so that any ONNX runtime can
+        // load the exported model.
         let scale = self.scalar(heads.scale());
         let query = self.mul(query, scale);
         let key = self.transpose(key, &[0, 1, 3, 2]);
@@ -151,8 +158,9 @@ impl Graph {
 }
 
 impl Tape {
-    /// Attends within each text without padding, as a fused operator: `[N, 3H]` to `[N, H]`. `starts` `[T + 1]` holds
-    /// the first row of each text, and the number of rows.
+    /// Emits attention within each text without padding, as a fused operator: `[N, 3H]` to
+    /// `[N, H]`. `starts` `[T + 1]` holds the first row of each text, followed by the number of
+    /// rows.
     pub(super) fn text_attention(&mut self, stacked: Value, heads: Heads, starts: Value) -> Value {
         let (output, probabilities) = self.graph.fused_attention(stacked, starts, heads);
         self.record(TextAttention { stacked, starts, heads, probabilities, output })
@@ -205,12 +213,14 @@ impl Step for PackedAttention {
         self.output
     }
 
-    /// With `P = softmax(scores)` and `dP = mask * (dcontext * value^T)`: `dscores = P * (dP - sum(dP * P))`.
+    /// Emits the gradients. With `P = softmax(scores)` and `dP = mask * (dcontext * value^T)`:
+    /// `dscores = P * (dP - sum(dP * P))`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let size = self.heads.size as i64;
         let scale = self.heads.scale();
         let rows = graph.reshape(upstream, &[-1, size]);
-        // Padded positions fetch some token's gradient here; the masked attention multiplies it by zero.
+        // Padded positions gather the gradient of an arbitrary token here. The masked attention
+        // multiplies it by zero.
         let context = graph.gather(rows, self.layout.unpack_context, 0);
         let value = graph.matmul(self.probabilities, context, Product::LEFT_TRANSPOSED);
         let attention = graph.matmul(context, self.value, Product::RIGHT_TRANSPOSED);

@@ -1,45 +1,50 @@
-//! MultipleNegativesRankingLoss: each anchor must find its own positive among all positives of the batch.
+//! MultipleNegativesRankingLoss: each anchor must find its own positive among all positives of the
+//! batch.
 //!
-//! `scores = scale * cosine(anchor_i, positive_j) + mask`, and the loss is the cross-entropy of each row against
-//! its diagonal; the symmetric form averages it with the same over columns, from the same encoder pass
-//! (sentence-transformers, `losses/MultipleNegativesRankingLoss.py`, default scale 20). Hard negatives, texts that are
-//! nobody's positive, are further columns. Targets are data, so that they may be softer than the diagonal (label smoothing).
+//! With `scores = scale * cosine(anchor_i, positive_j) + mask`, the loss is the cross-entropy of
+//! each row against its diagonal. The symmetric form averages that with the cross-entropy of each
+//! column, from the same encoder pass (sentence-transformers,
+//! `losses/MultipleNegativesRankingLoss.py`, default scale 20). Hard negatives, texts that are the
+//! positive of no anchor, are further columns. The targets are an input, so that they can be softer
+//! than the diagonal (label smoothing).
 
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Dimension, Element, Graph, Value};
 use super::ops::Product;
 
-/// Which directions of a pair are ranked.
+/// Directions in which the loss ranks a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
-    /// Anchor finds positive and positive finds anchor.
+    /// Each anchor must find its positive, and each positive its anchor.
     #[default]
     MnrlSymmetric,
-    /// Anchor finds positive only.
+    /// Each anchor must find its positive.
     Mnrl,
 }
 
-/// How the texts of a batch are ranked.
+/// Settings of the ranking of a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranking {
-    /// Which directions.
+    /// Directions that are ranked.
     pub loss: Loss,
-    /// What cosines are multiplied by before the softmax.
+    /// Factor that multiplies cosines before the softmax.
     pub scale: f32,
-    /// Whether anchors are also ranked against texts that are nobody's positive.
+    /// Set when anchors are also ranked against hard negatives, texts that are the positive of no
+    /// anchor.
     pub hard_negatives: bool,
 }
 
 impl Ranking {
-    /// The dimension of what anchors are ranked against: the positives `B`, with hard negatives behind them `C`.
+    /// Dimension of the candidates that anchors are ranked against: the positives `B`, or with hard
+    /// negatives behind them `C`.
     pub(super) fn candidates(self) -> Dimension {
         Dimension::from(if self.hard_negatives { "candidates" } else { "pairs" })
     }
 }
 
-/// The loss and where the backward pass starts.
+/// The loss, and the gradients that the backward pass starts from.
 pub(super) struct Ranked {
     /// Mean loss over the batch, a scalar.
     pub(super) loss: Value,
@@ -50,15 +55,17 @@ pub(super) struct Ranked {
 }
 
 impl Graph {
-    /// Ranks unit rows `anchors` `[B, H]` against unit rows `candidates` `[C, H]`: the anchors' positives, in their order,
-    /// and behind them the hard negatives, if there are any.
+    /// Ranks unit rows `anchors` `[B, H]` against unit rows `candidates` `[C, H]`: the positives in
+    /// the order of their anchors, followed by any hard negatives.
     ///
-    /// Declares two inputs: `score_mask` `[B, C]`, 0 or a large negative number where a candidate must not count as an
-    /// anchor's negative, and `targets` `[B, C]`, how much of each anchor's answer a candidate is: the identity, or a softer matrix,
-    /// and behind it zeros. Masked places are 0.
+    /// Declares two inputs, both `[B, C]`. `score_mask` is 0, or a large negative number where a
+    /// candidate must not count as an anchor's negative. `targets` is the share of each candidate
+    /// in each anchor's answer: the identity or a softer matrix, followed by zeros for hard
+    /// negatives. Masked elements of `targets` are 0.
     ///
-    /// A hard negative takes part in the direction from anchors to positives only, as it has no anchor of its own
-    /// (sentence-transformers' symmetric loss likewise ranks anchors for the positives' columns alone).
+    /// A hard negative takes part only in the direction from anchors to positives, because it has
+    /// no anchor of its own. In sentence-transformers' symmetric loss, too, only the positives'
+    /// columns have a term in the other direction.
     pub(super) fn rank(&mut self, anchors: Value, candidates: Value, ranking: Ranking) -> Ranked {
         let Ranking { loss, scale, .. } = ranking;
         let shape = [Dimension::from("pairs"), ranking.candidates()];
@@ -86,8 +93,9 @@ impl Graph {
         }
     }
 
-    /// Sum over rows of the log-likelihood of the targets, and its negative gradient `softmax * sum(targets) - targets`: a row of zeros,
-    /// a hard negative's, asks nothing and has none.
+    /// Returns the sum over rows of the log-likelihood of the targets, and its negative gradient
+    /// `softmax * sum(targets) - targets`. A row of zero targets, as a hard negative has,
+    /// contributes nothing to either.
     fn cross_entropy(&mut self, scores: Value, targets: Value) -> (Value, Value) {
         let log_likelihoods = self.log_softmax(scores);
         let of_targets = self.mul(log_likelihoods, targets);

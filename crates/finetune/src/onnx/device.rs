@@ -1,10 +1,8 @@
-//! Where sessions compute: on the CPU, or on an NVIDIA GPU where this program, the library and the machine can.
+//! The device that sessions compute on: the CPU, or an NVIDIA GPU if this program, the library and
+//! the machine support one.
 //!
-//! The only place that knows of an execution provider. Without the cargo feature `cuda` none is compiled in, and the
-//! GPU is refused by name.
-
-use std::fmt;
-use std::str::FromStr;
+//! Only this module knows execution providers. Without the cargo feature `cuda` none is compiled
+//! in, and [`Device::Cuda`] is refused with an error.
 
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::SessionBuilder;
@@ -12,9 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::RuntimeError;
 
-/// Where sessions compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Device that sessions compute on.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, strum::Display, strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = NoDevice, parse_err_fn = no_device)]
 pub enum Device {
     /// The CPU.
     #[default]
@@ -23,38 +24,22 @@ pub enum Device {
     Cuda,
 }
 
-impl fmt::Display for Device {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        })
-    }
-}
-
-/// A name that is no device's.
+/// Error of parsing a name that belongs to no device.
 #[derive(Debug, thiserror::Error)]
-#[error("a device is cpu or cuda")]
+#[error("unknown device; the devices are cpu and cuda")]
 pub struct NoDevice;
 
-impl FromStr for Device {
-    type Err = NoDevice;
-
-    fn from_str(name: &str) -> Result<Self, NoDevice> {
-        match name {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            _ => Err(NoDevice),
-        }
-    }
+fn no_device(_name: &str) -> NoDevice {
+    NoDevice
 }
 
 impl Device {
-    /// Checks that this program and the loaded library were built for it. Whether the machine has one shows when a
-    /// session is opened.
+    /// Checks that this program and the loaded library were built for the device. An unusable GPU
+    /// shows only when a session is opened.
     ///
     /// # Errors
-    /// [`RuntimeError::Cuda`] saying what was built without it.
+    /// [`RuntimeError::Cuda`], which names the program or the library, whichever was built without
+    /// CUDA.
     pub(super) fn check(self) -> Result<(), RuntimeError> {
         match self {
             Self::Cpu => Ok(()),
@@ -62,7 +47,7 @@ impl Device {
         }
     }
 
-    /// Lets a session compute there.
+    /// Configures a session to compute on this device.
     pub(super) fn provide(self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
         match self {
             Self::Cpu => Ok(builder),
@@ -70,7 +55,7 @@ impl Device {
         }
     }
 
-    /// Whose memory tensors stay in that never leave the device, and its number.
+    /// Returns the kind and number of the device whose memory holds resident tensors.
     pub(crate) fn allocation(self) -> (AllocationDevice<'static>, i32) {
         match self {
             Self::Cpu => (AllocationDevice::CPU, 0),
@@ -78,7 +63,7 @@ impl Device {
         }
     }
 
-    /// The same as a description that outputs are bound to.
+    /// Returns the same memory as a description that outputs are bound to.
     pub(crate) fn memory(self) -> ort::Result<MemoryInfo<'static>> {
         let (device, number) = self.allocation();
         MemoryInfo::new(device, number, AllocatorType::Device, MemoryType::Default)
@@ -100,8 +85,9 @@ mod cuda {
     }
 
     pub(super) fn provide(builder: SessionBuilder) -> ort::Result<SessionBuilder> {
-        // TF32 would round the products' factors to ten bits, and gradients would no longer be those of float32.
-        // Without `error_on_failure` a machine without a GPU would train on the CPU and not say so.
+        // TF32 would round the factors of products to ten bits, and gradients would no longer be
+        // those of float32.
+        // Without `error_on_failure` a machine without a GPU would silently train on the CPU.
         Ok(builder.with_execution_providers([CUDA::default().with_tf32(false).build().error_on_failure()])?)
     }
 }
@@ -116,7 +102,7 @@ mod cuda {
         Err(RuntimeError::Cuda { lacking: "this program" })
     }
 
-    /// Never reached: `check` refuses the device first.
+    /// Returns the builder unchanged. Never called, because `check` refuses the device first.
     pub(super) fn provide(builder: SessionBuilder) -> ort::Result<SessionBuilder> {
         Ok(builder)
     }

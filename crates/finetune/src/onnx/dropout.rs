@@ -1,8 +1,10 @@
-//! Dropout as a product with masks that the caller draws: where an encoder has it, and its backward pass.
+//! Dropout as a product with masks that the caller draws: its places in an encoder, and its
+//! backward pass.
 //!
-//! A mask holds 0 for a number that is dropped and `1 / (1 - rate)` for one that stays, so the graph only multiplies and
-//! whoever feeds the same masks gets the same bits. Places are those of transformers: behind the embeddings'
-//! normalization, on the attention probabilities, and before each residual (`modeling_*.py`).
+//! A mask holds 0 for a dropped value and `1 / (1 - rate)` for any other, so the graph only
+//! multiplies, and the same masks give the same bits. The places are those of transformers: after
+//! the embeddings' normalization, on the attention probabilities, and before each residual
+//! (`modeling_*.py`).
 
 use std::collections::HashMap;
 
@@ -12,7 +14,7 @@ use super::graph::{Dimension, Element, Graph, Value};
 use super::names::LayerTensors;
 use super::tape::{Gradients, Step, Tape};
 
-/// What a mask lies over.
+/// Shape of a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskShape {
     /// Token rows, `[N, H]`.
@@ -21,18 +23,18 @@ pub enum MaskShape {
     Attention,
 }
 
-/// A place where an encoder drops numbers in training.
+/// A place where an encoder drops values in training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DropoutPlace {
     /// Name of the graph input that takes the mask.
     pub name: String,
-    /// What the mask lies over.
+    /// Shape of the mask.
     pub shape: MaskShape,
-    /// Share of numbers that are dropped, above 0 and below 1.
+    /// Share of dropped values, above 0 and below 1.
     pub rate: f32,
 }
 
-/// The places of an encoder at these rates, in the order of the forward pass; none where the rate is 0.
+/// Returns an encoder's places in the order of the forward pass, without those whose rate is 0.
 pub fn dropout_places(config: &EncoderConfig, rates: DropoutRates) -> Vec<DropoutPlace> {
     let place = |base: &str, what: &str, shape| {
         let rate = match shape {
@@ -54,20 +56,21 @@ pub fn dropout_places(config: &EncoderConfig, rates: DropoutRates) -> Vec<Dropou
     places
 }
 
-/// The base of the mask behind the embeddings.
+/// Base name of the embeddings' mask.
 pub(super) const EMBEDDINGS: &str = "embeddings";
-/// On the attention probabilities.
+/// Place on the attention probabilities.
 pub(super) const ATTENTION: &str = "attention";
-/// Behind attention's linear layer, before the residual.
+/// Place after attention's linear layer, before the residual.
 pub(super) const ATTENTION_OUTPUT: &str = "attention_output";
-/// Behind the embeddings' normalization, or the feed-forward layer, before the residual.
+/// Place after the embeddings' normalization, or after the feed-forward layer and before the
+/// residual.
 pub(super) const OUTPUT: &str = "output";
 
 fn mask_name(base: &str, what: &str) -> String {
     format!("dropout.{base}.{what}")
 }
 
-/// The mask inputs of a graph, by name; empty in a graph without dropout.
+/// Mask inputs of a graph, by name. Empty in a graph without dropout.
 #[derive(Default)]
 pub(super) struct Masks(HashMap<String, Value>);
 
@@ -86,14 +89,14 @@ impl Masks {
         Self(masks.collect())
     }
 
-    /// The mask of a place, if the graph has one there.
+    /// Returns the mask of a place, if the graph has one there.
     pub(super) fn get(&self, base: &str, what: &str) -> Option<Value> {
         self.0.get(&mask_name(base, what)).copied()
     }
 }
 
 impl Tape {
-    /// `x * mask`, or `x` itself where there is no mask.
+    /// Emits `x * mask`, or returns `x` itself without a mask.
     pub(super) fn dropout(&mut self, x: Value, mask: Option<Value>) -> Value {
         let Some(mask) = mask else { return x };
         let y = self.graph.mul(x, mask);

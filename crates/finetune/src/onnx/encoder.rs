@@ -1,5 +1,5 @@
-//! The encoder as a graph, written once for every architecture and used packed (training, evaluation) and padded
-//! (export).
+//! The encoder as a graph. One implementation serves every architecture, packed (training,
+//! evaluation) and padded (export).
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::layers::Affine;
 use super::names::{EMBEDDING_NORM, LayerTensors, POSITION, TOKEN_TYPE, WORD};
 use super::tape::Tape;
 
-/// The graph values of an encoder's parameters, by name.
+/// Graph values of an encoder's parameters, by name.
 pub(super) struct Weights(pub(super) BTreeMap<String, Value>);
 
 impl Weights {
     fn get(&self, name: &str) -> Value {
-        // Every name asked for here is one that `parameters` lists, for the same configuration.
+        // `parameters` lists every name that is requested here, for the same configuration.
         self.0[name]
     }
 
@@ -26,33 +26,35 @@ impl Weights {
     }
 }
 
-/// Which rows of the look-up tables the tokens use.
+/// Rows of the look-up tables that the tokens use.
 pub(super) struct Tokens {
     /// Index into the token table, `[N]`.
     pub(super) ids: Value,
     /// Index into the position table, `[N]`.
     pub(super) positions: Value,
-    /// Index into the token-type table, if there is one: `[N]`, or `[1]` for all tokens alike.
+    /// Index into the token-type table, in architectures that have one: `[N]`, or `[1]` for all
+    /// tokens.
     pub(super) types: Value,
-    /// Where several tokens share a row of the above: which of them each uses, `[N]`, and the above are `[U]`.
+    /// Row that each token uses, `[N]`, if tokens share rows. The indices above are then `[U]`, one
+    /// for each shared row.
     pub(super) shared: Option<Value>,
 }
 
-/// How rows relate to texts.
+/// Arrangement of rows in texts.
 #[derive(Clone, Copy)]
 pub(super) enum Layout {
-    /// No padding; differentiable.
+    /// Packed rows, padded only inside attention; differentiable.
     Packed(PackedLayout),
-    /// No padding at all; differentiable, with fused operators only. `[T + 1]`: the first row of each text, and the
-    /// number of rows.
+    /// Packed rows without any padding; differentiable, and requires fused operators. The value
+    /// `[T + 1]` holds the first row of each text, followed by the number of rows.
     Texts(Value),
-    /// Every text padded to the same length; inference only. `shape` is `[T, S, 3, A, D]`, `length` the scalar
-    /// `S`, `key_mask` is `[T, 1, 1, S]`.
+    /// Every text padded to the same length; inference only. `shape` is `[T, S, 3, A, D]`, `length`
+    /// is the scalar `S`, `key_mask` is `[T, 1, 1, S]`.
     Padded { shape: Value, length: Value, key_mask: Value },
 }
 
 impl Layout {
-    /// The length `S` that texts are padded to inside attention, a scalar.
+    /// Returns the length `S` that texts are padded to inside attention, a scalar.
     fn length(self, graph: &mut Graph) -> Option<Value> {
         match self {
             Self::Packed(layout) => Some(layout.length(graph)),
@@ -62,15 +64,16 @@ impl Layout {
     }
 }
 
-/// An encoder's result.
+/// Outputs of an encoder.
 pub(super) struct Encoded {
-    /// Sum of the embeddings, before its normalization, `[N, H]`, or `[U, H]` of shared rows: where look-up gradients come out.
+    /// Sum of the embeddings before its normalization, `[N, H]`, or `[U, H]` for shared rows. Its
+    /// gradient is the source of the look-up tables' gradients.
     pub(super) embeddings: Value,
     /// One row per token, `[N, H]`.
     pub(super) rows: Value,
 }
 
-/// Emits the encoder; `masks` say where numbers are dropped.
+/// Emits the encoder, with dropout at the places of `masks`.
 pub(super) fn encode(
     tape: &mut Tape,
     config: &EncoderConfig,
@@ -82,7 +85,7 @@ pub(super) fn encode(
     let heads = Heads { count: config.heads, size: config.hidden / config.heads };
     let embeddings = embed(&mut tape.graph, config, weights, tokens);
     let normed = tape.layer_norm(embeddings, weights.affine(EMBEDDING_NORM), config.epsilon);
-    // Shared by all layers.
+    // All layers share the bias.
     let bias = config.architecture.description().relative_bias.and_then(|table| {
         let length = layout.length(&mut tape.graph)?;
         Some(tape.relative_bias(weights.get(table), length, config.longest()))
@@ -93,7 +96,7 @@ pub(super) fn encode(
         let names = LayerTensors::of(config, layer);
         tape.graph.enter(names.base.clone());
         let mut stacked = tape.linear(x, weights.affine(&names.stacked));
-        // Up to here a token's row depends on nothing but the token and its place.
+        // Up to here a token's row depends only on the token and its position.
         if let Some(rows) = shared.take() {
             x = tape.spread(x, rows);
             stacked = tape.spread(stacked, rows);

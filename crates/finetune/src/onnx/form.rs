@@ -1,23 +1,33 @@
-//! How a graph of an encoder is written, and how its gradients come out.
+//! Forms of an encoder's graph and of its gradients.
 
-/// How a graph of an encoder is written, and how its gradients come out. Tests hold all forms to the same gradients.
+/// Form of an encoder's graph and of its gradients. Tests verify that all forms have the same
+/// gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GraphForm {
-    /// Standard operators, for any device; gradients as [`GradientForm`](super::GradientForm) says.
+    /// Standard operators, for any device. Gradients have the form that
+    /// [`GradientForm`](super::GradientForm) describes.
     #[default]
     Standard,
-    /// Whole layers as single nodes, for the CPU. It takes `starts` `[T + 1]`, the first row of each text and the number of
-    /// rows, in place of the packed layout, unless distances have a bias (MPNet) or attention has dropout. And unless rows
-    /// have dropout, tokens of one place and kind share a row up to the first layer's attention: `row_ids` and `row_positions`
-    /// `[U]` stand in for `ids` and `positions`, `token_rows` `[N]` says which row each token uses, and
+    /// Whole layers as single nodes, for the CPU.
+    ///
+    /// Instead of the packed layout the graph takes `starts` `[T + 1]`, the first row of each text
+    /// followed by the number of rows. It keeps the packed layout if attention has a relative
+    /// position bias (MPNet) or dropout.
+    ///
+    /// With `starts`, and unless rows have dropout, tokens with the same id and position share a
+    /// row up to the first layer's attention: `row_ids` and `row_positions` `[U]` replace `ids` and
+    /// `positions`, `token_rows` `[N]` holds the row that each token uses, and
     /// `gradient.embeddings` is `[U, H]`.
     Fused,
-    /// The same for few rows: the gradient of a linear layer's weight `[out, in]` comes out as two factors,
-    /// `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]` (the first layer's query, key and value `[U, ..]`), whose product
-    /// `upstream^T input` it is. With fewer rows than either side has numbers, the factors are the smaller, and the optimizer
-    /// can make the gradient where it uses it.
+    /// The fused form for few rows. The gradient of a linear layer's weight `[out, in]` is returned
+    /// as two factors, `upstream.<name>` `[N, out]` and `input.<name>` `[N, in]`, whose product
+    /// `upstream^T input` is the gradient. For the first layer's query, key and value the factors
+    /// are `[U, ..]`.
+    ///
+    /// With fewer rows than either side of the weight the factors are smaller than the gradient,
+    /// and the optimizer can compute the gradient where it uses it.
     Factored,
-    /// Standard operators, for parameters that stay on a device: every gradient, look-up tables' too, comes out in its
-    /// parameter's shape as `gradient.<name>`.
+    /// Standard operators, for parameters that stay on a device. Every gradient is returned in its
+    /// parameter's shape as `gradient.<name>`, including those of look-up tables.
     Resident,
 }

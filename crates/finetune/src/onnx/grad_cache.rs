@@ -1,9 +1,11 @@
-//! The training graph in two halves, so that a batch can be larger than what fits in memory at once (GradCache,
-//! Gao et al. 2021): embed the texts some at a time, rank all embeddings, and lead the loss's gradient with respect
-//! to each embedding back through the encoder, again some texts at a time.
+//! The training graph in two halves, so that a batch can be larger than what fits in memory at once
+//! (GradCache, Gao et al. 2021). Training embeds the texts some at a time, ranks all embeddings,
+//! and backpropagates the loss's gradient with respect to each embedding through the encoder, again
+//! some texts at a time.
 //!
-//! The gradients are those of the whole graph, up to rounding; texts are encoded twice for it. The first pass uses the
-//! evaluation graph, or with dropout one like it that takes the masks of the second.
+//! The gradients are those of the whole graph, up to rounding, at the cost of encoding every text
+//! twice. The first pass uses the evaluation graph, or with dropout a similar graph that takes the
+//! same masks as the second pass.
 
 use crate::model::{DropoutRates, EncoderConfig, Pooling};
 
@@ -13,10 +15,10 @@ use super::form::GraphForm;
 use super::graph::{Dimension, Element, Graph};
 use super::tape::Tape;
 
-/// Loss of unit embeddings and its gradient with respect to them.
+/// Builds the graph of the loss of unit embeddings and its gradient with respect to them.
 ///
-/// Inputs: `anchors` `[B, H]`, `positives` `[C, H]` (hard negatives behind the positives), `score_mask` and `targets`
-/// `[B, C]`. Outputs: `loss`, `gradient.anchors`, `gradient.positives`.
+/// Inputs: `anchors` `[B, H]`, `positives` `[C, H]` (the hard negatives follow the positives),
+/// `score_mask` and `targets` `[B, C]`. Outputs: `loss`, `gradient.anchors`, `gradient.positives`.
 pub fn ranking_model(hidden: usize, ranking: Ranking) -> Vec<u8> {
     let mut graph = Graph::new();
     let dims = [Dimension::from("pairs"), Dimension::from(hidden)];
@@ -30,11 +32,13 @@ pub fn ranking_model(hidden: usize, ranking: Ranking) -> Vec<u8> {
     graph.encode("ranking", "Loss of embeddings and its gradient with respect to them.", &[])
 }
 
-/// Gradients of the parameters from those of the unit embeddings of some texts.
+/// Builds the graph that computes the parameters' gradients from those of some texts' unit
+/// embeddings.
 ///
-/// Inputs besides those of the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`; for max pooling
-/// `pooling` is `[T, T]`, and `text_tokens` `[T, S]` as in training, as are the masks of dropout. Outputs: the gradients,
-/// as in the training graph of this form.
+/// Inputs besides the packed layout and the parameters: `pooling` `[T, N]`, `seeds` `[T, H]`. For
+/// max pooling `pooling` is `[T, T]`, and `text_tokens` is `[T, S]` as in training. The masks of
+/// dropout are those of training, too. Outputs: the gradients, as in the training graph of this
+/// form.
 pub fn seeded_model(
     form: GraphForm,
     config: &EncoderConfig,

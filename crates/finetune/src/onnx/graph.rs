@@ -1,7 +1,8 @@
 //! A graph under construction: values, nodes, constants, inputs and outputs.
 //!
-//! [`Value`]s are small handles; their names are decided when the graph is encoded, so an output is named
-//! without a copying node. Equal constants are stored once. Nothing here knows about training.
+//! [`Value`]s are small handles. Their names are decided when the graph is encoded, so naming an
+//! output needs no copying node. Equal constants are stored once. Nothing here knows about
+//! training.
 
 use std::collections::HashMap;
 
@@ -15,14 +16,15 @@ use super::proto::{
     attribute_type, data_type,
 };
 
-/// The ONNX operator set the graphs are written in: the first with `Gelu`.
+/// Version of the ONNX operator set, the first with `Gelu`.
 const OPSET: i64 = 20;
-/// The file format version that goes with it.
+/// File format version that belongs to this operator set.
 const IR_VERSION: i64 = 10;
-/// The producer that every graph names. Not the package's name: artifacts must not change when code moves.
+/// Producer that every graph names. This isn't the package's name, because artifacts must not
+/// change when code moves.
 const PRODUCER: &str = "autovalidate-trainer";
 const PRODUCER_VERSION: &str = "0.1.0";
-/// ONNX Runtime's own operators, used where they save a node (`FusedMatMul`).
+/// Domain of ONNX Runtime's own operators, used where they save a node (`FusedMatMul`).
 const CONTRIB: &str = "com.microsoft";
 
 /// A tensor in the graph: input, constant or a node's result.
@@ -32,9 +34,9 @@ pub struct Value(u32);
 /// One dimension of an input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dimension {
-    /// Known when the graph is built.
+    /// Size known when the graph is built.
     Size(usize),
-    /// Known at run time; equal symbols are equal sizes.
+    /// Size known at run time. Equal symbols mean equal sizes.
     Symbol(&'static str),
 }
 
@@ -90,17 +92,18 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// An empty graph.
+    /// Creates an empty graph.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether layers are written as fused operators.
+    /// Returns true when layers are written as fused operators.
     pub(super) fn is_fused(&self) -> bool {
         matches!(self.form, GraphForm::Fused | GraphForm::Factored)
     }
 
-    /// Prefixes the names of nodes made from here on, such as `encoder.layer.0`, for whoever reads the graph.
+    /// Sets the prefix of the names of all later nodes, such as `encoder.layer.0`, for readers of
+    /// the graph.
     pub(super) fn enter(&mut self, scope: impl Into<String>) {
         self.scope = scope.into();
     }
@@ -110,7 +113,7 @@ impl Graph {
         Value((self.names.len() - 1) as u32)
     }
 
-    /// Declares an input the caller feeds.
+    /// Declares an input that the caller feeds.
     pub fn input(&mut self, name: &str, element: Element, dims: &[Dimension]) -> Value {
         let value = self.value(name.to_owned());
         self.inputs.push((value, value_info(name, element, dims)));
@@ -123,24 +126,24 @@ impl Graph {
         self.outputs.push((value, value_info(name, element, dims)));
     }
 
-    /// A float scalar.
+    /// Adds a constant float scalar.
     pub(super) fn scalar(&mut self, number: f32) -> Value {
         self.constant(data_type::FLOAT, vec![], number.to_le_bytes().to_vec())
     }
 
-    /// A one-dimensional tensor of floats.
+    /// Adds a constant one-dimensional tensor of floats.
     pub(super) fn floats(&mut self, numbers: &[f32]) -> Value {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.constant(data_type::FLOAT, vec![numbers.len() as i64], bytes)
     }
 
-    /// A one-dimensional tensor of integers, as shapes, axes and indices are given.
+    /// Adds a constant one-dimensional tensor of integers, such as a shape, axes or indices.
     pub(super) fn ints(&mut self, numbers: &[i64]) -> Value {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.constant(data_type::INT64, vec![numbers.len() as i64], bytes)
     }
 
-    /// An integer scalar, as an index that removes its dimension.
+    /// Adds a constant integer scalar, such as an index that removes its dimension.
     pub(super) fn int(&mut self, number: i64) -> Value {
         self.constant(data_type::INT64, vec![], number.to_le_bytes().to_vec())
     }
@@ -162,7 +165,8 @@ impl Graph {
         value
     }
 
-    /// A named weight stored in the file (an inference model; training graphs take weights as inputs).
+    /// Adds a named weight that is stored in the file. Only inference models store weights;
+    /// training graphs take them as inputs.
     pub fn weight(&mut self, name: &str, dims: &[usize], data: &[f32]) -> Value {
         let value = self.value(name.to_owned());
         let tensor = TensorProto {
@@ -216,7 +220,7 @@ impl Graph {
         self.node(op, inputs, 1, attributes)[0]
     }
 
-    /// Encodes the graph as an ONNX file. `metadata` is stored beside it as key and value.
+    /// Encodes the graph as an ONNX file, with `metadata` as pairs of key and value.
     pub fn encode(self, name: &str, about: &str, metadata: &[(&str, String)]) -> Vec<u8> {
         let names = self.names;
         let text = |value: &Value| names[value.0 as usize].clone();
@@ -230,7 +234,7 @@ impl Graph {
                 ..node
             })
             .collect();
-        // Moved, not copied: an inference model's weights are here.
+        // Moved, not copied, because these include an inference model's weights.
         let initializer = self
             .initializers
             .into_iter()

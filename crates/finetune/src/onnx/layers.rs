@@ -1,7 +1,7 @@
-//! The layers every encoder is made of, each with its forward pass and its vector-Jacobian product.
+//! The layers of every encoder, each with its forward pass and its vector-Jacobian product.
 //!
-//! Shapes: `x` is packed rows `[N, H]`, one row per token of the batch, no padding. Weights are `[out, in]`, as
-//! PyTorch's `nn.Linear` stores them.
+//! Shapes: `x` holds packed rows `[N, H]`, one row per token of the batch, without padding. Weights
+//! are `[out, in]`, as in PyTorch's `nn.Linear`.
 
 use super::form::GraphForm;
 use super::graph::{Graph, Value};
@@ -16,7 +16,7 @@ pub(super) struct Affine {
 }
 
 impl Tape {
-    /// `x * weight^T + bias`.
+    /// Emits `x * weight^T + bias`.
     pub(super) fn linear(&mut self, x: Value, affine: Affine) -> Value {
         let graph = &mut self.graph;
         let y = match graph.is_fused() {
@@ -26,7 +26,8 @@ impl Tape {
         self.record(Linear { x, affine, residual: None, y })
     }
 
-    /// `residual + (x * weight^T + bias) * mask`, without a mask in one operator where operators are fused.
+    /// Emits `residual + (x * weight^T + bias) * mask`. With fused operators and no mask this is a
+    /// single operator.
     pub(super) fn linear_onto(
         &mut self,
         residual: Value,
@@ -43,7 +44,7 @@ impl Tape {
         self.residual(y, residual)
     }
 
-    /// Layer normalization over the last axis.
+    /// Emits layer normalization over the last axis.
     pub(super) fn layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> Value {
         let graph = &mut self.graph;
         let [y, mean, inverse_deviation] = match graph.is_fused() {
@@ -53,7 +54,7 @@ impl Tape {
         self.record(LayerNorm { x, affine, mean, inverse_deviation, y })
     }
 
-    /// Exact Gelu of `x * weight^T + bias`.
+    /// Emits exact GELU of `x * weight^T + bias`.
     pub(super) fn linear_gelu(&mut self, x: Value, affine: Affine) -> Value {
         if self.graph.is_fused() {
             let (y, slope) = self.graph.fused_linear_gelu(x, affine);
@@ -64,19 +65,19 @@ impl Tape {
         self.record(Gelu { x, y })
     }
 
-    /// `a + b`, the residual connection.
+    /// Emits `a + b`, the residual connection.
     fn residual(&mut self, a: Value, b: Value) -> Value {
         let y = self.graph.add(a, b);
         self.record(Residual { a, b, y })
     }
 
-    /// The row of `x` `[U, W]` that each token uses, `[N, W]`, with fused operators only.
+    /// Emits the row of `x` `[U, W]` that each token uses, `[N, W]`. Requires fused operators.
     pub(super) fn spread(&mut self, x: Value, rows: Value) -> Value {
         let y = self.graph.gather(x, rows, 0);
         self.record(Spread { x, rows, y })
     }
 
-    /// `matrix * x`, where the caller's matrix is data and has no gradient: pooling.
+    /// Emits `matrix * x` for pooling. The caller's matrix is data and has no gradient.
     pub(super) fn combine_rows(&mut self, matrix: Value, x: Value) -> Value {
         let y = self.graph.gemm(matrix, x, None, Product::PLAIN);
         self.record(CombineRows { matrix, x, y })
@@ -127,7 +128,7 @@ impl Step for Linear {
         }
         let weight = graph.gemm(upstream, self.x, None, Product::LEFT_TRANSPOSED);
         gradients.parameter(self.affine.weight, weight);
-        // What the residual around this layer contributed is accumulated by the product itself.
+        // The product itself adds the gradient that the residual around this layer contributed.
         let earlier = gradients.take(self.x);
         let x = graph.gemm(upstream, self.affine.weight, earlier, Product::PLAIN);
         gradients.replace(self.x, x);
@@ -147,8 +148,10 @@ impl Step for LayerNorm {
         self.y
     }
 
-    /// With `h = (x - mean) / deviation` and `g = upstream * scale`:
-    /// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`, `dshift = sum(upstream)`.
+    /// Emits the gradients of layer normalization. With `h = (x - mean) / deviation` and
+    /// `g = upstream * scale`:
+    /// `dx = (g - mean(g) - h * mean(g * h)) / deviation`, `dscale = sum(upstream * h)`,
+    /// `dshift = sum(upstream)`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         if graph.is_fused() {
             let statistics = [self.mean, self.inverse_deviation];
@@ -158,8 +161,8 @@ impl Step for LayerNorm {
             gradients.know_sum(fused.x, fused.x_columns);
             return gradients.add(graph, self.x, fused.x);
         }
-        let centerd = graph.sub(self.x, self.mean);
-        let normal = graph.mul(centerd, self.inverse_deviation);
+        let centered = graph.sub(self.x, self.mean);
+        let normal = graph.mul(centered, self.inverse_deviation);
         let scaled_normal = graph.mul(upstream, normal);
         let scale = graph.sum(scaled_normal, 0, false);
         gradients.parameter(self.affine.weight, scale);
@@ -178,9 +181,9 @@ impl Step for LayerNorm {
     }
 }
 
-/// A linear layer and Gelu in one operator.
+/// A linear layer and GELU in one operator.
 struct LinearGelu {
-    /// The layer, whose result no value holds: its output is Gelu's.
+    /// The linear layer. No value holds the layer's own result: `y` is GELU's output.
     linear: Linear,
     slope: Value,
 }
@@ -197,7 +200,7 @@ impl Step for LinearGelu {
     }
 }
 
-/// Gelu in standard operators.
+/// GELU in standard operators.
 struct Gelu {
     x: Value,
     y: Value,
@@ -208,7 +211,8 @@ impl Step for Gelu {
         self.y
     }
 
-    /// `d/dx x Phi(x) = Phi(x) + x phi(x)` with the normal distribution's `Phi` and density `phi`.
+    /// Emits the gradient from `d/dx x Phi(x) = Phi(x) + x phi(x)`, with `Phi` and `phi` the normal
+    /// distribution's cumulative function and density.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let (half, inverse_root_two) = (graph.scalar(0.5), graph.scalar(std::f32::consts::FRAC_1_SQRT_2));
         let scaled = graph.mul(self.x, inverse_root_two);
@@ -216,7 +220,8 @@ impl Step for Gelu {
         let halved = graph.mul(erf, half);
         let cumulative = graph.add(halved, half);
 
-        // phi(x) = exp(-x^2 / 2 - ln sqrt(2 pi)): the factor goes into the exponent, which saves a pass.
+        // phi(x) = exp(-x^2 / 2 - ln sqrt(2 pi)): with the factor in the exponent, the density
+        // needs one pass less.
         let log_peak = graph.scalar(-0.918_938_5);
         let square = graph.mul(scaled, scaled);
         let exponent = graph.sub(log_peak, square);
@@ -258,7 +263,7 @@ impl Step for Spread {
 
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let x = graph.fused_row_sums(upstream, self.rows);
-        // The sum over all rows is the same one.
+        // The sum over all shared rows is the sum over all tokens.
         if let Some(sum) = gradients.known_sum(upstream) {
             gradients.know_sum(x, sum);
         }
@@ -295,13 +300,14 @@ impl Step for UnitRows {
         self.y
     }
 
-    /// `dx = (upstream - y (upstream . y)) / |x|`: only what turns the row counts, not what lengthens it.
+    /// Emits `dx = (upstream - y (upstream . y)) / |x|`: only the tangential part of the gradient
+    /// counts, because the radial part changes just the row's length.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let along = graph.mul(upstream, self.y);
         let along = graph.sum(along, -1, true);
         let radial = graph.mul(self.y, along);
-        let turning = graph.sub(upstream, radial);
-        let x = graph.div(turning, self.length);
+        let tangential = graph.sub(upstream, radial);
+        let x = graph.div(tangential, self.length);
         gradients.add(graph, self.x, x);
     }
 }

@@ -1,30 +1,31 @@
 //! ONNX graphs that train and run sentence encoders on a stock ONNX Runtime.
 //!
-//! Owns how a graph is written, differentiated and encoded, what the artifacts contain, and how a session of the
-//! runtime is opened. Never reads a model folder, never knows where texts come from, never touches a network.
-//! `docs/engine.md` has the formulas, `onnx/README.md` every input and output.
+//! Owns the construction, differentiation and encoding of graphs, the contents of the artifacts,
+//! and the opening of sessions on the runtime. Never reads a model folder, never knows the source
+//! of the texts, never touches a network. `docs/explanation/engine.md` has the formulas,
+//! `onnx/README.md` every input and output.
 //!
 //! ```text
 //! proto        the part of ONNX's protobuf schema used here
-//! form         how a graph is written: standard, fused, factored, resident
+//! form         forms of a graph: standard, fused, factored, resident
 //! graph        a graph under construction
 //! ops          operators as methods of the graph
 //! tape         reverse-mode differentiation
-//! layers       linear, layer norm, Gelu, residual, products with caller-built matrices, unit rows
+//! layers       linear, layer norm, GELU, residual, products with caller-built matrices, unit rows
 //! attention    multi-head self-attention, packed and padded
 //! dropout      masks over rows and attention probabilities
-//! relative     the bias that distance adds to attention scores
-//! pooling      token rows to one row per text
+//! relative     relative position bias of attention scores
+//! pooling      reduction of token rows to one row per text
 //! contrastive  the ranking loss
 //! names        full names of an encoder's tensors
 //! parameter    trainable tensors and the form of their gradients
 //! fused        whole layers as single nodes, for the CPU
-//! encoder      any of the architectures out of the layers
+//! encoder      the encoder of every architecture, built from the layers
 //! artifacts    the model files
-//! cached       the training graph in halves, for batches larger than memory
+//! grad_cache   the training graph in two halves, for batches larger than memory
 //! device       CPU or GPU
-//! privacy      no reports to the runtime's makers
-//! runtime      libonnxruntime: loading it, opening sessions
+//! privacy      opt-out from ONNX Runtime's telemetry
+//! runtime      libonnxruntime: loading the library and opening sessions
 //! ```
 
 mod artifacts;

@@ -1,23 +1,24 @@
-//! Full names of an encoder's tensors, without `.weight` and `.bias` where both exist.
+//! Full names of an encoder's tensors. Where `.weight` and `.bias` both exist, the name omits the
+//! suffix.
 
 use crate::model::EncoderConfig;
 
-/// The token table.
+/// Token embedding table.
 pub(super) const WORD: &str = "embeddings.word_embeddings.weight";
-/// The position table.
+/// Position embedding table.
 pub(super) const POSITION: &str = "embeddings.position_embeddings.weight";
-/// The token-type table, where there is one.
+/// Token-type embedding table, in architectures that have one.
 pub(super) const TOKEN_TYPE: &str = "embeddings.token_type_embeddings.weight";
-/// The normalization of the sum of the embeddings.
+/// Layer normalization of the sum of the embeddings.
 pub(super) const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
 
 /// Names of one layer's tensors.
 pub(super) struct LayerTensors {
-    /// Of the layer itself.
+    /// Prefix of all names of the layer.
     pub(super) base: String,
-    /// Query, key and value in the weight file.
+    /// Query, key and value, as named in the weight file.
     pub(super) attention: [String; 3],
-    /// The three stacked, in the graph.
+    /// Query, key and value stacked, as named in the graph.
     pub(super) stacked: String,
     pub(super) attention_output: String,
     pub(super) attention_norm: String,

@@ -1,10 +1,11 @@
-//! ONNX operators as methods of [`Graph`], named after what they compute.
+//! ONNX operators as methods of [`Graph`], named after their results.
 
 use super::graph::Attribute::{Float, Int, Ints};
 use super::graph::{Graph, Value};
 use super::proto::data_type;
 
-/// `alpha * op(a) * op(b)` over the last two dimensions, where `op` may transpose.
+/// Options of a product `alpha * op(a) * op(b)` over the last two dimensions, where `op` may
+/// transpose.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Product {
     pub(super) transpose_a: bool,
@@ -26,7 +27,7 @@ impl Product {
 }
 
 impl Graph {
-    /// The matrix product `a * b`.
+    /// Emits the matrix product `a * b`.
     pub fn product(&mut self, a: Value, b: Value) -> Value {
         self.op("MatMul", &[a, b], &[])
     }
@@ -59,12 +60,13 @@ impl Graph {
         self.op("Min", &[a, b], &[])
     }
 
-    /// The sum of any number of tensors of one shape.
+    /// Emits the sum of any number of tensors of one shape.
     pub(super) fn sum_of(&mut self, terms: &[Value]) -> Value {
         self.op("Sum", terms, &[])
     }
 
-    /// `op(a) * op(b) + c` for matrices; `c` is a row to broadcast or a whole matrix to accumulate onto.
+    /// Emits `alpha * op(a) * op(b) + c` for matrices. `c` is a row to broadcast, or a matrix of
+    /// the result's shape.
     pub(super) fn gemm(&mut self, a: Value, b: Value, c: Option<Value>, product: Product) -> Value {
         let mut inputs = vec![a, b];
         inputs.extend(c);
@@ -79,7 +81,8 @@ impl Graph {
         )
     }
 
-    /// Batched matrix product with transposition and scale folded in (ONNX Runtime's `FusedMatMul`).
+    /// Emits a batched matrix product that includes transposition and scale (ONNX Runtime's
+    /// `FusedMatMul`).
     pub(super) fn matmul(&mut self, a: Value, b: Value, product: Product) -> Value {
         self.op(
             "FusedMatMul",
@@ -92,18 +95,18 @@ impl Graph {
         )
     }
 
-    /// Sums over one axis.
+    /// Sums over one axis, which remains with size one if `keep` is set.
     pub(super) fn sum(&mut self, x: Value, axis: i64, keep: bool) -> Value {
         let axes = self.ints(&[axis]);
         self.op("ReduceSum", &[x, axes], &[("keepdims", Int(i64::from(keep)))])
     }
 
-    /// Sums over everything, to a scalar.
+    /// Sums all elements to a scalar.
     pub(super) fn total(&mut self, x: Value) -> Value {
         self.op("ReduceSum", &[x], &[("keepdims", Int(0))])
     }
 
-    /// Mean over the last axis, which stays with size one.
+    /// Emits the mean over the last axis, which remains with size one.
     pub(super) fn mean_last(&mut self, x: Value) -> Value {
         let axes = self.ints(&[-1]);
         self.op("ReduceMean", &[x, axes], &[("keepdims", Int(1))])
@@ -114,7 +117,7 @@ impl Graph {
         self.op("Reshape", &[x, shape], &[])
     }
 
-    /// A reshape whose target is computed in the graph.
+    /// Reshapes `x` to a shape that is computed in the graph.
     pub(super) fn reshape_to(&mut self, x: Value, shape: Value) -> Value {
         self.op("Reshape", &[x, shape], &[])
     }
@@ -132,19 +135,19 @@ impl Graph {
         self.op("Gather", &[x, indices], &[("axis", Int(axis))])
     }
 
-    /// Cuts the first axis, of size three, into its parts.
+    /// Splits the first axis, of size three, into its parts.
     pub(super) fn split_three(&mut self, x: Value) -> [Value; 3] {
         let axis = self.ints(&[0]);
         let parts = self.node("Split", &[x], 3, &[("axis", Int(0)), ("num_outputs", Int(3))]);
         [0, 1, 2].map(|index| self.op("Squeeze", &[parts[index], axis], &[]))
     }
 
-    /// Softmax over the last axis.
+    /// Emits the softmax over the last axis.
     pub(super) fn softmax(&mut self, x: Value) -> Value {
         self.op("Softmax", &[x], &[("axis", Int(-1))])
     }
 
-    /// Logarithm of the softmax over the last axis.
+    /// Emits the logarithm of the softmax over the last axis.
     pub(super) fn log_softmax(&mut self, x: Value) -> Value {
         self.op("LogSoftmax", &[x], &[("axis", Int(-1))])
     }
@@ -161,12 +164,12 @@ impl Graph {
         self.op("Neg", &[x], &[])
     }
 
-    /// Exact Gelu: `x * Phi(x)`.
+    /// Emits exact GELU: `x * Phi(x)`.
     pub(super) fn gelu_exact(&mut self, x: Value) -> Value {
         self.op("Gelu", &[x], &[])
     }
 
-    /// Layer normalization over the last axis: result, mean and inverse standard deviation.
+    /// Emits layer normalization over the last axis: result, mean and inverse standard deviation.
     pub(super) fn layer_normalization(
         &mut self,
         x: Value,
@@ -183,18 +186,18 @@ impl Graph {
         [outputs[0], outputs[1], outputs[2]]
     }
 
-    /// The sizes of `x`, as a vector.
+    /// Emits the shape of `x`, as a vector.
     pub(super) fn shape_of(&mut self, x: Value) -> Value {
         self.op("Shape", &[x], &[])
     }
 
-    /// `0, 1, .. count - 1` for a scalar `count`.
+    /// Emits `0, 1, .. count - 1` for a scalar `count`.
     pub(super) fn range(&mut self, count: Value) -> Value {
         let (zero, one) = (self.int(0), self.int(1));
         self.op("Range", &[zero, count, one], &[])
     }
 
-    /// Repeats along dimensions of size one up to `shape`.
+    /// Repeats `x` along dimensions of size one, up to `shape`.
     pub(super) fn expand(&mut self, x: Value, shape: Value) -> Value {
         self.op("Expand", &[x, shape], &[])
     }
@@ -210,63 +213,66 @@ impl Graph {
         self.op("Cast", &[x], &[("to", Int(i64::from(data_type::FLOAT)))])
     }
 
-    /// Converts to truth values: whether a number isn't zero.
+    /// Converts to booleans, true where an element isn't zero.
     pub(super) fn cast_bool(&mut self, x: Value) -> Value {
         self.op("Cast", &[x], &[("to", Int(i64::from(data_type::BOOL)))])
     }
 
-    /// 1 where two integers differ, 0 where they are equal.
+    /// Emits 1 where two integers differ, and 0 where they are equal.
     pub(super) fn differs(&mut self, a: Value, b: Value) -> Value {
         let equal = self.op("Equal", &[a, b], &[]);
         let different = self.op("Not", &[equal], &[]);
         self.op("Cast", &[different], &[("to", Int(i64::from(data_type::INT64)))])
     }
 
-    /// Sums up to and including each place of the last axis.
+    /// Emits the cumulative sum along the last axis.
     pub(super) fn running_sum(&mut self, x: Value) -> Value {
         let axis = self.int(-1);
         self.op("CumSum", &[x, axis], &[])
     }
 
-    /// `a` where `condition` holds, else `b`.
+    /// Emits `a` where `condition` holds, and `b` elsewhere.
     pub(super) fn choose(&mut self, condition: Value, a: Value, b: Value) -> Value {
         self.op("Where", &[condition, a, b], &[])
     }
 
-    /// The largest number along an axis, which goes away.
+    /// Emits the maximum along an axis, which is removed.
     pub(super) fn largest(&mut self, x: Value, axis: i64) -> Value {
         let axes = self.ints(&[axis]);
         self.op("ReduceMax", &[x, axes], &[("keepdims", Int(0))])
     }
 
-    /// The place of the largest number along an axis, which goes away; of equal ones the first.
+    /// Emits the index of the maximum along an axis, which is removed. Of equal values the first
+    /// counts.
     pub(super) fn arg_max(&mut self, x: Value, axis: i64) -> Value {
         self.op("ArgMax", &[x], &[("axis", Int(axis)), ("keepdims", Int(0)), ("select_last_index", Int(0))])
     }
 
-    /// Takes single elements of `x`: those at `indices` along `axis`, in place otherwise.
+    /// Takes single elements of `x`: the index along `axis` comes from `indices`, the others are
+    /// those of the element's own position.
     pub(super) fn gather_elements(&mut self, x: Value, indices: Value, axis: i64) -> Value {
         self.op("GatherElements", &[x, indices], &[("axis", Int(axis))])
     }
 
-    /// `x` with `updates` in place of the elements that [`gather_elements`](Self::gather_elements) would take.
+    /// Emits `x` with `updates` in place of the elements that
+    /// [`gather_elements`](Self::gather_elements) would take.
     pub(super) fn scatter_elements(&mut self, x: Value, indices: Value, updates: Value, axis: i64) -> Value {
         self.op("ScatterElements", &[x, indices, updates], &[("axis", Int(axis))])
     }
 
-    /// Float zeros of the shape of `x`.
+    /// Emits float zeros of the shape of `x`.
     pub(super) fn zeros_like(&mut self, x: Value) -> Value {
         let shape = self.shape_of(x);
         self.op("ConstantOfShape", &[shape], &[])
     }
 
-    /// For each index a row of `width` zeros with a one at its place.
+    /// Emits a one-hot row for each index: `width` zeros, with a one at that index.
     pub(super) fn one_hot(&mut self, indices: Value, width: i64) -> Value {
         let width = self.int(width);
         self.one_hot_of(indices, width)
     }
 
-    /// The same for a `width` computed in the graph.
+    /// Emits one-hot rows for a `width` that is computed in the graph.
     pub(super) fn one_hot_of(&mut self, indices: Value, width: Value) -> Value {
         let off_and_on = self.floats(&[0.0, 1.0]);
         self.op("OneHot", &[indices, width, off_and_on], &[("axis", Int(-1))])

@@ -1,4 +1,5 @@
-//! The trainable tensors of an encoder: their names, shapes and how each one's gradient comes out of the graph.
+//! The trainable tensors of an encoder: names, shapes, and the form in which the graph returns each
+//! gradient.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,30 +11,32 @@ use super::names::{EMBEDDING_NORM, LayerTensors, POSITION, TOKEN_TYPE, WORD};
 /// A trainable tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {
-    /// Name in the graphs; the weight file's own, except for a stacked tensor.
+    /// Name in the graphs: the weight file's name, except for a stacked tensor.
     pub name: String,
-    /// Tensors of the weight file that make it up, stacked along the first axis; one in most cases.
+    /// Names of the tensors in the weight file that make up this one, stacked along the first axis.
+    /// Usually one.
     pub sources: Vec<String>,
-    /// Shape of the whole.
+    /// Shape of the whole tensor.
     pub shape: Vec<usize>,
-    /// Whether AdamW decays it. Biases and layer normalization are left alone, as in sentence-transformers.
+    /// Set when AdamW decays this parameter. Biases and layer normalization aren't decayed, as in
+    /// sentence-transformers.
     pub decays: bool,
-    /// How its gradient comes out of the training graph.
+    /// Form in which the training graph returns the gradient.
     pub gradient: GradientForm,
 }
 
-/// How a parameter's gradient comes out of the training graph.
+/// Form in which the training graph returns a parameter's gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GradientForm {
-    /// An output of the parameter's own shape, called `gradient.<name>`.
+    /// An output `gradient.<name>` of the parameter's shape.
     Dense,
-    /// A look-up table: token `i`'s row of the output `gradient.embeddings` `[N, H]` belongs to the table's
-    /// row `index[i]`, and the caller adds it up.
+    /// The gradient of a look-up table. Row `i` of the output `gradient.embeddings` `[N, H]`
+    /// belongs to token `i`, and the caller adds it to row `index[i]` of the table's gradient.
     Rows(RowIndex),
 }
 
-/// Which row of a look-up table a token used.
+/// Source of the row number that a token uses in a look-up table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowIndex {
@@ -41,7 +44,7 @@ pub enum RowIndex {
     Ids,
     /// The graph input `positions`.
     Positions,
-    /// Row 0 for every token: texts are single segments.
+    /// Row 0 for every token, because texts are single segments.
     First,
 }
 
@@ -51,22 +54,22 @@ impl Parameter {
         self.shape.iter().product()
     }
 
-    /// Shape of each of its [`sources`](Self::sources).
+    /// Shape of each of the [`sources`](Self::sources).
     pub fn source_shape(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
         shape[0] /= self.sources.len();
         shape
     }
 
-    /// Names of the outputs that carry its gradient's two factors, `[N, out]` and `[N, in]`, if it has them in a graph of this
-    /// form: in [`GraphForm::Factored`], if it is the weight of a linear layer.
+    /// Names of the outputs for the gradient's two factors, `[N, out]` and `[N, in]`. `None` unless
+    /// the form is [`GraphForm::Factored`] and this parameter is the weight of a linear layer.
     pub fn factor_outputs(&self, form: GraphForm) -> Option<[String; 2]> {
         let weight = self.gradient == GradientForm::Dense && self.decays;
         (weight && form == GraphForm::Factored)
             .then(|| ["upstream", "input"].map(|factor| format!("{factor}.{}", self.name)))
     }
 
-    /// Name of the output that carries its gradient.
+    /// Name of the output for the gradient.
     pub fn gradient_output(&self) -> String {
         match self.gradient {
             GradientForm::Dense => format!("gradient.{}", self.name),
@@ -75,7 +78,7 @@ impl Parameter {
     }
 }
 
-/// The encoder's trainable tensors, in the order in which a checkpoint stores them: decayed ones first, so that
+/// Returns the encoder's trainable tensors in checkpoint order. Decayed tensors come first, so that
 /// each of the optimizer's two groups is one contiguous range.
 pub fn parameters(config: &EncoderConfig) -> Vec<Parameter> {
     let mut all = tables(config);
@@ -83,7 +86,7 @@ pub fn parameters(config: &EncoderConfig) -> Vec<Parameter> {
     for layer in 0..config.layers {
         all.extend(layer_parameters(config, &LayerTensors::of(config, layer)));
     }
-    // Stable: keeps the model's order within each group.
+    // The sort is stable, so each group keeps the model's order.
     all.sort_by_key(|parameter| !parameter.decays);
     all
 }
@@ -104,7 +107,8 @@ fn tables(config: &EncoderConfig) -> Vec<Parameter> {
         tables.push(table(TOKEN_TYPE, config.token_types, RowIndex::First));
     }
     if let Some(name) = config.architecture.description().relative_bias {
-        // A bias by name and by nature: transformers' Trainer doesn't decay it either.
+        // transformers' Trainer doesn't decay the relative position bias either: it is a bias by
+        // name and by function.
         let shape = vec![config.relative_buckets, config.heads];
         tables.push(Parameter { decays: false, ..dense(name, &shape) });
     }
@@ -130,7 +134,7 @@ fn layer_parameters(config: &EncoderConfig, names: &LayerTensors) -> Vec<Paramet
     all
 }
 
-/// A tensor that stands in the weight file as it is, decayed if it is a matrix.
+/// Returns a tensor that is stored unstacked in the weight file, decayed if it is a matrix.
 fn dense(name: &str, shape: &[usize]) -> Parameter {
     Parameter {
         name: name.to_owned(),

@@ -1,8 +1,9 @@
-//! Token rows to one row per text.
+//! Pooling: the reduction of token rows to one row per text.
 //!
-//! Packed: means and first tokens are products with a matrix the caller builds (`combine_rows`); the largest per
-//! column depends on the rows themselves and is a layer of its own here. Padded: all three, for the exported
-//! model. Source: sentence-transformers' `Pooling`.
+//! For packed rows, mean and first-token pooling are products with a matrix that the caller builds
+//! (`combine_rows`). Max pooling depends on the rows themselves, and is a layer of its own in this
+//! module. For padded rows, which the exported model has, all three are here. Source:
+//! sentence-transformers' `Pooling`.
 
 use crate::model::Pooling;
 
@@ -11,8 +12,8 @@ use super::graph::{Dimension, Element, Graph, Value};
 use super::tape::{Gradients, Step, Tape};
 
 impl Tape {
-    /// What the caller's pooling matrices multiply: the rows themselves, `[N, H]`, or for max pooling a row per
-    /// text, `[T, H]`; and what those rows are counted in.
+    /// Returns the rows that the caller's pooling matrices multiply, and the dimension that counts
+    /// them. The rows are `rows` itself, `[N, H]`, or for max pooling one row per text, `[T, H]`.
     pub(super) fn poolable(&mut self, rows: Value, pooling: Pooling) -> (Value, Dimension) {
         match pooling {
             Pooling::Mean | Pooling::Cls => (rows, "tokens".into()),
@@ -24,12 +25,13 @@ impl Tape {
         }
     }
 
-    /// The largest number of each column over each text's rows: `[N, H]` to `[T, H]`. `tokens` `[T, S]` holds the
-    /// rows of each text, which follow each other; shorter texts repeat their first at the end.
+    /// Returns the maximum of each column over each text's rows: `[N, H]` to `[T, H]`. `tokens`
+    /// `[T, S]` holds the rows of each text, which are consecutive; shorter texts repeat their
+    /// first row at the end.
     fn largest_rows(&mut self, x: Value, tokens: Value) -> Value {
         let graph = &mut self.graph;
         let padded = graph.gather(x, tokens, 0);
-        // Of equal numbers the first wins, as in PyTorch: so the repeated row never does.
+        // Of equal values the first wins, as in PyTorch. So the repeated row never wins.
         let places = graph.arg_max(padded, 1);
         let zero = graph.ints(&[0]);
         let starts = graph.gather(tokens, zero, 1);
@@ -41,7 +43,7 @@ impl Tape {
 
 struct LargestRows {
     x: Value,
-    /// `[T, H]`: the row of `x` each number came from.
+    /// Row of `x` that each maximum came from, `[T, H]`.
     winners: Value,
     y: Value,
 }
@@ -51,7 +53,8 @@ impl Step for LargestRows {
         self.y
     }
 
-    /// Each number's gradient goes where the number came from. Texts share no row, so none is hit twice.
+    /// Scatters each maximum's gradient to the element that it came from. Texts share no row, so no
+    /// element is written twice.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let zeros = graph.zeros_like(self.x);
         let x = graph.scatter_elements(zeros, self.winners, upstream, 0);
@@ -60,7 +63,8 @@ impl Step for LargestRows {
 }
 
 impl Graph {
-    /// Pools padded rows `[T, S, H]` to `[T, H]`; `mask` `[T, S]` is 1 for a token, 0 for padding.
+    /// Pools padded rows `[T, S, H]` to `[T, H]`. `mask` `[T, S]` is 1 for a token and 0 for
+    /// padding.
     pub(super) fn pool_padded(&mut self, hidden: Value, mask: Value, pooling: Pooling) -> Value {
         match pooling {
             Pooling::Cls => {

@@ -1,27 +1,31 @@
-//! Keeps ONNX Runtime from reporting to its makers.
+//! Opt-out from ONNX Runtime's telemetry.
 //!
-//! From 1.29 on its official builds for Linux and macOS tell Microsoft about processes, sessions and models (names, hashes, how
-//! often they ran), keep an identifier of the machine, and store what could not be sent under `~/.cache/Microsoft`. The C call
-//! `DisableTelemetryEvents` comes after the first report; the environment variable `ORT_DISABLE_TELEMETRY` keeps all of it
-//! from starting, and is read once, when the library is loaded
-//! (<https://github.com/microsoft/onnxruntime/pull/27379>). On Windows there is no variable, and the call has to do.
+//! Since version 1.29 the official builds for Linux and macOS report processes, sessions and models
+//! (names, hashes, run counts) to Microsoft, store an identifier of the machine, and cache unsent
+//! reports under `~/.cache/Microsoft`. The C call `DisableTelemetryEvents` comes after the first
+//! report. The environment variable `ORT_DISABLE_TELEMETRY` prevents every report, and is read
+//! once, when the library is loaded (<https://github.com/microsoft/onnxruntime/pull/27379>).
+//! Windows has no such variable, so there the call has to suffice.
 //!
-//! A process can't set a variable for itself without `unsafe`, as threads may be reading; so a program starts itself again
-//! with it. [`super::Runtime::load`] refuses to work without.
+//! A process can't set its own environment variable without `unsafe`, because other threads may be
+//! reading the environment. So the program restarts itself with the variable set.
+//! [`super::Runtime::load`] refuses to load the library without the variable.
 
-/// What ONNX Runtime reads.
+/// Environment variable that disables ONNX Runtime's telemetry.
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 
-/// Whether ONNX Runtime will report nothing.
+/// Returns true when ONNX Runtime's telemetry is disabled.
 pub(super) fn is_kept() -> bool {
     !cfg!(unix) || std::env::var_os(VARIABLE).is_some_and(|value| value == "1")
 }
 
-/// Starts this program again, as the same process and with the same arguments, in an environment where ONNX Runtime reports
-/// nothing; does nothing where that is so already. Belongs at the beginning of `main`: what the process had is gone.
+/// Restarts this program with ONNX Runtime's telemetry disabled, as the same process and with the
+/// same arguments. Does nothing if telemetry is disabled already. Call this first in `main`: the
+/// restart discards the process's state.
 ///
 /// # Errors
-/// When the program's own file can't be run; `ORT_DISABLE_TELEMETRY=1` has to be set by whoever starts it then.
+/// When the program's own executable can't be run. In that case set `ORT_DISABLE_TELEMETRY=1` where
+/// the program is started.
 #[cfg(unix)]
 pub fn keep_private() -> std::io::Result<()> {
     use std::os::unix::process::CommandExt;
@@ -34,11 +38,11 @@ pub fn keep_private() -> std::io::Result<()> {
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
-    // Returns only when it didn't work.
+    // `exec` returns only on failure.
     Err(again.args(arguments).env(VARIABLE, "1").exec())
 }
 
-/// Does nothing: this system's ONNX Runtime has no such variable.
+/// Does nothing: ONNX Runtime has no such variable on this system.
 ///
 /// # Errors
 /// None.

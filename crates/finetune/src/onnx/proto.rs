@@ -1,13 +1,13 @@
 //! The part of ONNX's protobuf schema that a graph without control flow needs.
 //!
-//! Field numbers are those of `onnx/onnx.proto` (IR version 10). Messages keep the schema's own names so that
-//! a reader can look them up there.
+//! Field numbers are those of `onnx/onnx.proto` (IR version 10). Messages keep the schema's names,
+//! so that readers can look them up there.
 
 #![allow(missing_docs, reason = "the schema documents its fields")]
 
 use prost::Message;
 
-/// A model file: graph, opsets, metadata.
+/// A model file: graph, operator sets and metadata.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ModelProto {
     #[prost(int64, tag = "1")]
@@ -72,7 +72,7 @@ pub(crate) struct NodeProto {
     pub(crate) domain: String,
 }
 
-/// `AttributeProto.AttributeType`, the values used here.
+/// Values of `AttributeProto.AttributeType` used here.
 pub(crate) mod attribute_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const INT: i32 = 2;
@@ -93,7 +93,7 @@ pub(crate) struct AttributeProto {
     pub(crate) r#type: i32,
 }
 
-/// `TensorProto.DataType`, the values used here.
+/// Values of `TensorProto.DataType` used here.
 pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const INT64: i32 = 7;

@@ -1,19 +1,22 @@
-//! The bias that the distance between two tokens adds to their attention score (MPNet, after T5).
+//! Relative position bias: a bias that the distance between two tokens adds to their attention
+//! score (MPNet, after T5).
 //!
-//! Distances fall into buckets: near ones each have their own, far ones share on a logarithmic scale, and what
-//! lies ahead is told from what lies behind. A trainable table `[buckets, A]` holds one bias per bucket and head;
-//! all layers use the same. Source: `MPNetEncoder.relative_position_bucket` in transformers.
+//! Distances are grouped into buckets. Each near distance has its own bucket, far distances share
+//! buckets on a logarithmic scale, and the two directions have separate buckets. A trainable table
+//! `[buckets, A]` holds one bias per bucket and head, and all layers use the same table. Source:
+//! `MPNetEncoder.relative_position_bucket` in transformers.
 
 use super::graph::{Graph, Value};
 use super::ops::Product;
 use super::tape::{Gradients, Step, Tape};
 
-/// Buckets of both directions together.
+/// Number of buckets for both directions together.
 const BUCKETS: usize = 32;
-/// Distances from here on share the last bucket of their direction.
+/// Distance from which on all distances share the last bucket of their direction.
 const FAR: f32 = 128.0;
 
-/// The bucket of a key `distance` places behind (positive: ahead of) its query.
+/// Returns the bucket of a key that is `distance` positions after its query; a negative distance
+/// means before.
 fn bucket(distance: i64) -> i64 {
     let of_direction = BUCKETS as i64 / 2;
     let exact = of_direction / 2;
@@ -22,7 +25,7 @@ fn bucket(distance: i64) -> i64 {
     let near = if away < exact {
         away
     } else {
-        // In single precision, as PyTorch computes it.
+        // Computed in single precision, as in PyTorch.
         let exact = exact as f32;
         let share = (away as f32 / exact).ln() / (FAR / exact).ln();
         ((exact + (share * exact).trunc()) as i64).min(of_direction - 1)
@@ -31,8 +34,8 @@ fn bucket(distance: i64) -> i64 {
 }
 
 impl Tape {
-    /// The bias `[A, S, S]` of query and key positions, for texts padded to `length` (a scalar) of at most
-    /// `longest` tokens, out of the trainable `table` `[buckets, A]`.
+    /// Returns the bias `[A, S, S]` of query and key positions, from the trainable `table`
+    /// `[buckets, A]`. Texts are padded to `length` (a scalar) and have at most `longest` tokens.
     pub(super) fn relative_bias(&mut self, table: Value, length: Value, longest: usize) -> Value {
         let graph = &mut self.graph;
         graph.enter("relative_bias");
@@ -53,7 +56,7 @@ impl Tape {
 
 struct RelativeBias {
     table: Value,
-    /// `[S, S]`.
+    /// Bucket of each query and key position, `[S, S]`.
     buckets: Value,
     output: Value,
 }
@@ -63,12 +66,13 @@ impl Step for RelativeBias {
         self.output
     }
 
-    /// Adds up the gradients of each bucket: a product with the matrix `[S * S, buckets]` that says which
-    /// positions fell into which. `upstream` is the sum over all layers and texts, `[A, S, S]`.
+    /// Adds up the gradients of each bucket, as a product with the one-hot matrix
+    /// `[S * S, buckets]` of each position's bucket. `upstream` is the sum over all layers and
+    /// texts, `[A, S, S]`.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
         let flat = graph.reshape(self.buckets, &[-1]);
         let membership = graph.one_hot(flat, BUCKETS as i64);
-        // Zero copies the dimension: the number of heads.
+        // In `Reshape`, 0 keeps the dimension: the number of heads.
         let upstream = graph.reshape(upstream, &[0, -1]);
         let both = Product { transpose_a: true, transpose_b: true, alpha: 1.0 };
         let table = graph.gemm(membership, upstream, None, both);

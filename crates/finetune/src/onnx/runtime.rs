@@ -1,4 +1,4 @@
-//! libonnxruntime: loading the shared library once per process, and opening sessions on it.
+//! libonnxruntime: loads the shared library once per process, and opens sessions on it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,51 +13,52 @@ use super::form::GraphForm;
 use super::privacy;
 use super::{Device, optimizer_model};
 
-/// The environment of this process. ONNX Runtime allows one, and it must not be torn down while sessions live,
-/// so it is kept until the process ends, with the library it came from.
+/// The environment of this process, with the path of its library. ONNX Runtime allows one
+/// environment per process, and it must not be dropped while sessions exist. So the environment
+/// lives until the process ends.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// Why the runtime can't be used.
+/// Error of loading or calling ONNX Runtime.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The file is missing, is no shared library, or isn't an ONNX Runtime of a version we can drive.
+    /// The file is missing, is no shared library, or is an ONNX Runtime of an unsupported version.
     #[error("{} is not a usable ONNX Runtime library", library.display())]
     Library {
-        /// What was to be loaded.
+        /// Path of the library.
         library: PathBuf,
-        /// What the loader said.
+        /// Error of the loader.
         source: ort::LoadDynamicError,
     },
-    /// The library would report to its makers.
-    #[error("ONNX Runtime would report to its makers")]
+    /// ONNX Runtime's telemetry isn't disabled.
+    #[error("ONNX Runtime's telemetry to Microsoft is not disabled")]
     Reports,
     /// The runtime refused a call.
     #[error("ONNX Runtime refused to {action}")]
     Call {
-        /// What was asked of it.
+        /// Refused action, as an infinitive: "open a graph".
         action: &'static str,
-        /// What it said.
+        /// Error of the runtime.
         source: ort::Error,
     },
-    /// There is no computing on an NVIDIA GPU.
+    /// The program or the library was built without CUDA.
     #[error("{lacking} was built without CUDA")]
     Cuda {
-        /// `this program` or `the ONNX Runtime library`.
+        /// Part that lacks CUDA: `this program` or `the ONNX Runtime library`.
         lacking: &'static str,
     },
-    /// Program and library know CUDA, but no session opens on a GPU.
-    #[error("no NVIDIA GPU can be computed on")]
+    /// Program and library support CUDA, but no session opens on a GPU.
+    #[error("no usable NVIDIA GPU was found")]
     Gpu {
-        /// What the runtime said.
+        /// Error of opening a session on the GPU.
         source: Box<RuntimeError>,
     },
-    /// An output has another shape than the graph declares.
+    /// An output has a different shape than the graph declares.
     #[error("output {0} has an unexpected shape")]
     Shape(&'static str),
 }
 
 impl RuntimeError {
-    /// For `map_err`: the runtime refused to do `action`.
+    /// Returns a function for `map_err`, which reports that the runtime refused to do `action`.
     pub(crate) fn call(action: &'static str) -> impl Fn(ort::Error) -> Self {
         move |source| Self::Call { action, source }
     }
@@ -76,18 +77,18 @@ impl Failure for RuntimeError {
     fn advice(&self) -> String {
         match self {
             Self::Library { .. } => {
-                "Set ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup puts one under .local/lib)."
+                "Set ORT_DYLIB_PATH to the libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup installs one under .local/lib)."
                     .to_owned()
             }
             Self::Reports => {
-                "Set ORT_DISABLE_TELEMETRY to 1 where the program is started, or begin `main` with `onnx::keep_private()`."
+                "Set ORT_DISABLE_TELEMETRY=1 in the program's environment, or call `onnx::keep_private()` first in `main`."
                     .to_owned()
             }
             Self::Cuda { lacking: "this program" } => {
                 "Set TRAIN_DEVICE to cpu, or build with `cargo build --release --features cuda`.".to_owned()
             }
             Self::Cuda { .. } => {
-                "Set TRAIN_DEVICE to cpu, or ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.31's GPU build."
+                "Set TRAIN_DEVICE to cpu, or set ORT_DYLIB_PATH to the libonnxruntime.so of ONNX Runtime 1.31's GPU build."
                     .to_owned()
             }
             Self::Gpu { .. } => {
@@ -96,7 +97,7 @@ impl Failure for RuntimeError {
                     .to_owned()
             }
             Self::Call { .. } | Self::Shape(_) => {
-                "This is a defect or an unsupported model; run with RUST_LOG=debug and report what it says.".to_owned()
+                "This is a defect or an unsupported model; run with RUST_LOG=debug and report the output.".to_owned()
             }
         }
     }
@@ -112,13 +113,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Loads the library, or takes the one this process has loaded already (there can be only one).
+    /// Loads the library. A process can load only one: later calls return the library that is
+    /// loaded already, and ignore `library`.
     ///
-    /// `threads` is how many threads a session computes with.
+    /// Each session computes with `threads` threads.
     ///
     /// # Errors
-    /// [`RuntimeError::Library`] when the file can't be used; [`RuntimeError::Reports`] when the program didn't
-    /// [keep it private](super::keep_private).
+    /// [`RuntimeError::Library`] when the file can't be used; [`RuntimeError::Reports`] when the
+    /// program didn't [disable telemetry](super::keep_private).
     pub fn load(library: &Path, threads: usize) -> Result<Self, RuntimeError> {
         if !privacy::is_kept() {
             return Err(RuntimeError::Reports);
@@ -142,31 +144,34 @@ impl Runtime {
         Self { environment, threads, device: Device::Cpu, form: GraphForm::Fused }
     }
 
-    /// The same library, with graphs in standard operators only: what any ONNX Runtime computes, on any device.
+    /// Returns the same library for graphs in standard operators only, which any ONNX Runtime
+    /// computes on any device.
     #[must_use]
     pub fn with_standard_operators(self) -> Self {
         Self { form: GraphForm::Standard, ..self }
     }
 
-    /// The same library, training as on a GPU, in the memory of whatever device it computes on: parameters and moments
-    /// stay with the sessions, and the optimizer is a graph. On the CPU this is slower, and there to be compared.
+    /// Returns the same library, training as on a GPU: parameters and moments stay in the memory of
+    /// the session's device, and the optimizer is a graph. On the CPU this is slower, and serves
+    /// only for comparison.
     #[must_use]
     pub fn with_resident_state(self) -> Self {
         Self { form: GraphForm::Resident, ..self }
     }
 
-    /// The same library, computing on this device: on a GPU in standard operators, with resident state.
+    /// Returns the same library, computing on this device. A GPU computes in standard operators
+    /// with resident state.
     ///
     /// # Errors
-    /// [`RuntimeError::Cuda`] when this program or the library was built without it, [`RuntimeError::Gpu`] when the
-    /// machine has none that works.
+    /// [`RuntimeError::Cuda`] when this program or the library was built without CUDA,
+    /// [`RuntimeError::Gpu`] when the machine has no usable GPU.
     pub fn on(self, device: Device) -> Result<Self, RuntimeError> {
         device.check()?;
         match device {
             Device::Cpu => Ok(Self { device, ..self }),
             Device::Cuda => {
                 let runtime = Self { device, ..self.with_resident_state() };
-                // Now, not hours later when the first run starts.
+                // Opens a session now, to fail here and not hours later when the first run starts.
                 runtime
                     .session(&optimizer_model(0.9, 0.999, 1e-8))
                     .map_err(|source| RuntimeError::Gpu { source: Box::new(source) })?;
@@ -175,22 +180,22 @@ impl Runtime {
         }
     }
 
-    /// Where sessions compute.
+    /// Device that sessions compute on.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// Whether parameters and moments stay with the sessions while training.
+    /// Returns true when parameters and moments stay with the sessions while training.
     pub fn resident(&self) -> bool {
         self.form == GraphForm::Resident
     }
 
-    /// The form of the graphs it is for: fused, unless it is the same library with something else.
+    /// Form of the graphs to open here: fused, unless one of the methods above changed it.
     pub fn form(&self) -> GraphForm {
         self.form
     }
 
-    /// The number of threads sessions compute with.
+    /// Number of threads that each session computes with.
     pub fn threads(&self) -> usize {
         self.threads
     }
@@ -205,9 +210,11 @@ impl Runtime {
             builder
                 .with_intra_threads(self.threads)?
                 .with_optimization_level(GraphOptimizationLevel::All)?
-                // Shapes vary from batch to batch: a plan for one is of no use to the next, and costs memory.
+                // Shapes vary from batch to batch: a memory plan for one batch costs memory and is
+                // useless for the next.
                 .with_memory_pattern(false)?
-                // Between runs the optimizer needs the cores that the runtime's idle threads would spin on.
+                // Between runs of the graph the optimizer needs the cores, on which the runtime's
+                // idle threads would otherwise spin.
                 .with_config_entry("session.force_spinning_stop", "1")?
                 .with_operators(super::fused::domain(self.threads)?)?
                 .commit_from_memory(model)

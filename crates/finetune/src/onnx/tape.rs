@@ -1,12 +1,13 @@
 //! Reverse-mode differentiation at the level of layers.
 //!
-//! The forward pass records a [`Step`] for each layer; [`Tape::backward`] walks them in reverse, and each step
-//! turns the gradient of its output into gradients of its inputs and parameters (its vector-Jacobian product).
-//! Steps are layers rather than single operators so that a backward pass can use what it knows, such as adding
-//! a residual's gradient inside a matrix product (`Gemm`'s third input).
+//! The forward pass records a [`Step`] for each layer. [`Tape::backward`] visits the steps in
+//! reverse, and each step converts the gradient of its output into gradients of its inputs and
+//! parameters (its vector-Jacobian product). Steps are layers rather than single operators, so that
+//! a backward pass can use the structure of its layer: it can add a residual's gradient inside a
+//! matrix product (`Gemm`'s third input), for example.
 //!
-//! Invariant: a step is recorded after the steps that made its inputs. So when its turn comes in reverse, every
-//! reader of its output has already contributed to that output's gradient.
+//! Invariant: a step is recorded after the steps that produce its inputs. So when the reverse pass
+//! reaches a step, every reader of its output has already contributed to that output's gradient.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +16,7 @@ use super::graph::{Graph, Value};
 
 /// A differentiable layer that has been emitted into the graph.
 pub(super) trait Step {
-    /// The value this step produced.
+    /// The value that this step produced.
     fn output(&self) -> Value;
 
     /// Emits the gradients of this step's inputs, given the gradient of its output.
@@ -25,13 +26,15 @@ pub(super) trait Step {
 /// Gradients known so far, by the value they belong to.
 #[derive(Default)]
 pub(super) struct Gradients {
-    /// By value; a step takes its output's. What is left at the end belongs to values no step produced.
+    /// Gradients by value. A step takes the gradient of its output; those that remain at the end
+    /// belong to values that no step produced.
     pub(super) inputs: HashMap<Value, Value>,
-    /// By parameter.
+    /// Gradients by parameter.
     pub(super) parameters: BTreeMap<Value, Value>,
-    /// By weight of a linear layer, where its gradient isn't computed: the gradient of the layer's output, and its input.
+    /// Factors of the gradients of linear layers' weights that aren't computed, by weight: the
+    /// gradient of the layer's output, and the layer's input.
     pub(super) factors: BTreeMap<Value, [Value; 2]>,
-    /// Sums over rows of gradients, where the node that made one gave its sum out, too.
+    /// Sums of gradients over all rows, by gradient, for nodes that return both.
     column_sums: HashMap<Value, Value>,
 }
 
@@ -45,40 +48,40 @@ impl Gradients {
         self.inputs.insert(of, sum);
     }
 
-    /// Takes what has been contributed to `of` so far, for a step that folds it into its own result.
-    /// That step must put the sum back with [`replace`](Self::replace).
+    /// Takes the gradient of `of` so far, for a step that folds it into its own result. That step
+    /// must put the sum back with [`replace`](Self::replace).
     pub(super) fn take(&mut self, of: Value) -> Option<Value> {
         self.inputs.remove(&of)
     }
 
-    /// Sets the gradient of `of`, all contributions so far included.
+    /// Sets the gradient of `of`, which must include all contributions so far.
     pub(super) fn replace(&mut self, of: Value, gradient: Value) {
         self.inputs.insert(of, gradient);
     }
 
-    /// Notes that `sum` is `gradient` summed over all rows.
+    /// Records that `sum` is `gradient` summed over all rows.
     pub(super) fn know_sum(&mut self, gradient: Value, sum: Value) {
         self.column_sums.insert(gradient, sum);
     }
 
-    /// `gradient` summed over all rows, if a node gives that out.
+    /// Returns the recorded sum of `gradient` over all rows, if a node returns one.
     pub(super) fn known_sum(&self, gradient: Value) -> Option<Value> {
         self.column_sums.get(&gradient).copied()
     }
 
-    /// `gradient` summed over all rows: the gradient of a bias.
+    /// Returns `gradient` summed over all rows, which is the gradient of a bias.
     pub(super) fn column_sum(&self, graph: &mut Graph, gradient: Value) -> Value {
         self.known_sum(gradient).unwrap_or_else(|| graph.sum(gradient, 0, false))
     }
 
-    /// Sets the gradient of a parameter. Each parameter is used by one step.
+    /// Sets the gradient of a parameter. Only one step may use each parameter.
     pub(super) fn parameter(&mut self, parameter: Value, gradient: Value) {
         let earlier = self.parameters.insert(parameter, gradient);
         debug_assert!(earlier.is_none(), "a parameter was used by two steps");
     }
 }
 
-/// A graph with the record of its differentiable steps.
+/// A graph together with the record of its differentiable steps.
 #[derive(Default)]
 pub struct Tape {
     pub(super) graph: Graph,
@@ -86,12 +89,12 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape over an empty graph in standard operators.
+    /// Creates an empty tape over an empty graph in standard operators.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty tape over an empty graph of this form.
+    /// Creates an empty tape over an empty graph of this form.
     pub(super) fn of(form: GraphForm) -> Self {
         let mut tape = Self::default();
         tape.graph.form = form;
@@ -104,15 +107,16 @@ impl Tape {
         output
     }
 
-    /// Emits the backward pass from `seeds` (a value and the gradient of the loss with respect to it) and
-    /// returns every gradient that is left: of parameters, and of the values no step produced.
+    /// Emits the backward pass from `seeds` (a value and the gradient of the loss with respect to
+    /// it). Returns every remaining gradient: those of parameters, and of values that no step
+    /// produced.
     pub(super) fn backward(&mut self, seeds: &[(Value, Value)]) -> Gradients {
         let mut gradients = Gradients::default();
         for (of, gradient) in seeds {
             gradients.add(&mut self.graph, *of, *gradient);
         }
         for step in self.steps.iter().rev() {
-            // A value nobody differentiates through (no reader led to the loss) has no gradient.
+            // A value that doesn't lead to the loss has no gradient.
             if let Some(upstream) = gradients.take(step.output()) {
                 step.backward(&mut self.graph, upstream, &mut gradients);
             }

@@ -1,9 +1,10 @@
 //! Gradient clipping and AdamW in one pass over the parameters, in PyTorch's order of operations.
 //!
-//! Source: `torch.optim.AdamW` (single-tensor form) and `torch.nn.utils.clip_grad_norm_`. The arithmetic stays
-//! strict (no reassociation, no approximate roots): approximations turned tiny second moments into NaN.
+//! Source: `torch.optim.AdamW` (single-tensor form) and `torch.nn.utils.clip_grad_norm_`. The
+//! arithmetic stays strict (no reassociation, no approximate roots): approximations turned tiny
+//! second moments into NaN.
 //!
-//! Work is cut into fixed chunks, so results don't depend on the number of threads.
+//! The work is cut into fixed chunks, so results don't depend on the number of threads.
 
 use std::ops::Range;
 
@@ -12,10 +13,10 @@ use rayon::prelude::*;
 
 use super::gradients::Gradient;
 
-/// Elements per chunk: large enough to pay for a task, small enough to share.
+/// Number of elements per chunk: enough to be worth a task, few enough to spread over the threads.
 const CHUNK: usize = 1 << 15;
 
-/// AdamW's settings.
+/// Settings of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
     /// Decay of the first moment.
@@ -29,49 +30,49 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// PyTorch's defaults with this weight decay.
+    /// Returns PyTorch's defaults with this weight decay.
     pub fn with_decay(weight_decay: f32) -> Self {
         Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay }
     }
 
-    /// Bias corrections of both moments at an update, counted from 1.
+    /// Returns the bias corrections of both moments at an update, counted from 1.
     pub(super) fn corrections(&self, update: u64) -> [f64; 2] {
         [self.beta_1, self.beta_2].map(|beta| 1.0 - f64::from(beta).powf(update as f64))
     }
 
-    /// What an update's weight decay takes of a value.
+    /// Returns the share of a value that the weight decay of one update removes.
     pub(super) fn decay(&self, learning_rate: f32) -> f64 {
         f64::from(learning_rate) * f64::from(self.weight_decay)
     }
 }
 
-/// The optimizer's state.
+/// State of the optimizer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
-    /// Running mean of gradients, one per parameter element.
+    /// Running mean of the gradients, one number per parameter element.
     pub first: Vec<f32>,
-    /// Running mean of squared gradients.
+    /// Running mean of the squared gradients, one number per parameter element.
     pub second: Vec<f32>,
-    /// Updates made.
+    /// Number of updates made.
     pub step: u64,
-    /// What weight decay has left so far of a decayed element whose gradient was always zero.
+    /// Factor by which weight decay has shrunk a decayed element whose gradient was always zero.
     pub decay_factor: f64,
 }
 
 impl Moments {
-    /// The state before the first update of `elements` parameters.
+    /// Returns the state before the first update of `elements` parameter elements.
     pub fn zero(elements: usize) -> Self {
         Self { first: vec![0.0; elements], second: vec![0.0; elements], step: 0, decay_factor: 1.0 }
     }
 
-    /// Counts an update that decays by so much.
+    /// Counts an update whose weight decay removes the share `decay`.
     pub(super) fn count(&mut self, decay: f64) {
         self.step += 1;
         self.decay_factor *= 1.0 - decay;
     }
 }
 
-/// Length of all gradients together, as one vector.
+/// Returns the length of all gradients together, as one vector.
 pub(super) fn norm(gradients: &[Gradient<'_>]) -> f32 {
     let chunks = |gradient| match gradient {
         Gradient::Dense(gradient) => gradient.chunks(CHUNK).map(Gradient::Dense).collect(),
@@ -82,14 +83,16 @@ pub(super) fn norm(gradients: &[Gradient<'_>]) -> f32 {
     sums.iter().sum::<f64>().sqrt() as f32
 }
 
-/// The factor that shortens gradients of length `norm` to at most `longest`.
+/// Returns the factor that shortens gradients of length `norm` to at most `longest`.
 pub(super) fn clip_factor(norm: f32, longest: f32) -> f32 {
     (longest / (norm + 1e-6)).min(1.0)
 }
 
-/// One update. `gradients` are the parameters' gradients in order, together as long as `values`; the first
-/// `decayed` elements are decayed. Every gradient is multiplied by `gradient_scale` first. A block of one that is factored is made
-/// where it is used, and never leaves the cache.
+/// Performs one update.
+///
+/// `gradients` are the parameters' gradients in order, together as long as `values`. The first
+/// `decayed` elements are decayed. Every gradient is first multiplied by `gradient_scale`. The
+/// blocks of a factored gradient are computed where they are used, and never leave the cache.
 pub fn update(
     settings: AdamW,
     values: &mut [f32],
@@ -133,16 +136,16 @@ pub fn update(
     });
 }
 
-/// What one task works on.
+/// Part of a gradient that one task works on.
 enum Piece<'a> {
     /// Part of a dense gradient.
     Dense(&'a [f32]),
-    /// Rows of a factored one.
+    /// Rows of a factored gradient.
     Rows(Factors<'a>, Range<usize>),
 }
 
 impl<'a> Piece<'a> {
-    /// A gradient in parts of about [`CHUNK`] numbers.
+    /// Splits a gradient into parts of about [`CHUNK`] numbers.
     fn of(gradient: Gradient<'a>) -> Vec<Self> {
         match gradient {
             Gradient::Dense(gradient) => gradient.chunks(CHUNK).map(Self::Dense).collect(),
@@ -161,7 +164,7 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// Its numbers, if need be made in `room`.
+    /// Returns the numbers of this part. Those of a factored gradient are computed into `room`.
     fn numbers<'r>(&'r self, room: &'r mut Vec<f32>) -> &'r [f32] {
         match self {
             Self::Dense(gradient) => gradient,

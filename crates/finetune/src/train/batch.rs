@@ -1,4 +1,4 @@
-//! Pairs as the training graphs are fed with them.
+//! Pairs in the form that the training graphs take.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,31 +10,36 @@ use crate::onnx::MASKED;
 use super::packed::PackedTexts;
 use super::{Pairs, Recipe};
 
-/// Pairs as the training graphs are fed with them.
+/// Pairs in the form that the training graphs take.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Ids of the rows the pairs came from.
+    /// Ids of the rows that the pairs came from.
     pub rows: Vec<i64>,
-    /// The texts, in parts that are encoded at a time; one part unless the batch is large.
+    /// Texts, in parts that are encoded one at a time; a single part unless the batch is large.
     pub(super) parts: Vec<PackedTexts>,
-    /// Each pair's anchor, as its place among the texts of all parts.
+    /// Index of each pair's anchor among the texts of all parts.
     pub(super) anchors: Vec<usize>,
-    /// What anchors are ranked against, likewise: each pair's positive, and behind them the hard negatives.
+    /// Indices, among the texts of all parts, of the texts that anchors are ranked against: each
+    /// pair's positive, followed by the hard negatives.
     pub(super) candidates: Vec<usize>,
-    /// `[pairs, candidates]`, as are the targets.
+    /// Mask of the scores, `[pairs, candidates]`: 0 or [`MASKED`].
     pub(super) score_mask: Array2<f32>,
+    /// Share of each candidate in an anchor's answer, `[pairs, candidates]`.
     pub(super) targets: Array2<f32>,
 }
 
 impl Batch {
-    /// Packs the pairs with these indices. Equal texts are encoded once, and are never negatives of each other. Hard
-    /// negatives count for the whole batch, each once, and not where they are a positive of the batch: there they are a
-    /// negative already.
+    /// Packs the pairs with these indices.
+    ///
+    /// Equal texts are encoded once, and are never negatives of each other. A hard negative counts
+    /// once, for the whole batch. It does not count when it is also a positive of the batch,
+    /// because it is a negative of the other pairs already.
     pub fn new(pairs: &Pairs, indices: &[usize], config: &EncoderConfig, head: Head) -> Self {
         Self::in_parts(pairs, indices, config, head, usize::MAX)
     }
 
-    /// The same, to be encoded in parts when there are more texts than `mini_batch` pairs have, two each.
+    /// Packs pairs like [`Batch::new`], in parts when there are more texts than those of
+    /// `mini_batch` pairs (two texts per pair).
     pub fn in_parts(
         pairs: &Pairs,
         indices: &[usize],
@@ -79,7 +84,7 @@ impl Batch {
         }
     }
 
-    /// As a recipe has its batches: in parts of its size, smoothed by its share.
+    /// Packs pairs with the recipe's `mini_batch` and `label_smoothing`.
     pub fn of_recipe(
         recipe: &Recipe,
         pairs: &Pairs,
@@ -90,9 +95,10 @@ impl Batch {
         Self::in_parts(pairs, indices, config, head, recipe.mini_batch).smoothed(recipe.label_smoothing)
     }
 
-    /// The same with a `share` of every target spread evenly over the pairs' positives that count in its row, the right one
-    /// included: label smoothing as `torch.nn.functional.cross_entropy` has it, over what may be an answer. Hard negatives
-    /// never get a part, as they are nobody's.
+    /// Spreads a `share` of every target evenly over the positives that are not masked in its row,
+    /// the right one included. This is the label smoothing of `torch.nn.functional.cross_entropy`,
+    /// over the possible answers. Hard negatives never get a part, since they are the positive of
+    /// no pair.
     pub fn smoothed(mut self, share: f32) -> Self {
         let pairs = self.rows.len();
         for (row, (mut targets, mask)) in
@@ -108,7 +114,7 @@ impl Batch {
         self
     }
 
-    /// Number of tokens that are encoded.
+    /// Returns the number of tokens that are encoded.
     pub fn tokens(&self) -> usize {
         self.parts.iter().map(PackedTexts::tokens).sum()
     }
@@ -120,7 +126,7 @@ mod tests {
     use crate::model::ModelFolder;
     use crate::train::Vocabulary;
 
-    /// Hard negatives are texts, too: a part never holds more than `mini_batch` pairs have.
+    /// Hard negatives are texts, too: a part never holds more texts than `mini_batch` pairs have.
     #[test]
     fn parts_are_cut_by_texts() {
         let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
@@ -142,13 +148,14 @@ mod tests {
         assert_eq!(sizes(&negatives, 6), [12]);
     }
 
-    /// `torch.nn.functional.cross_entropy`'s targets where everything counts; what is masked gets nothing, nor do hard negatives.
+    /// The targets are those of `torch.nn.functional.cross_entropy` in a row without masked
+    /// candidates. Masked candidates and hard negatives get nothing.
     #[test]
     fn smoothing_spreads_a_share_over_what_may_be_an_answer() {
         let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny");
         let folder = ModelFolder::open(std::path::Path::new(tiny)).unwrap();
         let text = |number: u32| vec![2, 5 + number, 3];
-        // The second and third pair have one correction, and the first one has a hard negative.
+        // The second and third pairs share a correction, and the first pair has a hard negative.
         let (anchors, positives) = ([0, 1, 2, 3].map(text).to_vec(), [4, 5, 5, 6].map(text).to_vec());
         let negatives = vec![vec![text(7)]];
         let vocabulary = Vocabulary::of(anchors.iter().chain(&positives).chain(&negatives[0]));

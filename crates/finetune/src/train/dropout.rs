@@ -1,8 +1,8 @@
-//! Draws the masks of dropout.
+//! The masks of dropout.
 //!
-//! A mask is a function of the run's seed, the step, the part of the batch and the place in the encoder, and of nothing
-//! else: so a resumed run draws what an uninterrupted one would have drawn, and both passes over one part of a batch
-//! see the same masks without anybody keeping them.
+//! A mask is a function of the run's seed, the step, the part of the batch and the place in the
+//! encoder, and of nothing else. So a resumed run draws the same masks as an uninterrupted one, and
+//! both passes over one part of a batch see the same masks without storing them.
 
 use ort::session::SessionInputValue;
 use ort::value::TensorRef;
@@ -13,7 +13,7 @@ use crate::onnx::{DropoutPlace, MaskShape, RuntimeError, dropout_places};
 use super::Recipe;
 use super::packed::PackedTexts;
 
-/// What a run drops, and where.
+/// Dropout of a run: its places in the encoder, its rates and its seed.
 pub(super) struct Dropout {
     places: Vec<DropoutPlace>,
     seed: u64,
@@ -21,14 +21,14 @@ pub(super) struct Dropout {
     heads: usize,
 }
 
-/// What one step drops.
+/// Dropout of one step.
 #[derive(Clone, Copy)]
 pub(super) struct Draws<'d> {
     dropout: &'d Dropout,
     step: u64,
 }
 
-/// The masks of one pass, ready to be fed; none when the run drops nothing.
+/// Masks of one pass, ready to be fed; none when the run has no dropout.
 pub(super) struct Masks(Vec<Mask>);
 
 struct Mask {
@@ -38,7 +38,7 @@ struct Mask {
 }
 
 impl Recipe {
-    /// What a run of this recipe drops of this encoder.
+    /// Returns the dropout rates of a run with this recipe and this encoder.
     pub(super) fn dropout_rates(&self, config: &EncoderConfig) -> DropoutRates {
         if self.dropout { config.dropout } else { DropoutRates::OFF }
     }
@@ -50,14 +50,14 @@ impl Dropout {
         Self { places, seed: recipe.seed, hidden: config.hidden, heads: config.heads }
     }
 
-    /// What step `step` drops.
+    /// Returns the dropout of step `step`.
     pub(super) fn at(&self, step: u64) -> Draws<'_> {
         Draws { dropout: self, step }
     }
 }
 
 impl Draws<'_> {
-    /// The masks of part `part` of the step's batch: the same at each call.
+    /// Returns the masks of part `part` of the step's batch, the same ones at each call.
     pub(super) fn masks(self, part: usize, texts: &PackedTexts) -> Masks {
         let Dropout { places, seed, hidden, heads } = self.dropout;
         let of_part = [self.step, part as u64].into_iter().fold(mix(*seed), |key, number| mix(key ^ number));
@@ -90,12 +90,13 @@ impl Masks {
     }
 }
 
-/// SplitMix64's increment (Steele, Lea and Flood 2014), which makes it a function of a counter.
+/// Increment of SplitMix64 (Steele, Lea and Flood 2014), which makes the generator a function of a
+/// counter.
 const INCREMENT: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Draws in a word of 64 bits, each of 16: rates are exact to a 65,536th.
+/// Number of 16-bit draws in a 64-bit word. Rates are exact to 1/65,536.
 const DRAWS: usize = 4;
 
-/// SplitMix64's output for this state.
+/// Returns SplitMix64's output for this state.
 fn mix(state: u64) -> u64 {
     let x = state.wrapping_add(INCREMENT);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -103,7 +104,8 @@ fn mix(state: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// What each of `count` numbers is multiplied by.
+/// Returns the factors of `count` numbers: 0 for a dropped number, `1 / (1 - rate)` for one that
+/// stays.
 fn factors(key: u64, rate: f32, count: usize) -> Vec<f32> {
     let dropped = (f64::from(rate) * 65_536.0).round() as u64;
     let kept = 1.0 / (1.0 - rate);

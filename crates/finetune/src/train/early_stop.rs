@@ -1,51 +1,54 @@
-//! Early stop: after which steps a run's parameters are assessed, which assessment was best, and when a run is over.
+//! Early stop: the steps after which a run's parameters are assessed, the best assessment, and the
+//! end of the run.
 //!
-//! Owns the rule and the best parameters so far. Never knows by what they are assessed: an
-//! [`Observer`](super::Observer) says how good they are.
+//! Owns the rule and the best parameters so far. Never computes a score: an
+//! [`Observer`](super::Observer) does.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ParameterBuffer, Stepper, TrainError};
 
-/// What held-out questions are assessed by.
+/// Metric by which the answers to held-out queries are assessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
-    /// The cross-entropy of the right name among all of its domain.
+    /// Cross-entropy of the right name among all names of its domain.
     Loss,
-    /// The share of questions whose right name comes first.
+    /// Share of queries whose right name ranks first.
     Accuracy,
 }
 
-/// When a run ends before its last step. The parameters that are kept are the best assessed, wherever it ends.
+/// Rule that ends a run before its last step. Whenever the run ends, it keeps the best parameters
+/// assessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStop {
-    /// What the observer assesses by.
+    /// Metric by which the observer assesses.
     pub metric: Metric,
-    /// So many assessments in a row that aren't better than the best end the run.
+    /// Number of consecutive assessments without a new best score that ends the run.
     pub patience: usize,
-    /// Steps between assessments, the last step being assessed anyway; `None` assesses at the end of each epoch.
+    /// Number of steps between assessments; the last step is always assessed. `None` assesses at
+    /// the end of each epoch.
     pub every: Option<usize>,
 }
 
-/// How good the parameters were after a step.
+/// Score of the parameters after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Assessment {
-    /// Steps done.
+    /// Number of steps done.
     pub step: usize,
-    /// Higher is better.
+    /// Score; higher is better.
     pub score: f32,
 }
 
-/// What a checkpoint holds of it.
+/// State of a run's assessments, as a checkpoint holds it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Assessed {
-    /// The scores so far; after which steps follows from the recipe.
+    /// Scores so far. The recipe determines the steps after which they were taken.
     pub scores: Vec<f32>,
-    /// The parameters of the best score; empty before the first.
+    /// Parameters with the best score; empty before the first assessment.
     pub best: Vec<f32>,
-    /// What weight decay had left of untrained rows by then.
+    /// Decay factor of untrained rows at the time of the best score.
     pub decay_factor: f64,
 }
 
@@ -58,7 +61,7 @@ pub(super) struct Assessments {
 }
 
 impl Assessments {
-    /// Of a run whose epochs end after these steps.
+    /// Returns the empty state of a run whose epochs end after these steps.
     pub(super) fn new(rule: Option<EarlyStop>, ends: &[usize]) -> Self {
         let last = ends.last().copied().unwrap_or(0);
         let mut due = match rule {
@@ -74,22 +77,23 @@ impl Assessments {
         Self { rule, due, assessed: Assessed::default() }
     }
 
-    /// Goes on from a checkpoint.
+    /// Restores the state from a checkpoint.
     pub(super) fn restore(&mut self, assessed: Assessed) {
         self.assessed = assessed;
     }
 
-    /// What a checkpoint must hold.
+    /// Returns the state that a checkpoint must hold.
     pub(super) fn assessed(&self) -> &Assessed {
         &self.assessed
     }
 
-    /// Whether the parameters are to be assessed after so many steps.
+    /// Returns true when the parameters must be assessed after `step` steps.
     pub(super) fn due(&self, step: usize) -> bool {
         self.due.binary_search(&step).is_ok()
     }
 
-    /// Takes in how good `stepper`'s parameters are.
+    /// Records the score of `stepper`'s parameters, and copies them if the score is the best so
+    /// far.
     pub(super) fn take(&mut self, score: f32, stepper: &mut Stepper) -> Result<(), TrainError> {
         if !score.is_finite() {
             return Err(TrainError::Assessment { score, step: stepper.progress().0 as usize });
@@ -102,33 +106,33 @@ impl Assessments {
         Ok(())
     }
 
-    /// Number and score of the best assessment, of equal ones the first.
+    /// Returns the number and the score of the best assessment, the first of equal ones.
     fn best(&self) -> Option<(usize, f32)> {
         let better = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
         self.assessed.scores.iter().copied().enumerate().reduce(better)
     }
 
-    /// Whether patience is at its end.
+    /// Returns true when the patience is exhausted.
     pub(super) fn over(&self) -> bool {
         let since = self.best().map_or(0, |(number, _)| self.assessed.scores.len() - 1 - number);
         self.rule.is_some_and(|rule| since >= rule.patience)
     }
 
-    /// Puts the best parameters into `parameters`, and says what decay had left of untrained rows; `None` when
-    /// nothing was assessed.
+    /// Copies the best parameters into `parameters` and returns the decay factor of untrained rows
+    /// at their time. Returns `None` when nothing was assessed.
     pub(super) fn keep_best(&self, parameters: &mut ParameterBuffer) -> Option<f64> {
         self.best()?;
         parameters.values_mut().copy_from_slice(&self.assessed.best);
         Some(self.assessed.decay_factor)
     }
 
-    /// Every assessment.
+    /// Returns every assessment.
     pub(super) fn assessments(&self) -> Vec<Assessment> {
         let scores = self.assessed.scores.iter();
         self.due.iter().zip(scores).map(|(step, score)| Assessment { step: *step, score: *score }).collect()
     }
 
-    /// Steps that led to the best assessment.
+    /// Returns the number of steps before the best assessment.
     pub(super) fn best_step(&self) -> Option<usize> {
         self.best().map(|(number, _)| self.due[number])
     }

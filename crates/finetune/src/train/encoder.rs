@@ -1,6 +1,6 @@
-//! Texts to embeddings, with the evaluation graph and parameters that may still be in training.
+//! Embedding of texts, with the evaluation graph and parameters that may still be in training.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 use ort::session::Session;
 
 use crate::model::{DropoutRates, EncoderConfig, Head, ModelFolder};
@@ -11,7 +11,8 @@ use super::packed::PackedTexts;
 use super::resident::DeviceParameters;
 use super::{ParameterBuffer, TrainError, Vocabulary};
 
-/// Texts encoded at a time: enough to keep the matrix products busy, few enough to stay small.
+/// Number of texts encoded at a time: enough to keep the matrix products busy, few enough to need
+/// little memory.
 const TEXTS: usize = 64;
 
 /// A session of the evaluation graph.
@@ -19,7 +20,7 @@ pub struct Encoder {
     session: Session,
     config: EncoderConfig,
     head: Head,
-    /// Where parameters stay while texts are embedded; `None` where they are fed from here.
+    /// Device that holds the parameters while texts are embedded; `None` when the host feeds them.
     resident: Option<Device>,
 }
 
@@ -27,14 +28,14 @@ impl Encoder {
     /// Opens the evaluation graph of an encoder.
     ///
     /// # Errors
-    /// [`TrainError::Runtime`] when the runtime refuses it.
+    /// [`TrainError::Runtime`] when the runtime refuses the graph.
     pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
         let session = runtime.session(&dropped_model(runtime.form(), config, head, DropoutRates::OFF))?;
         let resident = runtime.resident().then(|| runtime.device());
         Ok(Self { session, config: config.clone(), head, resident })
     }
 
-    /// Embeds texts, given as rows of the parameters' vocabulary: `[texts, H]`, in order.
+    /// Embeds texts, given as rows of the parameters' vocabulary. Returns `[texts, H]`, in order.
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
@@ -44,8 +45,8 @@ impl Encoder {
         texts: &[Vec<u32>],
     ) -> Result<Array2<f32>, TrainError> {
         let mut embeddings = Array2::zeros((texts.len(), self.config.hidden));
-        let brought = self.resident.map(|device| DeviceParameters::new(device, parameters)).transpose()?;
-        // Texts of like length together, so that attention pads little.
+        let on_device = self.resident.map(|device| DeviceParameters::new(device, parameters)).transpose()?;
+        // Texts of similar length share a chunk, so that attention pads little.
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|text| texts[*text].len());
         for chunk in order.chunks(TEXTS) {
@@ -56,8 +57,8 @@ impl Encoder {
             packed.feed(&self.session, &mut inputs)?;
             inputs.push(("pooling".to_owned(), feed_matrix(&pooling)?));
             let (output, action) = ("sentence_embedding", "run the evaluation graph");
-            let rows = match &brought {
-                Some(brought) => brought.run(&mut self.session, inputs, output, action)?,
+            let rows = match &on_device {
+                Some(on_device) => on_device.run(&mut self.session, inputs, output, action)?,
                 None => {
                     parameters.feed(&mut inputs)?;
                     let outputs = self.session.run(inputs).map_err(RuntimeError::call(action))?;
@@ -70,7 +71,7 @@ impl Encoder {
             let rows = ArrayView2::from_shape((chunk.len(), self.config.hidden), &rows)
                 .map_err(|_| RuntimeError::Shape(output))?;
             for (row, text) in rows.outer_iter().zip(chunk) {
-                embeddings.slice_mut(s![*text, ..]).assign(&row);
+                embeddings.row_mut(*text).assign(&row);
             }
         }
         Ok(embeddings)

@@ -1,4 +1,4 @@
-//! Why training fails.
+//! The error of training.
 
 use crate::failure::{Failure, RetryDirective};
 use crate::model::ModelError;
@@ -6,68 +6,68 @@ use crate::onnx::RuntimeError;
 
 use super::CheckpointError;
 
-/// Why training fails.
+/// Error of training.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The model folder can't be read or written.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The runtime failed.
+    /// ONNX Runtime failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// A checkpoint can't be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The loss or a gradient is not a number, or infinite.
+    /// The loss or the gradient norm is NaN or infinite.
     #[error("{what} became {value} at step {step} (learning rate {learning_rate:e}, rows {rows:?})")]
     NotFinite {
         /// `loss` or `gradient norm`.
         what: &'static str,
-        /// What it became.
+        /// The value that is not finite.
         value: f32,
-        /// The step, from 0.
+        /// Number of the step, from 0.
         step: usize,
-        /// The step's learning rate.
+        /// Learning rate of the step.
         learning_rate: f32,
         /// Ids of the batch's rows.
         rows: Vec<i64>,
     },
-    /// How good the parameters are is not a number.
-    #[error("the parameters were assessed as {score} after step {step}")]
+    /// The score of an assessment is NaN or infinite.
+    #[error("the score of the parameters after step {step} is {score}, which is not finite")]
     Assessment {
         /// The score.
         score: f32,
-        /// Steps done.
+        /// Number of steps done.
         step: usize,
     },
-    /// Held-out questions can't be asked.
-    #[error("the held-out questions can't be asked")]
+    /// The held-out queries can't be evaluated.
+    #[error("the held-out queries can't be evaluated")]
     Questions(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is nothing to learn from.
-    #[error("{found} pairs to train on; at least {needed} with different corrections are needed")]
+    /// The pairs have too few different corrections to learn from.
+    #[error("{found} different corrections to train on; at least {needed} are needed")]
     TooFewPairs {
-        /// How many there are.
+        /// Number of different corrections.
         found: usize,
-        /// How many are needed.
+        /// Smallest number that suffices.
         needed: usize,
     },
-    /// A setting of the recipe is absurd.
+    /// A setting of the recipe is outside its range.
     #[error("{setting} is {value}; it must be {expected}")]
     Recipe {
-        /// The setting.
+        /// Name of the setting.
         setting: &'static str,
-        /// Its value.
+        /// Value of the setting.
         value: String,
-        /// What it may be.
-        expected: &'static str,
+        /// Values that the setting may have.
+        expected: String,
     },
-    /// A text has a token that the run's vocabulary was not made from.
+    /// A text has a token that is missing from the run's vocabulary.
     #[error("a text has a token outside the run's vocabulary")]
     ForeignToken,
-    /// The caller asked to stop.
+    /// The observer stopped the run.
     #[error("stopped after step {step}")]
     Stopped {
-        /// Steps done.
+        /// Number of steps done.
         step: usize,
     },
 }
@@ -94,7 +94,7 @@ impl Failure for TrainError {
             Self::Assessment { .. } => "Lower the learning rate.".to_owned(),
             Self::Questions(_) => "This is a defect; report it.".to_owned(),
             Self::NotFinite { .. } => {
-                "Lower the learning rate; look at the rows named for extreme texts.".to_owned()
+                "Lower the learning rate, and check the listed rows for unusual texts.".to_owned()
             }
             Self::TooFewPairs { .. } => {
                 "Wait for more corrections, or train with --force on fewer.".to_owned()
@@ -102,7 +102,7 @@ impl Failure for TrainError {
             Self::Recipe { setting, expected, .. } => format!("Set {setting} to {expected}."),
             Self::ForeignToken => "This is a defect; report it.".to_owned(),
             Self::Stopped { .. } => {
-                "Start the run again: it goes on from its checkpoint if it kept any.".to_owned()
+                "Start the run again: it resumes from its last checkpoint, if it kept one.".to_owned()
             }
         }
     }

@@ -1,4 +1,5 @@
-//! A finished run as a model folder: what the original held, with new weights, and the same model as ONNX.
+//! Export of a finished run: a model folder with the original's files and new weights, and the same
+//! model as ONNX.
 
 use std::fs;
 use std::io::Write;
@@ -7,18 +8,20 @@ use std::path::Path;
 use ndarray::{Array2, Axis};
 use ort::value::TensorRef;
 
-use crate::model::{ModelError, ModelFolder, replace};
+use crate::durable::replace;
+use crate::model::{ModelError, ModelFolder};
 use crate::onnx::{Runtime, RuntimeError, inference_model};
 
 use super::{ParameterBuffer, TrainError};
 
-/// Where the exported ONNX model stands in a model folder.
+/// Path of the exported ONNX model inside a model folder.
 pub const ONNX_MODEL: &str = "onnx/model.onnx";
 
-/// Writes a model folder like `original` with these parameters into `to`, which must exist and be empty:
-/// everything `SentenceTransformer(path)` needs, and `onnx/model.onnx`.
+/// Writes a model folder like `original`, with these parameters, into `to`, which must exist and be
+/// empty. The folder holds everything that `SentenceTransformer(path)` needs, and
+/// `onnx/model.onnx`.
 ///
-/// `decay_factor` is what weight decay left of the token rows that were not trained.
+/// `decay_factor` is the factor by which weight decay shrank the token rows that were not trained.
 ///
 /// # Errors
 /// [`ModelError`] when a file can't be read or written.
@@ -31,7 +34,8 @@ pub fn export(
     original.copy_description(to)?;
     parameters.save(&original.weights()?, to, decay_factor)?;
 
-    // From the written folder, so that both forms hold the same numbers where weights were rounded to 16 bits.
+    // From the written folder, so that both forms hold the same numbers when weights are rounded to
+    // 16 bits.
     let written = ModelFolder::open(to)?;
     let model = exported(&written)?;
     let path = to.join(ONNX_MODEL);
@@ -40,7 +44,7 @@ pub fn export(
     replace(&path, |file| file.write_all(&model)).map_err(failed)
 }
 
-/// A folder's model with its weights inside, as an encoded ONNX file.
+/// Returns a folder's model, with its weights inside, as an encoded ONNX file.
 ///
 /// # Errors
 /// [`ModelError`] when the weights can't be read.
@@ -56,7 +60,8 @@ pub fn exported(folder: &ModelFolder) -> Result<Vec<u8>, ModelError> {
     })
 }
 
-/// Embeds texts with a folder's `onnx/model.onnx`, as any ONNX consumer would: padded, weights from the file.
+/// Embeds texts with a folder's `onnx/model.onnx` as any ONNX consumer would: with padding, and
+/// with the weights from the file.
 ///
 /// # Errors
 /// [`TrainError`] when the folder can't be read or the runtime fails.

@@ -1,7 +1,7 @@
-//! Batches as inputs of the graphs that encode them: at once or in parts, whoever runs the graphs.
+//! Batches as inputs of the graphs that encode them, at once or in parts.
 //!
-//! Owns the matrices that are made for a run and borrowed by its inputs. The parameters are not among them: they come from
-//! the host or stay on a device.
+//! Owns the matrices that are built for one call of a graph and borrowed by its inputs. The
+//! parameters are not among these inputs: they come from the host or stay on a device.
 
 use ndarray::Array2;
 use ort::session::{Session, SessionInputValue};
@@ -13,25 +13,25 @@ use super::dropout::Masks;
 use super::gradients::feed_matrix;
 use super::packed::PackedTexts;
 
-/// Named inputs of a run.
+/// Named inputs for one call of a graph.
 pub(super) type Inputs<'i> = Vec<(String, SessionInputValue<'i>)>;
 
-/// A batch that is encoded at once, for a training graph.
-pub(super) struct WholeFeed<'b> {
+/// Inputs of a training graph, for a batch that is encoded at once.
+pub(super) struct FullBatchFeed<'b> {
     batch: &'b Batch,
     masks: Masks,
     anchors: Array2<f32>,
     candidates: Array2<f32>,
 }
 
-impl<'b> WholeFeed<'b> {
+impl<'b> FullBatchFeed<'b> {
     pub(super) fn new(batch: &'b Batch, masks: Masks) -> Self {
         let texts = &batch.parts[0];
         let (anchors, candidates) = (texts.pooling(&batch.anchors), texts.pooling(&batch.candidates));
         Self { batch, masks, anchors, candidates }
     }
 
-    /// All that the session's graph takes besides parameters.
+    /// Returns all inputs of the session's graph but the parameters.
     pub(super) fn inputs(&self, session: &Session) -> Result<Inputs<'_>, RuntimeError> {
         let mut inputs = Vec::new();
         self.batch.parts[0].feed(session, &mut inputs)?;
@@ -49,7 +49,7 @@ impl<'b> WholeFeed<'b> {
     }
 }
 
-/// A part of a batch, for the graphs that embed it and lead it back.
+/// Inputs of the forward and the backward graph, for one part of a batch.
 pub(super) struct PartFeed<'p> {
     pub(super) part: &'p PackedTexts,
     masks: Masks,
@@ -62,7 +62,8 @@ impl<'p> PartFeed<'p> {
         Self { part, masks, pooling }
     }
 
-    /// All that the session's graph takes besides parameters and, on the way back, `seeds`.
+    /// Returns all inputs of the session's graph but the parameters and, in the backward pass,
+    /// `seeds`.
     pub(super) fn inputs(&self, session: &Session) -> Result<Inputs<'_>, RuntimeError> {
         let mut inputs = Vec::new();
         self.part.feed(session, &mut inputs)?;

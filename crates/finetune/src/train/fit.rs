@@ -1,4 +1,4 @@
-//! The loop: epochs of batches, one optimizer step each.
+//! The training loop: epochs of batches, one optimizer step per batch.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -15,53 +15,57 @@ use super::{
     batches,
 };
 
-/// Where the loop is.
+/// Progress of the loop after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Steps done, from 1.
+    /// Number of steps done, from 1.
     pub step: usize,
-    /// Steps of the whole run.
+    /// Number of steps of the whole run.
     pub steps: usize,
-    /// The epoch this step belongs to, from 1.
+    /// Epoch of this step, from 1.
     pub epoch: usize,
-    /// The batch's loss before the update.
+    /// Loss of the batch before the update.
     pub loss: f32,
     /// Length of the gradient before clipping.
     pub gradient_norm: f32,
-    /// The step's learning rate.
+    /// Learning rate of this step.
     pub learning_rate: f32,
-    /// Pairs of this batch.
+    /// Number of pairs of this batch.
     pub pairs: usize,
-    /// Since the loop began.
+    /// Time spent in the loop, in earlier processes of the run, too.
     pub elapsed: Duration,
 }
 
-/// Watches the loop and may stop it.
+/// An observer of the loop, which may stop it.
 pub trait Observer {
-    /// Called after every step. Returning `false` ends the run with [`TrainError::Stopped`].
+    /// Handles a step that has been taken. Returning `false` ends the run with
+    /// [`TrainError::Stopped`].
     fn step(&mut self, progress: &Progress) -> bool;
 
-    /// Says how good the parameters are, higher being better, for a run that may stop early; `None` when this
-    /// observer has nothing to say, and the run then goes on. Asked when the recipe's
-    /// [`EarlyStop`](super::EarlyStop) says so; the same parameters must get the same score.
+    /// Returns the score of the parameters, higher being better, for a run that may stop early. An
+    /// observer that doesn't assess returns `None`, and the run continues.
+    ///
+    /// The recipe's [`EarlyStop`](super::EarlyStop) determines the steps after which the loop calls
+    /// this. The same parameters must get the same score.
     ///
     /// # Errors
-    /// [`TrainError`] when it can't be found out, which ends the run.
+    /// [`TrainError`] when the score can't be computed, which ends the run.
     fn assess(&mut self, _parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
         Ok(None)
     }
 
-    /// Where the run keeps checkpoints, and goes on from; nowhere unless an observer says so.
+    /// Returns the place and the interval of the run's checkpoints, from which the run also
+    /// resumes. The default is to keep none.
     fn checkpoints(&self) -> Option<&Checkpoints> {
         None
     }
 }
 
-/// An observer whose run keeps checkpoints and goes on from the last.
+/// An observer whose run keeps checkpoints and resumes from the last one.
 pub struct Resumable<'o> {
-    /// Watches the steps, of this process only.
+    /// Observer of the steps of this process only.
     pub observer: &'o mut dyn Observer,
-    /// Where and when.
+    /// Place and interval of the checkpoints.
     pub checkpoints: Checkpoints,
 }
 
@@ -85,45 +89,49 @@ impl<F: FnMut(&Progress) -> bool> Observer for F {
     }
 }
 
-/// What a run did.
+/// Summary of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Optimizer steps.
+    /// Number of optimizer steps.
     pub steps: usize,
-    /// Pairs of an epoch, reversed ones included; of the largest where epochs differ.
+    /// Number of pairs per epoch, reversed pairs included; that of the largest epoch if they
+    /// differ.
     pub pairs: usize,
-    /// Rows of the token table that were trained.
+    /// Number of rows of the token table that were trained.
     pub vocabulary: usize,
-    /// Mean loss of each epoch, as far as it went.
+    /// Mean loss of each epoch. The last epoch may be incomplete.
     pub epoch_losses: Vec<f32>,
-    /// Every step's loss.
+    /// Loss of every step.
     pub losses: Vec<f32>,
-    /// How good the parameters were on the way, where that was asked.
+    /// Assessments of the parameters on the way, if there were any.
     #[serde(default)]
     pub assessments: Vec<Assessment>,
-    /// Steps that led to the parameters that were kept, if not all.
+    /// Number of steps before the best assessment, whose parameters were kept. `None` when nothing
+    /// was assessed: the last parameters were kept.
     #[serde(default)]
     pub best_step: Option<usize>,
-    /// Seconds the loop took.
+    /// Duration of the loop in seconds.
     pub seconds: f64,
 }
 
 /// A finished run.
 pub struct Fit {
-    /// The trained parameters: the best assessed, or the last.
+    /// Trained parameters: the best assessed, or the last.
     pub parameters: ParameterBuffer,
-    /// What weight decay had left of untrained rows of the token table when the parameters were these.
+    /// Decay factor of untrained rows of the token table at the time of these parameters.
     pub decay_factor: f64,
-    /// The optimizer's state at the end.
+    /// State of the optimizer at the end.
     pub moments: Moments,
-    /// What the run did.
+    /// Summary of the run.
     pub summary: Summary,
 }
 
-/// Where a run's pairs come from, epoch by epoch.
+/// Source of a run's pairs, epoch by epoch.
 pub trait PairSource {
-    /// The pairs of an epoch, counted from 0. Must give the same pairs each time it is asked for the same epoch: the
-    /// loop asks once to plan its steps and again to take them, so that no more than one epoch is held.
+    /// Returns the pairs of an epoch, counted from 0.
+    ///
+    /// Every call for the same epoch must return the same pairs. The loop calls this once to plan
+    /// its steps and again to take them, so that it never holds more than one epoch.
     ///
     /// # Errors
     /// [`TrainError`] when the pairs can't be made, such as [`TrainError::ForeignToken`].
@@ -137,13 +145,15 @@ impl PairSource for Pairs {
     }
 }
 
-/// Trains `parameters` on the pairs of `source`, whose tokens the parameters' vocabulary must hold. With an observer that is
-/// [`Resumable`], a run that was interrupted anywhere goes on from its last checkpoint and ends with the bits of an
-/// uninterrupted one.
+/// Trains `parameters` on the pairs of `source`. The parameters' vocabulary must hold all tokens of
+/// the pairs.
+///
+/// With a [`Resumable`] observer, a run that was interrupted anywhere resumes from its last
+/// checkpoint and ends with the same bits as an uninterrupted run.
 ///
 /// # Errors
-/// [`TrainError`]: an absurd recipe, fewer than two different corrections, a loss that isn't finite, the runtime, the
-/// source, or the observer's wish to stop.
+/// [`TrainError`] for a recipe outside its ranges, fewer than two different corrections, a loss
+/// that is not finite, a failure of the runtime or the source, or an observer that stops the run.
 pub fn fit(
     runtime: &Runtime,
     config: &EncoderConfig,
@@ -182,7 +192,8 @@ pub fn fit(
     let started = Instant::now();
     let epochs = || std::iter::once(0).chain(ends.iter().copied()).zip(ends.iter().copied());
     for (epoch, (first, end)) in epochs().enumerate() {
-        // What an earlier process did is skipped; the pairs of an epoch it finished aren't even made.
+        // Steps of an earlier process are skipped. The pairs of an epoch that it finished aren't
+        // even made.
         if losses.len() >= end || watch.over() {
             continue;
         }
@@ -202,7 +213,8 @@ pub fn fit(
                 pairs: indices.len(),
                 elapsed: before + started.elapsed(),
             });
-            // Before a checkpoint is written, even on stopping: it would otherwise be missing for ever.
+            // Assess before writing a checkpoint, even when stopping: a resumed run does not go
+            // back to this step, so the assessment would be missing for good.
             if watch.due(losses.len())
                 && let Some(score) = observer.assess(stepper.parameters()?)?
             {

@@ -6,17 +6,18 @@ use crate::model::{EncoderConfig, Pooling};
 use crate::onnx::{GradientForm, GraphForm, Parameter, Runtime, RuntimeError, training_model};
 
 use super::dropout::Draws;
-use super::feed::WholeFeed;
+use super::feed::FullBatchFeed;
 use super::gradients::{Gradient, add_rows, gradient_outputs, read_factors, read_gradient};
 use super::packed::{LookUps, shares_rows};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
-/// Pairs of a batch from which gradients of weights are written. In smaller ones they come as their factors, which are
-/// much the smaller (`docs/performance.md`).
+/// Smallest batch, in pairs, for which the graph outputs whole gradients of weights. For smaller
+/// batches it outputs their factors, which are much smaller than the gradients
+/// (`docs/decisions/0039-small-batches-keep-gradients-as-factors.md`).
 const WHOLE_FROM: usize = 4;
 
-/// The training graph and where its gradients go.
-pub(super) struct Whole {
+/// The training graph, and memory for its gradients.
+pub(super) struct FullBatch {
     session: Session,
     options: RunOptions<HasSelectedOutputs>,
     form: GraphForm,
@@ -25,7 +26,7 @@ pub(super) struct Whole {
     tables: Vec<Vec<f32>>,
 }
 
-impl Whole {
+impl FullBatch {
     pub(super) fn new(
         runtime: &Runtime,
         config: &EncoderConfig,
@@ -48,7 +49,8 @@ impl Whole {
         })
     }
 
-    /// Hands the loss and a gradient per parameter, in order, to `then`, while they are still where the runtime put them.
+    /// Passes the loss and one gradient per parameter, in order, to `then`, without copying them
+    /// out of the runtime's memory.
     pub(super) fn gradients<R>(
         &mut self,
         parameters: &mut ParameterBuffer,
@@ -56,7 +58,7 @@ impl Whole {
         draws: Draws<'_>,
         then: impl FnOnce(f32, Vec<Gradient<'_>>, &mut ParameterBuffer) -> R,
     ) -> Result<R, TrainError> {
-        let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
+        let feed = FullBatchFeed::new(batch, draws.masks(0, &batch.parts[0]));
         let outputs = run(&mut self.session, &self.options, parameters, &feed)?;
         let look_ups = batch.parts[0].look_ups(self.shares_rows);
         let (loss, gradients) = collect(&outputs, parameters, look_ups, self.form, &mut self.tables)?;
@@ -64,7 +66,7 @@ impl Whole {
     }
 }
 
-/// Room for the gradients of the look-up tables.
+/// Allocates the gradients of the look-up tables.
 fn tables(parameters: &ParameterBuffer) -> Vec<Vec<f32>> {
     let room = |parameter: &Parameter| match parameter.gradient {
         GradientForm::Dense => Vec::new(),
@@ -78,7 +80,7 @@ fn run<'s>(
     session: &'s mut Session,
     options: &'s RunOptions<HasSelectedOutputs>,
     parameters: &ParameterBuffer,
-    feed: &WholeFeed<'_>,
+    feed: &FullBatchFeed<'_>,
 ) -> Result<SessionOutputs<'s>, TrainError> {
     let mut inputs = feed.inputs(session)?;
     parameters.feed(&mut inputs)?;
@@ -88,7 +90,7 @@ fn run<'s>(
         .map_err(TrainError::from)
 }
 
-/// The loss and a gradient per parameter, in order.
+/// Returns the loss and one gradient per parameter, in order.
 fn collect<'a>(
     outputs: &'a SessionOutputs<'_>,
     parameters: &ParameterBuffer,

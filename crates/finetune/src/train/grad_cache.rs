@@ -1,6 +1,7 @@
-//! Gradients of a batch that is encoded in parts (GradCache): in the memory of one part, whatever the batch.
+//! Gradients of a batch that is encoded in parts (GradCache). The memory is that of one part,
+//! whatever the batch size.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use ort::session::{HasSelectedOutputs, RunOptions, Session};
 
 use crate::model::{EncoderConfig, Head, Pooling};
@@ -12,19 +13,19 @@ use super::gradients::{Gradient, add_rows, feed_matrix, gradient_outputs, read_g
 use super::packed::{PackedTexts, shares_rows};
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
-/// The sessions of the three passes, and where gradients add up.
-pub(super) struct Cached {
+/// The sessions of the three passes, and the sums of the gradients.
+pub(super) struct GradCache {
     forward: Session,
     ranking: Session,
     backward: Session,
     options: RunOptions<HasSelectedOutputs>,
     hidden: usize,
-    /// Whether the backward graph does.
+    /// True when tokens share rows in the backward graph.
     shares_rows: bool,
     sums: Vec<Vec<f32>>,
 }
 
-impl Cached {
+impl GradCache {
     pub(super) fn new(
         runtime: &Runtime,
         config: &EncoderConfig,
@@ -32,7 +33,7 @@ impl Cached {
         recipe: &Recipe,
         parameters: &ParameterBuffer,
     ) -> Result<Self, TrainError> {
-        // Ranking needs unit rows, whatever the model's folder says.
+        // Ranking needs unit rows, whether or not the folder has a `Normalize` module.
         let head = Head { pooling, normalize: true };
         let rates = recipe.dropout_rates(config);
         let backward = runtime.session(&seeded_model(runtime.form(), config, pooling, rates))?;
@@ -47,7 +48,7 @@ impl Cached {
         })
     }
 
-    /// The loss and a gradient per parameter, in order.
+    /// Returns the loss and one gradient per parameter, in order.
     pub(super) fn gradients(
         &mut self,
         parameters: &ParameterBuffer,
@@ -60,14 +61,14 @@ impl Cached {
         let mut first = 0;
         for (number, part) in batch.parts.iter().enumerate() {
             let end = first + part.texts();
-            let seeds = seeds.slice(s![first..end, ..]).to_owned();
+            let seeds = seeds.slice_axis(Axis(0), (first..end).into()).to_owned();
             self.lead_back(parameters, &PartFeed::new(part, draws.masks(number, part)), &seeds)?;
             first = end;
         }
         Ok((loss, self.sums.iter().map(|sum| Gradient::Dense(sum)).collect()))
     }
 
-    /// Unit embeddings of all texts, `[texts, H]`.
+    /// Returns the unit embeddings of all texts, `[texts, H]`.
     fn embed(
         &mut self,
         parameters: &ParameterBuffer,
@@ -83,13 +84,13 @@ impl Cached {
             parameters.feed(&mut inputs)?;
             let outputs = self.forward.run(inputs).map_err(RuntimeError::call("embed a part of a batch"))?;
             let rows = matrix(&outputs, "sentence_embedding", [part.texts(), self.hidden])?;
-            embeddings.slice_mut(s![first..first + part.texts(), ..]).assign(&rows);
+            embeddings.slice_axis_mut(Axis(0), (first..first + part.texts()).into()).assign(&rows);
             first += part.texts();
         }
         Ok(embeddings)
     }
 
-    /// Adds a part's share of the parameters' gradients onto the sums.
+    /// Runs the backward pass of a part, and adds its gradients to the sums.
     fn lead_back(
         &mut self,
         parameters: &ParameterBuffer,
@@ -103,7 +104,7 @@ impl Cached {
         let outputs = self
             .backward
             .run_with_options(inputs, &self.options)
-            .map_err(RuntimeError::call("lead a part of a batch back"))?;
+            .map_err(RuntimeError::call("compute the gradients of a part of a batch"))?;
         for (parameter, sum) in parameters.parameters().iter().zip(&mut self.sums) {
             let output = read_gradient(&outputs, parameter)?;
             match parameter.gradient {
@@ -117,7 +118,7 @@ impl Cached {
     }
 }
 
-/// The loss, and its gradient with respect to each text's embedding.
+/// Returns the loss, and its gradient with respect to each text's embedding.
 pub(super) fn rank(
     session: &mut Session,
     batch: &Batch,
@@ -141,7 +142,7 @@ pub(super) fn rank(
     for (name, places) in [("gradient.anchors", &batch.anchors), ("gradient.positives", &batch.candidates)] {
         let gradient = matrix(&outputs, name, [places.len(), embeddings.ncols()])?;
         for (row, place) in gradient.outer_iter().zip(places) {
-            // A text of several pairs is led back once, with all they ask of it.
+            // A text of several pairs gets the sum of their gradients, and one backward pass.
             seeds.row_mut(*place).zip_mut_with(&row, |sum, gradient| *sum += gradient);
         }
     }

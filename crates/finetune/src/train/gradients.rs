@@ -1,4 +1,5 @@
-//! Gradients between the graph and the optimizer: where they land, how they are read, how look-ups are added up.
+//! The way of gradients from the graph to the optimizer: their memory, their extraction, and the
+//! sums over look-ups.
 
 use autovalidate_kernels::{Factors, squares};
 use ndarray::Array2;
@@ -11,20 +12,20 @@ use crate::onnx::{GradientForm, GraphForm, Parameter, RowIndex, RuntimeError};
 use super::ParameterBuffer;
 use super::packed::LookUps;
 
-/// The gradient of each parameter, by the parameter's name, in their order.
+/// Gradients by the names of their parameters, in the order of the parameters.
 pub type NamedGradients = Vec<(String, Vec<f32>)>;
 
-/// A parameter's gradient, where the runtime put it.
+/// A parameter's gradient, in the runtime's memory.
 #[derive(Debug, Clone, Copy)]
 pub enum Gradient<'a> {
-    /// In the parameter's shape.
+    /// Gradient in the parameter's shape.
     Dense(&'a [f32]),
-    /// A weight's, as two factors.
+    /// Gradient of a weight, as two factors.
     Factors(Factors<'a>),
 }
 
 impl Gradient<'_> {
-    /// Squared length.
+    /// Returns the squared length.
     pub(super) fn squares(&self) -> f64 {
         match self {
             Self::Dense(gradient) => squares(gradient),
@@ -32,7 +33,7 @@ impl Gradient<'_> {
         }
     }
 
-    /// In the parameter's shape.
+    /// Returns the gradient in the parameter's shape.
     pub(super) fn to_vec(self) -> Vec<f32> {
         match self {
             Self::Dense(gradient) => gradient.to_vec(),
@@ -45,8 +46,8 @@ impl Gradient<'_> {
     }
 }
 
-/// Run options under which gradients land in the same memory at each step; not those that come as
-/// factors.
+/// Returns run options that place dense gradients in the same memory at each step. Factors are not
+/// included.
 pub(super) fn gradient_outputs(
     parameters: &ParameterBuffer,
     form: GraphForm,
@@ -62,12 +63,12 @@ pub(super) fn gradient_outputs(
     Ok(RunOptions::new().map_err(RuntimeError::call("make run options"))?.with_outputs(outputs))
 }
 
-/// A matrix as a graph takes it, borrowed.
+/// Borrows a matrix as the input of a graph.
 pub(super) fn feed_matrix(matrix: &Array2<f32>) -> Result<SessionInputValue<'_>, RuntimeError> {
     Ok(TensorRef::from_array_view(matrix.view()).map_err(RuntimeError::call("take a matrix"))?.into())
 }
 
-/// What the graph gave out for a weight, `[N, out]` and `[N, in]`.
+/// Reads the two factors of a weight's gradient, `[N, out]` and `[N, in]`.
 pub(super) fn read_factors<'a>(
     outputs: &'a SessionOutputs<'_>,
     names: [String; 2],
@@ -81,7 +82,7 @@ pub(super) fn read_factors<'a>(
     Ok(Factors::new((upstream, upstream_shape[1] as usize), (x, x_shape[1] as usize)))
 }
 
-/// What the graph gave out for a parameter: its gradient, or the rows that make it up.
+/// Reads the graph's output for a parameter: its gradient, or the rows that add up to it.
 pub(super) fn read_gradient<'a>(
     outputs: &'a SessionOutputs<'_>,
     parameter: &Parameter,
@@ -92,7 +93,7 @@ pub(super) fn read_gradient<'a>(
     Ok(gradient)
 }
 
-/// Adds each row of `rows` onto the row of `table` that was looked up for it.
+/// Adds each row of `rows` to the row of `table` that was looked up for it.
 pub(super) fn add_rows(table: &mut [f32], rows: &[f32], index: RowIndex, look_ups: LookUps<'_>) {
     let width = rows.len() / look_ups.ids.len().max(1);
     for (at, row) in rows.chunks_exact(width.max(1)).enumerate() {

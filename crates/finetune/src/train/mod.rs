@@ -1,38 +1,42 @@
-//! Fine-tuning one sentence encoder on pairs of texts, on the CPU.
+//! Fine-tuning of one sentence encoder on pairs of texts.
 //!
-//! With `model` (folders) and `onnx` (graphs) this reads as a library of its own: `examples/fine_tune.rs` takes a folder
-//! and a CSV file of pairs to a new folder with nothing else, and `docs/engine.md` has the formulas and how their
-//! exactness is proved. In short: [`ModelFolder::open`](crate::model::ModelFolder::open), tokenize, [`Vocabulary::of`],
-//! [`Pairs::new`], [`ParameterBuffer::load`], [`fit()`], [`export()`].
+//! The steps are [`ModelFolder::open`](crate::model::ModelFolder::open), tokenization,
+//! [`Vocabulary::of`], [`Pairs::new`], [`ParameterBuffer::load`], [`fit()`] and [`export()`].
+//! [`fine_tune`](crate::fine_tune()) performs all but the last. `examples/fine_tune.rs` turns a
+//! folder and a CSV file of pairs into a new folder. `docs/explanation/engine.md` has the formulas,
+//! and the proof that the gradients are exact.
 //!
-//! Owns batches, the optimizer, the schedule and the loop; starts from a model folder and ends with one. Never
-//! knows where pairs come from or where the model goes, never touches a network.
+//! Owns batches, the optimizer, the schedule and the training loop. Starts from a model folder and
+//! ends with one. Never knows the source of the pairs or the destination of the model, and never
+//! touches a network.
 //!
 //! ```text
-//! recipe       the settings of a run
-//! vocabulary   which rows of the token table a run needs, and their compact numbers
-//! packed       texts as the arrays the graphs are fed with
-//! padded       the indices by which standard operators pad them for attention
+//! recipe       settings of a run
+//! ranges       allowed ranges of those settings
+//! vocabulary   rows of the token table that a run needs, and their compact numbers
+//! packed       texts as the arrays that the graphs take
+//! padded       indices with which standard operators pad packed texts for attention
 //! pairs        tokenized pairs
-//! sampler      pairs into batches without equal corrections
-//! parameters   the flat buffer of trainable numbers: load, save
+//! sampler      batches without equal corrections
+//! parameters   the flat buffer of trainable numbers: loading, feeding, saving
 //! adamw        clipping and AdamW in one pass over the buffer
 //! schedule     warm-up and decay of the learning rate
-//! encoder      texts to embeddings
-//! dropout      the masks of dropout
-//! batch        pairs as the graphs are fed with them
+//! encoder      embedding of texts
+//! dropout      masks of dropout
+//! batch        pairs in the form that the graphs take
 //! feed         batches as inputs of the graphs that encode them
-//! whole        gradients of a batch that is encoded at once
-//! cached       the same in parts
-//! gradients    between the graph and the optimizer
+//! full_batch   gradients of a batch that is encoded at once
+//! grad_cache   gradients of a batch that is encoded in parts
+//! gradients    the way of gradients from the graph to the optimizer
 //! step         one optimizer step
-//! resident/    the same where parameters and moments stay on the device
-//! fit          the loop
-//! checkpoint/  where a run stands, on disk
-//! identity/    the digest that says which run a checkpoint belongs to
-//! early        when a run is assessed, and ends early
-//! resume       keeps checkpoints while a run goes, finds where to go on
+//! resident/    steps whose parameters and moments stay on the device
+//! fit          the training loop
+//! checkpoint/  a run's training state on disk
+//! identity/    the digest that ties a checkpoint to its run
+//! early_stop   assessments of a run, and its early end
+//! resume       checkpoints of a run in progress, and their restoration
 //! export       a finished run as a model folder, and a folder as one ONNX file
+//! error        the error of training
 //! ```
 
 mod adamw;
@@ -53,6 +57,7 @@ mod packed;
 mod padded;
 mod pairs;
 mod parameters;
+pub mod ranges;
 mod recipe;
 mod resident;
 mod resume;
@@ -73,7 +78,7 @@ pub use gradients::{Gradient, NamedGradients};
 pub use packed::PackedTexts;
 pub use pairs::{PairTexts, Pairs};
 pub use parameters::ParameterBuffer;
-pub use recipe::{MOST_HARD_NEGATIVES, Recipe};
+pub use recipe::Recipe;
 pub use sampler::batches;
 pub use schedule::Schedule;
 pub use step::{StepReport, Stepper};

@@ -1,4 +1,4 @@
-//! Texts as the arrays the graphs are fed with: token rows one after the other, no padding.
+//! Texts as the arrays that the graphs take: token rows one after the other, without padding.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -12,24 +12,24 @@ use crate::onnx::RuntimeError;
 
 use super::padded::PaddedLayout;
 
-/// The input of graphs in which tokens share rows.
+/// Name of the input that only graphs with shared rows have.
 const TOKEN_ROWS: &str = "token_rows";
 
-/// Whether tokens share rows in a session's graph.
+/// Returns true when tokens share rows in a session's graph.
 pub(super) fn shares_rows(session: &Session) -> bool {
     session.inputs().iter().any(|input| input.name() == TOKEN_ROWS)
 }
 
-/// Rows of the look-up tables, one of each for a row of a graph's summed embeddings.
+/// Rows of the look-up tables: one of each table per row of a graph's summed embeddings.
 #[derive(Clone, Copy)]
 pub(super) struct LookUps<'t> {
-    /// Of the compact vocabulary.
+    /// Rows of the compact vocabulary.
     pub(super) ids: &'t [i64],
-    /// Of the position table.
+    /// Rows of the position table.
     pub(super) positions: &'t [i64],
 }
 
-/// One row for all tokens of one place and kind, in the order of their first tokens.
+/// One row for all tokens with the same id and position, in the order of their first tokens.
 #[derive(Debug, Clone, PartialEq)]
 struct SharedRows {
     ids: Vec<i64>,
@@ -60,21 +60,21 @@ pub struct PackedTexts {
     ids: Vec<i64>,
     /// Row of the position table of each token, `[N]`.
     positions: Vec<i64>,
-    /// Made when the first graph asks for it.
+    /// Built when the first graph needs it.
     shared: OnceLock<SharedRows>,
-    /// First token of each text, and the end, `[T + 1]`.
+    /// First token of each text, followed by the number of tokens, `[T + 1]`.
     starts: Vec<i64>,
     heads: usize,
-    /// Made when the first graph asks for a part of it.
+    /// Built when the first graph needs a part of it.
     padded: OnceLock<PaddedLayout>,
-    /// For max pooling: the rows of each text, shorter ones filled up with their first, `[T, S]`.
+    /// Rows of each text for max pooling, `[T, S]`. Shorter texts repeat their first row.
     text_tokens: Option<Array2<i64>>,
     pooling: Pooling,
 }
 
 impl PackedTexts {
-    /// Packs texts (compact vocabulary rows) for an encoder. Texts must not be empty; a tokenizer's special tokens
-    /// see to that.
+    /// Packs texts (compact vocabulary rows) for an encoder. Texts must not be empty; the special
+    /// tokens of a tokenizer ensure that.
     pub fn new(texts: &[&[u32]], config: &EncoderConfig, pooling: Pooling) -> Self {
         let first_position = config.first_position();
         let mut starts = vec![0];
@@ -94,23 +94,24 @@ impl PackedTexts {
         Self { ids, positions, shared, starts, heads, padded, text_tokens, pooling }
     }
 
-    /// Number of tokens `N`.
+    /// Returns the number of tokens `N`.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// Tokens of the longest text `S`.
+    /// Returns the number of tokens of the longest text, `S`.
     pub(super) fn longest(&self) -> usize {
         self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0)
     }
 
-    /// Number of texts `T`.
+    /// Returns the number of texts `T`.
     pub fn texts(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// The matrix whose row `i` pools text `of[i]`: `[rows, N]`, to be multiplied with token rows, or for max
-    /// pooling `[rows, T]`, to be multiplied with the largest of each text.
+    /// Returns the matrix whose row `i` pools text `of[i]`. It is `[rows, N]`, to be multiplied
+    /// with token rows; for max pooling it is `[rows, T]`, to be multiplied with the maxima of each
+    /// text.
     pub(super) fn pooling(&self, of: &[usize]) -> Array2<f32> {
         let columns = if self.pooling == Pooling::Max { self.texts() } else { self.tokens() };
         let mut matrix = Array2::zeros((of.len(), columns));
@@ -128,12 +129,13 @@ impl PackedTexts {
         matrix
     }
 
-    /// The rows that tokens of one place and kind share.
+    /// Returns the rows that tokens with the same id and position share.
     fn shared(&self) -> &SharedRows {
         self.shared.get_or_init(|| SharedRows::new(&self.ids, &self.positions))
     }
 
-    /// What a graph that `shares` rows, or one that doesn't, looks up.
+    /// Returns the rows that a graph looks up; `shares` says whether tokens share rows in that
+    /// graph.
     pub(super) fn look_ups(&self, shares: bool) -> LookUps<'_> {
         match shares {
             true => LookUps { ids: &self.shared().ids, positions: &self.shared().positions },
@@ -141,7 +143,8 @@ impl PackedTexts {
         }
     }
 
-    /// Appends those inputs that the session's graph asks for: fused and standard graphs take different ones.
+    /// Appends the inputs that the session's graph declares. Fused and standard graphs take
+    /// different ones.
     pub(super) fn feed<'a>(
         &'a self,
         session: &Session,

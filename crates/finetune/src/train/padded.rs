@@ -1,5 +1,5 @@
-//! The indices by which standard operators pad packed rows for attention and pack them again (shapes in `onnx`'s
-//! attention module). Fused attention needs none of them.
+//! Indices with which standard operators pad packed rows for attention, and pack them again. The
+//! attention module of `onnx` documents their shapes. Fused attention needs none of them.
 
 use ndarray::{Array2, Array3, Array4};
 use ort::session::SessionInputValue;
@@ -7,7 +7,7 @@ use ort::value::TensorRef;
 
 use crate::onnx::{MASKED, RuntimeError};
 
-/// How packed rows are padded and packed again.
+/// Indices and masks for padding packed rows and packing them again.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PaddedLayout {
     unpack: Array4<i64>,
@@ -19,16 +19,17 @@ pub(super) struct PaddedLayout {
 }
 
 impl PaddedLayout {
-    /// What graphs call its parts.
+    /// Names of the parts in the graphs.
     pub(super) const INPUTS: [&'static str; 6] =
         ["unpack", "pack", "unpack_context", "pack_stacked", "key_mask", "query_mask"];
 
-    /// The layout of texts whose first rows are `starts` `[T + 1]`, the number of rows behind the last.
+    /// Returns the layout of texts whose first rows are `starts` `[T + 1]`; its last element is the
+    /// number of rows.
     pub(super) fn new(starts: &[i64], heads: usize) -> Self {
         let starts: Vec<usize> = starts.iter().map(|start| *start as usize).collect();
         let (count, tokens) = (starts.len() - 1, starts[starts.len() - 1]);
         let longest = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        // Padding points at the first token of all: what is fetched there is masked.
+        // Padding points at the very first token. The values fetched there are masked.
         let token = |text: usize, place: usize| {
             let at = starts[text] + place;
             if at < starts[text + 1] { Some(at) } else { None }
@@ -59,7 +60,7 @@ impl PaddedLayout {
         Self { unpack, pack, unpack_context, pack_stacked, key_mask, query_mask }
     }
 
-    /// The tensor a graph calls `name`.
+    /// Returns the tensor that the graphs call `name`.
     pub(super) fn tensor(&self, name: &str) -> Result<Option<SessionInputValue<'_>>, RuntimeError> {
         let failed = RuntimeError::call("take a batch");
         let tensor: ort::Result<SessionInputValue<'_>> = match name {

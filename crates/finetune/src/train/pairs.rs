@@ -1,39 +1,42 @@
-//! Tokenized pairs, with what makes two of them equal.
+//! Tokenized pairs. Equal texts share one number, so that equal pairs can be recognized.
 
 use std::collections::HashMap;
 
 use super::Vocabulary;
 
-/// A pair as text: what the model sees of a typo and of its correction.
+/// A pair as the model sees it: the rendered texts of a typo and of its correction.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PairTexts {
-    /// Id of the row it came from.
+    /// Id of the row that the pair came from.
     pub row: i64,
-    /// The typo, rendered.
+    /// Rendered typo.
     pub anchor: String,
-    /// The correction, rendered.
+    /// Rendered correction.
     pub positive: String,
-    /// Other names it is easily taken for, rendered; usually none.
+    /// Rendered hard negatives: names that are easily confused with the correction. Usually none.
     pub negatives: Vec<String>,
 }
 
-/// Pairs ready to be batched. Texts are interned: equal texts have equal numbers.
+/// Pairs, ready to be batched. Texts are interned: equal texts have equal numbers.
 #[derive(Debug, Clone)]
 pub struct Pairs {
-    /// Id of the row each pair came from.
+    /// Id of the row that each pair came from.
     pub(super) rows: Vec<i64>,
-    /// Text number of each pair's anchor and positive.
+    /// Text numbers of each pair's anchor and positive.
     pub(super) sides: Vec<(usize, usize)>,
-    /// Text numbers of each pair's hard negatives; shorter than the pairs where the last ones have none.
+    /// Text numbers of each pair's hard negatives. The list may be shorter than that of the pairs:
+    /// the last pairs then have none.
     pub(super) negatives: Vec<Vec<usize>>,
     /// Compact vocabulary rows of each text.
     pub(super) texts: Vec<Vec<u32>>,
 }
 
 impl Pairs {
-    /// Interns tokenized pairs. `anchors` and `positives` hold token ids, `rows` the ids of the rows.
+    /// Interns tokenized pairs. `anchors` and `positives` hold token ids, `rows` the ids of the
+    /// rows.
     ///
-    /// Returns `None` when a token is not in the vocabulary or the three differ in length.
+    /// Returns `None` when a token is not in the vocabulary, or when the three lists differ in
+    /// length.
     pub fn new(
         rows: Vec<i64>,
         anchors: &[Vec<u32>],
@@ -43,7 +46,8 @@ impl Pairs {
         Self::with_negatives(rows, anchors, positives, &[], vocabulary)
     }
 
-    /// The same with hard negatives: the token ids of each pair's, for the first pairs or all.
+    /// Interns pairs like [`Pairs::new`], with hard negatives: for each of the first pairs, or for
+    /// all of them, the token ids of its hard negatives.
     pub fn with_negatives(
         rows: Vec<i64>,
         anchors: &[Vec<u32>],
@@ -75,24 +79,26 @@ impl Pairs {
         Some(Self { rows, sides, negatives, texts })
     }
 
-    /// Text numbers of a pair's hard negatives.
+    /// Returns the text numbers of a pair's hard negatives.
     pub(super) fn negatives_of(&self, pair: usize) -> &[usize] {
         self.negatives.get(pair).map_or(&[], Vec::as_slice)
     }
 
-    /// Number of pairs.
+    /// Returns the number of pairs.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no pair.
+    /// Returns true when there are no pairs.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// These pairs and, as examples of their own, each of them reversed. The two share their texts, so the batches
-    /// keep them apart, and where they do meet the score mask keeps them from being negatives. Hard negatives stay with the
-    /// pairs as they came.
+    /// Returns these pairs, followed by each of them reversed as an example of its own.
+    ///
+    /// A pair and its reverse share their texts, so batches keep them apart. If the two do meet in
+    /// a batch, the score mask keeps them from being negatives. Hard negatives stay with the
+    /// original pairs.
     pub fn with_reversed(&self) -> Self {
         let mut both = self.clone();
         both.rows.extend_from_within(..);
@@ -100,7 +106,8 @@ impl Pairs {
         both
     }
 
-    /// The number of different positives: the largest batch without equal corrections.
+    /// Returns the number of different positives, which is the size of the largest batch without
+    /// equal corrections.
     pub fn distinct_positives(&self) -> usize {
         let mut positives: Vec<usize> = self.sides.iter().map(|(_, positive)| *positive).collect();
         positives.sort_unstable();

@@ -12,8 +12,8 @@ use crate::onnx::{GradientForm, Parameter, RowIndex, RuntimeError, parameters};
 
 use super::Vocabulary;
 
-/// Every trainable tensor, one after the other, decayed ones first. The token table holds only the rows of a
-/// [`Vocabulary`].
+/// Values of every trainable tensor, one after the other, decayed tensors first. The token table
+/// has only the rows of a [`Vocabulary`].
 #[derive(Debug, Clone)]
 pub struct ParameterBuffer {
     parameters: Vec<Parameter>,
@@ -23,7 +23,8 @@ pub struct ParameterBuffer {
 }
 
 impl ParameterBuffer {
-    /// Reads an encoder's parameters from its weights, of the token table only the vocabulary's rows.
+    /// Reads an encoder's parameters from its weights. Of the token table, only the vocabulary's
+    /// rows are read.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] when a tensor is missing or doesn't fit the configuration.
@@ -56,27 +57,28 @@ impl ParameterBuffer {
         Ok(Self { parameters, ranges, values, vocabulary })
     }
 
-    /// The parameters, with the token table's shape as it is here.
+    /// Returns the parameters. The token table has the compact shape of this buffer.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// All numbers.
+    /// Returns all values.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// All numbers, to be updated.
+    /// Returns all values, to be updated.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
-    /// Where each parameter's numbers are, in the order of [`parameters`](Self::parameters).
+    /// Returns the range of each parameter's values, in the order of
+    /// [`parameters`](Self::parameters).
     pub fn ranges(&self) -> &[Range<usize>] {
         &self.ranges
     }
 
-    /// Number of elements, from the first, that weight decay applies to.
+    /// Returns the number of elements, from the first, that weight decay applies to.
     pub fn decayed(&self) -> usize {
         self.parameters
             .iter()
@@ -87,7 +89,7 @@ impl ParameterBuffer {
             .unwrap_or(0)
     }
 
-    /// The rows the token table holds.
+    /// Returns the rows that the token table holds.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
@@ -105,12 +107,13 @@ impl ParameterBuffer {
         Ok(())
     }
 
-    /// Writes weight files like the `original` ones, with these numbers in them, into `folder`.
+    /// Writes copies of the `original` weight files, with these values in them, into `folder`.
     ///
-    /// `decay_factor` is what weight decay left of every token row that this buffer doesn't hold.
+    /// `decay_factor` is the factor by which weight decay shrank every token row outside this
+    /// buffer.
     ///
     /// # Errors
-    /// [`ModelError::File`] when one can't be written.
+    /// [`ModelError::File`] when a file can't be read or written.
     pub fn save(&self, original: &WeightSet, folder: &Path, decay_factor: f64) -> Result<(), ModelError> {
         let mut alterations: HashMap<String, Alteration<'_>> = HashMap::new();
         for (parameter, range) in self.parameters.iter().zip(&self.ranges) {
@@ -130,7 +133,8 @@ impl ParameterBuffer {
         original.rewrite(folder, &mut alterations)
     }
 
-    /// Puts the compact rows of the token table back among the full ones, and decays the others.
+    /// Returns an alteration that puts the compact rows of the token table back in their places,
+    /// and decays all other rows.
     fn scatter(&self, range: Range<usize>, decay_factor: f64) -> Alteration<'_> {
         let table = &self.values[range];
         let width = table.len() / self.vocabulary.ids().len().max(1);

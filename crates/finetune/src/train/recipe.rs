@@ -1,61 +1,65 @@
-//! The settings of a run, with defaults chosen by measurement (larger batches, one symmetric pass, no dropout,
-//! no equal corrections in a batch).
+//! Settings of a run. The defaults were chosen by measurement: larger batches, one symmetric pass,
+//! no dropout, no equal corrections in a batch.
+
+use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
 use crate::onnx::{Loss, Ranking};
 
+use super::ranges::{self, Range};
 use super::{EarlyStop, TrainError};
 
-/// The most hard negatives a pair can have: so many of the nearest names are known.
-pub const MOST_HARD_NEGATIVES: usize = 10;
-
-/// How to train.
+/// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Passes over the pairs.
+    /// Number of passes over the pairs.
     pub epochs: usize,
-    /// Pairs in a batch; each pair's negatives are the others.
+    /// Number of pairs in a batch. Each pair's negatives are the other pairs.
     pub batch_size: usize,
-    /// Pairs whose texts are encoded at a time. A larger batch is encoded in parts, and twice (GradCache): the same
-    /// gradients in the memory of so many pairs.
+    /// Number of pairs whose texts are encoded at a time. A larger batch is encoded in parts, and
+    /// twice (GradCache). The gradients are the same; the memory is that of this many pairs.
     pub mini_batch: usize,
     /// Highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f32,
     /// Share of the steps over which the learning rate rises from zero.
     pub warmup_ratio: f32,
-    /// AdamW's weight decay, of weights only.
+    /// AdamW's weight decay, applied to weights only.
     pub weight_decay: f32,
-    /// Gradients longer than this are shortened to it.
+    /// Largest gradient norm. Longer gradients are scaled down to it.
     pub max_gradient_norm: f32,
-    /// What cosines are multiplied by before the softmax.
+    /// Factor of the cosines before the softmax.
     pub scale: f32,
-    /// Share of every target that is spread evenly over the batch's positives ([`Batch::smoothed`](super::Batch::smoothed)).
-    /// Records of runs from before this setting don't have it, and mean none.
+    /// Share of every target that is spread evenly over the batch's positives
+    /// ([`Batch::smoothed`](super::Batch::smoothed)). Run records from before this setting lack the
+    /// field, which means 0.
     #[serde(default)]
     pub label_smoothing: f32,
     /// Directions of a pair that are ranked.
     pub loss: Loss,
-    /// Whether each pair is also trained on reversed, as an example of its own: with [`Loss::Mnrl`] this is the form
-    /// that doubles the rows of the data. The symmetric loss learns both directions from one pass instead.
+    /// Set when each pair is also trained on in reverse, as an example of its own. With
+    /// [`Loss::Mnrl`] this doubles the rows of the data. The symmetric loss learns both directions
+    /// from one pass instead.
     pub reversed: bool,
-    /// Names a pair's anchor is also ranked against, of those its correction is most easily taken for
-    /// ([`Neighbors`](crate::synthesis::Neighbors)); with 0 its negatives are the batch's other corrections alone.
+    /// Number of hard negatives per pair, drawn from the names most similar to its correction
+    /// ([`PairTexts::negatives`](super::PairTexts::negatives)). With 0, the only negatives are the
+    /// batch's other corrections.
     pub hard_negatives: usize,
-    /// Whether a batch may hold a text several times. Equal texts are never negatives of each other either way.
+    /// Allows a text to occur several times in a batch. Equal texts are never negatives of each
+    /// other in either case.
     pub duplicates: bool,
-    /// When the run ends before its last step; never when not set.
+    /// Rule that ends the run before its last step; `None` for a run that never ends early.
     pub early_stop: Option<EarlyStop>,
-    /// Whether training drops numbers at the rates the model's config names.
+    /// Set when training applies dropout, at the rates in the model's config.
     pub dropout: bool,
-    /// Seed of the order of the pairs, and of what is dropped.
+    /// Seed of the order of the pairs and of the dropout masks.
     pub seed: u64,
 }
 
 impl Default for Recipe {
-    /// The best of the recipes measured in `docs/quality.md`. Three epochs are enough because each has fresh
-    /// synthetic typos; without synthesis take more.
+    /// Returns the best of the measured recipes (`docs/explanation/quality.md`). Three epochs are
+    /// enough because each has fresh synthetic typos; without synthesis, use more.
     fn default() -> Self {
         Self {
             epochs: 3,
@@ -79,13 +83,14 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// How the texts of a batch are ranked.
+    /// Returns the ranking of a batch's texts.
     pub fn ranking(&self) -> Ranking {
         Ranking { loss: self.loss, scale: self.scale, hard_negatives: self.hard_negatives > 0 }
     }
 
-    /// What the loss can't fall below in a full batch of different pairs: the entropy of its smoothed targets, which is what
-    /// cross-entropy comes to when the softmax equals them. Zero without smoothing.
+    /// Returns the lower bound of the loss in a full batch of different pairs: the entropy of the
+    /// smoothed targets. The cross-entropy reaches this bound when the softmax equals the targets.
+    /// It is zero without smoothing.
     pub fn least_loss(&self) -> f32 {
         let pairs = self.batch_size as f32;
         let others = self.label_smoothing / pairs;
@@ -97,50 +102,37 @@ impl Recipe {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`TrainError::Recipe`] naming the first absurd one.
+    /// [`TrainError::Recipe`], naming the first setting outside its range.
     pub fn check(&self) -> Result<(), TrainError> {
-        let fail = |setting, value: String, expected| Err(TrainError::Recipe { setting, value, expected });
-        let positive = |number: f32| number.is_finite() && number > 0.0;
-        if !(1..=1_000).contains(&self.epochs) {
-            return fail("epochs", self.epochs.to_string(), "from 1 to 1000");
-        }
-        if !(2..=4_096).contains(&self.batch_size) {
-            return fail("batch_size", self.batch_size.to_string(), "from 2 to 4096");
-        }
-        if self.mini_batch == 0 {
-            return fail("mini_batch", self.mini_batch.to_string(), "at least 1");
-        }
-        if !positive(self.learning_rate) || self.learning_rate >= 1.0 {
-            return fail("learning_rate", self.learning_rate.to_string(), "above 0 and below 1");
-        }
-        if !(0.0..1.0).contains(&self.warmup_ratio) {
-            return fail("warmup_ratio", self.warmup_ratio.to_string(), "at least 0 and below 1");
-        }
-        if !(0.0..1.0).contains(&self.weight_decay) {
-            return fail("weight_decay", self.weight_decay.to_string(), "at least 0 and below 1");
-        }
+        within("epochs", &self.epochs, &ranges::EPOCHS)?;
+        within("batch_size", &self.batch_size, &ranges::BATCH_SIZE)?;
+        within("mini_batch", &self.mini_batch, &ranges::MINI_BATCH)?;
+        within("learning_rate", &self.learning_rate, &ranges::LEARNING_RATE)?;
+        within("warmup_ratio", &self.warmup_ratio, &ranges::WARMUP_RATIO)?;
+        within("weight_decay", &self.weight_decay, &ranges::WEIGHT_DECAY)?;
         if let Some(EarlyStop { patience, every, .. }) = self.early_stop {
-            if patience == 0 {
-                return fail("patience", patience.to_string(), "at least 1");
-            }
-            if every == Some(0) {
-                return fail("every", "0".to_owned(), "at least 1 step");
+            within("patience", &patience, &ranges::PATIENCE)?;
+            if let Some(every) = every {
+                within("every", &every, &ranges::ASSESS_EVERY)?;
             }
         }
-        if self.hard_negatives > MOST_HARD_NEGATIVES {
-            return fail("hard_negatives", self.hard_negatives.to_string(), "from 0 to 10");
-        }
-        if !positive(self.max_gradient_norm) {
-            return fail("max_gradient_norm", self.max_gradient_norm.to_string(), "above 0");
-        }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return fail("label_smoothing", self.label_smoothing.to_string(), "at least 0 and below 1");
-        }
-        if !positive(self.scale) || self.scale > 1_000.0 {
-            return fail("scale", self.scale.to_string(), "above 0 and at most 1000");
-        }
+        within("hard_negatives", &self.hard_negatives, &ranges::HARD_NEGATIVES)?;
+        within("max_gradient_norm", &self.max_gradient_norm, &ranges::MAX_GRADIENT_NORM)?;
+        within("label_smoothing", &self.label_smoothing, &ranges::LABEL_SMOOTHING)?;
+        within("scale", &self.scale, &ranges::SCALE)?;
         Ok(())
     }
+}
+
+fn within<T: PartialOrd + Display>(
+    setting: &'static str,
+    value: &T,
+    range: &Range<T>,
+) -> Result<(), TrainError> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    Err(TrainError::Recipe { setting, value: value.to_string(), expected: range.to_string() })
 }
 
 #[cfg(test)]
@@ -153,7 +145,7 @@ mod tests {
             Recipe { label_smoothing, batch_size, ..Recipe::default() }.least_loss()
         };
         assert_eq!(of(0.0, 64), 0.0);
-        // Two pairs and all but everything smoothed: even odds, one bit.
+        // Two pairs with almost full smoothing: even odds, and an entropy of one bit.
         assert!((of(0.999_999, 2) - std::f32::consts::LN_2).abs() < 1e-6);
         assert!((of(0.3, 64) - 1.830_36).abs() < 1e-4, "{}", of(0.3, 64));
     }

@@ -1,33 +1,36 @@
-//! Keeps a run's checkpoints while it goes, and finds where to go on.
+//! Checkpoints of a run in progress, and the restoration of the last one.
 
 use std::time::{Duration, Instant};
 
 use crate::failure::chain;
 use crate::model::{EncoderConfig, Head};
 
-use super::checkpoint::{TrainingState, sweep};
+use super::checkpoint::TrainingState;
 use super::early_stop::Assessments;
 use super::identity::{Format1Identity, RunIdentity};
 use super::{
     Checkpoint, CheckpointError, Checkpoints, Interval, Pairs, ParameterBuffer, Recipe, Stepper, TrainError,
 };
+use crate::durable::remove_partial;
 
 /// A run's checkpoints, if it keeps any.
-pub(super) struct Resume(Option<Kept>);
+pub(super) struct Resume(Option<KeptCheckpoints>);
 
-struct Kept {
+struct KeptCheckpoints {
     checkpoints: Checkpoints,
     identity: RunIdentity,
-    /// Set only where the folder holds a checkpoint of that format: hashing every pair twice is not free.
+    /// Set only when the folder holds a checkpoint of format 1: hashing every pair twice is not
+    /// free.
     format1: Option<Format1Identity>,
     last: Instant,
-    /// Numbers of a standing.
+    /// Number of parameter elements in a training state.
     elements: usize,
 }
 
 impl Resume {
-    /// Of a run with these settings that starts with these weights. Its pairs are told epoch by epoch, with
-    /// [`covers`](Self::covers), before it is restored.
+    /// Returns the checkpoints of a run with these settings and starting weights. The caller then
+    /// passes the run's pairs to [`covers`](Self::covers), epoch by epoch, before it restores the
+    /// run.
     pub(super) fn new(
         checkpoints: Option<&Checkpoints>,
         recipe: &Recipe,
@@ -35,7 +38,7 @@ impl Resume {
         start: &ParameterBuffer,
     ) -> Self {
         Self(checkpoints.map(|checkpoints| {
-            Kept {
+            KeptCheckpoints {
                 checkpoints: checkpoints.clone(),
                 identity: RunIdentity::new(recipe, encoder, start),
                 format1: (Checkpoint::format(&checkpoints.folder) == Some(1))
@@ -46,7 +49,7 @@ impl Resume {
         }))
     }
 
-    /// Takes in the pairs of the next epoch, as they are batched.
+    /// Adds the pairs of the next epoch, as they are batched, to the run's identity.
     pub(super) fn covers(&mut self, pairs: &Pairs) {
         if let Some(kept) = &mut self.0 {
             kept.identity.add_epoch(pairs);
@@ -56,9 +59,10 @@ impl Resume {
         }
     }
 
-    /// Puts the last checkpoint into `stepper` and `watch`; says the losses and the time of the steps it holds.
+    /// Restores the last checkpoint into `stepper` and `watch`, and returns the losses and the time
+    /// of its steps.
     ///
-    /// A damaged checkpoint is worth nothing, but no reason to fail either: the run starts at its beginning.
+    /// A damaged checkpoint is useless, but no reason to fail: the run starts from its beginning.
     pub(super) fn restore(
         &self,
         stepper: &mut Stepper,
@@ -66,7 +70,7 @@ impl Resume {
     ) -> Result<(Vec<f32>, Duration), TrainError> {
         let nothing = (Vec::new(), Duration::ZERO);
         let Some(kept) = &self.0 else { return Ok(nothing) };
-        sweep(&kept.checkpoints.folder);
+        remove_partial(&kept.checkpoints.folder);
         let run = match &kept.format1 {
             Some(format1) => format1.fingerprint(),
             None => kept.identity.fingerprint(),
@@ -74,7 +78,7 @@ impl Resume {
         let found = match Checkpoint::load(&kept.checkpoints.folder, &run) {
             Ok(found) => found,
             Err(error @ CheckpointError::Damaged { .. }) => {
-                tracing::warn!(error = chain(&error), "a run starts at its beginning");
+                tracing::warn!(error = chain(&error), "the checkpoint is damaged; the run starts over");
                 None
             }
             Err(error) => return Err(error.into()),
@@ -83,7 +87,7 @@ impl Resume {
         let Some(checkpoint) = found.filter(|found| found.values.len() == kept.elements) else {
             return Ok(nothing);
         };
-        tracing::info!(step = checkpoint.moments.step, "a run goes on from its checkpoint");
+        tracing::info!(step = checkpoint.moments.step, "the run resumes from its checkpoint");
         stepper.restore(&checkpoint.values, checkpoint.moments)?;
         watch.restore(checkpoint.assessed);
         Ok((checkpoint.losses, checkpoint.elapsed))

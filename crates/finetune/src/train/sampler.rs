@@ -1,8 +1,8 @@
-//! Pairs into batches in which no text occurs in two pairs, unless that is wished.
+//! Batches in which no text occurs in two pairs, unless the recipe allows duplicates.
 //!
-//! Two pairs with the same correction would be each other's negatives, and the loss would push apart what it
-//! should pull together. So each batch takes pairs in shuffled order and defers those that clash with it to later
-//! batches. Every pair is used once an epoch.
+//! Two pairs with the same correction would be each other's negatives, and the loss would push
+//! apart texts that it should pull together. So each batch takes pairs in shuffled order, and
+//! defers pairs that share a text with it to later batches. Every pair is used once per epoch.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -12,12 +12,14 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Pairs;
 
-/// The batches of one epoch, as indices of pairs. The same seed and epoch give the same batches.
+/// Returns the batches of one epoch, as indices of pairs. The same seed and epoch give the same
+/// batches.
 ///
-/// Batches are full while different texts last; those that remain at the end (many pairs of few corrections) are
-/// smaller. A batch of one has no negative and teaches nothing, so a lonely pair joins the batch before it while
-/// that is less than twice the size; the score mask keeps equal texts there from being negatives.
-/// With `duplicates` equal texts aren't kept apart: every batch but the last is full.
+/// Batches are full as long as enough different texts remain. The batches at the end, with many
+/// pairs of few corrections, are smaller. A batch of one pair has no negative and teaches nothing,
+/// so a single pair joins the batch before it if that has less than twice the batch size. There the
+/// score mask keeps equal texts from being negatives. With `duplicates`, equal texts are not kept
+/// apart, and every batch but the last is full.
 pub fn batches(
     pairs: &Pairs,
     batch_size: usize,
@@ -46,7 +48,7 @@ pub fn batches(
                 batch.push(pair);
             }
         }
-        // Deferred pairs go first into the next batch, in their order.
+        // Deferred pairs come first in the next batch, in their order.
         while let Some(pair) = deferred.pop_back() {
             waiting.push_front(pair);
         }
@@ -87,7 +89,8 @@ mod tests {
             prop_assert_eq!(seen, (0..pairs.len()).collect::<Vec<_>>());
             for (index, batch) in batches.iter().enumerate() {
                 prop_assert!(batch.len() <= 2 * size);
-                // The batch proper: what comes before the first equal correction, which only a lonely pair brings.
+                // The batch proper ends before the first equal correction, which only a single pair
+                // from a later batch can bring.
                 let mut distinct = HashSet::new();
                 let proper = batch.iter().take_while(|pair| distinct.insert(pairs.sides[**pair].1)).count();
                 let left: HashSet<usize> = batches[index..].iter().flatten().map(|pair| pairs.sides[*pair].1).collect();

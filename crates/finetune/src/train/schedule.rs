@@ -1,6 +1,7 @@
-//! Linear warm-up, then linear decay to zero, as `transformers.get_linear_schedule_with_warmup` computes it.
+//! Linear warm-up, then linear decay to zero, as `transformers.get_linear_schedule_with_warmup`
+//! computes it.
 
-/// The learning rate of each step of a run.
+/// Learning rate of each step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     peak: f32,
@@ -9,16 +10,19 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A run of `steps` steps whose first `ceil(steps * warmup_ratio)` warm up.
+    /// Returns the schedule of a run of `steps` steps, of which the first
+    /// `ceil(steps * warmup_ratio)` warm up.
     pub fn new(peak: f32, steps: usize, warmup_ratio: f32) -> Self {
-        // The decimal that was written, as Python has it: 0.1 in single precision is a little more than a tenth, and
-        // a tenth of 50 steps would become 6.
+        // The decimal number as it was written, which is what Python computes with. In single
+        // precision, 0.1 is a little more than a tenth, and the warm-up of 50 steps would take 6
+        // instead of 5.
         let ratio = warmup_ratio.to_string().parse().unwrap_or_else(|_| f64::from(warmup_ratio));
         let warmup = (steps as f64 * ratio).ceil() as usize;
         Self { peak, warmup, steps }
     }
 
-    /// The learning rate of step `step`, counted from 0. The first step of a warm-up has rate 0, as in PyTorch.
+    /// Returns the learning rate of step `step`, counted from 0. The first step of a warm-up has
+    /// rate 0, as in PyTorch.
     pub fn rate(&self, step: usize) -> f32 {
         let factor = if step < self.warmup {
             step as f64 / self.warmup.max(1) as f64
@@ -36,7 +40,8 @@ mod tests {
 
     #[test]
     fn rates_are_transformers() {
-        // get_linear_schedule_with_warmup(optimizer, num_warmup_steps=2, num_training_steps=10), peak 1.0.
+        // get_linear_schedule_with_warmup(optimizer, num_warmup_steps=2, num_training_steps=10),
+        // peak 1.0.
         let schedule = Schedule::new(1.0, 10, 0.15);
         let rates: Vec<f32> = (0..10).map(|step| schedule.rate(step)).collect();
         let tenth = Schedule::new(1.0, 50, 0.1);

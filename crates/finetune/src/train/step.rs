@@ -1,17 +1,17 @@
-//! One optimizer step: take a batch's loss and gradients, clip, update.
+//! One optimizer step: compute a batch's loss and gradients, clip them, update the parameters.
 
 use crate::model::{EncoderConfig, Head};
 use crate::onnx::{Runtime, RuntimeError};
 
 use super::adamw::{AdamW, Moments, clip_factor, norm, update};
 use super::dropout::Dropout;
-use super::full_batch::Whole;
-use super::grad_cache::Cached;
+use super::full_batch::FullBatch;
+use super::grad_cache::GradCache;
 use super::gradients::{Gradient, NamedGradients};
 use super::resident::Resident;
 use super::{Batch, ParameterBuffer, Recipe, TrainError};
 
-/// What a step did.
+/// Loss and gradient norm of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
     /// Mean loss of the batch, before the update.
@@ -20,7 +20,7 @@ pub struct StepReport {
     pub gradient_norm: f32,
 }
 
-/// A training session: the graph, the parameters and the optimizer's state.
+/// A training session: the graphs, the parameters and the optimizer's state.
 pub struct Stepper {
     runtime: Runtime,
     config: EncoderConfig,
@@ -28,12 +28,13 @@ pub struct Stepper {
     recipe: Recipe,
     dropout: Dropout,
     /// Opened for the first batch that is encoded at once.
-    whole: Option<Whole>,
+    whole: Option<FullBatch>,
     /// Opened for the first batch that is encoded in parts.
-    cached: Option<Cached>,
-    /// Where the runtime keeps parameters and moments on its device; the two above are then never opened.
+    cached: Option<GradCache>,
+    /// Set when parameters and moments stay on the runtime's device; the two above are then never
+    /// opened.
     resident: Option<Resident>,
-    /// Whether the device's parameters and moments are newer than these here.
+    /// True when the parameters and moments on the device are newer than the two below.
     behind: bool,
     parameters: ParameterBuffer,
     moments: Moments,
@@ -41,7 +42,7 @@ pub struct Stepper {
 }
 
 impl Stepper {
-    /// Opens the training graph for an encoder and takes over its parameters.
+    /// Opens the training graph of an encoder and takes ownership of its parameters.
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime refuses the graph.
@@ -67,44 +68,45 @@ impl Stepper {
             parameters,
         };
         if runtime.resident() {
-            let standing = (&stepper.parameters, &stepper.moments);
-            stepper.resident = Some(Resident::new(runtime, config, head, recipe, standing)?);
+            let state = (&stepper.parameters, &stepper.moments);
+            stepper.resident = Some(Resident::new(runtime, config, head, recipe, state)?);
         } else {
             stepper.open(recipe.batch_size > recipe.mini_batch)?;
         }
         Ok(stepper)
     }
 
-    /// Opens the graphs for batches in parts, or at once, unless they are open.
+    /// Opens the graphs for batches that are encoded in parts, or at once, unless they are open.
     fn open(&mut self, in_parts: bool) -> Result<(), TrainError> {
         let pooling = self.head.pooling;
         if in_parts && self.cached.is_none() {
             self.cached =
-                Some(Cached::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
+                Some(GradCache::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         } else if !in_parts && self.whole.is_none() {
             self.whole =
-                Some(Whole::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
+                Some(FullBatch::new(&self.runtime, &self.config, pooling, &self.recipe, &self.parameters)?);
         }
         Ok(())
     }
 
-    /// The parameters as they are now, brought back from the device if that is where they are.
+    /// Returns the current parameters, copied back from the device if they are there.
     ///
     /// # Errors
-    /// [`TrainError::Runtime`] when they can't be brought back.
+    /// [`TrainError::Runtime`] when the copy fails.
     pub fn parameters(&mut self) -> Result<&ParameterBuffer, TrainError> {
         Ok(self.state()?.0)
     }
 
-    /// The optimizer's state as it is now, likewise.
+    /// Returns the optimizer's current state, copied back from the device if it is there.
     ///
     /// # Errors
-    /// [`TrainError::Runtime`] when it can't be brought back.
+    /// [`TrainError::Runtime`] when the copy fails.
     pub fn moments(&mut self) -> Result<&Moments, TrainError> {
         Ok(self.state()?.1)
     }
 
-    /// Both, likewise.
+    /// Returns the current parameters and the optimizer's state, copied back from the device if
+    /// they are there.
     pub(super) fn state(&mut self) -> Result<(&ParameterBuffer, &Moments), TrainError> {
         if let (true, Some(resident)) = (self.behind, &self.resident) {
             resident.fetch(&mut self.parameters, &mut self.moments)?;
@@ -113,18 +115,20 @@ impl Stepper {
         Ok((&self.parameters, &self.moments))
     }
 
-    /// Updates made, and what weight decay has left so far of rows no text uses. Always at hand.
+    /// Returns the number of updates made, and the decay factor of rows that no text uses. This
+    /// needs no copy from the device.
     pub(super) fn progress(&self) -> (u64, f64) {
         (self.moments.step, self.moments.decay_factor)
     }
 
-    /// Whose memory parameters and moments stay in, as ONNX Runtime calls it (`Cpu`, `Cuda`); `None` when they are here
-    /// and fed to each step.
+    /// Returns the name of the memory in which parameters and moments stay, as ONNX Runtime calls
+    /// it (`Cpu`, `Cuda`). Returns `None` when this stepper holds them and feeds them to each step.
     pub fn resident_in(&self) -> Option<String> {
         self.resident.as_ref().map(Resident::memory)
     }
 
-    /// Goes back to an earlier standing of the same run. `values` are as many as the parameters'.
+    /// Restores an earlier training state of the same run. `values` must be as long as the
+    /// parameters.
     pub(super) fn restore(&mut self, values: &[f32], moments: Moments) -> Result<(), TrainError> {
         self.parameters.values_mut().copy_from_slice(values);
         self.moments = moments;
@@ -135,10 +139,10 @@ impl Stepper {
         Ok(())
     }
 
-    /// Ends the session, handing back the parameters and the state.
+    /// Ends the session and returns the parameters and the optimizer's state.
     ///
     /// # Errors
-    /// [`TrainError::Runtime`] when they can't be brought back from the device.
+    /// [`TrainError::Runtime`] when they can't be copied back from the device.
     pub fn finish(mut self) -> Result<(ParameterBuffer, Moments), TrainError> {
         self.state()?;
         Ok((self.parameters, self.moments))
@@ -147,8 +151,8 @@ impl Stepper {
     /// Computes loss and gradients of a batch and updates the parameters.
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`] when the loss or the gradient's length isn't finite: parameters are then as
-    /// they were before.
+    /// [`TrainError::NotFinite`] when the loss or the gradient norm isn't finite. The parameters
+    /// are then unchanged.
     pub fn step(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, TrainError> {
         if self.resident.is_some() {
             return self.resident_step(batch, learning_rate);
@@ -164,8 +168,8 @@ impl Stepper {
         })?
     }
 
-    /// Loss of a batch and the gradient of each parameter, by name, without an update. Look-up tables have the
-    /// shape of the compact buffer.
+    /// Returns the loss of a batch and the gradient of each parameter, by name, without an update.
+    /// Gradients of look-up tables have the shapes of the compact buffer.
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
@@ -179,7 +183,7 @@ impl Stepper {
         })
     }
 
-    /// The same where parameters and moments stay on the device.
+    /// Performs a step whose parameters and moments stay on the device.
     fn resident_step(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, TrainError> {
         let Self { resident: Some(resident), dropout, moments, .. } = self else {
             return Err(RuntimeError::Shape("resident").into());
@@ -193,7 +197,7 @@ impl Stepper {
         Ok(StepReport { loss, gradient_norm })
     }
 
-    /// Hands loss and gradients to `then`, while they are still where the runtime put them.
+    /// Passes loss and gradients to `then`, without copying them.
     fn with_gradients<R>(
         &mut self,
         batch: &Batch,
@@ -213,7 +217,7 @@ impl Stepper {
                     then(loss, gradients, parameters, moments)
                 })
             }
-            // `open` has just filled the one that is asked for.
+            // Unreachable: `open` has just filled the one that is needed.
             (None, _) => Err(RuntimeError::Shape("batch").into()),
         }
     }

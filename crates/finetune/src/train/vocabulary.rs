@@ -1,12 +1,13 @@
 //! Vocabulary compaction: training only those rows of the token table that a run's texts use.
 //!
-//! This is exact, not an approximation: the token ids of a run are known before it starts, every other row has
-//! a zero gradient and zero moments, and AdamW then only decays it. [`AdamW`](super::AdamW) keeps the product of
-//! those decays, and saving applies it to the rows that were left out.
+//! This is exact, not an approximation. The token ids of a run are known before it starts. Every
+//! other row has a zero gradient and zero moments, so AdamW only decays it.
+//! [`Moments`](super::Moments) keep the product of those decays, and saving applies it to the rows
+//! that were left out.
 
 use std::collections::HashMap;
 
-/// The rows of the token table a run uses, numbered densely in ascending order of their ids.
+/// Rows of the token table that a run uses, numbered densely in ascending order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     ids: Vec<u32>,
@@ -14,7 +15,7 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// The vocabulary of these texts.
+    /// Returns the vocabulary of these texts.
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a Vec<u32>>) -> Self {
         let mut ids: Vec<u32> = texts.into_iter().flatten().copied().collect();
         ids.sort_unstable();
@@ -23,17 +24,18 @@ impl Vocabulary {
         Self { ids, rows }
     }
 
-    /// Token ids in the order of their compact rows.
+    /// Returns the token ids in the order of their compact rows.
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// The compact row of a token id, if the vocabulary has it.
+    /// Returns the compact row of a token id, if the vocabulary has it.
     pub fn row(&self, id: u32) -> Option<u32> {
         self.rows.get(&id).copied()
     }
 
-    /// Replaces a text's token ids by compact rows. `None` when an id is not of this vocabulary.
+    /// Replaces a text's token ids by compact rows. Returns `None` when an id is not in this
+    /// vocabulary.
     pub fn compact(&self, text: &[u32]) -> Option<Vec<u32>> {
         text.iter().map(|id| self.row(*id)).collect()
     }

@@ -1,4 +1,4 @@
-//! The short way from a folder to a fine-tuned folder.
+//! Tests of the entry point: from a folder to a fine-tuned folder.
 
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::train::{Progress, Recipe, TrainError, embed_exported};
@@ -24,7 +24,7 @@ fn pairs_come_closer_and_the_folder_holds_the_model() {
     let scores = one.dot(&other.t());
     for (row, scores) in scores.rows().into_iter().enumerate() {
         let best = scores.iter().copied().fold(f32::MIN, f32::max);
-        // Equal positives score alike.
+        // Equal positives have equal scores.
         assert!(scores[row] >= best - 1e-5, "anchor {row} has another positive nearest");
     }
 }

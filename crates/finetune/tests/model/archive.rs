@@ -1,4 +1,4 @@
-//! Packing and unpacking, and what zips from outside try.
+//! Packing and unpacking, and attacks by zips from outside.
 #![allow(clippy::unwrap_used, reason = "the lint's exception for tests does not reach their helpers")]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::support;
 
-/// A folder like a model's.
+/// Writes a folder like that of a model.
 fn model_folder(at: &Path) {
     fs::create_dir_all(at.join("1_Pooling")).unwrap();
     fs::create_dir_all(at.join("onnx")).unwrap();
@@ -43,7 +43,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A zip as someone else might write it.
+/// Returns the bytes of a zip as another program might write it.
 fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in entries {
@@ -85,7 +85,7 @@ fn the_same_folder_gives_the_same_bytes() {
     let zips = ["one", "two"].map(|name| {
         let folder = home.path().join(name);
         model_folder(&folder);
-        // Rights and times differ from machine to machine and must not show.
+        // Permissions and times differ from machine to machine, and must not change the bytes.
         let file = File::open(folder.join("modules.json")).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         let zip_path = home.path().join(format!("{name}.zip"));
@@ -122,7 +122,8 @@ fn pythons_zipfile_reads_ours_and_we_read_its() {
     let home = TempDir::new().unwrap();
     model_folder(&home.path().join("model"));
     pack(&home.path().join("model"), "top", &home.path().join("ours.zip")).unwrap();
-    // What the backend does, and how the pipeline before this one packed: with entries for folders.
+    // The backend unpacks zips with `extractall`. The pipeline before this one packed them with
+    // `make_archive`, which adds entries for folders.
     let script = "import shutil, zipfile\n\
         assert zipfile.ZipFile('ours.zip').testzip() is None\n\
         zipfile.ZipFile('ours.zip').extractall('by-python')\n\
@@ -195,7 +196,7 @@ fn more_than_one_top_folder_or_none_is_refused() {
 
 #[test]
 fn a_name_that_comes_twice_is_refused() {
-    // The writer refuses to write a name twice, so two different ones are made equal afterwards.
+    // The writer refuses to write a name twice, so two different names are made equal afterwards.
     let mut bytes = zip_of(&[("top/first", b"1"), ("top/secnd", b"2")]);
     replace(&mut bytes, b"top/secnd", b"top/first");
     assert!(matches!(refused(&bytes), ArchiveError::DuplicateName));
@@ -221,7 +222,7 @@ fn bombs_are_refused_by_their_claim_and_by_what_comes_out() {
     let large = zip_of(&[("top/a", &[0; 600]), ("top/b", &[0; 600])]);
     assert!(matches!(unpack_to(&large, limits), Err(ArchiveError::TooLarge(_))));
 
-    // A zip that lies: a million bytes come out of an entry that claims a hundred.
+    // A zip with a false size: an entry that claims a hundred bytes unpacks to a million.
     let mut liar = zip_of(&[("top/a", &vec![0; 1_000_000])]);
     replace(&mut liar, &1_000_000u32.to_le_bytes(), &100u32.to_le_bytes());
     let result = unpack_to(&liar, limits);

@@ -1,4 +1,4 @@
-//! What a folder says of itself, and which are refused.
+//! Descriptions of model folders, and folders that are refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn json_of(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// A copy of a fixture in which a field of a JSON file is another.
+/// Returns a copy of a fixture with another value in one field of a JSON file.
 fn altered(tiny: &str, file: &str, field: &str, value: Value) -> TempDir {
     let home = with_type(&fixture(tiny), safetensors::Dtype::F32);
     let path = home.path().join(file);
@@ -87,7 +87,7 @@ fn the_paddings_row_moves_the_positions() {
     let home = altered("tiny-roberta", "config.json", "pad_token_id", json!(4));
     let folder = ModelFolder::open(home.path()).unwrap();
     assert_eq!((folder.config.first_position(), folder.config.longest()), (5, 37));
-    // MPNet's code doesn't look at it.
+    // MPNet's code doesn't read the field.
     let home = altered("tiny-mpnet", "config.json", "pad_token_id", json!(4));
     assert_eq!(ModelFolder::open(home.path()).unwrap().config.first_position(), 2);
     let home = altered("tiny-roberta", "config.json", "pad_token_id", json!(40));
@@ -192,7 +192,7 @@ fn an_index_that_leads_astray_is_refused() {
     let home = sharded(&fixture("tiny"));
     let absent = open(&home, "model-00003-of-00002.safetensors");
     assert!(matches!(absent, Err(ModelError::File { action: "read", .. })));
-    // The tensor is in one shard, and the index says it is in the other.
+    // The index places the tensor in the shard that lacks it.
     let found = SHARDS.map(|name| open(&sharded(&fixture("tiny")), name).is_ok());
     assert_eq!(found.iter().filter(|ok| **ok).count(), 1);
 }

@@ -1,4 +1,4 @@
-//! The model folder.
+//! Tests of the model folder.
 
 mod archive;
 mod folder;

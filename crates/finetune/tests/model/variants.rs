@@ -1,4 +1,5 @@
-//! Folders made from a fixture: the same model in other types of numbers, in several files, under other names.
+//! Folders made from a fixture: the same model with other number formats, several files, or other
+//! names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,10 +31,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A tensor as it stands in a file.
+/// A tensor with the bytes of its file.
 pub(crate) type Stored = (Dtype, Vec<usize>, Vec<u8>);
 
-/// The tensors of a safetensors file.
+/// Reads the tensors of a safetensors file.
 pub(crate) fn read(path: &Path) -> BTreeMap<String, Stored> {
     let bytes = fs::read(path).unwrap();
     SafeTensors::deserialize(&bytes)
@@ -52,7 +53,7 @@ pub(crate) fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a Stri
     serialize_to_file(views, None, path).unwrap();
 }
 
-/// Rounds 32-bit floats to a smaller type, or leaves them.
+/// Rounds 32-bit floats to a smaller format, or leaves them unchanged.
 pub(crate) fn rounded(floats: &Stored, dtype: Dtype) -> Stored {
     let numbers = floats.2.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four));
     let data = match dtype {
@@ -63,7 +64,7 @@ pub(crate) fn rounded(floats: &Stored, dtype: Dtype) -> Stored {
     (dtype, floats.1.clone(), data)
 }
 
-/// The same model with weights of this type.
+/// Returns a folder with the same model and weights of this format.
 pub(crate) fn with_type(from: &Path, dtype: Dtype) -> TempDir {
     let home = describe(from);
     let tensors: BTreeMap<_, _> = read(&from.join("model.safetensors"))
@@ -74,10 +75,10 @@ pub(crate) fn with_type(from: &Path, dtype: Dtype) -> TempDir {
     home
 }
 
-/// The names of the files [`sharded`] writes.
+/// Names of the files that [`sharded`] writes.
 pub(crate) const SHARDS: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
 
-/// The same model in two files and an index.
+/// Returns a folder with the same model in two files and an index.
 pub(crate) fn sharded(from: &Path) -> TempDir {
     let home = describe(from);
     let tensors = read(&from.join("model.safetensors"));
@@ -93,7 +94,7 @@ pub(crate) fn sharded(from: &Path) -> TempDir {
     home
 }
 
-/// The same model as saved with a task head: every name has a prefix.
+/// Returns a folder with the same model as if saved with a task head: every name has a prefix.
 pub(crate) fn prefixed(from: &Path, prefix: &str) -> TempDir {
     let home = describe(from);
     let tensors: BTreeMap<_, _> = read(&from.join("model.safetensors"))

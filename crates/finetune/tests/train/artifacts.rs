@@ -1,4 +1,5 @@
-//! The artifacts as files: the committed ones are what the code writes, and ONNX's own checker accepts them all.
+//! The artifacts as files: the committed files equal the code's output, and ONNX's own checker
+//! accepts them all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ fn set(folder: &ModelFolder) -> ArtifactSet {
     ArtifactSet::new(&folder.config, folder.head, ArtifactSettings::default())
 }
 
-/// After a change of the graphs: `autovalidate artifacts --model .local/models/all-MiniLM-L6-v2 --out onnx`.
+/// To update the files after a change of the graphs, run
+/// `autovalidate artifacts --model .local/models/all-MiniLM-L6-v2 --out onnx`.
 #[test]
 fn committed_artifacts_are_what_the_code_writes() {
     let folder = support::workspace().join("onnx");
@@ -50,7 +52,8 @@ fn a_manifest_reads_back() {
     }
 }
 
-/// The graphs of standard operators that are no artifacts: of a run whose parameters stay on a device.
+/// Returns the graphs in standard operators that are not artifacts: those of a run whose parameters
+/// stay on a device.
 fn internal(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 4] {
     let (config, pooling) = (&folder.config, folder.head.pooling);
     let (recipe, off) = (Recipe::default(), DropoutRates::OFF);
@@ -62,7 +65,8 @@ fn internal(folder: &ModelFolder) -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// Prints the operator sets of each file that the checker accepts, one file a line.
+/// Python program that prints the operator sets of each file that the checker accepts, one line per
+/// file.
 const CHECK: &str = "
 import sys, onnx
 for path in sys.argv[1:]:
@@ -95,7 +99,7 @@ fn the_onnx_checker_accepts_every_artifact() {
         models.push(to.join("model.onnx"));
     }
     assert_eq!(check(&graphs).len(), graphs.len());
-    // Any ONNX runtime can load a published model: it has no operators but the standard's.
+    // Any ONNX runtime can load a published model: it has only operators of the standard.
     assert_eq!(check(&models), vec!["ai.onnx"; models.len()]);
 }
 

@@ -1,4 +1,4 @@
-//! The device a run computes on: a GPU where there is one, else a refusal that says what is missing.
+//! The device of a run: a GPU if there is one, else a refusal that names the missing part.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support;
 
 use super::reference::{LOSSES, Reference, Setting, TINY, fixture, runtime};
 
-/// `scripts/env` sets the variable for tests, so the test runs itself once more without.
+/// `scripts/env` sets the variable for tests, so the test runs itself again without it.
 #[test]
 fn a_library_that_would_report_is_refused() {
     if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
@@ -28,8 +28,8 @@ fn a_library_that_would_report_is_refused() {
     assert!(again.status.success() && told.contains("1 passed"), "{told}");
 }
 
-/// The runtime on a GPU. `None`, after a look at the refusal, where that can't be: this program, the library or the
-/// machine is the reason, and nothing else.
+/// Returns the runtime on a GPU. Returns `None` when there is none to compute on, after checking
+/// that the refusal names this program, the library or the machine as the reason.
 pub(super) fn on_the_gpu() -> Option<Runtime> {
     let error = match runtime().on(Device::Cuda) {
         Ok(runtime) => {
@@ -49,7 +49,7 @@ pub(super) fn on_the_gpu() -> Option<Runtime> {
                 "{advice}"
             );
         }
-        // A session that won't open where there is a GPU is a defect, not a reason to skip.
+        // A session that doesn't open on a machine with a GPU is a defect, not a reason to skip.
         RuntimeError::Gpu { .. } => {
             assert!(built && !std::path::Path::new("/dev/nvidiactl").exists(), "there is a GPU: {error:?}");
         }
@@ -61,7 +61,7 @@ pub(super) fn on_the_gpu() -> Option<Runtime> {
     None
 }
 
-/// On a GPU the gradients are the CPU's; without one the refusal says what is missing.
+/// On a GPU the gradients equal the CPU's. Without a GPU the refusal names the missing part.
 #[test]
 fn gradients_on_the_gpu_are_the_cpus_or_its_lack_is_named() {
     let Some(device) = on_the_gpu() else { return };

@@ -1,4 +1,5 @@
-//! Training with dropout: PyTorch's numbers under the same masks, and the same bits however a run is cut.
+//! Training with dropout: PyTorch's numbers under the same masks, and the same bits however a run
+//! is interrupted.
 
 use autovalidate_finetune::model::DropoutRates;
 use autovalidate_finetune::onnx::dropout_places;
@@ -8,7 +9,7 @@ use autovalidate_finetune::train::{
 
 use super::reference::{Reference, Setting, TINY, fixture, length, runtime};
 
-/// A small encoder with the fixture's rates, and a recipe that drops.
+/// Returns a small encoder with the fixture's dropout rates, and a recipe with dropout.
 fn dropping(tiny: &str, reference: &Reference) -> (Setting, Recipe) {
     let mut setting = Setting::new(&fixture(tiny), &reference.pairs);
     let rate = |name: &str| reference.about[name].parse().unwrap();
@@ -35,7 +36,7 @@ fn loss_and_every_gradient_equal_pytorch_under_the_same_masks() {
     }
 }
 
-/// The passes over a part must drop the same: then, and only then, is the gradient that of the loss.
+/// The passes over a part must use the same masks. Only then is the gradient that of the loss.
 #[test]
 fn gradients_in_parts_are_what_small_steps_say() {
     let reference = Reference::load("dropout-tiny.safetensors");
@@ -47,7 +48,7 @@ fn gradients_in_parts_are_what_small_steps_say() {
     let start = setting.parameters.clone();
     for (place, (name, gradient)) in gradients.iter().enumerate() {
         let size = length(gradient.iter().map(|x| f64::from(*x)));
-        // A session is opened for each: some of them will do.
+        // Each parameter needs a new session, so the test takes only some of them.
         if size < 1e-3 || place % 6 != 0 {
             continue;
         }
@@ -61,7 +62,7 @@ fn gradients_in_parts_are_what_small_steps_say() {
             f64::from(setting.stepper(&recipe).gradients(&batch).unwrap().0)
         };
         let [wide, narrow] = [8e-3, 4e-3].map(|step| (at(step) - at(-step)) / (2.0 * step));
-        // Along itself a gradient's slope is its length.
+        // The slope of the loss along its gradient is the gradient's length.
         let slope = (4.0 * narrow - wide) / 3.0;
         assert!((slope - size).abs() < 1e-3 + 1e-2 * size, "{name}: {size} against {slope}");
     }

@@ -1,4 +1,4 @@
-//! Runs that are assessed on the way end when they no longer get better, and keep the best parameters.
+//! Early stop: runs end when their score no longer improves, and keep the best parameters.
 
 use std::path::Path;
 
@@ -10,13 +10,14 @@ use autovalidate_finetune::train::{
 
 use super::reference::{Reference, Setting, every_kind, fixture, runtime};
 
-/// Gives prepared scores, keeps what it was shown, and stops the run after some steps.
+/// Observer that returns prepared scores, records its arguments, and stops the run after some
+/// steps.
 #[derive(Default)]
 struct Examiner {
     scores: Vec<f32>,
     shown: Vec<Vec<f32>>,
     steps: Vec<usize>,
-    /// Stops when this says so of a step.
+    /// Returns true for the steps after which the run stops.
     stop: Option<fn(usize) -> bool>,
 }
 
@@ -28,12 +29,12 @@ impl Observer for Examiner {
 
     fn assess(&mut self, parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
         self.shown.push(parameters.values().to_vec());
-        // After the last one nothing gets better.
+        // After the last prepared score there is no improvement.
         Ok(Some(self.scores.get(self.shown.len() - 1).copied().unwrap_or(f32::MIN)))
     }
 }
 
-/// Two steps an epoch, six epochs.
+/// Trains for six epochs of two steps each.
 fn run(early_stop: Option<EarlyStop>, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     run_on(&runtime(), early_stop, observer)
 }
@@ -64,7 +65,7 @@ fn it_stops_when_patience_ends_and_keeps_the_best() {
 fn stops_and_keeps_the_best(runtime: &Runtime) {
     let mut examiner = Examiner { scores: vec![0.1, 0.4, 0.3, 0.4, 0.9], ..Examiner::default() };
     let fit = run_on(runtime, rule(2, None), &mut examiner).unwrap();
-    // The second is the best; the fourth only equals it.
+    // The second score is the best; the fourth only equals it.
     assert_eq!(examiner.steps, (1..=8).collect::<Vec<_>>());
     assert_eq!(fit.parameters.values(), examiner.shown[1]);
     assert_ne!(examiner.shown[1], examiner.shown[3]);
@@ -72,7 +73,7 @@ fn stops_and_keeps_the_best(runtime: &Runtime) {
     assert_eq!((summary.steps, summary.best_step, summary.epoch_losses.len()), (8, Some(4), 4));
     let assessed: Vec<_> = summary.assessments.iter().map(|each| (each.step, each.score)).collect();
     assert_eq!(assessed, [(2, 0.1), (4, 0.4), (6, 0.3), (8, 0.4)]);
-    // Of the rows that weren't trained, what four steps left, not eight.
+    // Rows that weren't trained are decayed by four steps, not by eight.
     assert!(
         fit.moments.decay_factor < fit.decay_factor && fit.decay_factor < 1.0,
         "{} and {}",
@@ -90,7 +91,7 @@ fn a_run_that_gets_better_to_the_end_is_the_run_without_early_stop() {
     let fit = run(rule(1, Some(5)), &mut examiner).unwrap();
     assert_eq!(fit.parameters.values(), truth.parameters.values());
     assert_eq!(fit.decay_factor.to_bits(), truth.moments.decay_factor.to_bits());
-    // Every five of twelve steps, and the last.
+    // After every fifth of twelve steps, and after the last.
     let steps: Vec<usize> = fit.summary.assessments.iter().map(|each| each.step).collect();
     assert_eq!(steps, [5, 10, 12]);
 }
@@ -121,7 +122,8 @@ fn interrupted_it_ends_with_the_same_bits() {
     };
     let truth = run(rule(2, None), &mut Examiner { scores: SCORES.to_vec(), ..Examiner::default() }).unwrap();
     assert_eq!((truth.summary.steps, truth.summary.best_step), (10, Some(6)));
-    // After every step; and at assessed ones only, the last of them when patience has just ended.
+    // Stops after every step, and stops only after assessed steps. The last assessed step is the
+    // one that exhausts the patience.
     for stop in [(|_| true) as fn(usize) -> bool, |step| step % 2 == 0] {
         let folder = tempfile::tempdir().unwrap();
         let (mut assessed, mut attempts) = (0, 0);

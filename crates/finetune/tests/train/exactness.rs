@@ -10,20 +10,22 @@ use super::reference::{
 };
 use crate::support;
 
-/// Distance of `ours` from `truth`, relative to the truth's length.
+/// Returns the distance of `ours` from `truth`, relative to the length of `truth`.
 fn relative(ours: &[f32], truth: &[f64]) -> f64 {
     assert_eq!(ours.len(), truth.len());
     let distance = length(ours.iter().zip(truth).map(|(a, b)| f64::from(*a) - b));
     distance / length(truth.iter().copied()).max(1e-30)
 }
 
-/// A gradient that is zero by symmetry (a key's bias shifts all scores of a row alike) is rounding noise in every
-/// implementation; it is held to be tiny beside the whole gradient instead of relatively equal.
+/// Returns true for a gradient that is zero by symmetry and thus rounding noise in every
+/// implementation. An example is that of a key's bias, which shifts all scores of a row equally.
+/// Such a gradient must be tiny beside the whole gradient, instead of relatively equal.
 fn is_noise(truth: f64, whole: f64) -> bool {
     truth < 1e-6 * whole
 }
 
-/// Number of tensors of a small encoder that have a gradient: every one of the weight file but the pooler's.
+/// Returns the number of tensors of a small encoder that have a gradient: all tensors of the weight
+/// file but the pooler's.
 fn trainable(folder: &std::path::Path) -> usize {
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -112,7 +114,8 @@ fn minilm_loss_and_every_gradient_equal_pytorch() {
                         "{name}: an element of {source}: {ours}, {truth}"
                     );
                 }
-                // A product with a fixed vector sees every element: errors of 1e-4 anywhere would show.
+                // The product with a fixed vector depends on every element, so an error of 1e-4
+                // anywhere would show.
                 for (step, truth) in
                     [0.7, 1.3, 2.9].iter().zip(reference.get(&format!("{name}.projections.{source}")))
                 {
@@ -148,7 +151,7 @@ fn embeddings_equal_sentence_transformers() {
         for (kind, runtime) in every_kind() {
             let embeddings = Encoder::embed_with(&runtime, &setting.folder, texts).unwrap();
             for (ours, truth) in embeddings.rows().into_iter().zip(truth.chunks_exact(embeddings.ncols())) {
-                // Of unit length where the folder says so.
+                // Embeddings have unit length when the folder has a `Normalize` module.
                 let bound = 2e-6 * length(truth.iter().copied());
                 for (ours, truth) in ours.iter().zip(truth) {
                     assert!(
@@ -161,8 +164,9 @@ fn embeddings_equal_sentence_transformers() {
     }
 }
 
-/// Eight steps: the change of every tensor is as close to PyTorch in double precision as PyTorch in single is, within a
-/// factor of two, and what weight decay does to rows no text uses is included.
+/// Over eight steps, the change of every tensor is at most twice as far from double-precision
+/// PyTorch as the change in single-precision PyTorch is. Weight decay of rows that no text uses is
+/// included.
 #[test]
 fn training_moves_every_tensor_as_pytorch_does() {
     for (tiny, (kind, runtime, batch_size)) in
@@ -208,7 +212,7 @@ fn compare_trained(tiny: &str, start: &std::path::Path, reference: &Reference, t
         assert_ne!(ours, start, "{tiny}: {name} didn't change");
         let gradient = reference.get(&format!("mnrl-symmetric.gradient.{name}"));
         if is_noise(length(gradient.iter().copied()), whole) {
-            // A vanishing gradient's direction is noise, and AdamW makes a full step of it.
+            // The direction of a vanishing gradient is noise, and AdamW turns it into a full step.
             continue;
         }
         let single = reference.get(&format!("trained.single.{name}"));
@@ -216,7 +220,7 @@ fn compare_trained(tiny: &str, start: &std::path::Path, reference: &Reference, t
         let change = length(double.iter().zip(start).map(|(a, b)| a - b));
         let ours_off = length(ours.iter().zip(double).map(|(a, b)| a - b));
         let theirs_off = length(single.iter().zip(double).map(|(a, b)| a - b));
-        // Below this the difference is the last bit of single-precision weights.
+        // Below this bound the difference is only the last bit of single-precision weights.
         let rounding = 2e-7 * length(start.iter().copied());
         assert!(
             ours_off <= (2.0 * theirs_off).max(rounding),

@@ -1,4 +1,4 @@
-//! A second opinion on every gradient, from the loss alone: `(f(x + h) - f(x - h)) / 2h`.
+//! A second check of every gradient, from the loss alone: `(f(x + h) - f(x - h)) / 2h`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use proptest::test_runner::RngSeed;
 
 use super::reference::{Reference, Setting, TINY, fixture};
 
-/// Large enough that the loss's last bits don't matter, small enough that its curvature doesn't.
+/// Step size: large enough that the last bits of the loss don't matter, small enough that its
+/// curvature doesn't matter.
 const STEP: f32 = 4e-3;
 
 fn loss(setting: &Setting, recipe: &Recipe) -> f64 {
@@ -18,7 +19,8 @@ fn loss(setting: &Setting, recipe: &Recipe) -> f64 {
 }
 
 proptest! {
-    // A fixed seed: with float tolerances, chance would find a kink of a maximum one day.
+    // The seed is fixed: with float tolerances, a random seed would hit a kink of a maximum some
+    // day.
     #![proptest_config(ProptestConfig {
         cases: 40, rng_seed: RngSeed::Fixed(17), max_shrink_iters: 0, failure_persistence: None,
         ..ProptestConfig::default()
@@ -40,7 +42,7 @@ proptest! {
         let (name, gradient) = &gradients[place];
         let range = setting.parameters.ranges()[place].clone();
 
-        // Along a direction of some elements, each by a step up or down.
+        // The direction moves some elements, each by a step up or down.
         let direction: BTreeMap<usize, f32> = elements
             .into_iter()
             .map(|(element, up)| (usize::from(element) % gradient.len(), if up { 1.0 } else { -1.0 }))
@@ -57,11 +59,12 @@ proptest! {
         };
         let pairs = [STEP, STEP / 2.0].map(|step| (f64::from(step), at(step), at(-step)));
         let [wide, narrow] = pairs.map(|(step, up, down)| (up - down) / (2.0 * step));
-        // Both differences together cancel the error's term in the square of the step.
+        // Combining both differences cancels the error term in the square of the step.
         let found = (4.0 * narrow - wide) / 3.0;
         let tolerance = 1e-3 + 5e-3 * found.abs();
-        // Max pooling has kinks, where another token takes over. Between these steps there is none if the loss bends
-        // as a smooth one does: its differences agree, and its bend goes with the square of the step.
+        // Max pooling has kinks, where another token becomes the maximum. There is no kink between
+        // these steps if the loss is curved like a smooth function: the differences agree, and the
+        // curvature term is proportional to the square of the step.
         let [bend, less_bend] = pairs.map(|(_, up, down)| up + down - 2.0 * f64::from(value));
         let smooth = (wide - narrow).abs() < 4.0 * tolerance
             && (bend - 4.0 * less_bend).abs() / (2.0 * f64::from(STEP)) < tolerance;

@@ -1,4 +1,4 @@
-//! A run on a folder, from tokens to a folder that loads again.
+//! A run on a folder, from tokens to an exported folder that loads again.
 
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Loss;
@@ -14,7 +14,7 @@ fn a_run_lowers_the_loss_and_repeats_bit_for_bit() {
         epochs: 12,
         batch_size: 4,
         learning_rate: 5e-3,
-        // A smoothed loss has a floor, and this one is to fall by half.
+        // A smoothed loss has a floor above zero, and this loss must fall by half.
         label_smoothing: 0.0,
         loss: Loss::MnrlSymmetric,
         ..Recipe::default()

@@ -1,13 +1,14 @@
-//! Tests of `train` and the graphs it runs: the numbers are PyTorch's, written by `scripts/fixtures/gradients.py`,
-//! `steps.py`, `dropout.py`, `negatives.py` and `smoothing.py`.
+//! Tests of `train` and its graphs against numbers from PyTorch, which
+//! `scripts/fixtures/gradients.py`, `steps.py`, `dropout.py`, `negatives.py` and `smoothing.py`
+//! write.
 //!
 //! ```text
 //! artifacts           the graphs as files
-//! device              on a GPU, if there is one
-//! dropout             training that drops numbers
-//! early_stop          runs that are assessed on the way
-//! exactness           loss, gradients, embeddings and optimizer steps against PyTorch, per architecture
-//! finite_differences  gradients against the loss
+//! device              gradients on a GPU, if there is one
+//! dropout             training with dropout
+//! early_stop          runs with assessments and an early end
+//! exactness           loss, gradients, embeddings and steps against PyTorch, per architecture
+//! finite_differences  gradients against differences of the loss
 //! folder              a run on a folder, and the exported model
 //! negatives           hard negatives against sentence-transformers
 //! parts               batches encoded in parts

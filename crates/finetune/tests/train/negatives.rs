@@ -1,4 +1,5 @@
-//! Hard negatives: sentence-transformers' loss and gradients, in every kind of graph, at once and in parts.
+//! Hard negatives: the loss and gradients of sentence-transformers, in every kind of graph, at once
+//! and in parts.
 
 use autovalidate_finetune::onnx::Loss;
 use autovalidate_finetune::train::{
@@ -28,8 +29,8 @@ fn loss_and_every_gradient_equal_sentence_transformers() {
     }
 }
 
-/// A negative that is another pair's correction, an anchor's own correction, or one that two pairs name, counts once; one
-/// that is its own pair's correction or typo is no negative of it.
+/// A hard negative counts once, even when it is also another pair's correction or when two pairs
+/// name it. It never counts for a pair whose correction or typo it is.
 #[test]
 fn a_name_is_a_negative_once_and_never_of_its_own_pair() {
     let pair =
@@ -49,13 +50,15 @@ fn a_name_is_a_negative_once_and_never_of_its_own_pair() {
     let twice = loss_of(negatives([&["Up"], &["Up"], &["Up", "Up"]]));
     assert_eq!(once, twice);
     assert!(once > none, "a further negative makes it harder: {once}, {none}");
-    // "pollo" is what somebody typed for Polo: as a negative of another pair it isn't held against its own.
+    // "pollo" is a typo of Polo. As a hard negative of another pair, it still never counts for its
+    // own pair.
     let (typo, other) =
         (loss_of(negatives([&["pollo"], &[], &[]])), loss_of(negatives([&[], &["pollo"], &[]])));
     assert_eq!(typo, other);
 }
 
-/// Without hard negatives in the recipe, the ordinary graph takes batches without them: the loss is that of always.
+/// Batches without hard negatives have the same loss in the graph for hard negatives as in the
+/// ordinary one.
 #[test]
 fn none_of_them_is_the_loss_without() {
     let reference = Reference::load("tiny.safetensors");
@@ -70,7 +73,7 @@ fn none_of_them_is_the_loss_without() {
     }
 }
 
-/// Stops after some steps of this process.
+/// Observer that stops the run after this many steps of this process.
 struct StopsAfter(usize);
 
 impl Observer for StopsAfter {

@@ -1,4 +1,5 @@
-//! A batch encoded in parts has the gradients of one encoded at once; one without a finite loss changes nothing.
+//! A batch encoded in parts has the same gradients as one encoded at once. A batch without a finite
+//! loss changes nothing.
 
 use autovalidate_finetune::onnx::{Loss, Runtime};
 use autovalidate_finetune::train::{Batch, Progress, Recipe, Stepper, TrainError, fit};
@@ -10,7 +11,8 @@ fn gradients_in_parts_equal_those_at_once() {
     let mut ways = std::collections::HashSet::new();
     for tiny in TINY {
         let mut texts = Reference::load(&format!("{tiny}.safetensors")).pairs;
-        // A correction of two pairs, in two parts: its embedding's gradient has to come together.
+        // A correction of two pairs, in two parts: both parts contribute to the gradient of its
+        // embedding.
         texts.push(("car brand: totoya".to_owned(), texts[0].1.clone()));
         let setting = Setting::new(&fixture(tiny), &texts);
         ways.insert(format!("{:?}", setting.folder.head.pooling));
@@ -31,7 +33,7 @@ fn in_parts_as_at_once(setting: &Setting, runtime: &Runtime, loss: Loss, about: 
     let whole: f32 = at_once.iter().flat_map(|(_, g)| g).map(|g| g * g).sum::<f32>().sqrt();
     for mini_batch in [1, 3, 8] {
         let batch = Batch::in_parts(&setting.pairs, &all, config, head, mini_batch);
-        // Twice: sums of an earlier batch must not linger.
+        // Twice: the sums of an earlier batch must be cleared.
         stepper.gradients(&batch).unwrap();
         let (loss, in_parts) = stepper.gradients(&batch).unwrap();
         assert!((loss - truth).abs() < 1e-5 * truth, "{about}: loss {loss} in parts, {truth} at once");

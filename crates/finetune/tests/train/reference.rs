@@ -1,4 +1,4 @@
-//! Reference numbers from the fixtures.
+//! Reference numbers from the fixtures, and comparisons with them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,7 +23,8 @@ pub(crate) struct Reference {
     pub(crate) about: HashMap<String, String>,
 }
 
-/// The small encoders, one per architecture, and the ways of pooling and normalizing spread over them.
+/// The small encoders: one per architecture, with the pooling methods and normalization spread over
+/// them.
 pub(crate) const TINY: [&str; 4] = ["tiny", "tiny-roberta", "tiny-distilbert", "tiny-mpnet"];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -63,12 +64,12 @@ impl Reference {
     }
 }
 
-/// Length of numbers as one vector.
+/// Returns the length of numbers as one vector.
 pub(crate) fn length(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers.map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// Every tensor of a folder's `model.safetensors`, which must be of 32-bit floats.
+/// Reads every tensor of a folder's `model.safetensors`, which must hold 32-bit floats.
 pub(crate) fn floats(folder: &std::path::Path) -> HashMap<String, Vec<f64>> {
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
     let floats =
@@ -81,21 +82,21 @@ pub(crate) fn runtime() -> Runtime {
     Runtime::load(&support::onnxruntime(), 2).unwrap()
 }
 
-/// Every way to compute: graphs in fused operators, the same in standard ones, parameters and moments that stay with the
-/// sessions, and a GPU where there is one.
+/// Returns every kind of runtime: with fused operators, with standard operators, with parameters
+/// and moments that stay with the sessions, and on a GPU if there is one.
 pub(crate) fn every_kind() -> Vec<(&'static str, Runtime)> {
     let standard = ("standard", runtime().with_standard_operators());
     [("fused", runtime()), standard].into_iter().chain(resident_kinds()).collect()
 }
 
-/// Every kind of graph that gradients come from, with the batch size of a recipe that chooses it: small batches have factored
-/// gradients.
+/// Returns every kind of graph that computes gradients, with the batch size of a recipe that
+/// selects it: small batches have factored gradients.
 pub(crate) fn every_graph() -> Vec<(&'static str, Runtime, usize)> {
     let large = every_kind().into_iter().map(|(kind, runtime)| (kind, runtime, Recipe::default().batch_size));
     large.chain([("factored", runtime(), 2)]).collect()
 }
 
-/// The ways in which parameters and moments stay with the sessions.
+/// Returns every kind of runtime whose parameters and moments stay with the sessions.
 pub(crate) fn resident_kinds() -> Vec<(&'static str, Runtime)> {
     let gpu = on_the_gpu().map(|runtime| ("cuda", runtime));
     [("resident", runtime().with_resident_state())].into_iter().chain(gpu).collect()
@@ -114,7 +115,7 @@ impl Setting {
         Self::with_negatives(folder, texts, &[])
     }
 
-    /// The same with hard negatives of the first pairs or all.
+    /// Returns the setting with hard negatives of the first pairs, or of all pairs.
     pub(crate) fn with_negatives(
         folder: &std::path::Path,
         texts: &[(String, String)],
@@ -138,16 +139,17 @@ impl Setting {
         Self { folder, weights, parameters, pairs }
     }
 
-    /// A session on these parameters.
+    /// Returns a training session on these parameters.
     pub(crate) fn stepper(&self, recipe: &Recipe) -> Stepper {
         self.stepper_on(&runtime(), recipe)
     }
 
-    /// The same, with graphs in the operators that `runtime` is for.
+    /// Returns a training session on these parameters, with the graphs of `runtime`.
     pub(crate) fn stepper_on(&self, runtime: &Runtime, recipe: &Recipe) -> Stepper {
         let ModelFolder { config, head, .. } = &self.folder;
         let stepper = Stepper::new(runtime, config, *head, recipe, self.parameters.clone()).unwrap();
-        // What is said to stay on a device does, or the test would compare one path with itself.
+        // Resident parameters must really stay on the device, or the test would compare one path
+        // with itself.
         let memory = runtime.resident().then(|| match runtime.device() {
             Device::Cpu => "Cpu".to_owned(),
             Device::Cuda => "Cuda".to_owned(),
@@ -156,14 +158,15 @@ impl Setting {
         stepper
     }
 
-    /// All pairs as one batch.
+    /// Returns all pairs as one batch.
     pub(crate) fn batch(&self) -> Batch {
         let all: Vec<usize> = (0..self.pairs.len()).collect();
         Batch::new(&self.pairs, &all, &self.folder.config, self.folder.head)
     }
 
-    /// Holds loss and gradients of all pairs to the reference's, for both losses, in every kind of graph, at once and in parts.
-    /// `recipe` says how they are trained with a loss. No loss is below its recipe's floor.
+    /// Asserts that loss and gradients of all pairs equal the reference's, for both losses, in
+    /// every kind of graph, at once and in parts. `recipe` returns the recipe for a loss. No loss
+    /// may be below the floor of its recipe.
     pub(crate) fn assert_equal_in_every_graph(
         &self,
         reference: &Reference,
@@ -192,7 +195,7 @@ impl Setting {
         }
     }
 
-    /// Holds gradients, by parameter, to the reference's tensors `<prefix><source>`.
+    /// Asserts that gradients, by parameter, equal the reference's tensors `<prefix><source>`.
     pub(crate) fn assert_gradients(
         &self,
         gradients: &[(String, Vec<f32>)],
@@ -216,7 +219,8 @@ impl Setting {
         assert!(compared > per_layer, "{about}: {compared} tensors were compared");
     }
 
-    /// A parameter's numbers as the weight file's tensors, look-up tables with all rows (absent rows filled).
+    /// Returns a parameter's values as the tensors of the weight file. The token table has all
+    /// rows; those that this buffer lacks are filled with `absent`.
     pub(crate) fn by_source(&self, name: &str, values: &[f32], absent: f32) -> Vec<(String, Vec<f32>)> {
         let parameter = self.parameters.parameters().iter().find(|parameter| parameter.name == name).unwrap();
         if name.contains("word_embeddings") {

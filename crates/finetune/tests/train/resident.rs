@@ -1,7 +1,9 @@
-//! Parameters and moments that stay with the sessions: a step there is the step of the fused pass over the host's buffer.
+//! Parameters and moments that stay with the sessions: a resident step equals a step of the fused
+//! pass over the host's buffer.
 //!
-//! Here it is compared closely, with graphs of the same operators on both sides, so that only what differs can differ.
-//! That either is PyTorch's step is held by `exactness`, `steps` and `parts`, which run every kind.
+//! These tests compare the two closely. The graphs of both sides have the same operators, so that
+//! only the optimizers can differ. `exactness`, `steps` and `parts` run every kind, and check that
+//! either step equals PyTorch's.
 
 use autovalidate_finetune::onnx::{Device, Runtime};
 use autovalidate_finetune::train::{Batch, Moments, ParameterBuffer, Recipe, Stepper, TrainError};
@@ -19,7 +21,7 @@ fn off(ours: &[f32], truth: &[f32]) -> f64 {
     length(&ours.iter().zip(truth).map(|(a, b)| a - b).collect::<Vec<_>>())
 }
 
-/// Batches of changing sizes, so that nothing is sized by the first.
+/// Returns batches of changing sizes, so that no buffer may have the size of the first batch.
 fn batches(setting: &Setting, mini_batch: usize) -> Vec<Batch> {
     let (config, head) = (&setting.folder.config, setting.folder.head);
     let pairs = setting.pairs.len();
@@ -31,14 +33,14 @@ fn batches(setting: &Setting, mini_batch: usize) -> Vec<Batch> {
         .collect()
 }
 
-/// Loss and length of the gradient of each step.
+/// Takes a step per batch, and returns the loss and the gradient norm of each.
 fn train(stepper: &mut Stepper, batches: &[Batch], rate: f32) -> Vec<(f32, f32)> {
     let report = |batch| stepper.step(batch, rate).map(|report| (report.loss, report.gradient_norm)).unwrap();
     batches.iter().map(report).collect()
 }
 
-/// `runtime` against the fused pass, with clipping in every step and much decay. Tensors are held to a share of what
-/// training did to them.
+/// Compares `runtime` with the fused pass, with clipping in every step and strong weight decay. The
+/// tolerance of a tensor is a share of its change in training.
 fn as_the_fused_pass(tiny: &str, kind: &str, runtime: &Runtime, recipe: &Recipe) {
     let setting = Setting::new(&fixture(tiny), &Reference::load(&format!("{tiny}.safetensors")).pairs);
     let batches = batches(&setting, recipe.mini_batch);
@@ -58,8 +60,8 @@ fn as_the_fused_pass(tiny: &str, kind: &str, runtime: &Runtime, recipe: &Recipe)
     for (parameter, range) in host.parameters().iter().zip(host.ranges()) {
         let size = range.len() / parameter.sources.len();
         for (place, source) in parameter.sources.iter().enumerate() {
-            // A key's bias shifts all scores of a row alike: its gradient is the rounding of sums that vanish, and AdamW
-            // makes full steps of it, in any direction.
+            // A key's bias shifts all scores of a row equally. Its gradient is the rounding error
+            // of sums that vanish, and AdamW turns that into full steps, in any direction.
             if parameter.shape.len() == 1 && parameter.sources.len() == 3 && place == 1 {
                 continue;
             }
@@ -86,10 +88,13 @@ fn as_the_fused_pass(tiny: &str, kind: &str, runtime: &Runtime, recipe: &Recipe)
     unused_rows_only_decay(&setting, &ours, &our_moments);
 }
 
-/// Relative to what training changed. Here only the optimizers round differently: after eight steps of 1e-3 the last bit of
-/// a weight near 1 is 1e-5 of its change, and the furthest tensor was 2e-5 off. A GPU adds up its products in another
-/// order, too, and AdamW divides small gradients by their own size; nothing has been measured there, and PyTorch's numbers
-/// are what holds it (`exactness`, `steps`).
+/// Returns the tolerance, relative to the change in training.
+///
+/// On the CPU, only the optimizers round differently. After eight steps of 1e-3, the last bit of a
+/// weight near 1 is 1e-5 of its change, and the furthest tensor was 2e-5 off. A GPU also adds up
+/// its products in another order, and AdamW divides small gradients by their own size. No
+/// difference has been measured on a GPU; the comparison with PyTorch's numbers (`exactness`,
+/// `steps`) is the binding one there.
 fn tolerance(runtime: &Runtime) -> f64 {
     match runtime.device() {
         Device::Cpu => 1e-4,
@@ -97,7 +102,8 @@ fn tolerance(runtime: &Runtime) -> f64 {
     }
 }
 
-/// Rows of the position table behind the longest text have no gradient: weight decay alone moves them.
+/// Asserts that rows of the position table beyond the longest text, which have no gradient, only
+/// decay.
 fn unused_rows_only_decay(setting: &Setting, ours: &ParameterBuffer, moments: &Moments) {
     let named = |name: &str| ours.parameters().iter().position(|parameter| parameter.name.contains(name));
     let table = named("position_embeddings").unwrap();
@@ -105,8 +111,8 @@ fn unused_rows_only_decay(setting: &Setting, ours: &ParameterBuffer, moments: &M
     let last = range.end - width..range.end;
     for place in last {
         let (start, now) = (setting.parameters.values()[place], ours.values()[place]);
-        let kept = f64::from(start) * moments.decay_factor;
-        assert!((f64::from(now) - kept).abs() <= 1e-6 * kept.abs(), "{now} is not {start} decayed to {kept}");
+        let left = f64::from(start) * moments.decay_factor;
+        assert!((f64::from(now) - left).abs() <= 1e-6 * left.abs(), "{now} is not {start} decayed to {left}");
         assert_eq!((moments.first[place], moments.second[place]), (0.0, 0.0));
     }
     assert!(moments.decay_factor < 0.9995, "there was decay to see");
@@ -135,7 +141,8 @@ fn so_is_one_in_parts_and_one_that_drops_numbers() {
     }
 }
 
-/// As `parts` shows of a first step, in the middle of a run: one text is so long that it reaches a row that is no number.
+/// In the middle of a run, as `parts` does for a first step: one text is so long that it reaches a
+/// NaN row of the position table.
 #[test]
 fn a_loss_that_is_no_number_leaves_the_standing() {
     let reference = Reference::load("tiny.safetensors");
@@ -157,22 +164,22 @@ fn a_loss_that_is_no_number_leaves_the_standing() {
         parameters.values_mut()[row] = f32::NAN;
         let mut stepper = Stepper::new(&runtime, config, head, &Recipe::default(), parameters).unwrap();
         train(&mut stepper, &[batch(&short[..2]), batch(&short[1..3])], 1e-3);
-        let standing = |stepper: &mut Stepper| {
+        let training_state = |stepper: &mut Stepper| {
             let values = stepper.parameters().unwrap().values().to_vec();
             let moments = stepper.moments().unwrap().clone();
             let bits = [values, moments.first, moments.second].concat().into_iter().map(f32::to_bits);
             (bits.collect::<Vec<_>>(), moments.step, moments.decay_factor)
         };
-        let before = standing(&mut stepper);
+        let before = training_state(&mut stepper);
         match stepper.step(&batch(&[short[0], long[0]]), 1e-3) {
             Err(TrainError::NotFinite { step: 2, rows, learning_rate, .. }) => {
                 assert_eq!((rows, learning_rate), (vec![short[0] as i64, long[0] as i64], 1e-3));
             }
             other => panic!("{kind}: {other:?}"),
         }
-        assert_eq!(standing(&mut stepper), before, "{kind}");
-        // And the run could go on.
+        assert_eq!(training_state(&mut stepper), before, "{kind}");
+        // The run can continue.
         train(&mut stepper, &[batch(&short[..2])], 1e-3);
-        assert_ne!(standing(&mut stepper), before, "{kind}");
+        assert_ne!(training_state(&mut stepper), before, "{kind}");
     }
 }

@@ -1,4 +1,4 @@
-//! A run that was interrupted ends with the bits of one that wasn't.
+//! A run that was interrupted ends with the same bits as an uninterrupted run.
 
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use autovalidate_finetune::train::{
 
 use super::reference::{Reference, Setting, fixture, runtime};
 
-/// The folder in which a child process trains.
+/// Environment variable with the folder in which a child process trains.
 const FOLDER: &str = "RESUME_TEST_FOLDER";
 
 fn train(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
@@ -59,7 +59,7 @@ fn so_does_a_run_of_small_batches_whose_gradients_are_factored() {
 
 #[test]
 fn so_it_does_where_parameters_stay_on_a_device() {
-    // Of a GPU bits aren't promised (docs/decisions/0035): `resident` computes on the CPU.
+    // A GPU does not guarantee equal bits (docs/decisions/0035); `resident` computes on the CPU.
     stopped_after_every_single_step(&runtime().with_resident_state(), 4);
 }
 
@@ -69,10 +69,10 @@ fn stopped_after_every_single_step(runtime: &Runtime, batch_size: usize) {
     let mut stops = 0;
     let fit = loop {
         let mut observer = |progress: &Progress| {
-            assert_eq!(progress.step, stops + 1, "it went on where it was stopped");
+            assert_eq!(progress.step, stops + 1, "the run resumed at another step");
             false
         };
-        // No interval is ever due: what is continued was written on stopping.
+        // No interval is ever due: the run resumes from the checkpoint written when it stopped.
         match train_on(runtime, batch_size, &mut resumable(&mut observer, folder.path(), u64::MAX)) {
             Err(TrainError::Stopped { step }) => {
                 stops += 1;
@@ -100,10 +100,11 @@ fn killed_it_ends_with_the_same_bits() {
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let reached = lines.map_while(Result::ok).any(|line| line == kill_at);
-        // On Unix this is SIGKILL: the child can't clean up, and may be writing a checkpoint just now.
+        // On Unix this is SIGKILL: the child can't clean up, and may be in the middle of writing a
+        // checkpoint.
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(reached, "the child never came to {kill_at}");
+        assert!(reached, "the child never reached {kill_at}");
     }
     let mut first = None;
     let mut observer = |progress: &Progress| {
@@ -111,11 +112,11 @@ fn killed_it_ends_with_the_same_bits() {
         true
     };
     let fit = train(&mut resumable(&mut observer, folder.path(), 1)).unwrap();
-    assert!(first.unwrap() >= 9, "it began again at step {first:?}");
+    assert!(first.unwrap() >= 9, "the run resumed at step {first:?}");
     assert_same_bits(&fit, &truth);
 }
 
-/// The child of the test above; by itself it has nothing to do.
+/// The child process of the test above. On its own, it does nothing.
 #[test]
 #[ignore = "run by killed_it_ends_with_the_same_bits"]
 fn trains_until_killed() {
@@ -146,7 +147,8 @@ fn a_checkpoint_of_another_run_is_left_alone() {
     assert_eq!(first, Some(1));
 }
 
-/// Trains from a checkpoint that version 0.1.0 wrote after five steps, and says what came first and what came of it.
+/// Resumes from a checkpoint that version 0.1.0 wrote after five steps, and returns the first step
+/// taken and the result.
 fn go_on_from_format_1(
     name: &str,
     learn: impl Fn(&mut dyn Observer) -> Result<Fit, TrainError>,
@@ -160,7 +162,7 @@ fn go_on_from_format_1(
         true
     };
     let fit = learn(&mut resumable(&mut watch, folder.path(), 1)).unwrap();
-    // What was written since is of today's format, and goes on as well.
+    // The checkpoint written since then has today's format, and the run resumes from it as well.
     let again = learn(&mut resumable(&mut |_: &Progress| panic!("all steps are done"), folder.path(), 1));
     assert_eq!(again.unwrap().summary.steps, fit.summary.steps);
     (first, fit)
@@ -168,7 +170,8 @@ fn go_on_from_format_1(
 
 #[test]
 fn a_checkpoint_of_the_version_before_is_continued() {
-    // The steps before it were computed elsewhere, so the last bits may differ from a run of this machine.
+    // Another machine computed the earlier steps, so the last bits may differ from a run on this
+    // machine.
     let assert_close = |ours: &Fit, truth: &Fit| {
         assert_eq!(ours.summary.steps, truth.summary.steps);
         for (ours, truth) in ours.summary.losses.iter().zip(&truth.summary.losses) {
@@ -184,9 +187,10 @@ fn a_checkpoint_of_the_version_before_is_continued() {
     assert_close(&fit, &early(&mut |_: &Progress| true).unwrap());
 }
 
-/// A run with every optional part of a recipe, on an encoder with every optional part of a configuration.
+/// Trains with every optional part of a recipe, on an encoder with every optional part of a
+/// configuration.
 fn early(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
-    /// Assesses all parameters alike, so that patience ends the run.
+    /// Observer that gives all parameters the same score, so that the patience ends the run.
     struct Assessing<'o>(&'o mut dyn Observer);
     impl Observer for Assessing<'_> {
         fn step(&mut self, progress: &Progress) -> bool {
@@ -208,7 +212,7 @@ fn early(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, &mut observer)
 }
 
-/// Other pairs in the second epoch than in the first.
+/// Source whose second epoch has other pairs than the first.
 struct EpochDataset(Vec<Pairs>);
 
 impl PairSource for EpochDataset {
@@ -217,15 +221,16 @@ impl PairSource for EpochDataset {
     }
 }
 
-/// Two epochs of other pairs each, and reversed ones; `same` says whether the second is what it always was.
+/// Trains for two epochs with different pairs, reversed pairs included. With `same` unset, the
+/// second epoch has other pairs than usual.
 fn learn(same: bool, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     let reference = Reference::load("tiny.safetensors");
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
     let second = if same { setting.pairs.with_reversed() } else { setting.pairs.clone() };
-    let lessons = EpochDataset(vec![setting.pairs, second]);
+    let dataset = EpochDataset(vec![setting.pairs, second]);
     let recipe = Recipe { epochs: 2, batch_size: 4, reversed: true, ..Recipe::default() };
     let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(&runtime(), config, head, &recipe, setting.parameters, &lessons, observer)
+    fit(&runtime(), config, head, &recipe, setting.parameters, &dataset, observer)
 }
 
 #[test]
@@ -242,7 +247,7 @@ fn epochs_of_different_pairs_go_on_where_they_were_stopped() {
         learn(true, &mut watch).unwrap();
         first_step.unwrap()
     };
-    // In the first epoch, at its end, at the second's beginning and within it.
+    // Stops in the first epoch, at its end, at the beginning of the second, and within it.
     for stop_at in [2, second_epoch - 1, second_epoch, second_epoch + 1] {
         let folder = tempfile::tempdir().unwrap();
         let mut stop = |progress: &Progress| progress.step < stop_at;

@@ -1,4 +1,4 @@
-//! The form of training in which pairs and reversed pairs are examples of their own.
+//! Training in which pairs and reversed pairs are separate examples.
 
 use autovalidate_finetune::onnx::Loss;
 use autovalidate_finetune::train::{Batch, Progress, Recipe, batches, fit};
@@ -31,7 +31,8 @@ fn batches_keep_a_pair_and_its_reverse_apart() {
     for seed in 0..50 {
         let batches = batches(&both, 4, false, seed, 0);
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 2 * count);
-        // Only a last, lonely example may join a batch that has its reverse; there the score mask parts them.
+        // Only a last, single example may join a batch with its reverse. There the score mask
+        // separates the two.
         for batch in &batches[..batches.len() - 1] {
             assert!(batch.iter().all(|pair| !batch.contains(&(pair + count))), "seed {seed}: {batch:?}");
         }
@@ -44,7 +45,7 @@ fn a_run_sees_every_pair_both_ways() {
         epochs: 6,
         batch_size: 4,
         learning_rate: 5e-3,
-        // A smoothed loss has a floor, and this one is to fall by half.
+        // A smoothed loss has a floor above zero, and this loss must fall by half.
         label_smoothing: 0.0,
         loss: Loss::Mnrl,
         reversed,
@@ -58,7 +59,7 @@ fn a_run_sees_every_pair_both_ways() {
     };
     let (once, twice) = (run(&recipe(false)), run(&recipe(true)));
     assert_eq!(twice.pairs, 2 * once.pairs);
-    // Keeping a pair and its reverse apart may leave a batch smaller.
+    // Keeping a pair and its reverse apart may make a batch smaller.
     assert!(twice.steps >= 2 * once.steps, "{} and {} steps", twice.steps, once.steps);
     assert!(twice.epoch_losses[5] < 0.5 * twice.epoch_losses[0], "{:?}", twice.epoch_losses);
 }

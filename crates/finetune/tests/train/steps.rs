@@ -1,4 +1,5 @@
-//! Fifty steps: weights and losses stay as near to PyTorch in double precision as PyTorch in single does.
+//! Fifty steps: weights and losses stay as close to double-precision PyTorch as single-precision
+//! PyTorch does.
 
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Batch, ParameterBuffer, Recipe, Schedule};
@@ -11,7 +12,8 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
 }
 
-/// Every tensor of the weight file, as a run would save it: rows that no text uses are decayed.
+/// Returns every tensor of the weight file as a run would save it: rows that no text uses are
+/// decayed.
 fn tensors(setting: &Setting, parameters: &ParameterBuffer, decay_factor: f64) -> Vec<(String, Vec<f64>)> {
     let folder = tempfile::tempdir().unwrap();
     parameters.save(&setting.weights, folder.path(), decay_factor).unwrap();
@@ -37,7 +39,8 @@ fn fifty_steps(
         let start = tensors(&setting, &setting.parameters, 1.0);
         let mut stepper = setting.stepper_on(runtime, &recipe);
         let curve = reference.get(&format!("{name}.double.losses"));
-        // Scores of up to 20 have a last bit of 2e-6, so a loss far below 1 can't be had to 1e-5 of itself.
+        // Scores of up to 20 have a last bit of 2e-6, so a loss far below 1 can't be exact to 1e-5
+        // of itself.
         let single = reference.get(&format!("{name}.single.losses"));
         let rounding = curve.iter().zip(single).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         for (step, (indices, truth)) in batches.iter().zip(curve).enumerate() {
@@ -63,7 +66,8 @@ fn fifty_steps(
             let change = distance(truth, &start);
             let (ours_off, theirs_off) = (distance(&ours, truth), distance(single, truth));
             assert!(ours != start, "{name}, {kind}: {tensor} didn't change");
-            // A key's bias has no gradient but rounding noise, of which AdamW makes full steps in any direction.
+            // The gradient of a key's bias is only rounding noise, which AdamW turns into full
+            // steps in any direction.
             assert!(
                 ours_off <= 2.0 * theirs_off || tensor.contains("key.bias"),
                 "{name}, {kind}: {tensor}: off by {ours_off:e}, PyTorch single by {theirs_off:e}, change {change:e}"
@@ -87,7 +91,7 @@ fn fifty_steps_of_a_tiny_encoder_are_pytorchs() {
 #[test]
 fn fifty_steps_of_minilm_are_pytorchs() {
     for (kind, runtime, batch_size) in every_graph() {
-        // Those in standard operators take longest, and a small encoder has shown them.
+        // Standard operators take longest, and the test with a small encoder has covered them.
         if kind == "resident" || kind == "standard" {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Weights of other types and in several files train alike, and come back as they were.
+//! Weights in other number formats and in several files: training is the same, and the saved files
+//! keep the format and the layout.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,7 +41,7 @@ fn sixteen_bit_weights_are_trained_in_thirty_two_and_written_back_as_they_were()
     for dtype in [Dtype::F16, Dtype::BF16] {
         let small = with_type(&fixture("tiny"), dtype);
         let (fit, after) = trained(small.path(), &reference.pairs);
-        // The same numbers as 32-bit floats: training must not notice.
+        // The same numbers as 32-bit floats: training must give the same result.
         let setting = Setting::new(small.path(), &reference.pairs);
         let wide = {
             let home = with_type(&fixture("tiny"), Dtype::F32);
@@ -62,7 +63,8 @@ fn sixteen_bit_weights_are_trained_in_thirty_two_and_written_back_as_they_were()
             if name.starts_with("pooler") {
                 assert_eq!(tensor, &before[name]);
             } else if !name.contains("word_embeddings") {
-                // Rows no text uses start from rounded numbers here and from exact ones there.
+                // Rows that no text uses start from rounded numbers here, and from exact numbers
+                // there.
                 assert_eq!(tensor, &rounded(&wide[name], dtype), "{name}");
                 assert_ne!(tensor, &before[name], "{name} didn't change");
             }

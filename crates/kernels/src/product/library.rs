@@ -1,16 +1,17 @@
-//! A block's product by the crate `gemm-f32`, the part of `gemm` for 32-bit floats: on processors with AVX-512, and on those
-//! without AVX2.
+//! Product of a block by the crate `gemm-f32`, the part of `gemm` for 32-bit floats. Used on
+//! processors with AVX-512, and on those without AVX2.
 
 use super::matrix::Matrix;
 use super::start::Start;
 use super::target::{Block, Target};
 use crate::transpose::transpose;
 
-/// Columns that are transposed at a time: as many as the crate's kernel for AVX-512 takes.
+/// Number of columns transposed at a time, as many as the crate's AVX-512 kernel takes.
 const PANEL: usize = 64;
 
-/// Whether the crate is better given rows that were transposed here: with AVX-512, or it collects columns number by number.
-fn turning_pays() -> bool {
+/// Returns true when transposing here pays off: with AVX-512 the crate would otherwise collect
+/// columns element by element.
+fn transposing_pays() -> bool {
     #[cfg(target_arch = "x86_64")]
     return crate::width::has_512();
     #[cfg(not(target_arch = "x86_64"))]
@@ -22,14 +23,14 @@ pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matr
     if !start.is_nothing() {
         target.each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
     }
-    match b.columns_lie_whole() && turning_pays() {
+    match b.columns_lie_whole() && transposing_pays() {
         true => in_panels(target, block, a, b, !start.is_nothing()),
         false => as_is(target, block, a, b, !start.is_nothing()),
     }
 }
 
-/// Writes the product `a b` into a block, or adds it onto what is there, for a `b` whose columns lie one after the other, of
-/// which some are made rows at a time.
+/// Writes the product `a b` into a block, or adds the product to the block's values. The columns of
+/// `b` are contiguous, and are transposed to rows [`PANEL`] at a time.
 fn in_panels(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a transposed matrix");
     let mut panel = Vec::new();
@@ -42,7 +43,7 @@ fn in_panels(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, a
     }
 }
 
-/// The same, whatever the order of the factors.
+/// Writes or adds the product like [`in_panels`], for factors in any order.
 fn as_is(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     if block.rows.is_empty() || block.columns.is_empty() {
         return;
@@ -51,12 +52,14 @@ fn as_is(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: 
         a.rows == block.rows.len() && b.columns == block.columns.len() && a.columns == b.rows,
         "shapes fit"
     );
-    assert!(a.holds() && b.holds(), "the factors lie within their data");
+    assert!(a.holds() && b.holds(), "the factors are within their data");
     let multiply = gemm_f32::gemm::f32::get_gemm_fn();
-    // SAFETY: `multiply` reads the factors at the places that `holds` has just found inside their slices, and reads and
-    // writes the block's elements, which lie within the borrowed numbers (`corner` sees to it) and belong to this task
-    // alone. No number of the result is in a factor: those are shared borrows, it is a mutable one. It wants the result
-    // column by column, so it gets everything transposed: the columns of the result are the rows of `(a b)^T = b^T a^T`.
+    // SAFETY: `multiply` reads the factors within their slices, as `holds` has just checked. It
+    // reads and writes the block's elements, which are within the borrowed slice (`corner` checks
+    // that) and belong to this task alone. No element of the result is part of a factor: the
+    // factors are shared borrows, the result is a mutable one.
+    // The crate expects the result column by column, so it gets everything transposed: the columns
+    // of the result are the rows of `(a b)^T = b^T a^T`.
     unsafe {
         multiply(
             b.columns,
@@ -93,8 +96,8 @@ mod tests {
         #[test]
         fn as_it_is_and_in_panels_it_is_three_plain_loops(case in Case::any()) {
             case.check(product)?;
-            if case.b_turned {
-                // Whether this processor would go this way or not.
+            if case.b_transposed {
+                // Tests this path on every processor, even where `product` wouldn't take it.
                 case.check(|target, block, a, b, start| {
                     target.each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
                     in_panels(target, block, a, b, true);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A matrix to be read.
+/// A read-only view of a matrix, with strides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     pub(super) data: &'a [f32],
@@ -45,12 +45,13 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Whether the columns lie in the data one after the other, as those of a transposed matrix do.
+    /// Returns true when the columns are contiguous and follow each other in the data, as those of
+    /// a transposed matrix do.
     pub(super) fn columns_lie_whole(&self) -> bool {
         self.row_stride == 1 && self.column_stride == self.rows
     }
 
-    /// Whether every element lies within the data.
+    /// Returns true when every element is within the data.
     pub(super) fn holds(&self) -> bool {
         self.rows == 0
             || self.columns == 0

@@ -1,18 +1,19 @@
-//! The matrix products of a linear layer, shared among threads.
+//! The matrix products of a linear layer, divided among threads.
 //!
-//! Each task computes a block of one result, cut along its longer side. Every task copies the whole factor that lies along
-//! the other side into the order its product wants, so this is the way that copies least: a small batch's few rows, and not
-//! the weight, twice. How a result is cut depends on its shape and the number of threads only.
+//! Each task computes a block of one result. The result is cut along its longer side, and every
+//! task copies the whole factor along the other side into the order that its product needs. This
+//! cut copies least: each task copies the few rows of a small batch, not the weight. The cut
+//! depends only on the result's shape and the number of threads.
 //!
 //! ```text
-//! matrix   a factor: numbers with two strides
-//! start    what a product is added to
-//! target   a result, cut into blocks that tasks write to
-//! tiles    a block's product on processors with AVX2, tile by tile
-//! tile     the tile itself, in registers
-//! panels   copies of factors in the order that tiles read them
-//! library  a block's product by the crate `gemm`, on all others and on AVX-512
-//! plain    three plain loops, which tests hold both to
+//! matrix   factor of a product, with two strides
+//! start    values that a product is added to
+//! target   result, cut into blocks that tasks write to
+//! tiles    product of a block with AVX2, tile by tile
+//! tile     product of a tile, in registers
+//! panels   copies of factors, in the order in which tiles read them
+//! library  product of a block by the crate `gemm`: with AVX-512, and without AVX2
+//! plain    three plain loops, the reference for tests
 //! ```
 
 mod library;
@@ -34,11 +35,11 @@ use target::{Block, Target};
 
 use super::thread_pool::ThreadPool;
 
-/// `y = x weight^T + bias (+ residual)` for rows `x` `[rows, inputs]`, `weight` `[outputs, inputs]`; `residual` and `y` are
-/// `[rows, outputs]`.
+/// Computes `y = x weight^T + bias (+ residual)` for `x` `[rows, inputs]`, `weight`
+/// `[outputs, inputs]`, `residual` and `y` `[rows, outputs]`.
 ///
 /// # Panics
-/// When the slices' lengths don't fit.
+/// When the lengths of the slices don't match these shapes.
 pub fn linear(
     pool: &dyn ThreadPool,
     x: &[f32],
@@ -52,10 +53,10 @@ pub fn linear(
     let x = Matrix::new(x, inputs);
     let weight = Matrix::new(weight, inputs);
     let y = Target::new(y, outputs);
-    assert!(y.rows == x.rows && weight.rows == outputs, "as many results as rows");
+    assert!(y.rows == x.rows && weight.rows == outputs, "shapes match");
     assert!(
         residual.is_none_or(|residual| residual.len() == y.rows * outputs),
-        "a residual is as large as the result"
+        "the residual is as large as y"
     );
     let blocks = y.blocks(pool.threads());
     pool.each(blocks.len(), &|task| {
@@ -65,19 +66,19 @@ pub fn linear(
     });
 }
 
-/// Where the gradients of a linear layer go.
+/// Outputs of [`linear_gradient`].
 pub struct LinearGradients<'a> {
-    /// Of its input, `[rows, inputs]`.
+    /// Gradient of the input, `[rows, inputs]`.
     pub x: &'a mut [f32],
-    /// Of its weight, `[outputs, inputs]`.
+    /// Gradient of the weight, `[outputs, inputs]`.
     pub weight: &'a mut [f32],
 }
 
-/// `dx = upstream weight (+ earlier)`, `dweight = upstream^T x` for `upstream` `[rows, outputs]` and `x`, `earlier`
-/// `[rows, inputs]`.
+/// Computes `dx = upstream weight (+ earlier)` and `dweight = upstream^T x` for `upstream`
+/// `[rows, outputs]`, `x` and `earlier` `[rows, inputs]`.
 ///
 /// # Panics
-/// When the slices' lengths don't fit.
+/// When the lengths of the slices don't match these shapes.
 pub fn linear_gradient(
     pool: &dyn ThreadPool,
     upstream: &[f32],
@@ -90,7 +91,7 @@ pub fn linear_gradient(
     let of_x = InputGradient::new(upstream, weight, inputs, earlier, gradients.x);
     let (upstream, x) = (of_x.upstream, Matrix::new(x, inputs));
     let dweight = Target::new(gradients.weight, inputs);
-    assert!(upstream.rows == x.rows && dweight.rows == upstream.columns, "as many gradients as numbers");
+    assert!(upstream.rows == x.rows && dweight.rows == upstream.columns, "shapes match");
     let (x_blocks, weight_blocks) = (of_x.dx.blocks(pool.threads()), dweight.blocks(pool.threads()));
     pool.each(x_blocks.len() + weight_blocks.len(), &|task| {
         if let Some(block) = x_blocks.get(task) {
@@ -102,10 +103,11 @@ pub fn linear_gradient(
     });
 }
 
-/// `dx = upstream weight (+ earlier)` alone, where the gradient of the weight is decay_factor as its [factors](crate::Factors).
+/// Computes `dx = upstream weight (+ earlier)` alone, for a weight whose gradient stays as its
+/// [factors](crate::Factors).
 ///
 /// # Panics
-/// When the slices' lengths don't fit.
+/// When the lengths of the slices don't match these shapes.
 pub fn linear_input_gradient(
     pool: &dyn ThreadPool,
     upstream: &[f32],
@@ -119,7 +121,7 @@ pub fn linear_input_gradient(
     pool.each(blocks.len(), &|task| of_x.write(&blocks[task]));
 }
 
-/// The gradient of a linear layer's input, to be written block by block.
+/// Gradient of a linear layer's input, written block by block.
 struct InputGradient<'a> {
     upstream: Matrix<'a>,
     weight: Matrix<'a>,
@@ -137,10 +139,10 @@ impl<'a> InputGradient<'a> {
     ) -> Self {
         let weight = Matrix::new(weight, inputs);
         let (upstream, dx) = (Matrix::new(upstream, weight.rows), Target::new(dx, inputs));
-        assert!(upstream.rows == dx.rows, "as many gradients as numbers");
+        assert!(upstream.rows == dx.rows, "dx has a row for each row of upstream");
         assert!(
             earlier.is_none_or(|earlier| earlier.len() == dx.rows * inputs),
-            "an earlier gradient is as large"
+            "the earlier gradient is as large as dx"
         );
         Self { upstream, weight, earlier, dx }
     }
@@ -152,12 +154,12 @@ impl<'a> InputGradient<'a> {
     }
 }
 
-/// `a b`, on the calling thread.
+/// Computes `a b` on the calling thread.
 ///
 /// # Panics
-/// When the shapes don't fit.
+/// When the shapes don't match.
 pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, result: &mut [f32]) {
-    assert_eq!(result.len(), a.rows * b.columns, "as many numbers as the product has");
+    assert_eq!(result.len(), a.rows * b.columns, "the result is as large as the product");
     let block = Block { rows: 0..a.rows, columns: 0..b.columns };
     product(&Target::new(result, b.columns), &block, a, b, Start::default());
 }
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
     use crate::numbers::numbers;
 
-    /// Does tasks in reverse order, as threads may.
+    /// A pool that runs tasks in reverse order, as threads may.
     struct Backwards(usize);
 
     impl ThreadPool for Backwards {
@@ -193,7 +195,7 @@ mod tests {
         }
     }
 
-    /// The safe equivalent: `out[i][j] += sum_k a(i, k) b(k, j)`.
+    /// Computes the safe equivalent: `out[i][j] += sum_k a(i, k) b(k, j)`.
     fn plain(
         out: &mut [f64],
         (rows, columns, inner): (usize, usize, usize),

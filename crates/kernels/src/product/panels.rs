@@ -1,4 +1,4 @@
-//! Copies of factors in the order that tiles read them.
+//! Copies of factors, in the order in which tiles read them.
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
@@ -7,10 +7,10 @@ use super::tile::{COLUMNS, ROWS};
 use crate::transpose::write_columns;
 use crate::width::for_every_width;
 
-/// So many rows before they are copied, they are asked for.
+/// Number of rows that prefetching runs ahead of copying.
 const ROWS_AHEAD: usize = 8;
 
-/// Copies `b` as `[panels, depth, COLUMNS]`; columns that aren't there become 0.
+/// Copies `b` as `[panels, depth, COLUMNS]`. Columns beyond those of `b` become 0.
 pub(super) fn write_panels(b: Matrix<'_>, panels: &mut [f32]) {
     match b.row_stride == 1 {
         true => transpose(b, panels),
@@ -19,12 +19,12 @@ pub(super) fn write_panels(b: Matrix<'_>, panels: &mut [f32]) {
 }
 
 for_every_width! {
-    /// Writes the panels of a `b` whose columns lie whole.
-    fn transpose(b: Matrix<'_>, panels: &mut [f32]) = turn_body
+    /// Writes the panels of a `b` whose columns are contiguous.
+    fn transpose(b: Matrix<'_>, panels: &mut [f32]) = transpose_body
 }
 
 #[inline(always)]
-fn turn_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) {
+fn transpose_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) {
     for (number, panel) in panels.chunks_exact_mut((b.rows * COLUMNS).max(1)).enumerate() {
         let first = number * COLUMNS;
         let count = (b.columns - first).min(COLUMNS);
@@ -33,8 +33,8 @@ fn turn_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) {
 }
 
 for_every_width! {
-    /// Writes the panels of a `b` whose rows lie whole, row by row: a panel of its own would fetch a line of the cache from
-    /// each row, and wait for most.
+    /// Writes the panels of a `b` whose rows are contiguous, row by row. Writing panel by panel
+    /// would fetch one cache line from each row and wait for most of them.
     fn copy(b: Matrix<'_>, panels: &mut [f32]) = copy_body
 }
 
@@ -55,7 +55,7 @@ fn copy_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) {
 }
 
 for_every_width! {
-    /// Copies rows as `[strips, depth, ROWS]`; rows that aren't there become 0.
+    /// Copies rows as `[strips, depth, ROWS]`. Rows beyond those of `a` become 0.
     pub(super) fn write_strips(a: Matrix<'_>, strips: &mut [f32]) = write_strips_body
 }
 
@@ -66,7 +66,7 @@ fn write_strips_body<const FUSED: bool>(a: Matrix<'_>, strips: &mut [f32]) {
         let rows = (a.rows - first).min(ROWS);
         for (depth, to) in strip.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
             let from = &a.data[first * a.row_stride + depth * a.column_stride..];
-            // The next strips' numbers, where they lie behind these.
+            // Prefetches the elements of the next strips, if those follow these in memory.
             ask_for(from, 2 * COLUMNS);
             match from.first_chunk() {
                 Some(from) if a.row_stride == 1 && rows == ROWS => *to = *from,
@@ -80,9 +80,11 @@ fn write_strips_body<const FUSED: bool>(a: Matrix<'_>, strips: &mut [f32]) {
     }
 }
 
-/// Has what lies `ahead` numbers behind the first of these brought into the nearest cache, if there is anything.
+/// Prefetches the memory `ahead` elements behind the first of `numbers` into the nearest cache, if
+/// there is any.
 #[inline(always)]
 fn ask_for(numbers: &[f32], ahead: usize) {
-    // SAFETY: every x86-64 processor has the instruction, which reads nothing and is harmless at any address.
+    // SAFETY: every x86-64 processor has this instruction, which reads nothing and is harmless at
+    // any address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(numbers.as_ptr().wrapping_add(ahead).cast()) }
 }

@@ -1,4 +1,4 @@
-//! Products as three plain loops, which every way of computing them is held to.
+//! Products as three plain loops, the reference for every other way of computing them.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -14,52 +14,53 @@ pub(super) struct Case {
     rows: usize,
     columns: usize,
     depth: usize,
-    a_turned: bool,
-    pub(super) b_turned: bool,
-    /// Rows and columns of the result that lie before and behind the block.
+    a_transposed: bool,
+    pub(super) b_transposed: bool,
+    /// Rows and columns of the result before and behind the block.
     around: [usize; 2],
-    /// Whether a row and a matrix are added to.
+    /// Set when the product is added to a row, and when it is added to a matrix.
     start: [bool; 2],
 }
 
 impl Case {
-    /// Any product of up to a hundred rows and columns; deep ones are cut by some ways of computing.
+    /// Generates any product of up to a hundred rows and columns. Some implementations cut deep
+    /// products, so a fifth of the cases are deep.
     pub(super) fn any() -> impl Strategy<Value = Self> {
         let depth = prop_oneof![4 => 0_usize..50, 1 => 300_usize..900];
         (0_usize..100, 0_usize..100, depth, any::<[bool; 4]>(), [0_usize..3, 0..20]).prop_map(
-            |(rows, columns, depth, [a_turned, b_turned, row, matrix], around)| Self {
+            |(rows, columns, depth, [a_transposed, b_transposed, row, matrix], around)| Self {
                 rows,
                 columns,
                 depth,
-                a_turned,
-                b_turned,
+                a_transposed,
+                b_transposed,
                 around,
                 start: [row, matrix],
             },
         )
     }
 
-    /// Fails unless `product` writes that, and nothing beside it.
+    /// Fails unless `product` writes the right block and nothing beside it.
     pub(super) fn check(
         &self,
         product: impl Fn(&Target<'_>, &Block, Matrix<'_>, Matrix<'_>, Start<'_>),
     ) -> Result<(), TestCaseError> {
-        let &Self { rows, columns, depth, a_turned, b_turned, around: [above, beside], start } = self;
+        let &Self { rows, columns, depth, a_transposed, b_transposed, around: [above, beside], start } = self;
         let (a, b) = (numbers(rows * depth, 613), numbers(depth * columns, 71));
         let width = columns + 2 * beside;
         let before = numbers((rows + 2 * above) * width, 377);
         let mut found = before.clone();
         let (row, matrix) = (numbers(width, 97), numbers(before.len(), 211));
         let start = Start { row: start[0].then_some(&row), matrix: start[1].then_some(&matrix) };
-        let a_matrix = match a_turned {
+        let a_matrix = match a_transposed {
             true => Matrix::new(&a, rows).transposed(),
             false => Matrix::new(&a, depth),
         };
-        let b_matrix = match b_turned {
+        let b_matrix = match b_transposed {
             true => Matrix::new(&b, depth).transposed(),
             false => Matrix::new(&b, columns),
         };
-        // A matrix without numbers can't tell how many rows or columns it lacks.
+        // `Matrix::new` can't infer the number of rows or columns of a matrix without elements.
         let a_matrix = Matrix { rows, columns: depth, ..a_matrix };
         let b_matrix = Matrix { rows: depth, columns, ..b_matrix };
         let block = Block { rows: above..above + rows, columns: beside..beside + columns };
@@ -74,8 +75,8 @@ impl Case {
             }
             let (i, j) = (row - above, column - beside);
             let product = |k: usize| {
-                let a = a[if a_turned { k * rows + i } else { i * depth + k }];
-                let b = b[if b_turned { j * depth + k } else { k * columns + j }];
+                let a = a[if a_transposed { k * rows + i } else { i * depth + k }];
+                let b = b[if b_transposed { j * depth + k } else { k * columns + j }];
                 f64::from(a) * f64::from(b)
             };
             let start = [start.row.map(|row| row[column]), start.matrix.map(|matrix| matrix[at])];

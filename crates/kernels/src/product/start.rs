@@ -1,25 +1,27 @@
-//! What a product is added to.
+//! The values that a product is added to.
 
 use std::ops::Range;
 
 use crate::columns;
 
-/// What a product is added to: nothing, or a row for all rows, or a number for each of the result, or both.
+/// The values that a product is added to: nothing, one row for all rows of the result, one value
+/// for each element of the result, or both.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Start<'a> {
-    /// As long as a row of the result.
+    /// Row that is added to every row of the result, as long as one.
     pub(super) row: Option<&'a [f32]>,
-    /// As large as the result.
+    /// Matrix that is added to the result, of the same shape.
     pub(super) matrix: Option<&'a [f32]>,
 }
 
 impl Start<'_> {
-    /// Whether there is nothing.
+    /// Returns true when the product is added to nothing.
     pub(super) fn is_nothing(&self) -> bool {
         self.row.is_none() && self.matrix.is_none()
     }
 
-    /// Writes it into some columns of the result's row with this number.
+    /// Writes the start values of row `row` of the result into `numbers`, for these columns. `of`
+    /// is the number of columns of the whole result.
     pub(super) fn write(&self, row: usize, columns: &Range<usize>, of: usize, numbers: &mut [f32]) {
         match self.row {
             Some(all) => numbers.copy_from_slice(&all[columns.clone()]),

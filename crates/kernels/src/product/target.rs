@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-/// Blocks begin at a multiple of this, so that no vector of a result is shared.
+/// Multiple that blocks begin at, so that no two blocks share a vector of the result.
 const STEP: usize = 16;
 
-/// Part of a result.
+/// A block of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) rows: Range<usize>,
@@ -13,10 +13,10 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Some of its rows and columns, counted from its own first ones.
+    /// Returns some rows and columns of the block, counted from the block's first row and column.
     ///
     /// # Panics
-    /// When it has less.
+    /// When the block has fewer rows or columns.
     pub(super) fn part(&self, rows: &Range<usize>, columns: &Range<usize>) -> Self {
         assert!(rows.end <= self.rows.len() && columns.end <= self.columns.len(), "a part of the block");
         let within =
@@ -25,7 +25,7 @@ impl Block {
     }
 }
 
-/// A result that several tasks write to, each into blocks of its own.
+/// A result that several tasks write to, each to its own blocks.
 pub(super) struct Target<'a> {
     start: *mut f32,
     pub(super) rows: usize,
@@ -33,8 +33,9 @@ pub(super) struct Target<'a> {
     borrowed: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a target stands for a mutable borrow of numbers. Threads share it only inside `linear` and `linear_gradient`,
-// where each task touches the elements of its own block, and `blocks` cuts a result into blocks without overlap.
+// SAFETY: a target stands for a mutable borrow of a slice. Threads share a target only inside
+// `linear`, `linear_gradient` and `linear_input_gradient`. There each task touches only the
+// elements of its own block, and `blocks` cuts a result into blocks that don't overlap.
 unsafe impl Sync for Target<'_> {}
 
 impl<'a> Target<'a> {
@@ -62,25 +63,28 @@ impl<'a> Target<'a> {
             .collect()
     }
 
-    /// Calls `then` with the number of each row of a block and the block's part of it.
+    /// Calls `then` with the index of each row of a block and the block's part of that row.
     pub(super) fn each_row(&self, block: &Block, mut then: impl FnMut(usize, &mut [f32])) {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
         for row in block.rows.clone() {
             let first = row * self.columns + block.columns.start;
-            // SAFETY: the range lies within the borrowed numbers (asserted above), and belongs to this block, whose task
-            // is the only one that touches it; the slice is gone before the next is made.
+            // SAFETY: the range is within the borrowed slice (asserted above) and belongs to this
+            // block. Only the block's task touches the block, and each slice is dropped before the
+            // next is created.
             then(row, unsafe { std::slice::from_raw_parts_mut(self.start.add(first), block.columns.len()) });
         }
     }
 
-    /// Where a block's first number is. What is reached from there must stay within the block: it belongs to one task.
+    /// Returns a pointer to a block's first element. The caller may reach only elements of the
+    /// block from there: the block belongs to one task.
     ///
     /// # Panics
-    /// When it is no block of this result, or one without numbers.
+    /// When `block` is no block of this result, or is empty.
     pub(super) fn corner(&self, block: &Block) -> *mut f32 {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
-        assert!(!block.rows.is_empty() && !block.columns.is_empty(), "a block with numbers");
-        // SAFETY: the first row and column lie within the borrowed numbers, as was just found.
+        assert!(!block.rows.is_empty() && !block.columns.is_empty(), "the block isn't empty");
+        // SAFETY: the assertions have just checked that the first row and column are within the
+        // borrowed slice.
         unsafe { self.start.add(block.rows.start * self.columns + block.columns.start) }
     }
 }

@@ -1,9 +1,10 @@
-//! A tile of a product, in the registers of AVX2: 6 by 16 sums in twelve of them, two for 16 numbers of `b`, and two for one
-//! of `a` each.
+//! A tile of a product in AVX2 registers. Twelve registers hold 6 by 16 sums, two hold 16 values of
+//! `b`, and two hold one value of `a` each.
 //!
-//! Twelve chains of sums keep both multipliers busy (four cycles of latency, two a cycle), and ten loads for twelve
-//! multiplications leave the load ports room. The loop is assembly because compilers keep only some versions of it in
-//! registers: the same loop in intrinsics went from 80 to 37 thousand million operations a second when code around it changed.
+//! Twelve chains of sums keep both multipliers busy (four cycles of latency, two operations a
+//! cycle), and ten loads for twelve multiplications don't saturate the load ports. The loop is
+//! written in assembly because compilers keep only some versions of it in registers: the same loop
+//! in intrinsics fell from 80 to 37 GFLOP/s when code around it changed.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -12,12 +13,13 @@ use std::arch::x86_64::{
 
 use crate::width::Avx2;
 
-/// Rows of a tile.
+/// Number of rows of a tile.
 pub(super) const ROWS: usize = 6;
-/// Columns of a tile.
+/// Number of columns of a tile.
 pub(super) const COLUMNS: usize = 16;
 
-/// Rows of `a` for a tile: that of row `r` and depth `k` lies at `r * row_stride + k * depth_stride`.
+/// Rows of `a` for a tile. The element of row `r` and depth `k` is at
+/// `r * row_stride + k * depth_stride`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strip<'a> {
     pub(super) numbers: &'a [f32],
@@ -25,12 +27,12 @@ pub(super) struct Strip<'a> {
     pub(super) depth_stride: usize,
 }
 
-/// What a tile's product is added to.
+/// The values that a tile's product is added to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Onto<'a> {
-    /// What is there.
+    /// The tile's current values.
     Itself,
-    /// Numbers elsewhere, in rows so far apart, up to two of them.
+    /// Up to two slices, each with its row stride.
     These([Option<(&'a [f32], usize)>; 2]),
 }
 
@@ -39,14 +41,15 @@ impl Onto<'_> {
     pub(super) const NOTHING: Self = Self::These([None, None]);
 }
 
-/// Sets the [`ROWS`] by [`COLUMNS`] numbers that begin at `tile`, rows `stride` apart, to the sum of `onto` and the product of
-/// a strip and a panel `[depth, COLUMNS]`.
+/// Sets the [`ROWS`] by [`COLUMNS`] elements at `tile`, whose rows are `stride` apart, to the sum
+/// of `onto` and the product of a strip and a panel `[depth, COLUMNS]`.
 ///
 /// # Safety
-/// The tile's numbers may be written, and read too to be added onto, and nobody else touches them meanwhile.
+/// The tile's elements must be valid for writes, and for reads with [`Onto::Itself`]. No other
+/// thread may access them during the call.
 ///
 /// # Panics
-/// When the strip is less deep than the panel, or what is to be added onto has less numbers than a tile.
+/// When the strip is less deep than the panel, or a slice of `onto` has fewer elements than a tile.
 #[inline]
 pub(super) unsafe fn multiply(
     _: Avx2,
@@ -59,20 +62,21 @@ pub(super) unsafe fn multiply(
     let depth = panel.len() / COLUMNS;
     if let Some(last) = depth.checked_sub(1) {
         let reaches = (ROWS - 1) * strip.row_stride + last * strip.depth_stride;
-        assert!(reaches < strip.numbers.len(), "a strip as deep as the panel");
+        assert!(reaches < strip.numbers.len(), "the strip is as deep as the panel");
     }
     if let Onto::These(these) = onto {
         let whole = |(numbers, stride): &(&[f32], usize)| (ROWS - 1) * stride + COLUMNS <= numbers.len();
-        assert!(these.iter().flatten().all(whole), "as many numbers as a tile has");
+        assert!(these.iter().flatten().all(whole), "onto has a value for each element of the tile");
     }
-    // SAFETY: the processor has the instructions (`Avx2` is the proof). The strip holds every number that is read of it,
-    // as was just found, as do the numbers to be added onto, and the panel has `depth` times `COLUMNS`; the caller answers
-    // for the tile.
+    // SAFETY: the processor has the instructions (`Avx2` is the proof). The assertions have just
+    // checked every element that is read from the strip and from `onto`, the panel has `depth`
+    // times `COLUMNS` elements, and the caller guarantees the tile.
     unsafe { in_registers(depth, strip, panel.as_ptr(), tile, stride, onto) }
 }
 
 /// # Safety
-/// As above, both factors are `depth` deep, and what is to be added onto has a tile's numbers.
+/// The requirements of [`multiply`] hold, both factors are `depth` deep, and each slice of `onto`
+/// has a tile's elements.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn in_registers(
@@ -87,15 +91,17 @@ unsafe fn in_registers(
     let [mut a0, mut b0, mut a1, mut b1, mut a2, mut b2, mut a3, mut b3, mut a4, mut b4, mut a5, mut b5] =
         [zero; 12];
     for row in 0..ROWS {
-        // On their way while the sums are made. To ask for memory is harmless wherever it is.
+        // The tile's memory arrives while the sums are computed. A prefetch is harmless at any
+        // address.
         for column in [0, COLUMNS - 1] {
             _mm_prefetch::<_MM_HINT_T0>(tile.wrapping_add(row * stride + column).cast());
         }
     }
     let first = strip.numbers.as_ptr();
-    // SAFETY: in each of `depth` rounds two vectors of the panel are read, and six numbers of the strip: three from `upper`
-    // and three from `lower` on, both of which then go one number deeper. The caller says that all of them are there.
-    // Nothing is written to memory.
+    // SAFETY: each of the `depth` iterations reads two vectors of the panel and six elements of the
+    // strip, three from `upper` on and three from `lower` on. Both pointers then advance by one
+    // element in depth. The caller guarantees that all these elements exist. The assembly writes
+    // nothing to memory.
     unsafe {
         asm!(
             "test {depth}, {depth}",
@@ -150,7 +156,8 @@ unsafe fn in_registers(
     let mut add = |numbers: *const f32, stride: usize| {
         for (row, sums) in sums.iter_mut().enumerate() {
             for (half, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: eight numbers of the tile, or of as many elsewhere, for which the caller answers.
+                // SAFETY: these are eight elements of the tile, or of a slice as large, which the
+                // caller guarantees.
                 let more = unsafe { _mm256_loadu_ps(numbers.add(row * stride + half * COLUMNS / 2)) };
                 *sum = _mm256_add_ps(*sum, more);
             }
@@ -164,7 +171,7 @@ unsafe fn in_registers(
     }
     for (row, sums) in sums.into_iter().enumerate() {
         for (half, sum) in sums.into_iter().enumerate() {
-            // SAFETY: eight numbers of the tile, for which the caller answers.
+            // SAFETY: these are eight elements of the tile, which the caller guarantees.
             unsafe { _mm256_storeu_ps(tile.add(row * stride + half * COLUMNS / 2), sum) };
         }
     }

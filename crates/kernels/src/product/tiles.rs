@@ -1,9 +1,10 @@
-//! A block's product on processors with AVX2, tile by tile, without a copy of `a` where its rows lie whole.
+//! Product of a block with AVX2, tile by tile, without a copy of `a` if its rows are contiguous.
 //!
-//! `b` is copied into panels as wide as a tile, some at a time. Both factors are cut so that what is read again and again
-//! finds room: a panel in the nearest cache, some panels and the rows of `a` that they meet in the next. The crate `gemm` leaves
-//! the nearest cache to four rows and reads the larger factor from the next one for each of them; where rows are few it
-//! copies about as much as it multiplies (`docs/performance.md`).
+//! `b` is copied into panels as wide as a tile, some at a time. Both factors are cut so that data
+//! which is read repeatedly stays in cache: one panel in the nearest cache, several panels and the
+//! rows of `a` that they meet in the next. The crate `gemm` instead keeps four rows in the nearest
+//! cache and reads the larger factor from the next cache for each of them. With few rows `gemm`
+//! copies about as much as it multiplies (`docs/decisions/0044-products-of-our-own.md`).
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,15 +17,17 @@ use super::tile::{self, COLUMNS, Onto, ROWS, Strip};
 use crate::columns;
 use crate::width::Avx2;
 
-/// Depth of a panel: 24 KiB of the nearest cache's 32.
+/// Depth of a panel, which then takes 24 of the nearest cache's 32 KiB.
 const DEPTH: usize = 384;
-/// Rows of `a` at a time: at that depth 288 KiB of the next cache.
+/// Number of rows of `a` processed at a time. At the depth above they take 288 KiB of the next
+/// cache.
 const ROWS_AT_A_TIME: usize = 32 * ROWS;
 
-/// Panels that are decay_factor while all rows of `a` meet them: 96 KiB of the next cache.
+/// Number of panels that stay in cache while all rows of `a` meet them. They take 96 KiB of the
+/// next cache.
 const PANELS: usize = 4;
 
-/// What a thread copies factors into.
+/// Buffers that a thread copies factors into.
 #[derive(Default)]
 struct Room {
     strips: Vec<f32>,
@@ -56,7 +59,7 @@ pub(super) fn product(
         for depth in cut(a.columns, DEPTH, 1) {
             let (a, b) = (a.columns(&depth), b.rows(&depth));
             let start = (depth.start == 0).then_some(start);
-            // Rows that are copied are copied once for all panels, which then don't stay near.
+            // Copied rows are copied once for all panels, which then don't stay in cache.
             let wide = if a.column_stride == 1 { PANELS * COLUMNS } else { b.columns.max(1) };
             for columns in cut(b.columns, wide, COLUMNS) {
                 panels.resize(columns.len().next_multiple_of(COLUMNS) * depth.len(), 0.0);
@@ -74,7 +77,8 @@ pub(super) fn product(
     });
 }
 
-/// Cuts `0..whole` into parts of nearly the same size, at most `most`, each but the last a multiple of `of`.
+/// Cuts `0..whole` into parts of nearly the same size, at most `most` each. The size of every part
+/// but the last is a multiple of `of`.
 fn cut(whole: usize, most: usize, of: usize) -> impl Iterator<Item = Range<usize>> {
     let step = whole.div_ceil(whole.div_ceil(most).max(1)).next_multiple_of(of).max(1);
     (0..whole).step_by(step).map(move |first| first..(first + step).min(whole))
@@ -83,14 +87,15 @@ fn cut(whole: usize, most: usize, of: usize) -> impl Iterator<Item = Range<usize
 /// Rows of `a`, [`ROWS`] at a time.
 struct Strips<'a> {
     a: Matrix<'a>,
-    /// So many rows are read where they lie.
+    /// Number of rows that are read in place.
     as_they_lie: usize,
-    /// The others as `[strips, depth, ROWS]`; rows that aren't there are 0.
+    /// The other rows, copied as `[strips, depth, ROWS]`. Rows beyond those of `a` are 0.
     copied: &'a [f32],
 }
 
 impl<'a> Strips<'a> {
-    /// Copies what can't be read as it lies into `room`: rows that don't lie whole, and those that make no whole strip.
+    /// Copies the rows that can't be read in place into `room`: rows that aren't contiguous, and
+    /// those that fill no whole strip.
     fn of(a: Matrix<'a>, room: &'a mut Vec<f32>) -> Self {
         let as_they_lie = if a.column_stride == 1 { a.rows / ROWS * ROWS } else { 0 };
         let rest = as_they_lie..a.rows;
@@ -112,8 +117,8 @@ impl<'a> Strips<'a> {
         }
     }
 
-    /// Writes the sum of `start` and the product of all rows with a panel into a block of no more columns than a tile has;
-    /// without a start, adds the product onto what is there.
+    /// Writes the sum of `start` and the product of all rows with a panel into a block of no more
+    /// columns than a tile has. Without a start, adds the product to the block's values.
     fn multiply(
         &self,
         avx2: Avx2,
@@ -135,14 +140,14 @@ impl<'a> Strips<'a> {
                             .map(|matrix| (&matrix[part.rows.start * stride + part.columns.start..], stride)),
                     ]),
                 };
-                // SAFETY: the tile is all of `part`, which `corner` has found inside the result, and which belongs to this
-                // task as the block does that it is cut from.
+                // SAFETY: the tile is exactly `part`, which `corner` has checked to be inside the
+                // result. `part` is cut from `block`, so it belongs to this task.
                 unsafe { tile::multiply(avx2, self.strip(first), panel, tile, stride, onto) };
                 continue;
             }
             let mut beside = [[0.0; COLUMNS]; ROWS];
             let tile = beside.as_flattened_mut().as_mut_ptr();
-            // SAFETY: the tile is all of an array of its size.
+            // SAFETY: the tile is the whole of an array of its size.
             unsafe { tile::multiply(avx2, self.strip(first), panel, tile, COLUMNS, Onto::NOTHING) };
             target.each_row(&part, |row, numbers| {
                 if let Some(start) = start {

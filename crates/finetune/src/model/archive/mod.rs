@@ -1,8 +1,9 @@
-//! A model folder as one zip, and back.
+//! Packing of a model folder into one zip, and unpacking.
 //!
-//! Owns the zip's layout (one top folder, weights stored, the rest deflated) and the distrust of zips from outside.
-//! Never knows what the files mean, nor where a zip comes from or goes to. Both ways work beside their destination
-//! and rename at the end: what stands under the final name is whole. Both block; call them off the async threads.
+//! Owns the zip's layout (one top folder, weights stored, other files deflated) and the checks on
+//! zips from outside. Never knows the meaning of the files, or a zip's source or destination. Both
+//! functions write beside their destination and rename at the end, so the final name never holds a
+//! partial result. Both block: call them off the async threads.
 //!
 //! ```text
 //! pack      folder to zip; the same folder gives the same bytes
@@ -12,7 +13,6 @@
 mod pack;
 mod unpack;
 
-use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -21,41 +21,44 @@ use zip::result::ZipError;
 pub use pack::pack;
 pub use unpack::{Limits, unpack, unpack_within};
 
+use crate::durable;
 use crate::failure::{Failure, RetryDirective};
 
-/// Why a folder could not be packed, or a zip not unpacked. Entries are told by their number, not their name.
+/// Error of packing a folder or unpacking a zip. Messages identify an entry by its number, not by
+/// its name.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// Reading or writing failed.
     #[error("{action} {} failed", path.display())]
     Io {
-        /// What was tried, such as `reading`.
+        /// Attempted operation, such as `reading`.
         action: &'static str,
-        /// On what.
+        /// File or folder of the operation.
         path: PathBuf,
-        /// Why it failed.
+        /// Error of the file system.
         #[source]
         source: io::Error,
     },
-    /// The folder to pack holds something else than files and folders, or a name that is not Unicode.
+    /// The folder to pack contains something other than files and folders, or a name that is not
+    /// plain Unicode.
     #[error("{} can't be packed: it is neither a file nor a folder with a Unicode name", path.display())]
     Unpackable {
-        /// The offender.
+        /// Path that can't be packed.
         path: PathBuf,
     },
     /// The name for the top folder is not one plain name.
-    #[error("{name:?} is no name for the archive's top folder")]
+    #[error("{name:?} can't be the name of the archive's top folder")]
     TopName {
         /// The name.
         name: String,
     },
-    /// Writing the zip failed for a reason of the format's.
+    /// The zip can't be written because of a rule or limit of the format.
     #[error("the zip could not be written")]
     Write(#[source] ZipError),
-    /// The zip is damaged, cut short, of an unknown kind, or no zip at all.
+    /// The zip is damaged, cut short, of an unsupported kind, or not a zip at all.
     #[error("the zip can't be read")]
     Malformed(#[source] ZipError),
-    /// An entry would land outside its folder, or has a name no model folder needs.
+    /// An entry would be written outside the top folder, or has a name that no model folder needs.
     #[error("the zip's entry {index} has a name that is not accepted")]
     UnsafeName {
         /// Number of the entry, from 0.
@@ -73,13 +76,13 @@ pub enum ArchiveError {
     /// Not all entries are below one top folder, or there is none.
     #[error("the zip's entries are not all below one top folder")]
     NotOneFolder,
-    /// More entries or bytes than [`Limits`] allow.
+    /// The zip holds more entries or bytes than the [`Limits`] allow.
     #[error("the zip holds more than {} entries or {} bytes", .0.entries, .0.bytes)]
     TooLarge(Limits),
-    /// The folder it would be unpacked to is there already.
-    #[error("{} is there already", path.display())]
+    /// The destination folder already exists.
+    #[error("{} already exists", path.display())]
     Occupied {
-        /// The folder.
+        /// The destination folder.
         path: PathBuf,
     },
 }
@@ -104,10 +107,10 @@ impl Failure for ArchiveError {
     fn advice(&self) -> String {
         match self {
             Self::Io { path, .. } => {
-                format!("Check the space left and the rights on the disk that holds {}.", path.display())
+                format!("Check free space and permissions on the disk that holds {}.", path.display())
             }
-            Self::Unpackable { .. } => "Remove it from the model folder.".to_owned(),
-            Self::TopName { .. } => "Give a plain name without slashes.".to_owned(),
+            Self::Unpackable { .. } => "Remove that path from the model folder, or rename it.".to_owned(),
+            Self::TopName { .. } => "Use a plain name without slashes or colons.".to_owned(),
             Self::Write(_) => "Check the number and the sizes of the files in the model folder.".to_owned(),
             Self::Occupied { .. } => "Remove the folder, or unpack to another place.".to_owned(),
             Self::Malformed(_)
@@ -116,33 +119,25 @@ impl Failure for ArchiveError {
             | Self::DuplicateName
             | Self::NotOneFolder
             | Self::TooLarge(_) => {
-                "The archive is damaged or was not made by this pipeline: use an older model.".to_owned()
+                "The archive is damaged or was not packed by this program: use an earlier model.".to_owned()
             }
         }
     }
 }
 
-/// An error of the file system, with what was tried on what.
+/// Returns a closure that adds the operation and its path to a file system error.
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
     move |source| ArchiveError::Io { action, path: path.to_path_buf(), source }
 }
 
-/// Whether this is one plain name: no separator, no `.` or `..`, nothing a shell or terminal trips over.
+/// Returns true for one plain name: no separator, no `.` or `..`, no colon, no control character.
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let is_one = matches!(components.next(), Some(Component::Normal(_))) && components.next().is_none();
     is_one && name.len() <= 255 && !name.contains(|c: char| matches!(c, '/' | '\\' | ':') || c.is_control())
 }
 
-/// The folder a path is in; the working folder for a bare name.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Makes renames and new names in a folder survive a power cut.
+/// Syncs a folder, so that renames and new names in it survive a power failure.
 fn sync_folder(folder: &Path) -> Result<(), ArchiveError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("syncing", folder))
+    durable::sync_folder(folder).map_err(io_error("syncing", folder))
 }

@@ -1,4 +1,4 @@
-//! Zip to folder. A zip comes from outside: nothing in it is believed.
+//! Unpacking of a zip into a folder. A zip comes from outside: nothing in it is trusted.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -9,37 +9,39 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-use super::{ArchiveError, io_error, is_plain_name, parent, sync_folder};
+use super::{ArchiveError, io_error, is_plain_name, sync_folder};
+use crate::durable::parent;
 
-/// What a zip may hold at most.
+/// Limits on the contents of a zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Number of entries.
+    /// Largest number of entries.
     pub entries: usize,
-    /// Bytes, unpacked.
+    /// Largest total size of the unpacked files, in bytes.
     pub bytes: u64,
 }
 
 impl Default for Limits {
-    /// Ten thousand entries and 16 GiB: many times what a model folder holds.
+    /// Returns ten thousand entries and 16 GiB, many times the size of a model folder.
     fn default() -> Self {
         Self { entries: 10_000, bytes: 16 << 30 }
     }
 }
 
-/// Unpacks a zip below `into` and gives back its top folder. Memory stays small whatever the sizes.
+/// Unpacks a zip below `into` and returns its top folder. Memory use is small whatever the file
+/// sizes.
 ///
 /// # Errors
-/// When the zip is anything but one folder of plain files, holds more than the default [`Limits`], or the folder
-/// is there already; then nothing is left below `into`.
+/// When the zip is anything but one folder of plain files, exceeds the default [`Limits`], or has a
+/// top folder that already exists below `into`. Nothing new is then left below `into`.
 pub fn unpack(zip_path: &Path, into: &Path) -> Result<PathBuf, ArchiveError> {
     unpack_within(zip_path, into, Limits::default())
 }
 
-/// [`unpack`], with limits.
+/// Unpacks a zip like [`unpack`], with other limits.
 ///
 /// # Errors
-/// As [`unpack`].
+/// The same as for [`unpack`].
 pub fn unpack_within(zip_path: &Path, into: &Path, limits: Limits) -> Result<PathBuf, ArchiveError> {
     let file = File::open(zip_path).map_err(io_error("opening", zip_path))?;
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| read_error(error, zip_path))?;
@@ -50,7 +52,8 @@ pub fn unpack_within(zip_path: &Path, into: &Path, limits: Limits) -> Result<Pat
     }
 
     fs::create_dir_all(into).map_err(io_error("creating", into))?;
-    // Beside the destination, on the same file system. Removed on drop, so on every error below too.
+    // Beside the destination, hence on the same file system. Removed on drop, also on every error
+    // below.
     let beside = tempfile::Builder::new()
         .prefix(".unpacking-")
         .tempdir_in(into)
@@ -62,20 +65,20 @@ pub fn unpack_within(zip_path: &Path, into: &Path, limits: Limits) -> Result<Pat
         let folder = if entry.is_dir() { &path } else { parent(&path) };
         fs::create_dir_all(folder).map_err(io_error("creating", folder))?;
         if entry.is_file() {
-            // The sizes in the zip's directory are a claim; what counts is what comes out.
+            // The sizes in the zip's directory may be false: only the bytes unpacked count.
             let copied = copy(entry.take(left.saturating_add(1)), &path, zip_path)?;
             left = left.checked_sub(copied).ok_or(ArchiveError::TooLarge(limits))?;
         }
     }
     let unpacked = beside.path().join(&top);
     sync_folders(&unpacked)?;
-    // Should the destination have appeared meanwhile, this fails unless it is an empty folder.
+    // If the destination has appeared in the meantime, this fails unless it is an empty folder.
     fs::rename(&unpacked, &destination).map_err(io_error("renaming to", &destination))?;
     sync_folder(into)?;
     Ok(destination)
 }
 
-/// Checks every entry before the first byte is unpacked, and gives back the name of the top folder.
+/// Checks every entry before the first byte is unpacked, and returns the name of the top folder.
 fn check<R: Read + Seek>(
     zip: &mut ZipArchive<R>,
     zip_path: &Path,
@@ -117,8 +120,9 @@ fn check<R: Read + Seek>(
     top.ok_or(ArchiveError::NotOneFolder)
 }
 
-/// An entry's path, made of plain names and `/` only, without the slash that ends a folder's. Anything cleverer
-/// (absolute, `..`, `.`, empty names, backslashes, drive letters) is refused rather than repaired.
+/// Returns an entry's path: plain names joined by `/`, without a folder's trailing slash. Any other
+/// form (absolute, `..`, `.`, empty names, backslashes, drive letters) is refused rather than
+/// repaired.
 fn entry_path<R: Read>(entry: &ZipFile<'_, R>, index: usize) -> Result<String, ArchiveError> {
     let name = entry.name().map_err(|_| ArchiveError::UnsafeName { index })?;
     let path = name.strip_suffix('/').unwrap_or(&name);
@@ -128,17 +132,18 @@ fn entry_path<R: Read>(entry: &ZipFile<'_, R>, index: usize) -> Result<String, A
     }
 }
 
-/// Whether an entry is what its name says: a folder if it ends in a slash, else a file; no link, no device.
+/// Returns true when an entry is of the kind that its name implies: a folder if the name ends in a
+/// slash, else a file. Links and devices are neither.
 fn is_plain_file_or_folder<R: Read>(entry: &ZipFile<'_, R>) -> bool {
-    // The kind of a file in a Unix mode; 0 is what writers leave that know no kinds.
+    // Bits of a Unix mode that give the kind of a file. Writers that don't record the kind leave 0.
     const KIND: u32 = 0o170_000;
     let own = if entry.is_dir() { 0o040_000 } else { 0o100_000 };
     let kind = entry.unix_mode().unwrap_or(0) & KIND;
     kind == 0 || kind == own
 }
 
-/// Copies an entry to a new file and syncs it; gives back the number of bytes. Reading and writing fail for
-/// different reasons, a damaged zip and a full disk, so they are told apart.
+/// Copies an entry to a new file, syncs it, and returns the number of bytes. Read and write errors
+/// stay apart because their causes differ: a damaged zip and a full disk.
 fn copy(mut entry: impl Read, path: &Path, zip_path: &Path) -> Result<u64, ArchiveError> {
     let mut file = File::create_new(path).map_err(io_error("creating", path))?;
     let mut buffer = vec![0; 128 << 10];
@@ -157,7 +162,8 @@ fn copy(mut entry: impl Read, path: &Path, zip_path: &Path) -> Result<u64, Archi
     Ok(copied)
 }
 
-/// The kinds by which a reader says that bytes are wrong or missing make a damaged zip; the others are the disk's.
+/// Converts a read error. I/O error kinds that mean wrong or missing bytes indicate a damaged zip;
+/// all other kinds are errors of the disk.
 fn read_error(error: ZipError, zip_path: &Path) -> ArchiveError {
     use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     match error {

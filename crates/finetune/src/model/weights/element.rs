@@ -1,9 +1,9 @@
-//! How a number stands in a weight file: as a 32-bit float, or rounded to 16 bits.
+//! Number formats of weight files: 32-bit floats, and floats rounded to 16 bits.
 
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-/// A type of number that weights may have.
+/// Number format of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Element {
     Float32,
@@ -12,7 +12,7 @@ pub(super) enum Element {
 }
 
 impl Element {
-    /// Their names, for whoever brought another one.
+    /// Names of the supported formats, for error messages.
     pub(super) const SUPPORTED: &str = "F32, F16 and BF16";
 
     pub(super) fn from_dtype(dtype: Dtype) -> Option<Self> {
@@ -24,7 +24,7 @@ impl Element {
         }
     }
 
-    /// Bytes of a number.
+    /// Returns the number of bytes per number.
     pub(super) fn size(self) -> usize {
         match self {
             Self::Float32 => 4,
@@ -32,7 +32,7 @@ impl Element {
         }
     }
 
-    /// Appends the numbers in `bytes` to `into`; a 32-bit float holds all of them exactly.
+    /// Appends the numbers in `bytes` to `into`. A 32-bit float holds each of them exactly.
     pub(super) fn decode(self, bytes: &[u8], into: &mut Vec<f32>) {
         match self {
             Self::Float32 => into.extend(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four))),
@@ -45,7 +45,7 @@ impl Element {
         }
     }
 
-    /// Writes numbers into `bytes`, rounded to the nearest (ties to even, as PyTorch does).
+    /// Writes numbers into `bytes`, rounded to nearest (ties to even, as in PyTorch).
     pub(super) fn encode(self, numbers: &[f32], bytes: &mut [u8]) {
         for (slot, number) in bytes.chunks_exact_mut(self.size()).zip(numbers) {
             match self {

@@ -1,4 +1,4 @@
-//! One safetensors file: its header, ranges of its tensors, and an altered copy of it.
+//! One safetensors file: its header, ranges of its tensors, and copies with altered tensors.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,29 +7,32 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::super::{ModelError, replace};
+use super::super::ModelError;
 use super::element::Element;
+use crate::durable::replace;
 
-/// Longest header the safetensors format allows.
+/// Length in bytes of the longest header that the safetensors format allows.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Changes a run of a tensor's elements in place; the first argument is the index of the first.
+/// Callback that changes consecutive elements of a tensor in place. The first argument is the index
+/// of the first of these elements.
 pub type Alteration<'a> = Box<dyn FnMut(usize, &mut [f32]) + 'a>;
 
 /// An open safetensors file.
 #[derive(Debug)]
 pub(super) struct WeightFile {
     path: PathBuf,
-    /// Length prefix and header, as they stand in the file.
+    /// Length prefix and header, with the bytes of the file.
     prologue: Vec<u8>,
     metadata: Metadata,
 }
 
 impl WeightFile {
-    /// Reads and checks the header.
+    /// Opens a file, and reads and checks its header.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] when the header is malformed or the file is shorter or longer than it says.
+    /// [`ModelError::Weights`] when the header is malformed, or when the file is shorter or longer
+    /// than its header says.
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
         let damaged = |problem: String| ModelError::Weights { path: path.to_owned(), problem };
@@ -39,7 +42,7 @@ impl WeightFile {
         file.read_exact(&mut prefix).map_err(|_| damaged("it is shorter than a header".to_owned()))?;
         let header = u64::from_le_bytes(prefix);
         if header > MAX_HEADER || header + 8 > length {
-            return Err(damaged(format!("it claims a header of {header} bytes and has {length}")));
+            return Err(damaged(format!("it claims a header of {header} bytes, but has {length} in all")));
         }
         let mut prologue = prefix.to_vec();
         file.take(header).read_to_end(&mut prologue).map_err(failed)?;
@@ -47,17 +50,18 @@ impl WeightFile {
             .map_err(|source| damaged(format!("its header is malformed ({source})")))?;
         let expected = 8 + header + metadata.data_len() as u64;
         if expected != length {
-            return Err(damaged(format!("its header describes {expected} bytes and it has {length}")));
+            return Err(damaged(format!("its header describes {expected} bytes, but it has {length}")));
         }
         Ok(Self { path: path.to_owned(), prologue, metadata })
     }
 
-    /// The tensor called `name`.
+    /// Returns the description of the tensor called `name`.
     pub(super) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.metadata.info(name)
     }
 
-    /// Appends runs of a tensor of this file, each from an element on and so many of them, to `into`.
+    /// Appends ranges of a tensor of this file to `into`. Each item of `runs` holds the index of
+    /// the first element and the number of elements.
     pub(super) fn read(
         &self,
         tensor: &TensorInfo,
@@ -79,13 +83,13 @@ impl WeightFile {
         Ok(())
     }
 
-    /// Writes a copy of this file to `path` in which the named tensors are altered; everything else, header
-    /// and order included, stays as it is. Alterations are found by name, with or without `prefix`.
+    /// Writes a copy of this file to `path`, with the named tensors altered.
     ///
-    /// The file is written beside, synced and renamed.
+    /// Everything else stays as it is, header and order included. Alterations are found by name,
+    /// with or without `prefix`. The file at `path` is replaced atomically.
     ///
     /// # Errors
-    /// [`ModelError::File`] when either file fails.
+    /// [`ModelError::File`] when this file can't be read or the copy can't be written.
     pub(super) fn rewrite(
         &self,
         path: &Path,
@@ -106,7 +110,8 @@ impl WeightFile {
     ) -> std::io::Result<()> {
         out.write_all(&self.prologue)?;
         input.seek(SeekFrom::Start(self.prologue.len() as u64))?;
-        // Tensors stand in the file in the order of their offsets, without gaps: the header was checked for it.
+        // The tensors follow each other in the order of their offsets, without gaps: parsing the
+        // header has checked this.
         for name in self.metadata.offset_keys() {
             let Some(info) = self.metadata.info(&name) else { continue };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
@@ -117,14 +122,15 @@ impl WeightFile {
             };
             match (alterations.get_mut(known), Element::from_dtype(info.dtype)) {
                 (Some(alter), Some(element)) => rewrite_tensor(input, &mut out, bytes, element, alter)?,
-                // A tensor of another type was never read, so nobody has numbers for it.
+                // A tensor of an unsupported format was never read, so there are no new numbers for
+                // it.
                 _ => copy_exactly(input, &mut out, bytes as u64)?,
             }
         }
         out.flush()
     }
 
-    /// The file's own path.
+    /// Returns the file's path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -134,7 +140,8 @@ impl WeightFile {
     }
 }
 
-/// Copies so many bytes; a file that has become shorter is an error, not a short copy.
+/// Copies exactly this number of bytes. A file that has become shorter is an error, not a short
+/// copy.
 fn copy_exactly(input: &mut File, out: &mut impl Write, bytes: u64) -> std::io::Result<()> {
     let copied = std::io::copy(&mut input.take(bytes), out)?;
     if copied == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }

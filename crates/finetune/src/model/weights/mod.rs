@@ -1,13 +1,13 @@
 //! The weights of a model folder: read by range, rewritten by streaming, in one file or several.
 //!
-//! No file is ever held in memory whole: a job reads the encoder and only those rows of the token table that its
-//! texts use, and writing copies the rest from file to file. Numbers are 32-bit floats to the caller and whatever
-//! the file says on disk.
+//! No file is ever held in memory as a whole. A run reads the encoder and only those rows of the
+//! token table that its texts use. Saving copies the other rows from file to file. Callers see
+//! 32-bit floats, whatever the number format on disk.
 //!
 //! ```text
-//! element  how a number stands in a file
+//! element  number formats
 //! file     one safetensors file
-//! set      all files of a folder
+//! set      all weight files of a folder
 //! ```
 
 mod element;

@@ -1,4 +1,5 @@
-//! All weight files of a folder as one: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+//! All weight files of a folder as one set: `model.safetensors`, or the shards that
+//! `model.safetensors.index.json` names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -9,39 +10,41 @@ use std::path::Path;
 use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 
-use super::super::{ModelError, replace};
+use super::super::ModelError;
 use super::element::Element;
 use super::file::{Alteration, WeightFile};
 use super::tensor_error;
+use crate::durable::replace;
 
-/// The only file, in most folders.
+/// Name of the only weight file, in most folders.
 const WHOLE: &str = "model.safetensors";
-/// What names the shards of a large model.
+/// Name of the index that lists the shards of a large model.
 const INDEX: &str = "model.safetensors.index.json";
-/// What older folders hold: pickled Python objects, which can run code when they are read.
+/// Names of the weight files of older folders: pickled Python objects, which can run code when they
+/// are read.
 const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// The open weights of a model folder.
 #[derive(Debug)]
 pub struct WeightSet {
     files: Vec<WeightFile>,
-    /// The index as it stands in the folder, when there is one.
+    /// Bytes of the index file, if there is one.
     index: Option<Vec<u8>>,
-    /// What stands before tensor names in files saved from a model with a task head.
+    /// Prefix of tensor names in files saved from a model with a task head.
     prefix: &'static str,
 }
 
 #[derive(Deserialize)]
 struct Index {
-    /// Tensor to file name.
+    /// File name of each tensor.
     weight_map: BTreeMap<String, String>,
 }
 
 impl WeightSet {
-    /// Opens the weights of `folder`, checking each file's header.
+    /// Opens the weights of `folder` and checks each file's header.
     pub(in super::super) fn open(folder: &Path, prefix: &'static str) -> Result<Self, ModelError> {
         let index = folder.join(INDEX);
-        // transformers looks for them in this order, too.
+        // transformers looks for the files in this order, too.
         if folder.join(WHOLE).exists() {
             Ok(Self { files: vec![WeightFile::open(&folder.join(WHOLE))?], index: None, prefix })
         } else if index.exists() {
@@ -53,7 +56,7 @@ impl WeightSet {
                 supported: "model.safetensors (convert with: python -c \"from sentence_transformers import SentenceTransformer as S; S('FOLDER').save('NEW')\")",
             })
         } else {
-            // Says which file is missing.
+            // Fails with an error that names the missing file.
             Ok(Self { files: vec![WeightFile::open(&folder.join(WHOLE))?], index: None, prefix })
         }
     }
@@ -72,14 +75,14 @@ impl WeightSet {
         for name in names {
             if Path::new(name).file_name() != Some(OsStr::new(name)) || !name.ends_with(".safetensors") {
                 return Err(damaged(format!(
-                    "it names {name:?}, which is no safetensors file of the folder"
+                    "it names {name:?}, which is not a safetensors file of the folder"
                 )));
             }
             files.insert(name, WeightFile::open(&folder.join(name))?);
         }
         for (tensor, name) in &index.weight_map {
             if files.get(name).is_none_or(|file| file.tensor(tensor).is_none()) {
-                return Err(damaged(format!("it looks for {tensor} in {name}, which doesn't have it")));
+                return Err(damaged(format!("it places {tensor} in {name}, which lacks that tensor")));
             }
         }
         Ok(Self { files: files.into_values().collect(), index: Some(bytes), prefix })
@@ -91,7 +94,7 @@ impl WeightSet {
             .find_map(|name| self.files.iter().find_map(|file| Some((file, file.tensor(name)?))))
             .ok_or_else(|| tensor_error(name, "is missing"))?;
         if info.shape != shape {
-            let problem = format!("has shape {:?} and config.json asks for {shape:?}", info.shape);
+            let problem = format!("has shape {:?}, but config.json requires {shape:?}", info.shape);
             return Err(tensor_error(name, &problem));
         }
         let element = Element::from_dtype(info.dtype).ok_or_else(|| {
@@ -101,19 +104,20 @@ impl WeightSet {
         Ok((file, info, element))
     }
 
-    /// Reads a whole tensor, appending its elements to `into`.
+    /// Reads a whole tensor and appends its elements to `into`.
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] when it is missing or not of this shape.
+    /// [`ModelError::Tensor`] when the tensor is missing or has another shape.
     pub fn read(&self, name: &str, shape: &[usize], into: &mut Vec<f32>) -> Result<(), ModelError> {
         let (file, info, element) = self.find(name, shape)?;
         file.read(info, element, [(0, shape.iter().product())], into)
     }
 
-    /// Reads some rows of a matrix, in the order asked for, appending their elements to `into`.
+    /// Reads rows of a matrix in the given order and appends their elements to `into`.
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] when it is missing, not of this shape, or has no such row.
+    /// [`ModelError::Tensor`] when the matrix is missing, has another shape, or lacks one of the
+    /// rows.
     pub fn read_rows(
         &self,
         name: &str,
@@ -123,16 +127,17 @@ impl WeightSet {
     ) -> Result<(), ModelError> {
         let (file, info, element) = self.find(name, &shape)?;
         if let Some(row) = rows.iter().find(|row| **row as usize >= shape[0]) {
-            return Err(tensor_error(name, &format!("has {} rows and row {row} is needed", shape[0])));
+            return Err(tensor_error(name, &format!("has {} rows, but row {row} is needed", shape[0])));
         }
         file.read(info, element, rows.iter().map(|row| (*row as usize * shape[1], shape[1])), into)
     }
 
-    /// Writes files like these, of the same names, into `folder`, in which the named tensors are altered; all
-    /// else, headers, order and types of numbers included, stays as it is. An alteration is called with runs of a
-    /// tensor's elements, in order.
+    /// Writes copies of these files, under the same names, into `folder`, with the named tensors
+    /// altered.
     ///
-    /// Each file is written beside, synced and renamed; the index of shards comes last.
+    /// Everything else stays as it is, including headers, order and number formats. An alteration
+    /// is called with consecutive elements of its tensor, in order. Each file is replaced
+    /// atomically; the index of shards is written last.
     ///
     /// # Errors
     /// [`ModelError::File`] when a file can't be read or written.

@@ -7,14 +7,15 @@ use super::super::graph::Element;
 use super::super::tape::Tape;
 use super::packed_encoder;
 
-/// The evaluation graph: sentence embeddings `[T, H]` of packed texts. Input `pooling` is `[T, N]`; for max
-/// pooling it is `[T, T]`, and `text_tokens` `[T, S]` as in training.
+/// Builds the evaluation graph: sentence embeddings `[T, H]` of packed texts. The input `pooling`
+/// is `[T, N]`. For max pooling it is `[T, T]`, and `text_tokens` is `[T, S]` as in training.
 pub fn eval_model(config: &EncoderConfig, head: Head) -> Vec<u8> {
     dropped_model(GraphForm::Standard, config, head, DropoutRates::OFF)
 }
 
-/// The same with dropout, whose masks are inputs as in training: the first pass over a batch in parts. It has no gradients,
-/// so that of the forms only [`GraphForm::Fused`] differs.
+/// Builds the evaluation graph with dropout, whose masks are inputs as in training. This graph is
+/// the first pass over a batch in parts. It has no gradients, so the forms differ only in their
+/// operators, fused or standard.
 pub fn dropped_model(form: GraphForm, config: &EncoderConfig, head: Head, dropout: DropoutRates) -> Vec<u8> {
     let mut tape = Tape::of(form);
     let packed = packed_encoder(&mut tape, config, false, dropout);

@@ -12,12 +12,15 @@ use super::super::parameter::{Parameter, parameters};
 use super::super::tape::Tape;
 use super::MASKED;
 
-/// The inference model with its weights inside, for any ONNX runtime: standard operators only, padded inputs
-/// `input_ids`, `attention_mask` and, where transformers exports it, `token_type_ids`, all `[T, S]`. `weights` gives the elements of each of
-/// [`parameters`], asked for one at a time: the model is large, and stands in memory once already.
+/// Builds the inference model with its weights inside, for any ONNX runtime. It uses standard
+/// operators only, and the padded inputs `input_ids`, `attention_mask` and, where transformers
+/// exports it, `token_type_ids`, all `[T, S]`.
+///
+/// `weights` returns the elements of each of [`parameters`]. It is called for one parameter at a
+/// time, because the model is large and is in memory once already.
 ///
 /// # Errors
-/// What `weights` fails with.
+/// The error of `weights`.
 pub fn inference_model<E>(
     config: &EncoderConfig,
     head: Head,
@@ -76,8 +79,9 @@ pub fn inference_model<E>(
     Ok(tape.graph.encode("inference", "Sentence embeddings of tokenized texts.", &[]))
 }
 
-/// Rows of the position table, `[T, S]`, as transformers numbers them: by place or, where padding has a row of its
-/// own, behind that row and counting only what isn't padding.
+/// Emits the rows of the position table, `[T, S]`, as transformers numbers them: by position or, in
+/// models with a padding row, from the row after that one, counting only tokens that aren't
+/// padding.
 fn positions(
     graph: &mut Graph,
     config: &EncoderConfig,

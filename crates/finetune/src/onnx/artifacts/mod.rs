@@ -1,20 +1,25 @@
-//! The files a model is trained and used with.
+//! The model files for training and inference.
 //!
 //! | artifact | inputs | outputs |
 //! |---|---|---|
 //! | `training_model.onnx` | packed batch, every parameter | `loss`, a gradient per parameter |
 //! | `eval_model.onnx` | packed texts, every parameter | `sentence_embedding` |
-//! | `optimizer_model.onnx` | a range of parameters, gradients and moments; scalars of the step | the updated ones |
-//! | `onnx/model.onnx` of a model folder | `input_ids`, `attention_mask`, for BERT `token_type_ids` | `last_hidden_state`, `sentence_embedding` |
+//! | `optimizer_model.onnx` | parameters, gradients, moments, scalars | the new state |
+//! | `onnx/model.onnx` | tokenized texts | `last_hidden_state`, `sentence_embedding` |
 //!
-//! The first three hold no weights: they depend on the encoder's shape only, and parameters are fed.
+//! The optimizer graph updates any range of parameters, with the scalars of the optimizer step. It
+//! returns the new parameters and moments. `onnx/model.onnx` is part of a model folder, and takes
+//! `input_ids`, `attention_mask` and, for BERT, `token_type_ids`.
+//!
+//! The first three artifacts hold no weights: they depend only on the encoder's shape, and the
+//! caller feeds the parameters.
 //!
 //! ```text
 //! training    loss and gradients
 //! evaluation  sentence embeddings of packed texts
 //! optimizer   one AdamW step
-//! inference   sentence embeddings of padded texts, weights inside
-//! resident    optimizer and whole gradients for parameters that stay on a device
+//! inference   sentence embeddings of padded texts, with the weights inside
+//! resident    optimizer and full-shape gradients, for parameters that stay on a device
 //! set         the first three as files, with a manifest
 //! ```
 
@@ -43,22 +48,23 @@ use super::names::LayerTensors;
 use super::parameter::{GradientForm, Parameter, RowIndex, parameters};
 use super::tape::{Gradients, Tape};
 
-/// Added to the score of a position or pair that must not count: far below any score, far above -infinity so
-/// that a row of nothing but masked positions stays finite.
+/// Term added to the score of a position or pair that must not count. It is far below any score,
+/// but far above -infinity, so that a row of only masked positions stays finite.
 pub const MASKED: f32 = -1e9;
 
-/// An encoder over a packed batch.
+/// An encoder over a packed batch, with its inputs.
 pub(super) struct Packed {
     pub(super) encoded: Encoded,
-    /// What is looked up, and for each of what.
+    /// Rows to look up in the token and position tables, and the dimension that counts them.
     ids: Value,
     positions: Value,
     looked_up: Dimension,
-    /// Every parameter's input.
+    /// Parameters, each with its graph input.
     parameters: Vec<(Parameter, Value)>,
 }
 
-/// The encoder over a packed batch, with its inputs declared: tokens, layout, masks of dropout, parameters.
+/// Emits the encoder over a packed batch, and declares its inputs: tokens, layout, masks of
+/// dropout, parameters.
 pub(super) fn packed_encoder(
     tape: &mut Tape,
     config: &EncoderConfig,
@@ -66,11 +72,12 @@ pub(super) fn packed_encoder(
     dropout: DropoutRates,
 ) -> Packed {
     let graph = &mut tape.graph;
-    // A bias by distance is added to padded scores and a mask multiplies padded probabilities; the fused attention has
-    // no padding.
+    // A relative position bias is added to padded scores, and a mask of dropout multiplies padded
+    // probabilities. Fused attention has no padding, so it supports neither.
     let plain = config.architecture.description().relative_bias.is_none() && dropout.attention == 0.0;
     let whole_texts = graph.is_fused() && plain;
-    // Tokens of one place and kind share a row until they meet others, unless each has its own mask of dropout.
+    // Tokens with the same id and position share a row until attention mixes the tokens of a text,
+    // unless each token has its own mask of dropout.
     let shares_rows = whole_texts && dropout.hidden == 0.0;
     let ([ids, positions], looked_up) = match shares_rows {
         true => (["row_ids", "row_positions"], Dimension::from("rows")),
@@ -98,7 +105,7 @@ pub(super) fn packed_encoder(
     Packed { encoded, ids, positions, looked_up, parameters: values }
 }
 
-/// A parameter's dimensions as a graph's input.
+/// Returns a parameter's dimensions as a graph input.
 fn parameter_dims(parameter: &Parameter) -> Vec<Dimension> {
     let mut dims = sizes(&parameter.shape);
     if let GradientForm::Rows(index) = parameter.gradient {
@@ -107,14 +114,14 @@ fn parameter_dims(parameter: &Parameter) -> Vec<Dimension> {
             RowIndex::Positions => "position_rows",
             RowIndex::First => "token_types",
         };
-        // Any number of rows: a job feeds only those its texts use.
+        // The number of rows is open, because a run feeds only those that its texts use.
         dims[0] = rows.into();
     }
     dims
 }
 
-/// Declares an output for each parameter's gradient; see [`GradientForm`] for their shapes, unless the graph is
-/// [`GraphForm::Resident`].
+/// Declares an output for each parameter's gradient. [`GradientForm`] describes their shapes,
+/// unless the graph is [`GraphForm::Resident`].
 pub(super) fn gradient_outputs(
     graph: &mut Graph,
     gradients: &Gradients,
@@ -128,7 +135,7 @@ pub(super) fn gradient_outputs(
     graph.output(gradients.inputs[&packed.encoded.embeddings], "gradient.embeddings", Element::Float, &rows);
     for (parameter, value) in &packed.parameters {
         if let Some(names) = parameter.factor_outputs(graph.form) {
-            // The first layer's query, key and value are of the rows that were looked up.
+            // The first layer computes query, key and value for each looked-up row.
             let first = format!("{}.weight", LayerTensors::of(config, 0).stacked);
             let rows = if parameter.name == first { packed.looked_up.clone() } else { "tokens".into() };
             for ((factor, name), width) in gradients.factors[value].iter().zip(names).zip(&parameter.shape) {

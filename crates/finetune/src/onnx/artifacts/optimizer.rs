@@ -2,10 +2,10 @@
 
 use super::super::graph::{Dimension, Element, Graph, Value};
 
-/// One AdamW step over a range of parameters with one weight decay, all `[n]`, in PyTorch's order of operations
-/// (`torch.optim.AdamW`): decay, moments, bias correction, update. Scalars: `gradient_scale` (the clipping
-/// factor), `learning_rate`, `decay` (`learning_rate * weight_decay`), `correction_1 = 1 - beta_1^t`,
-/// `correction_2 = 1 - beta_2^t`.
+/// Builds the graph of one AdamW step over a range of parameters with one weight decay, all `[n]`,
+/// in PyTorch's order of operations (`torch.optim.AdamW`): decay, moments, bias correction, update.
+/// Scalars: `gradient_scale` (the clipping factor), `learning_rate`, `decay`
+/// (`learning_rate * weight_decay`), `correction_1 = 1 - beta_1^t`, `correction_2 = 1 - beta_2^t`.
 pub fn optimizer_model(beta_1: f32, beta_2: f32, epsilon: f32) -> Vec<u8> {
     let mut graph = Graph::new();
     let n = [Dimension::from("elements")];
@@ -22,7 +22,7 @@ pub fn optimizer_model(beta_1: f32, beta_2: f32, epsilon: f32) -> Vec<u8> {
     graph.encode("optimizer", "One AdamW step over a range of parameters.", &[])
 }
 
-/// A range of parameters and what belongs to it, all of one shape.
+/// A range of parameters with its gradients and moments, all of one shape.
 pub(super) struct AdamWRange {
     pub(super) parameter: Value,
     pub(super) gradient: Value,
@@ -30,20 +30,22 @@ pub(super) struct AdamWRange {
     pub(super) second: Value,
 }
 
-/// The scalars of a step, which all ranges share.
+/// Scalars of an optimizer step, shared by all ranges.
 pub(super) struct AdamWStep {
     gradient_scale: Value,
     decay_factor: Value,
     root_correction: Value,
     step_size: Value,
-    /// What is kept and taken of each moment.
+    /// Decay factor of the first moment, and the weight of the new gradient.
     first: [Value; 2],
+    /// Decay factor of the second moment, and the weight of the new squared gradient.
     second: [Value; 2],
     epsilon: Value,
 }
 
 impl AdamWStep {
-    /// From the settings, and `[gradient_scale, learning_rate, decay, correction_1, correction_2]`.
+    /// Computes the step's scalars from the settings and the inputs
+    /// `[gradient_scale, learning_rate, decay, correction_1, correction_2]`.
     pub(super) fn new(graph: &mut Graph, [beta_1, beta_2, epsilon]: [f32; 3], scalars: [Value; 5]) -> Self {
         let [gradient_scale, learning_rate, decay, correction_1, correction_2] = scalars;
         let one = graph.scalar(1.0);
@@ -60,7 +62,8 @@ impl AdamWStep {
 }
 
 impl Graph {
-    /// The range after the step: parameters, first and second moments. It decays only if `decays`.
+    /// Emits the range after the step: parameters, first and second moments. Weight decay applies
+    /// only if `decays` is set.
     pub(super) fn adamw(&mut self, step: &AdamWStep, range: AdamWRange, decays: bool) -> [Value; 3] {
         let AdamWRange { parameter, gradient, first, second } = range;
         let gradient = self.mul(gradient, step.gradient_scale);

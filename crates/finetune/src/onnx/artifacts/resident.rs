@@ -1,7 +1,8 @@
-//! Graphs for a run whose parameters and moments stay in a device's memory: every gradient comes out in its parameter's
-//! shape, and norm, clipping and update are operators.
+//! Graphs for a run whose parameters and moments stay in a device's memory. Every gradient has its
+//! parameter's shape, and norm, clipping and update are operators.
 //!
-//! All in standard operators, so that one graph serves any device, and the CPU to compare with.
+//! The graphs use standard operators only, so that one graph serves any device, including the CPU
+//! for comparison.
 
 use crate::model::EncoderConfig;
 
@@ -12,12 +13,14 @@ use super::super::tape::Gradients;
 use super::optimizer::{AdamWRange, AdamWStep};
 use super::{Packed, parameter_dims};
 
-/// One AdamW step over all parameters, with clipping by the length of all gradients together
-/// (`torch.nn.utils.clip_grad_norm_`): what [`optimizer_model`](super::optimizer_model) computes for each range.
+/// Builds the graph of one AdamW step over all parameters, with clipping by the norm of all
+/// gradients together (`torch.nn.utils.clip_grad_norm_`). The update is that of
+/// [`optimizer_model`](super::optimizer_model) for each range.
 ///
-/// Inputs for each of [`parameters`]: itself, `gradient.<name>`, `first_moments.<name>`, `second_moments.<name>`, all of
-/// its shape; the scalars `learning_rate`, `decay`, `correction_1`, `correction_2`. Outputs: the scalar `gradient_norm`,
-/// before clipping to `longest`, and `updated.<input>` of parameters and moments.
+/// Inputs for each of [`parameters`]: the parameter, `gradient.<name>`, `first_moments.<name>` and
+/// `second_moments.<name>`, all of its shape. Further inputs: the scalars `learning_rate`, `decay`,
+/// `correction_1`, `correction_2`. Outputs: the scalar `gradient_norm`, before clipping to
+/// `longest`, and `updated.<input>` of parameters and moments.
 pub fn resident_optimizer_model(
     config: &EncoderConfig,
     [beta_1, beta_2, epsilon]: [f32; 3],
@@ -60,8 +63,8 @@ pub fn resident_optimizer_model(
     graph.encode("resident optimizer", "One AdamW step over all parameters, with clipping.", &[])
 }
 
-/// Adds gradients up, for a batch in parts. Inputs `sum.<name>` and `gradient.<name>` for each of [`parameters`];
-/// outputs `updated.sum.<name>`.
+/// Builds the graph that adds up the gradients of a batch in parts. Inputs: `sum.<name>` and
+/// `gradient.<name>` for each of [`parameters`]. Outputs: `updated.sum.<name>`.
 pub fn resident_sum_model(config: &EncoderConfig) -> Vec<u8> {
     let mut graph = Graph::new();
     for parameter in parameters(config) {
@@ -75,21 +78,21 @@ pub fn resident_sum_model(config: &EncoderConfig) -> Vec<u8> {
     graph.encode("resident sum", "Gradients of the parts of a batch, added up.", &[])
 }
 
-/// What the resident graphs call a parameter and what belongs to it.
+/// Names of a parameter, its gradient and its moments in the resident graphs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResidentNames {
-    /// The parameter.
+    /// Name of the parameter.
     pub parameter: String,
-    /// Its gradient.
+    /// Name of its gradient.
     pub gradient: String,
-    /// Its first moment.
+    /// Name of its first moment.
     pub first: String,
-    /// Its second moment.
+    /// Name of its second moment.
     pub second: String,
 }
 
 impl ResidentNames {
-    /// Of this parameter.
+    /// Returns the names for this parameter.
     pub fn of(parameter: &Parameter) -> Self {
         let name = &parameter.name;
         Self {
@@ -100,18 +103,18 @@ impl ResidentNames {
         }
     }
 
-    /// The sum of its gradients over parts of a batch.
+    /// Returns the name of the sum of its gradients over the parts of a batch.
     pub fn sum(&self) -> String {
         format!("sum.{}", self.parameter)
     }
 
-    /// The output that takes the place of an input.
+    /// Returns the name of the output that replaces an input.
     pub fn updated(name: &str) -> String {
         format!("updated.{name}")
     }
 }
 
-/// Declares an output for each parameter's gradient, all in their parameters' shapes.
+/// Declares an output for each parameter's gradient, in the parameter's shape.
 pub(super) fn whole_gradients(graph: &mut Graph, gradients: &Gradients, packed: &Packed) {
     let rows = gradients.inputs[&packed.encoded.embeddings];
     for (parameter, value) in &packed.parameters {
@@ -124,14 +127,15 @@ pub(super) fn whole_gradients(graph: &mut Graph, gradients: &Gradients, packed: 
     }
 }
 
-/// Adds each token's row onto the row of `table` it used, as a product with the matrix that has a one where a token
-/// used a row. A `ScatterND` that adds would be the shorter way; on CUDA it adds by atomics, in whichever order threads
-/// come, and two runs would differ. A product's order is fixed, and its factor is small: `[N, rows a run uses]`.
+/// Adds each token's gradient row to the row of `table` that the token used, as a product with the
+/// one-hot matrix of used rows. A `ScatterND` that adds would be simpler, but on CUDA it adds by
+/// atomics in the order in which threads arrive, so two runs would differ. A product's order is
+/// fixed, and its factor is small: `[N, rows a run uses]`.
 fn table_gradient(graph: &mut Graph, packed: &Packed, rows: Value, table: Value, index: RowIndex) -> Value {
     let (indices, rows) = match index {
         RowIndex::Ids => (packed.ids, rows),
         RowIndex::Positions => (packed.positions, rows),
-        // Every token used the first row, so their sum goes there.
+        // Every token used the first row, so the sum of all rows belongs there.
         RowIndex::First => (graph.ints(&[0]), graph.sum(rows, 0, true)),
     };
     let shape = graph.shape_of(table);
@@ -142,14 +146,16 @@ fn table_gradient(graph: &mut Graph, packed: &Packed, rows: Value, table: Value,
 }
 
 impl Graph {
-    /// Length of several tensors together, as one vector, given each with its number of dimensions. Squares beyond
-    /// float32 (a length above 1.8e19) make it infinite, as in PyTorch.
+    /// Emits the norm of several tensors together, as of one vector. Each tensor comes with its
+    /// number of dimensions. Squares beyond float32 (a norm above 1.8e19) make the result infinite,
+    /// as in PyTorch.
     fn length_of_all(&mut self, tensors: &[(Value, usize)]) -> Value {
         let squares: Vec<Value> = tensors
             .iter()
             .map(|(tensor, dimensions)| {
                 let squares = self.mul(*tensor, *tensor);
-                // Rows first: a sum of few sums rounds less than one of millions of numbers.
+                // Rows are summed first: a sum of a few partial sums rounds less than a sum of
+                // millions of elements.
                 let sums = if *dimensions > 1 { self.sum(squares, -1, false) } else { squares };
                 self.total(sums)
             })
@@ -158,7 +164,7 @@ impl Graph {
         self.sqrt(sum)
     }
 
-    /// The factor that shortens gradients of length `norm` to at most `longest`.
+    /// Emits the factor that scales gradients of norm `norm` to at most `longest`.
     fn clip_factor(&mut self, norm: Value, longest: f32) -> Value {
         let (small, longest, one) = (self.scalar(1e-6), self.scalar(longest), self.scalar(1.0));
         let norm = self.add(norm, small);

@@ -6,63 +6,65 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Architecture, DropoutRates, EncoderConfig, Head, ModelError, replace};
+use crate::durable::replace;
+use crate::model::{Architecture, DropoutRates, EncoderConfig, Head, ModelError};
 
 use super::super::contrastive::{Loss, Ranking};
 use super::super::form::GraphForm;
 use super::super::parameter::{Parameter, parameters};
 use super::{eval_model, optimizer_model, training_model};
 
-/// What the graphs depend on besides the encoder.
+/// Settings that the graphs depend on, besides the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactSettings {
-    /// Directions of a pair that are ranked.
+    /// Directions in which the loss ranks a pair.
     pub loss: Loss,
-    /// What cosines are multiplied by before the softmax.
+    /// Factor that multiplies cosines before the softmax.
     pub scale: f32,
-    /// AdamW's decay of the first moment.
+    /// AdamW's decay factor of the first moment.
     pub beta_1: f32,
-    /// AdamW's decay of the second moment.
+    /// AdamW's decay factor of the second moment.
     pub beta_2: f32,
-    /// Added to the root of the second moment.
+    /// Term added to the square root of the second moment.
     pub epsilon: f32,
 }
 
 impl Default for ArtifactSettings {
-    /// The symmetric loss at scale 20, PyTorch's AdamW.
+    /// Returns the symmetric loss at scale 20, and PyTorch's defaults of AdamW.
     fn default() -> Self {
         Self { loss: Loss::default(), scale: 20.0, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 }
     }
 }
 
-/// Whoever trains with the artifacts finds here what to feed and what comes out.
+/// Description of the artifacts for programs that train with them: the inputs to feed and the
+/// outputs to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The encoder's architecture.
     pub architecture: Architecture,
-    /// What follows the encoder.
+    /// Pooling and normalization after the encoder.
     pub head: Head,
-    /// What else the graphs depend on.
+    /// Further settings that the graphs depend on.
     pub settings: ArtifactSettings,
-    /// The trainable tensors, in the order of a checkpoint.
+    /// Trainable tensors, in checkpoint order.
     pub parameters: Vec<Parameter>,
 }
 
 /// The artifacts of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArtifactSet {
-    /// `training_model.onnx`.
+    /// Contents of `training_model.onnx`.
     pub training: Vec<u8>,
-    /// `eval_model.onnx`.
+    /// Contents of `eval_model.onnx`.
     pub evaluation: Vec<u8>,
-    /// `optimizer_model.onnx`.
+    /// Contents of `optimizer_model.onnx`.
     pub optimizer: Vec<u8>,
-    /// `manifest.json`.
+    /// Contents of `manifest.json`.
     pub manifest: Manifest,
 }
 
 impl ArtifactSet {
-    /// The artifacts of an encoder of this shape. The same arguments give the same bytes.
+    /// Builds the artifacts of an encoder of this shape. The same arguments give the same bytes.
     pub fn new(config: &EncoderConfig, head: Head, settings: ArtifactSettings) -> Self {
         let ArtifactSettings { loss, scale, beta_1, beta_2, epsilon } = settings;
         let ranking = Ranking { loss, scale, hard_negatives: false };
@@ -79,7 +81,7 @@ impl ArtifactSet {
         }
     }
 
-    /// The files, by name.
+    /// Returns the files with their names.
     ///
     /// # Errors
     /// [`ModelError::Config`] when the manifest can't be written as JSON.
@@ -95,10 +97,11 @@ impl ArtifactSet {
         ])
     }
 
-    /// Writes the files into `folder`, which is made if need be; each is written beside, synced and renamed.
+    /// Writes the files into `folder`, which is created if missing. Each file is written beside its
+    /// destination, synced, and renamed into place.
     ///
     /// # Errors
-    /// [`ModelError::File`] when one can't be written.
+    /// [`ModelError::File`] when a file or the folder can't be written.
     pub fn write(&self, folder: &Path) -> Result<(), ModelError> {
         let failed =
             |path: &Path, source| ModelError::File { action: "write", path: path.to_owned(), source };

@@ -8,17 +8,24 @@ use super::super::graph::Element;
 use super::super::tape::Tape;
 use super::{gradient_outputs, packed_encoder};
 
-/// The training graph: loss and gradients.
+/// Builds the training graph: loss and gradients.
 ///
-/// Inputs besides those of the packed layout (`onnx/README.md` has all) and the parameters: `ids` `[N]`, `positions` `[N]`,
-/// `anchor_pooling` and `positive_pooling` `[B, N]` (caller-built pooling matrices, so texts that occur several
-/// times are encoded once), `score_mask` and `targets` `[B, B]`. With hard negatives `positive_pooling` is `[C, N]`, their
-/// rows behind the positives', and the last two are `[B, C]`. For max pooling the matrices are `[B, T]` and pick
-/// texts, and `text_tokens` `[T, S]` holds each text's rows, shorter ones filled up with their first.
+/// Inputs besides the packed layout and the parameters (`onnx/README.md` lists all): `ids` `[N]`,
+/// `positions` `[N]`, `anchor_pooling` and `positive_pooling` `[B, N]`, `score_mask` and `targets`
+/// `[B, B]`. The caller builds the pooling matrices, so that a text which occurs several times is
+/// encoded once.
 ///
-/// With dropout there is an input more for each of [`dropout_places`](crate::onnx::dropout_places).
+/// With hard negatives `positive_pooling` is `[C, N]`, with their rows after those of the
+/// positives, and `score_mask` and `targets` are `[B, C]`.
 ///
-/// Those are the inputs and outputs of [`GraphForm::Standard`]; `form` says how others differ.
+/// For max pooling the pooling matrices are `[B, T]` and select texts, and `text_tokens` `[T, S]`
+/// holds the rows of each text. Shorter texts repeat their first row at the end.
+///
+/// With dropout the graph has one more input for each of
+/// [`dropout_places`](crate::onnx::dropout_places).
+///
+/// These are the inputs and outputs of [`GraphForm::Standard`]. The documentation of `form`
+/// describes the differences of the other forms.
 pub fn training_model(
     form: GraphForm,
     config: &EncoderConfig,

@@ -1,21 +1,21 @@
-//! The operators as methods of [`Graph`].
+//! The fused operators as methods of [`Graph`].
 
 use crate::onnx::attention::Heads;
 use crate::onnx::graph::Attribute::{Float, Int};
 use crate::onnx::graph::{Graph, Value};
 use crate::onnx::layers::Affine;
 
-/// What a normalization's gradient node gives out.
+/// Outputs of a layer normalization's gradient node.
 pub(in crate::onnx) struct NormGradientValues {
     pub(in crate::onnx) x: Value,
     pub(in crate::onnx) scale: Value,
     pub(in crate::onnx) shift: Value,
-    /// `x` summed over all rows.
+    /// Sum of `x` over all rows.
     pub(in crate::onnx) x_columns: Value,
 }
 
 impl Graph {
-    /// `x weight^T + bias (+ residual)`.
+    /// Emits `x weight^T + bias (+ residual)`.
     pub(in crate::onnx) fn fused_linear(
         &mut self,
         x: Value,
@@ -27,7 +27,8 @@ impl Graph {
         self.op("Linear", &inputs, &[])
     }
 
-    /// Gradients of a linear layer's input (with what is known of it from `earlier`) and of its weight.
+    /// Emits the gradients of a linear layer's input and weight. `earlier` is the input's gradient
+    /// so far, which the first gradient includes.
     pub(in crate::onnx) fn fused_linear_gradient(
         &mut self,
         upstream: Value,
@@ -41,7 +42,7 @@ impl Graph {
         (outputs[0], outputs[1])
     }
 
-    /// The gradient of a linear layer's input alone, likewise.
+    /// Emits the gradient of a linear layer's input alone, including `earlier`.
     pub(in crate::onnx) fn fused_linear_input_gradient(
         &mut self,
         upstream: Value,
@@ -53,26 +54,27 @@ impl Graph {
         self.op("LinearInputGradient", &inputs, &[])
     }
 
-    /// Exact Gelu of `x weight^T + bias`, and its slope there, which its gradient needs.
+    /// Emits exact GELU of `x weight^T + bias`, and its slope there, which the gradient needs.
     pub(in crate::onnx) fn fused_linear_gelu(&mut self, x: Value, affine: Affine) -> (Value, Value) {
         let outputs = self.node("LinearGelu", &[x, affine.weight, affine.bias], 2, &[]);
         (outputs[0], outputs[1])
     }
 
-    /// Gelu's gradient, and that summed over all rows.
+    /// Emits GELU's gradient, and the sum of that gradient over all rows.
     pub(in crate::onnx) fn fused_gelu_gradient(&mut self, upstream: Value, slope: Value) -> (Value, Value) {
         let outputs = self.node("GeluGradient", &[upstream, slope], 2, &[]);
         (outputs[0], outputs[1])
     }
 
-    /// Layer normalization of rows: result, means and inverse standard deviations `[N]`.
+    /// Emits layer normalization of rows: result, means `[N]` and inverse standard deviations
+    /// `[N]`.
     pub(in crate::onnx) fn fused_layer_norm(&mut self, x: Value, affine: Affine, epsilon: f32) -> [Value; 3] {
         let inputs = [x, affine.weight, affine.bias];
         let outputs = self.node("LayerNorm", &inputs, 3, &[("epsilon", Float(epsilon))]);
         [outputs[0], outputs[1], outputs[2]]
     }
 
-    /// Gradients of a layer normalization.
+    /// Emits the gradients of a layer normalization.
     pub(in crate::onnx) fn fused_layer_norm_gradient(
         &mut self,
         upstream: Value,
@@ -84,12 +86,13 @@ impl Graph {
         NormGradientValues { x: outputs[0], scale: outputs[1], shift: outputs[2], x_columns: outputs[3] }
     }
 
-    /// For each shared row, the sum of `upstream` over the tokens that use it.
+    /// Emits, for each shared row, the sum of `upstream` over the tokens that use the row.
     pub(in crate::onnx) fn fused_row_sums(&mut self, upstream: Value, rows: Value) -> Value {
         self.op("RowSums", &[upstream, rows], &[])
     }
 
-    /// Attention within each text: the context, and the probabilities its gradient needs.
+    /// Emits attention within each text: the context, and the probabilities that the gradient
+    /// needs.
     pub(in crate::onnx) fn fused_attention(
         &mut self,
         stacked: Value,
@@ -100,7 +103,8 @@ impl Graph {
         (outputs[0], outputs[1])
     }
 
-    /// The gradient of the stacked query, key and value rows, and that summed over all rows.
+    /// Emits the gradient of the stacked query, key and value rows, and the sum of that gradient
+    /// over all rows.
     pub(in crate::onnx) fn fused_attention_gradient(
         &mut self,
         upstream: Value,

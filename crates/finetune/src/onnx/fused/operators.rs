@@ -1,7 +1,8 @@
-//! What the runtime calls: inputs as slices, outputs allocated, kernels run on the session's threads.
+//! Implementations that the runtime calls. Each takes its inputs as slices, allocates its outputs,
+//! and runs kernels on the session's threads.
 //!
-//! Names, inputs and outputs are those of `nodes`. Every tensor is of floats, but the texts' first rows and the rows that
-//! tokens share.
+//! Names, inputs and outputs are those of `nodes`. Every tensor holds floats, except the first rows
+//! of the texts and the row numbers that tokens share.
 
 use autovalidate_kernels::{
     Attention, LinearGradients, NormGradients, NormStatistics, Sharing, Texts, gelu, gelu_gradient,
@@ -12,18 +13,19 @@ use ort::operator::{
 };
 use ort::value::{TensorElementType, ValueRef, ValueRefMut};
 
-use super::DOMAIN;
-use super::thread_pool::SessionTeam;
+use strum::{IntoEnumIterator, VariantNames};
 
-/// The operators for sessions that compute with so many threads.
+use super::DOMAIN;
+use super::thread_pool::SessionPool;
+
+/// Returns the operators for sessions with this number of threads.
 pub(in crate::onnx) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    Fused::ALL
-        .into_iter()
+    Fused::iter()
         .try_fold(OperatorDomain::new(DOMAIN)?, |domain, fused| domain.add(FusedOperator { fused, threads }))
 }
 
-/// An operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A fused operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr, strum::VariantNames)]
 enum Fused {
     Linear,
     LinearGelu,
@@ -32,41 +34,19 @@ enum Fused {
     GeluGradient,
     LayerNorm,
     LayerNormGradient,
+    #[strum(serialize = "TextAttention")]
     Attention,
+    #[strum(serialize = "TextAttentionGradient")]
     AttentionGradient,
     RowSums,
 }
 
 impl Fused {
-    const ALL: [Self; 10] = [
-        Self::Linear,
-        Self::LinearGelu,
-        Self::LinearGradient,
-        Self::LinearInputGradient,
-        Self::GeluGradient,
-        Self::LayerNorm,
-        Self::LayerNormGradient,
-        Self::Attention,
-        Self::AttentionGradient,
-        Self::RowSums,
-    ];
-
     fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "Linear",
-            Self::LinearGelu => "LinearGelu",
-            Self::LinearGradient => "LinearGradient",
-            Self::LinearInputGradient => "LinearInputGradient",
-            Self::GeluGradient => "GeluGradient",
-            Self::LayerNorm => "LayerNorm",
-            Self::LayerNormGradient => "LayerNormGradient",
-            Self::Attention => "TextAttention",
-            Self::AttentionGradient => "TextAttentionGradient",
-            Self::RowSums => "RowSums",
-        }
+        self.into()
     }
 
-    /// Inputs it can't do without, whether one more may follow, and outputs.
+    /// Number of required inputs, true if one optional input may follow, and number of outputs.
     fn arity(self) -> (usize, bool, usize) {
         match self {
             Self::Linear => (3, true, 1),
@@ -82,7 +62,8 @@ impl Fused {
         }
     }
 
-    /// The input that holds row numbers: the texts' first rows, or those that tokens share.
+    /// Index of the input that holds row numbers: the first rows of the texts, or the rows that
+    /// tokens share.
     fn row_numbers(self) -> Option<usize> {
         match self {
             Self::Attention | Self::RowSums => Some(1),
@@ -92,9 +73,9 @@ impl Fused {
     }
 }
 
-/// Whether the runtime finds the operator in our domain.
+/// Returns true when the operator belongs to the fused domain.
 pub(in crate::onnx) fn is_fused(operator: &str) -> bool {
-    Fused::ALL.iter().any(|fused| fused.name() == operator)
+    Fused::VARIANTS.contains(&operator)
 }
 
 struct FusedOperator {
@@ -163,15 +144,15 @@ impl Operator for FusedOperator {
 }
 
 fn wrong(what: &str) -> ort::Error {
-    ort::Error::new(format!("a fused operator has no usable {what}"))
+    ort::Error::new(format!("fused operator: missing or invalid {what}"))
 }
 
-/// An input, which the operator's declaration says is there.
+/// Returns an input that the operator declares as required.
 fn input(call: &ComputeContext, at: usize) -> ort::Result<ValueRef<'_>> {
     call.input(at)?.ok_or_else(|| wrong("input"))
 }
 
-/// An input that may be left out.
+/// Returns an optional input, or `None` if the node leaves it out.
 fn optional(call: &ComputeContext, at: usize) -> ort::Result<Option<ValueRef<'_>>> {
     if at < call.num_inputs()? { call.input(at) } else { Ok(None) }
 }
@@ -181,12 +162,12 @@ fn output<'c>(call: &'c ComputeContext, at: usize, shape: &[usize]) -> ort::Resu
     call.output(at, shape)?.ok_or_else(|| wrong("output"))
 }
 
-/// Numbers of a tensor.
+/// Returns a tensor's elements.
 fn numbers<'v>(value: &'v ValueRef<'_>) -> ort::Result<&'v [f32]> {
     Ok(value.try_extract_tensor::<f32>()?.1)
 }
 
-/// Rows and width of a matrix, and its numbers.
+/// Returns a matrix's number of rows, its width and its elements.
 fn matrix<'v>(value: &'v ValueRef<'_>) -> ort::Result<(usize, usize, &'v [f32])> {
     let (shape, numbers) = value.try_extract_tensor::<f32>()?;
     match shape[..] {
@@ -201,7 +182,7 @@ fn run_linear(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (outputs, _, weight) = matrix(&weight)?;
     let mut y = output(call, 0, &[rows, outputs])?;
     let residual = residual.as_ref().map(numbers).transpose()?;
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     linear(&pool, x, weight, numbers(&bias)?, residual, y.try_extract_tensor_mut()?.1);
     pool.ended()
 }
@@ -212,7 +193,7 @@ fn run_linear_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (outputs, _, weight) = matrix(&weight)?;
     let (mut y, mut slope) = (output(call, 0, &[rows, outputs])?, output(call, 1, &[rows, outputs])?);
     let slope = slope.try_extract_tensor_mut()?.1;
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     linear(&pool, x, weight, numbers(&bias)?, None, slope);
     gelu(&pool, slope, y.try_extract_tensor_mut()?.1);
     pool.ended()
@@ -227,7 +208,7 @@ fn run_linear_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()>
     let earlier = earlier.as_ref().map(numbers).transpose()?;
     let gradients =
         LinearGradients { x: dx.try_extract_tensor_mut()?.1, weight: dweight.try_extract_tensor_mut()?.1 };
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     linear_gradient(&pool, numbers(&upstream)?, x, weight, inputs, earlier, gradients);
     pool.ended()
 }
@@ -238,7 +219,7 @@ fn run_linear_input_gradient(call: &ComputeContext, threads: usize) -> ort::Resu
     let (_, inputs, weight) = matrix(&weight)?;
     let mut dx = output(call, 0, &[rows, inputs])?;
     let earlier = earlier.as_ref().map(numbers).transpose()?;
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     linear_input_gradient(&pool, upstream, weight, inputs, earlier, dx.try_extract_tensor_mut()?.1);
     pool.ended()
 }
@@ -247,7 +228,7 @@ fn run_gelu_gradient(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (upstream, slope) = (input(call, 0)?, input(call, 1)?);
     let (rows, width, slope) = matrix(&slope)?;
     let (mut dx, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     let dx = dx.try_extract_tensor_mut()?.1;
     gelu_gradient(&pool, numbers(&upstream)?, slope, dx, columns.try_extract_tensor_mut()?.1);
     pool.ended()
@@ -263,7 +244,7 @@ fn run_layer_norm(call: &ComputeContext, threads: usize, epsilon: f32) -> ort::R
         inverse_deviation: inverse.try_extract_tensor_mut()?.1,
     };
     let affine = (numbers(&scale)?, numbers(&shift)?);
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     layer_norm(&pool, x, affine, epsilon, y.try_extract_tensor_mut()?.1, statistics);
     pool.ended()
 }
@@ -282,7 +263,7 @@ fn run_layer_norm_gradient(call: &ComputeContext, threads: usize) -> ort::Result
         x_columns: columns.try_extract_tensor_mut()?.1,
     };
     let statistics = (numbers(&mean)?, numbers(&inverse)?);
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     layer_norm_gradient(&pool, numbers(&upstream)?, x, numbers(&scale)?, statistics, gradients);
     pool.ended()
 }
@@ -293,7 +274,7 @@ fn run_row_sums(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let sharing =
         Sharing::new(rows.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of shared rows"))?;
     let mut sums = output(call, 0, &[sharing.rows(), width])?;
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     sharing.sum(&pool, upstream, width, sums.try_extract_tensor_mut()?.1);
     pool.ended()
 }
@@ -302,23 +283,31 @@ fn run_attention(call: &ComputeContext, threads: usize, of: Attention) -> ort::R
     let (stacked, starts) = (input(call, 0)?, input(call, 1)?);
     let (rows, _, stacked) = matrix(&stacked)?;
     let texts = Texts::new(starts.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of texts"))?;
-    let (mut context, mut kept) =
+    let (mut context, mut probabilities) =
         (output(call, 0, &[rows, of.heads * of.size])?, output(call, 1, &[of.probabilities(&texts)])?);
-    let pool = SessionTeam::new(call, threads);
+    let pool = SessionPool::new(call, threads);
     let context = context.try_extract_tensor_mut()?.1;
-    of.forward(&pool, stacked, &texts, context, kept.try_extract_tensor_mut()?.1);
+    of.forward(&pool, stacked, &texts, context, probabilities.try_extract_tensor_mut()?.1);
     pool.ended()
 }
 
 fn run_attention_gradient(call: &ComputeContext, threads: usize, of: Attention) -> ort::Result<()> {
     let (upstream, stacked) = (input(call, 0)?, input(call, 1)?);
-    let (starts, kept) = (input(call, 2)?, input(call, 3)?);
+    let (starts, probabilities) = (input(call, 2)?, input(call, 3)?);
     let (rows, width, stacked) = matrix(&stacked)?;
     let texts = Texts::new(starts.try_extract_tensor::<i64>()?.1).ok_or_else(|| wrong("list of texts"))?;
     let (mut dstacked, mut columns) = (output(call, 0, &[rows, width])?, output(call, 1, &[width])?);
-    let pool = SessionTeam::new(call, threads);
-    let (upstream, kept) = (numbers(&upstream)?, numbers(&kept)?);
+    let pool = SessionPool::new(call, threads);
+    let (upstream, probabilities) = (numbers(&upstream)?, numbers(&probabilities)?);
     let dstacked = dstacked.try_extract_tensor_mut()?.1;
-    of.backward(&pool, upstream, stacked, &texts, kept, dstacked, columns.try_extract_tensor_mut()?.1);
+    of.backward(
+        &pool,
+        upstream,
+        stacked,
+        &texts,
+        probabilities,
+        dstacked,
+        columns.try_extract_tensor_mut()?.1,
+    );
     pool.ended()
 }

@@ -1,29 +1,30 @@
-//! Why a checkpoint can't be written or used.
+//! The error of writing and reading a checkpoint.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::failure::{Failure, RetryDirective};
 
-/// Why a checkpoint can't be written or used.
+/// Error of writing or reading a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file system refused; a full disk is the likeliest reason. An earlier checkpoint is as it was.
+    /// The file system refused, most likely because the disk is full. An earlier checkpoint is
+    /// unchanged.
     #[error("can't {action} checkpoint {}", path.display())]
     File {
         /// `write` or `read`.
         action: &'static str,
-        /// Which file.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// The file is not what was written.
+    /// The file differs from what was written.
     #[error("checkpoint {} is damaged: {problem}", path.display())]
     Damaged {
-        /// Which file.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the damage.
         problem: &'static str,
     },
 }
@@ -39,7 +40,7 @@ impl Failure for CheckpointError {
     fn advice(&self) -> String {
         match self {
             Self::File { path, .. } => {
-                format!("Check free space and rights at {}, then start the run again.", path.display())
+                format!("Check free space and permissions at {}, then start the run again.", path.display())
             }
             Self::Damaged { path, .. } => {
                 format!(

@@ -1,6 +1,7 @@
-//! The bytes of a checkpoint's file.
+//! The byte layout of a checkpoint's file.
 //!
-//! A safetensors file like any other; the reader trusts none of it before its SHA-256 has been seen to match.
+//! The file is an ordinary safetensors file. The reader trusts none of it until its SHA-256
+//! matches.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,9 +14,9 @@ use sha2::{Digest, Sha256};
 use super::{Checkpoint, Fingerprint, TrainingState};
 use crate::train::{Assessed, Moments};
 
-/// A header is a few hundred bytes; one longer than this is not ours.
+/// Length in bytes of the longest header accepted. A checkpoint's header has a few hundred bytes.
 const MAX_HEADER: u64 = 1 << 16;
-/// Floats converted at a time.
+/// Number of floats converted at a time.
 const CHUNK: usize = 1 << 14;
 const FLOAT: usize = size_of::<f32>();
 
@@ -71,7 +72,7 @@ impl TrainingState<'_> {
     }
 }
 
-/// Why a file can't be read as a checkpoint.
+/// Reason that a file can't be read as a checkpoint.
 pub(super) enum ReadError {
     File(io::Error),
     Damaged(&'static str),
@@ -83,7 +84,7 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// Reads a header, and leaves the file at the first tensor.
+/// Reads a header and leaves the file at the first tensor.
 fn header(input: &mut impl Read, length: u64) -> Result<Metadata, ReadError> {
     let mut prefix = [0; 8];
     input.read_exact(&mut prefix)?;
@@ -96,19 +97,19 @@ fn header(input: &mut impl Read, length: u64) -> Result<Metadata, ReadError> {
     let metadata: Metadata =
         serde_json::from_slice(&bytes).map_err(|_| ReadError::Damaged("its header is malformed"))?;
     if 8 + header + metadata.data_len() as u64 != length {
-        return Err(ReadError::Damaged("it has another length than its header says"));
+        return Err(ReadError::Damaged("its length differs from the one in its header"));
     }
     Ok(metadata)
 }
 
-/// The step that a file's header names.
+/// Returns the step in a file's header.
 pub(super) fn step(mut file: File) -> Option<u64> {
     let length = file.metadata().ok()?.len();
     let metadata = header(&mut file, length).ok()?;
     Some(Scalars::parse(metadata.metadata().as_ref()?)?.step)
 }
 
-/// The format of the fingerprint that a file's header names. Format 1 had no number.
+/// Returns the format of the fingerprint in a file's header. Format 1 had no number.
 pub(super) fn format(mut file: File) -> Option<u32> {
     let length = file.metadata().ok()?.len();
     let metadata = header(&mut file, length).ok()?;
@@ -129,7 +130,7 @@ pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, 
     let mut tensor = |name: &str| -> Result<Vec<f32>, ReadError> {
         let elements = metadata.info(name).map(|info| info.data_offsets.1 - info.data_offsets.0);
         let bytes = elements.ok_or(ReadError::Damaged("a tensor is missing"))?;
-        // Read in the order of writing, which the digest below holds the file to.
+        // Tensors are read in the order of writing, which the digest below verifies.
         let mut numbers = Vec::with_capacity(bytes / FLOAT);
         let mut buffer = vec![0; CHUNK * FLOAT];
         let mut left = bytes;
@@ -160,7 +161,7 @@ pub(super) fn read(file: File, run: &Fingerprint) -> Result<Option<Checkpoint>, 
     Ok(Some(Checkpoint { values, moments, losses, assessed, elapsed }))
 }
 
-/// The numbers that stand in the metadata.
+/// Numbers in the metadata.
 struct Scalars {
     step: u64,
     decay_factor: f64,
@@ -170,7 +171,8 @@ struct Scalars {
 
 impl Scalars {
     fn texts(&self) -> HashMap<String, String> {
-        // A float's bits: its decimal digits are for readers of other files.
+        // Floats are stored as their bits, which are exact. Nobody reads this file's numbers in
+        // decimal.
         let numbers = [
             ("step", self.step),
             ("kept_bits", self.decay_factor.to_bits()),
@@ -190,7 +192,7 @@ impl Scalars {
         })
     }
 
-    /// A digest that has taken in everything but the tensors.
+    /// Returns a digest that covers everything but the tensors.
     fn digest(&self, run: &Fingerprint) -> Sha256 {
         let mut digest = Sha256::new();
         digest.update(&run.digest);
@@ -203,7 +205,7 @@ impl Scalars {
     }
 }
 
-/// Hands `numbers` over as little-endian bytes, some at a time.
+/// Passes `numbers` to `take` as little-endian bytes, one chunk at a time.
 pub(in crate::train) fn in_bytes(
     numbers: &[f32],
     mut take: impl FnMut(&[u8]) -> io::Result<()>,

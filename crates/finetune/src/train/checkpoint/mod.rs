@@ -1,22 +1,24 @@
-//! Where a run stands, on disk, so that it can go on after a crash with the same bits.
+//! Checkpoints: a run's training state on disk, from which it resumes after a crash with the same
+//! bits.
 //!
-//! One safetensors file, `checkpoint.safetensors`: parameters, both moments, every loss so far, of a run that may stop early
-//! its scores and its best parameters; in its metadata the
-//! step, what weight decay left of untrained rows, seconds spent, the run's fingerprint with its format number, and a
-//! SHA-256 over all of it.
-//! Batches follow from the recipe's seed and the step, so no random state is kept.
+//! A checkpoint is one safetensors file, `checkpoint.safetensors`. Its tensors are the parameters,
+//! both moments, every loss so far and, for a run that may stop early, the scores and the best
+//! parameters. Its metadata holds the step, the decay factors of untrained rows, the time spent,
+//! the run's fingerprint with its format number, and a SHA-256 over all of it. Batches follow from
+//! the recipe's seed and the step, so no random state is stored.
 //!
-//! A checkpoint is written beside, synced and renamed: whatever happens while writing, the one before stays whole.
+//! A checkpoint is replaced atomically: whatever happens during a write, the earlier one stays
+//! intact.
 //!
 //! ```text
-//! layout   the bytes of the file
-//! error    why a checkpoint can't be written or used
+//! layout   byte layout of the file
+//! error    the error of writing and reading a checkpoint
 //! ```
 
 mod error;
 mod layout;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,54 +29,53 @@ pub use error::CheckpointError;
 pub(super) use layout::{hex, in_bytes};
 
 use super::{Assessed, Moments};
+use crate::durable::replace;
 
 const FILE: &str = "checkpoint.safetensors";
-/// What a file that is being written ends with.
-const PARTIAL: &str = ".partial";
 
-/// When checkpoints are written, besides when a run is stopped.
+/// Interval between checkpoints. A run that is stopped writes one in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interval {
-    /// After so many steps.
+    /// A checkpoint each time the number of steps is a multiple of this.
     Steps(u64),
-    /// After the first step that ends so much later than the last checkpoint.
+    /// A checkpoint after the first step that ends at least this long after the last checkpoint.
     Time(Duration),
 }
 
-/// Where and when a run keeps checkpoints.
+/// Place and interval of a run's checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoints {
-    /// A folder of this run alone; made when it isn't there.
+    /// Folder of this run alone; created when it is missing.
     pub folder: PathBuf,
-    /// How often.
+    /// Interval between checkpoints.
     pub interval: Interval,
 }
 
-/// The identity of a run: a checkpoint of another one is never continued.
+/// The identity of a run. A run never resumes from the checkpoint of another run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The version of the list of fields that the digest covers.
+    /// Version of the list of fields that the digest covers.
     pub(super) format: u32,
-    /// A SHA-256 in hexadecimal digits.
+    /// SHA-256 in hexadecimal digits.
     pub(super) digest: String,
 }
 
-/// A run's state between two steps.
+/// A run's training state between two steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The parameters' numbers.
+    /// Values of the parameters.
     pub values: Vec<f32>,
-    /// The optimizer's state; `moments.step` steps are done.
+    /// State of the optimizer after `moments.step` steps.
     pub moments: Moments,
-    /// The loss of each step done.
+    /// Loss of each step done.
     pub losses: Vec<f32>,
-    /// What is known of how good the parameters were.
+    /// State of the assessments.
     pub assessed: Assessed,
-    /// Time the steps took.
+    /// Time that the steps took.
     pub elapsed: Duration,
 }
 
-/// The same, borrowed from a run that goes on.
+/// The training state of a run in progress, borrowed to be written.
 #[derive(Clone, Copy)]
 pub(super) struct TrainingState<'a> {
     pub(super) values: &'a [f32],
@@ -85,28 +86,31 @@ pub(super) struct TrainingState<'a> {
 }
 
 impl Checkpoint {
-    /// Where a folder's checkpoint lies, if it has one. The file has this name only once it is whole, so it may be copied
-    /// here from elsewhere, or from here, by whoever renames it, too.
+    /// Returns the path at which a folder keeps its checkpoint.
+    ///
+    /// The file has this name only once it is complete. So other code may copy the file from here
+    /// at any time, or put one here, as long as it also renames a complete file.
     pub fn file(folder: &Path) -> PathBuf {
         folder.join(FILE)
     }
 
-    /// The step of a folder's checkpoint, as its header says: cheap, and without the promise of [`Checkpoint::load`] that
-    /// the rest is whole. `None` when there is none that can be read.
+    /// Returns the step of a folder's checkpoint, read from its header alone. This is cheap, but
+    /// unlike [`Checkpoint::load`] it does not verify the rest. Returns `None` when no checkpoint
+    /// can be read.
     pub fn step(folder: &Path) -> Option<u64> {
         layout::step(File::open(Self::file(folder)).ok()?)
     }
 
-    /// The format of the fingerprint in a folder's checkpoint; 1 when the file names none. `None` when there is no checkpoint
-    /// that can be read.
+    /// Returns the format of the fingerprint in a folder's checkpoint, or 1 when the file names
+    /// none. Returns `None` when no checkpoint can be read.
     pub(super) fn format(folder: &Path) -> Option<u32> {
         layout::format(File::open(Self::file(folder)).ok()?)
     }
 
-    /// Reads a folder's checkpoint. `None` when there is none, or only one of another run.
+    /// Reads a folder's checkpoint. Returns `None` when there is none, or only one of another run.
     ///
     /// # Errors
-    /// [`CheckpointError`] when the file can't be read or isn't what was written.
+    /// [`CheckpointError`] when the file can't be read or differs from what was written.
     pub fn load(folder: &Path, run: &Fingerprint) -> Result<Option<Self>, CheckpointError> {
         let path = Self::file(folder);
         let file = match File::open(&path) {
@@ -126,46 +130,31 @@ impl Checkpoint {
 }
 
 impl TrainingState<'_> {
-    /// Writes a checkpoint into `folder`, in the place of the one before.
+    /// Writes a checkpoint into `folder` and replaces the earlier one.
     pub(super) fn save(self, folder: &Path, run: &Fingerprint) -> Result<(), CheckpointError> {
-        replace(folder, |file| self.write(run, file))
+        write_checkpoint(folder, |file| self.write(run, file))
     }
 }
 
-/// Writes a file beside the checkpoint and puts it in its place only when all of it is on the disk.
-fn replace(folder: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), CheckpointError> {
-    let attempt = || -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        // Of a name of its own: a worker that lost the run may still write its last one. On failure the file goes,
-        // for on a full disk it takes the space others need.
-        let mut beside = tempfile::Builder::new().suffix(PARTIAL).tempfile_in(folder)?;
-        write(beside.as_file_mut())?;
-        beside.as_file().sync_all()?;
-        beside.persist(folder.join(FILE)).map_err(|error| error.error)?;
-        // The new name itself is durable only once the folder is.
-        File::open(folder)?.sync_all()
-    };
-    attempt().map_err(|source| CheckpointError::File { action: "write", path: folder.join(FILE), source })
-}
-
-/// Removes what a killed process left half written. Best effort: it takes space, nothing else.
-pub(super) fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().ends_with(PARTIAL) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+fn write_checkpoint(
+    folder: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), CheckpointError> {
+    let path = Checkpoint::file(folder);
+    replace(&path, write).map_err(|source| CheckpointError::File { action: "write", path, source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::durable::remove_partial;
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this many bytes.
     struct Disk(usize);
 
     impl Write for Disk {
@@ -229,7 +218,7 @@ mod tests {
         let whole = fs::metadata(folder.path().join(FILE)).unwrap().len() as usize;
         for room in [0, 1, 100, whole - 1] {
             let next = checkpoint(9);
-            let error = replace(folder.path(), |_| state(&next).write(&run(), &mut Disk(room)));
+            let error = write_checkpoint(folder.path(), |_| state(&next).write(&run(), &mut Disk(room)));
             match error {
                 Err(CheckpointError::File { source, .. }) => {
                     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
@@ -243,11 +232,11 @@ mod tests {
     #[test]
     fn a_half_written_file_beside_is_no_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(format!("killed{PARTIAL}")), b"half").unwrap();
+        fs::write(folder.path().join(".partial-killed"), b"half").unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), None);
         state(&checkpoint(3)).save(folder.path(), &run()).unwrap();
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(3)));
-        sweep(folder.path());
+        remove_partial(folder.path());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert_eq!(Checkpoint::load(folder.path(), &run()).unwrap(), Some(checkpoint(3)));
     }
@@ -263,7 +252,7 @@ mod tests {
             let place = place.index(bytes.len());
             if shorten { bytes.truncate(place) } else { bytes[place] ^= flip }
             fs::write(&path, &bytes).unwrap();
-            // Never a panic; and never other numbers than were written.
+            // Never a panic, and never numbers other than those written.
             match Checkpoint::load(folder.path(), &run()) {
                 Ok(None) | Err(CheckpointError::Damaged { .. }) => {}
                 Ok(Some(read)) => prop_assert_eq!(read, checkpoint(3)),

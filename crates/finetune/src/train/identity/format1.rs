@@ -1,7 +1,7 @@
 //! The identity of a run as version 0.1.0 computed it: a digest over `Debug` text.
 //!
-//! Only a checkpoint that such a version left behind needs it. The types below are frozen copies of what that text was
-//! made of; their names and fields must never change.
+//! Only checkpoints that version 0.1.0 left behind need it. The types below are frozen copies of
+//! the types whose `Debug` text was hashed; their names and fields must never change.
 
 use std::fmt::Debug;
 
@@ -22,7 +22,7 @@ impl Format1Identity {
         start: &ParameterBuffer,
     ) -> Self {
         let mut digest = Sha256::new();
-        // The only version of this program that wrote format 1.
+        // Only this version of the program wrote format 1.
         digest.update("0.1.0");
         let (recipe, encoder) = (Recipe::of(recipe), (EncoderConfig::of(encoder.0), Head::of(encoder.1)));
         digest.update(format!("{recipe:?} {encoder:?} {:?}", start.vocabulary().ids()));
@@ -40,7 +40,7 @@ impl Format1Identity {
     }
 }
 
-/// Declares structs whose fields only `Debug` reads.
+/// Declares structs whose fields are only read by `Debug`.
 macro_rules! frozen {
     ($($name:ident { $($field:ident: $type:ty),* $(,)? })*) => {
         $(
@@ -86,10 +86,10 @@ frozen! {
         dropout: DropoutRates,
     }
     DropoutRates { hidden: f32, attention: f32 }
-    Head { pooling: Word, normalize: bool }
+    Head { pooling: Word, normalise: bool }
 }
 
-/// The name of an enum's variant, which `Debug` shows without quotes.
+/// Name of an enum's variant, which `Debug` shows without quotes.
 struct Word(&'static str);
 
 impl Debug for Word {
@@ -168,6 +168,6 @@ impl Head {
             Pooling::Cls => "Cls",
             Pooling::Max => "Max",
         };
-        Self { pooling: Word(pooling), normalize: head.normalize }
+        Self { pooling: Word(pooling), normalise: head.normalize }
     }
 }

@@ -1,11 +1,12 @@
-//! The identity of a run: a digest of everything that decides its weights.
+//! The identity of a run: a digest of everything that determines its weights.
 //!
-//! A checkpoint continues only the run whose identity it names. The digest is taken over explicit fields and a format
-//! number, never over the names of types or over `Debug` text, so that renaming code does not restart a run that is
-//! under way. Raise [`FORMAT`] when the same fields come to mean another computation.
+//! A run resumes only from a checkpoint that names the run's identity. The digest covers explicit
+//! fields and a format number, never the names of types or `Debug` text, so that renaming code does
+//! not restart a run in progress. Raise [`FORMAT`] when the same fields come to mean another
+//! computation.
 //!
 //! ```text
-//! format1   the identity as versions up to 0.1.0 computed it, for checkpoints they left behind
+//! format1   the identity as version 0.1.0 computed it, for checkpoints that it left behind
 //! ```
 
 mod format1;
@@ -20,7 +21,7 @@ use super::{EarlyStop, Fingerprint, Metric, Pairs, ParameterBuffer, Recipe};
 
 pub(super) use format1::Format1Identity;
 
-/// The version of the list of fields below. Checkpoints of format 1 carry no format number.
+/// Version of the list of fields below. Checkpoints of format 1 carry no format number.
 const FORMAT: u32 = 2;
 
 /// A running digest over a run's recipe, encoder, starting weights and, epoch by epoch, its pairs.
@@ -50,12 +51,13 @@ impl RunIdentity {
         self.lists("texts", texts, |row| u64::from(*row));
     }
 
-    /// The fingerprint of everything added so far.
+    /// Returns the fingerprint of everything added so far.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint { format: FORMAT, digest: hex(&self.0.clone().finalize()) }
     }
 
-    // Every struct is destructured without `..`: a new field does not compile until it is listed here.
+    // Every struct is destructured without `..`, so that a new field does not compile until it is
+    // listed here.
 
     fn recipe(&mut self, recipe: &Recipe) {
         let Recipe {
@@ -154,8 +156,8 @@ impl RunIdentity {
         self.field("head", [pooling, u64::from(normalize)]);
     }
 
-    /// Adds a named list of numbers. Name and list are preceded by their lengths, so that no two inputs of this digest
-    /// share their bytes.
+    /// Adds a named list of numbers. The lengths of name and list precede them, so that no two
+    /// inputs of this digest have the same bytes.
     fn field(&mut self, name: &'static str, numbers: impl IntoIterator<Item = u64, IntoIter: Clone>) {
         let numbers = numbers.into_iter();
         self.heading(name, numbers.clone().count());
@@ -183,7 +185,7 @@ impl RunIdentity {
     }
 }
 
-/// Adds floats as little-endian bytes.
+/// Adds floats to a digest, as little-endian bytes.
 fn hash_floats(digest: &mut Sha256, values: &[f32]) {
     let hashed = in_bytes(values, |bytes| {
         digest.update(bytes);
@@ -196,7 +198,7 @@ fn hash_floats(digest: &mut Sha256, values: &[f32]) {
 mod tests {
     use super::*;
 
-    /// The identity of fields alone, without a model.
+    /// Returns the digest of some fields alone, without a model.
     fn of(add: impl Fn(&mut RunIdentity)) -> String {
         let mut identity = RunIdentity(Sha256::new());
         add(&mut identity);
@@ -254,8 +256,8 @@ mod tests {
         assert_eq!(distinct.len(), others.len());
     }
 
-    /// Raise [`FORMAT`] and keep the old identity as `format1` does before changing this value: runs that are under way
-    /// would start anew.
+    /// Before you change this value, raise [`FORMAT`] and keep the old identity, as `format1` does.
+    /// Otherwise runs in progress would restart.
     #[test]
     fn the_identity_of_the_usual_recipe_is_fixed() {
         assert_eq!(

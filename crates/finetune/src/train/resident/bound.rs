@@ -1,4 +1,4 @@
-//! Runs a graph with tensors that stay in a device's memory.
+//! Calls of a graph with tensors that stay in a device's memory.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use ort::value::{DynValue, Tensor, TensorRef, TensorValueType};
 
 use crate::onnx::{Device, RuntimeError};
 
-/// Tensors by the name a graph gives them.
+/// Tensors by their names in a graph.
 pub(super) type Tensors = HashMap<String, Tensor<f32>>;
 
-/// Runs `session` on `fed` inputs of the host and `resident` ones, which are used where they are. Outputs stay on the
-/// device, but for those named `home`.
+/// Runs `session` on the host's `fed` inputs and on `resident` inputs, which are used in place.
+/// Outputs stay on the device, except those named in `home`, which come back to the host.
 ///
-/// Everything is bound anew for each run: names and pointers, no numbers. So outputs are new tensors and never those of an
-/// earlier run that is still in use.
+/// Each call binds everything again: names and pointers, not values. So outputs are always new
+/// tensors, and never overwrite the outputs of an earlier call that are still in use.
 pub(super) fn run<'a>(
     session: &mut Session,
     device: Device,
@@ -38,7 +38,7 @@ pub(super) fn run<'a>(
             let memory = if home.contains(&name.as_str()) { &host } else { &there };
             binding.bind_output_to_device(name, memory)?;
         }
-        // Copies of fed inputs are only queued by binding them.
+        // Binding a fed input only queues its copy to the device.
         binding.synchronize_inputs()?;
         let mut outputs = session.run_binding(&binding)?;
         let mut tensors = Tensors::with_capacity(names.len());
@@ -52,8 +52,9 @@ pub(super) fn run<'a>(
     attempt().map_err(RuntimeError::call(action))
 }
 
-/// The same numbers in memory of their own. A binding keeps what it is given, so borrowed tensors can't be bound: of those
-/// ort makes a copy by binding them to a session that copies, and so for ever.
+/// Returns a copy of a tensor that owns its memory. A binding keeps its values, so borrowed tensors
+/// can't be bound. ort itself would copy a borrowed tensor by binding it to a session that copies,
+/// and thus recurse forever.
 fn owned(value: &DynValue) -> ort::Result<DynValue> {
     if let Ok((shape, numbers)) = value.try_extract_tensor::<f32>() {
         return Ok(Tensor::from_array((shape.to_vec(), numbers.to_vec()))?.into_dyn());
@@ -62,14 +63,14 @@ fn owned(value: &DynValue) -> ort::Result<DynValue> {
     Ok(Tensor::from_array((shape.to_vec(), numbers.to_vec()))?.into_dyn())
 }
 
-/// A number as a graph takes it.
+/// Borrows a number as the scalar input of a graph.
 pub(super) fn scalar(number: &f32) -> Result<SessionInputValue<'_>, RuntimeError> {
     let shape: [usize; 0] = [];
     let tensor = TensorRef::from_array_view((shape, std::slice::from_ref(number)));
     tensor.map(SessionInputValue::from).map_err(RuntimeError::call("take a number"))
 }
 
-/// Numbers of the host as a tensor on the device.
+/// Copies the host's numbers into a tensor on the device.
 pub(super) fn to_device(
     device: Device,
     shape: &[usize],
@@ -79,17 +80,17 @@ pub(super) fn to_device(
         let (allocation, number) = device.allocation();
         Tensor::from_array((shape.to_vec(), numbers.to_vec()))?.to(allocation, number)
     };
-    bring().map_err(RuntimeError::call("bring numbers to the device"))
+    bring().map_err(RuntimeError::call("copy a tensor to the device"))
 }
 
-/// A tensor's numbers, brought back from where it is.
+/// Copies a tensor's numbers back to the host.
 pub(super) fn fetched(tensor: &Tensor<f32>) -> Result<Vec<f32>, RuntimeError> {
     let host = tensor.to(AllocationDevice::CPU, 0);
-    let host = host.map_err(RuntimeError::call("bring numbers back from the device"))?;
+    let host = host.map_err(RuntimeError::call("copy a tensor back from the device"))?;
     Ok(host.extract_tensor().1.to_vec())
 }
 
-/// The numbers of one of `tensors`.
+/// Copies the tensor called `name` of `tensors` back to the host.
 pub(super) fn to_host(tensors: &Tensors, name: &str) -> Result<Vec<f32>, RuntimeError> {
     fetched(tensors.get(name).ok_or(RuntimeError::Shape("resident"))?)
 }

@@ -1,4 +1,5 @@
-//! Parameters brought to a device once, for a graph that runs many times with them.
+//! Device parameters: a copy of the parameters on a device, for a graph that is called many times
+//! with them.
 
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
@@ -8,14 +9,14 @@ use crate::train::ParameterBuffer;
 
 use super::bound::{run, to_device, to_host};
 
-/// Parameters on a device.
+/// A copy of the parameters on a device.
 pub(in crate::train) struct DeviceParameters {
     device: Device,
     parameters: Vec<(String, Tensor<f32>)>,
 }
 
 impl DeviceParameters {
-    /// Copies them there.
+    /// Copies the parameters to the device.
     pub(in crate::train) fn new(device: Device, parameters: &ParameterBuffer) -> Result<Self, RuntimeError> {
         let all = parameters.parameters().iter().zip(parameters.ranges()).map(|(parameter, range)| {
             let tensor = to_device(device, &parameter.shape, &parameters.values()[range.clone()])?;
@@ -24,7 +25,7 @@ impl DeviceParameters {
         Ok(Self { device, parameters: all.collect::<Result<_, _>>()? })
     }
 
-    /// Runs a graph with them and brings its one `output` back.
+    /// Runs a graph with these parameters, and copies its only `output` back to the host.
     pub(in crate::train) fn run(
         &self,
         session: &mut Session,

@@ -1,16 +1,17 @@
 //! Training whose parameters and moments stay in the memory of the device that computes.
 //!
-//! A step runs two graphs, of which only the loss and the gradients' length come back: the training graph, whose
-//! gradients stay where they are, and the optimizer, which clips and gives out new parameters and moments. They take the
-//! place of the old ones only when both numbers are finite; until then, and if anything fails, the old ones stand.
+//! A step runs two graphs: the training graph, whose gradients stay on the device, and the
+//! optimizer, which clips them and outputs new parameters and moments. Only the loss and the
+//! gradient norm come back to the host. The new parameters and moments replace the old ones only
+//! when both numbers are finite. Until then, and after any failure, the old ones remain.
 //!
-//! Never decides what a step or a failure means: [`Stepper`](super::Stepper) does.
+//! Never decides the meaning of a step or a failure: [`Stepper`](super::Stepper) does.
 //!
 //! ```text
-//! bound    runs a graph with tensors that stay on a device
-//! brought  parameters alone, for embedding texts
-//! state    parameters and moments there, and their way back
-//! parts    batches that are encoded in parts
+//! bound              calls of a graph with tensors that stay on a device
+//! device_parameters  parameters alone, for embedding texts
+//! state              parameters and moments on the device, and their way back
+//! parts              batches that are encoded in parts
 //! ```
 
 mod bound;
@@ -26,7 +27,7 @@ use crate::onnx::{
 };
 
 use super::dropout::Draws;
-use super::feed::WholeFeed;
+use super::feed::FullBatchFeed;
 use super::gradients::NamedGradients;
 use super::{AdamW, Batch, Moments, ParameterBuffer, Recipe, TrainError};
 
@@ -35,7 +36,7 @@ pub(super) use device_parameters::DeviceParameters;
 use parts::Parts;
 use state::State;
 
-/// The sessions of a run, and what stays with them.
+/// The sessions of a run, with its parameters and moments on the device.
 pub(super) struct Resident {
     runtime: Runtime,
     config: EncoderConfig,
@@ -49,7 +50,7 @@ pub(super) struct Resident {
     state: State,
 }
 
-/// A step that has been computed and not been taken.
+/// A step that has been computed but not taken.
 pub(super) struct Attempt {
     pub(super) loss: f32,
     pub(super) gradient_norm: f32,
@@ -57,13 +58,13 @@ pub(super) struct Attempt {
 }
 
 impl Resident {
-    /// Opens the graphs and brings parameters and moments to the runtime's device.
+    /// Opens the graphs, and copies parameters and moments to the runtime's device.
     pub(super) fn new(
         runtime: &Runtime,
         config: &EncoderConfig,
         head: Head,
         recipe: &Recipe,
-        standing: (&ParameterBuffer, &Moments),
+        state: (&ParameterBuffer, &Moments),
     ) -> Result<Self, TrainError> {
         let AdamW { beta_1, beta_2, epsilon, .. } = AdamW::with_decay(recipe.weight_decay);
         let optimizer = resident_optimizer_model(config, [beta_1, beta_2, epsilon], recipe.max_gradient_norm);
@@ -75,7 +76,7 @@ impl Resident {
             whole: None,
             parts: None,
             optimizer: runtime.session(&optimizer)?,
-            state: State::bring(runtime.device(), standing.0, standing.1)?,
+            state: State::bring(runtime.device(), state.0, state.1)?,
         };
         resident.open(recipe.batch_size > recipe.mini_batch)?;
         Ok(resident)
@@ -98,12 +99,12 @@ impl Resident {
         Ok(())
     }
 
-    /// Whose memory the parameters are in, as ONNX Runtime calls it.
+    /// Returns the name of the memory that holds the parameters, as ONNX Runtime calls it.
     pub(super) fn memory(&self) -> String {
         self.state.memory()
     }
 
-    /// Computes a step from the standing after `step` of them; nothing changes.
+    /// Computes a step from the training state after `step` steps. Nothing changes yet.
     pub(super) fn attempt(
         &mut self,
         batch: &Batch,
@@ -137,12 +138,12 @@ impl Resident {
         Ok(Attempt { loss, gradient_norm, next })
     }
 
-    /// Makes an attempt the standing.
+    /// Takes a step: the attempt becomes the training state.
     pub(super) fn take(&mut self, attempt: Attempt) {
         self.state = attempt.next;
     }
 
-    /// Loss of a batch and the gradient of each parameter, brought back.
+    /// Returns the loss of a batch and the gradient of each parameter, copied back to the host.
     pub(super) fn gradients(
         &mut self,
         batch: &Batch,
@@ -157,7 +158,8 @@ impl Resident {
         Ok((loss, named.collect::<Result<_, RuntimeError>>()?))
     }
 
-    /// Brings parameters and moments back. The moments' count of steps is the caller's.
+    /// Copies parameters and moments back to the host. The caller keeps the moments' number of
+    /// steps.
     pub(super) fn fetch(
         &self,
         parameters: &mut ParameterBuffer,
@@ -166,7 +168,7 @@ impl Resident {
         Ok(self.state.fetch(parameters, moments)?)
     }
 
-    /// Puts other parameters and moments in their place.
+    /// Replaces the parameters and moments on the device.
     pub(super) fn replace(
         &mut self,
         parameters: &ParameterBuffer,
@@ -176,7 +178,7 @@ impl Resident {
         Ok(())
     }
 
-    /// The loss, and every gradient in its parameter's shape, on the device.
+    /// Returns the loss, and on the device every gradient in its parameter's shape.
     fn whole_gradients(&mut self, batch: &Batch, draws: Draws<'_>) -> Result<(f32, Tensors), TrainError> {
         let in_parts = batch.parts.len() > 1;
         self.open(in_parts)?;
@@ -184,7 +186,7 @@ impl Resident {
         match (&mut self.parts, &mut self.whole) {
             (Some(parts), _) if in_parts => parts.gradients(device, state, batch, draws),
             (_, Some(session)) => at_once(session, device, state, batch, draws),
-            // `open` has just filled the one that is asked for.
+            // Unreachable: `open` has just filled the one that is needed.
             _ => Err(RuntimeError::Shape("batch").into()),
         }
     }
@@ -197,7 +199,7 @@ fn at_once(
     batch: &Batch,
     draws: Draws<'_>,
 ) -> Result<(f32, Tensors), TrainError> {
-    let feed = WholeFeed::new(batch, draws.masks(0, &batch.parts[0]));
+    let feed = FullBatchFeed::new(batch, draws.masks(0, &batch.parts[0]));
     let inputs = feed.inputs(session)?;
     let mut outputs = run(session, device, inputs, state.parameters(), &["loss"], "run the training graph")?;
     let loss = to_host(&outputs, "loss")?[0];

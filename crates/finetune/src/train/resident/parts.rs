@@ -1,7 +1,8 @@
-//! Gradients of a batch that is encoded in parts (see `cached`), added up on the device. Embeddings come back to be
-//! ranked: a row a text, little beside the parameters.
+//! Gradients of a batch that is encoded in parts (see `grad_cache`), added up on the device. Only
+//! the embeddings come back to the host, to be ranked: one row per text, little data beside the
+//! parameters.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis};
 use ort::session::Session;
 
 use crate::model::{EncoderConfig, Head, Pooling};
@@ -18,7 +19,7 @@ use crate::train::{Batch, Recipe, TrainError};
 use super::bound::{Tensors, run, to_host};
 use super::state::State;
 
-/// The sessions of the passes.
+/// The sessions of the passes, and of the sum over parts.
 pub(super) struct Parts {
     forward: Session,
     ranking: Session,
@@ -34,7 +35,7 @@ impl Parts {
         pooling: Pooling,
         recipe: &Recipe,
     ) -> Result<Self, TrainError> {
-        // Ranking needs unit rows, whatever the model's folder says.
+        // Ranking needs unit rows, whether or not the folder has a `Normalize` module.
         let head = Head { pooling, normalize: true };
         let rates = recipe.dropout_rates(config);
         Ok(Self {
@@ -46,7 +47,7 @@ impl Parts {
         })
     }
 
-    /// The loss, and every gradient in its parameter's shape, on the device.
+    /// Returns the loss, and on the device every gradient in its parameter's shape.
     pub(super) fn gradients(
         &mut self,
         device: Device,
@@ -59,11 +60,11 @@ impl Parts {
         let (mut sums, mut first) = (None, 0);
         for (number, part) in batch.parts.iter().enumerate() {
             let end = first + part.texts();
-            let seeds = seeds.slice(s![first..end, ..]).to_owned();
+            let seeds = seeds.slice_axis(Axis(0), (first..end).into()).to_owned();
             let feed = PartFeed::new(part, draws.masks(number, part));
             let mut inputs = feed.inputs(&self.backward)?;
             inputs.push(("seeds".to_owned(), feed_matrix(&seeds)?));
-            let action = "lead a part of a batch back";
+            let action = "compute the gradients of a part of a batch";
             let gradients = run(&mut self.backward, device, inputs, state.parameters(), &[], action)?;
             sums = Some(match sums {
                 None => gradients,
@@ -71,11 +72,11 @@ impl Parts {
             });
             first = end;
         }
-        // A batch has a part at least.
+        // A batch has at least one part.
         Ok((loss, sums.ok_or(RuntimeError::Shape("batch"))?))
     }
 
-    /// Unit embeddings of all texts, `[texts, H]`.
+    /// Returns the unit embeddings of all texts, `[texts, H]`.
     fn embed(
         &mut self,
         device: Device,
@@ -96,7 +97,7 @@ impl Parts {
         Ok(rows.map_err(|_| RuntimeError::Shape("sentence_embedding"))?)
     }
 
-    /// The sums with a part's gradients added, under the gradients' names.
+    /// Returns the sums with a part's gradients added, under the gradients' names.
     fn add(
         &mut self,
         device: Device,

@@ -1,4 +1,4 @@
-//! Parameters and moments in a device's memory, and their way there and back.
+//! Parameters and moments in a device's memory, and their copies to it and back.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::train::{Moments, ParameterBuffer};
 
 use super::bound::{Tensors, fetched, to_device};
 
-/// Every parameter and its moments, in the order of the parameters.
+/// Every parameter with its moments, in the order of the parameters.
 pub(super) struct State(Vec<ResidentParameter>);
 
 struct ResidentParameter {
@@ -20,7 +20,7 @@ struct ResidentParameter {
 }
 
 impl State {
-    /// Copies a standing to the device.
+    /// Copies parameters and moments to the device.
     pub(super) fn bring(
         device: Device,
         parameters: &ParameterBuffer,
@@ -38,7 +38,7 @@ impl State {
         parameters.parameters().iter().zip(parameters.ranges()).map(bring).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Copies it back. Nothing is changed unless all of it comes.
+    /// Copies parameters and moments back to the host. Nothing changes unless every copy succeeds.
     pub(super) fn fetch(
         &self,
         parameters: &mut ParameterBuffer,
@@ -61,19 +61,19 @@ impl State {
         Ok(())
     }
 
-    /// The parameters, by their names in the graphs.
+    /// Returns the parameters, by their names in the graphs.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&str, &Tensor<f32>)> {
         self.0.iter().map(|resident| (resident.names.parameter.as_str(), &resident.parameter))
     }
 
-    /// Parameters and moments, likewise.
+    /// Returns parameters and moments, by their names in the graphs.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Tensor<f32>)> {
         self.0.iter().flat_map(|ResidentParameter { names, parameter, first, second }| {
             [(names.parameter.as_str(), parameter), (&names.first, first), (&names.second, second)]
         })
     }
 
-    /// What the optimizer made of it.
+    /// Returns the state that the optimizer has output, and removes its tensors from `outputs`.
     pub(super) fn next(&self, outputs: &mut Tensors) -> Result<Self, RuntimeError> {
         let mut updated =
             |name: &str| outputs.remove(&ResidentNames::updated(name)).ok_or(RuntimeError::Shape("resident"));
@@ -88,12 +88,14 @@ impl State {
         self.0.iter().map(next).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Each parameter's gradient and the sum it is added onto, by their names in the graphs.
+    /// Returns the names, in the graphs, of each parameter's gradient and of the sum that it is
+    /// added to.
     pub(super) fn gradient_names(&self) -> impl Iterator<Item = &ResidentNames> {
         self.0.iter().map(|resident| &resident.names)
     }
 
-    /// Whose memory all of it is in, as ONNX Runtime calls it; several names if it isn't in one.
+    /// Returns the name of the memory that holds all tensors, as ONNX Runtime calls it; several
+    /// names when the tensors are in different memories.
     pub(super) fn memory(&self) -> String {
         let mut places: Vec<String> = self
             .all()

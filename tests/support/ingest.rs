@@ -1,6 +1,7 @@
-//! An inbox in memory, and what the ingest's tests share.
+//! In-memory inbox, and shared helpers of the ingest tests.
 
-// Lints know tests by their attribute; these functions fail tests just the same.
+// Clippy exempts only functions with a test attribute, but these helpers fail tests in the same
+// way.
 #![allow(clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -19,14 +20,14 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::DEADLINE;
 use crate::support::within;
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Rows by id, a cursor, and switches that make it fail and wait.
+/// Inbox with rows by id, a cursor, and switches that make it fail or wait.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub struct Memory {
     rows: watch::Sender<BTreeMap<i64, Row>>,
     cursor: watch::Sender<i64>,
     failing: AtomicBool,
@@ -87,26 +88,26 @@ impl Inbox for Memory {
 }
 
 impl Memory {
-    pub(super) fn fail(&self, on: bool) {
+    pub fn fail(&self, on: bool) {
         self.failing.store(on, Ordering::SeqCst);
     }
 
-    /// Lets rows wait before they are taken (or lets them go on).
-    pub(super) fn hold(&self, on: bool) {
+    /// Blocks new rows until they are accepted (`true`), or releases them (`false`).
+    pub fn hold(&self, on: bool) {
         self.held.send_replace(on);
     }
 
-    pub(super) fn refused_calls(&self) -> u64 {
+    pub fn refused_calls(&self) -> u64 {
         self.refused_calls.load(Ordering::SeqCst)
     }
 
-    pub(super) fn cursor_now(&self) -> i64 {
+    pub fn cursor_now(&self) -> i64 {
         *self.cursor.borrow()
     }
 
     /// Waits until exactly these ids are stored.
     #[track_caller]
-    pub(super) fn holds(&self, ids: impl IntoIterator<Item = i64>) -> impl Future<Output = ()> {
+    pub fn holds(&self, ids: impl IntoIterator<Item = i64>) -> impl Future<Output = ()> {
         let ids: Vec<_> = ids.into_iter().collect();
         let mut rows = self.rows.subscribe();
         within(DEADLINE, async move {
@@ -116,8 +117,8 @@ impl Memory {
     }
 }
 
-/// A timing at which only what a test asks for happens.
-pub(super) fn timing() -> IngestTiming {
+/// Returns a timing without any periodic work: only the test triggers sweeps and audits.
+pub fn timing() -> IngestTiming {
     IngestTiming {
         sweep_every: NEVER,
         audit_every: NEVER,
@@ -127,8 +128,8 @@ pub(super) fn timing() -> IngestTiming {
     }
 }
 
-/// A stand-in that is quick about everything.
-pub(super) async fn supabase() -> Supabase {
+/// Starts a stand-in with very short delays.
+pub async fn supabase() -> Supabase {
     let options = Options {
         poll: Duration::from_millis(10),
         subscribed_delay: Duration::from_millis(20),
@@ -139,21 +140,21 @@ pub(super) async fn supabase() -> Supabase {
     Supabase::start(options).await.expect("the stand-in starts")
 }
 
-pub(super) fn access(supabase: &Supabase) -> TableAccess {
+pub fn access(supabase: &Supabase) -> TableAccess {
     TableAccess::new(supabase.url().clone(), supabase.anon_key().to_owned().into())
 }
 
-/// A running ingest; dropping it aborts it.
-pub(super) struct Running {
-    pub(super) events: broadcast::Receiver<IngestEvent>,
-    pub(super) status: watch::Receiver<IngestStatus>,
-    pub(super) sweep_trigger: SweepTrigger,
+/// Running ingest; its task is aborted on drop.
+pub struct Running {
+    pub events: broadcast::Receiver<IngestEvent>,
+    pub status: watch::Receiver<IngestStatus>,
+    pub sweep_trigger: SweepTrigger,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    pub(super) fn start(access: TableAccess, inbox: &Arc<Memory>, timing: IngestTiming) -> Self {
+    pub fn start(access: TableAccess, inbox: &Arc<Memory>, timing: IngestTiming) -> Self {
         let ingest = Ingest::new(access, Arc::clone(inbox), timing).expect("good access");
         let (events, status, sweep_trigger) = (ingest.events(), ingest.status(), ingest.sweep_trigger());
         let stop = CancellationToken::new();
@@ -161,9 +162,9 @@ impl Running {
         Self { events, status, sweep_trigger, stop, task }
     }
 
-    /// Waits for an event.
+    /// Waits for the first event that `pick` accepts.
     #[track_caller]
-    pub(super) fn event<T>(&mut self, pick: impl Fn(IngestEvent) -> Option<T>) -> impl Future<Output = T> {
+    pub fn event<T>(&mut self, pick: impl Fn(IngestEvent) -> Option<T>) -> impl Future<Output = T> {
         within(DEADLINE, async move {
             loop {
                 if let Some(picked) = pick(self.events.recv().await.expect("the ingest runs")) {
@@ -173,22 +174,22 @@ impl Running {
         })
     }
 
-    /// Waits until row changes flow and the sweep that this asks for is over.
-    pub(super) async fn settled(&mut self) {
+    /// Waits until row changes arrive and the sweep after the subscription is complete.
+    pub async fn settled(&mut self) {
         self.event(|event| matches!(event, IngestEvent::Subscribed { .. }).then_some(())).await;
         self.event(|event| matches!(event, IngestEvent::Swept { .. }).then_some(())).await;
     }
 
-    /// Waits until the status is as asked.
+    /// Waits until the status satisfies `holds`.
     #[track_caller]
-    pub(super) fn status_is(
+    pub fn status_is(
         &mut self,
         holds: impl FnMut(&IngestStatus) -> bool,
     ) -> impl Future<Output = IngestStatus> {
         within(DEADLINE, async move { self.status.wait_for(holds).await.expect("the ingest runs").clone() })
     }
 
-    pub(super) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
         within(DEADLINE, &mut self.task).await.expect("the ingest ends in order");
     }

@@ -1,4 +1,4 @@
-//! A local Hub with one repo, and the worker's way to it.
+//! Local Hub with one repo, and the worker's client for it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,13 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use tempfile::TempDir;
 
+use crate::support::DEADLINE;
 use crate::support::within;
 
-pub(super) const REPO: &str = "acme/cars";
-/// Longer than anything here takes, on a busy machine.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub const REPO: &str = "acme/cars";
 
-/// Pauses too short to notice, so that tests of trying again don't wait.
-pub(super) fn patience() -> Patience {
+/// Returns a retry policy with very short pauses, so that tests of retries do not wait.
+pub fn patience() -> Patience {
     Patience {
         pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(5),
@@ -28,28 +27,28 @@ pub(super) fn patience() -> Patience {
     }
 }
 
-pub(super) struct Bench {
-    pub(super) hub: Hub,
-    pub(super) repository: Repository,
-    pub(super) folder: TempDir,
+pub struct TestHub {
+    pub hub: Hub,
+    pub repository: Repository,
+    pub folder: TempDir,
 }
 
-impl Bench {
-    pub(super) async fn start() -> Self {
+impl TestHub {
+    pub async fn start() -> Self {
         Self::with(|options| options, patience()).await
     }
 
-    /// A Hub with these options, and a repo that was just created.
-    pub(super) async fn with(options: impl FnOnce(Options) -> Options, patience: Patience) -> Self {
+    /// Starts a Hub with these options and creates the repo.
+    pub async fn with(options: impl FnOnce(Options) -> Options, patience: Patience) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::start(options(Options::new(folder.path().join("hub")))).await.unwrap();
         let repository = Repository::with_patience(access(&hub, hub.token().clone()), patience).unwrap();
-        within(LIMIT, repository.create_if_missing(true)).await.unwrap();
+        within(DEADLINE, repository.create_if_missing(true)).await.unwrap();
         Self { hub, repository, folder }
     }
 
     /// Writes an archive of this many bytes, different for every `seed`.
-    pub(super) fn archive(&self, seed: u64, size: usize) -> (PathBuf, Vec<u8>) {
+    pub fn archive(&self, seed: u64, size: usize) -> (PathBuf, Vec<u8>) {
         let step = |state: &mut u64| {
             *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             Some((*state >> 56) as u8)
@@ -61,35 +60,35 @@ impl Bench {
     }
 
     /// Publishes a release of this many bytes together with a README.
-    pub(super) async fn publish(&self, version: &str, size: usize) -> Result<Published, HubError> {
+    pub async fn publish(&self, version: &str, size: usize) -> Result<Published, HubError> {
         let (archive, _) = self.archive(version.len() as u64, size);
         self.publish_upload(upload(version, archive)).await
     }
 
-    pub(super) async fn publish_upload(&self, upload: Upload) -> Result<Published, HubError> {
-        within(LIMIT, self.repository.publish(upload)).await
+    pub async fn publish_upload(&self, upload: Upload) -> Result<Published, HubError> {
+        within(DEADLINE, self.repository.publish(upload)).await
     }
 
-    /// How many commits there are on top of the one that created the repo.
-    pub(super) async fn commits(&self) -> usize {
+    /// Returns the number of commits after the one that created the repo.
+    pub async fn commits(&self) -> usize {
         self.hub.commits(REPO).await.len() - 1
     }
 
-    /// The paths as of the head.
-    pub(super) async fn paths(&self) -> Vec<String> {
+    /// Returns the paths at the head.
+    pub async fn paths(&self) -> Vec<String> {
         self.hub.commits(REPO).await.pop().unwrap().paths
     }
 }
 
-pub(super) fn access(hub: &Hub, token: SecretString) -> HubAccess {
+pub fn access(hub: &Hub, token: SecretString) -> HubAccess {
     HubAccess { endpoint: hub.url().clone(), token: Some(token), repo: REPO.parse::<RepoName>().unwrap() }
 }
 
-pub(super) fn name(version: &str) -> ReleaseName {
+pub fn name(version: &str) -> ReleaseName {
     format!("finetuned-embedding-model-{version}.zip").parse().unwrap()
 }
 
-pub(super) fn upload(version: &str, archive: PathBuf) -> Upload {
+pub fn upload(version: &str, archive: PathBuf) -> Upload {
     Upload {
         release: name(version),
         archive,
@@ -101,8 +100,8 @@ pub(super) fn upload(version: &str, archive: PathBuf) -> Upload {
     }
 }
 
-/// Collects what an upload tells about its progress.
-pub(super) fn collected(upload: &mut Upload) -> Arc<Mutex<Vec<UploadProgress>>> {
+/// Collects the progress reports of an upload.
+pub fn collected(upload: &mut Upload) -> Arc<Mutex<Vec<UploadProgress>>> {
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);
     upload.progress = Some(Arc::new(move |sent| teller.lock().unwrap().push(sent)));

@@ -1,4 +1,4 @@
-//! The ingest against the stand-in: every row reaches the inbox, whatever fails.
+//! Ingest against the stand-in: every row reaches the inbox despite every fault.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use autovalidate::failure::RetryDirective;
 use autovalidate::ingest::{IngestEvent, IngestTiming, Limits};
 use autovalidate_fakes::supabase::{RestFault, SocketFault};
 
-use super::memory::{Memory, Running, access, supabase, timing};
+use crate::support::ingest::{Memory, Running, access, supabase, timing};
 
 fn arrived(event: IngestEvent) -> Option<i64> {
     match event {
@@ -28,7 +28,7 @@ async fn a_row_arrives_over_realtime_without_waiting_for_a_sweep() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
-    // No sweep can bring it: Realtime does, or nothing.
+    // Sweeps fail, so only Realtime can deliver the row.
     supabase.faults().fail_rest(RestFault::Status(503), 1000);
     let id = supabase.insert("toyta", "Toyota", "brand");
     assert_eq!(ingest.event(arrived).await, id);
@@ -162,7 +162,7 @@ async fn a_restart_reads_what_realtime_overtook() {
     for _ in 0..3 {
         supabase.insert("toyta", "Toyota", "brand");
     }
-    // The table can't be read, but Realtime delivers: the inbox holds row 4 and lacks 1 to 3.
+    // The table can't be read, but Realtime delivers: the inbox has row 4, but not rows 1 to 3.
     supabase.faults().fail_rest(RestFault::Status(503), 1000);
     let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { overlap: 0, ..timing() });
     ingest.status_is(|status| status.connected).await;
@@ -200,7 +200,7 @@ async fn a_full_buffer_leaves_the_rest_to_a_sweep() {
     let gaps = ingest.status.borrow().gaps;
     inbox.hold(true);
     let ids: Vec<_> = (0..300).map(|_| supabase.insert("toyta", "Toyota", "brand")).collect();
-    // One batch is being taken and one row waits: the others find no room.
+    // One batch is in progress and one row waits, so the buffer has no room for the others.
     ingest.status_is(|status| status.gaps > gaps + 10).await;
     inbox.hold(false);
     inbox.holds(ids).await;
@@ -247,7 +247,8 @@ async fn a_key_that_is_refused_once_holds_nothing_up() {
     let mut ingest = Running::start(access(&supabase), &inbox, timing());
     let trouble = ingest.status_is(|status| status.sweep_trouble.is_some()).await.sweep_trouble;
     assert_eq!(trouble.map(|trouble| trouble.remedy), Some(RetryDirective::Person));
-    // Within the test's deadline, which is far below the wait for a person.
+    // The retry happens within the test's deadline, which is much shorter than the pause after an
+    // error that needs a person.
     inbox.holds([id]).await;
     ingest.status_is(|status| status.sweep_trouble.is_none()).await;
     ingest.stop().await;

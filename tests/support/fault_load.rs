@@ -1,9 +1,9 @@
 #![allow(dead_code, unreachable_pub)]
-//! A real worker in bad weather: a local Supabase that fails in every way it can, and a worker that is killed again
-//! and again. At the end every row of the table must be on JetStream, once.
+//! Fault run of a real worker: a local Supabase injects every kind of fault, and the worker is
+//! killed repeatedly. At the end, JetStream must hold every row of the table exactly once.
 //!
-//! Everything that happens follows from the seed, but for the two programs' own timing. Used by the tests at a small
-//! size and by the benchmark at the full one.
+//! The seed determines everything except the timing of the two programs. The tests use a small run,
+//! and the benchmark a full one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// How long the worker has to bring everything once the weather is good again.
-const CALM: Duration = Duration::from_secs(180);
+/// Time limit for the worker to store everything after the faults end.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(180);
 
-/// A broker, a local Supabase, and what a worker needs to know of them.
-pub struct Ground {
+/// Broker and local Supabase, with the addresses that a worker needs.
+pub struct Setup {
     pub folder: TempDir,
     pub connection: Connection,
     pub supabase: Supabase,
@@ -30,8 +30,9 @@ pub struct Ground {
     url: String,
 }
 
-impl Ground {
-    /// `program` is the worker's, `nats` the server's; `sync_every` is how often that flushes.
+impl Setup {
+    /// Starts both servers. `program` is the worker's program, `nats` the NATS server's;
+    /// `sync_every` is the flush interval of that server.
     pub async fn new(program: &Path, nats: &Path, options: Options, sync_every: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = embedded::Options {
@@ -45,14 +46,14 @@ impl Ground {
         Self { folder, connection, supabase, program: program.to_owned(), url }
     }
 
-    /// A second connection, as another program has it.
+    /// Opens a second connection, as another program would.
     pub async fn streams(&self) -> Streams {
         let remote = Remote { urls: vec![self.url.clone()], ..Remote::default() };
         let connection = Connection::open(&Broker::Remote(remote)).await.expect("a connection");
         Streams::ensure(&connection, &StreamSettings::default()).await.expect("streams")
     }
 
-    /// Starts a worker that listens and doesn't train; it is killed when dropped.
+    /// Starts a worker that listens and does not train. The worker is killed when dropped.
     pub fn listener(&self, settings: &[(&str, &str)]) -> Child {
         Command::new(&self.program)
             .args(["worker", "--role", "listener"])
@@ -71,7 +72,7 @@ impl Ground {
             .expect("the worker starts")
     }
 
-    /// How many messages both streams of rows hold; 0 while there is none.
+    /// Returns the number of messages in both streams of rows; 0 while no stream exists.
     pub async fn stored(&self) -> u64 {
         let mut stored = 0;
         for name in ["CORRECTIONS", "QUARANTINE"] {
@@ -82,7 +83,8 @@ impl Ground {
         stored
     }
 
-    /// Waits until so many are stored; a process of its own can only be looked at.
+    /// Waits until `count` messages are stored. The worker is a separate process, so this has to
+    /// poll.
     pub async fn holds(&self, count: u64) {
         let mut glance = tokio::time::interval(Duration::from_millis(50));
         while self.stored().await < count {
@@ -90,7 +92,7 @@ impl Ground {
         }
     }
 
-    /// Every message id in both streams of rows, and how often it occurs.
+    /// Returns every message id in both streams of rows, with its number of occurrences.
     pub async fn message_ids(&self) -> BTreeMap<String, usize> {
         let mut ids = BTreeMap::new();
         for name in ["CORRECTIONS", "QUARANTINE"] {
@@ -114,32 +116,32 @@ impl Ground {
     }
 }
 
-/// How bad the weather is.
+/// Parameters of a fault run.
 #[derive(Debug, Clone, Copy)]
-pub struct Storm {
+pub struct FaultLoad {
     pub seed: u64,
     pub inserts: usize,
-    /// How often the worker is killed.
+    /// Number of times the worker is killed.
     pub kills: usize,
     pub inserts_per_second: f64,
 }
 
-/// What was left after it.
+/// Result of a fault run.
 #[derive(Debug)]
-pub struct Aftermath {
+pub struct FaultReport {
     /// Rows in the table.
     pub rows: usize,
     /// Rows of the table that are not on JetStream.
     pub lost: usize,
-    /// Messages beyond the first of a row, or of no row.
+    /// Surplus messages: second and later messages of a row, and messages of no row.
     pub surplus: usize,
     pub faults: usize,
     pub took: Duration,
-    /// From the last insert until everything was there.
-    pub calm: Duration,
+    /// Time from the last insert until every row was stored.
+    pub recovery: Duration,
 }
 
-/// A local Supabase that is quick about what the real one takes its time for.
+/// Returns options of a local Supabase with shorter delays than the real one.
 pub fn quick() -> Options {
     Options {
         poll: Duration::from_millis(20),
@@ -150,9 +152,9 @@ pub fn quick() -> Options {
     }
 }
 
-/// Goes through the storm.
-pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
-    let ground = Ground::new(program, nats, quick(), None).await;
+/// Performs the fault run.
+pub async fn run_fault_load(storm: &FaultLoad, program: &Path, nats: &Path) -> FaultReport {
+    let ground = Setup::new(program, nats, quick(), None).await;
     let mut random = ChaCha8Rng::seed_from_u64(storm.seed);
     let mut kills: Vec<usize> = (0..storm.kills).map(|_| random.random_range(1..storm.inserts)).collect();
     kills.sort_unstable();
@@ -164,7 +166,7 @@ pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
     let mut faults = 0;
     for number in 0..storm.inserts {
         timing.tick().await;
-        // One in twenty can't be trained on: it belongs into quarantine, once.
+        // One row in twenty is unfit for training: it must reach quarantine exactly once.
         let typo = if random.random_bool(0.05) { " " } else { "toyta" };
         ground.supabase.insert(
             &format!("{typo}{}", if typo == " " { String::new() } else { number.to_string() }),
@@ -172,7 +174,7 @@ pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
             "brand",
         );
         if number % every == 0 {
-            strike(&ground.supabase, &mut random);
+            inject(&ground.supabase, &mut random);
             faults += 1;
         }
         while kills.first() == Some(&number) {
@@ -181,7 +183,7 @@ pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
             worker = ground.listener(&settings);
         }
     }
-    let calm = Instant::now();
+    let recovery = Instant::now();
     let switches = ground.supabase.faults();
     switches.silence_heartbeats(false);
     switches.silence_joins(false);
@@ -195,15 +197,15 @@ pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
         commits.wait_for(|committed| *committed == storm.inserts).await.expect("the stand-in lives");
         ground.holds(storm.inserts as u64).await;
     };
-    // Whether it settled shows in what is counted.
-    let _ = tokio::time::timeout(CALM, settled).await;
-    let calm = calm.elapsed();
+    // A timeout needs no handling here: the counts below show a failure to settle.
+    let _ = tokio::time::timeout(RECOVERY_DEADLINE, settled).await;
+    let recovery = recovery.elapsed();
     drop(worker);
 
     let table: BTreeMap<String, ()> =
         ground.supabase.ids().into_iter().map(|id| (format!("typo_training_dataset:{id}"), ())).collect();
     let stored = ground.message_ids().await;
-    Aftermath {
+    FaultReport {
         rows: table.len(),
         lost: table.keys().filter(|id| !stored.contains_key(*id)).count(),
         surplus: stored
@@ -212,11 +214,11 @@ pub async fn weather(storm: &Storm, program: &Path, nats: &Path) -> Aftermath {
             .sum(),
         faults,
         took: begun.elapsed(),
-        calm,
+        recovery,
     }
 }
 
-fn strike(supabase: &Supabase, random: &mut ChaCha8Rng) {
+fn inject(supabase: &Supabase, random: &mut ChaCha8Rng) {
     let faults = supabase.faults();
     match random.random_range(0..16) {
         0 | 1 => faults.strike(SocketFault::Kill),
@@ -240,7 +242,7 @@ fn strike(supabase: &Supabase, random: &mut ChaCha8Rng) {
     }
 }
 
-/// A local Supabase with a webhook that calls this address.
+/// Returns options of a local Supabase with a webhook that calls this address.
 pub fn with_webhook(options: Options, url: url::Url, secret: &str) -> Options {
     let header = autovalidate::ingest::webhook::SECRET_HEADER.to_owned();
     Options { webhook: Some(Webhook { url, header, secret: secret.to_owned() }), ..options }

@@ -1,4 +1,4 @@
-//! What these tests share: a broker, a local Hub, and pipelines over them.
+//! Shared setup of these tests: a broker, a local Hub, and pipelines that use both.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,39 +17,38 @@ use autovalidate_finetune::train::Recipe;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::setup::Bench;
+use crate::support::DEADLINE;
+use crate::support::broker::TestBroker;
 use crate::support::{onnxruntime, within};
 
-/// Generous: other tests share the machine.
-pub(super) const SOON: Duration = Duration::from_secs(60);
-/// How long a dead worker's job waits.
-pub(super) const ACK_WAIT: Duration = Duration::from_secs(2);
-/// Pairs of a run.
-pub(super) const PAIRS: usize = 80;
-/// The repository of these tests.
-pub(super) const REPO: &str = "local/model";
+/// Time until a dead worker's job is delivered again.
+pub const ACK_WAIT: Duration = Duration::from_secs(2);
+/// Number of pairs in a run.
+pub const PAIRS: usize = 80;
+/// Hub repository of these tests.
+pub const REPO: &str = "local/model";
 
-pub(crate) struct Site {
-    pub(super) bench: Bench,
-    pub(super) hub: Hub,
-    pub(super) corrections: Corrections,
-    pub(super) jobs: Jobs,
-    pub(super) runs: Runs,
-    pub(super) trigger: Trigger,
+pub struct RunHarness {
+    pub bench: TestBroker,
+    pub hub: Hub,
+    pub corrections: Corrections,
+    pub jobs: Jobs,
+    pub runs: Runs,
+    pub trigger: Trigger,
     runtime: Runtime,
 }
 
-/// The tiny model of the fixtures.
-pub(super) fn tiny() -> PathBuf {
+/// Returns the folder of the fixtures' tiny model.
+pub fn tiny() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
-pub(super) fn access(hub: &Hub) -> HubAccess {
+pub fn access(hub: &Hub) -> HubAccess {
     HubAccess { endpoint: hub.url().clone(), token: Some(hub.token().clone()), repo: REPO.parse().unwrap() }
 }
 
-/// Rows as the demo draws them.
-pub(super) fn rows() -> Vec<Row> {
+/// Returns rows drawn by the demo.
+pub fn rows() -> Vec<Row> {
     (1..)
         .zip(demo::corrections(5, PAIRS))
         .map(|(id, pair)| Row {
@@ -62,21 +61,21 @@ pub(super) fn rows() -> Vec<Row> {
         .collect()
 }
 
-impl Site {
-    pub(super) async fn new() -> Self {
+impl RunHarness {
+    pub async fn new() -> Self {
         Self::with(ACK_WAIT).await
     }
 
-    /// A site where a crashed trainer's job is delivered again as soon as somebody asks.
-    pub(crate) async fn quick_to_redeliver() -> Self {
+    /// Creates a harness where a crashed trainer's job is delivered again almost immediately.
+    pub async fn quick_to_redeliver() -> Self {
         Self::with(Duration::from_millis(100)).await
     }
 
     async fn with(ack_wait: Duration) -> Self {
-        let bench = Bench::new().await;
+        let bench = TestBroker::new().await;
         let hub = Hub::start(Options::new(bench.folder.path().join("hub"))).await.unwrap();
         let corrections = bench.corrections().await;
-        within(SOON, corrections.append(&rows())).await.unwrap();
+        within(DEADLINE, corrections.append(&rows())).await.unwrap();
         let jobs = bench.jobs(JobSettings { ack_wait, ..JobSettings::default() }).await;
         let policy =
             TriggerPolicy { threshold: 1_000, max_wait: None, quiet: None, cooldown: Duration::ZERO };
@@ -87,12 +86,12 @@ impl Site {
         Self { bench, hub, corrections, jobs, runs, trigger, runtime }
     }
 
-    pub(super) fn data(&self, name: &str) -> PathBuf {
+    pub fn data(&self, name: &str) -> PathBuf {
         self.bench.folder.path().join(name)
     }
 
-    /// A trainer's pipeline with a data directory of its own.
-    pub(super) fn pipeline(&self, data_dir: &Path) -> Pipeline {
+    /// Returns a trainer's pipeline with its own data directory.
+    pub fn pipeline(&self, data_dir: &Path) -> Pipeline {
         Pipeline {
             runtime: self.runtime.clone(),
             repository: Repository::open(access(&self.hub)).unwrap(),
@@ -116,23 +115,25 @@ impl Site {
         }
     }
 
-    /// A request that publishes whatever the gate says: the tiny model knows nothing.
-    pub(super) fn forced() -> JobRequest {
+    /// Returns a request that publishes despite the gate, because the tiny model is not a useful
+    /// one.
+    pub fn forced() -> JobRequest {
         JobRequest { force: true, ..JobRequest::default() }
     }
 
-    /// A request whose training takes many seconds, unless it is stopped.
-    pub(super) fn long() -> JobRequest {
+    /// Returns a request whose training takes many seconds unless it is stopped.
+    pub fn long() -> JobRequest {
         JobRequest { epochs: Some(100), batch_size: Some(2), ..Self::forced() }
     }
 
-    /// The job that has waited longest.
-    pub(super) async fn next(&self) -> Job {
-        within(SOON, self.jobs.next(&CancellationToken::new())).await.unwrap()
+    /// Takes the job that has waited longest.
+    pub async fn next(&self) -> Job {
+        within(DEADLINE, self.jobs.next(&CancellationToken::new())).await.unwrap()
     }
 
-    /// Works on a job, and acts as soon as its training tells how far it is. What it acts with stops the work.
-    pub(super) async fn in_training(
+    /// Works on a job, and calls `act` at the first progress event of its training. The token
+    /// passed to `act` stops the work.
+    pub async fn in_training(
         &self,
         pipeline: &Pipeline,
         job: &Job,
@@ -140,7 +141,7 @@ impl Site {
     ) -> AttemptEnding {
         let mut events = self.bench.listen("training.events.>").await;
         let stop = CancellationToken::new();
-        let (ending, ()) = within(SOON, async {
+        let (ending, ()) = within(DEADLINE, async {
             tokio::join!(pipeline.run(job, &stop), async {
                 phase(&mut events, "train", "progress").await;
                 act(&stop).await;
@@ -150,27 +151,27 @@ impl Site {
         ending
     }
 
-    pub(super) async fn record(&self, id: &JobId) -> RunRecord {
-        within(SOON, self.runs.load(id)).await.unwrap().unwrap().0
+    pub async fn record(&self, id: &JobId) -> RunRecord {
+        within(DEADLINE, self.runs.load(id)).await.unwrap().unwrap().0
     }
 
-    pub(super) async fn repository_index(&self) -> Index {
-        within(SOON, Repository::open(access(&self.hub)).unwrap().index()).await.unwrap()
+    pub async fn repository_index(&self) -> Index {
+        within(DEADLINE, Repository::open(access(&self.hub)).unwrap().index()).await.unwrap()
     }
 
-    pub(super) async fn releases(&self) -> Vec<Release> {
-        within(SOON, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap()
+    pub async fn releases(&self) -> Vec<Release> {
+        within(DEADLINE, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap()
     }
 }
 
-/// The names of a record's stages, in order.
-pub(super) fn stages(record: &RunRecord) -> Vec<&str> {
+/// Returns the names of a record's stages, in order.
+pub fn stages(record: &RunRecord) -> Vec<&str> {
     record.stages.iter().map(|stage| stage.stage.as_str()).collect()
 }
 
-/// Waits for a stage's event with this phase.
-pub(super) async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
-    within(SOON, async {
+/// Waits for an event of this stage and phase.
+pub async fn phase(events: &mut async_nats::Subscriber, stage: &str, phase: &str) {
+    within(DEADLINE, async {
         while let Some(message) = events.next().await {
             let event: Event = serde_json::from_slice(&message.payload).unwrap();
             if event.stage == stage && event.detail["phase"] == phase {

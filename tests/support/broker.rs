@@ -1,4 +1,4 @@
-//! What these tests share: a broker of their own, and rows.
+//! Shared setup of these tests: a broker for each test, and rows.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,74 +16,72 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use crate::support::DEADLINE;
 use crate::support::{nats_server, within};
 
-/// Generous: the machine that runs all tests at once is slow.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
-
-/// A real server on a free port, with its own folder.
-pub(crate) struct Bench {
-    pub(crate) folder: TempDir,
-    pub(crate) connection: Connection,
-    pub(crate) streams: Streams,
+/// Real server on a free port, with its own folder.
+pub struct TestBroker {
+    pub folder: TempDir,
+    pub connection: Connection,
+    pub streams: Streams,
 }
 
-pub(crate) fn options(store: &Path) -> embedded::Options {
+pub fn options(store: &Path) -> embedded::Options {
     embedded::Options { program: Some(nats_server()), ..embedded::Options::new(store) }
 }
 
-impl Bench {
-    pub(crate) async fn new() -> Self {
+impl TestBroker {
+    pub async fn new() -> Self {
         Self::with(StreamSettings::default()).await
     }
 
-    pub(crate) async fn with(settings: StreamSettings) -> Self {
+    pub async fn with(settings: StreamSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let broker = Broker::Embedded(options(folder.path()));
-        let connection = within(SOON, Connection::open(&broker)).await.unwrap();
-        let streams = within(SOON, Streams::ensure(&connection, &settings)).await.unwrap();
+        let connection = within(DEADLINE, Connection::open(&broker)).await.unwrap();
+        let streams = within(DEADLINE, Streams::ensure(&connection, &settings)).await.unwrap();
         Self { folder, connection, streams }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.connection.server().unwrap().url()
     }
 
-    /// A second worker: another connection to the same server.
-    pub(crate) async fn another_worker(&self) -> Streams {
+    /// Opens another connection to the same server, as a second worker would.
+    pub async fn another_worker(&self) -> Streams {
         let remote = Remote { urls: vec![self.url()], ..Remote::default() };
-        let connection = within(SOON, Connection::open(&Broker::Remote(remote))).await.unwrap();
-        within(SOON, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap()
+        let connection = within(DEADLINE, Connection::open(&Broker::Remote(remote))).await.unwrap();
+        within(DEADLINE, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap()
     }
 
-    pub(crate) async fn corrections(&self) -> Corrections {
-        within(SOON, Corrections::open(&self.streams, "pairs")).await.unwrap()
+    pub async fn corrections(&self) -> Corrections {
+        within(DEADLINE, Corrections::open(&self.streams, "pairs")).await.unwrap()
     }
 
-    pub(crate) async fn jobs(&self, settings: JobSettings) -> Jobs {
-        within(SOON, Jobs::open(&self.streams, &self.events(), settings)).await.unwrap()
+    pub async fn jobs(&self, settings: JobSettings) -> Jobs {
+        within(DEADLINE, Jobs::open(&self.streams, &self.events(), settings)).await.unwrap()
     }
 
-    pub(crate) fn events(&self) -> Events {
+    pub fn events(&self) -> Events {
         Events::new(&self.streams, Arc::new(SystemClock))
     }
 
-    /// Everything published on a subject from now on.
-    pub(crate) async fn listen(&self, subject: &'static str) -> async_nats::Subscriber {
+    /// Subscribes to everything published on a subject from now on.
+    pub async fn listen(&self, subject: &'static str) -> async_nats::Subscriber {
         let subscriber = self.connection.client().subscribe(subject).await.unwrap();
         self.connection.client().flush().await.unwrap();
         subscriber
     }
 }
 
-/// The next event of a subscription.
-pub(crate) async fn next_event(subscriber: &mut async_nats::Subscriber) -> Event {
-    let message = within(SOON, subscriber.next()).await.unwrap();
+/// Waits for the next event of a subscription.
+pub async fn next_event(subscriber: &mut async_nats::Subscriber) -> Event {
+    let message = within(DEADLINE, subscriber.next()).await.unwrap();
     serde_json::from_slice(&message.payload).unwrap()
 }
 
-/// A row that may be trained on.
-pub(crate) fn row(id: i64) -> Row {
+/// Returns a row that may be trained on.
+pub fn row(id: i64) -> Row {
     Row {
         id,
         typo: format!("toyta {id}"),
@@ -93,27 +91,27 @@ pub(crate) fn row(id: i64) -> Row {
     }
 }
 
-pub(crate) fn rows(ids: impl IntoIterator<Item = i64>) -> Vec<Row> {
+pub fn rows(ids: impl IntoIterator<Item = i64>) -> Vec<Row> {
     ids.into_iter().map(row).collect()
 }
 
-/// A clock that stands still until a test moves it.
+/// Clock that moves only when a test advances it.
 #[derive(Debug, Clone)]
-pub(super) struct ManualClock {
+pub struct ManualClock {
     now: Arc<Mutex<watch::Sender<Timestamp>>>,
 }
 
 impl ManualClock {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub fn new(now: Timestamp) -> Self {
         Self { now: Arc::new(Mutex::new(watch::Sender::new(now))) }
     }
 
-    pub(super) fn advance(&self, by: Duration) {
+    pub fn advance(&self, by: Duration) {
         self.now.lock().unwrap().send_modify(|now| *now += by);
     }
 
-    /// How many sleepers wait on this clock now.
-    pub(super) fn sleepers(&self) -> usize {
+    /// Returns the number of sleepers that now wait on this clock.
+    pub fn sleepers(&self) -> usize {
         self.now.lock().unwrap().receiver_count()
     }
 }

@@ -1,8 +1,7 @@
-//! A worker with everything around it.
+//! A worker, with the servers it needs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use async_nats::Subscriber;
 use autovalidate::broker::{Event, JobId, RunRecord};
@@ -14,38 +13,37 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::support;
+use crate::support::DEADLINE;
 
-/// How long anything may take that involves a whole run.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-pub(crate) const REPO: &str = "local/model";
-pub(crate) const WEBHOOK_SECRET: &str = "a-webhook-secret";
+pub const REPO: &str = "local/model";
+pub const WEBHOOK_SECRET: &str = "a-webhook-secret";
 
-/// A worker, the local Supabase and Hub it works with, and what it tells.
-pub(crate) struct House {
-    pub(crate) supabase: supabase::Supabase,
-    pub(crate) hub: hub::Hub,
-    pub(crate) worker: Worker,
-    pub(crate) events: Subscriber,
-    pub(crate) data: PathBuf,
+/// A worker, its local Supabase and Hub, and its events.
+pub struct TestWorker {
+    pub supabase: supabase::Supabase,
+    pub hub: hub::Hub,
+    pub worker: Worker,
+    pub events: Subscriber,
+    pub data: PathBuf,
     stop: CancellationToken,
     _folder: tempfile::TempDir,
 }
 
-/// The small encoder of the fixtures.
-pub(crate) fn tiny() -> PathBuf {
+/// Returns the folder of the fixtures' small encoder.
+pub fn tiny() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
-impl House {
-    /// Starts everything with a base model and further settings.
-    pub(crate) async fn start(base: &Path, more: &[(&str, &str)]) -> Self {
+impl TestWorker {
+    /// Starts all servers and the worker, with a base model and additional settings.
+    pub async fn start(base: &Path, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let supabase = supabase::Supabase::start(supabase::Options::default()).await.unwrap();
         let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
         Self::start_with(folder, supabase, hub, base, more).await
     }
 
-    pub(crate) async fn start_with(
+    pub async fn start_with(
         folder: tempfile::TempDir,
         supabase: supabase::Supabase,
         hub: hub::Hub,
@@ -83,15 +81,15 @@ impl House {
         Self { supabase, hub, worker, events, data, stop, _folder: folder }
     }
 
-    /// The address a NATS client connects to.
-    pub(crate) fn nats_url(&self) -> String {
+    /// Returns the address for NATS clients.
+    pub fn nats_url(&self) -> String {
         self.worker.handles().streams.connection().server().unwrap().url()
     }
 
-    /// Waits for an event of this stage.
+    /// Waits for the next event of this stage.
     #[track_caller]
-    pub(crate) fn event(&mut self, stage: &'static str) -> impl Future<Output = Event> {
-        support::within(PATIENCE, async move {
+    pub fn event(&mut self, stage: &'static str) -> impl Future<Output = Event> {
+        support::within(DEADLINE, async move {
             loop {
                 let message = self.events.next().await.expect("the subscription ended");
                 let event: Event = serde_json::from_slice(&message.payload).unwrap();
@@ -102,9 +100,9 @@ impl House {
         })
     }
 
-    /// Waits for a run's end and gives its record.
+    /// Waits for a run to end, and returns its record.
     #[track_caller]
-    pub(crate) fn ended(&mut self) -> impl Future<Output = RunRecord> {
+    pub fn ended(&mut self) -> impl Future<Output = RunRecord> {
         let runs = self.worker.handles().runs.clone();
         let event = self.event("ended");
         async move {
@@ -115,10 +113,10 @@ impl House {
 
     /// Waits until this many pairs are stored.
     #[track_caller]
-    pub(crate) fn stored(&mut self, pairs: u64) -> impl Future<Output = ()> {
+    pub fn stored(&mut self, pairs: u64) -> impl Future<Output = ()> {
         let corrections = self.worker.handles().corrections.clone();
         let mut arrivals = self.worker.take_ingest_events().expect("the ingest's events are taken once");
-        support::within(PATIENCE, async move {
+        support::within(DEADLINE, async move {
             while corrections.last_sequence().await.unwrap() < pairs {
                 arrivals.recv().await.unwrap();
             }
@@ -126,16 +124,16 @@ impl House {
     }
 
     /// Stops everything in order.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.cancel();
-        support::within(PATIENCE, self.worker.join()).await.unwrap();
+        support::within(DEADLINE, self.worker.join()).await.unwrap();
         self.supabase.shutdown().await;
         self.hub.shutdown().await;
     }
 }
 
-/// The demo's first `count` corrections, inserted over HTTP as the app does.
-pub(crate) async fn insert(supabase: &supabase::Supabase, count: usize) {
+/// Inserts the demo's first `count` corrections over HTTP, as the app does.
+pub async fn insert(supabase: &supabase::Supabase, count: usize) {
     let rows: Vec<_> = autovalidate_fakes::demo::corrections(7, count)
         .into_iter()
         .map(|pair| serde_json::json!({ "typo": pair.typo, "corrected": pair.corrected, "domain": pair.domain }))
@@ -143,7 +141,7 @@ pub(crate) async fn insert(supabase: &supabase::Supabase, count: usize) {
     post(supabase, &serde_json::json!(rows)).await;
 }
 
-pub(crate) async fn post(supabase: &supabase::Supabase, rows: &serde_json::Value) {
+pub async fn post(supabase: &supabase::Supabase, rows: &serde_json::Value) {
     let url = supabase.url().join("rest/v1/typo_training_dataset").unwrap();
     let answer = reqwest::Client::new()
         .post(url)

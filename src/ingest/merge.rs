@@ -1,9 +1,10 @@
 //! The ingest: Realtime for speed, sweeps for certainty, merged into one inbox.
 //!
-//! Three loops run side by side and end together. `connect` lives one generation of the Realtime connection
-//! after the other. `deliver` hands what they receive to the inbox at once. `sweep` (in `rounds`) reads the table: at
-//! start, whenever something may have been missed, when woken from outside, and every minute regardless. No row
-//! depends on Realtime: whatever goes wrong there costs latency only.
+//! Three loops run side by side and end together. `connect` runs one Realtime session after
+//! another. `deliver` hands the rows of these sessions to the inbox at once. `sweep` (in
+//! `sweep_loop`) reads the table at start, whenever rows may have been missed, when a
+//! [`SweepTrigger`] asks for it, and every minute regardless. No row depends on Realtime: a failure
+//! there costs latency only.
 
 use std::sync::Arc;
 
@@ -21,32 +22,32 @@ use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
 use super::rest_error::RestError;
 use super::status::{IngestEvent, IngestStatus, Trouble};
-use super::sweep::{Known, Sweep, SweepError};
+use super::sweep::{KnownIds, Sweep, SweepError};
 use super::sweep_trigger::SweepTrigger;
 use super::timing::IngestTiming;
 use crate::correction::Row;
 use crate::failure::Failure;
 
-/// Rows handed to the inbox at once.
+/// Largest number of rows handed to the inbox at once.
 const BATCH: usize = 100;
-/// Events kept for a slow follower.
+/// Number of events kept for a slow subscriber.
 const EVENTS: usize = 256;
 
-/// Brings every row of the table to an inbox.
+/// Delivers every row of a table to an inbox.
 #[derive(Debug)]
 pub struct Ingest<I> {
     access: TableAccess,
     pub(super) table: Table,
     pub(super) inbox: Arc<I>,
     pub(super) timing: IngestTiming,
-    known: Known,
+    known: KnownIds,
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
 }
 
 impl<I: Inbox> Ingest<I> {
-    /// An ingest that does nothing until [`run`](Self::run).
+    /// Creates an ingest that does nothing until [`run`](Self::run).
     ///
     /// # Errors
     /// [`RestError::TableAccess`] for an address or key that can't be used.
@@ -56,32 +57,33 @@ impl<I: Inbox> Ingest<I> {
             access,
             inbox,
             timing,
-            known: Known::default(),
+            known: KnownIds::default(),
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
         })
     }
 
-    /// The state, now and as it changes.
+    /// Returns a watch on the current state.
     pub fn status(&self) -> watch::Receiver<IngestStatus> {
         self.status.subscribe()
     }
 
-    /// Events from now on; a follower that falls behind misses some.
+    /// Subscribes to events from now on. A subscriber that falls behind misses some.
     pub fn events(&self) -> broadcast::Receiver<IngestEvent> {
         self.events.subscribe()
     }
 
-    /// A handle that asks for sweeps.
+    /// Returns a handle that asks for sweeps.
     pub fn sweep_trigger(&self) -> SweepTrigger {
         self.sweep_trigger.clone()
     }
 
-    /// Runs until `stop`. Never gives up: what a person must mend is shown in the status and tried again.
+    /// Runs until `stop` is cancelled. Never gives up: the status shows an error that a person must
+    /// fix, and the ingest keeps trying.
     pub async fn run(self, stop: CancellationToken) {
         let (sender, receiver) = mpsc::channel(self.timing.buffer.max(1));
-        // All three own nothing that needs an orderly end: the inbox alone is durable.
+        // No loop owns anything that needs an orderly shutdown: only the inbox is durable.
         tokio::join!(
             Box::pin(self.connect(sender, &stop)),
             Box::pin(self.deliver(receiver, &stop)),
@@ -93,27 +95,27 @@ impl<I: Inbox> Ingest<I> {
         let mut attempt = 0;
         for generation in 1.. {
             self.status.send_modify(|status| status.generation = generation);
-            self.tell(IngestEvent::GenerationStarted { generation });
+            self.emit(IngestEvent::GenerationStarted { generation });
             let begun = Instant::now();
-            let report = |sign| self.report(generation, sign, &rows);
-            let end = realtime::live(&self.access, &self.timing.limits, stop, report).await;
+            let report = |event| self.report(generation, event, &rows);
+            let reason = realtime::run_session(&self.access, &self.timing.limits, stop, report).await;
             self.status.send_modify(|status| status.connected = false);
-            if matches!(end, DisconnectReason::Stopped) {
+            if matches!(reason, DisconnectReason::Stopped) {
                 return;
             }
             self.gap();
-            let trouble = Trouble::of(&end);
+            let trouble = Trouble::of(&reason);
             if self.status.borrow().realtime_trouble.as_ref() == Some(&trouble) {
-                debug!(generation, error = %trouble.error, "realtime ended again");
+                debug!(generation, error = %trouble.error, "the Realtime session ended again");
             } else {
                 let Trouble { error, remedy, advice } = &trouble;
-                warn!(generation, %error, ?remedy, %advice, "realtime ended");
+                warn!(generation, %error, ?remedy, %advice, "the Realtime session ended");
             }
             self.status.send_modify(|status| status.realtime_trouble = Some(trouble.clone()));
-            self.tell(IngestEvent::GenerationEnded { generation, trouble });
+            self.emit(IngestEvent::GenerationEnded { generation, trouble });
             attempt = if begun.elapsed() >= self.timing.steady { 0 } else { attempt + 1 };
             let step = usize::saturating_sub(attempt, 1);
-            let wait = backoff::delay(end.directive(), step, end.retry_after(), rand::random());
+            let wait = backoff::delay(reason.directive(), step, reason.retry_after(), rand::random());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => {}
@@ -121,17 +123,17 @@ impl<I: Inbox> Ingest<I> {
         }
     }
 
-    /// Takes what a generation reports. Called by the socket's reader, so it never waits: a row that finds the
-    /// buffer full is left to a sweep.
-    fn report(&self, generation: u64, sign: RealtimeEvent, rows: &mpsc::Sender<Row>) {
-        match sign {
+    /// Handles an event of a session. The socket's reader calls this method, so it never waits: a
+    /// row that finds the buffer full is left to a sweep.
+    fn report(&self, generation: u64, event: RealtimeEvent, rows: &mpsc::Sender<Row>) {
+        match event {
             RealtimeEvent::Subscribed => {
-                info!(generation, "realtime subscribed");
+                info!(generation, "subscribed to Realtime");
                 self.status.send_modify(|status| {
                     status.connected = true;
                     status.realtime_trouble = None;
                 });
-                self.tell(IngestEvent::Subscribed { generation });
+                self.emit(IngestEvent::Subscribed { generation });
                 self.gap();
             }
             RealtimeEvent::Row(row) => {
@@ -146,7 +148,7 @@ impl<I: Inbox> Ingest<I> {
                 self.sweep_trigger.row(id);
                 self.gap();
             }
-            // The sweep meets the same row and counts it.
+            // The sweep reads the same malformed row, and counts it.
             RealtimeEvent::Malformed(_) | RealtimeEvent::Gap => self.gap(),
         }
     }
@@ -171,7 +173,7 @@ impl<I: Inbox> Ingest<I> {
                             status.refused += accepted.refused;
                         });
                         for row in &batch {
-                            self.tell(IngestEvent::Arrived { id: row.id });
+                            self.emit(IngestEvent::Arrived { id: row.id });
                         }
                     }
                     Err(error) => {
@@ -181,7 +183,7 @@ impl<I: Inbox> Ingest<I> {
                 },
             }
             if batch.is_empty() {
-                // Nobody sends any more: the connecting loop has stopped.
+                // The channel is closed: the connect loop has stopped.
                 return;
             }
             batch.clear();
@@ -199,7 +201,7 @@ impl<I: Inbox> Ingest<I> {
         }
     }
 
-    /// Something may be missing.
+    /// Records that rows may be missing, and asks for a sweep.
     fn gap(&self) {
         self.status.send_modify(|status| status.gaps += 1);
         self.sweep_trigger.sweep();
@@ -208,17 +210,17 @@ impl<I: Inbox> Ingest<I> {
     pub(super) fn fail(&self, error: &SweepError) {
         let trouble = Trouble::of(error);
         if self.status.borrow().sweep_trouble.as_ref() == Some(&trouble) {
-            debug!(error = %trouble.error, "the ingest is still held up");
+            debug!(error = %trouble.error, "the ingest still fails and will try again");
         } else {
             let Trouble { error, remedy, advice } = &trouble;
-            warn!(%error, ?remedy, %advice, "the ingest is held up");
+            warn!(%error, ?remedy, %advice, "the ingest failed and will try again");
         }
         self.status.send_modify(|status| status.sweep_trouble = Some(trouble.clone()));
-        self.tell(IngestEvent::Failed { trouble });
+        self.emit(IngestEvent::Failed { trouble });
     }
 
-    pub(super) fn tell(&self, event: IngestEvent) {
-        // No follower is no fault.
+    pub(super) fn emit(&self, event: IngestEvent) {
+        // An error only means that nobody is subscribed.
         let _ = self.events.send(event);
     }
 }

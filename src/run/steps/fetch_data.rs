@@ -1,0 +1,97 @@
+//! Fetch-data: reads the rows, and sorts them into training pairs and held-out queries.
+
+use serde_json::json;
+
+use crate::broker::RunRecord;
+use crate::run::dataset::{Dataset, LISTS, NameLists};
+use crate::run::error::RunError;
+use crate::run::stage::Stage;
+use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots, blocking};
+
+use super::{Done, Step, StepContext, to_json};
+
+/// Fetches the rows up to a stream sequence: from the snapshot of an earlier attempt, or from the
+/// stream.
+pub(in crate::run) struct FetchData {
+    /// Last stream sequence to read.
+    pub(in crate::run) covered: u64,
+    /// Hash of the rows that an earlier attempt read.
+    pub(in crate::run) known_hash: Option<String>,
+}
+
+/// The dataset, and the last stream sequence that was read for it.
+pub(in crate::run) struct FetchedData {
+    pub(in crate::run) dataset: Dataset,
+    covered: u64,
+}
+
+impl Step for FetchData {
+    const STAGE: Stage = Stage::FetchData;
+    type Output = FetchedData;
+
+    async fn perform(self, context: &StepContext<'_>) -> Result<Done<FetchedData>, RunError> {
+        let pipeline = context.pipeline;
+        let (mut dataset, source) = match self.load_snapshot(context).await? {
+            Some(dataset) => (dataset, RowSource::Snapshot),
+            None => (self.read_stream(context).await?, RowSource::Stream),
+        };
+        dataset.summary.quarantined = pipeline.corrections.quarantined_counts().await?;
+        let mut figures = to_json(&dataset.summary)?;
+        figures["source"] = json!(source);
+        // An earlier attempt has recorded the ids, and there may be many of them.
+        if let (RowSource::Snapshot, Some(figures)) = (source, figures.as_object_mut()) {
+            figures.retain(|name, _| !name.ends_with("_ids"));
+        }
+        Done::new(FetchedData { dataset, covered: self.covered }, figures)
+    }
+
+    fn record(output: &FetchedData, record: &mut RunRecord) -> Result<(), RunError> {
+        let summary = &output.dataset.summary;
+        record.last_sequence = Some(output.covered);
+        record.row_count = Some(summary.rows as u64);
+        record.dataset_hash = Some(summary.hash.clone());
+        Ok(())
+    }
+}
+
+impl FetchData {
+    /// Returns the dataset of an earlier attempt, if its rows are on this disk and match its hash.
+    async fn load_snapshot(&self, context: &StepContext<'_>) -> Result<Option<Dataset>, RunError> {
+        let Some(known) = self.known_hash.clone() else { return Ok(None) };
+        let plan = &context.pipeline.plan;
+        let snapshots = Snapshots::new(plan.data_dir.join(SNAPSHOTS));
+        let (hold_out, templates) = (plan.hold_out, plan.templates.clone());
+        blocking(move || {
+            let dataset = snapshots.load(&known).map(|run_rows| run_rows.dataset(&hold_out, &templates));
+            Ok(dataset.filter(|dataset| dataset.summary.hash == known))
+        })
+        .await
+    }
+
+    /// Builds the dataset from the current stream and catalog, and stores the rows for later
+    /// attempts and for a replay.
+    async fn read_stream(&self, context: &StepContext<'_>) -> Result<Dataset, RunError> {
+        let StepContext { pipeline, watchdog, .. } = context;
+        let plan = &pipeline.plan;
+        let snapshot =
+            watchdog.watch(async { Ok(pipeline.corrections.snapshot(self.covered).await?) }).await?;
+        let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
+        let names = match &plan.names {
+            None => Vec::new(),
+            Some(source) => watchdog.watch(async { Ok(source.read().await?) }).await?,
+        };
+        let run_rows = RunRows { rows, released: snapshot.released, names };
+        let snapshots = Snapshots::new(plan.data_dir.join(SNAPSHOTS));
+        let lists = NameLists::new(plan.data_dir.join(LISTS));
+        let (hold_out, templates) = (plan.hold_out, plan.templates.clone());
+        blocking(move || {
+            let dataset = run_rows.clone().dataset(&hold_out, &templates);
+            snapshots.store(&dataset.summary.hash, &run_rows)?;
+            if !run_rows.names.is_empty() {
+                lists.store(&run_rows.names)?;
+            }
+            Ok(dataset)
+        })
+        .await
+    }
+}

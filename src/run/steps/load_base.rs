@@ -1,0 +1,77 @@
+//! Load-base: loads the model that training starts from, and hashes its weights.
+
+use serde_json::json;
+
+use crate::broker::{JobRequest, RunRecord};
+use crate::hub::ReleaseName;
+use crate::run::error::RunError;
+use crate::run::pipeline::Pipeline;
+use crate::run::provenance::Ancestor;
+use crate::run::stage::Stage;
+use crate::run::storage::{BaseModel, ModelCache, blocking};
+
+use super::{Done, Step, StepContext};
+
+/// Loads the base model.
+pub(in crate::run) struct LoadBase<'a> {
+    cache: &'a ModelCache<'a>,
+    /// A release path, a Hub name, or a folder; `None` for the newest release.
+    wanted: Option<String>,
+}
+
+/// The base model, and its name, origin and hash for the lineage.
+pub(in crate::run) struct LoadedBase {
+    pub(in crate::run) model: BaseModel,
+    pub(in crate::run) ancestor: Ancestor,
+}
+
+impl<'a> LoadBase<'a> {
+    /// Chooses the base model of a run. An attempt that continues a run starts from the same model
+    /// as the attempt before, no matter what has been released since.
+    pub(in crate::run) fn of(
+        pipeline: &Pipeline,
+        cache: &'a ModelCache<'a>,
+        record: &RunRecord,
+        request: &JobRequest,
+    ) -> Self {
+        let before = record.base_model.clone().filter(|_| record.dataset_hash.is_some());
+        let wanted = match before {
+            Some(label) if ReleaseName::from_path(&label).is_some() => Some(label),
+            Some(_) => request.base_model.clone().or_else(|| Some(pipeline.plan.base_model.clone())),
+            None => request.base_model.clone(),
+        };
+        Self { cache, wanted }
+    }
+}
+
+impl Step for LoadBase<'_> {
+    const STAGE: Stage = Stage::LoadBase;
+    type Output = LoadedBase;
+
+    async fn perform(self, context: &StepContext<'_>) -> Result<Done<LoadedBase>, RunError> {
+        let pipeline = context.pipeline;
+        let model = context
+            .watchdog
+            .watch(async {
+                pipeline.repository.create_if_missing(pipeline.plan.private_repository).await?;
+                self.cache.base(self.wanted.as_deref()).await
+            })
+            .await?;
+        let (model, ancestor) = blocking(move || {
+            let ancestor = Ancestor::of(&model)?;
+            Ok((model, ancestor))
+        })
+        .await?;
+        let figures = json!({
+            "model": model.label,
+            "origin": model.origin,
+            "weights_sha256": ancestor.weights_sha256,
+        });
+        Done::new(LoadedBase { model, ancestor }, figures)
+    }
+
+    fn record(output: &LoadedBase, record: &mut RunRecord) -> Result<(), RunError> {
+        record.base_model = Some(output.model.label.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Metadata of a release: the receipt that travels in the zip, and the model card.
+
+use autovalidate_finetune::onnx::Loss;
+
+use crate::evaluate::{Report, Scores};
+use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
+use crate::run::dataset::DatasetSummary;
+use crate::run::fine_tune::{SessionFigures, TrainedModel};
+use crate::run::provenance::{Lineage, Receipt};
+use crate::run::storage::{BaseModel, ModelOrigin};
+
+/// Everything that the receipt and the card state about a run.
+pub(super) struct ReleaseMetadata<'a> {
+    pub(super) job: &'a str,
+    pub(super) release: &'a ReleaseName,
+    pub(super) repo: &'a RepoName,
+    pub(super) made_at: jiff::Timestamp,
+    pub(super) base: &'a BaseModel,
+    pub(super) dataset: &'a DatasetSummary,
+    pub(super) lineage: &'a Lineage,
+    pub(super) report: &'a Report,
+}
+
+impl ReleaseMetadata<'_> {
+    /// Builds the receipt. `onnx_parity` is the lowest cosine between the trained model's
+    /// embeddings and those of the exported model.
+    pub(super) fn receipt(
+        &self,
+        trained: &TrainedModel,
+        lineage: Lineage,
+        dimension: usize,
+        onnx_parity: f32,
+    ) -> Receipt {
+        Receipt {
+            job: self.job.to_owned(),
+            version: self.release.version().to_owned(),
+            made_at: self.made_at.to_string(),
+            base_model: self.base.label.clone(),
+            dataset: self.dataset.clone(),
+            lineage,
+            dimension,
+            training: trained.summary.clone(),
+            report: self.report.clone(),
+            onnx_parity,
+            replay: format!("autovalidate runs replay {}", self.job),
+            rollback_of: None,
+        }
+    }
+
+    /// Builds the model card.
+    pub(super) fn card(&self, dimensions: usize, figures: &SessionFigures) -> Card {
+        let of = |scores: &Scores| crate::hub::ReleaseScores {
+            accuracy_at_1: scores.accuracy_at_1,
+            mrr_at_10: scores.mrr_at_10,
+            recall_at_3: scores.recall_at_3,
+        };
+        let all = &self.report.held_out.all;
+        let row = |domain: &str, before: &Scores, after: &Scores| DomainScores {
+            domain: domain.to_owned(),
+            queries: after.queries,
+            before: of(before),
+            after: of(after),
+        };
+        let mut scores = vec![row("overall", &all.before.overall, &all.after.overall)];
+        let left = &self.report.held_out.slice;
+        scores.push(row("where the fuzzy matcher gives up", &left.before.overall, &left.after.overall));
+        for (domain, after) in &all.after.domains {
+            if let Some(before) = all.before.domains.get(domain) {
+                scores.push(row(domain, before, after));
+            }
+        }
+        let recipe = &self.lineage.recipe;
+        let directions = match recipe.loss {
+            Loss::MnrlSymmetric => "both directions",
+            Loss::Mnrl => "typo to correction",
+        };
+        let settings = [
+            ("epochs", recipe.epochs.to_string()),
+            ("batch size", recipe.batch_size.to_string()),
+            ("learning rate", recipe.learning_rate.to_string()),
+            ("weight decay", recipe.weight_decay.to_string()),
+            ("loss", format!("MultipleNegativesRankingLoss, {directions}, cosine, scale {}", recipe.scale)),
+            ("label smoothing", recipe.label_smoothing.to_string()),
+            ("hard negatives per pair", recipe.hard_negatives.to_string()),
+            ("pairs with fewer hard negatives", figures.short_of_negatives.to_string()),
+            ("synthetic typos per name and epoch", self.lineage.synthesis.variants.to_string()),
+            ("seed", recipe.seed.to_string()),
+            ("base model", self.base.label.clone()),
+            ("base model weights (SHA-256)", self.lineage.base.weights_sha256.to_string()),
+        ];
+        let base_model = match self.base.origin {
+            ModelOrigin::Hub => self.base.label.parse().ok(),
+            ModelOrigin::Release | ModelOrigin::Folder => None,
+        };
+        Card {
+            repo: self.repo.clone(),
+            release: self.release.clone(),
+            base_model,
+            dimensions,
+            trained_pairs: self.dataset.training_pairs(),
+            held_out_pairs: self.dataset.held_out(),
+            synthesized_pairs: figures.synthesized,
+            scores,
+            verdict: self.report.gate.sentence(),
+            settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        }
+    }
+}

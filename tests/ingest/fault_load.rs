@@ -1,0 +1,17 @@
+//! Fault run of a real worker process, which is killed repeatedly: no row is lost or stored twice.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::fault_load::{FaultLoad, run_fault_load};
+use crate::support::{nats_server, within};
+
+/// To try another seed, run `STORM_SEED=7 cargo nextest run fault_load`.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_is_kept_once_whatever_fails_and_however_often_the_worker_is_killed() {
+    let seed = std::env::var("STORM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(4);
+    let load = FaultLoad { seed, inserts: 400, kills: 3, inserts_per_second: 60.0 };
+    let program = Path::new(env!("CARGO_BIN_EXE_autovalidate"));
+    let report = within(Duration::from_secs(240), run_fault_load(&load, program, &nats_server())).await;
+    assert!(report.rows == 400 && report.lost == 0 && report.surplus == 0, "STORM_SEED={seed}: {report:?}");
+}
