@@ -84,7 +84,8 @@ pub enum Refusal {
     NotInCatalog,
     /// Rows arrived much faster than is usual for this table.
     Burst,
-    /// More rows correct the same typo to something else.
+    /// Other rows correct the same typo to something else, and this correction did not win the
+    /// vote.
     Conflict,
 }
 

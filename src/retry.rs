@@ -7,12 +7,13 @@ use std::time::Duration;
 pub struct Backoff {
     first: Duration,
     longest: Duration,
-    /// Share of each pause that is random, so that workers that failed together do not retry together.
+    /// Share of each pause that is random, so that workers that failed together do not retry
+    /// together.
     jitter: f64,
 }
 
 impl Backoff {
-    /// A schedule whose pauses are between half and all of their bound.
+    /// Creates a schedule whose pauses are between half and all of their bound.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, jitter: 0.5 }
     }
@@ -29,7 +30,8 @@ impl Backoff {
         self.first.saturating_mul(1 << doublings).min(self.longest)
     }
 
-    /// Returns the pause after this many failures in a row, counted from 1. `random` is in `0.0..1.0`.
+    /// Returns the pause after this many failures in a row, counted from 1. `random` is in
+    /// `0.0..1.0`.
     pub fn pause(&self, failures: u32, random: f64) -> Duration {
         self.bound(failures).mul_f64(1.0 - self.jitter + self.jitter * random)
     }

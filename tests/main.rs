@@ -1,7 +1,7 @@
 //! Integration tests, in one binary so that the crate is linked once. Each test starts the real
 //! servers it needs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't continue must fail")]
 #![allow(clippy::large_futures, reason = "a test awaits once")]
 
 mod broker;

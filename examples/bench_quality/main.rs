@@ -63,7 +63,7 @@ struct Arguments {
     /// File of recipes, one per line; `#` begins a comment.
     #[arg(long = "recipes")]
     recipes_file: Option<PathBuf>,
-    /// Asks typos with two or three slips instead of one or two.
+    /// Uses queries with two or three slips instead of one or two.
     #[arg(long)]
     hard: bool,
     /// Appends the results to this file, one JSON object per line. Results that are already there

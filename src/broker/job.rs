@@ -1,4 +1,4 @@
-//! Job in hand: kept alive while a worker runs it, then settled.
+//! A delivered job: kept alive while a worker runs it, then settled.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ impl Delivery {
     }
 
     /// Publishes that the job is settled, which wakes the trigger. When this event gets lost, the
-    /// trigger still looks by itself.
+    /// trigger's next periodic look finds the job settled.
     pub(super) async fn tell_settled(&self, job: &JobId, outcome: &str) {
         self.events.tell(job, SETTLED, json!({ "outcome": outcome })).await;
     }

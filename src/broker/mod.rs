@@ -14,7 +14,7 @@
 //! jobs.rs         queue of requests: add, take, refuse
 //! waiting.rs      run records of requests that wait
 //! control.rs      cancel and retry
-//! job.rs          job in hand: kept alive, then settled
+//! job.rs          delivered job: kept alive, then settled
 //! runs.rs         run records
 //! checkpoints.rs  checkpoints in the object store, for trainers that share no disk
 //! events.rs       progress and outcomes, for subscribers

@@ -59,8 +59,8 @@ impl Jobs {
         self.register_from(1).await.map(drop)
     }
 
-    /// Does the same for requests from a stream sequence on. Returns the sequence after the
-    /// last request that was read.
+    /// Writes the missing records of requests from the stream sequence `from` on. Returns the
+    /// sequence after the last request that was read.
     async fn register_from(&self, mut from: u64) -> Result<u64, QueueError> {
         for _ in 0..LOOK_AHEAD {
             let found = self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await;

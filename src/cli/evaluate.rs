@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Model folder to score.
     #[arg(long)]
     model: PathBuf,
-    /// Model folder that it would replace; BASE_MODEL when not given.
+    /// Model folder that the scored model would replace; BASE_MODEL when not given.
     #[arg(long)]
     against: Option<PathBuf>,
     /// Prints JSON.

@@ -271,6 +271,18 @@ fn print_line(line: std::fmt::Arguments<'_>) {
     }
 }
 
+/// Writes a file that is complete or absent.
+fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
+    use std::io::Write;
+    autovalidate_finetune::durable::replace(path, |file| file.write_all(bytes)).map_err(|source| {
+        CliError::Plain {
+            what: format!("cannot write {}", path.display()),
+            advice: "Choose a file in a folder that can be written, on a disk with room.".to_owned(),
+            source: Some(source.into()),
+        }
+    })
+}
+
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(crate::broker::QueueError::from)?;

@@ -26,7 +26,7 @@ enum Action {
     ///
     /// Example: autovalidate quarantine list --json
     List {
-        /// Reason to list only; all reasons when not given.
+        /// Lists only the rows with this reason.
         #[arg(long, value_parser = reason)]
         reason: Option<Refusal>,
         /// Prints JSON.
@@ -59,7 +59,7 @@ struct Which {
     /// Ids of the rows.
     #[arg(required_unless_present = "reason", conflicts_with = "reason")]
     ids: Vec<i64>,
-    /// Reason that selects all rows kept out for it.
+    /// Selects all rows with this reason instead of ids.
     #[arg(long, value_parser = reason)]
     reason: Option<Refusal>,
     /// Prints JSON.

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Id of the run.
     #[arg(required_unless_present = "receipt", conflicts_with = "receipt")]
     id: Option<String>,
-    /// Receipt to replay instead of a run's id: the training_report.json of a release.
+    /// Receipt to replay from, in place of a run's id: the training_report.json of a release.
     #[arg(long)]
     receipt: Option<PathBuf>,
     /// Folder in which the model is kept; must not exist.

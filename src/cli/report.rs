@@ -40,11 +40,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         println!("{run}");
     }
     if let Some(path) = &args.html {
-        std::fs::write(path, page(&run)).map_err(|source| CliError::Plain {
-            what: format!("cannot write {}", path.display()),
-            advice: "Choose another file with --html.".to_owned(),
-            source: Some(source.into()),
-        })?;
+        super::write_file(path, page(&run).as_bytes())?;
         eprintln!("wrote {}", path.display());
     }
     Ok(CommandOutcome::Done)

@@ -58,7 +58,7 @@ pub(super) struct Args {
     /// kept.
     #[arg(long, value_enum)]
     early_stop: Option<Stop>,
-    /// Number of assessments in a row without an improvement that stop the training.
+    /// Number of consecutive assessments without improvement after which training stops.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     patience: Option<u16>,
     /// Optimizer steps between assessments; one epoch when not given.
@@ -195,7 +195,7 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
             "dataset": summary, "study": trained.figures, "training": trained.summary, "report": report,
         });
         let text = serde_json::to_vec_pretty(&json).map_err(crate::broker::QueueError::from)?;
-        std::fs::write(path, text).map_err(cannot)?;
+        super::write_file(path, &text)?;
         println!("wrote {}", path.display());
     }
     Ok(CommandOutcome::Done)

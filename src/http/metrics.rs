@@ -54,7 +54,7 @@ pub(super) fn render(queue_health: Option<QueueHealth>, ingest: Option<&IngestSt
         let refused = ingest.refused as f64;
         add("autovalidate_rows_quarantined_total", Kind::Counter, "Rows kept out of training.", refused);
         let malformed = ingest.malformed as f64;
-        add("autovalidate_rows_malformed_total", Kind::Counter, "Rows without valid texts.", malformed);
+        add("autovalidate_rows_malformed_total", Kind::Counter, "Rows skipped as malformed.", malformed);
         let rows = ingest.rows_by_audit as f64;
         add("autovalidate_rows_by_audit_total", Kind::Counter, "New pairs only the audit found.", rows);
         let gaps = ingest.gaps as f64;

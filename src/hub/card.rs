@@ -22,16 +22,16 @@ pub struct ReleaseScores {
     pub recall_at_3: f64,
 }
 
-/// Scores of one domain, before and after training.
+/// Scores of one domain, by the live model and by the released one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainScores {
     /// The domain, such as `brand`, or `overall`.
     pub domain: String,
     /// Number of held-out queries.
     pub queries: usize,
-    /// Scores of the model that training started from.
+    /// Scores of the live model, which the release replaces.
     pub before: ReleaseScores,
-    /// Scores of the model of this release.
+    /// Scores of the release's model.
     pub after: ReleaseScores,
 }
 

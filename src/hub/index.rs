@@ -27,7 +27,7 @@ pub struct Index {
     /// The model that the backend loads as of this commit.
     #[serde(default)]
     pub live: Option<Live>,
-    /// Every model published since the index exists, newest first.
+    /// Every model published since the index was created, newest first.
     #[serde(default)]
     pub models: Vec<Entry>,
     /// Fields that other programs wrote.
@@ -54,7 +54,7 @@ pub struct Live {
     pub dimension: Option<usize>,
     /// True when vectors of the previously live model are unusable with this model.
     pub re_embed: bool,
-    /// Time since when the model is live.
+    /// Time at which the model went live.
     pub since: Timestamp,
     /// Fields that other programs wrote.
     #[serde(flatten)]
@@ -99,12 +99,12 @@ pub struct Entry {
     pub other: Map<String, Value>,
 }
 
-/// Scores of a model and of the model that its training started from, on the same queries.
+/// Scores of a model and of the model that it replaced, on the same queries.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Number of held-out queries.
     pub queries: usize,
-    /// Scores of the model that training started from.
+    /// Scores of the model that was live before.
     pub before: ReleaseScores,
     /// Scores of this model.
     pub after: ReleaseScores,

@@ -167,7 +167,7 @@ impl Failure for DisconnectReason {
             Self::TableAccess(_) | Self::Mismatch | Self::Unpublished { .. } => RetryDirective::Person,
             Self::Upgrade { status } => match status {
                 401 | 403 | 404 => RetryDirective::Person,
-                // Any other status is the gateway's trouble of the moment.
+                // Any other status is a temporary failure of the gateway.
                 0..=400 | 402 | 405.. => RetryDirective::Retry,
             },
             Self::Refused { code } => match code.as_str() {
@@ -181,7 +181,7 @@ impl Failure for DisconnectReason {
                 | "TenantNotFound"
                 | "RealtimeDisabledForTenant"
                 | "PrivateOnly" => RetryDirective::Person,
-                // The server's codes are an open list: trying again is harmless for one that is new.
+                // The server may add codes at any time. A retry is harmless for an unknown one.
                 _other => RetryDirective::Retry,
             },
             Self::Stopped

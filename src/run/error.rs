@@ -156,7 +156,7 @@ pub enum RunError {
     PackageLost,
 }
 
-/// Reason to stop work on a run that is no failure of the run.
+/// Reason to stop work on a run, other than a failure of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum Interruption {
     /// The worker is stopping.

@@ -134,7 +134,7 @@ impl RunRecorder {
                 tracing::info!(job = %self.record.id, %stage, seconds, "stage ended");
                 (Ok(output), detail)
             }
-            // An interruption is no failure of the stage, and an overtaken worker can't save the
+            // An interruption is not a failure of the stage, and an overtaken worker can't save the
             // record.
             Err(error) if error.interruption().is_some() => return Err(error),
             Err(error) => {

@@ -1,5 +1,5 @@
-//! Holds `.config/nextest.toml` to the modules of tests that exist: a group that names no module
-//! silently groups nothing.
+//! Checks that the groups of `.config/nextest.toml` name modules that exist. A group without a
+//! module silently groups nothing.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Cluster of three servers with three replicas of everything: the leader dies during a run.
 
+use std::path::Path;
 use std::time::Duration;
 
 use autovalidate::broker::{
@@ -14,6 +15,9 @@ use crate::support::nats::NatsServer;
 use crate::support::run::PAIRS;
 use crate::support::within;
 
+/// Number of choices of free ports.
+const TRIES: usize = 5;
+
 /// Three servers of one cluster, named `n0` to `n2`.
 struct Cluster {
     servers: Vec<NatsServer>,
@@ -22,28 +26,36 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the servers. The others get the address of the first server, and learn of each other
-    /// from it.
+    /// Starts the servers. Each knows the addresses of all three from the start: servers that learn
+    /// of each other later may elect a leader without the third and never count it as a member.
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // JetStream requires a route to start in a cluster. The first server's route leads nowhere.
-        let mut route = "nats://127.0.0.1:1".to_owned();
+        for _ in 0..TRIES {
+            let folder = tempfile::tempdir().unwrap();
+            if let Some(servers) = Self::servers(folder.path()).await {
+                let urls: Vec<_> = servers.iter().map(NatsServer::url).collect();
+                return Self { url: urls.join(","), servers, _folder: folder };
+            }
+        }
+        panic!("three free ports were taken by others, {TRIES} times in a row");
+    }
+
+    /// `None` when another program took one of the ports between the choice and the start.
+    async fn servers(folder: &Path) -> Option<Vec<NatsServer>> {
+        // All three at once, so that they differ; they are free again when this statement ends.
+        let free = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = free.map(|listener| listener.local_addr().unwrap().port());
+        let routes = ports.map(|port| format!("\"nats://127.0.0.1:{port}\"")).join(", ");
         let mut servers = Vec::new();
-        for name in ["n0", "n1", "n2"] {
-            let place = folder.path().join(name);
+        for (name, port) in ["n0", "n1", "n2"].into_iter().zip(ports) {
+            let place = folder.join(name);
             let configuration = format!(
                 "server_name: {name}\njetstream {{ store_dir: {:?} }}\n\
-                 cluster {{ name: c, listen: \"127.0.0.1:-1\", routes: [{route:?}] }}",
+                 cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}",
                 place.join("store")
             );
-            let server = NatsServer::start(&place, &configuration).await;
-            if servers.is_empty() {
-                server.route().clone_into(&mut route);
-            }
-            servers.push(server);
+            servers.push(NatsServer::try_start(&place, &configuration).await?);
         }
-        let urls: Vec<_> = servers.iter().map(NatsServer::url).collect();
-        Self { url: urls.join(","), servers, _folder: folder }
+        Some(servers)
     }
 
     /// Connects as soon as the cluster is ready.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use autovalidate_finetune::onnx::Runtime;
 
-/// Deadline of anything that a test waits for. It is long, because it only bounds a test that fails.
+/// Deadline of anything that a test waits for. It is long, because only a failing test reaches it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Awaits `future`. Fails the test with the caller's line if this takes longer than `limit`.

@@ -1,17 +1,16 @@
-//! nats-servers with custom configurations. Each server chooses its own ports, because a port that
-//! a test chose could be in use by the time the server starts.
+//! nats-servers with custom configurations. Each server chooses its own client port, because a port
+//! that a test chose could be in use by the time the server starts.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::{nats_server, within};
+use super::{DEADLINE, nats_server, within};
 
 /// Running server, killed when dropped.
 pub struct NatsServer {
     child: Child,
-    /// Addresses from the server's ports file: `{"nats": [url, ...], "cluster": [url, ...]}`.
+    /// Addresses from the server's ports file: `{"nats": [url, ...], ...}`.
     listening: serde_json::Value,
 }
 
@@ -19,25 +18,32 @@ impl NatsServer {
     /// Starts a server that keeps its files in `folder`, and waits until it listens.
     /// `configuration` holds everything but the address and the ports file.
     pub async fn start(folder: &Path, configuration: &str) -> Self {
+        Self::try_start(folder, configuration).await.expect("the server exited; its output above says why")
+    }
+
+    /// Starts a server that may exit at once, as one whose port is taken does; then returns `None`.
+    pub async fn try_start(folder: &Path, configuration: &str) -> Option<Self> {
         let ports = folder.join("ports");
         std::fs::create_dir_all(&ports).unwrap();
         let file = folder.join("server.conf");
         let text = format!("listen: \"127.0.0.1:-1\"\nports_file_dir: {ports:?}\n{configuration}\n");
         std::fs::write(&file, text).unwrap();
         let mut child = Command::new(nats_server()).arg("-c").arg(&file).kill_on_drop(true).spawn().unwrap();
-        let listening = within(Duration::from_secs(60), async {
+        let listening = within(DEADLINE, async {
             loop {
-                assert_eq!(child.try_wait().unwrap(), None, "the server exited; its output above says why");
+                if child.try_wait().unwrap().is_some() {
+                    return None;
+                }
                 let written = std::fs::read_dir(&ports).unwrap().filter_map(Result::ok).next();
                 let text = written.and_then(|file| std::fs::read_to_string(file.path()).ok());
                 if let Some(listening) = text.and_then(|text| serde_json::from_str(&text).ok()) {
-                    return listening;
+                    return Some(listening);
                 }
                 tokio::task::yield_now().await;
             }
         })
         .await;
-        Self { child, listening }
+        Some(Self { child, listening: listening? })
     }
 
     /// Returns the address for clients.
@@ -45,13 +51,8 @@ impl NatsServer {
         self.listening["nats"][0].as_str().unwrap()
     }
 
-    /// Returns the address for other servers of its cluster.
-    pub fn route(&self) -> &str {
-        self.listening["cluster"][0].as_str().unwrap()
-    }
-
     /// Kills the server without warning, like the loss of its machine.
     pub async fn kill(&mut self) {
-        within(Duration::from_secs(60), self.child.kill()).await.unwrap();
+        within(DEADLINE, self.child.kill()).await.unwrap();
     }
 }

@@ -102,7 +102,8 @@ async fn the_published_model_finds_more_names_than_the_one_it_replaces() {
     let scores = &receipt.report.held_out.all;
     assert!(scores.after.overall.accuracy_at_1 > scores.before.overall.accuracy_at_1);
 
-    // The same once more, without the product's scorer: rows have ids from 1 in the order of their insertion.
+    // Checks the same without the product's scorer. Rows have ids from 1, in the order of their
+    // insertion.
     let rows: Vec<_> = autovalidate_fakes::demo::corrections(7, 400);
     let held_out = &receipt.dataset.held_out_ids;
     let queries: Vec<_> = rows

@@ -1,6 +1,7 @@
 //! Files that are complete or absent: written beside their final path, synced, then renamed.
 //!
-//! This is the workspace's only write-sync-rename. Readers see a rename within a folder as atomic.
+//! Every complete write of the workspace goes through here; only downloads, which resume a partial
+//! file, rename on their own. Readers see a rename within a folder as atomic.
 //! It survives a power failure only when both the file's bytes and the folder's new entry are
 //! synced.
 

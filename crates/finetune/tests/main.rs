@@ -1,6 +1,6 @@
 //! Integration tests of the crate, in one binary that links once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't continue must fail")]
 
 mod fine_tune;
 mod model;

@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn gradients_are_the_slopes_of_the_result() {
-        // Covers widths and lengths that are no multiple of a vector, an empty text, and more rows
+        // Covers widths and lengths that are not multiples of a vector, empty texts, and more rows
         // than one task takes.
         let of = Attention { heads: 3, size: 10 };
         let starts = [0, 1, 8, 8, 17, 30, 95, 140];

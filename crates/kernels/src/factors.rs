@@ -20,8 +20,8 @@ impl<'a> Factors<'a> {
     /// Creates the gradient from its two factors, each with its width.
     ///
     /// # Panics
-    /// When a factor's length is no multiple of its width, or the factors differ in their number of
-    /// rows.
+    /// When a factor's length is not a multiple of its width, or the factors differ in their number
+    /// of rows.
     pub fn new((upstream, outputs): (&'a [f32], usize), (x, inputs): (&'a [f32], usize)) -> Self {
         let (upstream, x) = (Matrix::new(upstream, outputs), Matrix::new(x, inputs));
         assert_eq!(upstream.rows, x.rows, "both factors have the same number of rows");

@@ -6,7 +6,7 @@ use super::thread_pool::{ThreadPool, each_with};
 /// Number of shared rows that one task sums.
 const ROWS: usize = 8;
 
-/// Assignment of tokens to shared rows. Every row number below the highest is used.
+/// Assignment of tokens to shared rows, which are numbered from 0.
 #[derive(Debug)]
 pub struct Sharing {
     /// Tokens ordered by the row they use; tokens of one row are in their original order.

@@ -5,7 +5,7 @@
 //! <store>/supervisor.lock    held by the worker that supervises this store
 //! <store>/nats-server.conf   written at every start
 //! <store>/nats-server.pid    written by the server itself
-//! <store>/jetstream/         JetStream's own
+//! <store>/jetstream/         JetStream's own files
 //! ```
 //!
 //! All functions here block, so callers run them on the blocking thread pool.

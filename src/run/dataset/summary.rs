@@ -17,10 +17,10 @@ pub struct DatasetSummary {
     /// Number of rows refused because of their text. Such rows are normally quarantined and don't
     /// get here.
     pub refused: usize,
-    /// Number of rows left out because most rows correct the same typo to something else.
+    /// Number of rows left out because another correction of the same typo won the vote.
     #[serde(default)]
     pub outvoted: usize,
-    /// Number of rows left out because no correction of their typo has a majority.
+    /// Number of rows left out because no correction of their typo won the vote.
     #[serde(default)]
     pub undecided: usize,
     /// Number of rows in quarantine when the rows were read, by reason. They are not counted in

@@ -1,5 +1,5 @@
-//! The provenance of released models: the data and settings that each was made from, and the ways
-//! back to an earlier model.
+//! The provenance of released models: the data and settings that each was made from, and the
+//! return to an earlier model.
 //!
 //! Owns the receipt of a release, the lineage of a model and of a pair, the replay of a run, and
 //! the rollback to an older version. Never changes or removes a release: a rollback publishes a new

@@ -53,8 +53,8 @@ pub(in crate::run) fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     }
 }
 
-/// Removes a folder and everything below it. A missing folder is no error: another worker on the
-/// same disk may have removed it first.
+/// Removes a folder and everything below it. A missing folder is not an error: another worker on
+/// the same disk may have removed it first.
 pub(super) fn remove_folder(folder: &Path) -> Result<(), RunError> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

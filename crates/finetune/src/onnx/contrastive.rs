@@ -37,8 +37,8 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Dimension of the candidates that anchors are ranked against: the positives `B`, or with hard
-    /// negatives behind them `C`.
+    /// Dimension of the candidates that anchors are ranked against: the positives `B`, or `C` when
+    /// hard negatives follow them.
     pub(super) fn candidates(self) -> Dimension {
         Dimension::from(if self.hard_negatives { "candidates" } else { "pairs" })
     }
@@ -74,14 +74,17 @@ impl Graph {
         let scores = self.gemm(anchors, candidates, Some(mask), Product::RIGHT_TRANSPOSED.scaled(scale));
         let (mut likelihood, mut difference) = self.cross_entropy(scores, targets);
         let mut terms = self.total(targets);
-        if loss == Loss::MnrlSymmetric {
-            let columns = self.transpose(scores, &[1, 0]);
-            let targets = self.transpose(targets, &[1, 0]);
-            let (column_likelihood, column_difference) = self.cross_entropy(columns, targets);
-            let column_difference = self.transpose(column_difference, &[1, 0]);
-            likelihood = self.add(likelihood, column_likelihood);
-            difference = self.add(difference, column_difference);
-            terms = self.add(terms, terms);
+        match loss {
+            Loss::Mnrl => {}
+            Loss::MnrlSymmetric => {
+                let columns = self.transpose(scores, &[1, 0]);
+                let targets = self.transpose(targets, &[1, 0]);
+                let (column_likelihood, column_difference) = self.cross_entropy(columns, targets);
+                let column_difference = self.transpose(column_difference, &[1, 0]);
+                likelihood = self.add(likelihood, column_likelihood);
+                difference = self.add(difference, column_difference);
+                terms = self.add(terms, terms);
+            }
         }
         let mean = self.div(likelihood, terms);
         let loss = self.neg(mean);

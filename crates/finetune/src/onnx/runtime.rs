@@ -21,7 +21,7 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 /// Error of loading or calling ONNX Runtime.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The file is missing, is no shared library, or is an ONNX Runtime of an unsupported version.
+    /// The file is missing, not a shared library, or an ONNX Runtime of an unsupported version.
     #[error("{} is not a usable ONNX Runtime library", library.display())]
     Library {
         /// Path of the library.

@@ -106,7 +106,7 @@ impl Assessments {
         Ok(())
     }
 
-    /// Returns the number and the score of the best assessment, the first of equal ones.
+    /// Returns the index and the score of the best assessment; the first one wins a tie.
     fn best(&self) -> Option<(usize, f32)> {
         let better = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
         self.assessed.scores.iter().copied().enumerate().reduce(better)

@@ -97,7 +97,7 @@ impl Failure for TrainError {
                 "Lower the learning rate, and check the listed rows for unusual texts.".to_owned()
             }
             Self::TooFewPairs { .. } => {
-                "Wait for more corrections, or train with --force on fewer.".to_owned()
+                "Add pairs with other corrections: training needs at least two different ones.".to_owned()
             }
             Self::Recipe { setting, expected, .. } => format!("Set {setting} to {expected}."),
             Self::ForeignToken => "This is a defect; report it.".to_owned(),

@@ -32,7 +32,7 @@ pub struct Progress {
     pub learning_rate: f32,
     /// Number of pairs of this batch.
     pub pairs: usize,
-    /// Time spent in the loop, in earlier processes of the run, too.
+    /// Time spent in the loop, earlier processes of the run included.
     pub elapsed: Duration,
 }
 
@@ -94,8 +94,8 @@ impl<F: FnMut(&Progress) -> bool> Observer for F {
 pub struct Summary {
     /// Number of optimizer steps.
     pub steps: usize,
-    /// Number of pairs per epoch, reversed pairs included; that of the largest epoch if they
-    /// differ.
+    /// Number of pairs per epoch, reversed pairs included. If epochs differ, that of the largest
+    /// one.
     pub pairs: usize,
     /// Number of rows of the token table that were trained.
     pub vocabulary: usize,
@@ -103,7 +103,7 @@ pub struct Summary {
     pub epoch_losses: Vec<f32>,
     /// Loss of every step.
     pub losses: Vec<f32>,
-    /// Assessments of the parameters on the way, if there were any.
+    /// Assessments of the parameters during the run; empty when there were none.
     #[serde(default)]
     pub assessments: Vec<Assessment>,
     /// Number of steps before the best assessment, whose parameters were kept. `None` when nothing

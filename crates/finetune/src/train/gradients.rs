@@ -1,4 +1,4 @@
-//! The way of gradients from the graph to the optimizer: their memory, their extraction, and the
+//! Transfer of gradients from the graph to the optimizer: their memory, their extraction, and the
 //! sums over look-ups.
 
 use autovalidate_kernels::{Factors, squares};

@@ -27,7 +27,7 @@
 //! feed         batches as inputs of the graphs that encode them
 //! full_batch   gradients of a batch that is encoded at once
 //! grad_cache   gradients of a batch that is encoded in parts
-//! gradients    the way of gradients from the graph to the optimizer
+//! gradients    transfer of gradients from the graph to the optimizer
 //! step         one optimizer step
 //! resident/    steps whose parameters and moments stay on the device
 //! fit          the training loop

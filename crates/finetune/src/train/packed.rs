@@ -20,7 +20,7 @@ pub(super) fn shares_rows(session: &Session) -> bool {
     session.inputs().iter().any(|input| input.name() == TOKEN_ROWS)
 }
 
-/// Rows of the look-up tables: one of each table per row of a graph's summed embeddings.
+/// Rows to look up. Each row of a graph's summed embeddings uses one row of every table.
 #[derive(Clone, Copy)]
 pub(super) struct LookUps<'t> {
     /// Rows of the compact vocabulary.
@@ -29,7 +29,7 @@ pub(super) struct LookUps<'t> {
     pub(super) positions: &'t [i64],
 }
 
-/// One row for all tokens with the same id and position, in the order of their first tokens.
+/// Rows that all tokens with the same id and position share, in the order of their first tokens.
 #[derive(Debug, Clone, PartialEq)]
 struct SharedRows {
     ids: Vec<i64>,

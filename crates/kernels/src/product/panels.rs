@@ -80,8 +80,8 @@ fn write_strips_body<const FUSED: bool>(a: Matrix<'_>, strips: &mut [f32]) {
     }
 }
 
-/// Prefetches the memory `ahead` elements behind the first of `numbers` into the nearest cache, if
-/// there is any.
+/// Prefetches into the nearest cache the memory `ahead` elements after the first of `numbers`. That
+/// memory need not exist.
 #[inline(always)]
 fn ask_for(numbers: &[f32], ahead: usize) {
     // SAFETY: every x86-64 processor has this instruction, which reads nothing and is harmless at

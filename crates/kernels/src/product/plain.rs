@@ -16,7 +16,7 @@ pub(super) struct Case {
     depth: usize,
     a_transposed: bool,
     pub(super) b_transposed: bool,
-    /// Rows and columns of the result before and behind the block.
+    /// Rows and columns of the result before and after the block.
     around: [usize; 2],
     /// Set when the product is added to a row, and when it is added to a matrix.
     start: [bool; 2],

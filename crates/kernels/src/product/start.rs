@@ -8,7 +8,7 @@ use crate::columns;
 /// for each element of the result, or both.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Start<'a> {
-    /// Row that is added to every row of the result, as long as one.
+    /// Row that is added to every row of the result, of the same length.
     pub(super) row: Option<&'a [f32]>,
     /// Matrix that is added to the result, of the same shape.
     pub(super) matrix: Option<&'a [f32]>,

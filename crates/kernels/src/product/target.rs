@@ -79,7 +79,7 @@ impl<'a> Target<'a> {
     /// block from there: the block belongs to one task.
     ///
     /// # Panics
-    /// When `block` is no block of this result, or is empty.
+    /// When `block` is not a block of this result, or is empty.
     pub(super) fn corner(&self, block: &Block) -> *mut f32 {
         assert!(block.rows.end <= self.rows && block.columns.end <= self.columns, "a block of this result");
         assert!(!block.rows.is_empty() && !block.columns.is_empty(), "the block isn't empty");

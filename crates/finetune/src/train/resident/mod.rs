@@ -10,7 +10,7 @@
 //! ```text
 //! bound              calls of a graph with tensors that stay on a device
 //! device_parameters  parameters alone, for embedding texts
-//! state              parameters and moments on the device, and their way back
+//! state              parameters and moments on the device, and copies back to the host
 //! parts              batches that are encoded in parts
 //! ```
 

@@ -1,4 +1,4 @@
-//! Parameters and moments in a device's memory, and their copies to it and back.
+//! Parameters and moments in a device's memory, and the copies between it and the host.
 
 use std::ops::Range;
 

@@ -1,0 +1,104 @@
+//! The broker of a worker, and everything that is stored on it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::broker::{
+    Broker, Clock, Connection, Events, JobSettings, Jobs, QueueError, QueueHealth, Remote, RunState, Runs,
+    Status, StreamSettings, Streams, SystemClock, embedded,
+};
+use crate::corrections::Corrections;
+use crate::settings::{Nats, Settings};
+use crate::trigger::Trigger;
+
+use super::WorkerError;
+
+/// Handles to the broker and everything stored on it.
+#[derive(Debug, Clone)]
+pub struct BrokerHandles {
+    /// Streams and buckets, and the connection to them.
+    pub streams: Streams,
+    /// Stored pairs.
+    pub corrections: Corrections,
+    /// Queue of job requests.
+    pub jobs: Jobs,
+    /// Run records.
+    pub runs: Runs,
+    /// Publisher of progress and outcomes.
+    pub events: Events,
+    /// Trigger that starts jobs.
+    pub trigger: Trigger,
+}
+
+impl BrokerHandles {
+    /// Connects to the broker, after starting it if it is embedded, and opens the streams.
+    ///
+    /// # Errors
+    /// [`WorkerError::Queue`].
+    pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
+        let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let replicas = settings.nats_replicas;
+        let streams =
+            Streams::ensure(&connection, &StreamSettings { replicas, ..StreamSettings::default() }).await?;
+        let table =
+            settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
+        let corrections = Corrections::open(&streams, table).await?;
+        let events = Events::new(&streams, Arc::clone(&clock));
+        let job_settings = JobSettings { ack_wait: settings.ack_wait, ..JobSettings::default() };
+        let jobs = Jobs::open(&streams, &events, job_settings).await?;
+        let trigger =
+            Trigger::new(&streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
+        let runs = Runs::new(&streams);
+        Ok(Self { streams, corrections, jobs, runs, events, trigger })
+    }
+
+    /// Asks the broker for the number of pending pairs and of jobs. Cheap enough for callers that
+    /// ask every few seconds.
+    ///
+    /// # Errors
+    /// The errors of the queue.
+    pub async fn queue_health(&self) -> Result<QueueHealth, QueueError> {
+        let (pending, in_hand, outstanding) =
+            tokio::try_join!(self.trigger.pending(), self.jobs.in_hand(), self.jobs.outstanding())?;
+        let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
+        Ok(QueueHealth { pending, threshold, in_hand, waiting })
+    }
+
+    /// Returns the status of the worker. Reads the record of every run.
+    ///
+    /// # Errors
+    /// The errors of the queue.
+    pub async fn status(&self) -> Result<Status, QueueError> {
+        let runs = self.runs.list().await?;
+        let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
+        let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);
+        let queued = queued.map(|run| run.id.clone()).collect();
+        Ok(Status {
+            pending: self.trigger.pending().await?,
+            threshold: self.trigger.policy().threshold,
+            current_job: running,
+            queued,
+            last_run: runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+}
+
+fn broker(nats: &Nats, data_dir: &Path) -> Broker {
+    match nats {
+        Nats::Embedded { program, address, sync_every } => Broker::Embedded(embedded::Options {
+            program: program.clone(),
+            host: address.ip(),
+            port: address.port(),
+            sync_every: *sync_every,
+            ..embedded::Options::new(data_dir.join("nats"))
+        }),
+        Nats::Remote { urls, credentials, token, authority } => Broker::Remote(Remote {
+            urls: urls.clone(),
+            credentials: credentials.clone(),
+            token: token.clone(),
+            authority: authority.clone(),
+        }),
+    }
+}
