@@ -8,7 +8,7 @@ use autovalidate_finetune::model::{ModelFolder, Tokenizer};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, PairTexts, ParameterBuffer, Progress, Recipe, Vocabulary, fit};
 
-use crate::dataset::{Dataset, HOLD_OUT, Questions};
+use crate::dataset::{Dataset, HOLD_OUT, QueryKind};
 use crate::ledger::{Figures, Outcome};
 use crate::trial::{Rows, Start, Trial};
 
@@ -33,7 +33,7 @@ impl Bench {
         &self,
         trial: &Trial,
         dataset: &Dataset,
-        questions: Questions,
+        questions: QueryKind,
         seed: u64,
     ) -> Result<Outcome> {
         let Self { runtime, folder, tokenizer, templates } = self;

@@ -22,14 +22,14 @@ pub(crate) const HOLD_OUT: HoldOut =
 /// Kind of the queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Questions {
+pub(crate) enum QueryKind {
     /// Typos like those of the pairs: one slip, sometimes two.
     Plain,
     /// Typos with two or three slips, for which the fuzzy matcher's best guess is often wrong.
     Hard,
 }
 
-impl Questions {
+impl QueryKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -48,7 +48,7 @@ pub(crate) struct Dataset {
 }
 
 impl Dataset {
-    pub(crate) fn new(name: &str, seed: u64, questions: Questions) -> Result<Self> {
+    pub(crate) fn new(name: &str, seed: u64, questions: QueryKind) -> Result<Self> {
         let entries: Vec<Entry> = match name {
             "cars" => catalog(),
             "devices" => include_str!("../../benches/data/devices.csv")
@@ -68,14 +68,14 @@ impl Dataset {
                 if training.len() < TRAINING {
                     training.push((domain, typo, corrected));
                 }
-            } else if questions == Questions::Plain && asked.get(&side).is_none_or(|count| *count < QUERIES) {
+            } else if questions == QueryKind::Plain && asked.get(&side).is_none_or(|count| *count < QUERIES) {
                 *asked.entry(side).or_default() += 1;
                 queries.push(Query { domain, typo, corrected, side });
             }
         }
         let hard = match questions {
-            Questions::Plain => Vec::new(),
-            Questions::Hard => hard_corrections_of(&entries, seed, DRAWN),
+            QueryKind::Plain => Vec::new(),
+            QueryKind::Hard => hard_corrections_of(&entries, seed, DRAWN),
         };
         for pair in hard {
             let side = HOLD_OUT.side(&pair.typo, pair.corrected);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use autovalidate::evaluate::{EndToEnd, GatePolicy, Group};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Questions;
+use crate::dataset::QueryKind;
 use crate::trial::Trial;
 
 /// Result of a trial.
@@ -18,7 +18,7 @@ pub(crate) struct Outcome {
     pub(crate) recipe: String,
     pub(crate) keys: String,
     pub(crate) dataset: String,
-    pub(crate) questions: Questions,
+    pub(crate) questions: QueryKind,
     pub(crate) seed: u64,
     pub(crate) steps: usize,
     /// Seconds of the training loop alone; `seconds` includes synthesis and tokenizing.
@@ -106,7 +106,7 @@ impl Ledger {
         Ok(Self { path: path.map(Path::to_owned), outcomes })
     }
 
-    pub(crate) fn has(&self, trial: &Trial, dataset: &str, questions: Questions, seed: u64) -> bool {
+    pub(crate) fn has(&self, trial: &Trial, dataset: &str, questions: QueryKind, seed: u64) -> bool {
         self.outcomes.iter().any(|outcome| {
             (outcome.recipe.as_str(), outcome.keys.as_str()) == (trial.name.as_str(), trial.keys.as_str())
                 && (outcome.dataset.as_str(), outcome.questions, outcome.seed) == (dataset, questions, seed)

@@ -33,11 +33,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use autovalidate::correction::Templates;
 use autovalidate_finetune::model::ModelFolder;
-use autovalidate_finetune::onnx::{Runtime, keep_private};
+use autovalidate_finetune::onnx::{Runtime, disable_telemetry};
 use clap::Parser;
 
 use bench::Bench;
-use dataset::{Dataset, Questions};
+use dataset::{Dataset, QueryKind};
 use ledger::{Ledger, Outcome};
 use trial::Trial;
 
@@ -82,9 +82,9 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    keep_private()?;
+    disable_telemetry()?;
     let arguments = Arguments::parse();
-    let questions = if arguments.hard { Questions::Hard } else { Questions::Plain };
+    let questions = if arguments.hard { QueryKind::Hard } else { QueryKind::Plain };
     let mut trials = arguments.recipes.clone();
     if let Some(path) = &arguments.recipes_file {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::clock::timestamp;
 use super::connection::Connection;
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::job_id::JobId;
 use super::streams::{Streams, is_not_found};
 
@@ -37,12 +37,12 @@ const STEP: &str = "step";
 const TRANSFER: Duration = Duration::from_secs(100);
 /// Age at which a checkpoint is dropped: a run whose checkpoint was not replaced for
 /// this long won't be retried.
-const FORGOTTEN: Duration = Duration::from_secs(14 * 24 * 3600);
+const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Age at which chunks without an object are removed: the worker that sent them has crashed.
-const STRANDED: Duration = Duration::from_secs(3600);
+const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 /// Number of checkpoints that the bucket has room for: the current one, one in transfer, and two
 /// whose chunks have no object.
-const ROOM: u64 = 4;
+const CAPACITY: u64 = 4;
 /// Granularity of the bucket's size in bytes: a checkpoint grows a little with every optimizer
 /// step.
 const ROOM_STEP: u64 = 16 << 20;
@@ -65,11 +65,11 @@ impl CheckpointStore {
     /// Stores a file as the checkpoint of a run and replaces the previous one.
     ///
     /// # Errors
-    /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::CheckpointFile`],
-    /// [`QueueError::Request`], [`QueueError::TimedOut`]. The previous checkpoint then stays.
-    pub async fn put(&self, id: &JobId, step: u64, file: &Path) -> Result<(), QueueError> {
+    /// [`BrokerError::SetUp`], [`BrokerError::Mismatch`], [`BrokerError::CheckpointFile`],
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`]. The previous checkpoint then stays.
+    pub async fn put(&self, id: &JobId, step: u64, file: &Path) -> Result<(), BrokerError> {
         bounded("storing a checkpoint", async {
-            let unreadable = |source| QueueError::CheckpointFile { path: file.to_owned(), source };
+            let unreadable = |source| BrokerError::CheckpointFile { path: file.to_owned(), source };
             let mut bytes = tokio::fs::File::open(file).await.map_err(unreadable)?;
             let size = bytes.metadata().await.map_err(unreadable)?.len();
             let bucket = self.bucket_for(size).await?;
@@ -81,7 +81,7 @@ impl CheckpointStore {
             bucket
                 .put(metadata, &mut bytes)
                 .await
-                .map_err(|error| QueueError::request("storing a checkpoint")(error.into()))?;
+                .map_err(|error| BrokerError::request("storing a checkpoint")(error.into()))?;
             Ok(())
         })
         .await
@@ -91,9 +91,9 @@ impl CheckpointStore {
     /// none.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn step(&self, id: &JobId) -> Result<Option<u64>, QueueError> {
-        let failed = QueueError::request("looking for a checkpoint");
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn step(&self, id: &JobId) -> Result<Option<u64>, BrokerError> {
+        let failed = BrokerError::request("looking for a checkpoint");
         let Some(bucket) = self.bucket().await? else { return Ok(None) };
         match bucket.info(id.as_str()).await {
             Ok(info) if info.deleted => Ok(None),
@@ -106,17 +106,17 @@ impl CheckpointStore {
     /// Fetches a run's checkpoint into a file. On success, the file is complete and synced to disk.
     ///
     /// # Errors
-    /// [`QueueError::Request`], also when there is no checkpoint or when the received bytes
-    /// differ from the stored ones; [`QueueError::CheckpointFile`], [`QueueError::TimedOut`].
+    /// [`BrokerError::Request`], also when there is no checkpoint or when the received bytes
+    /// differ from the stored ones; [`BrokerError::CheckpointFile`], [`BrokerError::TimedOut`].
     /// The file is then unusable.
-    pub async fn fetch(&self, id: &JobId, file: &Path) -> Result<(), QueueError> {
+    pub async fn fetch(&self, id: &JobId, file: &Path) -> Result<(), BrokerError> {
         const WHAT: &str = "fetching a checkpoint";
         bounded(WHAT, async {
-            let failed = || QueueError::request(WHAT);
+            let failed = || BrokerError::request(WHAT);
             let bucket = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
             let bucket = bucket.map_err(|error| failed()(error.into()))?;
             let mut object = bucket.get(id.as_str()).await.map_err(|error| failed()(error.into()))?;
-            let unwritable = |source| QueueError::CheckpointFile { path: file.to_owned(), source };
+            let unwritable = |source| BrokerError::CheckpointFile { path: file.to_owned(), source };
             let mut out = tokio::fs::File::create(file).await.map_err(unwritable)?;
             // Reading to the end verifies the SHA-256.
             tokio::io::copy(&mut object, &mut out).await.map_err(|error| failed()(error.into()))?;
@@ -128,14 +128,14 @@ impl CheckpointStore {
     /// Removes a run's checkpoint, and the chunks that crashed workers have left. Safe to repeat.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn forget(&self, id: &JobId, now: Timestamp) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn forget(&self, id: &JobId, now: Timestamp) -> Result<(), BrokerError> {
         bounded("removing a checkpoint", async {
             let Some(bucket) = self.bucket().await? else { return Ok(()) };
             match bucket.delete(id.as_str()).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
-                Err(error) => return Err(QueueError::request("removing a checkpoint")(error.into())),
+                Err(error) => return Err(BrokerError::request("removing a checkpoint")(error.into())),
             }
             self.sweep(&bucket, now).await
         })
@@ -144,8 +144,8 @@ impl CheckpointStore {
 
     /// Removes chunks that belong to no object and are too old to be part of a transfer in
     /// progress.
-    async fn sweep(&self, bucket: &ObjectStore, now: Timestamp) -> Result<(), QueueError> {
-        let failed = || QueueError::request("looking for stranded checkpoints");
+    async fn sweep(&self, bucket: &ObjectStore, now: Timestamp) -> Result<(), BrokerError> {
+        let failed = || BrokerError::request("looking for stranded checkpoints");
         let Some(stream) = self.stream().await? else { return Ok(()) };
         let chunks = stream.info_with_subjects(format!("{CHUNKS}>")).await;
         let chunks = chunks.map_err(|error| failed()(error.into()))?;
@@ -161,62 +161,62 @@ impl CheckpointStore {
             let first = stream.direct_get_next_for_subject(&subject, None).await;
             let first = first.map_err(|error| failed()(error.into()))?;
             let begun_at = timestamp(first.time.unix_timestamp_nanos());
-            if now.duration_since(begun_at).unsigned_abs() > STRANDED {
+            if now.duration_since(begun_at).unsigned_abs() > ORPHAN_AGE {
                 tracing::info!(subject, "removing a checkpoint that was never finished");
                 let purged = stream.purge().filter(&subject).await;
                 purged
-                    .map_err(|error| QueueError::request("removing a stranded checkpoint")(error.into()))?;
+                    .map_err(|error| BrokerError::request("removing a stranded checkpoint")(error.into()))?;
             }
         }
         Ok(())
     }
 
     /// Returns the bucket, if it exists.
-    async fn bucket(&self) -> Result<Option<ObjectStore>, QueueError> {
+    async fn bucket(&self) -> Result<Option<ObjectStore>, BrokerError> {
         if self.stream().await?.is_none() {
             return Ok(None);
         }
         let found = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
-        found.map(Some).map_err(|error| QueueError::request("opening the checkpoints")(error.into()))
+        found.map(Some).map_err(|error| BrokerError::request("opening the checkpoints")(error.into()))
     }
 
-    async fn stream(&self) -> Result<Option<Stream>, QueueError> {
+    async fn stream(&self) -> Result<Option<Stream>, BrokerError> {
         match self.connection.jetstream().get_stream(STREAM).await {
             Ok(stream) => Ok(Some(stream)),
             Err(error) if is_not_found(&error.kind()) => Ok(None),
-            Err(error) => Err(QueueError::request("opening the checkpoints")(error.into())),
+            Err(error) => Err(BrokerError::request("opening the checkpoints")(error.into())),
         }
     }
 
     /// Creates or enlarges the bucket so that it has room for checkpoints of this
     /// size, and reads it back.
-    async fn bucket_for(&self, size: u64) -> Result<ObjectStore, QueueError> {
+    async fn bucket_for(&self, size: u64) -> Result<ObjectStore, BrokerError> {
         let name = TRAINING_CHECKPOINTS;
         let context = self.connection.jetstream();
-        let room = i64::try_from((size * ROOM).next_multiple_of(ROOM_STEP)).unwrap_or(i64::MAX);
+        let room = i64::try_from((size * CAPACITY).next_multiple_of(ROOM_STEP)).unwrap_or(i64::MAX);
         match self.stream().await? {
             Some(stream) if stream.cached_info().config.max_bytes >= room => {}
             Some(stream) => {
                 let config =
                     jetstream::stream::Config { max_bytes: room, ..stream.cached_info().config.clone() };
                 let updated = context.update_stream(config).await;
-                updated.map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+                updated.map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
             }
             None => {
                 let config = Config {
                     bucket: name.to_owned(),
                     description: Some("Training checkpoints, one object per run".to_owned()),
-                    max_age: FORGOTTEN,
+                    max_age: MAX_AGE,
                     max_bytes: room,
                     storage: StorageType::File,
                     num_replicas: self.replicas,
                     ..Config::default()
                 };
                 let created = context.create_object_store(config).await;
-                created.map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+                created.map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
             }
         }
-        let stream = self.stream().await?.ok_or(QueueError::Mismatch { name, setting: "name" })?;
+        let stream = self.stream().await?.ok_or(BrokerError::Mismatch { name, setting: "name" })?;
         let config = &stream.cached_info().config;
         let checks = [
             (config.max_bytes >= room, "max bytes"),
@@ -224,20 +224,20 @@ impl CheckpointStore {
             (config.allow_rollup, "roll-up"),
         ];
         if let Some((_, setting)) = checks.into_iter().find(|(holds, _)| !holds) {
-            return Err(QueueError::Mismatch { name, setting });
+            return Err(BrokerError::Mismatch { name, setting });
         }
         let found = context.get_object_store(name).await;
-        found.map_err(|error| QueueError::request("opening the checkpoints")(error.into()))
+        found.map_err(|error| BrokerError::request("opening the checkpoints")(error.into()))
     }
 }
 
 /// Runs a transfer under its deadline. The future is boxed because it is large.
 async fn bounded<T>(
     what: &'static str,
-    transfer: impl Future<Output = Result<T, QueueError>>,
-) -> Result<T, QueueError> {
+    transfer: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
     match tokio::time::timeout(TRANSFER, Box::pin(transfer)).await {
         Ok(done) => done,
-        Err(_) => Err(QueueError::TimedOut { what }),
+        Err(_) => Err(BrokerError::TimedOut { what }),
     }
 }

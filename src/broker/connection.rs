@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
 use super::embedded::{self, Server};
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::version::{OLDEST_SERVER, is_new_enough};
 
 /// Time that the server has to accept a connection.
@@ -60,10 +60,10 @@ impl Connection {
     /// JetStream.
     ///
     /// # Errors
-    /// Those of [`Server::start`], [`QueueError::Connect`], [`QueueError::Refused`],
-    /// [`QueueError::Credentials`], [`QueueError::ServerTooOld`], [`QueueError::TimedOut`],
-    /// [`QueueError::JetStreamUnavailable`].
-    pub async fn open(broker: &Broker) -> Result<Self, QueueError> {
+    /// Those of [`Server::start`], [`BrokerError::Connect`], [`BrokerError::Refused`],
+    /// [`BrokerError::Credentials`], [`BrokerError::ServerTooOld`], [`BrokerError::TimedOut`],
+    /// [`BrokerError::JetStreamUnavailable`].
+    pub async fn open(broker: &Broker) -> Result<Self, BrokerError> {
         match broker {
             Broker::Embedded(options) => {
                 let server = Server::start(options.clone()).await?;
@@ -74,7 +74,7 @@ impl Connection {
         }
     }
 
-    async fn connect(remote: &Remote, server: Option<Arc<Server>>) -> Result<Self, QueueError> {
+    async fn connect(remote: &Remote, server: Option<Arc<Server>>) -> Result<Self, BrokerError> {
         let (connected, connects) = watch::channel(0);
         let mut options = async_nats::ConnectOptions::new()
             .name("autovalidate")
@@ -103,7 +103,7 @@ impl Connection {
             options = options
                 .credentials_file(path)
                 .await
-                .map_err(|source| QueueError::Credentials { path: path.clone(), source })?;
+                .map_err(|source| BrokerError::Credentials { path: path.clone(), source })?;
         }
         if let Some(token) = &remote.token {
             options = options.token(token.expose_secret().to_owned());
@@ -114,20 +114,20 @@ impl Connection {
         }
         let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
             .await
-            .map_err(|_| QueueError::TimedOut { what: "connecting" })?
-            .map_err(QueueError::connect)?;
+            .map_err(|_| BrokerError::TimedOut { what: "connecting" })?
+            .map_err(BrokerError::connect)?;
 
         let version = client.server_info().version;
         if !is_new_enough(&version) {
-            return Err(QueueError::ServerTooOld { found: version, needed: OLDEST_SERVER });
+            return Err(BrokerError::ServerTooOld { found: version, needed: OLDEST_SERVER });
         }
         let jetstream = ContextBuilder::new().timeout(REQUEST_DEADLINE).build(client.clone());
         match jetstream.query_account().await {
             Ok(_) => {}
             Err(error) if error.kind() == jetstream::context::AccountErrorKind::TimedOut => {
-                return Err(QueueError::TimedOut { what: "asking for the JetStream account" });
+                return Err(BrokerError::TimedOut { what: "asking for the JetStream account" });
             }
-            Err(error) => return Err(QueueError::JetStreamUnavailable { source: error.into() }),
+            Err(error) => return Err(BrokerError::JetStreamUnavailable { source: error.into() }),
         }
         Ok(Self { client, jetstream, connects, server })
     }

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::event_stage::{ENDED, QUEUED};
 use super::job_id::JobId;
 use super::jobs::{Jobs, RETRY_HEADER};
@@ -32,11 +32,11 @@ impl Jobs {
     /// running one ends soon, or is not cancelled at all when its model is already being published.
     ///
     /// # Errors
-    /// [`QueueError::UnknownRun`], [`QueueError::RunEnded`], [`QueueError::Request`].
-    pub async fn cancel(&self, id: &JobId) -> Result<RunState, QueueError> {
+    /// [`BrokerError::UnknownRun`], [`BrokerError::RunEnded`], [`BrokerError::Request`].
+    pub async fn cancel(&self, id: &JobId) -> Result<RunState, BrokerError> {
         loop {
             let Some((mut record, revision)) = self.runs.load(id).await? else {
-                return Err(QueueError::UnknownRun { id: id.clone() });
+                return Err(BrokerError::UnknownRun { id: id.clone() });
             };
             match record.state {
                 RunState::Running => {
@@ -50,14 +50,14 @@ impl Jobs {
                     match self.runs.save(&record, revision).await {
                         Ok(_) => {}
                         // A worker has just taken up the run: read the record again.
-                        Err(QueueError::Conflict { .. }) => continue,
+                        Err(BrokerError::Conflict { .. }) => continue,
                         Err(error) => return Err(error),
                     }
                     tracing::info!(job = %id, "cancelled a queued job");
-                    self.events.tell(id, ENDED, json!({ "state": record.state })).await;
+                    self.events.publish_best_effort(id, ENDED, json!({ "state": record.state })).await;
                     return Ok(RunState::Queued);
                 }
-                state => return Err(QueueError::RunEnded { id: id.clone(), state }),
+                state => return Err(BrokerError::RunEnded { id: id.clone(), state }),
             }
         }
     }
@@ -66,19 +66,19 @@ impl Jobs {
     /// being published. The run resumes from its recorded progress.
     ///
     /// # Errors
-    /// [`QueueError::UnknownRun`], [`QueueError::RunNotEnded`]; [`QueueError::RunEnded`] for any
-    /// other run that has ended; [`QueueError::Publish`], [`QueueError::Request`].
-    pub async fn retry(&self, id: &JobId) -> Result<(), QueueError> {
+    /// [`BrokerError::UnknownRun`], [`BrokerError::RunNotEnded`]; [`BrokerError::RunEnded`] for any
+    /// other run that has ended; [`BrokerError::Publish`], [`BrokerError::Request`].
+    pub async fn retry(&self, id: &JobId) -> Result<(), BrokerError> {
         let Some((record, _)) = self.runs.load(id).await? else {
-            return Err(QueueError::UnknownRun { id: id.clone() });
+            return Err(BrokerError::UnknownRun { id: id.clone() });
         };
         let (id, state) = (id.clone(), record.state);
         match state {
             RunState::Failed | RunState::Cancelled => {}
             // Refused because of a rollback, not because of the model.
             RunState::Refused if record.error.is_some() => {}
-            RunState::Queued | RunState::Running => return Err(QueueError::RunNotEnded { id, state }),
-            RunState::Done | RunState::Refused => return Err(QueueError::RunEnded { id, state }),
+            RunState::Queued | RunState::Running => return Err(BrokerError::RunNotEnded { id, state }),
+            RunState::Done | RunState::Refused => return Err(BrokerError::RunEnded { id, state }),
         }
         let retry = record.retries + 1;
         let mut request = record.request;
@@ -93,7 +93,7 @@ impl Jobs {
     }
 
     /// Updates the record of an ended run for a retry that is on the queue. Safe to repeat.
-    pub(super) async fn reopen(&self, id: &JobId, retry: u64) -> Result<(), QueueError> {
+    pub(super) async fn reopen(&self, id: &JobId, retry: u64) -> Result<(), BrokerError> {
         loop {
             let Some((mut record, revision)) = self.runs.load(id).await? else { return Ok(()) };
             if record.retries >= retry {
@@ -106,10 +106,10 @@ impl Jobs {
             record.ended_at = None;
             match self.runs.save(&record, revision).await {
                 Ok(_) => {
-                    self.events.tell(id, QUEUED, json!({ "retry": retry })).await;
+                    self.events.publish_best_effort(id, QUEUED, json!({ "retry": retry })).await;
                     return Ok(());
                 }
-                Err(QueueError::Conflict { .. }) => {}
+                Err(BrokerError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -137,8 +137,8 @@ impl Jobs {
 
     /// Pulls once. A message is acknowledged when its cancel request has been stored or carried
     /// out.
-    async fn serve_cancellation(&self) -> Result<(), QueueError> {
-        let failed = || QueueError::request("reading cancellations");
+    async fn serve_cancellation(&self) -> Result<(), BrokerError> {
+        let failed = || BrokerError::request("reading cancellations");
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
             filter_subject: CANCEL_SUBJECT.to_owned(),
@@ -160,7 +160,7 @@ impl Jobs {
             None => tracing::warn!("a cancel request names no run"),
             Some(id) => match self.cancel_stored(&id).await {
                 Ok(_) => {}
-                Err(error @ (QueueError::UnknownRun { .. } | QueueError::RunEnded { .. })) => {
+                Err(error @ (BrokerError::UnknownRun { .. } | BrokerError::RunEnded { .. })) => {
                     tracing::warn!(%error, "nothing to cancel");
                 }
                 Err(error) => return Err(error),
@@ -170,9 +170,9 @@ impl Jobs {
     }
 
     /// Cancels a run that may have no record yet, because another client has just requested it.
-    async fn cancel_stored(&self, id: &JobId) -> Result<RunState, QueueError> {
+    async fn cancel_stored(&self, id: &JobId) -> Result<RunState, BrokerError> {
         match self.cancel(id).await {
-            Err(QueueError::UnknownRun { .. }) => {
+            Err(BrokerError::UnknownRun { .. }) => {
                 self.register_waiting().await?;
                 self.cancel(id).await
             }

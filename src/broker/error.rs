@@ -18,7 +18,7 @@ pub(super) type Source = Box<dyn Error + Send + Sync + 'static>;
 /// Errors of the broker and of the records on it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum QueueError {
+pub enum BrokerError {
     /// No nats-server program was found.
     #[error("no nats-server program at {}", .program.display())]
     ProgramMissing {
@@ -205,7 +205,7 @@ pub enum QueueError {
     InvalidJobId(#[from] NotAJobId),
 }
 
-impl QueueError {
+impl BrokerError {
     pub(crate) fn request(what: &'static str) -> impl FnOnce(Source) -> Self {
         move |source| Self::Request { what, source }
     }
@@ -227,7 +227,7 @@ impl QueueError {
     }
 }
 
-impl Failure for QueueError {
+impl Failure for BrokerError {
     fn directive(&self) -> RetryDirective {
         match self {
             Self::Connect { source } => match source.kind() {

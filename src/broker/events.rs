@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::clock::Clock;
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::job_id::JobId;
 use super::streams::{Streams, TRAINING_EVENTS};
 use crate::correction::subject_token;
@@ -46,7 +46,7 @@ impl Events {
 
     /// Publishes an event. A failure is only logged, because the run's record is the source of
     /// truth.
-    pub(crate) async fn tell(&self, job: &JobId, stage: &str, detail: Value) {
+    pub(crate) async fn publish_best_effort(&self, job: &JobId, stage: &str, detail: Value) {
         if let Err(error) = self.publish(job, stage, detail).await {
             tracing::warn!(%job, stage, error = crate::failure::chain(&error), "an event was not published");
         }
@@ -56,13 +56,13 @@ impl Events {
     /// so all characters except lowercase letters, digits, `-` and `_` are replaced.
     ///
     /// # Errors
-    /// [`QueueError::Publish`], [`QueueError::Encode`].
-    pub async fn publish(&self, job: &JobId, stage: &str, detail: Value) -> Result<(), QueueError> {
+    /// [`BrokerError::Publish`], [`BrokerError::Encode`].
+    pub async fn publish(&self, job: &JobId, stage: &str, detail: Value) -> Result<(), BrokerError> {
         let stage = subject_token(stage);
         let subject = format!("training.events.{job}.{stage}");
         let event = Event { job: job.clone(), stage, at: self.clock.now(), detail };
         let body = serde_json::to_vec(&event)?;
-        let failed = |source| QueueError::Publish { stream: TRAINING_EVENTS, source };
+        let failed = |source| BrokerError::Publish { stream: TRAINING_EVENTS, source };
         let context = self.streams.context();
         context.publish(subject, body.into()).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())

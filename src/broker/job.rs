@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::REQUEST_DEADLINE;
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::event_stage::SETTLED;
 use super::events::Events;
 use super::job_id::JobId;
@@ -68,8 +68,8 @@ impl Job {
     /// this when the outcome is durable.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`]: the job may be delivered again.
-    pub async fn complete(self) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`]: the job may be delivered again.
+    pub async fn complete(self) -> Result<(), BrokerError> {
         self.settle(Bytes::from_static(b"+ACK"), "completed").await
     }
 
@@ -77,9 +77,9 @@ impl Job {
     /// `delay`.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`]: the job is delivered again after the
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`]: the job is delivered again after the
     /// acknowledgement wait.
-    pub async fn hand_back(self, delay: Duration) -> Result<(), QueueError> {
+    pub async fn hand_back(self, delay: Duration) -> Result<(), BrokerError> {
         let body = format!("-NAK {{\"delay\":{}}}", delay.as_nanos());
         self.settle(body.into(), "handed-back").await
     }
@@ -88,13 +88,13 @@ impl Job {
     /// carries the reason.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`]: the job may be delivered again.
-    pub async fn give_up(self, reason: &str) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`]: the job may be delivered again.
+    pub async fn give_up(self, reason: &str) -> Result<(), BrokerError> {
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
         self.settle(format!("+TERM {reason}").into(), "given-up").await
     }
 
-    async fn settle(self, word: Bytes, outcome: &str) -> Result<(), QueueError> {
+    async fn settle(self, word: Bytes, outcome: &str) -> Result<(), BrokerError> {
         // A progress acknowledgement after a hand-back would undo its delay, so the task must end
         // first.
         self.progress.abort();
@@ -116,7 +116,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// Sends an acknowledgement and waits until the broker has confirmed it.
-    pub(super) async fn acknowledge(&self, body: Bytes) -> Result<(), QueueError> {
+    pub(super) async fn acknowledge(&self, body: Bytes) -> Result<(), BrokerError> {
         let mut attempt = 1;
         loop {
             // Boxed: the client's request is a large future.
@@ -124,8 +124,8 @@ impl Delivery {
             let answer = tokio::time::timeout(REQUEST_DEADLINE, request).await;
             let error = match answer {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => QueueError::Request { what: "acknowledging a job", source: error.into() },
-                Err(_) => QueueError::TimedOut { what: "acknowledging a job" },
+                Ok(Err(error)) => BrokerError::Request { what: "acknowledging a job", source: error.into() },
+                Err(_) => BrokerError::TimedOut { what: "acknowledging a job" },
             };
             if attempt == ACKNOWLEDGE_ATTEMPTS {
                 return Err(error);
@@ -138,7 +138,7 @@ impl Delivery {
     /// Publishes that the job is settled, which wakes the trigger. When this event gets lost, the
     /// trigger's next periodic look finds the job settled.
     pub(super) async fn tell_settled(&self, job: &JobId, outcome: &str) {
-        self.events.tell(job, SETTLED, json!({ "outcome": outcome })).await;
+        self.events.publish_best_effort(job, SETTLED, json!({ "outcome": outcome })).await;
     }
 
     /// Sends a progress acknowledgement every `period`. The first one goes out at once, because the

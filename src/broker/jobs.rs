@@ -17,7 +17,7 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::event_stage::REFUSED;
 use super::events::Events;
 use super::job::{Delivery, Job};
@@ -67,8 +67,12 @@ impl Jobs {
     /// Creates the shared consumer, or updates it to these settings, and reads it back.
     ///
     /// # Errors
-    /// [`QueueError::SetUp`], [`QueueError::Mismatch`].
-    pub async fn open(streams: &Streams, events: &Events, settings: JobSettings) -> Result<Self, QueueError> {
+    /// [`BrokerError::SetUp`], [`BrokerError::Mismatch`].
+    pub async fn open(
+        streams: &Streams,
+        events: &Events,
+        settings: JobSettings,
+    ) -> Result<Self, BrokerError> {
         let (streams, events) = (streams.clone(), events.clone());
         let jobs = Self { runs: Runs::new(&streams), streams, events, settings: Arc::new(settings) };
         jobs.consumer().await?;
@@ -79,8 +83,8 @@ impl Jobs {
     /// however often it is added.
     ///
     /// # Errors
-    /// [`QueueError::Publish`], [`QueueError::Encode`].
-    pub async fn enqueue(&self, request: &JobRequest) -> Result<JobId, QueueError> {
+    /// [`BrokerError::Publish`], [`BrokerError::Encode`].
+    pub async fn enqueue(&self, request: &JobRequest) -> Result<JobId, BrokerError> {
         let mut message = PublishMessage::build().payload(serde_json::to_vec(request)?.into());
         if let Some(id) = &request.job_id {
             message = message.message_id(id.as_str());
@@ -97,8 +101,8 @@ impl Jobs {
     }
 
     /// Publishes a message to the queue and waits until it is stored.
-    pub(super) async fn store(&self, message: PublishMessage) -> Result<PublishAck, QueueError> {
-        let failed = |source| QueueError::Publish { stream: TRAINING, source };
+    pub(super) async fn store(&self, message: PublishMessage) -> Result<PublishAck, BrokerError> {
+        let failed = |source| BrokerError::Publish { stream: TRAINING, source };
         self.streams
             .context()
             .send_publish(JOBS_SUBJECT, message)
@@ -111,11 +115,11 @@ impl Jobs {
     /// Returns the number of requests that wait or are in progress.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn outstanding(&self) -> Result<u64, QueueError> {
+    /// [`BrokerError::Request`].
+    pub async fn outstanding(&self) -> Result<u64, BrokerError> {
         let info = self.streams.training().get_info().await;
         Ok(info
-            .map_err(|error| QueueError::request("asking for a stream's state")(error.into()))?
+            .map_err(|error| BrokerError::request("asking for a stream's state")(error.into()))?
             .state
             .messages)
     }
@@ -124,13 +128,13 @@ impl Jobs {
     /// is one small request, however many runs exist.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn in_hand(&self) -> Result<u64, QueueError> {
+    /// [`BrokerError::Request`].
+    pub async fn in_hand(&self) -> Result<u64, BrokerError> {
         match self.streams.training().consumer_info(CONSUMER).await {
             Ok(info) => Ok(u64::try_from(info.num_ack_pending).unwrap_or_default()),
             // The consumer was removed; the worker that takes the next job creates it again.
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(0),
-            Err(error) => Err(QueueError::request("asking for the jobs in hand")(error.into())),
+            Err(error) => Err(BrokerError::request("asking for the jobs in hand")(error.into())),
         }
     }
 
@@ -163,8 +167,8 @@ impl Jobs {
     }
 
     /// Pulls once. Returns a job, or `None` when none arrived in time.
-    async fn take(&self) -> Result<Option<Job>, QueueError> {
-        let failed = || QueueError::request("taking a job");
+    async fn take(&self) -> Result<Option<Job>, BrokerError> {
+        let failed = || BrokerError::request("taking a job");
         let consumer = self.consumer().await?;
         let mut batch = consumer
             .batch()
@@ -180,10 +184,10 @@ impl Jobs {
     }
 
     /// Turns a message into a job, or refuses it permanently.
-    async fn accept(&self, message: Message) -> Result<Option<Job>, QueueError> {
+    async fn accept(&self, message: Message) -> Result<Option<Job>, BrokerError> {
         let (sequence, deliveries) = match message.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or_default()),
-            Err(source) => return Err(QueueError::Request { what: "taking a job", source }),
+            Err(source) => return Err(BrokerError::Request { what: "taking a job", source }),
         };
         let Some(reply) = message.reply.clone() else { return Ok(None) };
         let client = self.streams.connection().client().clone();
@@ -219,7 +223,7 @@ impl Jobs {
     }
 
     /// Returns the shared consumer, and creates it again when it was removed.
-    async fn consumer(&self) -> Result<PullConsumer, QueueError> {
+    async fn consumer(&self) -> Result<PullConsumer, BrokerError> {
         let name = "consumer trainer";
         let JobSettings { ack_wait, runs_at_once } = *self.settings;
         let config = pull::Config {
@@ -237,7 +241,7 @@ impl Jobs {
             .training()
             .create_consumer(config)
             .await
-            .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+            .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
         let found = &consumer.cached_info().config;
         let checks = [
             (found.ack_policy == AckPolicy::Explicit, "ack policy"),
@@ -246,7 +250,7 @@ impl Jobs {
         ];
         match checks.into_iter().find(|(holds, _)| !holds) {
             None => Ok(consumer),
-            Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
+            Some((_, setting)) => Err(BrokerError::Mismatch { name, setting }),
         }
     }
 }

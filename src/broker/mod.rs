@@ -51,7 +51,7 @@ pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
 pub(crate) use clock::timestamp;
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
-pub use error::QueueError;
+pub use error::BrokerError;
 pub use event_stage::{ENDED, QUEUED, REFUSED, SETTLED};
 pub use events::{Event, Events};
 pub use job::Job;
@@ -61,7 +61,9 @@ pub(crate) use records::Records;
 pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
 pub use run_state::RunState;
-pub use runs::{Began, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord};
+pub use runs::{
+    KnownRollback, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord,
+};
 pub use status::{QueueHealth, STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
 pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,

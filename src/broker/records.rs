@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::QueueError;
+use super::error::BrokerError;
 
 /// Number of records that [`Records::all`] reads at the same time.
 const READS_IN_FLIGHT: usize = 16;
@@ -36,24 +36,24 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     }
 
     /// Writes a record that must not exist yet.
-    pub(crate) async fn create(&self, key: &str, record: &T) -> Result<Revision, QueueError> {
+    pub(crate) async fn create(&self, key: &str, record: &T) -> Result<Revision, BrokerError> {
         let bytes = serde_json::to_vec(record)?;
         match self.store.create(key, bytes.into()).await {
             Ok(revision) => Ok(Revision(revision)),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                Err(QueueError::Exists { bucket: self.bucket, key: key.to_owned() })
+                Err(BrokerError::Exists { bucket: self.bucket, key: key.to_owned() })
             }
-            Err(error) => Err(QueueError::request("creating a record")(error.into())),
+            Err(error) => Err(BrokerError::request("creating a record")(error.into())),
         }
     }
 
     /// Reads a record, with the revision that [`Records::save`] needs.
-    pub(crate) async fn load(&self, key: &str) -> Result<Option<(T, Revision)>, QueueError> {
+    pub(crate) async fn load(&self, key: &str) -> Result<Option<(T, Revision)>, BrokerError> {
         let entry = self
             .store
             .entry(key)
             .await
-            .map_err(|error| QueueError::request("reading a record")(error.into()))?;
+            .map_err(|error| BrokerError::request("reading a record")(error.into()))?;
         // A deleted key returns a marker entry.
         let Some(entry) = entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put)
         else {
@@ -61,7 +61,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         };
         match serde_json::from_slice(&entry.value) {
             Ok(record) => Ok(Some((record, Revision(entry.revision)))),
-            Err(source) => Err(QueueError::Unreadable { bucket: self.bucket, key: key.to_owned(), source }),
+            Err(source) => Err(BrokerError::Unreadable { bucket: self.bucket, key: key.to_owned(), source }),
         }
     }
 
@@ -71,28 +71,28 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         key: &str,
         record: &T,
         revision: Revision,
-    ) -> Result<Revision, QueueError> {
+    ) -> Result<Revision, BrokerError> {
         let bytes = serde_json::to_vec(record)?;
         match self.store.update(key, bytes.into(), revision.0).await {
             Ok(revision) => Ok(Revision(revision)),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-                Err(QueueError::Conflict { bucket: self.bucket, key: key.to_owned() })
+                Err(BrokerError::Conflict { bucket: self.bucket, key: key.to_owned() })
             }
-            Err(error) => Err(QueueError::request("saving a record")(error.into())),
+            Err(error) => Err(BrokerError::request("saving a record")(error.into())),
         }
     }
 
     /// Reads every record, in no particular order. An unreadable record is skipped and logged, so
     /// that it doesn't hide the others.
-    pub(crate) async fn all(&self) -> Result<Vec<T>, QueueError> {
+    pub(crate) async fn all(&self) -> Result<Vec<T>, BrokerError> {
         let keys: Vec<String> = self
             .store
             .keys()
             .await
-            .map_err(|error| QueueError::request("listing records")(error.into()))?
+            .map_err(|error| BrokerError::request("listing records")(error.into()))?
             .try_collect()
             .await
-            .map_err(|error| QueueError::request("listing records")(error.into()))?;
+            .map_err(|error| BrokerError::request("listing records")(error.into()))?;
         let mut loads = futures::stream::iter(keys)
             .map(|key| async move { self.load(&key).await })
             .buffer_unordered(READS_IN_FLIGHT);
@@ -101,7 +101,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             match loaded {
                 Ok(Some((record, _))) => records.push(record),
                 Ok(None) => {}
-                Err(error @ QueueError::Unreadable { .. }) => {
+                Err(error @ BrokerError::Unreadable { .. }) => {
                     tracing::warn!(%error, "skipping an unreadable record")
                 }
                 Err(error) => return Err(error),

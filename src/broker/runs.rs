@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::job_id::JobId;
 use super::records::{Records, Revision};
 use super::request::JobRequest;
@@ -83,7 +83,7 @@ pub struct PackageRecord {
 
 /// Latest rollback that was known when a run began or was last retried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Began {
+pub struct KnownRollback {
     /// Number of the retry; 0 for the original request.
     pub retry: u64,
     /// Newest version, at that time, that made an older version live again; `None` if there was
@@ -118,7 +118,7 @@ pub struct RunRecord {
     /// Latest rollback that was known when the run began. A later rollback keeps the model from
     /// being published unless a person retries the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub began: Option<Began>,
+    pub began: Option<KnownRollback>,
     /// Stream sequence of the first pair in the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sequence: Option<u64>,
@@ -219,34 +219,34 @@ impl Runs {
     /// Writes the record of a new run.
     ///
     /// # Errors
-    /// [`QueueError::Exists`] when the run has a record: load the record and continue from there.
-    /// [`QueueError::Request`], [`QueueError::Encode`].
-    pub async fn create(&self, record: &RunRecord) -> Result<Revision, QueueError> {
+    /// [`BrokerError::Exists`] when the run has a record: load the record and continue from there.
+    /// [`BrokerError::Request`], [`BrokerError::Encode`].
+    pub async fn create(&self, record: &RunRecord) -> Result<Revision, BrokerError> {
         self.records.create(record.id.as_str(), record).await
     }
 
     /// Reads a record, with the revision that [`Runs::save`] needs.
     ///
     /// # Errors
-    /// [`QueueError::Unreadable`], [`QueueError::Request`].
-    pub async fn load(&self, id: &JobId) -> Result<Option<(RunRecord, Revision)>, QueueError> {
+    /// [`BrokerError::Unreadable`], [`BrokerError::Request`].
+    pub async fn load(&self, id: &JobId) -> Result<Option<(RunRecord, Revision)>, BrokerError> {
         self.records.load(id.as_str()).await
     }
 
     /// Replaces a record, unless it was changed since `revision`.
     ///
     /// # Errors
-    /// [`QueueError::Conflict`] when another worker has taken over the run: stop.
-    /// [`QueueError::Request`], [`QueueError::Encode`].
-    pub async fn save(&self, record: &RunRecord, revision: Revision) -> Result<Revision, QueueError> {
+    /// [`BrokerError::Conflict`] when another worker has taken over the run: stop.
+    /// [`BrokerError::Request`], [`BrokerError::Encode`].
+    pub async fn save(&self, record: &RunRecord, revision: Revision) -> Result<Revision, BrokerError> {
         self.records.save(record.id.as_str(), record, revision).await
     }
 
     /// Stores a request to cancel a run, for the worker that holds the run or will take it up.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub(super) async fn request_cancel(&self, id: &JobId, retries: u64) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`].
+    pub(super) async fn request_cancel(&self, id: &JobId, retries: u64) -> Result<(), BrokerError> {
         let (key, cancellation) = (cancel_key(id), Cancellation { retries });
         loop {
             let kept = match self.cancellations.load(&key).await? {
@@ -257,7 +257,7 @@ impl Runs {
             match kept {
                 Ok(_) => return Ok(()),
                 // Another request was stored at the same moment: read it again.
-                Err(QueueError::Conflict { .. } | QueueError::Exists { .. }) => {}
+                Err(BrokerError::Conflict { .. } | BrokerError::Exists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -266,8 +266,8 @@ impl Runs {
     /// Returns true when a person has asked to cancel this run, at this retry or a later one.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::Unreadable`].
-    pub async fn is_cancel_requested(&self, id: &JobId, retries: u64) -> Result<bool, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn is_cancel_requested(&self, id: &JobId, retries: u64) -> Result<bool, BrokerError> {
         let stored = self.cancellations.load(&cancel_key(id)).await?;
         Ok(stored.is_some_and(|(cancellation, _)| cancellation.retries >= retries))
     }
@@ -275,8 +275,8 @@ impl Runs {
     /// Returns all records, newest first. Unreadable records are left out.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn list(&self) -> Result<Vec<RunRecord>, QueueError> {
+    /// [`BrokerError::Request`].
+    pub async fn list(&self) -> Result<Vec<RunRecord>, BrokerError> {
         let mut runs = self.records.all().await?;
         runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Connection, REQUEST_DEADLINE};
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::job_id::JobId;
 use super::runs::RunRecord;
 
@@ -59,12 +59,12 @@ impl StatusService {
     /// worker runs the service; a request gets one answer.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn start<F>(connection: &Connection, status: F) -> Result<Self, QueueError>
+    /// [`BrokerError::Request`].
+    pub async fn start<F>(connection: &Connection, status: F) -> Result<Self, BrokerError>
     where
-        F: Fn() -> BoxFuture<'static, Result<Status, QueueError>> + Send + Sync + 'static,
+        F: Fn() -> BoxFuture<'static, Result<Status, BrokerError>> + Send + Sync + 'static,
     {
-        let failed = QueueError::request;
+        let failed = BrokerError::request;
         let service = connection
             .client()
             .service_builder()
@@ -89,9 +89,9 @@ impl StatusService {
             let _service = service;
             while let Some(request) = endpoint.next().await {
                 let answer = match tokio::time::timeout(REQUEST_DEADLINE, status()).await {
-                    Ok(Ok(status)) => serde_json::to_vec(&status).map_err(QueueError::from),
+                    Ok(Ok(status)) => serde_json::to_vec(&status).map_err(BrokerError::from),
                     Ok(Err(error)) => Err(error),
-                    Err(_) => Err(QueueError::TimedOut { what: "collecting the status" }),
+                    Err(_) => Err(BrokerError::TimedOut { what: "collecting the status" }),
                 };
                 let answer = answer.map(Into::into).map_err(|error| {
                     tracing::warn!(error = crate::failure::chain(&error), "can't collect the status");

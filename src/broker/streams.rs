@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::Connection;
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::event_stage::SETTLED;
 use super::records::Records;
 
@@ -103,13 +103,13 @@ impl Streams {
     /// operator and are left as they are.
     ///
     /// # Errors
-    /// [`QueueError::SetUp`], [`QueueError::Mismatch`], [`QueueError::Request`].
-    pub async fn ensure(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
+    /// [`BrokerError::SetUp`], [`BrokerError::Mismatch`], [`BrokerError::Request`].
+    pub async fn ensure(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
         // Boxed: setting up is rare and its future is large.
         Box::pin(Self::set_up(connection, settings)).await
     }
 
-    async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, QueueError> {
+    async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
         let context = connection.jetstream();
         let kept = |name, subject: &'static str| Wanted {
             name,
@@ -184,11 +184,11 @@ impl Streams {
     /// connection is not repeated.
     pub(crate) async fn settlements(
         &self,
-    ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, QueueError> {
+    ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, BrokerError> {
         let subject = format!("training.events.*.{SETTLED}");
         let subscription = self.parts.connection.client().subscribe(subject).await;
         Ok(subscription
-            .map_err(|error| QueueError::request("watching for settled jobs")(error.into()))?
+            .map_err(|error| BrokerError::request("watching for settled jobs")(error.into()))?
             .map(drop))
     }
 }
@@ -242,7 +242,7 @@ impl Wanted {
     }
 }
 
-async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<Stream, QueueError> {
+async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<Stream, BrokerError> {
     let name = wanted.name;
     match context.get_stream(name).await {
         Ok(existing) => {
@@ -254,7 +254,7 @@ async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<S
                 context
                     .update_stream(config)
                     .await
-                    .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+                    .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
             }
         }
         Err(error) if is_not_found(&error.kind()) => {
@@ -263,17 +263,17 @@ async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<S
             context
                 .create_stream(config)
                 .await
-                .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+                .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
         }
-        Err(error) => return Err(QueueError::request("reading a stream's configuration")(error.into())),
+        Err(error) => return Err(BrokerError::request("reading a stream's configuration")(error.into())),
     }
     let stream = context
         .get_stream(name)
         .await
-        .map_err(|error| QueueError::request("reading a stream back")(error.into()))?;
+        .map_err(|error| BrokerError::request("reading a stream back")(error.into()))?;
     match wanted.mismatch(&stream.cached_info().config) {
         None => Ok(stream),
-        Some(setting) => Err(QueueError::Mismatch { name, setting }),
+        Some(setting) => Err(BrokerError::Mismatch { name, setting }),
     }
 }
 
@@ -287,7 +287,7 @@ async fn ensure_bucket(
     name: &'static str,
     history: i64,
     replicas: usize,
-) -> Result<kv::Store, QueueError> {
+) -> Result<kv::Store, BrokerError> {
     let config = kv::Config {
         bucket: name.to_owned(),
         history,
@@ -298,12 +298,12 @@ async fn ensure_bucket(
     let store = context
         .create_or_update_key_value(config)
         .await
-        .map_err(|error| QueueError::SetUp { name, source: error.into() })?;
+        .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
     let info = store
         .stream
         .get_info()
         .await
-        .map_err(|error| QueueError::request("reading a bucket back")(error.into()))?;
+        .map_err(|error| BrokerError::request("reading a bucket back")(error.into()))?;
     let checks = [
         (info.config.storage == StorageType::File, "storage"),
         (info.config.num_replicas == replicas, "replicas"),
@@ -312,6 +312,6 @@ async fn ensure_bucket(
     ];
     match checks.into_iter().find(|(holds, _)| !holds) {
         None => Ok(store),
-        Some((_, setting)) => Err(QueueError::Mismatch { name, setting }),
+        Some((_, setting)) => Err(BrokerError::Mismatch { name, setting }),
     }
 }

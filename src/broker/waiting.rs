@@ -11,7 +11,7 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::error::QueueError;
+use super::error::BrokerError;
 use super::event_stage::QUEUED;
 use super::job_id::JobId;
 use super::jobs::{Jobs, retry_of};
@@ -21,11 +21,11 @@ use super::streams::JOBS_SUBJECT;
 use crate::failure::chain;
 
 /// Pause between a notice and the next read of the queue; it doubles with every read up to
-/// [`UNASKED_LOOK`]. A notice can get lost with a connection, and it can arrive before the message
+/// [`POLL_PERIOD`]. A notice can get lost with a connection, and it can arrive before the message
 /// that it announces is stored, so several reads follow each notice.
-const FOLLOWING_LOOK: Duration = Duration::from_millis(50);
+const REREAD_DELAY: Duration = Duration::from_millis(50);
 /// Period at which the whole queue is read when no notice arrives.
-const UNASKED_LOOK: Duration = Duration::from_secs(30);
+const POLL_PERIOD: Duration = Duration::from_secs(30);
 /// Pause after an error of the broker.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Largest number of requests that one read registers; later reads register the rest.
@@ -33,7 +33,7 @@ const LOOK_AHEAD: usize = 1_000;
 
 impl Jobs {
     /// Writes the record of a run that waits, unless one exists, and publishes an event.
-    pub(super) async fn register(&self, id: &JobId, request: &JobRequest) -> Result<(), QueueError> {
+    pub(super) async fn register(&self, id: &JobId, request: &JobRequest) -> Result<(), BrokerError> {
         let record = RunRecord::new(id.clone(), request.clone(), self.events.now());
         match self.runs.create(&record).await {
             Ok(_) => {
@@ -42,10 +42,10 @@ impl Jobs {
                     "first_sequence": request.first_sequence,
                     "last_sequence": request.last_sequence,
                 });
-                self.events.tell(id, QUEUED, detail).await;
+                self.events.publish_best_effort(id, QUEUED, detail).await;
                 Ok(())
             }
-            Err(QueueError::Exists { .. }) => Ok(()),
+            Err(BrokerError::Exists { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -54,20 +54,20 @@ impl Jobs {
     /// the worker that takes it.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn register_waiting(&self) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`].
+    pub async fn register_waiting(&self) -> Result<(), BrokerError> {
         self.register_from(1).await.map(drop)
     }
 
     /// Writes the missing records of requests from the stream sequence `from` on. Returns the
     /// sequence after the last request that was read.
-    async fn register_from(&self, mut from: u64) -> Result<u64, QueueError> {
+    async fn register_from(&self, mut from: u64) -> Result<u64, BrokerError> {
         for _ in 0..LOOK_AHEAD {
             let found = self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await;
             let message = match found {
                 Ok(message) => message,
                 Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-                Err(error) => return Err(QueueError::request("reading the queue")(error.into())),
+                Err(error) => return Err(BrokerError::request("reading the queue")(error.into())),
             };
             if let Ok(request) = JobRequest::parse(&message.payload) {
                 let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(message.sequence));
@@ -102,7 +102,7 @@ impl Jobs {
         }
     }
 
-    async fn watch_queue(&self) -> Result<(), QueueError> {
+    async fn watch_queue(&self) -> Result<(), BrokerError> {
         // Subscribed before the first read, so that no request is missed in between.
         let mut notices = self
             .streams
@@ -110,20 +110,20 @@ impl Jobs {
             .client()
             .subscribe(JOBS_SUBJECT)
             .await
-            .map_err(|error| QueueError::request("watching the queue")(error.into()))?;
-        let (mut from, mut pause) = (1, FOLLOWING_LOOK);
+            .map_err(|error| BrokerError::request("watching the queue")(error.into()))?;
+        let (mut from, mut pause) = (1, REREAD_DELAY);
         loop {
             // Requests that were read are not read again, so a long queue costs nothing.
             from = self.register_from(from).await?;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {
-                    pause = (pause * 2).min(UNASKED_LOOK);
-                    if pause == UNASKED_LOOK {
+                    pause = (pause * 2).min(POLL_PERIOD);
+                    if pause == POLL_PERIOD {
                         from = 1;
                     }
                 }
                 notice = notices.next() => match notice {
-                    Some(_) => pause = FOLLOWING_LOOK,
+                    Some(_) => pause = REREAD_DELAY,
                     None => return Ok(()),
                 },
             }

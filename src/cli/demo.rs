@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::broker::{Event, RunRecord};
 use crate::evaluate::Report;
-use crate::ingest::{IngestEvent, Trouble};
+use crate::ingest::{IngestEvent, ReportedError};
 use crate::run::ENDED;
 use crate::worker::{BrokerHandles, Worker};
 use autovalidate_fakes::demo::{Correction, corrections};
@@ -45,7 +45,7 @@ pub(super) struct Demo {
     threshold: u64,
     /// Error of the ingest that was shown last; cleared when a sweep has finished. An error that
     /// repeats is shown only once.
-    trouble: Option<Trouble>,
+    trouble: Option<ReportedError>,
 }
 
 /// Event that was seen next.
@@ -149,7 +149,7 @@ impl Demo {
                             self.terminal.pairs(self.arrived, self.threshold);
                         }
                     }
-                    IngestEvent::GenerationEnded { trouble, .. } | IngestEvent::Failed { trouble }
+                    IngestEvent::SessionEnded { trouble, .. } | IngestEvent::Failed { trouble }
                         if self.trouble.as_ref() != Some(&trouble) =>
                     {
                         self.terminal.line(&format!("  ingest: {} ({})", trouble.error, trouble.advice));

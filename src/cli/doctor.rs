@@ -11,7 +11,7 @@ use autovalidate_finetune::onnx::Runtime;
 use super::{CliError, CommandOutcome};
 
 /// Time that one check may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Checks the settings, ONNX Runtime, the table, Realtime, the catalog and the Hub.
 ///
@@ -44,7 +44,7 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
             table.page_after(i64::MIN, 1).await?;
             table.count().await
         };
-        let found = tokio::time::timeout(PATIENCE, rows).await;
+        let found = tokio::time::timeout(CHECK_TIMEOUT, rows).await;
         report(
             "table",
             match found {
@@ -56,7 +56,8 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
                 Err(_) => Err(late()),
             },
         );
-        let subscribed = tokio::time::timeout(PATIENCE, Box::pin(crate::ingest::subscribes(access))).await;
+        let subscribed =
+            tokio::time::timeout(CHECK_TIMEOUT, Box::pin(crate::ingest::subscribes(access))).await;
         report(
             "Realtime",
             match subscribed {
@@ -73,7 +74,7 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     if let Some(access) = settings.hub {
         let repo = access.repo.clone();
         let releases = async { Repository::open(access)?.releases().await };
-        let found = tokio::time::timeout(PATIENCE, releases).await;
+        let found = tokio::time::timeout(CHECK_TIMEOUT, releases).await;
         report(
             "Hub",
             match found {
@@ -98,5 +99,5 @@ fn told(error: impl Failure) -> (String, String) {
 }
 
 fn late() -> (String, String) {
-    (format!("no answer within {PATIENCE:?}"), "Check the address and the network.".to_owned())
+    (format!("no answer within {CHECK_TIMEOUT:?}"), "Check the address and the network.".to_owned())
 }

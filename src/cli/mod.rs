@@ -23,6 +23,7 @@
 //! quarantine.rs  rows that are kept out of training
 //! init.rs        SQL and an environment template
 //! doctor.rs      checks of everything that a worker needs
+//! healthz.rs     health of the worker on this machine
 //! artifacts.rs   training artifacts of a model, as files
 //! telemetry.rs   logs
 //! ```
@@ -44,6 +45,7 @@ mod dev;
 mod doctor;
 mod enqueue;
 mod evaluate;
+mod healthz;
 mod init;
 mod lineage;
 mod models;
@@ -68,7 +70,7 @@ use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::Repository;
 use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{BrokerHandles, WorkerError};
-use autovalidate_finetune::onnx::keep_private;
+use autovalidate_finetune::onnx::disable_telemetry;
 
 /// Turns accepted corrections of mistyped car names into a better embedding model.
 #[derive(Parser)]
@@ -99,6 +101,7 @@ enum Command {
     Report(report::Args),
     Quarantine(quarantine::Args),
     Doctor(doctor::Args),
+    Healthz(healthz::Args),
     Init(init::Args),
     Artifacts(artifacts::Args),
 }
@@ -136,8 +139,8 @@ impl CliError {
     }
 }
 
-impl From<crate::broker::QueueError> for CliError {
-    fn from(error: crate::broker::QueueError) -> Self {
+impl From<crate::broker::BrokerError> for CliError {
+    fn from(error: crate::broker::BrokerError) -> Self {
         Self::Worker(error.into())
     }
 }
@@ -172,17 +175,17 @@ impl Failure for CliError {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    if let Err(error) = keep_private() {
+    if let Err(error) = disable_telemetry() {
         eprintln!("error: the program can't restart itself with ONNX Runtime's telemetry disabled: {error}");
         eprintln!("  what to do: set ORT_DISABLE_TELEMETRY to 1 before starting the program");
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
     telemetry::start(match &cli.command {
-        Command::Worker(_) => telemetry::Default::Info,
+        Command::Worker(_) => telemetry::DefaultLevel::Info,
         #[cfg(feature = "dev")]
-        Command::Dev(_) => telemetry::Default::Warn,
-        _ => telemetry::Default::Error,
+        Command::Dev(_) => telemetry::DefaultLevel::Warn,
+        _ => telemetry::DefaultLevel::Error,
     });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -206,6 +209,7 @@ pub fn main() -> ExitCode {
             Command::Lineage(args) => Box::pin(lineage::run(args)).await,
             Command::Report(args) => Box::pin(report::run(args)).await,
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
+            Command::Healthz(args) => Box::pin(healthz::run(&args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),
             Command::Artifacts(args) => artifacts::run(&args),
@@ -285,7 +289,7 @@ fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(crate::broker::QueueError::from)?;
+    let text = serde_json::to_string_pretty(value).map_err(crate::broker::BrokerError::from)?;
     print_text(&format!("{text}\n"))
 }
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
-use crate::broker::QueueError;
+use crate::broker::BrokerError;
 use crate::hub::Repository;
-use crate::run::{Blueprint, Replayed, Sources, replay};
+use crate::run::{ReplaySpec, Replayed, Sources, replay};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::train::Progress;
 
@@ -43,17 +43,17 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     let repository = settings.hub.clone().map(Repository::open).transpose()?;
     let mut broker = None;
-    let blueprint = match (&args.receipt, &args.id) {
-        (Some(path), _) => Blueprint::of_receipt(&read(path)?)?,
+    let spec = match (&args.receipt, &args.id) {
+        (Some(path), _) => ReplaySpec::of_receipt(&read(path)?)?,
         (None, id) => {
             let id = id.as_deref().unwrap_or_default();
             match handles().await {
-                Ok(handles) => Blueprint::of_run(&record(broker.insert(handles), id).await?)?,
+                Ok(handles) => ReplaySpec::of_run(&record(broker.insert(handles), id).await?)?,
                 Err(error) => of_hub(id, repository.as_ref()).await?.ok_or(error)?,
             }
         }
     };
-    if broker.is_none() && !blueprint.has_snapshot(&settings.data_dir) {
+    if broker.is_none() && !spec.has_snapshot(&settings.data_dir) {
         broker = Some(handles().await?);
     }
     let names = settings.names();
@@ -72,7 +72,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         shown.set_position(progress.step as u64);
         true
     };
-    let done = Box::pin(replay(blueprint, sources, args.out.as_deref(), observer)).await?;
+    let done = Box::pin(replay(spec, sources, args.out.as_deref(), observer)).await?;
     bar.finish_and_clear();
     if let Some(handles) = &broker {
         handles.streams.connection().close().await;
@@ -81,9 +81,9 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(if done.identical() == Some(false) { CommandOutcome::Differs } else { CommandOutcome::Done })
 }
 
-/// Finds the receipt of a published run on the Hub, and returns its blueprint;
+/// Finds the receipt of a published run on the Hub, and returns its spec;
 /// `None` when there is none.
-async fn of_hub(id: &str, repository: Option<&Repository>) -> Result<Option<Blueprint>, CliError> {
+async fn of_hub(id: &str, repository: Option<&Repository>) -> Result<Option<ReplaySpec>, CliError> {
     let Some(repository) = repository else { return Ok(None) };
     // A rollback repeats the receipt of the run that it goes back to, which
     // describes the same model.
@@ -92,13 +92,13 @@ async fn of_hub(id: &str, repository: Option<&Repository>) -> Result<Option<Blue
         let receipt: serde_json::Value = serde_json::from_slice(receipt).unwrap_or_default();
         receipt["job"] == id
     });
-    Ok(of_run.map(|receipt| Blueprint::of_receipt(receipt)).transpose()?)
+    Ok(of_run.map(|receipt| ReplaySpec::of_receipt(receipt)).transpose()?)
 }
 
 fn tell(done: &Replayed, json: bool) -> Result<(), CliError> {
     let identical = done.identical();
     if json {
-        let mut told = serde_json::to_value(done).map_err(QueueError::from)?;
+        let mut told = serde_json::to_value(done).map_err(BrokerError::from)?;
         told["identical"] = serde_json::json!(identical);
         return print_json(&told);
     }

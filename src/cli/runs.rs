@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::broker::{JobId, QueueError, RunRecord, RunState};
+use crate::broker::{BrokerError, JobId, RunRecord, RunState};
 
 use super::{CliError, CommandOutcome, handles, print_json, record};
 
@@ -98,6 +98,6 @@ pub(super) fn line(run: &RunRecord) -> String {
 }
 
 /// Parses a run's id as a person typed it.
-fn job_id(text: &str) -> Result<JobId, QueueError> {
+fn job_id(text: &str) -> Result<JobId, BrokerError> {
     Ok(text.parse::<JobId>()?)
 }

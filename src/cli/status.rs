@@ -18,8 +18,9 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let quarantined = handles.corrections.quarantined_counts().await?;
     handles.streams.connection().close().await;
     if args.json {
-        let mut value = serde_json::to_value(&status).map_err(crate::broker::QueueError::from)?;
-        value["quarantined"] = serde_json::to_value(&quarantined).map_err(crate::broker::QueueError::from)?;
+        let mut value = serde_json::to_value(&status).map_err(crate::broker::BrokerError::from)?;
+        value["quarantined"] =
+            serde_json::to_value(&quarantined).map_err(crate::broker::BrokerError::from)?;
         print_json(&value)?;
         return Ok(CommandOutcome::Done);
     }

@@ -6,14 +6,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Log level when `RUST_LOG` is not set.
-pub(super) enum Default {
+pub(super) enum DefaultLevel {
     Info,
     #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "only `dev` is this quiet"))]
     Warn,
     Error,
 }
 
-impl Default {
+impl DefaultLevel {
     fn filter(&self) -> &'static str {
         match self {
             // Libraries log warnings and errors only.
@@ -25,7 +25,7 @@ impl Default {
 }
 
 /// Starts logging.
-pub(super) fn start(default: Default) {
+pub(super) fn start(default: DefaultLevel) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default.filter()));
     // At `trace`, the websocket library logs URLs with their key, and every frame.
     let filter = match "tungstenite=debug".parse() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::run::{Dataset, FineTuneSession, ModelComparison, RunError, TrainingSpec, read_rows};
-use crate::settings::{Needs, PATIENCE, Settings};
+use crate::settings::{DEFAULT_PATIENCE, Needs, Settings};
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
@@ -89,7 +89,7 @@ impl Args {
             Some(Stop::Loss) => Metric::Loss,
             Some(Stop::Accuracy) => Metric::Accuracy,
         };
-        let set_patience = set.map_or(PATIENCE, |set| set.patience);
+        let set_patience = set.map_or(DEFAULT_PATIENCE, |set| set.patience);
         Some(EarlyStop {
             metric,
             patience: self.patience.map_or(set_patience, usize::from),
@@ -194,7 +194,7 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         let json = serde_json::json!({
             "dataset": summary, "study": trained.figures, "training": trained.summary, "report": report,
         });
-        let text = serde_json::to_vec_pretty(&json).map_err(crate::broker::QueueError::from)?;
+        let text = serde_json::to_vec_pretty(&json).map_err(crate::broker::BrokerError::from)?;
         super::write_file(path, &text)?;
         println!("wrote {}", path.display());
     }

@@ -38,7 +38,7 @@ pub use self::reading::{Arrivals, Snapshot};
 use self::scan::{Depth, scan};
 use self::screening::History;
 pub use self::screening::{BurstLimit, KnownNames, ScreeningRules};
-use crate::broker::QueueError;
+use crate::broker::BrokerError;
 use crate::broker::{CORRECTIONS, QUARANTINE, Streams};
 use crate::correction::{Refusal, Row, subject_token};
 
@@ -103,11 +103,11 @@ impl Corrections {
     /// Opens the pairs of one table, and reads the ids of all rows stored so far.
     ///
     /// # Errors
-    /// [`QueueError::InvalidTable`], [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn open(streams: &Streams, table: &str) -> Result<Self, QueueError> {
+    /// [`BrokerError::InvalidTable`], [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn open(streams: &Streams, table: &str) -> Result<Self, BrokerError> {
         // The name becomes part of a header, which a line break would end.
         if table.is_empty() || table.chars().any(char::is_control) {
-            return Err(QueueError::InvalidTable);
+            return Err(BrokerError::InvalidTable);
         }
         let corrections =
             Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) };
@@ -120,9 +120,9 @@ impl Corrections {
     /// same rows again is always safe.
     ///
     /// # Errors
-    /// [`QueueError::Publish`], [`QueueError::Request`], [`QueueError::TimedOut`],
-    /// [`QueueError::Encode`].
-    pub async fn append(&self, rows: &[Row]) -> Result<Appended, QueueError> {
+    /// [`BrokerError::Publish`], [`BrokerError::Request`], [`BrokerError::TimedOut`],
+    /// [`BrokerError::Encode`].
+    pub async fn append(&self, rows: &[Row]) -> Result<Appended, BrokerError> {
         let mut appended = Appended::default();
         if rows.is_empty() {
             return Ok(appended);
@@ -155,8 +155,8 @@ impl Corrections {
     /// Returns the highest id of any stored row, trained on or not. A sweep's cursor may be lower.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn highest_id(&self) -> Result<Option<i64>, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn highest_id(&self) -> Result<Option<i64>, BrokerError> {
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
         Ok(known.ids.highest())
@@ -170,8 +170,8 @@ impl Corrections {
     /// Returns the number of row ids up to and including `last` that are stored, trained on or not.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn count_ids_up_to(&self, last: i64) -> Result<u64, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn count_ids_up_to(&self, last: i64) -> Result<u64, BrokerError> {
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
         Ok(known.ids.count_up_to(last))
@@ -180,14 +180,14 @@ impl Corrections {
     /// Returns those of these row ids that are not stored.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn missing(&self, ids: &[i64]) -> Result<Vec<i64>, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn missing(&self, ids: &[i64]) -> Result<Vec<i64>, BrokerError> {
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
         Ok(ids.iter().copied().filter(|id| !known.ids.contains(*id)).collect())
     }
 
-    async fn publish(&self, row: &Row, judged: Result<i64, Refusal>) -> Result<InFlight, QueueError> {
+    async fn publish(&self, row: &Row, judged: Result<i64, Refusal>) -> Result<InFlight, BrokerError> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}", self.table, row.id));
         let (subject, refusal) = match judged {
@@ -214,12 +214,12 @@ impl Corrections {
             .context()
             .send_publish(subject, message)
             .await
-            .map_err(|source| QueueError::Publish { stream, source })?;
+            .map_err(|source| BrokerError::Publish { stream, source })?;
         Ok(InFlight { id: row.id, refusal, stream, acknowledged })
     }
 
     /// Reads the ids that any worker has stored since the ledger was last read.
-    async fn catch_up(&self, known: &mut StreamState) -> Result<(), QueueError> {
+    async fn catch_up(&self, known: &mut StreamState) -> Result<(), BrokerError> {
         let (corrections, quarantine) = (self.streams.corrections(), self.streams.quarantine());
         let (corrections_last, quarantine_last) =
             tokio::try_join!(last_sequence(corrections), last_sequence(quarantine))?;
@@ -307,9 +307,9 @@ async fn settle(
     publish: InFlight,
     known: &mut StreamState,
     appended: &mut Appended,
-) -> Result<(), QueueError> {
+) -> Result<(), BrokerError> {
     let InFlight { id, refusal, stream, acknowledged } = publish;
-    let ack = acknowledged.await.map_err(|source| QueueError::Publish { stream, source })?;
+    let ack = acknowledged.await.map_err(|source| BrokerError::Publish { stream, source })?;
     known.ids.insert(id);
     if ack.duplicate {
         appended.duplicates += 1;
@@ -332,10 +332,10 @@ async fn settle(
     Ok(())
 }
 
-async fn last_sequence(stream: &Stream) -> Result<u64, QueueError> {
+async fn last_sequence(stream: &Stream) -> Result<u64, BrokerError> {
     let info = stream.get_info().await;
     Ok(info
-        .map_err(|error| QueueError::request("asking for a stream's state")(error.into()))?
+        .map_err(|error| BrokerError::request("asking for a stream's state")(error.into()))?
         .state
         .last_sequence)
 }

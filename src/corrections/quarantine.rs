@@ -18,7 +18,7 @@ use super::{
     Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER,
     last_sequence,
 };
-use crate::broker::QueueError;
+use crate::broker::BrokerError;
 use crate::broker::timestamp;
 use crate::broker::{CORRECTIONS, QUARANTINE};
 use crate::correction::{Refusal, Row, subject_token};
@@ -57,8 +57,8 @@ impl Corrections {
     /// Returns every row in quarantine, in order of arrival, with one reason or with any.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn quarantined(&self, reason: Option<Refusal>) -> Result<Vec<Quarantined>, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn quarantined(&self, reason: Option<Refusal>) -> Result<Vec<Quarantined>, BrokerError> {
         let stream = self.streams.quarantine();
         let mut found = Vec::new();
         scan(stream, 1, last_sequence(stream).await?, Depth::Whole, |sequence, message| {
@@ -88,11 +88,11 @@ impl Corrections {
     /// again, and its correction wins over conflicting ones. Safe to repeat after an error.
     ///
     /// # Errors
-    /// [`QueueError::NotReleasable`] for a row whose own text can't be trained on; otherwise the
+    /// [`BrokerError::NotReleasable`] for a row whose own text can't be trained on; otherwise the
     /// errors of [`append`](Self::append).
-    pub async fn release(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
+    pub async fn release(&self, quarantined: &Quarantined) -> Result<Decided, BrokerError> {
         if !quarantined.refusal.is_judgment() || quarantined.row.check().is_err() {
-            return Err(QueueError::NotReleasable { refusal: quarantined.refusal });
+            return Err(BrokerError::NotReleasable { refusal: quarantined.refusal });
         }
         let decided = self.vouch(&quarantined.row, quarantined.refusal).await?;
         delete(self.streams.quarantine(), quarantined.sequence).await?;
@@ -104,7 +104,7 @@ impl Corrections {
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, QueueError> {
+    pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, BrokerError> {
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
         if known.released.contains(&row.id) {
@@ -125,7 +125,7 @@ impl Corrections {
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, QueueError> {
+    pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, BrokerError> {
         self.store_tombstone(quarantined.row.id, quarantined.refusal).await?;
         delete(self.streams.quarantine(), quarantined.sequence).await?;
         Ok(Decided::Dropped)
@@ -136,7 +136,7 @@ impl Corrections {
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn drop_pair(&self, sequence: u64, id: i64, refusal: Refusal) -> Result<Decided, QueueError> {
+    pub async fn drop_pair(&self, sequence: u64, id: i64, refusal: Refusal) -> Result<Decided, BrokerError> {
         self.store_tombstone(id, refusal).await?;
         delete(self.streams.corrections(), sequence).await?;
         Ok(Decided::Dropped)
@@ -145,14 +145,14 @@ impl Corrections {
     /// Returns the ids of the rows that a person has released.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn released(&self) -> Result<BTreeSet<i64>, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn released(&self) -> Result<BTreeSet<i64>, BrokerError> {
         let mut known = self.known.lock().await;
         self.catch_up(&mut known).await?;
         Ok(known.released.clone())
     }
 
-    async fn store_tombstone(&self, id: i64, refusal: Refusal) -> Result<(), QueueError> {
+    async fn store_tombstone(&self, id: i64, refusal: Refusal) -> Result<(), BrokerError> {
         let mut headers = HeaderMap::new();
         // Not the row's own message id, which may still be in the stream's duplicate window.
         headers.insert(NATS_MESSAGE_ID, format!("{}:{id}{DROPPED_SUFFIX}", self.table));
@@ -168,16 +168,16 @@ impl Corrections {
         subject: String,
         headers: HeaderMap,
         body: Vec<u8>,
-    ) -> Result<(), QueueError> {
+    ) -> Result<(), BrokerError> {
         let message = PublishMessage::build().headers(headers).payload(body.into());
-        let failed = |source| QueueError::Publish { stream, source };
+        let failed = |source| BrokerError::Publish { stream, source };
         self.streams.context().send_publish(subject, message).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())
     }
 }
 
 /// Deletes a message. A message that is already gone counts as deleted.
-async fn delete(stream: &Stream, sequence: u64) -> Result<(), QueueError> {
+async fn delete(stream: &Stream, sequence: u64) -> Result<(), BrokerError> {
     use async_nats::jetstream::ErrorCode;
     match stream.delete_message(sequence).await {
         Ok(_) => Ok(()),
@@ -192,7 +192,7 @@ async fn delete(stream: &Stream, sequence: u64) -> Result<(), QueueError> {
             {
                 Ok(())
             }
-            _ => Err(QueueError::request("deleting a message")(error.into())),
+            _ => Err(BrokerError::request("deleting a message")(error.into())),
         },
     }
 }

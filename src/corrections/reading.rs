@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::scan::{Depth, scan};
 use super::{Corrections, RELEASED_HEADER, last_sequence};
+use crate::broker::BrokerError;
 use crate::broker::CORRECTIONS;
-use crate::broker::QueueError;
 use crate::broker::timestamp;
 use crate::correction::{Refusal, Row};
 
@@ -47,16 +47,16 @@ impl Corrections {
     /// Returns the stream sequence of the last pair, or 0 when there never was one.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn last_sequence(&self) -> Result<u64, QueueError> {
+    /// [`BrokerError::Request`].
+    pub async fn last_sequence(&self) -> Result<u64, BrokerError> {
         last_sequence(self.streams.corrections()).await
     }
 
     /// Returns the number of pairs stored after a stream sequence.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn count_after(&self, sequence: u64) -> Result<u64, QueueError> {
+    /// [`BrokerError::Request`].
+    pub async fn count_after(&self, sequence: u64) -> Result<u64, BrokerError> {
         Ok(self.arrivals_after(sequence).await?.count)
     }
 
@@ -65,9 +65,9 @@ impl Corrections {
     /// would mean reading them all.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn arrivals_after(&self, sequence: u64) -> Result<Arrivals, QueueError> {
-        let failed = QueueError::request("asking for a stream's state");
+    /// [`BrokerError::Request`].
+    pub async fn arrivals_after(&self, sequence: u64) -> Result<Arrivals, BrokerError> {
+        let failed = BrokerError::request("asking for a stream's state");
         let stream = self.streams.corrections();
         let state = stream.get_info().await.map_err(|error| failed(error.into()))?.state;
         let from = sequence.saturating_add(1).max(state.first_sequence);
@@ -80,7 +80,7 @@ impl Corrections {
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
                 return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
             }
-            Err(error) => return Err(QueueError::request("reading the oldest new pair")(error.into())),
+            Err(error) => return Err(BrokerError::request("reading the oldest new pair")(error.into())),
         };
         let mut count = state.last_sequence - from + 1;
         if state.deleted_count.is_some_and(|deleted| deleted > 0) {
@@ -99,8 +99,8 @@ impl Corrections {
     /// Returns every pair up to a stream sequence, in order.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::TimedOut`].
-    pub async fn snapshot(&self, up_to_sequence: u64) -> Result<Snapshot, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn snapshot(&self, up_to_sequence: u64) -> Result<Snapshot, BrokerError> {
         let to = up_to_sequence.min(self.last_sequence().await?);
         let mut snapshot = Snapshot::default();
         scan(self.streams.corrections(), 1, to, Depth::Whole, |sequence, message| {
@@ -128,9 +128,9 @@ impl Corrections {
     /// Counts the rows in quarantine by reason. Leaves out reasons that this version doesn't know.
     ///
     /// # Errors
-    /// [`QueueError::Request`].
-    pub async fn quarantined_counts(&self) -> Result<BTreeMap<Refusal, u64>, QueueError> {
-        let failed = || QueueError::request("counting quarantined rows");
+    /// [`BrokerError::Request`].
+    pub async fn quarantined_counts(&self) -> Result<BTreeMap<Refusal, u64>, BrokerError> {
+        let failed = || BrokerError::request("counting quarantined rows");
         let subjects = self.streams.quarantine().info_with_subjects("quarantine.>").await;
         subjects
             .map_err(|error| failed()(error.into()))?
@@ -147,7 +147,7 @@ impl Corrections {
     /// are ready.
     pub(crate) async fn arrivals(
         &self,
-    ) -> Result<impl futures::Stream<Item = Result<(), QueueError>> + Send + use<>, QueueError> {
+    ) -> Result<impl futures::Stream<Item = Result<(), BrokerError>> + Send + use<>, BrokerError> {
         let consumer = self
             .streams
             .corrections()
@@ -157,16 +157,16 @@ impl Corrections {
                 ..Default::default()
             })
             .await
-            .map_err(|error| QueueError::request("watching for pairs")(error.into()))?;
+            .map_err(|error| BrokerError::request("watching for pairs")(error.into()))?;
         let messages = consumer
             .messages()
             .await
-            .map_err(|error| QueueError::request("watching for pairs")(error.into()))?;
+            .map_err(|error| BrokerError::request("watching for pairs")(error.into()))?;
         Ok(messages.ready_chunks(NOTICES_AT_ONCE).map(|chunk| {
             chunk
                 .into_iter()
                 .try_for_each(|message| message.map(drop))
-                .map_err(|error| QueueError::request("watching for pairs")(error.into()))
+                .map_err(|error| BrokerError::request("watching for pairs")(error.into()))
         }))
     }
 }

@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
 use async_nats::jetstream::stream::Stream;
 use futures::StreamExt;
 
-use crate::broker::QueueError;
+use crate::broker::BrokerError;
 
 /// Time within which the next message must arrive. The ordered consumer recovers from a lost
 /// connection by itself.
@@ -29,11 +29,11 @@ pub(super) async fn scan(
     to: u64,
     depth: Depth,
     mut visit: impl FnMut(u64, Message),
-) -> Result<(), QueueError> {
+) -> Result<(), BrokerError> {
     if from > to {
         return Ok(());
     }
-    let failed = QueueError::request;
+    let failed = BrokerError::request;
     let consumer = stream
         .create_consumer(OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
@@ -50,7 +50,7 @@ pub(super) async fn scan(
     loop {
         let message = tokio::time::timeout(NEXT_DEADLINE, messages.next())
             .await
-            .map_err(|_| QueueError::TimedOut { what: "reading a stream" })?;
+            .map_err(|_| BrokerError::TimedOut { what: "reading a stream" })?;
         let Some(message) = message else { return Ok(()) };
         let message = message.map_err(|error| failed("reading a stream")(error.into()))?;
         let (sequence, pending) = match message.info() {

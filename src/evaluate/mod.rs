@@ -35,6 +35,6 @@ pub(crate) use fuzzy::FuzzyScorer;
 pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
 pub use gate::{Gate, GatePolicy, Judgment, Verdict, judge};
 pub use holdout::{HoldOut, Side, is_validation};
-pub use report::{Answers, Comparison, EndToEnd, Group, Questions, Report};
+pub use report::{Comparison, EndToEnd, Group, ModelRanks, QuerySet, Report};
 pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, held_out_loss, model_ranks};
 pub use sanity::{Defect, Sanity, slowdown};

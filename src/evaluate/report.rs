@@ -72,7 +72,7 @@ pub struct Report {
 
 /// Queries that models are compared on, with their catalog.
 #[derive(Clone, Copy)]
-pub struct Questions<'a> {
+pub struct QuerySet<'a> {
     /// Held-out queries.
     pub queries: &'a [Query],
     /// Row ids of the queries, in the same order; empty when they are unknown.
@@ -85,7 +85,7 @@ pub struct Questions<'a> {
 
 /// Ranks of the right names by each model, in the order of the queries.
 #[derive(Clone, Copy)]
-pub struct Answers<'a> {
+pub struct ModelRanks<'a> {
     /// Ranks by the original model, if it is available.
     pub original: Option<&'a [Rank]>,
     /// Ranks by the live model.
@@ -112,14 +112,14 @@ impl Report {
         after: &[Rank],
         policy: &GatePolicy,
     ) -> Self {
-        let questions = Questions { queries, rows: &[], catalog, cohorts: Cohorts::default() };
-        Self::compare(&questions, &Answers { original: None, before, after }, policy)
+        let questions = QuerySet { queries, rows: &[], catalog, cohorts: Cohorts::default() };
+        Self::compare(&questions, &ModelRanks { original: None, before, after }, policy)
     }
 
     /// Compares models by their ranks, overall and on the newest and the legacy cohort.
-    pub fn compare(questions: &Questions<'_>, answers: &Answers<'_>, policy: &GatePolicy) -> Self {
-        let Questions { queries, rows, catalog, cohorts } = *questions;
-        let Answers { original, before, after } = *answers;
+    pub fn compare(questions: &QuerySet<'_>, answers: &ModelRanks<'_>, policy: &GatePolicy) -> Self {
+        let QuerySet { queries, rows, catalog, cohorts } = *questions;
+        let ModelRanks { original, before, after } = *answers;
         let ranked: Vec<Ranked<'_>> = queries
             .iter()
             .enumerate()

@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::broker::{QueueError, QueueHealth};
+use crate::broker::{BrokerError, QueueHealth};
 use crate::failure::Failure;
 use crate::ingest::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
 use crate::ingest::{IngestStatus, SweepTrigger, TableAccess};
@@ -32,7 +32,7 @@ use crate::ingest::{IngestStatus, SweepTrigger, TableAccess};
 /// State that the routes read.
 pub struct Views {
     /// Health check of the queue, called for each request.
-    pub queue_health: Box<dyn Fn() -> BoxFuture<'static, Result<QueueHealth, QueueError>> + Send + Sync>,
+    pub queue_health: Box<dyn Fn() -> BoxFuture<'static, Result<QueueHealth, BrokerError>> + Send + Sync>,
     /// Status of the ingest; `None` on a worker that only trains.
     pub ingest: Option<watch::Receiver<IngestStatus>>,
     /// Webhook settings; `None` on a worker that only trains or has no secret set.

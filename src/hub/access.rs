@@ -94,7 +94,7 @@ pub struct HubAccess {
 
 /// Deadlines and retry limits for calls to the Hub.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Deadline for opening a connection.
     pub connect: Duration,
     /// Deadline for the response to a call that transfers no file.
@@ -109,7 +109,7 @@ pub struct Patience {
     pub longest_pause: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -122,7 +122,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// Returns the backoff after this failure (counted from 1), or `None` to give up. `asked` is
     /// the wait that the Hub asked for, and `random`, in `0.0..1.0`, draws the jitter.
     pub(super) fn pause_after(&self, failure: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_end() {
-        let patience = Patience { attempts: 4, longest_pause: Duration::from_secs(3), ..Patience::default() };
+        let patience =
+            RetryPolicy { attempts: 4, longest_pause: Duration::from_secs(3), ..RetryPolicy::default() };
         let pause = |failure, asked| patience.pause_after(failure, asked, 1.0).map(|pause| pause.as_secs());
         assert_eq!([pause(1, None), pause(2, None), pause(3, None)], [Some(1), Some(2), Some(3)]);
         assert_eq!(pause(4, None), None);

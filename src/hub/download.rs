@@ -46,7 +46,7 @@ pub(super) async fn download(
             Ok(()) => break,
             // The next attempt may get the right bytes, and gets a new link for an expired one.
             Err(error @ (HubError::Checksum { .. } | HubError::Store { .. })) => error,
-            Err(error) if error.passing() => error,
+            Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
         failures += 1;

@@ -173,7 +173,7 @@ impl HubError {
     }
 
     /// Returns true when the same request may succeed in a moment.
-    pub(super) fn passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Limited { .. }
             | Self::Unavailable { .. }

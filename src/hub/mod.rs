@@ -34,7 +34,7 @@ mod repository;
 mod upload;
 mod wire;
 
-pub use access::{HubAccess, NotARepoName, Patience, RepoName};
+pub use access::{HubAccess, NotARepoName, RepoName, RetryPolicy};
 pub use card::{Card, DomainScores, ReleaseScores, rollback_card};
 pub(crate) use digest::Hasher;
 pub use digest::{Digest, NotADigest};

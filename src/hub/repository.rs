@@ -10,7 +10,7 @@ use hf_hub::{HFRepository, RepoTypeModel};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::access::{HubAccess, Patience, RepoName};
+use super::access::{HubAccess, RepoName, RetryPolicy};
 use super::download;
 use super::error::HubError;
 use super::index::{INDEX, Index};
@@ -45,14 +45,14 @@ impl Repository {
     /// [`HubError::Unauthorized`] for a token that is invalid in a header,
     /// [`HubError::Connection`] when the system's TLS or proxy settings are unusable.
     pub fn open(access: HubAccess) -> Result<Self, HubError> {
-        Self::with_patience(access, Patience::default())
+        Self::with_retry_policy(access, RetryPolicy::default())
     }
 
     /// Opens a handle as [`Repository::open`] does, with the caller's deadlines and retry limits.
     ///
     /// # Errors
     /// As [`Repository::open`].
-    pub fn with_patience(access: HubAccess, patience: Patience) -> Result<Self, HubError> {
+    pub fn with_retry_policy(access: HubAccess, patience: RetryPolicy) -> Result<Self, HubError> {
         let wire = Wire::new(access, patience)?;
         let library = wire.library()?;
         Ok(Self { wire, library })
@@ -154,7 +154,7 @@ impl Repository {
     /// # Errors
     /// As [`Repository::open`].
     pub fn sibling(&self, repo: RepoName) -> Result<Self, HubError> {
-        Self::with_patience(HubAccess { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
+        Self::with_retry_policy(HubAccess { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
     }
 
     /// Downloads this repo's sentence-transformers folder into `folder`, which must not exist, and

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::access::{HubAccess, Patience};
+use super::access::{HubAccess, RetryPolicy};
 use super::error::HubError;
 use crate::failure::chain;
 
@@ -22,13 +22,13 @@ const ERROR_LIMIT: u64 = 16 * 1024;
 /// HTTP client for one repo.
 pub(super) struct Wire {
     pub(super) access: HubAccess,
-    pub(super) patience: Patience,
+    pub(super) patience: RetryPolicy,
     pub(super) client: Client,
     authorization: Option<HeaderValue>,
 }
 
 impl Wire {
-    pub(super) fn new(access: HubAccess, patience: Patience) -> Result<Self, HubError> {
+    pub(super) fn new(access: HubAccess, patience: RetryPolicy) -> Result<Self, HubError> {
         let authorization = match &access.token {
             Some(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
@@ -167,7 +167,7 @@ impl Wire {
         })
     }
 
-    /// Runs a step and retries transient failures until [`Patience::attempts`] is reached.
+    /// Runs a step and retries transient failures until [`RetryPolicy::attempts`] is reached.
     pub(super) async fn retried<T, F, Step>(&self, what: &'static str, mut step: F) -> Result<T, HubError>
     where
         F: FnMut() -> Step,
@@ -176,7 +176,7 @@ impl Wire {
         let mut failures = 0;
         loop {
             let error = match step().await {
-                Err(error) if error.passing() => error,
+                Err(error) if error.is_transient() => error,
                 done => return done,
             };
             failures += 1;

@@ -32,8 +32,8 @@ pub enum DisconnectReason {
     /// A step did not complete within its deadline.
     #[error("no {step} within {limit:?}")]
     Deadline {
-        /// Step that was awaited.
-        step: Step,
+        /// ProtocolStep that was awaited.
+        step: ProtocolStep,
         /// Deadline of the step.
         limit: Duration,
     },
@@ -86,9 +86,9 @@ pub enum DisconnectReason {
     Aged,
 }
 
-/// Step that a session waits for, in protocol order.
+/// ProtocolStep that a session waits for, in protocol order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
-pub enum Step {
+pub enum ProtocolStep {
     /// Opening of the websocket.
     #[strum(serialize = "connection")]
     Connection,

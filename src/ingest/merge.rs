@@ -21,7 +21,7 @@ use super::realtime;
 use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
 use super::rest_error::RestError;
-use super::status::{IngestEvent, IngestStatus, Trouble};
+use super::status::{IngestEvent, IngestStatus, ReportedError};
 use super::sweep::{KnownIds, Sweep, SweepError};
 use super::sweep_trigger::SweepTrigger;
 use super::timing::IngestTiming;
@@ -95,7 +95,7 @@ impl<I: Inbox> Ingest<I> {
         let mut attempt = 0;
         for generation in 1.. {
             self.status.send_modify(|status| status.generation = generation);
-            self.emit(IngestEvent::GenerationStarted { generation });
+            self.emit(IngestEvent::SessionStarted { generation });
             let begun = Instant::now();
             let report = |event| self.report(generation, event, &rows);
             let reason = realtime::run_session(&self.access, &self.timing.limits, stop, report).await;
@@ -104,15 +104,15 @@ impl<I: Inbox> Ingest<I> {
                 return;
             }
             self.gap();
-            let trouble = Trouble::of(&reason);
+            let trouble = ReportedError::of(&reason);
             if self.status.borrow().realtime_trouble.as_ref() == Some(&trouble) {
                 debug!(generation, error = %trouble.error, "the Realtime session ended again");
             } else {
-                let Trouble { error, remedy, advice } = &trouble;
+                let ReportedError { error, remedy, advice } = &trouble;
                 warn!(generation, %error, ?remedy, %advice, "the Realtime session ended");
             }
             self.status.send_modify(|status| status.realtime_trouble = Some(trouble.clone()));
-            self.emit(IngestEvent::GenerationEnded { generation, trouble });
+            self.emit(IngestEvent::SessionEnded { generation, trouble });
             attempt = if begun.elapsed() >= self.timing.steady { 0 } else { attempt + 1 };
             let step = usize::saturating_sub(attempt, 1);
             let wait = backoff::delay(reason.directive(), step, reason.retry_after(), rand::random());
@@ -208,11 +208,11 @@ impl<I: Inbox> Ingest<I> {
     }
 
     pub(super) fn fail(&self, error: &SweepError) {
-        let trouble = Trouble::of(error);
+        let trouble = ReportedError::of(error);
         if self.status.borrow().sweep_trouble.as_ref() == Some(&trouble) {
             debug!(error = %trouble.error, "the ingest still fails and will try again");
         } else {
-            let Trouble { error, remedy, advice } = &trouble;
+            let ReportedError { error, remedy, advice } = &trouble;
             warn!(%error, ?remedy, %advice, "the ingest failed and will try again");
         }
         self.status.send_modify(|status| status.sweep_trouble = Some(trouble.clone()));

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::TableAccess;
 use super::disconnect_reason::DisconnectReason;
 use super::realtime::run_session;
-use super::realtime_event::{Limits, RealtimeEvent};
+use super::realtime_event::{RealtimeDeadlines, RealtimeEvent};
 
 /// Subscribes to the table's row changes as the ingest does, and disconnects.
 ///
@@ -23,6 +23,6 @@ pub async fn subscribes(access: &TableAccess) -> Result<(), DisconnectReason> {
             stop.cancel();
         }
     };
-    let reason = run_session(access, &Limits::default(), &stop, report).await;
+    let reason = run_session(access, &RealtimeDeadlines::default(), &stop, report).await;
     if subscribed.load(Ordering::Relaxed) { Ok(()) } else { Err(reason) }
 }

@@ -26,15 +26,15 @@ use tokio_util::sync::CancellationToken;
 use tungstenite::Message;
 
 use super::access::TableAccess;
-use super::disconnect_reason::{DisconnectReason, Step};
-use super::realtime_event::{Limits, RealtimeEvent};
-use super::realtime_session::{RealtimeSession, Stage};
+use super::disconnect_reason::{DisconnectReason, ProtocolStep};
+use super::realtime_event::{RealtimeDeadlines, RealtimeEvent};
+use super::realtime_session::{JoinState, RealtimeSession};
 
 /// Runs one session and returns the reason for its end. `report` must not block, because the
 /// socket's reader calls it.
 pub(super) async fn run_session(
     access: &TableAccess,
-    limits: &Limits,
+    limits: &RealtimeDeadlines,
     stop: &CancellationToken,
     report: impl FnMut(RealtimeEvent) + Send,
 ) -> DisconnectReason {
@@ -42,7 +42,7 @@ pub(super) async fn run_session(
     let opened = async {
         let url = access.realtime_url()?;
         let connect = WebSocketFactory::create(url.expose_secret().to_owned());
-        let deadline = DisconnectReason::Deadline { step: Step::Connection, limit: limits.connect };
+        let deadline = DisconnectReason::Deadline { step: ProtocolStep::Connection, limit: limits.connect };
         timeout(limits.connect, connect).await.map_err(|_| deadline)?.map_err(DisconnectReason::of_connect)
     };
     let socket = tokio::select! {
@@ -64,7 +64,7 @@ pub(super) async fn run_session(
         let step = tokio::select! {
             () = stop.cancelled() => Err(DisconnectReason::Stopped),
             () = sleep_until(started + limits.age) => Err(DisconnectReason::Aged),
-            () = sleep_until(session.due), if session.stage != Stage::Live => Err(session.overdue()),
+            () = sleep_until(session.due), if session.stage != JoinState::Live => Err(session.overdue()),
             () = sleep_until(session.settled.unwrap_or(started)), if session.settled.is_some() => {
                 session.settled = None;
                 (session.report)(RealtimeEvent::Gap);

@@ -7,7 +7,7 @@ use crate::correction::Row;
 
 /// Deadlines of a Realtime session.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct RealtimeDeadlines {
     /// Deadline for opening the websocket. The server answers a refusal after 2 s.
     pub connect: Duration,
     /// Deadline for sending one frame.
@@ -26,7 +26,7 @@ pub struct Limits {
     pub age: Duration,
 }
 
-impl Default for Limits {
+impl Default for RealtimeDeadlines {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),

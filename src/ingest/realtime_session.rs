@@ -11,8 +11,8 @@ use supabase_realtime_rs::{
 use tokio::time::{Instant, timeout};
 
 use super::access::TableAccess;
-use super::disconnect_reason::{DisconnectReason, Step};
-use super::realtime_event::{Limits, RealtimeEvent};
+use super::disconnect_reason::{DisconnectReason, ProtocolStep};
+use super::realtime_event::{RealtimeDeadlines, RealtimeEvent};
 
 /// Name of the channel; any name works.
 const TOPIC: &str = "realtime:autovalidate-trainer";
@@ -20,7 +20,7 @@ const TOPIC: &str = "realtime:autovalidate-trainer";
 const JOIN_REF: &str = "1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum JoinState {
     Joining,
     Subscribing,
     Live,
@@ -29,11 +29,11 @@ pub(super) enum Stage {
 /// State of one session, and the client's side of its protocol.
 pub(super) struct RealtimeSession<'a, F> {
     access: &'a TableAccess,
-    limits: &'a Limits,
+    limits: &'a RealtimeDeadlines,
     pub(super) connection: ConnectionManager,
     pub(super) report: F,
-    pub(super) stage: Stage,
-    /// Deadline of the current stage; unused in [`Stage::Live`].
+    pub(super) stage: JoinState,
+    /// Deadline of the current stage; unused in [`JoinState::Live`].
     pub(super) due: Instant,
     /// Time at which the second sweep after a subscription is due.
     pub(super) settled: Option<Instant>,
@@ -46,7 +46,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
     /// Creates a session that has not joined yet.
     pub(super) fn new(
         access: &'a TableAccess,
-        limits: &'a Limits,
+        limits: &'a RealtimeDeadlines,
         connection: ConnectionManager,
         report: F,
     ) -> Self {
@@ -55,7 +55,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
             limits,
             connection,
             report,
-            stage: Stage::Joining,
+            stage: JoinState::Joining,
             due: Instant::now() + limits.join,
             settled: None,
             references: 1,
@@ -92,7 +92,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
     pub(super) async fn send_heartbeat(&mut self) -> Result<(), DisconnectReason> {
         if self.heartbeat.is_some() {
             return Err(DisconnectReason::Deadline {
-                step: Step::HeartbeatReply,
+                step: ProtocolStep::HeartbeatReply,
                 limit: self.limits.heartbeat,
             });
         }
@@ -108,16 +108,18 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         let limit = self.limits.write;
         match timeout(limit, self.connection.send_message(message)).await {
             Ok(sent) => sent.map_err(DisconnectReason::Send),
-            Err(_) => Err(DisconnectReason::Deadline { step: Step::Write, limit }),
+            Err(_) => Err(DisconnectReason::Deadline { step: ProtocolStep::Write, limit }),
         }
     }
 
     /// Returns the reason for ending a session whose current stage took too long.
     pub(super) fn overdue(&self) -> DisconnectReason {
         match self.stage {
-            Stage::Joining => DisconnectReason::Deadline { step: Step::JoinReply, limit: self.limits.join },
-            Stage::Subscribing | Stage::Live => {
-                DisconnectReason::Deadline { step: Step::Subscription, limit: self.limits.subscribe }
+            JoinState::Joining => {
+                DisconnectReason::Deadline { step: ProtocolStep::JoinReply, limit: self.limits.join }
+            }
+            JoinState::Subscribing | JoinState::Live => {
+                DisconnectReason::Deadline { step: ProtocolStep::Subscription, limit: self.limits.subscribe }
             }
         }
     }
@@ -168,14 +170,14 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
             return Err(DisconnectReason::Mismatch);
         }
         // The server may send the `system` message before this reply: never step back from `Live`.
-        if self.stage == Stage::Joining {
+        if self.stage == JoinState::Joining {
             self.wait_for_subscription();
         }
         Ok(())
     }
 
     fn wait_for_subscription(&mut self) {
-        self.stage = Stage::Subscribing;
+        self.stage = JoinState::Subscribing;
         self.due = Instant::now() + self.limits.subscribe;
     }
 
@@ -186,7 +188,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         let message = field("message");
         match (field("extension"), field("status")) {
             ("postgres_changes", "ok") => {
-                self.stage = Stage::Live;
+                self.stage = JoinState::Live;
                 self.settled = Some(Instant::now() + self.limits.settle);
                 (self.report)(RealtimeEvent::Subscribed);
                 Ok(())
@@ -199,7 +201,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
                 // The server retries by itself. If it does not succeed in time, this session ends.
                 // Each try may fail with a message of its own, so only the first one starts the
                 // deadline.
-                if self.stage == Stage::Live {
+                if self.stage == JoinState::Live {
                     self.wait_for_subscription();
                 }
                 (self.report)(RealtimeEvent::Gap);
@@ -244,7 +246,7 @@ mod tests {
         let access =
             TableAccess::new(Url::parse("http://localhost").expect("an address"), "key".to_owned().into());
         let mut events = Vec::new();
-        let limits = Limits::default();
+        let limits = RealtimeDeadlines::default();
         let report = |event| events.push(event);
         let mut session = RealtimeSession::new(&access, &limits, ConnectionManager::new(), report);
         let reason = session.handle_frame(text).err();

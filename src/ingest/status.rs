@@ -35,17 +35,17 @@ pub struct IngestStatus {
     /// Number of comparisons of the table's row count with the inbox's.
     pub audits: u64,
     /// Reason why no row is visible, until a row is.
-    pub visibility_trouble: Option<Trouble>,
+    pub visibility_trouble: Option<ReportedError>,
     /// Reason why the last Realtime session ended, until the next one subscribes.
-    pub realtime_trouble: Option<Trouble>,
+    pub realtime_trouble: Option<ReportedError>,
     /// Reason why the last sweep or delivery failed, until a sweep succeeds.
-    pub sweep_trouble: Option<Trouble>,
+    pub sweep_trouble: Option<ReportedError>,
 }
 
 impl IngestStatus {
     /// Returns the most important trouble: without sweeps, the worker misses rows; without
     /// Realtime, rows only come late.
-    pub fn last_error(&self) -> Option<&Trouble> {
+    pub fn last_error(&self) -> Option<&ReportedError> {
         let troubles = [&self.sweep_trouble, &self.visibility_trouble, &self.realtime_trouble];
         troubles.into_iter().find_map(Option::as_ref)
     }
@@ -64,7 +64,7 @@ pub struct Backfill {
 
 /// A failure as status pages show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Trouble {
+pub struct ReportedError {
     /// Error message with its sources.
     pub error: String,
     /// Retry directive, which tells who must act.
@@ -73,7 +73,7 @@ pub struct Trouble {
     pub advice: String,
 }
 
-impl Trouble {
+impl ReportedError {
     pub(super) fn of(failure: &impl Failure) -> Self {
         Self { error: chain(failure), remedy: failure.directive(), advice: failure.advice() }
     }
@@ -83,7 +83,7 @@ impl Trouble {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IngestEvent {
     /// A Realtime session starts to connect.
-    GenerationStarted {
+    SessionStarted {
         /// Number of the session, from 1.
         generation: u64,
     },
@@ -93,11 +93,11 @@ pub enum IngestEvent {
         generation: u64,
     },
     /// A Realtime session ended.
-    GenerationEnded {
+    SessionEnded {
         /// Number of the session.
         generation: u64,
         /// Reason for its end, and advice.
-        trouble: Trouble,
+        trouble: ReportedError,
     },
     /// Realtime delivered a row, and the inbox accepted it.
     Arrived {
@@ -124,11 +124,11 @@ pub enum IngestEvent {
         /// empty.
         kept: u64,
         /// Possible cause, and advice.
-        trouble: Trouble,
+        trouble: ReportedError,
     },
     /// A sweep or a delivery failed; the ingest tries again.
     Failed {
         /// Error of the sweep or delivery, and advice.
-        trouble: Trouble,
+        trouble: ReportedError,
     },
 }

@@ -15,7 +15,7 @@ use super::audit::{Auditor, Invisible};
 use super::backoff;
 use super::inbox::Inbox;
 use super::merge::Ingest;
-use super::status::{Backfill, IngestEvent, Trouble};
+use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
 use crate::failure::{Failure, chain};
 
@@ -159,7 +159,7 @@ impl<I: Inbox> Ingest<I> {
     async fn audit(&self, auditor: &mut Auditor, cursor: i64) -> Result<(), SweepError> {
         let mut swept = Swept::default();
         let audited = auditor.audit(&self.sweeper(&|_, _| {}), cursor, &mut swept).await?;
-        let trouble = audited.invisible.as_ref().map(Trouble::of);
+        let trouble = audited.invisible.as_ref().map(ReportedError::of);
         let fresh = trouble
             .clone()
             .filter(|trouble| self.status.borrow().visibility_trouble.as_ref() != Some(trouble));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::realtime_event::Limits;
+use super::realtime_event::RealtimeDeadlines;
 
 /// Intervals and ranges of the ingest.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct IngestTiming {
     /// Lifetime of a Realtime session that resets the backoff.
     pub steady: Duration,
     /// Deadlines of the Realtime connection.
-    pub limits: Limits,
+    pub limits: RealtimeDeadlines,
 }
 
 impl Default for IngestTiming {
@@ -36,7 +36,7 @@ impl Default for IngestTiming {
             overlap: 1000,
             buffer: 1024,
             steady: Duration::from_secs(30),
-            limits: Limits::default(),
+            limits: RealtimeDeadlines::default(),
         }
     }
 }

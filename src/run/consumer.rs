@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Job, Jobs, QueueError};
+use crate::broker::{BrokerError, Job, Jobs};
 use crate::failure::chain;
 use crate::retry::Backoff;
 use crate::trigger::Trigger;
@@ -43,8 +43,8 @@ impl JobConsumer {
 /// two, the broker delivers the job again, and it is settled then.
 ///
 /// # Errors
-/// [`QueueError`]. The broker may then deliver the job again.
-pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Result<(), QueueError> {
+/// [`BrokerError`]. The broker may then deliver the job again.
+pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Result<(), BrokerError> {
     tracing::info!(job = %job.id(), ?ending, "work on a run ended");
     match ending {
         AttemptEnding::Finished(finished) => {
@@ -55,7 +55,7 @@ pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Resul
             trigger.ended().await?;
             job.complete().await
         }
-        AttemptEnding::Again { failures } => job.hand_back(pause(failures, rand::random())).await,
+        AttemptEnding::Retry { failures } => job.hand_back(pause(failures, rand::random())).await,
         // The job belongs to the other worker.
         AttemptEnding::Overtaken => Ok(()),
     }

@@ -8,7 +8,7 @@ use autovalidate_finetune::onnx::RuntimeError;
 use autovalidate_finetune::train::TrainError;
 use tokio::task::JoinError;
 
-use crate::broker::QueueError;
+use crate::broker::BrokerError;
 use crate::evaluate::EvaluateError;
 use crate::failure::{Failure, RetryDirective, panic_message};
 use crate::hub::HubError;
@@ -21,7 +21,7 @@ use super::dataset::{NameList, RowsFileError};
 pub enum RunError {
     /// The broker failed or refused.
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Queue(#[from] BrokerError),
     /// The Hub failed or refused.
     #[error(transparent)]
     Hub(#[from] HubError),
@@ -45,7 +45,7 @@ pub enum RunError {
     Names(#[from] CatalogError),
     /// A setting of the synthetic typos is out of range.
     #[error(transparent)]
-    Synthesis(#[from] crate::synthesis::SettingsError),
+    Synthesis(#[from] crate::synthesis::SynthesisError),
     /// Scoring failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError<TrainError>),
@@ -91,7 +91,7 @@ pub enum RunError {
     Overtaken,
     /// Too many attempts failed, or ended without recording an error: killed, or out of memory.
     #[error("{attempts} attempts failed, or ended without recording an error")]
-    DiedTooOften {
+    TooManyAttempts {
         /// Number of attempts.
         attempts: u64,
     },
@@ -203,7 +203,7 @@ impl RunError {
             | Self::NoNewerName
             | Self::Parity { .. }
             | Self::Panicked { .. }
-            | Self::DiedTooOften { .. }
+            | Self::TooManyAttempts { .. }
             | Self::NotReplayable
             | Self::OtherBase { .. }
             | Self::OtherRows { .. }
@@ -253,7 +253,7 @@ impl Failure for RunError {
             | Self::OtherNames { .. }
             | Self::NoHub { .. }
             | Self::NoStream { .. }
-            | Self::DiedTooOften { .. } => RetryDirective::Person,
+            | Self::TooManyAttempts { .. } => RetryDirective::Person,
             Self::Cancelled
             | Self::Parity { .. }
             | Self::Panicked { .. }
@@ -291,7 +291,7 @@ impl Failure for RunError {
             Self::Overtaken => "Nothing to do: the other worker continues the run.",
             Self::Cancelled => "Nothing to do. `autovalidate runs retry` starts the run again.",
             Self::PackageLost => "Check that nothing else writes into DATA_DIR.",
-            Self::DiedTooOften { .. } => {
+            Self::TooManyAttempts { .. } => {
                 "Find out why the attempts ended, such as lack of memory; then run `autovalidate runs retry`."
             }
             Self::File { .. } => "Check that DATA_DIR is writable and that its disk has free space.",

@@ -39,9 +39,9 @@ pub use dataset::{
 };
 pub use error::RunError;
 pub use fine_tune::{FineTuneSession, ModelComparison, Scorer, SessionFigures, TrainedModel, TrainingSpec};
-pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, Plan};
+pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{
-    Ancestor, Blueprint, Lineage, PairLineage, PairUse, RECEIPT, Receipt, Replayed, RollbackError,
+    Ancestor, Lineage, PairLineage, PairUse, RECEIPT, Receipt, ReplaySpec, Replayed, RollbackError,
     RollbackOf, RolledBack, Sources, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;

@@ -42,12 +42,12 @@ impl Pipeline {
             Ok(Opened::Ended(record)) => return recorded_ending(*record),
             Err(error) => {
                 tracing::warn!(job = %job.id(), error = chain(&error), "a run's record can't be opened");
-                return AttemptEnding::Again { failures: job.deliveries() };
+                return AttemptEnding::Retry { failures: job.deliveries() };
             }
         };
         let watchdog = RunWatchdog::new(self.runs.clone(), &recorder.record, stop);
         let attempted = match recorder.record.failures {
-            failures if failures >= ATTEMPTS => Err(RunError::DiedTooOften { attempts: failures }),
+            failures if failures >= ATTEMPTS => Err(RunError::TooManyAttempts { attempts: failures }),
             _ => Box::pin(self.attempt(&mut recorder, job.request(), &watchdog)).await,
         };
         self.close(&mut recorder, attempted).await.unwrap_or_else(|error| {
@@ -55,7 +55,7 @@ impl Pipeline {
             match error.interruption() {
                 Some(Interruption::Overtaken) => AttemptEnding::Overtaken,
                 Some(Interruption::Stopping | Interruption::Cancelled) | None => {
-                    AttemptEnding::Again { failures: recorder.record.failures + 1 }
+                    AttemptEnding::Retry { failures: recorder.record.failures + 1 }
                 }
             }
         })
@@ -128,7 +128,7 @@ impl Pipeline {
             let evaluated = recorder.perform(Evaluate { trained, comparison, live }, context).await?;
             let Evaluated { trained: evaluated, report, live, original } = evaluated;
             if !recorder.perform(Gate { report: &report }, context).await? {
-                return Ok(Outcome::KeptBack);
+                return Ok(Outcome::Withheld);
             }
 
             watchdog.check()?;
@@ -216,7 +216,7 @@ impl Pipeline {
             Some(Interruption::Overtaken) => Ok(AttemptEnding::Overtaken),
             Some(Interruption::Stopping) => {
                 recorder.end(RunState::Queued, None).await?;
-                Ok(AttemptEnding::Again { failures: 0 })
+                Ok(AttemptEnding::Retry { failures: 0 })
             }
             Some(Interruption::Cancelled) => {
                 self.run_dir(&recorder.record)?.remove(SystemTime::now())?;
@@ -240,7 +240,7 @@ impl Pipeline {
         let (job, advice) = (&recorder.record.id, error.advice());
         tracing::warn!(%job, error = chain(error), advice, "the model was not published");
         let covered = recorder.record.last_sequence.unwrap_or_default();
-        Ok(AttemptEnding::Finished(FinishedRun { outcome: Outcome::KeptBack, covered }))
+        Ok(AttemptEnding::Finished(FinishedRun { outcome: Outcome::Withheld, covered }))
     }
 
     async fn close_failed(recorder: &mut RunRecorder, error: &RunError) -> Result<AttemptEnding, RunError> {
@@ -254,7 +254,7 @@ impl Pipeline {
         recorder.end(state, Some(error)).await?;
         let (job, advice) = (&recorder.record.id, error.advice());
         tracing::warn!(%job, failures, again, error = chain(error), advice, "an attempt failed");
-        Ok(if again { AttemptEnding::Again { failures } } else { AttemptEnding::Closed(state) })
+        Ok(if again { AttemptEnding::Retry { failures } } else { AttemptEnding::Closed(state) })
     }
 }
 
@@ -266,7 +266,7 @@ fn recorded_ending(record: RunRecord) -> AttemptEnding {
     match (record.state, record.artifact) {
         (RunState::Done, Some(artifact)) => finished(Outcome::Published(artifact)),
         (RunState::Done, None) => finished(Outcome::DryRun),
-        (RunState::Refused, _) => finished(Outcome::KeptBack),
+        (RunState::Refused, _) => finished(Outcome::Withheld),
         (state @ (RunState::Queued | RunState::Running | RunState::Failed | RunState::Cancelled), _) => {
             AttemptEnding::Closed(state)
         }

@@ -34,12 +34,12 @@ pub struct Pipeline {
     /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Settings of every run.
-    pub plan: Plan,
+    pub plan: RunSettings,
 }
 
 /// Settings of every run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct RunSettings {
     /// Training recipe. A job request may override some of its values.
     pub recipe: Recipe,
     /// Settings of the synthetic typos.
@@ -70,7 +70,7 @@ pub enum Outcome {
     Published(PublishedArtifact),
     /// The model was not published: the gate refused it, or a rollback during the run left the
     /// decision to a person.
-    KeptBack,
+    Withheld,
     /// Everything but publishing was done, as requested.
     DryRun,
 }
@@ -88,7 +88,7 @@ impl FinishedRun {
     pub(in crate::run) fn state(&self) -> RunState {
         match self.outcome {
             Outcome::Published(_) | Outcome::DryRun => RunState::Done,
-            Outcome::KeptBack => RunState::Refused,
+            Outcome::Withheld => RunState::Refused,
         }
     }
 }
@@ -101,7 +101,7 @@ pub enum AttemptEnding {
     /// The run ended without a result: it was given up or cancelled. The record has the reason.
     Closed(RunState),
     /// The run is to be tried again.
-    Again {
+    Retry {
         /// Number of failed attempts so far; 0 when the worker is merely stopping.
         failures: u64,
     },

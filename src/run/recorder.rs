@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::broker::{
-    Clock, ENDED, Events, Job, QueueError, RecordedError, Revision, RunRecord, RunState, Runs, StageRecord,
+    BrokerError, Clock, ENDED, Events, Job, RecordedError, Revision, RunRecord, RunState, Runs, StageRecord,
 };
 use crate::failure::chain;
 
 use super::error::RunError;
 use super::stage::Stage;
-use super::steps::{Done, Step, StepContext};
+use super::steps::{Step, StepContext, StepOutput};
 
 /// Number of tries to save a record before the broker's error becomes the run's.
 const SAVES: u32 = 12;
@@ -50,7 +50,7 @@ impl RunRecorder {
         events: Events,
         clock: Arc<dyn Clock>,
         job: &Job,
-    ) -> Result<Opened, QueueError> {
+    ) -> Result<Opened, BrokerError> {
         loop {
             let (mut record, revision) = match runs.load(job.id()).await? {
                 Some(found) => found,
@@ -58,7 +58,7 @@ impl RunRecorder {
                     let fresh = RunRecord::new(job.id().clone(), job.request().clone(), clock.now());
                     match runs.create(&fresh).await {
                         Ok(revision) => (fresh, revision),
-                        Err(QueueError::Exists { .. }) => continue,
+                        Err(BrokerError::Exists { .. }) => continue,
                         Err(error) => return Err(error),
                     }
                 }
@@ -80,7 +80,7 @@ impl RunRecorder {
                 }
                 // At this moment, a person cancelled the run, or another worker took it up: read
                 // the record again.
-                Err(QueueError::Conflict { .. }) => {}
+                Err(BrokerError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -112,14 +112,14 @@ impl RunRecorder {
             error: None,
         });
         self.save().await?;
-        self.events.tell(&self.record.id, stage.name(), json!({ "phase": "started" })).await;
+        self.events.publish_best_effort(&self.record.id, stage.name(), json!({ "phase": "started" })).await;
         Ok(started_at)
     }
 
     async fn end_stage<S: Step>(
         &mut self,
         started_at: Timestamp,
-        result: Result<Done<S::Output>, RunError>,
+        result: Result<StepOutput<S::Output>, RunError>,
     ) -> Result<S::Output, RunError> {
         let stage = S::STAGE;
         let ended_at = self.clock.now();
@@ -127,7 +127,7 @@ impl RunRecorder {
         let Some(entry) = self.record.stages.last_mut() else { return Err(RunError::Overtaken) };
         entry.ended_at = Some(ended_at);
         let (result, detail) = match result {
-            Ok(Done { output, figures }) => {
+            Ok(StepOutput { output, figures }) => {
                 let detail = json!({ "phase": "ended", "seconds": seconds, "figures": figures });
                 entry.figures = figures;
                 S::record(&output, &mut self.record)?;
@@ -146,7 +146,7 @@ impl RunRecorder {
             }
         };
         self.save().await?;
-        self.events.tell(&self.record.id, stage.name(), detail).await;
+        self.events.publish_best_effort(&self.record.id, stage.name(), detail).await;
         result
     }
 
@@ -166,7 +166,7 @@ impl RunRecorder {
             "artifact": self.record.artifact,
             "error": self.record.error,
         });
-        self.events.tell(&self.record.id, ENDED, detail).await;
+        self.events.publish_best_effort(&self.record.id, ENDED, detail).await;
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl RunRecorder {
                 }
                 Err(error) => error,
             };
-            let conflict = matches!(error, QueueError::Conflict { .. });
+            let conflict = matches!(error, BrokerError::Conflict { .. });
             match Box::pin(self.runs.load(&self.record.id)).await {
                 // This try or an earlier one saved the record, and the broker's answer was lost.
                 Ok(Some((stored, revision))) if stored == self.record => {

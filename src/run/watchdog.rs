@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::broker::{QueueError, RunRecord, Runs};
+use crate::broker::{BrokerError, RunRecord, Runs};
 use crate::failure::chain;
 
 use super::error::{Interruption, RunError};
@@ -117,7 +117,7 @@ impl RecordWatch {
         }
     }
 
-    async fn check_record(&self) -> Result<Option<Interruption>, QueueError> {
+    async fn check_record(&self) -> Result<Option<Interruption>, BrokerError> {
         let (id, ours) = (&self.record.id, self.record.attempts);
         if let Some((record, _)) = self.runs.load(id).await?
             && record.attempts > ours

@@ -55,7 +55,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Default patience of early stopping: the number of assessments in a row without an improvement
 /// that stop a run. Used when a metric is set and a patience is not.
-pub const PATIENCE: usize = 3;
+pub const DEFAULT_PATIENCE: usize = 3;
 
 /// Settings that a command requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -287,7 +287,7 @@ fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
             None
         }
     };
-    let patience = reader.number("TRAIN_PATIENCE", &ranges::PATIENCE, PATIENCE);
+    let patience = reader.number("TRAIN_PATIENCE", &ranges::PATIENCE, DEFAULT_PATIENCE);
     let every = match reader.text("TRAIN_ASSESS_EVERY").as_deref() {
         None | Some("epoch") => None,
         Some(steps) => {

@@ -22,7 +22,7 @@ pub struct Alignment {
 
 /// Last step of the cheapest path to a cell of the table.
 #[derive(Clone, Copy)]
-struct Step {
+struct PathStep {
     cost: u32,
     from: (usize, usize),
     slip: Option<Slip>,
@@ -42,7 +42,7 @@ pub fn align(typo: &str, corrected: &str, keyboard: Keyboard) -> Alignment {
             from_place[edit.at].push((slip, edit));
         }
     }
-    let start = Step { cost: u32::MAX, from: (0, 0), slip: None, unexplained: false };
+    let start = PathStep { cost: u32::MAX, from: (0, 0), slip: None, unexplained: false };
     let mut table = vec![vec![start; typo.len() + 1]; corrected.len() + 1];
     table[0][0].cost = 0;
     for i in 0..=corrected.len() {
@@ -55,7 +55,7 @@ pub fn align(typo: &str, corrected: &str, keyboard: Keyboard) -> Alignment {
                 let Some(step) = table.get_mut(to.0).and_then(|row| row.get_mut(to.1)) else { return };
                 let unexplained = cost == UNEXPLAINED;
                 if reached + cost < step.cost {
-                    *step = Step { cost: reached + cost, from: (i, j), slip, unexplained };
+                    *step = PathStep { cost: reached + cost, from: (i, j), slip, unexplained };
                 }
             };
             if corrected.get(i).is_some_and(|c| typo.get(j) == Some(c)) {

@@ -80,19 +80,19 @@ impl EpochDataset {
         &'a self,
         tokenizer: &'a Tokenizer,
         vocabulary: &'a Vocabulary,
-    ) -> TokenizedLessons<'a> {
-        TokenizedLessons { examples: self, tokenizer, vocabulary }
+    ) -> TokenizedEpochDataset<'a> {
+        TokenizedEpochDataset { examples: self, tokenizer, vocabulary }
     }
 }
 
 /// [`EpochDataset`] with a tokenizer and a vocabulary, as the pair source of training.
-pub struct TokenizedLessons<'a> {
+pub struct TokenizedEpochDataset<'a> {
     examples: &'a EpochDataset,
     tokenizer: &'a Tokenizer,
     vocabulary: &'a Vocabulary,
 }
 
-impl PairSource for TokenizedLessons<'_> {
+impl PairSource for TokenizedEpochDataset<'_> {
     fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
         let (mut rows, mut anchors, mut positives) = (Vec::new(), Vec::new(), Vec::new());
         let mut negatives = Vec::new();

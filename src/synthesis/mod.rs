@@ -28,10 +28,10 @@ mod sounds;
 mod synthesizer;
 
 pub use alignment::{Alignment, align};
-pub use epoch_dataset::{EpochDataset, TokenizedLessons};
+pub use epoch_dataset::{EpochDataset, TokenizedEpochDataset};
 pub use keyboard::Keyboard;
 pub use neighbors::Neighbors;
 pub use rates::SlipRates;
-pub use settings::{SettingsError, SynthesisSettings};
+pub use settings::{SynthesisError, SynthesisSettings};
 pub use slip::Slip;
 pub use synthesizer::{Synthesizer, SyntheticPair};

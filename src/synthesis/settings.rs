@@ -41,7 +41,7 @@ impl Default for SynthesisSettings {
 /// Error for a setting outside its allowed range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{setting} is {value}; it must be {expected}")]
-pub struct SettingsError {
+pub struct SynthesisError {
     /// Name of the setting.
     pub setting: &'static str,
     /// Value that was given.
@@ -50,7 +50,7 @@ pub struct SettingsError {
     pub expected: &'static str,
 }
 
-impl crate::failure::Failure for SettingsError {
+impl crate::failure::Failure for SynthesisError {
     fn directive(&self) -> crate::failure::RetryDirective {
         crate::failure::RetryDirective::Never
     }
@@ -65,8 +65,8 @@ impl SynthesisSettings {
     ///
     /// # Errors
     /// The first setting that is outside its allowed range.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        let fail = |setting, value: String, expected| Err(SettingsError { setting, value, expected });
+    pub fn check(&self) -> Result<(), SynthesisError> {
+        let fail = |setting, value: String, expected| Err(SynthesisError { setting, value, expected });
         if self.variants > 1_000 {
             return fail("variants", self.variants.to_string(), "at most 1000");
         }

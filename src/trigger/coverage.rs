@@ -1,11 +1,11 @@
-//! State that the trigger keeps across restarts, in the bucket `trainer_state` under the key
+//! TriggerState that the trigger keeps across restarts, in the bucket `trainer_state` under the key
 //! `trigger`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Reason;
-use crate::broker::{JobId, JobRequest, QueueError, Records, Revision, Streams};
+use crate::broker::{BrokerError, JobId, JobRequest, Records, Revision, Streams};
 
 const KEY: &str = "trigger";
 
@@ -70,7 +70,7 @@ impl CoverageStore {
     }
 
     /// Reads the coverage, creating it when no worker has done so before.
-    pub(super) async fn load(&self) -> Result<(Coverage, Revision), QueueError> {
+    pub(super) async fn load(&self) -> Result<(Coverage, Revision), BrokerError> {
         loop {
             if let Some(found) = self.records.load(KEY).await? {
                 return Ok(found);
@@ -78,23 +78,23 @@ impl CoverageStore {
             match self.records.create(KEY, &Coverage::default()).await {
                 Ok(revision) => return Ok((Coverage::default(), revision)),
                 // Another worker was first: read what it wrote.
-                Err(QueueError::Exists { .. }) => {}
+                Err(BrokerError::Exists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
     /// Replaces the coverage unless another worker did so first; returns true when it was replaced.
-    pub(super) async fn save(&self, coverage: &Coverage, revision: Revision) -> Result<bool, QueueError> {
+    pub(super) async fn save(&self, coverage: &Coverage, revision: Revision) -> Result<bool, BrokerError> {
         match self.records.save(KEY, coverage, revision).await {
             Ok(_) => Ok(true),
-            Err(QueueError::Conflict { .. }) => Ok(false),
+            Err(BrokerError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Applies a change, retrying until no other worker changed the coverage in between.
-    pub(super) async fn change(&self, change: impl Fn(&mut Coverage)) -> Result<(), QueueError> {
+    pub(super) async fn change(&self, change: impl Fn(&mut Coverage)) -> Result<(), BrokerError> {
         loop {
             let (mut coverage, revision) = self.load().await?;
             let before = coverage.clone();

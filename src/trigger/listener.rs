@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::coverage::{CoverageStore, Intent};
-use super::policy::{Decision, State, TriggerPolicy, decide};
-use crate::broker::{Clock, JobId, JobRequest, Jobs, QueueError, Runs, Streams};
+use super::policy::{Decision, TriggerPolicy, TriggerState, decide};
+use crate::broker::{BrokerError, Clock, JobId, JobRequest, Jobs, Runs, Streams};
 use crate::corrections::Corrections;
 use crate::failure::chain;
 use crate::retry::{Backoff, Failures};
@@ -25,18 +25,18 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from
 /// Queue that jobs are put into. [`Jobs`] implements it; tests put a faulty one in its place.
 pub trait JobQueue: Debug + Send + Sync + 'static {
     /// Adds a request; a request with a job id is stored once.
-    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, QueueError>>;
+    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, BrokerError>>;
 
     /// Returns the number of requests that wait or are in progress.
-    fn outstanding(&self) -> BoxFuture<'_, Result<u64, QueueError>>;
+    fn outstanding(&self) -> BoxFuture<'_, Result<u64, BrokerError>>;
 }
 
 impl JobQueue for Jobs {
-    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, QueueError>> {
+    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, BrokerError>> {
         Self::enqueue(self, request).boxed()
     }
 
-    fn outstanding(&self) -> BoxFuture<'_, Result<u64, QueueError>> {
+    fn outstanding(&self) -> BoxFuture<'_, Result<u64, BrokerError>> {
         Self::outstanding(self).boxed()
     }
 }
@@ -84,8 +84,8 @@ impl Trigger {
     /// Returns the number of pairs that no run covers.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::Unreadable`].
-    pub async fn pending(&self) -> Result<u64, QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn pending(&self) -> Result<u64, BrokerError> {
         let (coverage, _) = self.coverage_store.load().await?;
         self.corrections.count_after(coverage.covered_sequence).await
     }
@@ -94,8 +94,8 @@ impl Trigger {
     /// counting, and the cooldown begins. Safe to repeat. Call it before the job is completed.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::Unreadable`].
-    pub async fn covered(&self, sequence: u64) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn covered(&self, sequence: u64) -> Result<(), BrokerError> {
         self.run_ended(Some(sequence)).await
     }
 
@@ -103,12 +103,12 @@ impl Trigger {
     /// begins, and pairs that no other job covers keep counting.
     ///
     /// # Errors
-    /// [`QueueError::Request`], [`QueueError::Unreadable`].
-    pub async fn ended(&self) -> Result<(), QueueError> {
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn ended(&self) -> Result<(), BrokerError> {
         self.run_ended(None).await
     }
 
-    async fn run_ended(&self, sequence: Option<u64>) -> Result<(), QueueError> {
+    async fn run_ended(&self, sequence: Option<u64>) -> Result<(), BrokerError> {
         let now = self.clock.now();
         self.coverage_store
             .change(|coverage| {
@@ -125,7 +125,7 @@ impl Trigger {
     ///
     /// # Errors
     /// The errors of the queue; the next look finishes whatever was left half done.
-    pub async fn look(&self) -> Result<Decision, QueueError> {
+    pub async fn look(&self) -> Result<Decision, BrokerError> {
         loop {
             let (coverage, revision) = self.coverage_store.load().await?;
             if let Some(intent) = &coverage.intent {
@@ -140,7 +140,7 @@ impl Trigger {
                 self.coverage_store.save(&shorter, revision).await?;
                 continue;
             }
-            let state = State {
+            let state = TriggerState {
                 pending: arrivals.count,
                 oldest_at: arrivals.oldest_at,
                 newest_at: arrivals.newest_at,
@@ -161,7 +161,7 @@ impl Trigger {
 
     /// Publishes an intended job and clears the intent. Repeating either step, or racing another
     /// worker, is harmless.
-    async fn publish(&self, intent: &Intent) -> Result<(), QueueError> {
+    async fn publish(&self, intent: &Intent) -> Result<(), BrokerError> {
         // The broker forgets ids after its duplicate window; the run record, once there, is
         // permanent.
         if self.runs.load(&intent.job_id).await?.is_none() {
@@ -200,7 +200,7 @@ impl Trigger {
     }
 
     /// Looks at every notice. Safe to drop at any point: the next look finds whatever was begun.
-    async fn watch(&self, failures: &mut Failures) -> Result<(), QueueError> {
+    async fn watch(&self, failures: &mut Failures) -> Result<(), BrokerError> {
         // Registered before the first look, so that no notice is missed in between.
         let mut notices = self.notices().await?;
         loop {
@@ -223,11 +223,11 @@ impl Trigger {
     }
 
     /// Returns a stream that yields when pairs were stored or a job was settled.
-    async fn notices(&self) -> Result<Notices, QueueError> {
+    async fn notices(&self) -> Result<Notices, BrokerError> {
         let stored = self.corrections.arrivals().await?.boxed();
         let settled = self.streams.settlements().await?.map(Ok).boxed();
         Ok(futures::stream::select(stored, settled).boxed())
     }
 }
 
-type Notices = BoxStream<'static, Result<(), QueueError>>;
+type Notices = BoxStream<'static, Result<(), BrokerError>>;

@@ -18,9 +18,9 @@ pub struct TriggerPolicy {
     pub cooldown: Duration,
 }
 
-/// State that the decision depends on.
+/// TriggerState that the decision depends on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct State {
+pub struct TriggerState {
     /// Number of pairs that no run covers.
     pub pending: u64,
     /// Time at which the oldest of these pairs was stored.
@@ -59,7 +59,7 @@ pub enum Decision {
 }
 
 /// Decides at `now` whether a job is due.
-pub fn decide(policy: &TriggerPolicy, state: &State, now: Timestamp) -> Decision {
+pub fn decide(policy: &TriggerPolicy, state: &TriggerState, now: Timestamp) -> Decision {
     if state.pending == 0 || state.run_in_flight {
         return Decision::Idle;
     }
@@ -107,9 +107,9 @@ mod tests {
         })
     }
 
-    fn states() -> impl Strategy<Value = State> {
+    fn states() -> impl Strategy<Value = TriggerState> {
         (0_u64..10, 0_i64..100, 0_i64..100, prop::option::of((0_i64..200).prop_map(at)), any::<bool>())
-            .prop_map(|(pending, one, other, last_run_ended_at, run_in_flight)| State {
+            .prop_map(|(pending, one, other, last_run_ended_at, run_in_flight)| TriggerState {
                 pending,
                 oldest_at: (pending > 0).then(|| at(one.min(other))),
                 newest_at: (pending > 0).then(|| at(one.max(other))),
@@ -165,7 +165,12 @@ mod tests {
     #[test]
     fn without_a_wait_too_few_pairs_wait_for_ever() {
         let policy = TriggerPolicy { threshold: 3, max_wait: None, quiet: None, cooldown: Duration::ZERO };
-        let state = State { pending: 2, oldest_at: Some(at(0)), newest_at: Some(at(1)), ..State::default() };
+        let state = TriggerState {
+            pending: 2,
+            oldest_at: Some(at(0)),
+            newest_at: Some(at(1)),
+            ..TriggerState::default()
+        };
         assert_eq!(decide(&policy, &state, Timestamp::MAX), Decision::Idle);
     }
 
@@ -177,7 +182,12 @@ mod tests {
             quiet: Some(Duration::MAX),
             cooldown: Duration::MAX,
         };
-        let state = State { pending: 2, oldest_at: Some(at(0)), newest_at: Some(at(1)), ..State::default() };
+        let state = TriggerState {
+            pending: 2,
+            oldest_at: Some(at(0)),
+            newest_at: Some(at(1)),
+            ..TriggerState::default()
+        };
         assert_eq!(decide(&policy, &state, at(5)), Decision::WaitUntil(Timestamp::MAX));
     }
 }

@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::coverage::Coverage;
-use super::policy::{Decision, Reason, State, TriggerPolicy, decide};
+use super::policy::{Decision, Reason, TriggerPolicy, TriggerState, decide};
 use crate::broker::JobId;
 
 /// One step of the simulation.
 #[derive(Debug, Clone)]
-enum Step {
+enum Action {
     /// This many pairs are stored.
     Pairs(u64),
     /// Time passes, in seconds. A look that falls due meanwhile happens when it is due.
@@ -63,9 +63,9 @@ impl World {
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> TriggerState {
         let new = &self.stored[usize::try_from(self.coverage.covered_sequence).unwrap()..];
-        State {
+        TriggerState {
             pending: new.len() as u64,
             oldest_at: new.first().copied(),
             newest_at: new.last().copied(),
@@ -75,11 +75,11 @@ impl World {
     }
 
     /// Returns the state that a listener reads, to decide on it later.
-    fn read(&self) -> (Coverage, u64, State, u64) {
+    fn read(&self) -> (Coverage, u64, TriggerState, u64) {
         (self.coverage.clone(), self.revision, self.state(), self.stored.len() as u64)
     }
 
-    fn act(&mut self, (coverage, revision, state, last): (Coverage, u64, State, u64)) -> Decision {
+    fn act(&mut self, (coverage, revision, state, last): (Coverage, u64, TriggerState, u64)) -> Decision {
         let decision = decide(&self.policy, &state, self.now);
         if let Decision::Fire(reason) = decision {
             let (intended, intent) = coverage.intend(last, reason);
@@ -111,14 +111,14 @@ impl World {
         self.look();
     }
 
-    fn apply(&mut self, step: &Step) {
+    fn apply(&mut self, step: &Action) {
         match step {
-            Step::Pairs(count) => {
+            Action::Pairs(count) => {
                 self.stored.extend((0..*count).map(|_| self.now));
                 self.look();
             }
-            Step::Passes(seconds) => self.pass(*seconds),
-            Step::Ends { covered } => {
+            Action::Passes(seconds) => self.pass(*seconds),
+            Action::Ends { covered } => {
                 if self.queue.pop_first().is_some() {
                     if *covered {
                         let last = self.started.last().map_or(0, |job| job.last);
@@ -130,7 +130,7 @@ impl World {
                 }
                 self.look();
             }
-            Step::LooksAtOnce => {
+            Action::LooksAtOnce => {
                 let reads: Vec<_> = (0..3).map(|_| self.read()).collect();
                 for read in reads {
                     self.act(read);
@@ -147,12 +147,12 @@ fn policies() -> impl Strategy<Value = TriggerPolicy> {
     )
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<Action>> {
     let one = prop_oneof![
-        (1_u64..5).prop_map(Step::Pairs),
-        (1_u64..45).prop_map(Step::Passes),
-        any::<bool>().prop_map(|covered| Step::Ends { covered }),
-        Just(Step::LooksAtOnce),
+        (1_u64..5).prop_map(Action::Pairs),
+        (1_u64..45).prop_map(Action::Passes),
+        any::<bool>().prop_map(|covered| Action::Ends { covered }),
+        Just(Action::LooksAtOnce),
     ];
     prop::collection::vec(one, 1..60)
 }
@@ -174,7 +174,7 @@ proptest! {
                 next = job.last + 1;
                 // Three listeners that looked at once have started one job.
                 prop_assert!(world.started.len() - before == 1);
-                let ends_now = matches!(step, Step::Ends { .. });
+                let ends_now = matches!(step, Action::Ends { .. });
                 prop_assert!(!had_run || ends_now, "a job started during a run");
                 if let Some(ended_at) = if ends_now { world.ended_at } else { ended_at } {
                     prop_assert!(job.at >= ended_at + policy.cooldown, "sooner than the cool-down");
@@ -215,11 +215,11 @@ proptest! {
         let policy = TriggerPolicy { threshold: 1_000, max_wait: None, quiet: Some(quiet), cooldown: Duration::ZERO };
         let mut world = World::new(policy);
         for gap in &gaps {
-            world.apply(&Step::Pairs(1));
-            world.apply(&Step::Passes(*gap));
+            world.apply(&Action::Pairs(1));
+            world.apply(&Action::Passes(*gap));
             prop_assert!(world.started.is_empty(), "fired into a burst");
         }
-        world.apply(&Step::Passes(100));
+        world.apply(&Action::Passes(100));
         prop_assert_eq!(world.started.len(), 1);
         prop_assert_eq!(world.started[0].last, gaps.len() as u64);
         prop_assert_eq!(world.started[0].at, *world.stored.last().unwrap() + quiet);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::{
-    Broker, Clock, Connection, Events, JobSettings, Jobs, QueueError, QueueHealth, Remote, RunState, Runs,
+    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Remote, RunState, Runs,
     Status, StreamSettings, Streams, SystemClock, embedded,
 };
 use crate::corrections::Corrections;
@@ -58,7 +58,7 @@ impl BrokerHandles {
     ///
     /// # Errors
     /// The errors of the queue.
-    pub async fn queue_health(&self) -> Result<QueueHealth, QueueError> {
+    pub async fn queue_health(&self) -> Result<QueueHealth, BrokerError> {
         let (pending, in_hand, outstanding) =
             tokio::try_join!(self.trigger.pending(), self.jobs.in_hand(), self.jobs.outstanding())?;
         let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
@@ -69,7 +69,7 @@ impl BrokerHandles {
     ///
     /// # Errors
     /// The errors of the queue.
-    pub async fn status(&self) -> Result<Status, QueueError> {
+    pub async fn status(&self) -> Result<Status, BrokerError> {
         let runs = self.runs.list().await?;
         let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
         let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::broker::QueueError;
+use crate::broker::BrokerError;
 use crate::failure::{Failure, RetryDirective};
 use crate::hub::HubError;
 use crate::ingest::RestError;
@@ -14,7 +14,7 @@ use autovalidate_finetune::onnx::RuntimeError;
 pub enum WorkerError {
     /// The broker failed.
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Queue(#[from] BrokerError),
     /// The Hub failed.
     #[error(transparent)]
     Hub(#[from] HubError),

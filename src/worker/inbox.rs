@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::broker::{QueueError, Records, Revision, Streams};
+use crate::broker::{BrokerError, Records, Revision, Streams};
 use crate::correction::Row;
 use crate::corrections::{BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
@@ -82,12 +82,12 @@ impl DurableInbox {
         Ok(())
     }
 
-    async fn load(&self) -> Result<Option<(Cursor, Revision)>, QueueError> {
+    async fn load(&self) -> Result<Option<(Cursor, Revision)>, BrokerError> {
         self.cursors.load(CURSOR).await
     }
 
     /// Advances the cursor, which several listeners share and which only ever grows.
-    async fn store(&self, id: i64) -> Result<(), QueueError> {
+    async fn store(&self, id: i64) -> Result<(), BrokerError> {
         loop {
             let changed = match self.load().await? {
                 Some((cursor, _)) if cursor.id >= id => return Ok(()),
@@ -96,7 +96,7 @@ impl DurableInbox {
             };
             match changed {
                 Ok(_) => return Ok(()),
-                Err(QueueError::Conflict { .. } | QueueError::Exists { .. }) => {}
+                Err(BrokerError::Conflict { .. } | BrokerError::Exists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -27,11 +27,11 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{CheckpointStore, QueueError, StatusService, SystemClock};
+use crate::broker::{BrokerError, CheckpointStore, StatusService, SystemClock};
 use crate::http::{Hook, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::{Ingest, IngestEvent, IngestTiming};
-use crate::run::{JobConsumer, Pipeline, Plan};
+use crate::run::{JobConsumer, Pipeline, RunSettings};
 use crate::settings::{CheckpointPlace, Settings};
 
 pub use broker_handles::BrokerHandles;
@@ -196,8 +196,8 @@ impl Worker {
 /// Returns a query of the handles that runs again at each call.
 fn on_each_call<T>(
     handles: &BrokerHandles,
-    ask: impl Fn(Arc<BrokerHandles>) -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync + 'static,
-) -> Box<dyn Fn() -> BoxFuture<'static, Result<T, QueueError>> + Send + Sync> {
+    ask: impl Fn(Arc<BrokerHandles>) -> BoxFuture<'static, Result<T, BrokerError>> + Send + Sync + 'static,
+) -> Box<dyn Fn() -> BoxFuture<'static, Result<T, BrokerError>> + Send + Sync> {
     let handles = Arc::new(handles.clone());
     Box::new(move || ask(Arc::clone(&handles)))
 }
@@ -227,7 +227,7 @@ impl Trainer {
                 CheckpointPlace::JetStream => Some(CheckpointStore::new(&handles.streams)),
             },
             clock: Arc::new(SystemClock),
-            plan: Plan {
+            plan: RunSettings {
                 recipe: settings.recipe.clone(),
                 synthesis: settings.synthesis.clone(),
                 hold_out: settings.hold_out,

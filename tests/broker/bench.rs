@@ -13,7 +13,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::crash_points::storm;
+use super::crash_points::crash_series;
 use super::trigger::{next, spawn};
 use crate::support::DEADLINE;
 use crate::support::broker::{TestBroker, rows};
@@ -122,9 +122,11 @@ async fn trigger_crashes(wanted: u64, first_seed: u64) -> Value {
     let mut seed = first_seed;
     while total.0 < wanted {
         let bench = TestBroker::new().await;
-        let storm = storm(&bench.streams, seed, CRASHES_OF_A_STORM.min(wanted - total.0)).await.unwrap();
+        let series =
+            crash_series(&bench.streams, seed, CRASHES_OF_A_STORM.min(wanted - total.0)).await.unwrap();
         let (crashes, rounds, lost, doubled) = total;
-        total = (crashes + storm.crashes, rounds + storm.rounds, lost + storm.lost, doubled + storm.doubled);
+        total =
+            (crashes + series.crashes, rounds + series.rounds, lost + series.lost, doubled + series.doubled);
         seed += 1;
         bench.connection.close().await;
     }
@@ -137,11 +139,11 @@ async fn trigger_crashes(wanted: u64, first_seed: u64) -> Value {
 async fn trainer_crashes(wanted: u64, first_point: u64) -> Value {
     let started = Instant::now();
     let harness = RunHarness::quick_to_redeliver().await;
-    let storm = crate::run::crash_points::storm(&harness, first_point, wanted).await;
+    let series = crate::run::crash_points::crash_series(&harness, first_point, wanted).await;
     let seconds = started.elapsed().as_secs_f64();
     json!({
-        "crashes": storm.crashes, "jobs": storm.runs, "lost": storm.lost, "doubled": storm.doubled,
-        "awaits": storm.points, "seconds": seconds,
+        "crashes": series.crashes, "jobs": series.runs, "lost": series.lost, "doubled": series.doubled,
+        "awaits": series.points, "seconds": seconds,
     })
 }
 

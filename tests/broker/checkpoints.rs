@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use autovalidate::broker::{CheckpointStore, JobId, QueueError};
+use autovalidate::broker::{BrokerError, CheckpointStore, JobId};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 
@@ -96,5 +96,5 @@ async fn the_bucket_grows_with_what_it_is_for_and_what_is_damaged_is_not_taken()
     let first = stream(&bench).await.direct_get_next_for_subject(&subject, None).await.unwrap();
     within(DEADLINE, stream(&bench).await.delete_message(first.sequence)).await.unwrap();
     let error = within(DEADLINE, store.fetch(&id, &bench.folder.path().join("back"))).await.unwrap_err();
-    assert!(matches!(error, QueueError::Request { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::Request { .. }), "{error:?}");
 }

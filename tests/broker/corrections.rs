@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use autovalidate::broker::{Connection, QUARANTINE, QueueError, StreamSettings, Streams};
+use autovalidate::broker::{BrokerError, Connection, QUARANTINE, StreamSettings, Streams};
 use autovalidate::correction::{Refusal, Row};
 use autovalidate::corrections::{Appended, Corrections, REFUSAL_HEADER, SHORTENED_HEADER};
 use futures::StreamExt;
@@ -196,7 +196,7 @@ async fn a_table_name_that_would_break_a_header_is_refused() {
     let bench = TestBroker::new().await;
     for table in ["", "pairs\r\nX: y"] {
         let error = within(DEADLINE, Corrections::open(&bench.streams, table)).await.unwrap_err();
-        assert!(matches!(error, QueueError::InvalidTable), "{error:?}");
+        assert!(matches!(error, BrokerError::InvalidTable), "{error:?}");
     }
 }
 
@@ -220,7 +220,7 @@ async fn rows_lost_by_the_broker_can_be_appended_again() {
     let corrections = bench.corrections().await;
     within(DEADLINE, corrections.append(&rows(1..=5))).await.unwrap();
     bench.connection.jetstream().delete_stream("CORRECTIONS").await.unwrap();
-    let streams: Result<Streams, QueueError> =
+    let streams: Result<Streams, BrokerError> =
         Streams::ensure(&bench.connection, &StreamSettings::default()).await;
     streams.unwrap();
     let again = within(DEADLINE, corrections.append(&rows(1..=5))).await.unwrap();
@@ -254,11 +254,11 @@ async fn a_foreign_stream_in_the_way_needs_a_person() {
     };
     context.create_stream(foreign).await.unwrap();
     let error = ensure_again(&bench.connection).await.unwrap_err();
-    assert!(matches!(error, QueueError::SetUp { name: "TRAINING", .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::SetUp { name: "TRAINING", .. }), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Person);
 }
 
-async fn ensure_again(connection: &Connection) -> Result<Streams, QueueError> {
+async fn ensure_again(connection: &Connection) -> Result<Streams, BrokerError> {
     within(DEADLINE, Streams::ensure(connection, &StreamSettings::default())).await
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use autovalidate::broker::{Clock, Events, JobSettings, Jobs, QueueError, Runs, Streams, SystemClock};
+use autovalidate::broker::{BrokerError, Clock, Events, JobSettings, Jobs, Runs, Streams, SystemClock};
 use autovalidate::corrections::Corrections;
 use autovalidate::trigger::{Trigger, TriggerPolicy};
 use rand::{RngExt, SeedableRng};
@@ -22,7 +22,7 @@ const POINTS: u64 = 24;
 
 /// Result of a series of crashes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Storm {
+pub(crate) struct CrashSeries {
     /// Number of looks that were crashed.
     pub(crate) crashes: u64,
     /// Number of sets of pairs that should start a job.
@@ -40,7 +40,11 @@ fn policy() -> TriggerPolicy {
 
 /// Stores pairs, crashes looks at random awaits, singly or two at a time, then looks once without a
 /// crash, and counts the jobs.
-pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<Storm, QueueError> {
+pub(crate) async fn crash_series(
+    streams: &Streams,
+    seed: u64,
+    crashes: u64,
+) -> Result<CrashSeries, BrokerError> {
     let mut draw = ChaCha8Rng::seed_from_u64(seed);
     let corrections = Corrections::open(streams, "pairs").await?;
     let events = Events::new(streams, Arc::new(SystemClock));
@@ -48,12 +52,12 @@ pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<
     let runs = Runs::new(streams);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fresh = || Trigger::new(streams, &corrections, Arc::new(jobs.clone()), policy(), Arc::clone(&clock));
-    let mut storm = Storm::default();
+    let mut series = CrashSeries::default();
     let mut seen = BTreeSet::new();
-    while storm.crashes < crashes {
-        let first = i64::try_from(storm.rounds).unwrap_or_default() * PAIRS + 1;
+    while series.crashes < crashes {
+        let first = i64::try_from(series.rounds).unwrap_or_default() * PAIRS + 1;
         corrections.append(&crate::support::broker::rows(first..first + PAIRS)).await?;
-        storm.rounds += 1;
+        series.rounds += 1;
         for _ in 0..draw.random_range(1..12) {
             // Each look stands for a process that dies. Two at once stand for two listeners.
             let (one, other) = (fresh(), fresh());
@@ -62,25 +66,25 @@ pub(crate) async fn storm(streams: &Streams, seed: u64, crashes: u64) -> Result<
                 true => tokio::join!(crash_at(at, one.look()), crash_at(at_other, other.look())),
                 false => (crash_at(at, one.look()).await, Some(Ok(autovalidate::trigger::Decision::Idle))),
             };
-            storm.crashes += u64::from(looked.is_none()) + u64::from(looked_too.is_none());
+            series.crashes += u64::from(looked.is_none()) + u64::from(looked_too.is_none());
         }
         fresh().look().await?;
         // A message from before a crash may still be in flight, and only a stored job can be taken.
         let waiting = jobs.outstanding().await?;
-        storm.lost += u64::from(waiting == 0);
-        storm.doubled += waiting.saturating_sub(1);
+        series.lost += u64::from(waiting == 0);
+        series.doubled += waiting.saturating_sub(1);
         for _ in 0..waiting {
             let Some(job) = jobs.next(&CancellationToken::new()).await else { break };
-            storm.doubled += u64::from(!seen.insert(job.id().clone()));
+            series.doubled += u64::from(!seen.insert(job.id().clone()));
             job.complete().await?;
         }
     }
     // Late messages must start nothing, and every job must have its record.
     fresh().look().await?;
-    storm.doubled += jobs.outstanding().await?;
+    series.doubled += jobs.outstanding().await?;
     let recorded: BTreeSet<_> = runs.list().await?.into_iter().map(|run| run.id).collect();
-    storm.lost += seen.difference(&recorded).count() as u64;
-    Ok(storm)
+    series.lost += seen.difference(&recorded).count() as u64;
+    Ok(series)
 }
 
 #[cfg(test)]
@@ -92,8 +96,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn crashes_at_any_await_of_the_trigger_lose_and_double_nothing() {
         let bench = crate::support::broker::TestBroker::new().await;
-        let storm = within(Duration::from_secs(100), storm(&bench.streams, 7, 300)).await.unwrap();
-        assert!(storm.crashes >= 300 && storm.rounds >= 10, "{storm:?}");
-        assert_eq!((storm.lost, storm.doubled), (0, 0), "{storm:?}");
+        let series = within(Duration::from_secs(100), crash_series(&bench.streams, 7, 300)).await.unwrap();
+        assert!(series.crashes >= 300 && series.rounds >= 10, "{series:?}");
+        assert_eq!((series.lost, series.doubled), (0, 0), "{series:?}");
     }
 }

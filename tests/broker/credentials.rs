@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use autovalidate::broker::{Connection, QueueError, Remote, StreamSettings, Streams};
+use autovalidate::broker::{BrokerError, Connection, Remote, StreamSettings, Streams};
 use autovalidate::failure::{Failure, RetryDirective};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -102,7 +102,7 @@ async fn credentials_open_the_door_and_others_are_told_so_in_one_sentence() {
     let stolen = credentials(folder.path(), "stolen.creds", &ours, Some(&KeyPair::new_user()));
     for (what, file) in [("foreign", Some(&foreign)), ("stolen", Some(&stolen)), ("none", None)] {
         let error = try_with(file.cloned()).await.unwrap_err();
-        assert!(matches!(error, QueueError::Refused), "{what}: {error:?}");
+        assert!(matches!(error, BrokerError::Refused), "{what}: {error:?}");
         assert_eq!(error.directive(), RetryDirective::Person);
         let (code, said) = status(port, file.map(PathBuf::as_path)).await;
         assert_ne!(code, Some(0));
@@ -113,10 +113,10 @@ async fn credentials_open_the_door_and_others_are_told_so_in_one_sentence() {
     }
 
     let error = try_with(Some(credentials(folder.path(), "poor.creds", &poor, None))).await.unwrap_err();
-    assert!(matches!(error, QueueError::JetStreamUnavailable { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::JetStreamUnavailable { .. }), "{error:?}");
 
     let garbled = folder.path().join("garbled.creds");
     std::fs::write(&garbled, "no credentials").unwrap();
     let error = try_with(Some(garbled)).await.unwrap_err();
-    assert!(matches!(error, QueueError::Credentials { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::Credentials { .. }), "{error:?}");
 }

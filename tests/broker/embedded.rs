@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use autovalidate::broker::embedded::{Options, Server};
-use autovalidate::broker::{Broker, Connection, QueueError, Remote, StreamSettings, Streams};
+use autovalidate::broker::{Broker, BrokerError, Connection, Remote, StreamSettings, Streams};
 use autovalidate::corrections::{Appended, Corrections};
 use autovalidate::failure::{Failure, RetryDirective};
 use nix::sys::signal::{Signal, kill};
@@ -75,7 +75,7 @@ async fn a_second_worker_on_the_same_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let _first = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap();
     let error = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap_err();
-    assert!(matches!(error, QueueError::StoreInUse { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::StoreInUse { .. }), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Person);
 }
 
@@ -124,7 +124,7 @@ async fn too_old_a_server_is_said_clearly() {
     let options = script(folder.path(), "echo 'nats-server: v2.9.10'");
     let error = within(DEADLINE, Server::start(options)).await.unwrap_err();
     match &error {
-        QueueError::ServerTooOld { found, needed } => {
+        BrokerError::ServerTooOld { found, needed } => {
             assert_eq!((found.as_str(), *needed), ("2.9.10", "2.10"))
         }
         other => panic!("{other:?}"),
@@ -138,7 +138,7 @@ async fn a_missing_program_is_said_clearly() {
     let program = folder.path().join("no-such-program");
     let options = Options { program: Some(program), ..options(folder.path()) };
     let error = within(DEADLINE, Server::start(options)).await.unwrap_err();
-    assert!(matches!(error, QueueError::ProgramMissing { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::ProgramMissing { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,29 +146,29 @@ async fn a_server_that_ends_or_hangs_before_it_is_ready_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let dies = script(folder.path(), "case $1 in --version) echo 'nats-server: v2.11.0';; *) exit 3;; esac");
     let error = within(DEADLINE, Server::start(dies)).await.unwrap_err();
-    assert!(matches!(error, QueueError::ServerEnded { status } if status.code() == Some(3)), "{error:?}");
+    assert!(matches!(error, BrokerError::ServerEnded { status } if status.code() == Some(3)), "{error:?}");
     let hangs =
         script(folder.path(), "case $1 in --version) echo 'nats-server: v2.11.0';; *) exec sleep 600;; esac");
     let hangs = Options { ready_within: Duration::from_millis(300), ..hangs };
     let error = within(DEADLINE, Server::start(hangs)).await.unwrap_err();
-    assert!(matches!(error, QueueError::ServerNotReady { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::ServerNotReady { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_worth_a_retry_and_no_jetstream_needs_a_person() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = open(format!("nats://{free}")).await.unwrap_err();
-    assert!(matches!(error, QueueError::Connect { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::Connect { .. }), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Retry);
 
     let folder = tempfile::tempdir().unwrap();
     let plain = NatsServer::start(folder.path(), "").await;
     let error = open(plain.url().to_owned()).await.unwrap_err();
-    assert!(matches!(error, QueueError::JetStreamUnavailable { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::JetStreamUnavailable { .. }), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Person);
 }
 
-async fn open(url: String) -> Result<Connection, QueueError> {
+async fn open(url: String) -> Result<Connection, BrokerError> {
     let remote = Remote { urls: vec![url], ..Remote::default() };
     within(DEADLINE, Connection::open(&Broker::Remote(remote))).await
 }

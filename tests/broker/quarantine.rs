@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use autovalidate::broker::QueueError;
+use autovalidate::broker::BrokerError;
 use autovalidate::correction::{Refusal, Row};
 use autovalidate::corrections::{Appended, BurstLimit, Decided, KnownNames, ScreeningRules};
 
@@ -58,7 +58,7 @@ async fn a_row_without_anything_to_learn_can_not_be_released() {
     within(DEADLINE, corrections.append(&[Row { typo: " ".into(), ..row(1) }])).await.unwrap();
     let quarantined = within(DEADLINE, corrections.quarantined(Some(Refusal::Empty))).await.unwrap();
     let error = within(DEADLINE, corrections.release(&quarantined[0])).await.unwrap_err();
-    assert!(matches!(error, QueueError::NotReleasable { refusal: Refusal::Empty }), "{error:?}");
+    assert!(matches!(error, BrokerError::NotReleasable { refusal: Refusal::Empty }), "{error:?}");
     assert!(within(DEADLINE, corrections.quarantined(Some(Refusal::Burst))).await.unwrap().is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! Run records change only by compare-and-swap.
 
-use autovalidate::broker::{JobId, JobRequest, QueueError, RunRecord, RunState, Runs};
+use autovalidate::broker::{BrokerError, JobId, JobRequest, RunRecord, RunState, Runs};
 use jiff::Timestamp;
 
 use crate::support::DEADLINE;
@@ -19,12 +19,12 @@ async fn a_stale_save_is_refused() {
     let mut run = record("manual-1", 10);
     let created = within(DEADLINE, runs.create(&run)).await.unwrap();
     let twice = within(DEADLINE, runs.create(&run)).await.unwrap_err();
-    assert!(matches!(twice, QueueError::Exists { .. }), "{twice:?}");
+    assert!(matches!(twice, BrokerError::Exists { .. }), "{twice:?}");
 
     run.state = RunState::Running;
     let saved = within(DEADLINE, runs.save(&run, created)).await.unwrap();
     let stale = within(DEADLINE, runs.save(&run, created)).await.unwrap_err();
-    assert!(matches!(stale, QueueError::Conflict { .. }), "{stale:?}");
+    assert!(matches!(stale, BrokerError::Conflict { .. }), "{stale:?}");
     let (loaded, revision) = within(DEADLINE, runs.load(&run.id)).await.unwrap().unwrap();
     assert_eq!(loaded, run);
     assert_eq!(revision, saved);
@@ -46,5 +46,5 @@ async fn runs_are_listed_newest_first_and_a_foreign_value_hides_none() {
     let ids: Vec<_> = listed.iter().map(|run| run.id.as_str()).collect();
     assert_eq!(ids, ["b", "c", "a"]);
     let foreign = within(DEADLINE, runs.load(&"foreign".parse().unwrap())).await.unwrap_err();
-    assert!(matches!(foreign, QueueError::Unreadable { .. }), "{foreign:?}");
+    assert!(matches!(foreign, BrokerError::Unreadable { .. }), "{foreign:?}");
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autovalidate::broker::{Broker, Connection, QueueError, Remote};
+use autovalidate::broker::{Broker, BrokerError, Connection, Remote};
 use autovalidate::failure::{Failure, RetryDirective};
 use secrecy::SecretString;
 
@@ -21,7 +21,7 @@ pub(super) async fn serve(folder: &Path, configuration: &str) -> (NatsServer, u1
     (server, port)
 }
 
-pub(super) async fn open(remote: Remote) -> Result<Connection, QueueError> {
+pub(super) async fn open(remote: Remote) -> Result<Connection, BrokerError> {
     within(DEADLINE, Connection::open(&Broker::Remote(remote))).await
 }
 
@@ -39,7 +39,7 @@ async fn a_token_opens_the_door_and_a_wrong_one_needs_a_person() {
     let only = |token| Remote { urls: vec![format!("nats://127.0.0.1:{port}")], ..with(token) };
     for token in [Some("wrong"), None] {
         let error = open(only(token)).await.unwrap_err();
-        assert!(matches!(error, QueueError::Refused), "{error:?}");
+        assert!(matches!(error, BrokerError::Refused), "{error:?}");
         assert_eq!(error.directive(), RetryDirective::Person, "{error:?}");
     }
 }
@@ -54,7 +54,7 @@ async fn tls_under_an_own_authority_needs_the_authority() {
         |authority| Remote { urls: vec![format!("tls://localhost:{port}")], authority, ..Remote::default() };
     open(remote(Some(certificate))).await.unwrap();
     let error = open(remote(None)).await.unwrap_err();
-    assert!(matches!(error, QueueError::Connect { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::Connect { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn whoever_names_an_authority_is_not_let_through_without_tls() {
         ..Remote::default()
     };
     let error = open(remote).await.unwrap_err();
-    assert!(matches!(error, QueueError::Connect { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::Connect { .. }), "{error:?}");
 }
 
 /// Creates a certificate for `localhost`, signed by a private certificate authority, with the

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use autovalidate::broker::{JobId, JobRequest, JobSettings, Jobs, QueueError, RunRecord, Runs};
+use autovalidate::broker::{BrokerError, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs};
 use autovalidate::trigger::{Decision, JobQueue, Reason};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -24,18 +24,18 @@ struct Failing {
 }
 
 impl JobQueue for Failing {
-    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, QueueError>> {
+    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, BrokerError>> {
         async move {
             if self.after_effect {
                 self.jobs.enqueue(request).await?;
             }
             self.tried.store(true, Ordering::SeqCst);
-            Err(QueueError::TimedOut { what: "a fault of the test" })
+            Err(BrokerError::TimedOut { what: "a fault of the test" })
         }
         .boxed()
     }
 
-    fn outstanding(&self) -> BoxFuture<'_, Result<u64, QueueError>> {
+    fn outstanding(&self) -> BoxFuture<'_, Result<u64, BrokerError>> {
         self.jobs.outstanding().boxed()
     }
 }
@@ -48,7 +48,7 @@ async fn crash_between_intent_and_clearing(after_effect: bool) {
     let crashing = trigger(&bench, &corrections, failing.clone(), TEN);
     within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
     let error = within(DEADLINE, crashing.look()).await.unwrap_err();
-    assert!(matches!(error, QueueError::TimedOut { .. }), "{error:?}");
+    assert!(matches!(error, BrokerError::TimedOut { .. }), "{error:?}");
     assert!(failing.tried.load(Ordering::SeqCst));
     drop(crashing);
     assert_eq!(jobs.outstanding().await.unwrap(), u64::from(after_effect));
@@ -133,11 +133,11 @@ impl std::fmt::Debug for Meanwhile {
 }
 
 impl JobQueue for Meanwhile {
-    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, QueueError>> {
+    fn enqueue<'a>(&'a self, request: &'a JobRequest) -> BoxFuture<'a, Result<JobId, BrokerError>> {
         self.jobs.enqueue(request).boxed()
     }
 
-    fn outstanding(&self) -> BoxFuture<'_, Result<u64, QueueError>> {
+    fn outstanding(&self) -> BoxFuture<'_, Result<u64, BrokerError>> {
         async move {
             if let Some(happens) = self.happens.lock().await.take() {
                 happens.await;

@@ -1,7 +1,7 @@
 //! Cohorts: the newest window, and the queries that judged earlier versions.
 
 use autovalidate::evaluate::{
-    Answers, Cohorts, Gate, GatePolicy, NewestWindow, Query, Questions, Report, Side, Verdict,
+    Cohorts, Gate, GatePolicy, ModelRanks, NewestWindow, Query, QuerySet, Report, Side, Verdict,
 };
 use proptest::prelude::*;
 
@@ -74,8 +74,8 @@ fn a_worse_newest_window_blocks_too() {
 fn the_report_shows_the_cohorts_with_their_counts() {
     let (queries, rows, before, after) = forgetful();
     let cohorts = Cohorts { legacy_until: Some(60), newest_from: Some(191) };
-    let questions = Questions { queries: &queries, rows: &rows, catalog: &brands(), cohorts };
-    let answers = Answers { original: Some(&before), before: &before, after: &after };
+    let questions = QuerySet { queries: &queries, rows: &rows, catalog: &brands(), cohorts };
+    let answers = ModelRanks { original: Some(&before), before: &before, after: &after };
     let report = Report::compare(&questions, &answers, &GatePolicy::default());
     assert_eq!(report.held_out.all.original, Some(report.held_out.all.before.clone()));
     assert_eq!(report.legacy.as_ref().unwrap().all.after.overall.accuracy_at_1, 0.0);

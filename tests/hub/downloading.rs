@@ -1,6 +1,6 @@
 //! Listing and fetching releases.
 
-use autovalidate::hub::{Extra, HubError, Patience, Repository, Stamp};
+use autovalidate::hub::{Extra, HubError, Repository, RetryPolicy, Stamp};
 use autovalidate_fakes::hub::{Hub, Options};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -43,7 +43,7 @@ async fn the_newest_is_found_among_pages_of_old_and_new_names() {
 
 #[tokio::test]
 async fn a_download_that_is_cut_goes_on_where_it_was() {
-    let bench = TestHub::with(|options| options, Patience { attempts: 1, ..patience() }).await;
+    let bench = TestHub::with(|options| options, RetryPolicy { attempts: 1, ..patience() }).await;
     let (archive, bytes) = bench.archive(1, 1_000_000);
     bench.publish_upload(upload("20261122160509", archive)).await.unwrap();
     let release = bench.repository.newest().await.unwrap().unwrap();
@@ -86,7 +86,7 @@ async fn a_download_that_is_cut_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn cuts_wrong_bytes_ended_links_and_a_busy_hub_are_overcome() {
-    let bench = TestHub::with(|options| options, Patience { attempts: 10, ..patience() }).await;
+    let bench = TestHub::with(|options| options, RetryPolicy { attempts: 10, ..patience() }).await;
     let (archive, bytes) = bench.archive(1, 1_000_000);
     bench.publish_upload(upload("20261122160509", archive)).await.unwrap();
     let release = bench.repository.newest().await.unwrap().unwrap();
@@ -111,7 +111,7 @@ async fn a_hub_that_starts_again_still_serves_what_it_held() {
     hub.shutdown().await;
 
     let hub = Hub::start(Options::new(folder.path().join("hub"))).await.unwrap();
-    let repository = Repository::with_patience(access(&hub, hub.token().clone()), patience()).unwrap();
+    let repository = Repository::with_retry_policy(access(&hub, hub.token().clone()), patience()).unwrap();
     let release = repository.newest().await.unwrap().unwrap();
     let path = within(DEADLINE, repository.download(&release, folder.path())).await.unwrap();
     assert_eq!(std::fs::read(path).unwrap(), bytes);

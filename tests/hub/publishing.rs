@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autovalidate::hub::{Digest, Extra, HubError, Patience};
+use autovalidate::hub::{Digest, Extra, HubError, RetryPolicy};
 use autovalidate_fakes::hub::{Options, Transfer};
 use bytes::Bytes;
 
@@ -190,7 +190,7 @@ async fn a_link_that_ended_is_replaced() {
 #[tokio::test]
 async fn a_slow_upload_may_take_longer_than_a_still_one() {
     let idle = Duration::from_millis(1500);
-    let patience = Patience { idle, attempts: 1, ..patience() };
+    let patience = RetryPolicy { idle, attempts: 1, ..patience() };
     let bench = TestHub::with(|options| options, patience).await;
     bench.hub.faults().slow_uploads(Duration::from_millis(40));
     let started = std::time::Instant::now();

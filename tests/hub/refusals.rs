@@ -1,7 +1,7 @@
 //! Refusals that need a person, and failures that pass.
 
 use autovalidate::failure::{Failure, RetryDirective};
-use autovalidate::hub::{HubAccess, HubError, Patience, Repository};
+use autovalidate::hub::{HubAccess, HubError, Repository, RetryPolicy};
 use axum::http::StatusCode;
 use secrecy::SecretString;
 
@@ -15,7 +15,7 @@ const VERSION: &str = "20261122160509";
 async fn a_wrong_token_is_for_a_person() {
     let bench = TestHub::start().await;
     let wrong =
-        Repository::with_patience(access(&bench.hub, SecretString::from("wrong")), patience()).unwrap();
+        Repository::with_retry_policy(access(&bench.hub, SecretString::from("wrong")), patience()).unwrap();
     let (archive, _) = bench.archive(1, 100);
     let error = within(DEADLINE, wrong.publish(upload(VERSION, archive))).await.unwrap_err();
     assert!(matches!(error, HubError::Unauthorized { .. }), "{error:?}");
@@ -42,13 +42,13 @@ async fn a_missing_repo_is_for_a_person() {
     let bench = TestHub::start().await;
     let elsewhere =
         HubAccess { repo: "acme/absent".parse().unwrap(), ..access(&bench.hub, bench.hub.token().clone()) };
-    let elsewhere = Repository::with_patience(elsewhere, patience()).unwrap();
+    let elsewhere = Repository::with_retry_policy(elsewhere, patience()).unwrap();
     let error = within(DEADLINE, elsewhere.newest()).await.unwrap_err();
     assert!(matches!(error, HubError::NoRepository { .. }), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Person);
     // Without a token, a private repo is not visible.
     let nobody = HubAccess { token: None, ..access(&bench.hub, bench.hub.token().clone()) };
-    let nobody = Repository::with_patience(nobody, patience()).unwrap();
+    let nobody = Repository::with_retry_policy(nobody, patience()).unwrap();
     assert!(matches!(within(DEADLINE, nobody.newest()).await, Err(HubError::Unauthorized { .. })));
 }
 
@@ -63,7 +63,7 @@ async fn an_archive_that_is_gone_is_for_a_person() {
 
 #[tokio::test]
 async fn trouble_that_lasts_is_given_back_for_later() {
-    let bench = TestHub::with(|options| options, Patience { attempts: 2, ..patience() }).await;
+    let bench = TestHub::with(|options| options, RetryPolicy { attempts: 2, ..patience() }).await;
     bench.hub.faults().unavailable(2);
     let error = bench.repository.newest().await.unwrap_err();
     assert!(matches!(error, HubError::Unavailable { status: 503 }), "{error:?}");

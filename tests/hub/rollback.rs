@@ -150,7 +150,7 @@ async fn a_lost_answer_makes_no_second_rollback() {
     // A person who got no answer repeats the command.
     let refused = back(&bench, FIRST).await;
     assert!(
-        matches!(&refused, Err(RollbackError::Live { live, .. }) if live == "20261126120000"),
+        matches!(&refused, Err(RollbackError::AlreadyLive { live, .. }) if live == "20261126120000"),
         "{refused:?}"
     );
     assert_eq!(bench.commits().await, 3);
@@ -165,7 +165,7 @@ async fn a_release_that_comes_in_between_is_not_buried() {
     bench.hub.faults().rival(name("20261122160511").path(), "a release");
     let refused = back(&bench, FIRST).await;
     assert!(
-        matches!(&refused, Err(RollbackError::Meanwhile { newest }) if *newest == name("20261122160511")),
+        matches!(&refused, Err(RollbackError::Superseded { newest }) if *newest == name("20261122160511")),
         "{refused:?}"
     );
     assert_eq!(bench.commits().await, 3);

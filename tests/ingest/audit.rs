@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::RetryDirective;
-use autovalidate::ingest::{IngestEvent, IngestTiming, TableAccess, Trouble};
+use autovalidate::ingest::{IngestEvent, IngestTiming, ReportedError, TableAccess};
 
 use crate::support::ingest::{Memory, Running, access, supabase, timing};
 
@@ -21,7 +21,7 @@ fn audited(event: IngestEvent) -> Option<u64> {
     }
 }
 
-fn invisible(event: IngestEvent) -> Option<Trouble> {
+fn invisible(event: IngestEvent) -> Option<ReportedError> {
     match event {
         IngestEvent::Invisible { trouble, .. } => Some(trouble),
         _ => None,

@@ -4,27 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::RetryDirective;
-use autovalidate::ingest::{IngestEvent, IngestTiming, Limits, TableAccess, Trouble};
+use autovalidate::ingest::{IngestEvent, IngestTiming, RealtimeDeadlines, ReportedError, TableAccess};
 use autovalidate_fakes::supabase::{RestFault, SocketFault, Supabase};
 
 use crate::support::ingest::{Memory, Running, access, supabase, timing};
 
 const SHORT: Duration = Duration::from_millis(150);
 
-fn ended(event: IngestEvent) -> Option<Trouble> {
+fn ended(event: IngestEvent) -> Option<ReportedError> {
     match event {
-        IngestEvent::GenerationEnded { trouble, .. } => Some(trouble),
+        IngestEvent::SessionEnded { trouble, .. } => Some(trouble),
         _ => None,
     }
 }
 
-fn limited(limits: Limits) -> IngestTiming {
-    IngestTiming { limits: Limits { settle: Duration::from_secs(3600), ..limits }, ..timing() }
+fn limited(limits: RealtimeDeadlines) -> IngestTiming {
+    IngestTiming { limits: RealtimeDeadlines { settle: Duration::from_secs(3600), ..limits }, ..timing() }
 }
 
 /// Waits until `limits` or a fault of the stand-in end the first session, calls `mend`, and expects
 /// the next session to subscribe.
-async fn ends_and_returns(supabase: &Supabase, limits: Limits, mend: impl FnOnce()) -> Trouble {
+async fn ends_and_returns(
+    supabase: &Supabase,
+    limits: RealtimeDeadlines,
+    mend: impl FnOnce(),
+) -> ReportedError {
     let mut ingest = Running::start(access(supabase), &Arc::new(Memory::default()), limited(limits));
     let trouble = ingest.event(ended).await;
     mend();
@@ -37,7 +41,7 @@ async fn ends_and_returns(supabase: &Supabase, limits: Limits, mend: impl FnOnce
 async fn an_unanswered_heartbeat_ends_the_generation() {
     let supabase = supabase().await;
     supabase.faults().silence_heartbeats(true);
-    let limits = Limits { heartbeat: SHORT, ..Limits::default() };
+    let limits = RealtimeDeadlines { heartbeat: SHORT, ..RealtimeDeadlines::default() };
     let trouble = ends_and_returns(&supabase, limits, || supabase.faults().silence_heartbeats(false)).await;
     assert!(trouble.error.contains("heartbeat"), "{trouble:?}");
 }
@@ -45,7 +49,8 @@ async fn an_unanswered_heartbeat_ends_the_generation() {
 #[tokio::test]
 async fn answered_heartbeats_keep_the_generation_alive() {
     let supabase = supabase().await;
-    let timing = limited(Limits { heartbeat: SHORT, age: SHORT * 8, ..Limits::default() });
+    let timing =
+        limited(RealtimeDeadlines { heartbeat: SHORT, age: SHORT * 8, ..RealtimeDeadlines::default() });
     let mut ingest = Running::start(access(&supabase), &Arc::new(Memory::default()), timing);
     // After seven heartbeats, the session ends because of its age limit, and for no other reason.
     let trouble = ingest.event(ended).await;
@@ -57,7 +62,7 @@ async fn answered_heartbeats_keep_the_generation_alive() {
 async fn a_join_that_is_never_answered_ends_the_generation() {
     let supabase = supabase().await;
     supabase.faults().silence_joins(true);
-    let limits = Limits { join: SHORT, ..Limits::default() };
+    let limits = RealtimeDeadlines { join: SHORT, ..RealtimeDeadlines::default() };
     let trouble = ends_and_returns(&supabase, limits, || supabase.faults().silence_joins(false)).await;
     assert!(trouble.error.contains("join"), "{trouble:?}");
 }
@@ -66,12 +71,12 @@ async fn a_join_that_is_never_answered_ends_the_generation() {
 async fn a_refused_upgrade_or_join_is_tried_again() {
     let supabase = supabase().await;
     supabase.faults().refuse_upgrades(500, 1);
-    let trouble = ends_and_returns(&supabase, Limits::default(), || {}).await;
+    let trouble = ends_and_returns(&supabase, RealtimeDeadlines::default(), || {}).await;
     assert_eq!(trouble.remedy, RetryDirective::Retry);
 
     supabase.faults().refuse_joins(Some("InitializingProjectConnection: starting"));
     let mend = || supabase.faults().refuse_joins(None);
-    let trouble = ends_and_returns(&supabase, Limits::default(), mend).await;
+    let trouble = ends_and_returns(&supabase, RealtimeDeadlines::default(), mend).await;
     assert!(trouble.error.contains("InitializingProjectConnection"), "{trouble:?}");
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::RetryDirective;
-use autovalidate::ingest::{IngestEvent, IngestTiming, Limits};
+use autovalidate::ingest::{IngestEvent, IngestTiming, RealtimeDeadlines};
 use autovalidate_fakes::supabase::{RestFault, SocketFault};
 
 use crate::support::ingest::{Memory, Running, access, supabase, timing};
@@ -87,7 +87,7 @@ async fn rows_inserted_while_the_socket_is_dead_are_swept_by_the_next_generation
     let mut ingest = Running::start(access(&supabase), &inbox, timing());
     ingest.settled().await;
     supabase.faults().strike(SocketFault::Kill);
-    ingest.event(|event| matches!(event, IngestEvent::GenerationEnded { .. }).then_some(())).await;
+    ingest.event(|event| matches!(event, IngestEvent::SessionEnded { .. }).then_some(())).await;
     let away = supabase.insert("toyta", "Toyota", "brand");
     ingest.settled().await;
     let back = supabase.insert("hunday", "Hyundai", "brand");
@@ -230,7 +230,7 @@ async fn a_malformed_row_is_counted_once_and_holds_nothing_up() {
 async fn rows_lost_right_after_the_subscription_are_found_once_it_has_settled() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     supabase.faults().drop_events(u64::MAX);
-    let limits = Limits { settle: Duration::from_secs(1), ..Limits::default() };
+    let limits = RealtimeDeadlines { settle: Duration::from_secs(1), ..RealtimeDeadlines::default() };
     let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { limits, ..timing() });
     ingest.settled().await;
     let id = supabase.insert("toyta", "Toyota", "brand");

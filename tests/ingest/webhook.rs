@@ -94,7 +94,7 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
         // is the last automatic one.
         loop {
             match events.recv().await.expect("the ingest runs") {
-                IngestEvent::GenerationEnded { .. } => ended += 1,
+                IngestEvent::SessionEnded { .. } => ended += 1,
                 IngestEvent::Swept { .. } if ended == 2 => return,
                 _ => {}
             }

@@ -3,7 +3,7 @@
 use autovalidate::broker::{JobId, JobRequest, RunRecord};
 use autovalidate::correction::{Row, Templates};
 use autovalidate::evaluate::{
-    Answers, Catalog, Cohorts, GatePolicy, HoldOut, Query, Questions, Report, Side,
+    Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Side,
 };
 use autovalidate::report::{RunReport, RunReportError, page};
 use autovalidate::run::Dataset;
@@ -35,8 +35,8 @@ fn run() -> RunReport {
     let (before, after) = (vec![Some(3); 60], vec![Some(1); 60]);
     let cohorts = Cohorts { newest_from: Some(55), legacy_until: Some(30) };
     let report = Report::compare(
-        &Questions { queries: &queries, rows: &ids, catalog: &names, cohorts },
-        &Answers { original: Some(&before), before: &before, after: &after },
+        &QuerySet { queries: &queries, rows: &ids, catalog: &names, cohorts },
+        &ModelRanks { original: Some(&before), before: &before, after: &after },
         &GatePolicy::default(),
     );
     RunReport {

@@ -6,7 +6,7 @@ use autovalidate_finetune::model::archive;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::processes::{Stage, event, is_progress, record};
+use super::processes::{SharedStandIns, event, is_progress, record};
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
 use crate::support::run::{access, tiny};
@@ -21,7 +21,7 @@ fn request() -> String {
 }
 
 /// Returns the SHA-256 of the weights that a run has published.
-async fn weights(stage: &Stage, record: &RunRecord) -> String {
+async fn weights(stage: &SharedStandIns, record: &RunRecord) -> String {
     let repository = Repository::open(access(&stage.hub)).unwrap();
     let newest = within(DEADLINE, repository.newest()).await.unwrap().unwrap();
     assert_eq!(newest.path(), record.artifact.as_ref().unwrap().path);
@@ -33,7 +33,7 @@ async fn weights(stage: &Stage, record: &RunRecord) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_ends_with_the_same_weights() {
-    let (bench, stage) = (TestBroker::new().await, Stage::new().await);
+    let (bench, stage) = (TestBroker::new().await, SharedStandIns::new().await);
     within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
     let mut events = bench.listen("training.events.>").await;
     let client = bench.connection.client();

@@ -9,7 +9,7 @@ use autovalidate::broker::{
 };
 use autovalidate::failure::{Failure, RetryDirective};
 
-use super::processes::{LONG, Stage, event, record};
+use super::processes::{LONG, SharedStandIns, event, record};
 use crate::support::DEADLINE;
 use crate::support::nats::NatsServer;
 use crate::support::run::PAIRS;
@@ -83,7 +83,7 @@ impl Cluster {
 async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
     let mut cluster = Cluster::start().await;
     let streams = cluster.open().await;
-    let stage = Stage::new().await;
+    let stage = SharedStandIns::new().await;
     let client = streams.connection().client().clone();
     let mut events = client.subscribe("training.events.>").await.unwrap();
     client.flush().await.unwrap();

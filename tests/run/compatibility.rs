@@ -5,7 +5,7 @@ use std::path::Path;
 
 use autovalidate::broker::{RunRecord, RunState};
 use autovalidate::hub::Index;
-use autovalidate::run::{Blueprint, Receipt};
+use autovalidate::run::{Receipt, ReplaySpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,17 +29,17 @@ fn unchanged<T: DeserializeOwned + Serialize>(name: &str) -> T {
 fn a_run_record_is_read_and_says_how_to_replay_the_run() {
     let record: RunRecord = unchanged("record.json");
     assert_eq!((record.id.as_str(), record.state), ("pairs-301-600", RunState::Done));
-    let blueprint = Blueprint::of_run(&record).unwrap();
-    assert_eq!(blueprint.rows, 600);
-    assert_eq!(Some(blueprint.dataset_hash), record.dataset_hash);
+    let spec = ReplaySpec::of_run(&record).unwrap();
+    assert_eq!(spec.rows, 600);
+    assert_eq!(Some(spec.dataset_hash), record.dataset_hash);
 }
 
 #[test]
 fn a_receipt_is_read_and_says_how_to_replay_the_run() {
     let receipt: Receipt = unchanged("receipt.json");
     assert_eq!(receipt.job, "pairs-301-600");
-    let blueprint = Blueprint::of_receipt(fixture("receipt.json").as_bytes()).unwrap();
-    assert_eq!(blueprint.lineage, receipt.lineage);
+    let spec = ReplaySpec::of_receipt(fixture("receipt.json").as_bytes()).unwrap();
+    assert_eq!(spec.lineage, receipt.lineage);
 }
 
 #[test]

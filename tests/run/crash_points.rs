@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use autovalidate::broker::{QueueError, RunState};
+use autovalidate::broker::{BrokerError, RunState};
 use autovalidate::run::settle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ const CRASHES_OF_A_RUN: u64 = 4;
 
 /// Result of a series of crashes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Storm {
+pub(crate) struct CrashSeries {
     /// Number of attempts that were crashed.
     pub(crate) crashes: u64,
     /// Number of requested runs.
@@ -31,7 +31,7 @@ pub(crate) struct Storm {
 }
 
 /// Takes one job and works on it, as a trainer with this data directory.
-async fn attempt(harness: &RunHarness, disk: &str) -> Result<(), QueueError> {
+async fn attempt(harness: &RunHarness, disk: &str) -> Result<(), BrokerError> {
     let mut pipeline = harness.pipeline(&harness.data(disk));
     pipeline.plan.recipe.epochs = 1;
     let stop = CancellationToken::new();
@@ -53,19 +53,19 @@ async fn settled(harness: &RunHarness) {
 
 /// Requests runs and crashes their trainers at one await after another, starting with `first` and
 /// wrapping around, until there are enough crashes.
-pub(crate) async fn storm(harness: &RunHarness, first: u64, crashes: u64) -> Storm {
-    let mut storm = Storm { points: 1, ..Storm::default() };
+pub(crate) async fn crash_series(harness: &RunHarness, first: u64, crashes: u64) -> CrashSeries {
+    let mut series = CrashSeries { points: 1, ..CrashSeries::default() };
     let mut point = first;
-    while storm.crashes < crashes {
+    while series.crashes < crashes {
         let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-        storm.runs += 1;
+        series.runs += 1;
         // The first run is not crashed; it counts the awaits.
-        let mut left = if storm.runs == 1 { 0 } else { CRASHES_OF_A_RUN };
+        let mut left = if series.runs == 1 { 0 } else { CRASHES_OF_A_RUN };
         while harness.jobs.outstanding().await.unwrap() > 0 {
             // Two trainers take turns, so a trainer does not find the files of the previous attempt
             // on its disk.
             let disk = ["one", "other"][usize::from(point % 2 == 1)];
-            let at = if left > 0 { point % storm.points } else { u64::MAX };
+            let at = if left > 0 { point % series.points } else { u64::MAX };
             let attempted = within(DEADLINE, async {
                 tokio::select! {
                     biased;
@@ -74,10 +74,10 @@ pub(crate) async fn storm(harness: &RunHarness, first: u64, crashes: u64) -> Sto
                 }
             });
             match attempted.await {
-                Some((None, _)) => storm.crashes += 1,
+                Some((None, _)) => series.crashes += 1,
                 Some((Some(done), awaits)) => {
                     done.unwrap();
-                    storm.points = storm.points.max(awaits);
+                    series.points = series.points.max(awaits);
                 }
                 None => {}
             }
@@ -87,11 +87,11 @@ pub(crate) async fn storm(harness: &RunHarness, first: u64, crashes: u64) -> Sto
         }
         let record = harness.record(&id).await;
         let done = record.state == RunState::Done && record.artifact.is_some();
-        storm.lost += u64::from(!done);
+        series.lost += u64::from(!done);
         let releases = harness.releases().await.len() as u64;
-        storm.doubled = storm.doubled.max(releases.saturating_sub(storm.runs - storm.lost));
+        series.doubled = series.doubled.max(releases.saturating_sub(series.runs - series.lost));
     }
-    storm
+    series
 }
 
 #[cfg(test)]
@@ -101,9 +101,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn crashes_at_any_await_of_a_trainer_end_in_one_release_a_run() {
         let harness = RunHarness::quick_to_redeliver().await;
-        let storm = storm(&harness, 11, 40).await;
-        assert!(storm.crashes >= 40 && storm.points > 50, "{storm:?}");
-        assert_eq!((storm.lost, storm.doubled), (0, 0), "{storm:?}");
-        assert_eq!(harness.releases().await.len() as u64, storm.runs);
+        let series = crash_series(&harness, 11, 40).await;
+        assert!(series.crashes >= 40 && series.points > 50, "{series:?}");
+        assert_eq!((series.lost, series.doubled), (0, 0), "{series:?}");
+        assert_eq!(harness.releases().await.len() as u64, series.runs);
     }
 }

@@ -55,14 +55,14 @@ async fn after_a_rollback_a_run_that_began_before_is_published_only_when_a_perso
     let id = within(DEADLINE, harness.jobs.enqueue(&request)).await.unwrap();
     let job = harness.next().await;
     let ending = harness.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
-    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Retry { failures: 0 }), "{ending:?}");
     within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
     let (repository, beside) = (Repository::open(access(&harness.hub)).unwrap(), data.join("rollbacks"));
     let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
     let back = within(DEADLINE, back).await.unwrap().release;
 
     let ending = go_on(&harness, &pipeline).await;
-    assert_eq!(*outcome(&ending), Outcome::KeptBack);
+    assert_eq!(*outcome(&ending), Outcome::Withheld);
     let held = harness.record(&id).await;
     assert_eq!((held.state, held.failures, harness.releases().await.len()), (RunState::Refused, 0, 3));
     let error = held.error.clone().unwrap();
@@ -171,7 +171,7 @@ async fn a_rollback_between_the_last_look_and_the_commit_is_noticed() {
     harness.hub.faults().rival(later().path(), zip_of_another(&harness, &later()));
     let (id, ending) = run(&harness, &pipeline).await;
     assert!(harness.hub.faults().spent());
-    assert_eq!(*outcome(&ending), Outcome::KeptBack);
+    assert_eq!(*outcome(&ending), Outcome::Withheld);
     let record = harness.record(&id).await;
     assert_eq!(record.state, RunState::Refused);
     assert!(record.error.unwrap().message.contains(first.as_str().unwrap()));

@@ -105,7 +105,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::long())).await.unwrap();
     let job = harness.next().await;
     let ending = harness.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
-    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Retry { failures: 0 }), "{ending:?}");
     within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
     let handed_back = harness.record(&id).await;
     assert_eq!((handed_back.state, handed_back.failures), (RunState::Queued, 0));
@@ -136,7 +136,7 @@ async fn a_stopped_run_is_handed_back_and_goes_on_with_the_same_rows() {
     let job = harness.next().await;
     assert_eq!(job.retry(), 1);
     let ending = harness.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
-    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Retry { failures: 0 }), "{ending:?}");
 }
 
 /// Returns `(step, steps)` of an event of the train stage, if the event has both.
@@ -170,7 +170,7 @@ async fn a_run_stopped_while_it_trains_goes_on_from_its_checkpoint_and_publishes
         })
     })
     .await;
-    assert!(matches!(ending, AttemptEnding::Again { failures: 0 }), "{ending:?}");
+    assert!(matches!(ending, AttemptEnding::Retry { failures: 0 }), "{ending:?}");
     within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
     let folder = harness.data("one").join("jobs").join(id.as_str());
     assert!(folder.join("checkpoint").join("checkpoint.safetensors").exists());

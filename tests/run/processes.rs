@@ -18,13 +18,13 @@ use crate::support::run::{PAIRS, REPO, access, tiny};
 use crate::support::{onnxruntime, within};
 
 /// Stand-ins that the workers of a test share.
-pub(super) struct Stage {
+pub(super) struct SharedStandIns {
     pub(super) folder: tempfile::TempDir,
     pub(super) hub: hub::Hub,
     pub(super) supabase: supabase::Supabase,
 }
 
-impl Stage {
+impl SharedStandIns {
     pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
@@ -143,7 +143,7 @@ pub(super) fn is_progress(event: &Event, id: &JobId) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job_goes_to_the_other() {
-    let (bench, stage) = (TestBroker::new().await, Stage::new().await);
+    let (bench, stage) = (TestBroker::new().await, SharedStandIns::new().await);
     let mut events = bench.listen("training.events.>").await;
     let url = bench.url();
     let _listeners = [stage.worker(&url, "listener", "l1"), stage.worker(&url, "listener", "l2")];
@@ -177,7 +177,7 @@ async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_signal_forces() {
-    let (bench, stage) = (TestBroker::new().await, Stage::new().await);
+    let (bench, stage) = (TestBroker::new().await, SharedStandIns::new().await);
     within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
     let mut events = bench.listen("training.events.>").await;
     let (url, id) = (bench.url(), JobId::manual(1));

@@ -5,7 +5,7 @@ use std::path::Path;
 use autovalidate::broker::{RunRecord, RunState};
 use autovalidate::hub::{Release, Repository};
 use autovalidate::run::{
-    Blueprint, NameSource, PairUse, Pipeline, Replayed, RowSource, RunError, Sources, replay, roll_back,
+    NameSource, PairUse, Pipeline, ReplaySpec, Replayed, RowSource, RunError, Sources, replay, roll_back,
     settle, trace_pair,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ async fn run(harness: &RunHarness, pipeline: &Pipeline) -> RunRecord {
 async fn again(
     harness: &RunHarness,
     data: &Path,
-    blueprint: Blueprint,
+    spec: ReplaySpec,
     base: &Path,
 ) -> Result<Replayed, RunError> {
     let repository = Repository::open(access(&harness.hub)).unwrap();
@@ -40,7 +40,7 @@ async fn again(
         base_model: base.to_str().unwrap(),
         runtime: &onnxruntime(),
     };
-    within(DEADLINE, replay(blueprint, sources, None, |_| true)).await
+    within(DEADLINE, replay(spec, sources, None, |_| true)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,27 +53,27 @@ async fn a_run_is_made_again_bit_for_bit_from_its_record_and_from_its_receipt() 
     // Later pairs are not part of the run.
     within(DEADLINE, harness.corrections.append(&crate::support::broker::rows(9_001..=9_003))).await.unwrap();
 
-    let blueprint = Blueprint::of_run(&record).unwrap();
-    let done = again(&harness, &data, blueprint.clone(), &tiny()).await.unwrap();
+    let spec = ReplaySpec::of_run(&record).unwrap();
+    let done = again(&harness, &data, spec.clone(), &tiny()).await.unwrap();
     assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
 
     // Another data directory has no snapshot, but the stream has the rows.
     let elsewhere = harness.data("elsewhere");
     let receipts =
         within(DEADLINE, Repository::open(access(&harness.hub)).unwrap().receipts()).await.unwrap();
-    let of_receipt = Blueprint::of_receipt(receipts.values().next().unwrap()).unwrap();
-    assert_eq!(of_receipt, blueprint);
+    let of_receipt = ReplaySpec::of_receipt(receipts.values().next().unwrap()).unwrap();
+    assert_eq!(of_receipt, spec);
     let done = again(&harness, &elsewhere, of_receipt, &tiny()).await.unwrap();
     assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
     assert!(std::fs::read_dir(elsewhere.join("replays")).unwrap().next().is_none(), "files remain");
 
-    let mut other_seed = blueprint.clone();
+    let mut other_seed = spec.clone();
     other_seed.lineage.recipe.seed += 1;
     assert_eq!(again(&harness, &data, other_seed, &tiny()).await.unwrap().identical(), Some(false));
-    let mut other_rows = blueprint.clone();
+    let mut other_rows = spec.clone();
     other_rows.dataset_hash = "0".repeat(64);
     assert!(matches!(again(&harness, &data, other_rows, &tiny()).await, Err(RunError::OtherRows { .. })));
-    let mut other_base = blueprint;
+    let mut other_base = spec;
     other_base.lineage.base.weights_sha256 = autovalidate::hub::Digest::of(b"other");
     assert!(matches!(again(&harness, &data, other_base, &tiny()).await, Err(RunError::OtherBase { .. })));
     assert_eq!(harness.releases().await.len(), 1, "a replay publishes nothing");
@@ -85,7 +85,7 @@ async fn offline(
     stream: bool,
     names: Option<&NameSource>,
     data: &Path,
-    blueprint: Blueprint,
+    spec: ReplaySpec,
 ) -> Result<Replayed, RunError> {
     let (base, runtime) = (tiny(), onnxruntime());
     let sources = Sources {
@@ -96,7 +96,7 @@ async fn offline(
         base_model: base.to_str().unwrap(),
         runtime: &runtime,
     };
-    within(DEADLINE, replay(blueprint, sources, None, |_| true)).await
+    within(DEADLINE, replay(spec, sources, None, |_| true)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,13 +106,13 @@ async fn what_is_on_this_disk_needs_neither_broker_nor_hub() {
     let pipeline = harness.pipeline(&data);
     // The first run starts from a folder, and the second from a release.
     for record in [run(&harness, &pipeline).await, run(&harness, &pipeline).await] {
-        let blueprint = Blueprint::of_run(&record).unwrap();
-        assert!(blueprint.has_snapshot(&data));
-        let done = offline(&harness, false, None, &data, blueprint.clone()).await.unwrap();
+        let spec = ReplaySpec::of_run(&record).unwrap();
+        assert!(spec.has_snapshot(&data));
+        let done = offline(&harness, false, None, &data, spec.clone()).await.unwrap();
         assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Snapshot), "{done:?}");
         let elsewhere = harness.data("elsewhere");
-        assert!(!blueprint.has_snapshot(&elsewhere));
-        let refused = offline(&harness, false, None, &elsewhere, blueprint).await;
+        assert!(!spec.has_snapshot(&elsewhere));
+        let refused = offline(&harness, false, None, &elsewhere, spec).await;
         match record.base_model.unwrap().starts_with("models/") {
             true => assert!(matches!(refused, Err(RunError::NoHub { .. })), "{refused:?}"),
             false => assert!(matches!(refused, Err(RunError::NoStream { .. })), "{refused:?}"),
@@ -134,24 +134,24 @@ async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
     let then = catalog("then.csv", "Zzyzx\nOuagadougou");
     let now = catalog("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
     pipeline.plan.names = Some(then.clone());
-    let blueprint = Blueprint::of_run(&run(&harness, &pipeline).await).unwrap();
+    let spec = ReplaySpec::of_run(&run(&harness, &pipeline).await).unwrap();
     let receipts =
         within(DEADLINE, Repository::open(access(&harness.hub)).unwrap().receipts()).await.unwrap();
     let receipt = receipts.values().next().unwrap();
-    assert_eq!(Blueprint::of_receipt(receipt).unwrap(), blueprint);
-    assert_eq!(blueprint.names.unwrap().count, 2);
+    assert_eq!(ReplaySpec::of_receipt(receipt).unwrap(), spec);
+    assert_eq!(spec.names.unwrap().count, 2);
     assert!(!String::from_utf8_lossy(receipt).contains("Zzyzx"));
 
     std::fs::remove_dir_all(data.join("snapshots")).unwrap();
-    let done = offline(&harness, true, Some(&now), &data, blueprint.clone()).await.unwrap();
+    let done = offline(&harness, true, Some(&now), &data, spec.clone()).await.unwrap();
     assert_eq!((done.identical(), done.rows), (Some(true), RowSource::Stream), "{done:?}");
     std::fs::remove_dir_all(data.join("names")).unwrap();
-    let done = offline(&harness, true, Some(&then), &data, blueprint.clone()).await.unwrap();
+    let done = offline(&harness, true, Some(&then), &data, spec.clone()).await.unwrap();
     assert_eq!(done.identical(), Some(true), "{done:?}");
     for other in [None, Some(&now)] {
-        let refused = offline(&harness, true, other, &data, blueprint.clone()).await;
+        let refused = offline(&harness, true, other, &data, spec.clone()).await;
         let Err(RunError::OtherNames { list, .. }) = refused else { panic!("{refused:?}") };
-        assert_eq!(Some(list), blueprint.names);
+        assert_eq!(Some(list), spec.names);
     }
 }
 
@@ -173,7 +173,7 @@ async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() 
     assert_eq!(back.version, first);
     let third = run(&harness, &pipeline).await;
     assert_eq!(third.base_model.as_deref(), Some(back.release.path().as_str()));
-    let done = again(&harness, &data, Blueprint::of_run(&third).unwrap(), &tiny()).await.unwrap();
+    let done = again(&harness, &data, ReplaySpec::of_run(&third).unwrap(), &tiny()).await.unwrap();
     assert_eq!(done.identical(), Some(true), "{done:?}");
 
     // Lineage comes from the receipts, which are stored next to the zips.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autovalidate::hub::{
-    Extra, HubAccess, HubError, Patience, Published, ReleaseName, ReplacePolicy, RepoName, Repository,
+    Extra, HubAccess, HubError, Published, ReleaseName, ReplacePolicy, RepoName, Repository, RetryPolicy,
     Upload, UploadProgress,
 };
 use autovalidate_fakes::hub::{Hub, Options};
@@ -19,11 +19,11 @@ use crate::support::within;
 pub const REPO: &str = "acme/cars";
 
 /// Returns a retry policy with very short pauses, so that tests of retries do not wait.
-pub fn patience() -> Patience {
-    Patience {
+pub fn patience() -> RetryPolicy {
+    RetryPolicy {
         pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(5),
-        ..Patience::default()
+        ..RetryPolicy::default()
     }
 }
 
@@ -39,10 +39,10 @@ impl TestHub {
     }
 
     /// Starts a Hub with these options and creates the repo.
-    pub async fn with(options: impl FnOnce(Options) -> Options, patience: Patience) -> Self {
+    pub async fn with(options: impl FnOnce(Options) -> Options, patience: RetryPolicy) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::start(options(Options::new(folder.path().join("hub")))).await.unwrap();
-        let repository = Repository::with_patience(access(&hub, hub.token().clone()), patience).unwrap();
+        let repository = Repository::with_retry_policy(access(&hub, hub.token().clone()), patience).unwrap();
         within(DEADLINE, repository.create_if_missing(true)).await.unwrap();
         Self { hub, repository, folder }
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use autovalidate::correction::Row;
 use autovalidate::failure::{Failure, RetryDirective};
 use autovalidate::ingest::{
-    Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, Limits, SweepTrigger,
-    TableAccess,
+    Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, RealtimeDeadlines,
+    SweepTrigger, TableAccess,
 };
 use autovalidate_fakes::supabase::{Options, Supabase};
 use tokio::sync::{broadcast, watch};
@@ -123,7 +123,7 @@ pub fn timing() -> IngestTiming {
         sweep_every: NEVER,
         audit_every: NEVER,
         min_sweep_interval: Duration::ZERO,
-        limits: Limits { settle: NEVER, ..Limits::default() },
+        limits: RealtimeDeadlines { settle: NEVER, ..RealtimeDeadlines::default() },
         ..IngestTiming::default()
     }
 }

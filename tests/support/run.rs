@@ -8,7 +8,7 @@ use autovalidate::broker::{Event, Job, JobId, JobRequest, JobSettings, Jobs, Run
 use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
 use autovalidate::hub::{HubAccess, Index, Release, Repository};
-use autovalidate::run::{AttemptEnding, Pipeline, Plan};
+use autovalidate::run::{AttemptEnding, Pipeline, RunSettings};
 use autovalidate::trigger::{Trigger, TriggerPolicy};
 use autovalidate_fakes::demo;
 use autovalidate_fakes::hub::{Hub, Options};
@@ -100,7 +100,7 @@ impl RunHarness {
             events: self.bench.events(),
             checkpoints: None,
             clock: Arc::new(SystemClock),
-            plan: Plan {
+            plan: RunSettings {
                 synthesis: autovalidate::synthesis::SynthesisSettings { variants: 0, ..Default::default() },
                 recipe: Recipe { epochs: 2, batch_size: 16, ..Recipe::default() },
                 hold_out: Default::default(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::Catalog;
-use autovalidate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, TokenizedLessons};
+use autovalidate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, TokenizedEpochDataset};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
@@ -88,7 +88,7 @@ fn the_vocabulary_is_known_before_the_start() {
 
 /// Pair source that records the requested epochs.
 struct Recorded<'a> {
-    examples: TokenizedLessons<'a>,
+    examples: TokenizedEpochDataset<'a>,
     asked: RefCell<Vec<usize>>,
 }
 

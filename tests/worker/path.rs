@@ -87,7 +87,7 @@ async fn any_nats_client_starts_a_run_which_starts_from_the_newest_release() {
 async fn the_published_model_finds_more_names_than_the_one_it_replaces() {
     let settings = [
         ("TRAIN_THRESHOLD", "400"),
-        ("TRAIN_EPOCHS", "12"),
+        ("TRAIN_EPOCHS", "6"),
         ("TRAIN_BATCH_SIZE", "32"),
         ("TRAIN_LEARNING_RATE", "0.005"),
         ("SYNTHESIS_VARIANTS", "6"),
@@ -221,6 +221,27 @@ async fn health_and_metrics_ask_no_more_however_many_runs_there_were() {
     let message = within(DEADLINE, futures::StreamExt::next(&mut reads)).await.unwrap();
     assert!(message.subject.ends_with(".nobody"), "a record was read: {}", message.subject);
     system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_healthz_says_what_the_worker_says() {
+    let system = TestWorker::start(&tiny(), &[]).await;
+    let ask = |address: String| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"));
+        command
+            .args(["healthz", "--address", &address])
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null());
+        within(DEADLINE, async move { command.output().await.unwrap() })
+    };
+    let address = system.worker.http().to_string();
+    let healthy = ask(address.clone()).await;
+    assert!(healthy.status.success() && healthy.stdout == b"ok\n", "{healthy:?}");
+    system.stop().await;
+    let gone = ask(address.clone()).await;
+    assert_eq!(gone.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(told.contains(&format!("no worker answers at {address}")), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use autovalidate_finetune::model::{EncoderConfig, ModelFolder};
-use autovalidate_finetune::onnx::{Dimension, Element, Graph, Loss, Runtime, keep_private};
+use autovalidate_finetune::onnx::{Dimension, Element, Graph, Loss, Runtime, disable_telemetry};
 use autovalidate_finetune::train::{Batch, Pairs, ParameterBuffer, Recipe, Stepper, Vocabulary};
 use autovalidate_kernels::{ThreadPool, linear};
 use ort::value::Tensor;
@@ -38,7 +38,7 @@ struct Work {
 }
 
 fn main() -> anyhow::Result<()> {
-    keep_private()?;
+    disable_telemetry()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [mode @ ("steps" | "steps-standard"), library, folder, pairs, threads, options] => {

@@ -18,11 +18,11 @@ use std::{env, fs, thread};
 
 use autovalidate_finetune::fine_tune;
 use autovalidate_finetune::model::ModelFolder;
-use autovalidate_finetune::onnx::{Runtime, keep_private};
+use autovalidate_finetune::onnx::{Runtime, disable_telemetry};
 use autovalidate_finetune::train::{Progress, Recipe};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    keep_private()?;
+    disable_telemetry()?;
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let [base, pairs, target] = arguments.as_slice() else {
         return Err("usage: fine_tune MODEL_FOLDER PAIRS.csv NEW_FOLDER".into());

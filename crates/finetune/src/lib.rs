@@ -5,11 +5,11 @@
 //! # use std::path::Path;
 //! # use autovalidate_finetune::fine_tune;
 //! # use autovalidate_finetune::model::ModelFolder;
-//! # use autovalidate_finetune::onnx::{Runtime, keep_private};
+//! # use autovalidate_finetune::onnx::{Runtime, disable_telemetry};
 //! # use autovalidate_finetune::train::{Progress, Recipe};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let pairs = [("toyta", "Toyota"), ("hunday", "Hyundai")];
-//! keep_private()?;
+//! disable_telemetry()?;
 //! let runtime = Runtime::load(Path::new("libonnxruntime.so"), 4)?;
 //! let base = ModelFolder::open(Path::new("all-MiniLM-L6-v2"))?;
 //! let tuned = fine_tune(&runtime, &base, &pairs, &Recipe::default(), &mut |_: &Progress| true)?;

@@ -167,7 +167,7 @@ impl Attention {
         each_with(pool, parts, |_, (group, dstacked, probabilities, sums)| {
             let rows = &stacked[group.first * 3 * hidden..][..group.rows * 3 * hidden];
             let upstream = &upstream[group.first * hidden..][..group.rows * hidden];
-            lead_back(self, &group.lengths, upstream, rows, probabilities, dstacked, sums);
+            backward_part(self, &group.lengths, upstream, rows, probabilities, dstacked, sums);
         });
         columns::total(&sums, dstacked_columns);
     }
@@ -178,10 +178,10 @@ for_every_width! {
 }
 
 for_every_width! {
-    fn lead_back(
+    fn backward_part(
         of: Attention, lengths: &[usize], upstream: &[f32], stacked: &[f32], probabilities: &[f32],
         dstacked: &mut [f32], sums: &mut [f32],
-    ) = lead_back_body
+    ) = backward_part_body
 }
 
 #[inline(always)]
@@ -234,7 +234,7 @@ fn softmax<const FUSED: bool>(row: &mut [f32], length: usize, scale: f32) {
 }
 
 #[inline(always)]
-fn lead_back_body<const FUSED: bool>(
+fn backward_part_body<const FUSED: bool>(
     of: Attention,
     lengths: &[usize],
     upstream: &[f32],
@@ -294,7 +294,7 @@ fn lead_back_body<const FUSED: bool>(
 mod tests {
     use super::*;
     use crate::numbers::numbers;
-    use crate::thread_pool::Alone;
+    use crate::thread_pool::SingleThread;
 
     /// Returns `sum(weights * context)` in double precision, computed from the formula.
     fn value(of: Attention, stacked: &[f64], starts: &[i64], weights: &[f64]) -> f64 {
@@ -334,7 +334,7 @@ mod tests {
         let (stacked, weights) = (numbers(rows * 3 * hidden, 613), numbers(rows * hidden, 377));
         let (mut context, mut probabilities) =
             (vec![0.0; rows * hidden], vec![f32::NAN; of.probabilities(&texts)]);
-        of.forward(&Alone, &stacked, &texts, &mut context, &mut probabilities);
+        of.forward(&SingleThread, &stacked, &texts, &mut context, &mut probabilities);
         let double = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
         let (stacked64, weights64) = (double(&stacked), double(&weights));
         let found: f64 = double(&context).iter().zip(&weights64).map(|(c, w)| c * w).sum();
@@ -342,7 +342,7 @@ mod tests {
         assert!((found - exact).abs() < 1e-3, "{found}, not {exact}");
 
         let (mut dstacked, mut columns) = (vec![f32::NAN; stacked.len()], vec![0.0; 3 * hidden]);
-        of.backward(&Alone, &weights, &stacked, &texts, &probabilities, &mut dstacked, &mut columns);
+        of.backward(&SingleThread, &weights, &stacked, &texts, &probabilities, &mut dstacked, &mut columns);
         for at in (0..stacked.len()).step_by(97) {
             let (mut up, mut down) = (stacked64.clone(), stacked64.clone());
             up[at] += 1e-4;
@@ -375,8 +375,8 @@ mod tests {
         assert!(near(&wide.0, &plain.0) && near(&wide.1, &plain.1));
         let (mut wide_back, mut plain_back) =
             ((vec![0.0; 20 * 72], vec![0.0; 72]), (vec![0.0; 20 * 72], vec![0.0; 72]));
-        lead_back(of, &lengths, &upstream, &stacked, &wide.1, &mut wide_back.0, &mut wide_back.1);
-        lead_back_body::<false>(
+        backward_part(of, &lengths, &upstream, &stacked, &wide.1, &mut wide_back.0, &mut wide_back.1);
+        backward_part_body::<false>(
             of,
             &lengths,
             &upstream,

@@ -71,7 +71,7 @@ fn backward_body<const FUSED: bool>(upstream: &[f32], slope: &[f32], dx: &mut [f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::thread_pool::Alone;
+    use crate::thread_pool::SingleThread;
 
     /// Returns distinct, unordered numbers.
     fn numbers(count: usize) -> Vec<f32> {
@@ -83,13 +83,13 @@ mod tests {
         let x = numbers(96);
         let value = |x: f32| {
             let mut y = [0.0];
-            gelu(&Alone, &mut [x], &mut y);
+            gelu(&SingleThread, &mut [x], &mut y);
             f64::from(y[0])
         };
         let (mut slope, mut y) = (x.clone(), vec![0.0; 96]);
-        gelu(&Alone, &mut slope, &mut y);
+        gelu(&SingleThread, &mut slope, &mut y);
         let (mut dx, mut columns) = (vec![0.0; 96], vec![0.0; 6]);
-        gelu_gradient(&Alone, &[2.0; 96], &slope, &mut dx, &mut columns);
+        gelu_gradient(&SingleThread, &[2.0; 96], &slope, &mut dx, &mut columns);
         for (x, dx) in x.iter().zip(&dx) {
             let slope = (value(x + 0.01) - value(x - 0.01)) / 0.02;
             assert!((f64::from(*dx) - 2.0 * slope).abs() < 2e-4, "at {x}: {dx}, not twice {slope}");

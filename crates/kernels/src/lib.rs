@@ -52,4 +52,4 @@ pub use gelu::{gelu, gelu_gradient};
 pub use norm::{NormGradients, NormStatistics, layer_norm, layer_norm_gradient};
 pub use product::{LinearGradients, linear, linear_gradient, linear_input_gradient};
 pub use shared::Sharing;
-pub use thread_pool::{Alone, ThreadPool};
+pub use thread_pool::{SingleThread, ThreadPool};

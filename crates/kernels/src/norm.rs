@@ -178,7 +178,7 @@ fn backward_body<const FUSED: bool>(
 mod tests {
     use super::*;
     use crate::numbers::numbers;
-    use crate::thread_pool::Alone;
+    use crate::thread_pool::SingleThread;
 
     /// Returns `sum(weights * layer_norm(x))` in double precision.
     fn value(x: &[f64], scale: &[f64], shift: &[f64], weights: &[f64]) -> f64 {
@@ -202,7 +202,7 @@ mod tests {
         let (scale, shift) = (numbers(width, 71), numbers(width, 37));
         let (mut y, mut mean, mut inverse) = (vec![0.0; x.len()], vec![0.0; rows], vec![0.0; rows]);
         let statistics = NormStatistics { mean: &mut mean, inverse_deviation: &mut inverse };
-        layer_norm(&Alone, &x, (&scale, &shift), 1e-12, &mut y, statistics);
+        layer_norm(&SingleThread, &x, (&scale, &shift), 1e-12, &mut y, statistics);
         let double = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
         let (x64, scale64, shift64, weights64) =
             (double(&x), double(&scale), double(&shift), double(&weights));
@@ -214,7 +214,7 @@ mod tests {
             (vec![0.0; x.len()], vec![0.0; width], vec![0.0; width], vec![0.0; width]);
         let gradients =
             NormGradients { x: &mut dx, scale: &mut dscale, shift: &mut dshift, x_columns: &mut columns };
-        layer_norm_gradient(&Alone, &weights, &x, &scale, (&mean, &inverse), gradients);
+        layer_norm_gradient(&SingleThread, &weights, &x, &scale, (&mean, &inverse), gradients);
         let slope = |of: &[f64], at: usize, value: &dyn Fn(&[f64]) -> f64| {
             let (mut up, mut down) = (of.to_vec(), of.to_vec());
             up[at] += 1e-5;

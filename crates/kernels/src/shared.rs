@@ -70,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::thread_pool::Alone;
+    use crate::thread_pool::SingleThread;
 
     proptest! {
         #[test]
@@ -82,7 +82,7 @@ mod tests {
                 columns::add(&mut exact[*row as usize * width..][..width], upstream);
             }
             let mut sums = vec![f32::NAN; exact.len()];
-            sharing.sum(&Alone, &upstream, width, &mut sums);
+            sharing.sum(&SingleThread, &upstream, width, &mut sums);
             prop_assert_eq!(sums, exact);
         }
     }

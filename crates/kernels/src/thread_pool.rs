@@ -14,9 +14,9 @@ pub trait ThreadPool {
 
 /// A pool of the calling thread only.
 #[derive(Debug, Clone, Copy)]
-pub struct Alone;
+pub struct SingleThread;
 
-impl ThreadPool for Alone {
+impl ThreadPool for SingleThread {
     fn threads(&self) -> usize {
         1
     }

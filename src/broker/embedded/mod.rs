@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::process::{Process, reachable};
 use self::store::Store;
-use super::error::QueueError;
+use super::error::BrokerError;
 use crate::retry::Backoff;
 
 /// Options of the embedded server.
@@ -90,10 +90,10 @@ impl Server {
     /// server answers.
     ///
     /// # Errors
-    /// [`QueueError::ProgramMissing`], [`QueueError::Program`], [`QueueError::ServerTooOld`],
-    /// [`QueueError::StoreInUse`], [`QueueError::Store`], [`QueueError::ServerEnded`],
-    /// [`QueueError::ServerNotReady`].
-    pub async fn start(options: Options) -> Result<Self, QueueError> {
+    /// [`BrokerError::ProgramMissing`], [`BrokerError::Program`], [`BrokerError::ServerTooOld`],
+    /// [`BrokerError::StoreInUse`], [`BrokerError::Store`], [`BrokerError::ServerEnded`],
+    /// [`BrokerError::ServerNotReady`].
+    pub async fn start(options: Options) -> Result<Self, BrokerError> {
         let program = program::find(options.program.as_deref())?;
         let version = program::check_version(&program).await?;
         let folder = options.store.clone();
@@ -145,7 +145,7 @@ struct Launcher {
 }
 
 impl Launcher {
-    async fn launch(&self) -> Result<Process, QueueError> {
+    async fn launch(&self) -> Result<Process, BrokerError> {
         let store = Arc::clone(&self.store);
         let Options { host, port, sync_every, ready_within, .. } = self.options;
         blocking(move || store.configure(host, port, sync_every)).await?;
@@ -212,12 +212,12 @@ async fn supervise(
 
 /// Runs blocking file work on the blocking thread pool.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, QueueError> + Send + 'static,
-) -> Result<T, QueueError> {
+    work: impl FnOnce() -> Result<T, BrokerError> + Send + 'static,
+) -> Result<T, BrokerError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => {
-            Err(QueueError::Request { what: "file work of the embedded server", source: error.into() })
+            Err(BrokerError::Request { what: "file work of the embedded server", source: error.into() })
         }
     }
 }

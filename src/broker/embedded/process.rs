@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::broker::error::QueueError;
+use crate::broker::error::BrokerError;
 
 /// A running server. Dropping it kills the child.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Process {
         configuration: &Path,
         host: IpAddr,
         ready_within: Duration,
-    ) -> Result<Self, QueueError> {
+    ) -> Result<Self, BrokerError> {
         let mut command = Command::new(program);
         command
             .arg("-c")
@@ -43,7 +43,7 @@ impl Process {
         // end before its broker does.
         command.process_group(0);
         let mut child =
-            command.spawn().map_err(|source| QueueError::Program { program: program.to_owned(), source })?;
+            command.spawn().map_err(|source| BrokerError::Program { program: program.to_owned(), source })?;
         let (ready, is_ready) = oneshot::channel();
         let log = child.stderr.take().map(|stderr| tokio::spawn(follow_log(stderr, ready)));
         let log = AbortOnDropHandle::new(log.unwrap_or_else(|| tokio::spawn(async {})));
@@ -55,12 +55,12 @@ impl Process {
         };
         let port = tokio::select! {
             answer = tokio::time::timeout(ready_within, answered) => match answer {
-                Ok(port) => port.map_err(|source| QueueError::Request { what: "greeting", source: source.into() })?,
-                Err(_) => return Err(QueueError::ServerNotReady { after: ready_within }),
+                Ok(port) => port.map_err(|source| BrokerError::Request { what: "greeting", source: source.into() })?,
+                Err(_) => return Err(BrokerError::ServerNotReady { after: ready_within }),
             },
             status = child.wait() => {
-                let status = status.map_err(|source| QueueError::Program { program: program.to_owned(), source })?;
-                return Err(QueueError::ServerEnded { status });
+                let status = status.map_err(|source| BrokerError::Program { program: program.to_owned(), source })?;
+                return Err(BrokerError::ServerEnded { status });
             }
         };
         Ok(Self { child, port, _log: log })

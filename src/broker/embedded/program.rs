@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::broker::error::QueueError;
+use crate::broker::error::BrokerError;
 use crate::broker::version::{OLDEST_SERVER, is_new_enough};
 
 /// Time that `nats-server --version` may take: long enough for a cold start from a slow disk.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Finds the program to run: the configured one, or else `nats-server` on `PATH`.
-pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, QueueError> {
-    let missing = |program: &Path| QueueError::ProgramMissing { program: program.to_owned() };
+pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, BrokerError> {
+    let missing = |program: &Path| BrokerError::ProgramMissing { program: program.to_owned() };
     if let Some(program) = set {
         return if program.is_file() { Ok(program.to_owned()) } else { Err(missing(program)) };
     }
@@ -26,8 +26,8 @@ pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, QueueError> {
 }
 
 /// Runs `--version`, refuses a server that is too old, and returns the version.
-pub(super) async fn check_version(program: &Path) -> Result<String, QueueError> {
-    let failed = |source| QueueError::Program { program: program.to_owned(), source };
+pub(super) async fn check_version(program: &Path) -> Result<String, BrokerError> {
+    let failed = |source| BrokerError::Program { program: program.to_owned(), source };
     let asked = tokio::process::Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
@@ -35,13 +35,13 @@ pub(super) async fn check_version(program: &Path) -> Result<String, QueueError> 
         .output();
     let output = tokio::time::timeout(VERSION_DEADLINE, asked)
         .await
-        .map_err(|_| QueueError::TimedOut { what: "nats-server --version" })?
+        .map_err(|_| BrokerError::TimedOut { what: "nats-server --version" })?
         .map_err(failed)?;
     let version = parse_version(&String::from_utf8_lossy(&output.stdout));
     if is_new_enough(&version) {
         Ok(version)
     } else {
-        Err(QueueError::ServerTooOld { found: version, needed: OLDEST_SERVER })
+        Err(BrokerError::ServerTooOld { found: version, needed: OLDEST_SERVER })
     }
 }
 

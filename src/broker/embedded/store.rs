@@ -22,12 +22,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::broker::error::QueueError;
+use crate::broker::error::BrokerError;
 
 /// Time that a leftover server has to exit after each signal.
 const LEFTOVER_DEADLINE: Duration = Duration::from_secs(15);
 /// Period at which a leftover server is polled.
-const LEFTOVER_GLANCE: Duration = Duration::from_millis(20);
+const LEFTOVER_POLL: Duration = Duration::from_millis(20);
 
 /// A store folder that only this process supervises while this value lives.
 #[derive(Debug)]
@@ -41,22 +41,22 @@ pub(super) struct Store {
 impl Store {
     /// Creates the folder, takes its lock, and stops a server that a killed worker left running on
     /// it.
-    pub(super) fn open(folder: &Path) -> Result<Self, QueueError> {
-        fs::create_dir_all(folder).map_err(QueueError::store(folder))?;
+    pub(super) fn open(folder: &Path) -> Result<Self, BrokerError> {
+        fs::create_dir_all(folder).map_err(BrokerError::store(folder))?;
         // The server's command line shows the path it was given. Only an absolute
         // path identifies the store.
-        let folder = folder.canonicalize().map_err(QueueError::store(folder))?;
+        let folder = folder.canonicalize().map_err(BrokerError::store(folder))?;
         let lock_path = folder.join("supervisor.lock");
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&lock_path)
-            .map_err(QueueError::store(&lock_path))?;
+            .map_err(BrokerError::store(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(QueueError::StoreInUse { store: folder }),
-            Err(TryLockError::Error(source)) => return Err(QueueError::Store { path: lock_path, source }),
+            Err(TryLockError::WouldBlock) => return Err(BrokerError::StoreInUse { store: folder }),
+            Err(TryLockError::Error(source)) => return Err(BrokerError::Store { path: lock_path, source }),
         }
         let store = Self { folder, _lock: lock };
         store.end_leftover()?;
@@ -78,7 +78,7 @@ impl Store {
         host: IpAddr,
         port: u16,
         sync_every: Option<Duration>,
-    ) -> Result<(), QueueError> {
+    ) -> Result<(), BrokerError> {
         let sync_interval = match sync_every {
             Some(period) => format!("{}ms", period.as_millis().max(1)),
             None => "always".to_owned(),
@@ -93,17 +93,17 @@ impl Store {
         });
         let path = self.configuration();
         let bytes = serde_json::to_vec_pretty(&configuration)?;
-        durable::replace(&path, |file| file.write_all(&bytes)).map_err(QueueError::store(&path))
+        durable::replace(&path, |file| file.write_all(&bytes)).map_err(BrokerError::store(&path))
     }
 
     /// Stops a leftover server: asks it to exit, then kills it. Two servers on one
     /// store would damage the store.
-    fn end_leftover(&self) -> Result<(), QueueError> {
+    fn end_leftover(&self) -> Result<(), BrokerError> {
         let pid_file = self.pid_file();
         let text = match fs::read_to_string(&pid_file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(QueueError::Store { path: pid_file, source }),
+            Err(source) => return Err(BrokerError::Store { path: pid_file, source }),
         };
         let Some(pid) = text.trim().parse::<i32>().ok().filter(|pid| *pid > 1) else { return Ok(()) };
         if !self.is_ours(pid) {
@@ -114,7 +114,7 @@ impl Store {
             match kill(Pid::from_raw(pid), signal) {
                 Ok(()) => {}
                 Err(Errno::ESRCH) => return Ok(()),
-                Err(errno) => return Err(QueueError::Store { path: pid_file, source: errno.into() }),
+                Err(errno) => return Err(BrokerError::Store { path: pid_file, source: errno.into() }),
             }
             // The server is not our child, so we can only poll it, not wait for it.
             let asked = Instant::now();
@@ -122,10 +122,10 @@ impl Store {
                 if !self.is_ours(pid) {
                     return Ok(());
                 }
-                std::thread::sleep(LEFTOVER_GLANCE);
+                std::thread::sleep(LEFTOVER_POLL);
             }
         }
-        Err(QueueError::StoreInUse { store: self.folder.clone() })
+        Err(BrokerError::StoreInUse { store: self.folder.clone() })
     }
 
     /// Returns true when `pid` is a live server on this store. Process ids are reused, so the

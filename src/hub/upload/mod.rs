@@ -168,7 +168,7 @@ pub(super) async fn publish(
                 return Ok(published(commit));
             }
             Err(error @ HubError::Conflict) => error,
-            Err(error) if error.passing() => error,
+            Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
         failures += 1;

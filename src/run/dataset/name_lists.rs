@@ -91,7 +91,7 @@ impl NameLists {
     pub(in crate::run) fn store(&self, names: &[(String, String)]) -> Result<(), RunError> {
         let mut bytes = Vec::new();
         for name in names {
-            serde_json::to_writer(&mut bytes, name).map_err(crate::broker::QueueError::from)?;
+            serde_json::to_writer(&mut bytes, name).map_err(crate::broker::BrokerError::from)?;
             bytes.push(b'\n');
         }
         replace(&self.path(&NameList::of(names)), &bytes)?;

@@ -1,7 +1,7 @@
 //! The comparison of a new model with the live model and the original one, on the same queries.
 
 use crate::correction::Templates;
-use crate::evaluate::{Answers, Cohorts, GatePolicy, Questions, Report, Sanity, slowdown};
+use crate::evaluate::{Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, slowdown};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
@@ -53,13 +53,13 @@ impl ModelComparison {
         let after = new.ranks(dataset, templates)?;
         let cohorts =
             Cohorts { newest_from: dataset.summary.newest_from, legacy_until: last_row(self.live.path()) };
-        let questions = Questions {
+        let questions = QuerySet {
             queries: &dataset.queries,
             rows: &dataset.query_rows,
             catalog: &dataset.catalog,
             cohorts,
         };
-        let answers = Answers { original: original.as_deref(), before: &before, after: &after };
+        let answers = ModelRanks { original: original.as_deref(), before: &before, after: &after };
         let mut report = Report::compare(&questions, &answers, policy);
         report.sanity = sanity(new, &mut live, &texts, policy)?;
         Ok(report)

@@ -71,7 +71,7 @@ impl Observer for ValidationSet<'_> {
         match score {
             Ok(score) => Ok(Some(score as f32)),
             Err(EvaluateError::Encode(error)) => Err(error),
-            Err(error) => Err(TrainError::Questions(Box::new(error))),
+            Err(error) => Err(TrainError::Evaluation(Box::new(error))),
         }
     }
 }

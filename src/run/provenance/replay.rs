@@ -28,7 +28,7 @@ use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots};
 
 /// Everything that determines the model to train again.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Blueprint {
+pub struct ReplaySpec {
     /// Everything besides the rows that determines the weights.
     pub lineage: Lineage,
     /// Hash of the rows and of the names added to theirs.
@@ -39,8 +39,8 @@ pub struct Blueprint {
     pub names: Option<NameList>,
 }
 
-impl Blueprint {
-    /// Reads the blueprint from a run's record.
+impl ReplaySpec {
+    /// Reads the spec from a run's record.
     ///
     /// # Errors
     /// [`RunError::NotReplayable`] when the run ended before its data was fetched, or when an
@@ -60,7 +60,7 @@ impl Blueprint {
         }
     }
 
-    /// Reads the blueprint from a receipt.
+    /// Reads the spec from a receipt.
     ///
     /// # Errors
     /// [`RunError::NotReplayable`] when the bytes are not a receipt, or are the receipt of an
@@ -128,7 +128,7 @@ impl Replayed {
 /// the base model or the rows are not on this disk, and no Hub or broker is set. Otherwise the
 /// errors of a run.
 pub async fn replay(
-    blueprint: Blueprint,
+    spec: ReplaySpec,
     sources: Sources<'_>,
     out: Option<&Path>,
     mut observer: impl FnMut(&Progress) -> bool + Send + 'static,
@@ -138,9 +138,9 @@ pub async fn replay(
     std::fs::create_dir_all(&replays).map_err(RunError::file("make", &replays))?;
     let run_dir = tempfile::tempdir_in(&replays).map_err(RunError::file("make", &replays))?;
 
-    let base = base(&blueprint.lineage, &sources, run_dir.path().join("models")).await?;
-    let (dataset, rows) = rows(&blueprint, &sources).await?;
-    let lineage = blueprint.lineage;
+    let base = base(&spec.lineage, &sources, run_dir.path().join("models")).await?;
+    let (dataset, rows) = rows(&spec, &sources).await?;
+    let lineage = spec.lineage;
     let (library, out) = (sources.runtime.to_owned(), out.map(Path::to_owned));
     let folder = run_dir.path().join("model");
     blocking(move || {
@@ -196,11 +196,11 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Resu
 }
 
 /// Loads the rows from the snapshot, or else reads them again from the stream.
-async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, RowSource), RunError> {
-    let hash = &blueprint.dataset_hash;
+async fn rows(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<(Dataset, RowSource), RunError> {
+    let hash = &spec.dataset_hash;
     let snapshots = Snapshots::new(sources.data_dir.join(SNAPSHOTS));
     let of = |run_rows: RunRows, source| {
-        let Lineage { hold_out, templates, .. } = blueprint.lineage.clone();
+        let Lineage { hold_out, templates, .. } = spec.lineage.clone();
         let hash = hash.clone();
         blocking(move || {
             let dataset = run_rows.dataset(&hold_out, &templates);
@@ -215,9 +215,9 @@ async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, 
     let Some(corrections) = sources.corrections else {
         return Err(RunError::NoStream { path: snapshots.path(hash).unwrap_or_default() });
     };
-    let names = names(blueprint, sources).await?;
-    let other = |found| RunError::OtherRows { rows: blueprint.rows, found };
-    let Some(last) = blueprint.lineage.last_sequence else { return Err(other(0)) };
+    let names = names(spec, sources).await?;
+    let other = |found| RunError::OtherRows { rows: spec.rows, found };
+    let Some(last) = spec.lineage.last_sequence else { return Err(other(0)) };
     let snapshot = corrections.snapshot(last).await?;
     let rows: Vec<_> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
     let found = rows.len();
@@ -227,8 +227,8 @@ async fn rows(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<(Dataset, 
 
 /// Loads the names that were added to those of the rows: the stored list, or the current names of
 /// `CATALOG` if they are the same.
-async fn names(blueprint: &Blueprint, sources: &Sources<'_>) -> Result<Vec<(String, String)>, RunError> {
-    let Some(list) = blueprint.names else { return Ok(Vec::new()) };
+async fn names(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<Vec<(String, String)>, RunError> {
+    let Some(list) = spec.names else { return Ok(Vec::new()) };
     let lists = NameLists::new(sources.data_dir.join(LISTS));
     if let Some(names) = lists.load(&list) {
         return Ok(names);

@@ -36,7 +36,7 @@ pub enum RollbackError {
     },
     /// The version is already live, perhaps under another name.
     #[error("version {version} is live already, as {live}")]
-    Live {
+    AlreadyLive {
         /// Requested version.
         version: String,
         /// Live version that holds the same model.
@@ -44,22 +44,22 @@ pub enum RollbackError {
     },
     /// Another release was published between the check and the commit.
     #[error("{newest} was published meanwhile")]
-    Meanwhile {
+    Superseded {
         /// The other release.
         newest: ReleaseName,
     },
     /// Reading, packing or publishing failed.
     #[error(transparent)]
-    Job(#[from] RunError),
+    Run(#[from] RunError),
 }
 
 impl From<HubError> for RollbackError {
     fn from(error: HubError) -> Self {
         match error {
             HubError::Superseded { newest, .. } | HubError::Taken { name: newest } => {
-                Self::Meanwhile { newest }
+                Self::Superseded { newest }
             }
-            error => Self::Job(error.into()),
+            error => Self::Run(error.into()),
         }
     }
 }
@@ -67,20 +67,20 @@ impl From<HubError> for RollbackError {
 impl Failure for RollbackError {
     fn directive(&self) -> RetryDirective {
         match self {
-            Self::Unknown { .. } | Self::Live { .. } => RetryDirective::Never,
-            Self::Meanwhile { .. } => RetryDirective::Person,
-            Self::Job(error) => error.directive(),
+            Self::Unknown { .. } | Self::AlreadyLive { .. } => RetryDirective::Never,
+            Self::Superseded { .. } => RetryDirective::Person,
+            Self::Run(error) => error.directive(),
         }
     }
 
     fn advice(&self) -> String {
         match self {
             Self::Unknown { .. } => "Choose a version from `autovalidate models list`.".to_owned(),
-            Self::Live { .. } => "Nothing to do.".to_owned(),
-            Self::Meanwhile { .. } => {
+            Self::AlreadyLive { .. } => "Nothing to do.".to_owned(),
+            Self::Superseded { .. } => {
                 "Nothing was changed. Check `autovalidate models list`, then decide again.".to_owned()
             }
-            Self::Job(error) => error.advice(),
+            Self::Run(error) => error.advice(),
         }
     }
 }
@@ -118,7 +118,7 @@ pub async fn roll_back(
     let live = releases.first().ok_or_else(unknown)?;
     if target.name == live.name || same_model(&index, target, live) {
         let live = live.name.version().to_owned();
-        return Err(RollbackError::Live { version: version.to_owned(), live });
+        return Err(RollbackError::AlreadyLive { version: version.to_owned(), live });
     }
     let stamp = Stamp::next(now, releases.iter().map(|release| &release.name));
     let release = ReleaseName::from(stamp.ok_or(RunError::NoNewerName)?);
@@ -238,7 +238,7 @@ impl Rewriting {
         }
         receipt["version"] = json!(self.release.version());
         receipt["rollback_of"] = json!(self.rollback);
-        Ok(serde_json::to_string_pretty(&receipt).map_err(crate::broker::QueueError::from)?)
+        Ok(serde_json::to_string_pretty(&receipt).map_err(crate::broker::BrokerError::from)?)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::run::error::RunError;
 use crate::run::stage::Stage;
 use crate::run::storage::{blocking, remove_stored_checkpoint};
 
-use super::{Done, Step, StepContext};
+use super::{Step, StepContext, StepOutput};
 
 /// Removes the run's folder, the folders of abandoned runs, and the stored checkpoint.
 pub(in crate::run) struct CleanUp;
@@ -17,11 +17,11 @@ impl Step for CleanUp {
     const STAGE: Stage = Stage::CleanUp;
     type Output = ();
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<()>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<()>, RunError> {
         let StepContext { pipeline, job, .. } = context;
         let run_dir = context.run_dir.clone();
         let removed = blocking(move || run_dir.remove(SystemTime::now())).await?;
         remove_stored_checkpoint(pipeline.checkpoints.as_ref(), job, pipeline.clock.now()).await;
-        Done::new((), json!({ "workshops": removed }))
+        StepOutput::new((), json!({ "workshops": removed }))
     }
 }

@@ -10,7 +10,7 @@ use crate::run::fine_tune::{ModelComparison, TrainedModel};
 use crate::run::stage::Stage;
 use crate::run::storage::blocking;
 
-use super::{Done, Step, StepContext, to_json};
+use super::{Step, StepContext, StepOutput, to_json};
 
 /// Evaluates a trained model against the live model and the original one.
 pub(in crate::run) struct Evaluate {
@@ -34,7 +34,7 @@ impl Step for Evaluate {
     const STAGE: Stage = Stage::Evaluate;
     type Output = Evaluated;
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<Evaluated>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<Evaluated>, RunError> {
         let policy = context.pipeline.plan.gate;
         let Self { mut trained, comparison, live } = self;
         let original = comparison.original.as_ref().map(|original| original.path().to_owned());
@@ -44,7 +44,7 @@ impl Step for Evaluate {
         })
         .await?;
         let figures = to_json(&report)?;
-        Ok(Done { output: Evaluated { trained, report, live, original }, figures })
+        Ok(StepOutput { output: Evaluated { trained, report, live, original }, figures })
     }
 
     fn record(output: &Evaluated, record: &mut RunRecord) -> Result<(), RunError> {

@@ -8,7 +8,7 @@ use crate::run::error::RunError;
 use crate::run::stage::Stage;
 use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots, blocking};
 
-use super::{Done, Step, StepContext, to_json};
+use super::{Step, StepContext, StepOutput, to_json};
 
 /// Fetches the rows up to a stream sequence: from the snapshot of an earlier attempt, or from the
 /// stream.
@@ -29,7 +29,7 @@ impl Step for FetchData {
     const STAGE: Stage = Stage::FetchData;
     type Output = FetchedData;
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<FetchedData>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<FetchedData>, RunError> {
         let pipeline = context.pipeline;
         let (mut dataset, source) = match self.load_snapshot(context).await? {
             Some(dataset) => (dataset, RowSource::Snapshot),
@@ -42,7 +42,7 @@ impl Step for FetchData {
         if let (RowSource::Snapshot, Some(figures)) = (source, figures.as_object_mut()) {
             figures.retain(|name, _| !name.ends_with("_ids"));
         }
-        Done::new(FetchedData { dataset, covered: self.covered }, figures)
+        StepOutput::new(FetchedData { dataset, covered: self.covered }, figures)
     }
 
     fn record(output: &FetchedData, record: &mut RunRecord) -> Result<(), RunError> {

@@ -6,7 +6,7 @@ use crate::evaluate::Report;
 use crate::run::error::RunError;
 use crate::run::stage::Stage;
 
-use super::{Done, Step, StepContext};
+use super::{Step, StepContext, StepOutput};
 
 /// Decides from the report, or from a person's `force`. The output is true when the model may be
 /// published.
@@ -18,7 +18,7 @@ impl Step for Gate<'_> {
     const STAGE: Stage = Stage::Gate;
     type Output = bool;
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<bool>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<bool>, RunError> {
         let report = self.report;
         let publish = report.may_be_published(context.request.force);
         let figures = json!({
@@ -28,6 +28,6 @@ impl Step for Gate<'_> {
             "publish": publish,
             "forced": publish && !report.may_be_published(false),
         });
-        Done::new(publish, figures)
+        StepOutput::new(publish, figures)
     }
 }

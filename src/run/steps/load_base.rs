@@ -10,7 +10,7 @@ use crate::run::provenance::Ancestor;
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, ModelCache, blocking};
 
-use super::{Done, Step, StepContext};
+use super::{Step, StepContext, StepOutput};
 
 /// Loads the base model.
 pub(in crate::run) struct LoadBase<'a> {
@@ -48,7 +48,7 @@ impl Step for LoadBase<'_> {
     const STAGE: Stage = Stage::LoadBase;
     type Output = LoadedBase;
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<LoadedBase>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<LoadedBase>, RunError> {
         let pipeline = context.pipeline;
         let model = context
             .watchdog
@@ -67,7 +67,7 @@ impl Step for LoadBase<'_> {
             "origin": model.origin,
             "weights_sha256": ancestor.weights_sha256,
         });
-        Done::new(LoadedBase { model, ancestor }, figures)
+        StepOutput::new(LoadedBase { model, ancestor }, figures)
     }
 
     fn record(output: &LoadedBase, record: &mut RunRecord) -> Result<(), RunError> {

@@ -30,7 +30,7 @@ use std::future::Future;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::broker::{JobId, JobRequest, QueueError, RunRecord};
+use crate::broker::{BrokerError, JobId, JobRequest, RunRecord};
 
 use super::error::RunError;
 use super::pipeline::Pipeline;
@@ -64,7 +64,7 @@ pub(in crate::run) trait Step: Send {
     fn perform(
         self,
         context: &StepContext<'_>,
-    ) -> impl Future<Output = Result<Done<Self::Output>, RunError>> + Send;
+    ) -> impl Future<Output = Result<StepOutput<Self::Output>, RunError>> + Send;
 
     /// Writes to the record what a later attempt, a person or another program needs from the
     /// output.
@@ -86,12 +86,12 @@ pub(in crate::run) struct StepContext<'a> {
 }
 
 /// Output of a step, and the step's figures for the record and the events.
-pub(in crate::run) struct Done<T> {
+pub(in crate::run) struct StepOutput<T> {
     pub(in crate::run) output: T,
     pub(in crate::run) figures: Value,
 }
 
-impl<T> Done<T> {
+impl<T> StepOutput<T> {
     /// Pairs an output with its figures.
     pub(in crate::run) fn new(output: T, figures: impl Serialize) -> Result<Self, RunError> {
         Ok(Self { output, figures: to_json(figures)? })
@@ -100,5 +100,5 @@ impl<T> Done<T> {
 
 /// Converts a value to the JSON form that the record stores.
 pub(in crate::run) fn to_json(value: impl Serialize) -> Result<Value, RunError> {
-    Ok(serde_json::to_value(value).map_err(QueueError::from)?)
+    Ok(serde_json::to_value(value).map_err(BrokerError::from)?)
 }

@@ -8,7 +8,7 @@
 //! person made live again after the run began. The commit names as its parent exactly the head at
 //! which both conditions were checked.
 
-use crate::broker::{Began, PackageRecord, PublishedArtifact, RunRecord};
+use crate::broker::{KnownRollback, PackageRecord, PublishedArtifact, RunRecord};
 use crate::hub::{Extra, HubError, Listed, ReleaseName, ReplacePolicy, Upload};
 use crate::run::error::RunError;
 use crate::run::pipeline::Pipeline;
@@ -17,7 +17,7 @@ use crate::run::recorder::RunRecorder;
 use crate::run::stage::Stage;
 use crate::run::storage::blocking;
 
-use super::{Done, Step, StepContext};
+use super::{Step, StepContext, StepOutput};
 
 /// Uploads and commits a finished zip.
 struct Publish {
@@ -32,7 +32,7 @@ impl Step for Publish {
     const STAGE: Stage = Stage::Publish;
     type Output = PublishedArtifact;
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<PublishedArtifact>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<PublishedArtifact>, RunError> {
         let StepContext { pipeline, job, watchdog, .. } = context;
         watchdog.watch(refuse_after_rollback(pipeline, job.to_string(), self.known_rollback)).await?;
         let published =
@@ -51,7 +51,7 @@ impl Step for Publish {
             }
             Err(error) => return Err(error),
         };
-        Done::new(artifact.clone(), artifact)
+        StepOutput::new(artifact.clone(), artifact)
     }
 
     fn record(output: &PublishedArtifact, record: &mut RunRecord) -> Result<(), RunError> {
@@ -91,7 +91,7 @@ pub(in crate::run) async fn record_known_rollback(
         Err(HubError::NoRepository { .. } | HubError::Index) => None,
         Err(error) => return Err(error.into()),
     };
-    recorder.record.began = Some(Began { retry: recorder.record.retries, rollback });
+    recorder.record.began = Some(KnownRollback { retry: recorder.record.retries, rollback });
     Ok(())
 }
 

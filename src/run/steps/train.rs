@@ -13,7 +13,7 @@ use crate::run::fine_tune::{FineTuneSession, TrainedModel, TrainingSpec};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, CheckpointSync, blocking};
 
-use super::{Done, Step, StepContext};
+use super::{Step, StepContext, StepOutput};
 
 /// Trains a base model on a dataset, from the last checkpoint of an earlier attempt if there is
 /// one.
@@ -27,7 +27,7 @@ impl Step for Train<'_> {
     const STAGE: Stage = Stage::Train;
     type Output = TrainedModel;
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<TrainedModel>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<TrainedModel>, RunError> {
         let StepContext { pipeline, job, run_dir, watchdog, .. } = context;
         let plan = &pipeline.plan;
         let (report, progress) = watch::channel(None::<Progress>);
@@ -68,7 +68,7 @@ impl Step for Train<'_> {
             done => done?,
         };
         let figures = json!({ "study": trained.figures, "training": trained.summary });
-        Done::new(trained, figures)
+        StepOutput::new(trained, figures)
     }
 }
 

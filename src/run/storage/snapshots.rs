@@ -115,7 +115,7 @@ impl Snapshots {
             Line::Row(RowLine { row: row.clone(), released: run_rows.released.contains(&row.id) })
         });
         for line in names.into_iter().chain(rows) {
-            serde_json::to_writer(&mut bytes, &line).map_err(crate::broker::QueueError::from)?;
+            serde_json::to_writer(&mut bytes, &line).map_err(crate::broker::BrokerError::from)?;
             bytes.push(b'\n');
         }
         let path = self.folder.join(format!("{hash}{SUFFIX}"));

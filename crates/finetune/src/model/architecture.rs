@@ -51,9 +51,9 @@ pub enum Positions {
     /// Row 0.
     FromZero,
     /// The row after that of `pad_token_id`: fairseq numbers positions this way.
-    BehindPadding,
+    AfterPadding,
     /// The row after that of token 1, which is the padding whatever `pad_token_id` says.
-    BehindTokenOne,
+    AfterTokenOne,
 }
 
 /// Names of a layer's tensors, without `.weight` and `.bias`, below `layers.N.`.
@@ -98,7 +98,7 @@ const ROBERTA: Description = Description {
     prefix: "roberta.",
     token_types: true,
     token_type_input: false,
-    positions: Positions::BehindPadding,
+    positions: Positions::AfterPadding,
     relative_bias: None,
     attention_output_dropout: true,
     layer: BERT_LAYER,
@@ -129,7 +129,7 @@ const MPNET: Description = Description {
     prefix: "mpnet.",
     token_types: false,
     token_type_input: false,
-    positions: Positions::BehindTokenOne,
+    positions: Positions::AfterTokenOne,
     relative_bias: Some("encoder.relative_attention_bias.weight"),
     attention_output_dropout: true,
     layer: LayerNames {

@@ -124,8 +124,8 @@ impl EncoderConfig {
         let description = architecture.description();
         let padding = match description.positions {
             Positions::FromZero => None,
-            Positions::BehindPadding => Some(raw.pad_token_id.unwrap_or(TOKEN_ONE)),
-            Positions::BehindTokenOne => Some(TOKEN_ONE),
+            Positions::AfterPadding => Some(raw.pad_token_id.unwrap_or(TOKEN_ONE)),
+            Positions::AfterTokenOne => Some(TOKEN_ONE),
         };
         let config = Self {
             architecture,

@@ -60,6 +60,6 @@ pub use form::GraphForm;
 pub use grad_cache::{ranking_model, seeded_model};
 pub use graph::{Dimension, Element, Graph, Value};
 pub use parameter::{GradientForm, Parameter, RowIndex, parameters};
-pub use privacy::keep_private;
+pub use privacy::disable_telemetry;
 pub use runtime::{Runtime, RuntimeError};
 pub use tape::Tape;

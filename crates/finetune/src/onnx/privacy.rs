@@ -15,7 +15,7 @@
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Returns true when ONNX Runtime's telemetry is disabled.
-pub(super) fn is_kept() -> bool {
+pub(super) fn is_disabled() -> bool {
     !cfg!(unix) || std::env::var_os(VARIABLE).is_some_and(|value| value == "1")
 }
 
@@ -27,10 +27,10 @@ pub(super) fn is_kept() -> bool {
 /// When the program's own executable can't be run. In that case set `ORT_DISABLE_TELEMETRY=1` where
 /// the program is started.
 #[cfg(unix)]
-pub fn keep_private() -> std::io::Result<()> {
+pub fn disable_telemetry() -> std::io::Result<()> {
     use std::os::unix::process::CommandExt;
 
-    if is_kept() {
+    if is_disabled() {
         return Ok(());
     }
     let mut arguments = std::env::args_os();
@@ -47,6 +47,6 @@ pub fn keep_private() -> std::io::Result<()> {
 /// # Errors
 /// None.
 #[cfg(not(unix))]
-pub fn keep_private() -> std::io::Result<()> {
+pub fn disable_telemetry() -> std::io::Result<()> {
     Ok(())
 }

@@ -31,7 +31,7 @@ pub enum RuntimeError {
     },
     /// ONNX Runtime's telemetry isn't disabled.
     #[error("ONNX Runtime's telemetry to Microsoft is not disabled")]
-    Reports,
+    TelemetryEnabled,
     /// The runtime refused a call.
     #[error("ONNX Runtime refused to {action}")]
     Call {
@@ -67,7 +67,7 @@ impl RuntimeError {
 impl Failure for RuntimeError {
     fn directive(&self) -> RetryDirective {
         match self {
-            Self::Library { .. } | Self::Reports | Self::Cuda { .. } | Self::Gpu { .. } => {
+            Self::Library { .. } | Self::TelemetryEnabled | Self::Cuda { .. } | Self::Gpu { .. } => {
                 RetryDirective::Person
             }
             Self::Call { .. } | Self::Shape(_) => RetryDirective::Never,
@@ -80,8 +80,8 @@ impl Failure for RuntimeError {
                 "Set ORT_DYLIB_PATH to the libonnxruntime.so of ONNX Runtime 1.31 (scripts/setup installs one under .local/lib)."
                     .to_owned()
             }
-            Self::Reports => {
-                "Set ORT_DISABLE_TELEMETRY=1 in the program's environment, or call `onnx::keep_private()` first in `main`."
+            Self::TelemetryEnabled => {
+                "Set ORT_DISABLE_TELEMETRY=1 in the program's environment, or call `onnx::disable_telemetry()` first in `main`."
                     .to_owned()
             }
             Self::Cuda { lacking: "this program" } => {
@@ -119,11 +119,11 @@ impl Runtime {
     /// Each session computes with `threads` threads.
     ///
     /// # Errors
-    /// [`RuntimeError::Library`] when the file can't be used; [`RuntimeError::Reports`] when the
-    /// program didn't [disable telemetry](super::keep_private).
+    /// [`RuntimeError::Library`] when the file can't be used; [`RuntimeError::TelemetryEnabled`] when the
+    /// program didn't [disable telemetry](super::disable_telemetry).
     pub fn load(library: &Path, threads: usize) -> Result<Self, RuntimeError> {
-        if !privacy::is_kept() {
-            return Err(RuntimeError::Reports);
+        if !privacy::is_disabled() {
+            return Err(RuntimeError::TelemetryEnabled);
         }
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, environment)) = loaded.as_ref() {

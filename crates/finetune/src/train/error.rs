@@ -42,7 +42,7 @@ pub enum TrainError {
     },
     /// The held-out queries can't be evaluated.
     #[error("the held-out queries can't be evaluated")]
-    Questions(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Evaluation(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The pairs have too few different corrections to learn from.
     #[error("{found} different corrections to train on; at least {needed} are needed")]
     TooFewPairs {
@@ -78,7 +78,7 @@ impl Failure for TrainError {
             Self::Model(error) => error.directive(),
             Self::Runtime(error) => error.directive(),
             Self::Checkpoint(error) => error.directive(),
-            Self::Assessment { .. } | Self::Questions(_) => RetryDirective::Never,
+            Self::Assessment { .. } | Self::Evaluation(_) => RetryDirective::Never,
             Self::NotFinite { .. } | Self::TooFewPairs { .. } | Self::Recipe { .. } | Self::ForeignToken => {
                 RetryDirective::Never
             }
@@ -92,7 +92,7 @@ impl Failure for TrainError {
             Self::Runtime(error) => error.advice(),
             Self::Checkpoint(error) => error.advice(),
             Self::Assessment { .. } => "Lower the learning rate.".to_owned(),
-            Self::Questions(_) => "This is a defect; report it.".to_owned(),
+            Self::Evaluation(_) => "This is a defect; report it.".to_owned(),
             Self::NotFinite { .. } => {
                 "Lower the learning rate, and check the listed rows for unusual texts.".to_owned()
             }

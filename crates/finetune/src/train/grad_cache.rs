@@ -62,7 +62,7 @@ impl GradCache {
         for (number, part) in batch.parts.iter().enumerate() {
             let end = first + part.texts();
             let seeds = seeds.slice_axis(Axis(0), (first..end).into()).to_owned();
-            self.lead_back(parameters, &PartFeed::new(part, draws.masks(number, part)), &seeds)?;
+            self.backward_part(parameters, &PartFeed::new(part, draws.masks(number, part)), &seeds)?;
             first = end;
         }
         Ok((loss, self.sums.iter().map(|sum| Gradient::Dense(sum)).collect()))
@@ -91,7 +91,7 @@ impl GradCache {
     }
 
     /// Runs the backward pass of a part, and adds its gradients to the sums.
-    fn lead_back(
+    fn backward_part(
         &mut self,
         parameters: &ParameterBuffer,
         feed: &PartFeed<'_>,

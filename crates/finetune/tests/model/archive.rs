@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use autovalidate_finetune::failure::{Failure, RetryDirective};
-use autovalidate_finetune::model::archive::{ArchiveError, Limits, pack, unpack, unpack_within};
+use autovalidate_finetune::model::archive::{ArchiveError, ArchiveLimits, pack, unpack, unpack_within};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
@@ -215,7 +215,7 @@ fn bombs_are_refused_by_their_claim_and_by_what_comes_out() {
         assert!(result.is_ok() || fs::read_dir(&into).map_or(0, Iterator::count) == 0, "left behind");
         result
     };
-    let limits = Limits { entries: 2, bytes: 1_000 };
+    let limits = ArchiveLimits { entries: 2, bytes: 1_000 };
 
     let many = zip_of(&[("top/a", b""), ("top/b", b""), ("top/c", b"")]);
     assert!(matches!(unpack_to(&many, limits), Err(ArchiveError::TooLarge(_))));

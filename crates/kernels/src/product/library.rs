@@ -23,7 +23,7 @@ pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matr
     if !start.is_nothing() {
         target.each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
     }
-    match b.columns_lie_whole() && transposing_pays() {
+    match b.has_contiguous_columns() && transposing_pays() {
         true => in_panels(target, block, a, b, !start.is_nothing()),
         false => as_is(target, block, a, b, !start.is_nothing()),
     }
@@ -32,7 +32,7 @@ pub(super) fn product(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matr
 /// Writes the product `a b` into a block, or adds the product to the block's values. The columns of
 /// `b` are contiguous, and are transposed to rows [`PANEL`] at a time.
 fn in_panels(target: &Target<'_>, block: &Block, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
-    assert!(b.columns == block.columns.len() && b.columns_lie_whole(), "columns of a transposed matrix");
+    assert!(b.columns == block.columns.len() && b.has_contiguous_columns(), "columns of a transposed matrix");
     let mut panel = Vec::new();
     for first in (0..b.columns).step_by(PANEL) {
         let range = first..(first + PANEL).min(b.columns);

@@ -47,7 +47,7 @@ impl<'a> Matrix<'a> {
 
     /// Returns true when the columns are contiguous and follow each other in the data, as those of
     /// a transposed matrix do.
-    pub(super) fn columns_lie_whole(&self) -> bool {
+    pub(super) fn has_contiguous_columns(&self) -> bool {
         self.row_stride == 1 && self.column_stride == self.rows
     }
 

@@ -43,7 +43,7 @@ fn copy_body<const FUSED: bool>(b: Matrix<'_>, panels: &mut [f32]) {
     for depth in 0..b.rows {
         let (whole, rest) = b.data[depth * b.row_stride..][..b.columns].as_chunks::<COLUMNS>();
         for (panel, numbers) in whole.iter().enumerate() {
-            ask_for(numbers, ROWS_AHEAD * b.row_stride);
+            prefetch(numbers, ROWS_AHEAD * b.row_stride);
             panels[(panel * b.rows + depth) * COLUMNS..][..COLUMNS].copy_from_slice(numbers);
         }
         if !rest.is_empty() {
@@ -67,7 +67,7 @@ fn write_strips_body<const FUSED: bool>(a: Matrix<'_>, strips: &mut [f32]) {
         for (depth, to) in strip.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
             let from = &a.data[first * a.row_stride + depth * a.column_stride..];
             // Prefetches the elements of the next strips, if those follow these in memory.
-            ask_for(from, 2 * COLUMNS);
+            prefetch(from, 2 * COLUMNS);
             match from.first_chunk() {
                 Some(from) if a.row_stride == 1 && rows == ROWS => *to = *from,
                 _ => {
@@ -83,7 +83,7 @@ fn write_strips_body<const FUSED: bool>(a: Matrix<'_>, strips: &mut [f32]) {
 /// Prefetches into the nearest cache the memory `ahead` elements after the first of `numbers`. That
 /// memory need not exist.
 #[inline(always)]
-fn ask_for(numbers: &[f32], ahead: usize) {
+fn prefetch(numbers: &[f32], ahead: usize) {
     // SAFETY: every x86-64 processor has this instruction, which reads nothing and is harmless at
     // any address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(numbers.as_ptr().wrapping_add(ahead).cast()) }

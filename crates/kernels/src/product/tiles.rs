@@ -29,13 +29,13 @@ const PANELS: usize = 4;
 
 /// Buffers that a thread copies factors into.
 #[derive(Default)]
-struct Room {
+struct Buffers {
     strips: Vec<f32>,
     panels: Vec<f32>,
 }
 
 thread_local! {
-    static ROOM: RefCell<Room> = RefCell::default();
+    static ROOM: RefCell<Buffers> = RefCell::default();
 }
 
 /// Writes `start + a b` into a block.
@@ -55,7 +55,7 @@ pub(super) fn product(
         return target
             .each_row(block, |row, numbers| start.write(row, &block.columns, target.columns, numbers));
     }
-    ROOM.with_borrow_mut(|Room { strips, panels }| {
+    ROOM.with_borrow_mut(|Buffers { strips, panels }| {
         for depth in cut(a.columns, DEPTH, 1) {
             let (a, b) = (a.columns(&depth), b.rows(&depth));
             let start = (depth.start == 0).then_some(start);

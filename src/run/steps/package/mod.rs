@@ -16,7 +16,7 @@ use ndarray::Array2;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::broker::{PackageRecord, QueueError, RunRecord};
+use crate::broker::{BrokerError, PackageRecord, RunRecord};
 use crate::evaluate::Report;
 use crate::hub::{Digest, ReleaseName, Stamp};
 use crate::run::dataset::DatasetSummary;
@@ -27,7 +27,7 @@ use crate::run::provenance::{Lineage, RECEIPT, weights_digest};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, Companions, blocking};
 
-use super::{Done, Step, StepContext};
+use super::{Step, StepContext, StepOutput};
 
 use metadata::ReleaseMetadata;
 
@@ -80,7 +80,7 @@ impl Step for Package {
         record.release = Some(self.release.as_str().to_owned());
     }
 
-    async fn perform(self, context: &StepContext<'_>) -> Result<Done<Packaged>, RunError> {
+    async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<Packaged>, RunError> {
         let pipeline = context.pipeline;
         let (runtime, run_dir) = (pipeline.runtime.clone(), context.run_dir.clone());
         let (job, repo, made_at) =
@@ -105,7 +105,7 @@ impl Step for Package {
                 live.map(String::from),
             )?;
             let weights_sha256 = built.figures.weights_sha256;
-            Done::new(Packaged { trained, package, weights_sha256 }, built.figures)
+            StepOutput::new(Packaged { trained, package, weights_sha256 }, built.figures)
         })
         .await
     }
@@ -153,7 +153,7 @@ fn build(
     let weights_sha256 = weights_digest(&exported)?;
     let lineage = Lineage { weights_sha256: Some(weights_sha256), ..metadata.lineage.clone() };
     let receipt = metadata.receipt(trained, lineage, exported.config.hidden, cosine);
-    let receipt = serde_json::to_string_pretty(&receipt).map_err(QueueError::from)?;
+    let receipt = serde_json::to_string_pretty(&receipt).map_err(BrokerError::from)?;
     let card = metadata.card(exported.config.hidden, &trained.figures).to_string();
     for (name, text) in [(RECEIPT, &receipt), ("README.md", &card)] {
         let path = model.join(name);

@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use zip::result::ZipError;
 
 pub use pack::pack;
-pub use unpack::{Limits, unpack, unpack_within};
+pub use unpack::{ArchiveLimits, unpack, unpack_within};
 
 use crate::durable;
 use crate::failure::{Failure, RetryDirective};
@@ -76,9 +76,9 @@ pub enum ArchiveError {
     /// Not all entries are below one top folder, or there is none.
     #[error("the zip's entries are not all below one top folder")]
     NotOneFolder,
-    /// The zip holds more entries or bytes than the [`Limits`] allow.
+    /// The zip holds more entries or bytes than the [`ArchiveLimits`] allow.
     #[error("the zip holds more than {} entries or {} bytes", .0.entries, .0.bytes)]
-    TooLarge(Limits),
+    TooLarge(ArchiveLimits),
     /// The destination folder already exists.
     #[error("{} already exists", path.display())]
     Occupied {

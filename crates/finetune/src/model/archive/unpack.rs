@@ -12,16 +12,16 @@ use zip::result::ZipError;
 use super::{ArchiveError, io_error, is_plain_name, sync_folder};
 use crate::durable::parent;
 
-/// Limits on the contents of a zip.
+/// ArchiveLimits on the contents of a zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// Largest number of entries.
     pub entries: usize,
     /// Largest total size of the unpacked files, in bytes.
     pub bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for ArchiveLimits {
     /// Returns ten thousand entries and 16 GiB, many times the size of a model folder.
     fn default() -> Self {
         Self { entries: 10_000, bytes: 16 << 30 }
@@ -32,17 +32,17 @@ impl Default for Limits {
 /// sizes.
 ///
 /// # Errors
-/// When the zip is anything but one folder of plain files, exceeds the default [`Limits`], or has a
+/// When the zip is anything but one folder of plain files, exceeds the default [`ArchiveLimits`], or has a
 /// top folder that already exists below `into`. Nothing new is then left below `into`.
 pub fn unpack(zip_path: &Path, into: &Path) -> Result<PathBuf, ArchiveError> {
-    unpack_within(zip_path, into, Limits::default())
+    unpack_within(zip_path, into, ArchiveLimits::default())
 }
 
 /// Unpacks a zip like [`unpack`], with other limits.
 ///
 /// # Errors
 /// The same as for [`unpack`].
-pub fn unpack_within(zip_path: &Path, into: &Path, limits: Limits) -> Result<PathBuf, ArchiveError> {
+pub fn unpack_within(zip_path: &Path, into: &Path, limits: ArchiveLimits) -> Result<PathBuf, ArchiveError> {
     let file = File::open(zip_path).map_err(io_error("opening", zip_path))?;
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| read_error(error, zip_path))?;
     let top = check(&mut zip, zip_path, limits)?;
@@ -82,7 +82,7 @@ pub fn unpack_within(zip_path: &Path, into: &Path, limits: Limits) -> Result<Pat
 fn check<R: Read + Seek>(
     zip: &mut ZipArchive<R>,
     zip_path: &Path,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<String, ArchiveError> {
     if zip.len() > limits.entries {
         return Err(ArchiveError::TooLarge(limits));

@@ -13,7 +13,7 @@ pub fn optimizer_model(beta_1: f32, beta_2: f32, epsilon: f32) -> Vec<u8> {
         .map(|name| graph.input(name, Element::Float, &n));
     let scalars = ["gradient_scale", "learning_rate", "decay", "correction_1", "correction_2"]
         .map(|name| graph.input(name, Element::Float, &[]));
-    let step = AdamWStep::new(&mut graph, [beta_1, beta_2, epsilon], scalars);
+    let step = AdamWScalars::new(&mut graph, [beta_1, beta_2, epsilon], scalars);
     let updated = graph.adamw(&step, AdamWRange { parameter, gradient, first, second }, true);
     let names = ["updated_parameters", "updated_first_moments", "updated_second_moments"];
     for (value, name) in updated.into_iter().zip(names) {
@@ -31,7 +31,7 @@ pub(super) struct AdamWRange {
 }
 
 /// Scalars of an optimizer step, shared by all ranges.
-pub(super) struct AdamWStep {
+pub(super) struct AdamWScalars {
     gradient_scale: Value,
     decay_factor: Value,
     root_correction: Value,
@@ -43,7 +43,7 @@ pub(super) struct AdamWStep {
     epsilon: Value,
 }
 
-impl AdamWStep {
+impl AdamWScalars {
     /// Computes the step's scalars from the settings and the inputs
     /// `[gradient_scale, learning_rate, decay, correction_1, correction_2]`.
     pub(super) fn new(graph: &mut Graph, [beta_1, beta_2, epsilon]: [f32; 3], scalars: [Value; 5]) -> Self {
@@ -64,7 +64,7 @@ impl AdamWStep {
 impl Graph {
     /// Emits the range after the step: parameters, first and second moments. Weight decay applies
     /// only if `decays` is set.
-    pub(super) fn adamw(&mut self, step: &AdamWStep, range: AdamWRange, decays: bool) -> [Value; 3] {
+    pub(super) fn adamw(&mut self, step: &AdamWScalars, range: AdamWRange, decays: bool) -> [Value; 3] {
         let AdamWRange { parameter, gradient, first, second } = range;
         let gradient = self.mul(gradient, step.gradient_scale);
         let decayed = if decays { self.mul(parameter, step.decay_factor) } else { parameter };

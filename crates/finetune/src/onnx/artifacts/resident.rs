@@ -10,7 +10,7 @@ use super::super::graph::{Element, Graph, Value};
 use super::super::ops::Product;
 use super::super::parameter::{GradientForm, Parameter, RowIndex, parameters};
 use super::super::tape::Gradients;
-use super::optimizer::{AdamWRange, AdamWStep};
+use super::optimizer::{AdamWRange, AdamWScalars};
 use super::{Packed, parameter_dims};
 
 /// Builds the graph of one AdamW step over all parameters, with clipping by the norm of all
@@ -47,7 +47,7 @@ pub fn resident_optimizer_model(
     let gradient_scale = graph.clip_factor(norm, longest);
     graph.output(norm, "gradient_norm", Element::Float, &[]);
 
-    let step = AdamWStep::new(
+    let step = AdamWScalars::new(
         &mut graph,
         [beta_1, beta_2, epsilon],
         [gradient_scale, learning_rate, decay, correction_1, correction_2],
