@@ -25,6 +25,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && install -D -m 755 target/release/autovalidate /image/bin/autovalidate
 
 FROM debian:${DEBIAN}-slim AS image
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="AutoValidate trainer" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
 # TLS to Supabase and the Hub, C++ for the ONNX Runtime.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates libssl3t64 libstdc++6 \
