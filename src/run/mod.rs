@@ -35,14 +35,15 @@ mod watchdog;
 pub use crate::broker::ENDED;
 pub use consumer::{JobConsumer, settle};
 pub use dataset::{
-    Conflicts, Dataset, DatasetSummary, IdRanges, NameList, NameSource, NotIdRanges, RowsFileError, read_rows,
+    Conflicts, Dataset, DatasetSummary, IdRanges, NameList, NameSource, NotIdRanges, RECEIPT, RowsFileError,
+    read_rows,
 };
 pub use error::RunError;
 pub use fine_tune::{FineTuneSession, ModelComparison, Scorer, SessionFigures, TrainedModel, TrainingSpec};
 pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{
-    Ancestor, Lineage, PairLineage, PairUse, RECEIPT, Receipt, ReplaySpec, Replayed, RollbackError,
-    RollbackOf, RolledBack, Sources, replay, roll_back, trace_pair, weights_digest,
+    Ancestor, Lineage, PairLineage, PairUse, Receipt, ReplaySpec, Replayed, RollbackError, RollbackOf,
+    RolledBack, Sources, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;
 pub use storage::{ModelFinder, ModelOrigin, RowSource};

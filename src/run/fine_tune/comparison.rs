@@ -5,10 +5,9 @@ use crate::evaluate::{Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity,
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
-use crate::run::dataset::Dataset;
+use crate::run::dataset::{Dataset, last_row};
 use crate::run::error::RunError;
 use crate::run::fine_tune::Scorer;
-use crate::run::provenance::last_row;
 
 /// Number of texts that are encoded to compare the speed of two models.
 const TIMED_TEXTS: usize = 64;

@@ -1,8 +1,6 @@
 //! The receipt that travels in a release's zip: the input of the run, its settings, its results,
 //! and the command that replays it.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +9,7 @@ use crate::hub::{Digest, Entry, Metrics, ReleaseName, ReleaseScores};
 use autovalidate_finetune::train::Summary;
 
 use crate::run::dataset::DatasetSummary;
-use crate::run::dataset::IdRanges;
 use crate::run::provenance::Lineage;
-
-/// File name of the receipt in a model folder. The same bytes are stored beside the zip; see
-/// [`ReleaseName::receipt_path`].
-pub const RECEIPT: &str = "training_report.json";
 
 /// Input, settings and results of a run. Contains counts, ids and hashes, but no text of a pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,13 +84,4 @@ impl Receipt {
             other: serde_json::Map::new(),
         }
     }
-}
-
-/// Returns the highest row id that the model of this folder was trained or evaluated with. Returns
-/// `None` when its receipt doesn't say, as for a third-party model. Reads only this one field, so
-/// that receipts of every version can be read.
-pub(in crate::run) fn last_row(folder: &Path) -> Option<i64> {
-    let text = std::fs::read_to_string(folder.join(RECEIPT)).ok()?;
-    let receipt: serde_json::Value = serde_json::from_str(&text).ok()?;
-    serde_json::from_value::<IdRanges>(receipt["dataset"]["row_ids"].clone()).ok()?.last()
 }

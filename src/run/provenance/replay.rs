@@ -16,14 +16,13 @@ use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Progress;
 
 use crate::run::dataset::Dataset;
-use crate::run::dataset::{LISTS, NameLists};
 use crate::run::dataset::{NameList, NameSource};
 use crate::run::error::RunError;
 use crate::run::fine_tune::{FineTuneSession, TrainingSpec};
 use crate::run::provenance::Receipt;
 use crate::run::provenance::{Lineage, weights_digest};
 use crate::run::stage::Stage;
-use crate::run::storage::{MODELS, ModelCache, ModelOrigin, blocking, on_disk};
+use crate::run::storage::{LISTS, MODELS, ModelCache, ModelOrigin, NameLists, blocking, on_disk};
 use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots};
 
 /// Everything that determines the model to train again.

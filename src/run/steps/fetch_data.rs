@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::broker::RunRecord;
-use crate::run::dataset::{Dataset, LISTS, NameLists};
+use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::stage::Stage;
-use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots, blocking};
+use crate::run::storage::{LISTS, NameLists, RowSource, RunRows, SNAPSHOTS, Snapshots, blocking};
 
 use super::{Step, StepContext, StepOutput, to_json};
 

@@ -8,6 +8,7 @@
 //! run_dir           the folder of a run, which the next attempt continues from
 //! snapshots         the rows of runs, stored by their hash
 //! model_cache       models downloaded from the Hub, and the choice of base model
+//! name_lists        the lists of names that runs have read from `CATALOG`
 //! checkpoint_sync   the copying of checkpoints to the broker and back
 //! files             file operations with the run's errors
 //! ```
@@ -15,6 +16,7 @@
 mod checkpoint_sync;
 mod files;
 mod model_cache;
+mod name_lists;
 mod run_dir;
 mod snapshots;
 
@@ -22,6 +24,7 @@ pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoin
 pub(in crate::run) use files::{blocking, entries, keep_newest, place, replace};
 pub(in crate::run) use model_cache::{BaseModel, MODELS, ModelCache, on_disk};
 pub use model_cache::{ModelFinder, ModelOrigin};
+pub(in crate::run) use name_lists::{LISTS, NameLists};
 pub(in crate::run) use run_dir::{Companions, RunDir};
 pub use snapshots::RowSource;
 pub(in crate::run) use snapshots::{RunRows, SNAPSHOTS, Snapshots};

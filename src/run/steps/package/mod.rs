@@ -19,11 +19,11 @@ use serde_json::json;
 use crate::broker::{BrokerError, PackageRecord, RunRecord};
 use crate::evaluate::Report;
 use crate::hub::{Digest, ReleaseName, Stamp};
-use crate::run::dataset::DatasetSummary;
+use crate::run::dataset::{DatasetSummary, RECEIPT};
 use crate::run::error::RunError;
 use crate::run::fine_tune::TrainedModel;
 use crate::run::pipeline::Pipeline;
-use crate::run::provenance::{Lineage, RECEIPT, weights_digest};
+use crate::run::provenance::{Lineage, weights_digest};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, Companions, blocking};
 

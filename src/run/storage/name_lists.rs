@@ -1,19 +1,14 @@
-//! Names besides those of the rows: the source that `CATALOG` names, and the stored lists that runs
-//! have read from it.
+//! The lists of names that runs have read from `CATALOG`.
 //!
 //! The file or table changes over time, and a run depends on these names as much as on its rows. So
-//! each list of names is stored once, by its hash, in the data directory and nowhere else. Records
-//! and receipts contain only the hash and the count.
+//! each list of names is stored once, by its hash, in the data directory and nowhere else.
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use crate::hub::{Digest, Hasher};
-use crate::ingest::{CatalogError, CatalogSource, TableAccess};
-
+use crate::run::dataset::NameList;
 use crate::run::error::RunError;
-use crate::run::storage::{keep_newest, replace};
+
+use super::files::{keep_newest, replace};
 
 /// Name of the folder of lists below the data directory.
 pub(in crate::run) const LISTS: &str = "names";
@@ -21,47 +16,6 @@ pub(in crate::run) const LISTS: &str = "names";
 const MAX_LISTS: usize = 100;
 /// Suffix of a list's file name.
 const SUFFIX: &str = ".jsonl";
-
-/// Source of names besides those of the rows.
-#[derive(Debug, Clone)]
-pub struct NameSource {
-    /// File or table to read.
-    pub source: CatalogSource,
-    /// Project and key for reading a table; `None` when no project is set.
-    pub access: Option<TableAccess>,
-}
-
-impl NameSource {
-    /// Reads every `(domain, name)`. The domain is empty when a name belongs to all domains.
-    ///
-    /// # Errors
-    /// [`CatalogError`].
-    pub async fn read(&self) -> Result<Vec<(String, String)>, CatalogError> {
-        self.source.read_in(self.access.as_ref()).await
-    }
-}
-
-/// Identity of a list of names: its count and hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NameList {
-    /// Number of names.
-    pub count: usize,
-    /// SHA-256 over the names in their order, with their domains. The length of each text is hashed
-    /// before the text, so that texts can't run together.
-    pub sha256: Digest,
-}
-
-impl NameList {
-    /// Returns the identity of these names.
-    pub fn of(names: &[(String, String)]) -> Self {
-        let mut digest = Hasher::default();
-        for text in names.iter().flat_map(|(domain, name)| [domain, name]) {
-            digest.update(&(text.len() as u64).to_le_bytes());
-            digest.update(text.as_bytes());
-        }
-        Self { count: names.len(), sha256: digest.digest() }
-    }
-}
 
 /// Folder of lists, each in a file `<hash>.jsonl` with one name per line.
 #[derive(Debug, Clone)]

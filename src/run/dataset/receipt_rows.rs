@@ -1,0 +1,18 @@
+//! The rows of a released model, as its receipt names them.
+
+use std::path::Path;
+
+use super::id_ranges::IdRanges;
+
+/// File name of the receipt in a model folder. The same bytes are stored beside the zip; see
+/// [`ReleaseName::receipt_path`].
+pub const RECEIPT: &str = "training_report.json";
+
+/// Returns the highest row id that the model of this folder was trained or evaluated with. Returns
+/// `None` when its receipt doesn't say, as for a third-party model. Reads only this one field, so
+/// that receipts of every version can be read.
+pub(in crate::run) fn last_row(folder: &Path) -> Option<i64> {
+    let text = std::fs::read_to_string(folder.join(RECEIPT)).ok()?;
+    let receipt: serde_json::Value = serde_json::from_str(&text).ok()?;
+    serde_json::from_value::<IdRanges>(receipt["dataset"]["row_ids"].clone()).ok()?.last()
+}
