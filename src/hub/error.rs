@@ -198,26 +198,7 @@ impl HubError {
 
     /// Returns the wait that the Hub asked for.
     pub(super) fn asked_pause(&self) -> Option<Duration> {
-        match self {
-            Self::Limited { retry_after } => *retry_after,
-            Self::Unavailable { .. }
-            | Self::Connection(_)
-            | Self::TimedOut { .. }
-            | Self::Library(_)
-            | Self::Unauthorized { .. }
-            | Self::Forbidden { .. }
-            | Self::NoRepository { .. }
-            | Self::NoFile { .. }
-            | Self::Refused { .. }
-            | Self::Store { .. }
-            | Self::Malformed { .. }
-            | Self::Checksum { .. }
-            | Self::Conflict
-            | Self::Superseded { .. }
-            | Self::Taken { .. }
-            | Self::Index
-            | Self::File { .. } => None,
-        }
+        if let Self::Limited { retry_after } = self { *retry_after } else { None }
     }
 }
 
