@@ -115,7 +115,7 @@ impl RunReport {
             base_model: record.base_model.clone(),
             dataset: read(dataset)?,
             recipe: record.settings.clone(),
-            synthesis: Value::Null,
+            synthesis: record.lineage["synthesis"].clone(),
             training: read(&train["training"])?,
             report: read(&record.metrics)?,
             onnx_parity: figures(Stage::Package).and_then(|figures| read(&figures["onnx_parity"]).ok()),

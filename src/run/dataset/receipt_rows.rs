@@ -5,7 +5,7 @@ use std::path::Path;
 use super::id_ranges::IdRanges;
 
 /// File name of the receipt in a model folder. The same bytes are stored beside the zip; see
-/// [`ReleaseName::receipt_path`].
+/// [`receipt_path`](crate::hub::ReleaseName::receipt_path).
 pub const RECEIPT: &str = "training_report.json";
 
 /// Returns the highest row id that the model of this folder was trained or evaluated with. Returns
