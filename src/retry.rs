@@ -1,6 +1,9 @@
-//! Growing pauses with jitter between tries: the only backoff of the program.
+//! Growing pauses with jitter between tries: the only backoff of the program. And the pause that a
+//! server asks for.
 
 use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 /// A schedule of pauses: the first one, doubled for each further failure up to the longest.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +63,13 @@ impl Failures {
     pub fn reset(&mut self) {
         self.count = 0;
     }
+}
+
+/// Returns the pause that an HTTP answer asks for: `Retry-After` in seconds. The header's other
+/// form, a date, is ignored: the backoff applies then.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::clock::timestamp;
 use super::connection::Connection;
 use super::error::BrokerError;
 use super::job_id::JobId;
-use super::streams::{Streams, is_not_found};
+use super::streams::{Streams, is_not_found, require};
 
 /// Name of the bucket of checkpoints.
 pub const TRAINING_CHECKPOINTS: &str = "training_checkpoints";
@@ -78,10 +78,7 @@ impl CheckpointStore {
                 metadata: HashMap::from([(STEP.to_owned(), step.to_string())]),
                 ..ObjectMetadata::default()
             };
-            bucket
-                .put(metadata, &mut bytes)
-                .await
-                .map_err(|error| BrokerError::request("storing a checkpoint")(error.into()))?;
+            bucket.put(metadata, &mut bytes).await.map_err(BrokerError::request("storing a checkpoint"))?;
             Ok(())
         })
         .await
@@ -93,13 +90,12 @@ impl CheckpointStore {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn step(&self, id: &JobId) -> Result<Option<u64>, BrokerError> {
-        let failed = BrokerError::request("looking for a checkpoint");
         let Some(bucket) = self.bucket().await? else { return Ok(None) };
         match bucket.info(id.as_str()).await {
             Ok(info) if info.deleted => Ok(None),
             Ok(info) => Ok(info.metadata.get(STEP).and_then(|step| step.parse().ok())),
             Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error.into())),
+            Err(error) => Err(BrokerError::request("looking for a checkpoint")(error)),
         }
     }
 
@@ -112,14 +108,13 @@ impl CheckpointStore {
     pub async fn fetch(&self, id: &JobId, file: &Path) -> Result<(), BrokerError> {
         const WHAT: &str = "fetching a checkpoint";
         bounded(WHAT, async {
-            let failed = || BrokerError::request(WHAT);
             let bucket = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
-            let bucket = bucket.map_err(|error| failed()(error.into()))?;
-            let mut object = bucket.get(id.as_str()).await.map_err(|error| failed()(error.into()))?;
+            let bucket = bucket.map_err(BrokerError::request(WHAT))?;
+            let mut object = bucket.get(id.as_str()).await.map_err(BrokerError::request(WHAT))?;
             let unwritable = |source| BrokerError::CheckpointFile { path: file.to_owned(), source };
             let mut out = tokio::fs::File::create(file).await.map_err(unwritable)?;
             // Reading to the end verifies the SHA-256.
-            tokio::io::copy(&mut object, &mut out).await.map_err(|error| failed()(error.into()))?;
+            tokio::io::copy(&mut object, &mut out).await.map_err(BrokerError::request(WHAT))?;
             out.sync_all().await.map_err(unwritable)
         })
         .await
@@ -135,7 +130,7 @@ impl CheckpointStore {
             match bucket.delete(id.as_str()).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
-                Err(error) => return Err(BrokerError::request("removing a checkpoint")(error.into())),
+                Err(error) => return Err(BrokerError::request("removing a checkpoint")(error)),
             }
             self.sweep(&bucket, now).await
         })
@@ -145,27 +140,26 @@ impl CheckpointStore {
     /// Removes chunks that belong to no object and are too old to be part of a transfer in
     /// progress.
     async fn sweep(&self, bucket: &ObjectStore, now: Timestamp) -> Result<(), BrokerError> {
-        let failed = || BrokerError::request("looking for stranded checkpoints");
+        const WHAT: &str = "looking for stranded checkpoints";
         let Some(stream) = self.stream().await? else { return Ok(()) };
         let chunks = stream.info_with_subjects(format!("{CHUNKS}>")).await;
-        let chunks = chunks.map_err(|error| failed()(error.into()))?;
+        let chunks = chunks.map_err(BrokerError::request(WHAT))?;
         let subjects: Vec<(String, usize)> =
-            chunks.try_collect().await.map_err(|error| failed()(error.into()))?;
-        let objects = bucket.list().await.map_err(|error| failed()(error.into()))?;
+            chunks.try_collect().await.map_err(BrokerError::request(WHAT))?;
+        let objects = bucket.list().await.map_err(BrokerError::request(WHAT))?;
         let known: BTreeSet<String> = objects
             .map_ok(|object| format!("{CHUNKS}{}", object.nuid))
             .try_collect()
             .await
-            .map_err(|error| failed()(error.into()))?;
+            .map_err(BrokerError::request(WHAT))?;
         for (subject, _) in subjects.into_iter().filter(|(subject, _)| !known.contains(subject)) {
             let first = stream.direct_get_next_for_subject(&subject, None).await;
-            let first = first.map_err(|error| failed()(error.into()))?;
+            let first = first.map_err(BrokerError::request(WHAT))?;
             let begun_at = timestamp(first.time.unix_timestamp_nanos());
             if now.duration_since(begun_at).unsigned_abs() > ORPHAN_AGE {
                 tracing::info!(subject, "removing a checkpoint that was never finished");
                 let purged = stream.purge().filter(&subject).await;
-                purged
-                    .map_err(|error| BrokerError::request("removing a stranded checkpoint")(error.into()))?;
+                purged.map_err(BrokerError::request("removing a stranded checkpoint"))?;
             }
         }
         Ok(())
@@ -177,14 +171,14 @@ impl CheckpointStore {
             return Ok(None);
         }
         let found = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
-        found.map(Some).map_err(|error| BrokerError::request("opening the checkpoints")(error.into()))
+        found.map(Some).map_err(BrokerError::request("opening the checkpoints"))
     }
 
     async fn stream(&self) -> Result<Option<Stream>, BrokerError> {
         match self.connection.jetstream().get_stream(STREAM).await {
             Ok(stream) => Ok(Some(stream)),
             Err(error) if is_not_found(&error.kind()) => Ok(None),
-            Err(error) => Err(BrokerError::request("opening the checkpoints")(error.into())),
+            Err(error) => Err(BrokerError::request("opening the checkpoints")(error)),
         }
     }
 
@@ -218,16 +212,16 @@ impl CheckpointStore {
         }
         let stream = self.stream().await?.ok_or(BrokerError::Mismatch { name, setting: "name" })?;
         let config = &stream.cached_info().config;
-        let checks = [
-            (config.max_bytes >= room, "max bytes"),
-            (config.storage == StorageType::File, "storage"),
-            (config.allow_rollup, "roll-up"),
-        ];
-        if let Some((_, setting)) = checks.into_iter().find(|(holds, _)| !holds) {
-            return Err(BrokerError::Mismatch { name, setting });
-        }
+        require(
+            name,
+            [
+                (config.max_bytes >= room, "max bytes"),
+                (config.storage == StorageType::File, "storage"),
+                (config.allow_rollup, "roll-up"),
+            ],
+        )?;
         let found = context.get_object_store(name).await;
-        found.map_err(|error| BrokerError::request("opening the checkpoints")(error.into()))
+        found.map_err(BrokerError::request("opening the checkpoints"))
     }
 }
 

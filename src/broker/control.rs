@@ -138,7 +138,7 @@ impl Jobs {
     /// Pulls once. A message is acknowledged when its cancel request has been stored or carried
     /// out.
     async fn serve_cancellation(&self) -> Result<(), BrokerError> {
-        let failed = || BrokerError::request("reading cancellations");
+        const WHAT: &str = "reading cancellations";
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
             filter_subject: CANCEL_SUBJECT.to_owned(),
@@ -148,12 +148,12 @@ impl Jobs {
         };
         let events = self.streams.events();
         let consumer: PullConsumer =
-            events.create_consumer(config).await.map_err(|error| failed()(error.into()))?;
+            events.create_consumer(config).await.map_err(BrokerError::request(WHAT))?;
         let batch = consumer.batch().max_messages(1).expires(PULL_EXPIRES).messages().await;
-        let Some(message) = batch.map_err(|error| failed()(error.into()))?.next().await else {
+        let Some(message) = batch.map_err(BrokerError::request(WHAT))?.next().await else {
             return Ok(());
         };
-        let message = message.map_err(failed())?;
+        let message = message.map_err(BrokerError::request(WHAT))?;
         let id =
             std::str::from_utf8(&message.payload).ok().and_then(|text| text.trim().parse::<JobId>().ok());
         match id {
@@ -166,7 +166,7 @@ impl Jobs {
                 Err(error) => return Err(error),
             },
         }
-        message.ack().await.map_err(failed())
+        message.ack().await.map_err(BrokerError::request(WHAT))
     }
 
     /// Cancels a run that may have no record yet, because another client has just requested it.

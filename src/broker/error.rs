@@ -206,8 +206,9 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    pub(crate) fn request(what: &'static str) -> impl FnOnce(Source) -> Self {
-        move |source| Self::Request { what, source }
+    /// Returns a function for `map_err` that adds the purpose of the failed request.
+    pub(crate) fn request<E: Into<Source>>(what: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::Request { what, source: error.into() }
     }
 
     /// Maps a connection error: refused credentials have a kind of their own.

@@ -80,8 +80,7 @@ impl Job {
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`]: the job is delivered again after the
     /// acknowledgement wait.
     pub async fn hand_back(self, delay: Duration) -> Result<(), BrokerError> {
-        let body = format!("-NAK {{\"delay\":{}}}", delay.as_nanos());
-        self.settle(body.into(), "handed-back").await
+        self.settle(hand_back(delay), "handed-back").await
     }
 
     /// Gives up a job that can never be done: the broker won't deliver it again, and its advisory
@@ -104,6 +103,11 @@ impl Job {
         self.delivery.tell_settled(&self.id, outcome).await;
         Ok(())
     }
+}
+
+/// Returns the acknowledgement with which the broker delivers a message again after `delay`.
+pub(super) fn hand_back(delay: Duration) -> Bytes {
+    format!("-NAK {{\"delay\":{}}}", delay.as_nanos()).into()
 }
 
 /// One delivery of a message, with the means to acknowledge it.

@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use super::error::BrokerError;
 use super::event_stage::REFUSED;
 use super::events::Events;
-use super::job::{Delivery, Job};
+use super::job::{Delivery, Job, hand_back};
 use super::job_id::JobId;
 use super::request::JobRequest;
 use super::runs::Runs;
-use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
+use super::streams::{JOBS_SUBJECT, Streams, TRAINING, require};
 use crate::retry::Backoff;
 
 /// Name of the durable consumer that all workers share.
@@ -90,7 +90,7 @@ impl Jobs {
             message = message.message_id(id.as_str());
         }
         let ack = self.store(message).await?;
-        let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(ack.sequence));
+        let id = request.id_at(ack.sequence);
         tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
         // The request is stored, so a missing record must not fail it. The worker that takes
         // the job writes the record.
@@ -118,10 +118,7 @@ impl Jobs {
     /// [`BrokerError::Request`].
     pub async fn outstanding(&self) -> Result<u64, BrokerError> {
         let info = self.streams.training().get_info().await;
-        Ok(info
-            .map_err(|error| BrokerError::request("asking for a stream's state")(error.into()))?
-            .state
-            .messages)
+        Ok(info.map_err(BrokerError::request("asking for a stream's state"))?.state.messages)
     }
 
     /// Returns the number of requests that a worker holds or that wait between two attempts. This
@@ -134,7 +131,7 @@ impl Jobs {
             Ok(info) => Ok(u64::try_from(info.num_ack_pending).unwrap_or_default()),
             // The consumer was removed; the worker that takes the next job creates it again.
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(0),
-            Err(error) => Err(BrokerError::request("asking for the jobs in hand")(error.into())),
+            Err(error) => Err(BrokerError::request("asking for the jobs in hand")(error)),
         }
     }
 
@@ -168,7 +165,7 @@ impl Jobs {
 
     /// Pulls once. Returns a job, or `None` when none arrived in time.
     async fn take(&self) -> Result<Option<Job>, BrokerError> {
-        let failed = || BrokerError::request("taking a job");
+        const WHAT: &str = "taking a job";
         let consumer = self.consumer().await?;
         let mut batch = consumer
             .batch()
@@ -176,9 +173,9 @@ impl Jobs {
             .expires(PULL_EXPIRES)
             .messages()
             .await
-            .map_err(|error| failed()(error.into()))?;
+            .map_err(BrokerError::request(WHAT))?;
         match batch.next().await {
-            Some(message) => self.accept(message.map_err(failed())?).await,
+            Some(message) => self.accept(message.map_err(BrokerError::request(WHAT))?).await,
             None => Ok(None),
         }
     }
@@ -194,7 +191,7 @@ impl Jobs {
         let delivery = Delivery { client, reply, events: self.events.clone() };
         let refusal = match JobRequest::parse(&message.payload) {
             Ok(request) => {
-                let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(sequence));
+                let id = request.id_at(sequence);
                 let retry = message.headers.as_ref().map_or(0, retry_of);
                 tracing::info!(job = %id, deliveries, retry, "job taken");
                 let job = Job::new(id, request, deliveries, retry, delivery, self.settings.ack_wait);
@@ -213,8 +210,7 @@ impl Jobs {
         // The sender must be able to learn of the refusal, so the request is acknowledged only
         // after the event is stored.
         if let Err(error) = self.events.publish(&id, REFUSED, detail).await {
-            let delay = format!("-NAK {{\"delay\":{}}}", REFUSAL_RETRY.as_nanos());
-            delivery.acknowledge(delay.into()).await?;
+            delivery.acknowledge(hand_back(REFUSAL_RETRY)).await?;
             return Err(error);
         }
         delivery.acknowledge(Bytes::from_static(b"+ACK")).await?;
@@ -243,15 +239,15 @@ impl Jobs {
             .await
             .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
         let found = &consumer.cached_info().config;
-        let checks = [
-            (found.ack_policy == AckPolicy::Explicit, "ack policy"),
-            (found.ack_wait == ack_wait, "ack wait"),
-            (found.max_ack_pending == runs_at_once, "max ack pending"),
-        ];
-        match checks.into_iter().find(|(holds, _)| !holds) {
-            None => Ok(consumer),
-            Some((_, setting)) => Err(BrokerError::Mismatch { name, setting }),
-        }
+        require(
+            name,
+            [
+                (found.ack_policy == AckPolicy::Explicit, "ack policy"),
+                (found.ack_wait == ack_wait, "ack wait"),
+                (found.max_ack_pending == runs_at_once, "max ack pending"),
+            ],
+        )?;
+        Ok(consumer)
     }
 }
 

@@ -43,17 +43,13 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
                 Err(BrokerError::Exists { bucket: self.bucket, key: key.to_owned() })
             }
-            Err(error) => Err(BrokerError::request("creating a record")(error.into())),
+            Err(error) => Err(BrokerError::request("creating a record")(error)),
         }
     }
 
     /// Reads a record, with the revision that [`Records::save`] needs.
     pub(crate) async fn load(&self, key: &str) -> Result<Option<(T, Revision)>, BrokerError> {
-        let entry = self
-            .store
-            .entry(key)
-            .await
-            .map_err(|error| BrokerError::request("reading a record")(error.into()))?;
+        let entry = self.store.entry(key).await.map_err(BrokerError::request("reading a record"))?;
         // A deleted key returns a marker entry.
         let Some(entry) = entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put)
         else {
@@ -78,7 +74,29 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
                 Err(BrokerError::Conflict { bucket: self.bucket, key: key.to_owned() })
             }
-            Err(error) => Err(BrokerError::request("saving a record")(error.into())),
+            Err(error) => Err(BrokerError::request("saving a record")(error)),
+        }
+    }
+
+    /// Changes a record, or creates it, again until no other writer does so at the same moment.
+    /// `change` receives the stored record and returns the new one, or `None` to leave it as it is.
+    pub(crate) async fn update(
+        &self,
+        key: &str,
+        change: impl Fn(Option<&T>) -> Option<T>,
+    ) -> Result<(), BrokerError> {
+        loop {
+            let stored = self.load(key).await?;
+            let Some(record) = change(stored.as_ref().map(|(record, _)| record)) else { return Ok(()) };
+            let saved = match stored {
+                Some((_, revision)) => self.save(key, &record, revision).await,
+                None => self.create(key, &record).await,
+            };
+            match saved {
+                Ok(_) => return Ok(()),
+                Err(BrokerError::Conflict { .. } | BrokerError::Exists { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -89,10 +107,10 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             .store
             .keys()
             .await
-            .map_err(|error| BrokerError::request("listing records")(error.into()))?
+            .map_err(BrokerError::request("listing records"))?
             .try_collect()
             .await
-            .map_err(|error| BrokerError::request("listing records")(error.into()))?;
+            .map_err(BrokerError::request("listing records"))?;
         let mut loads = futures::stream::iter(keys)
             .map(|key| async move { self.load(&key).await })
             .buffer_unordered(READS_IN_FLIGHT);

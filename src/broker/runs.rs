@@ -247,20 +247,12 @@ impl Runs {
     /// # Errors
     /// [`BrokerError::Request`].
     pub(super) async fn request_cancel(&self, id: &JobId, retries: u64) -> Result<(), BrokerError> {
-        let (key, cancellation) = (cancel_key(id), Cancellation { retries });
-        loop {
-            let kept = match self.cancellations.load(&key).await? {
-                Some((known, _)) if known.retries >= retries => return Ok(()),
-                Some((_, revision)) => self.cancellations.save(&key, &cancellation, revision).await,
-                None => self.cancellations.create(&key, &cancellation).await,
-            };
-            match kept {
-                Ok(_) => return Ok(()),
-                // Another request was stored at the same moment: read it again.
-                Err(BrokerError::Conflict { .. } | BrokerError::Exists { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.cancellations
+            .update(&cancel_key(id), |stored| match stored {
+                Some(stored) if stored.retries >= retries => None,
+                Some(_) | None => Some(Cancellation { retries }),
+            })
+            .await
     }
 
     /// Returns true when a person has asked to cancel this run, at this retry or a later one.

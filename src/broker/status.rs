@@ -64,26 +64,22 @@ impl StatusService {
     where
         F: Fn() -> BoxFuture<'static, Result<Status, BrokerError>> + Send + Sync + 'static,
     {
-        let failed = BrokerError::request;
+        const WHAT: &str = "starting the status service";
         let service = connection
             .client()
             .service_builder()
             .description("Status of the AutoValidate trainer")
             .start(STATUS_SERVICE, env!("CARGO_PKG_VERSION"))
             .await
-            .map_err(failed("starting the status service"))?;
+            .map_err(BrokerError::request(WHAT))?;
         let mut endpoint = service
             .endpoint_builder()
             .name("status")
             .add(STATUS_SUBJECT)
             .await
-            .map_err(failed("starting the status service"))?;
+            .map_err(BrokerError::request(WHAT))?;
         // A request right after this call must find the subscription in place.
-        connection
-            .client()
-            .flush()
-            .await
-            .map_err(|error| failed("starting the status service")(error.into()))?;
+        connection.client().flush().await.map_err(BrokerError::request(WHAT))?;
         let answering = tokio::spawn(async move {
             // Owned by this task, because dropping the service ends it.
             let _service = service;

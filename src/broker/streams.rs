@@ -187,9 +187,7 @@ impl Streams {
     ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, BrokerError> {
         let subject = format!("training.events.*.{SETTLED}");
         let subscription = self.parts.connection.client().subscribe(subject).await;
-        Ok(subscription
-            .map_err(|error| BrokerError::request("watching for settled jobs")(error.into()))?
-            .map(drop))
+        Ok(subscription.map_err(BrokerError::request("watching for settled jobs"))?.map(drop))
     }
 }
 
@@ -265,12 +263,9 @@ async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<S
                 .await
                 .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
         }
-        Err(error) => return Err(BrokerError::request("reading a stream's configuration")(error.into())),
+        Err(error) => return Err(BrokerError::request("reading a stream's configuration")(error)),
     }
-    let stream = context
-        .get_stream(name)
-        .await
-        .map_err(|error| BrokerError::request("reading a stream back")(error.into()))?;
+    let stream = context.get_stream(name).await.map_err(BrokerError::request("reading a stream back"))?;
     match wanted.mismatch(&stream.cached_info().config) {
         None => Ok(stream),
         Some(setting) => Err(BrokerError::Mismatch { name, setting }),
@@ -299,19 +294,29 @@ async fn ensure_bucket(
         .create_or_update_key_value(config)
         .await
         .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
-    let info = store
-        .stream
-        .get_info()
-        .await
-        .map_err(|error| BrokerError::request("reading a bucket back")(error.into()))?;
-    let checks = [
-        (info.config.storage == StorageType::File, "storage"),
-        (info.config.num_replicas == replicas, "replicas"),
-        (info.config.max_messages_per_subject == history, "history"),
-        (info.config.max_age.is_zero(), "max age"),
-    ];
+    let info = store.stream.get_info().await.map_err(BrokerError::request("reading a bucket back"))?;
+    require(
+        name,
+        [
+            (info.config.storage == StorageType::File, "storage"),
+            (info.config.num_replicas == replicas, "replicas"),
+            (info.config.max_messages_per_subject == history, "history"),
+            (info.config.max_age.is_zero(), "max age"),
+        ],
+    )?;
+    Ok(store)
+}
+
+/// Checks settings that were read back; each is a condition and the setting's name.
+///
+/// # Errors
+/// [`BrokerError::Mismatch`] for the first setting whose condition is false.
+pub(super) fn require<const N: usize>(
+    name: &'static str,
+    checks: [(bool, &'static str); N],
+) -> Result<(), BrokerError> {
     match checks.into_iter().find(|(holds, _)| !holds) {
-        None => Ok(store),
+        None => Ok(()),
         Some((_, setting)) => Err(BrokerError::Mismatch { name, setting }),
     }
 }

@@ -67,10 +67,10 @@ impl Jobs {
             let message = match found {
                 Ok(message) => message,
                 Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-                Err(error) => return Err(BrokerError::request("reading the queue")(error.into())),
+                Err(error) => return Err(BrokerError::request("reading the queue")(error)),
             };
             if let Ok(request) = JobRequest::parse(&message.payload) {
-                let id = request.job_id.clone().unwrap_or_else(|| JobId::manual(message.sequence));
+                let id = request.id_at(message.sequence);
                 self.register(&id, &request).await?;
                 let retry = retry_of(&message.headers);
                 if retry > 0 {
@@ -110,7 +110,7 @@ impl Jobs {
             .client()
             .subscribe(JOBS_SUBJECT)
             .await
-            .map_err(|error| BrokerError::request("watching the queue")(error.into()))?;
+            .map_err(BrokerError::request("watching the queue"))?;
         let (mut from, mut pause) = (1, REREAD_DELAY);
         loop {
             // Requests that were read are not read again, so a long queue costs nothing.

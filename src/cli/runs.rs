@@ -78,13 +78,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
 
 /// Formats a run as one line.
 pub(super) fn line(run: &RunRecord) -> String {
-    let state = serde_json::to_value(run.state).ok().and_then(|state| state.as_str().map(str::to_owned));
-    let mut line = format!(
-        "{}  {}  {}",
-        run.created_at.strftime("%Y-%m-%d %H:%M:%S"),
-        run.id,
-        state.unwrap_or_default()
-    );
+    let mut line = format!("{}  {}  {}", run.created_at.strftime("%Y-%m-%d %H:%M:%S"), run.id, run.state);
     if let Some(verdict) = &run.verdict {
         line.push_str(&format!("  {verdict}"));
     }

@@ -1,11 +1,12 @@
 //! `autovalidate train`: one run in the foreground, from a file, without queue or Hub.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::run::{Dataset, FineTuneSession, ModelComparison, RunError, TrainingSpec, read_rows};
 use crate::settings::{DEFAULT_PATIENCE, Needs, Settings};
+use autovalidate_finetune::durable;
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
@@ -174,7 +175,7 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     println!("{report}");
 
     // Written to a temporary folder and renamed, so that the folder --out is always complete.
-    let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = durable::parent(&args.out);
     let cannot = |source: std::io::Error| CliError::Plain {
         what: format!("cannot write {}", args.out.display()),
         advice: "Choose a writable folder with --out.".to_owned(),

@@ -334,8 +334,5 @@ async fn settle(
 
 async fn last_sequence(stream: &Stream) -> Result<u64, BrokerError> {
     let info = stream.get_info().await;
-    Ok(info
-        .map_err(|error| BrokerError::request("asking for a stream's state")(error.into()))?
-        .state
-        .last_sequence)
+    Ok(info.map_err(BrokerError::request("asking for a stream's state"))?.state.last_sequence)
 }

@@ -192,7 +192,7 @@ async fn delete(stream: &Stream, sequence: u64) -> Result<(), BrokerError> {
             {
                 Ok(())
             }
-            _ => Err(BrokerError::request("deleting a message")(error.into())),
+            _ => Err(BrokerError::request("deleting a message")(error)),
         },
     }
 }

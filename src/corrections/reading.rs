@@ -67,9 +67,9 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`].
     pub async fn arrivals_after(&self, sequence: u64) -> Result<Arrivals, BrokerError> {
-        let failed = BrokerError::request("asking for a stream's state");
         let stream = self.streams.corrections();
-        let state = stream.get_info().await.map_err(|error| failed(error.into()))?.state;
+        let info = stream.get_info().await.map_err(BrokerError::request("asking for a stream's state"))?;
+        let state = info.state;
         let from = sequence.saturating_add(1).max(state.first_sequence);
         if state.messages == 0 || from > state.last_sequence {
             return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
@@ -80,7 +80,7 @@ impl Corrections {
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
                 return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
             }
-            Err(error) => return Err(BrokerError::request("reading the oldest new pair")(error.into())),
+            Err(error) => return Err(BrokerError::request("reading the oldest new pair")(error)),
         };
         let mut count = state.last_sequence - from + 1;
         if state.deleted_count.is_some_and(|deleted| deleted > 0) {
@@ -130,11 +130,11 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`].
     pub async fn quarantined_counts(&self) -> Result<BTreeMap<Refusal, u64>, BrokerError> {
-        let failed = || BrokerError::request("counting quarantined rows");
+        const WHAT: &str = "counting quarantined rows";
         let subjects = self.streams.quarantine().info_with_subjects("quarantine.>").await;
         subjects
-            .map_err(|error| failed()(error.into()))?
-            .map_err(|error| failed()(error.into()))
+            .map_err(BrokerError::request(WHAT))?
+            .map_err(BrokerError::request(WHAT))
             .try_filter_map(|(subject, count)| async move {
                 let reason = subject.strip_prefix("quarantine.").and_then(Refusal::from_name);
                 Ok(reason.map(|reason| (reason, count as u64)))
@@ -157,16 +157,13 @@ impl Corrections {
                 ..Default::default()
             })
             .await
-            .map_err(|error| BrokerError::request("watching for pairs")(error.into()))?;
-        let messages = consumer
-            .messages()
-            .await
-            .map_err(|error| BrokerError::request("watching for pairs")(error.into()))?;
+            .map_err(BrokerError::request("watching for pairs"))?;
+        let messages = consumer.messages().await.map_err(BrokerError::request("watching for pairs"))?;
         Ok(messages.ready_chunks(NOTICES_AT_ONCE).map(|chunk| {
             chunk
                 .into_iter()
                 .try_for_each(|message| message.map(drop))
-                .map_err(|error| BrokerError::request("watching for pairs")(error.into()))
+                .map_err(BrokerError::request("watching for pairs"))
         }))
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn scan(
     if from > to {
         return Ok(());
     }
-    let failed = BrokerError::request;
+    const READING: &str = "reading a stream";
     let consumer = stream
         .create_consumer(OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
@@ -42,20 +42,20 @@ pub(super) async fn scan(
             ..OrderedConfig::default()
         })
         .await
-        .map_err(|error| failed("creating a consumer")(error.into()))?;
+        .map_err(BrokerError::request("creating a consumer"))?;
     if consumer.cached_info().num_pending == 0 {
         return Ok(());
     }
-    let mut messages = consumer.messages().await.map_err(|error| failed("reading a stream")(error.into()))?;
+    let mut messages = consumer.messages().await.map_err(BrokerError::request(READING))?;
     loop {
         let message = tokio::time::timeout(NEXT_DEADLINE, messages.next())
             .await
-            .map_err(|_| BrokerError::TimedOut { what: "reading a stream" })?;
+            .map_err(|_| BrokerError::TimedOut { what: READING })?;
         let Some(message) = message else { return Ok(()) };
-        let message = message.map_err(|error| failed("reading a stream")(error.into()))?;
+        let message = message.map_err(BrokerError::request(READING))?;
         let (sequence, pending) = match message.info() {
             Ok(info) => (info.stream_sequence, info.pending),
-            Err(error) => return Err(failed("reading a stream")(error)),
+            Err(error) => return Err(BrokerError::request(READING)(error)),
         };
         if sequence > to {
             return Ok(());

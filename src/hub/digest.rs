@@ -92,6 +92,12 @@ impl Hasher {
         self.bytes += bytes.len() as u64;
     }
 
+    /// Hashes a text after its length, so that texts can't run together.
+    pub(crate) fn update_text(&mut self, text: &str) {
+        self.update(&(text.len() as u64).to_le_bytes());
+        self.update(text.as_bytes());
+    }
+
     /// Hashes the rest of a reader. Blocks the thread.
     pub(crate) fn read_from(&mut self, reader: &mut impl Read) -> io::Result<()> {
         let mut buffer = vec![0; 256 * 1024];

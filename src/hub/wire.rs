@@ -1,10 +1,9 @@
 //! HTTP calls to the Hub: the token, deadlines, and retries.
 
 use std::future::Future;
-use std::time::Duration;
 
 use hf_hub::{HFClient, HFRepository, RepoTypeModel};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
@@ -13,6 +12,7 @@ use url::Url;
 use super::access::{HubAccess, RetryPolicy};
 use super::error::HubError;
 use crate::failure::chain;
+use crate::retry::retry_after;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -199,11 +199,4 @@ impl Wire {
         tokio::time::sleep(pause).await;
         Ok(())
     }
-}
-
-/// Returns `Retry-After` in seconds. The header's other form, a date, is ignored: our own backoff
-/// applies instead.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

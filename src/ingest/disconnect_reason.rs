@@ -32,7 +32,7 @@ pub enum DisconnectReason {
     /// A step did not complete within its deadline.
     #[error("no {step} within {limit:?}")]
     Deadline {
-        /// ProtocolStep that was awaited.
+        /// Step that was awaited.
         step: ProtocolStep,
         /// Deadline of the step.
         limit: Duration,
@@ -86,7 +86,7 @@ pub enum DisconnectReason {
     Aged,
 }
 
-/// ProtocolStep that a session waits for, in protocol order.
+/// Step that a session waits for, in protocol order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum ProtocolStep {
     /// Opening of the websocket.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use super::access::{AccessError, TableAccess};
 use super::sql;
 use crate::failure::{Failure, RetryDirective};
+use crate::retry::retry_after;
 
 /// Reason why the table could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -102,23 +103,7 @@ pub enum RestError {
 impl RestError {
     /// Returns the wait that the service asked for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Busy { retry_after, .. } => *retry_after,
-            Self::TableAccess(_)
-            | Self::Request(_)
-            | Self::Key { .. }
-            | Self::NotPermitted { .. }
-            | Self::MissingTable { .. }
-            | Self::MissingSchema { .. }
-            | Self::MissingColumn { .. }
-            | Self::StatementTimeout
-            | Self::Gateway { .. }
-            | Self::Body(_)
-            | Self::TooLarge { .. }
-            | Self::NoIds
-            | Self::NoTexts
-            | Self::Refused { .. } => None,
-        }
+        if let Self::Busy { retry_after, .. } = self { *retry_after } else { None }
     }
 
     /// Classifies an answer that is not a success.
@@ -163,12 +148,6 @@ impl RestError {
             status => Self::Gateway { status },
         }
     }
-}
-
-/// Parses `Retry-After` in seconds. These services do not use its other form, a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 impl Failure for RestError {

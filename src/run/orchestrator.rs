@@ -22,7 +22,7 @@ use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
     StepContext, Train, publish_package, record_known_rollback, to_json,
 };
-use super::storage::{MODELS, ModelCache, RunDir, remove_stored_checkpoint};
+use super::storage::{ModelCache, RunDir, remove_stored_checkpoint};
 use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
@@ -105,11 +105,7 @@ impl Pipeline {
         let StepContext { request, watchdog, .. } = context;
         let recipe = self.recipe(request)?;
         recorder.record.settings = to_json(&recipe)?;
-        let cache = ModelCache {
-            repository: &self.repository,
-            folder: self.plan.data_dir.join(MODELS),
-            fallback: &self.plan.base_model,
-        };
+        let cache = ModelCache::new(&self.repository, &self.plan.data_dir, &self.plan.base_model);
 
         let load_base = LoadBase::of(self, &cache, &recorder.record, request);
         let LoadedBase { model: base, ancestor } = recorder.perform(load_base, context).await?;

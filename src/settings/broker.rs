@@ -46,17 +46,9 @@ pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
     );
     let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
     let program = reader.path("NATS_SERVER");
-    let credentials = reader.path("NATS_CREDS");
+    let credentials = reader.existing_path("NATS_CREDS");
     let token = reader.secret("NATS_TOKEN");
-    if let Some(path) = credentials.as_ref().filter(|path| !path.exists()) {
-        let problem = format!("is {}, which doesn't exist", path.display());
-        reader.problem("NATS_CREDS", problem);
-    }
-    let authority = reader.path("NATS_CA");
-    if let Some(path) = authority.as_ref().filter(|path| !path.exists()) {
-        let problem = format!("is {}, which doesn't exist", path.display());
-        reader.problem("NATS_CA", problem);
-    }
+    let authority = reader.existing_path("NATS_CA");
     match reader.text("NATS_URL") {
         None => Nats::Embedded { program, address, sync_every },
         Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address, sync_every },

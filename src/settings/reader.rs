@@ -127,6 +127,15 @@ impl<'a> SettingsReader<'a> {
         self.text(name).map(PathBuf::from)
     }
 
+    /// Returns a path, if it is set. A path that doesn't exist is a problem.
+    pub(super) fn existing_path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let path = self.path(name)?;
+        if !path.exists() {
+            self.problem(name, format!("is {}, which doesn't exist", path.display()));
+        }
+        Some(path)
+    }
+
     /// Returns a number, which must be in `range`, or `default` when it is not set.
     pub(super) fn number<T: FromStr + fmt::Display + PartialOrd>(
         &mut self,

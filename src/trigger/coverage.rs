@@ -1,4 +1,4 @@
-//! TriggerState that the trigger keeps across restarts, in the bucket `trainer_state` under the key
+//! State that the trigger keeps across restarts, in the bucket `trainer_state` under the key
 //! `trigger`.
 
 use jiff::Timestamp;
@@ -95,13 +95,13 @@ impl CoverageStore {
 
     /// Applies a change, retrying until no other worker changed the coverage in between.
     pub(super) async fn change(&self, change: impl Fn(&mut Coverage)) -> Result<(), BrokerError> {
-        loop {
-            let (mut coverage, revision) = self.load().await?;
-            let before = coverage.clone();
-            change(&mut coverage);
-            if coverage == before || self.save(&coverage, revision).await? {
-                return Ok(());
-            }
-        }
+        self.records
+            .update(KEY, |stored| {
+                let before = stored.cloned().unwrap_or_default();
+                let mut coverage = before.clone();
+                change(&mut coverage);
+                (coverage != before).then_some(coverage)
+            })
+            .await
     }
 }

@@ -18,7 +18,7 @@ pub struct TriggerPolicy {
     pub cooldown: Duration,
 }
 
-/// TriggerState that the decision depends on.
+/// State that the decision depends on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct TriggerState {
     /// Number of pairs that no run covers.

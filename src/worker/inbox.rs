@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::broker::{BrokerError, Records, Revision, Streams};
+use crate::broker::{Records, Streams};
 use crate::correction::Row;
 use crate::corrections::{BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
@@ -81,26 +81,6 @@ impl DurableInbox {
         *due = Some(Instant::now() + CATALOG_MAX_AGE);
         Ok(())
     }
-
-    async fn load(&self) -> Result<Option<(Cursor, Revision)>, BrokerError> {
-        self.cursors.load(CURSOR).await
-    }
-
-    /// Advances the cursor, which several listeners share and which only ever grows.
-    async fn store(&self, id: i64) -> Result<(), BrokerError> {
-        loop {
-            let changed = match self.load().await? {
-                Some((cursor, _)) if cursor.id >= id => return Ok(()),
-                Some((_, revision)) => self.cursors.save(CURSOR, &Cursor { id }, revision).await,
-                None => self.cursors.create(CURSOR, &Cursor { id }).await,
-            };
-            match changed {
-                Ok(_) => return Ok(()),
-                Err(BrokerError::Conflict { .. } | BrokerError::Exists { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 impl Inbox for DurableInbox {
@@ -123,11 +103,16 @@ impl Inbox for DurableInbox {
     }
 
     async fn cursor(&self) -> Result<i64, InboxError> {
-        let cursor = self.load().await.map_err(InboxError::new)?;
+        let cursor = self.cursors.load(CURSOR).await.map_err(InboxError::new)?;
         Ok(cursor.map_or(0, |(cursor, _)| cursor.id))
     }
 
     async fn advance(&self, id: i64) -> Result<(), InboxError> {
-        self.store(id).await.map_err(InboxError::new)
+        // Several listeners share the cursor, and it only ever grows.
+        let advanced = self.cursors.update(CURSOR, |stored| match stored {
+            Some(stored) if stored.id >= id => None,
+            Some(_) | None => Some(Cursor { id }),
+        });
+        advanced.await.map_err(InboxError::new)
     }
 }

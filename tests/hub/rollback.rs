@@ -1,7 +1,7 @@
 //! Rollback: an older version becomes live again, even with concurrent commits and lost answers.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use autovalidate::hub::{Digest, Extra, Listed, Upload};
 use autovalidate::run::{RECEIPT, RollbackError, RolledBack, roll_back};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::pages::{file, listed};
 use crate::support::DEADLINE;
 use crate::support::hub::{TestHub, name};
-use crate::support::within;
+use crate::support::{tiny, within};
 
 const FIRST: &str = "20261122160509";
 const SECOND: &str = "20261122160510";
@@ -19,9 +19,8 @@ const SECOND: &str = "20261122160510";
 /// Writes a zip of the tiny model, as another program would make it. `weights` is appended to the
 /// weights file.
 fn zip(bench: &TestHub, version: &str, weights: &str) -> PathBuf {
-    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny");
     let packed = bench.folder.path().join("tiny.zip");
-    archive::pack(&tiny, "tiny", &packed).unwrap();
+    archive::pack(&tiny(), "tiny", &packed).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let top = archive::unpack(&packed, &folder.path().join("unpacked")).unwrap();
     let path = top.join("model.safetensors");
@@ -130,9 +129,7 @@ async fn nonsense_is_refused_and_changes_nothing() {
 async fn a_lost_answer_makes_no_second_rollback() {
     let bench = TestHub::start().await;
     let tell_weights = |weights: &str| {
-        let tiny = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("crates/finetune/tests/fixtures/tiny/model.safetensors");
-        let mut bytes = std::fs::read(tiny).unwrap();
+        let mut bytes = std::fs::read(tiny().join("model.safetensors")).unwrap();
         bytes.extend_from_slice(weights.as_bytes());
         Some(Digest::of(&bytes))
     };

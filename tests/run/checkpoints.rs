@@ -9,7 +9,8 @@ use serde_json::json;
 use super::processes::{SharedStandIns, event, is_progress, record};
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
-use crate::support::run::{access, tiny};
+use crate::support::run::access;
+use crate::support::tiny;
 use crate::support::within;
 
 const SHARED: [(&str, &str); 3] =

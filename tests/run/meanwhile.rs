@@ -9,9 +9,9 @@ use autovalidate_finetune::model::archive;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::DEADLINE;
-use crate::support::run::{RunHarness, access, phase, stages, tiny};
+use crate::support::run::{RunHarness, access, stages};
 use crate::support::within;
+use crate::support::{DEADLINE, tiny};
 
 /// Enqueues a run, and works on it until it ends.
 async fn run(harness: &RunHarness, pipeline: &Pipeline) -> (JobId, AttemptEnding) {
@@ -122,16 +122,8 @@ async fn a_zip_that_waited_is_judged_again_beside_what_was_published_meanwhile()
     let harness = RunHarness::new().await;
     let pipeline = harness.pipeline(&harness.data("one"));
     let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    let mut events = harness.bench.listen("training.events.>").await;
     let job = harness.next().await;
-    let stop = CancellationToken::new();
-    {
-        let run = std::pin::pin!(pipeline.run(&job, &stop));
-        tokio::select! {
-            ending = run => panic!("{ending:?}"),
-            () = phase(&mut events, "publish", "started") => {}
-        }
-    }
+    harness.killed_at(&pipeline, &job, "publish").await;
     drop(job);
     let archive = harness.data("other.zip");
     archive::pack(&tiny(), later().folder(), &archive).unwrap();

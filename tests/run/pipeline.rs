@@ -25,16 +25,9 @@ async fn a_run_killed_after_packaging_publishes_the_same_zip_without_training_ag
     let harness = RunHarness::new().await;
     let pipeline = harness.pipeline(&harness.data("one"));
     let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    let mut events = harness.bench.listen("training.events.>").await;
     let stop = CancellationToken::new();
     let job = harness.next().await;
-    {
-        let run = std::pin::pin!(pipeline.run(&job, &stop));
-        tokio::select! {
-            ending = run => panic!("{ending:?}"),
-            () = phase(&mut events, "publish", "started") => {}
-        }
-    }
+    harness.killed_at(&pipeline, &job, "publish").await;
     drop(job);
     let before = harness.record(&id).await;
     assert_eq!(before.state, RunState::Running);
@@ -70,9 +63,7 @@ async fn a_second_run_is_judged_beside_the_first_ones_release_and_by_its_test() 
     let pipeline = harness.pipeline(&harness.data("one"));
     let stop = CancellationToken::new();
     let mut records = Vec::new();
-    for (round, base) in
-        [None, Some(crate::support::run::tiny().display().to_string())].into_iter().enumerate()
-    {
+    for (round, base) in [None, Some(crate::support::tiny().display().to_string())].into_iter().enumerate() {
         let late = crate::support::broker::rows(9_001 + 100 * round as i64..=9_060 + 100 * round as i64);
         within(DEADLINE, harness.corrections.append(&late)).await.unwrap();
         let request = JobRequest { base_model: base, ..RunHarness::forced() };
@@ -259,16 +250,9 @@ async fn a_dry_run_that_died_after_packaging_still_publishes_nothing() {
     let pipeline = harness.pipeline(&harness.data("one"));
     let request = JobRequest { dry_run: true, ..RunHarness::forced() };
     within(DEADLINE, harness.jobs.enqueue(&request)).await.unwrap();
-    let mut events = harness.bench.listen("training.events.>").await;
     let job = harness.next().await;
     let stop = CancellationToken::new();
-    {
-        let run = std::pin::pin!(pipeline.run(&job, &stop));
-        tokio::select! {
-            ending = run => panic!("{ending:?}"),
-            () = phase(&mut events, "clean-up", "started") => {}
-        }
-    }
+    harness.killed_at(&pipeline, &job, "clean-up").await;
     let ending = within(DEADLINE, pipeline.run(&job, &stop)).await;
     assert!(
         matches!(&ending, AttemptEnding::Finished(finished) if finished.outcome == Outcome::DryRun),

@@ -14,8 +14,8 @@ use tokio::process::{Child, Command};
 
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
-use crate::support::run::{PAIRS, REPO, access, tiny};
-use crate::support::{onnxruntime, within};
+use crate::support::run::{PAIRS, REPO, access};
+use crate::support::{onnxruntime, tiny, within};
 
 /// Stand-ins that the workers of a test share.
 pub(super) struct SharedStandIns {

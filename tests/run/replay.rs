@@ -11,8 +11,8 @@ use autovalidate::run::{
 use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
-use crate::support::run::{RunHarness, access, tiny};
-use crate::support::{onnxruntime, within};
+use crate::support::run::{RunHarness, access};
+use crate::support::{onnxruntime, tiny, within};
 
 /// Enqueues a run and works on it until it ends.
 async fn run(harness: &RunHarness, pipeline: &Pipeline) -> RunRecord {

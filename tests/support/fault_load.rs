@@ -5,7 +5,7 @@
 //! The seed determines everything except the timing of the two programs. The tests use a small run,
 //! and the benchmark a full one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -153,38 +153,38 @@ pub fn quick() -> Options {
 }
 
 /// Performs the fault run.
-pub async fn run_fault_load(storm: &FaultLoad, program: &Path, nats: &Path) -> FaultReport {
-    let ground = Setup::new(program, nats, quick(), None).await;
-    let mut random = ChaCha8Rng::seed_from_u64(storm.seed);
-    let mut kills: Vec<usize> = (0..storm.kills).map(|_| random.random_range(1..storm.inserts)).collect();
+pub async fn run_fault_load(load: &FaultLoad, program: &Path, nats: &Path) -> FaultReport {
+    let setup = Setup::new(program, nats, quick(), None).await;
+    let mut random = ChaCha8Rng::seed_from_u64(load.seed);
+    let mut kills: Vec<usize> = (0..load.kills).map(|_| random.random_range(1..load.inserts)).collect();
     kills.sort_unstable();
-    let every = (storm.inserts / 80).max(1);
+    let every = (load.inserts / 80).max(1);
     let settings = [("SWEEP_EVERY", "2s")];
-    let mut worker = ground.listener(&settings);
+    let mut worker = setup.listener(&settings);
     let begun = Instant::now();
-    let mut timing = tokio::time::interval(Duration::from_secs_f64(1.0 / storm.inserts_per_second));
+    let mut timing = tokio::time::interval(Duration::from_secs_f64(1.0 / load.inserts_per_second));
     let mut faults = 0;
-    for number in 0..storm.inserts {
+    for number in 0..load.inserts {
         timing.tick().await;
         // One row in twenty is unfit for training: it must reach quarantine exactly once.
         let typo = if random.random_bool(0.05) { " " } else { "toyta" };
-        ground.supabase.insert(
+        setup.supabase.insert(
             &format!("{typo}{}", if typo == " " { String::new() } else { number.to_string() }),
             "Toyota",
             "brand",
         );
         if number % every == 0 {
-            inject(&ground.supabase, &mut random);
+            inject(&setup.supabase, &mut random);
             faults += 1;
         }
         while kills.first() == Some(&number) {
             kills.remove(0);
             worker.kill().await.expect("the worker lives");
-            worker = ground.listener(&settings);
+            worker = setup.listener(&settings);
         }
     }
     let recovery = Instant::now();
-    let switches = ground.supabase.faults();
+    let switches = setup.supabase.faults();
     switches.silence_heartbeats(false);
     switches.silence_joins(false);
     switches.duplicate_events(false);
@@ -192,26 +192,23 @@ pub async fn run_fault_load(storm: &FaultLoad, program: &Path, nats: &Path) -> F
     switches.drop_events(0);
     switches.clear_rest();
     switches.delay_commits(Duration::ZERO);
-    let mut commits = ground.supabase.commits();
+    let mut commits = setup.supabase.commits();
     let settled = async {
-        commits.wait_for(|committed| *committed == storm.inserts).await.expect("the stand-in lives");
-        ground.holds(storm.inserts as u64).await;
+        commits.wait_for(|committed| *committed == load.inserts).await.expect("the stand-in lives");
+        setup.holds(load.inserts as u64).await;
     };
     // A timeout needs no handling here: the counts below show a failure to settle.
     let _ = tokio::time::timeout(RECOVERY_DEADLINE, settled).await;
     let recovery = recovery.elapsed();
     drop(worker);
 
-    let table: BTreeMap<String, ()> =
-        ground.supabase.ids().into_iter().map(|id| (format!("typo_training_dataset:{id}"), ())).collect();
-    let stored = ground.message_ids().await;
+    let table: BTreeSet<String> =
+        setup.supabase.ids().into_iter().map(|id| format!("typo_training_dataset:{id}")).collect();
+    let stored = setup.message_ids().await;
     FaultReport {
         rows: table.len(),
-        lost: table.keys().filter(|id| !stored.contains_key(*id)).count(),
-        surplus: stored
-            .iter()
-            .map(|(id, times)| if table.contains_key(id) { times - 1 } else { *times })
-            .sum(),
+        lost: table.iter().filter(|id| !stored.contains_key(*id)).count(),
+        surplus: stored.iter().map(|(id, times)| if table.contains(id) { times - 1 } else { *times }).sum(),
         faults,
         took: begun.elapsed(),
         recovery,

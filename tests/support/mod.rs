@@ -42,6 +42,11 @@ pub fn local(path: &str) -> PathBuf {
     full
 }
 
+/// Returns the folder of the tiny model among the fixtures.
+pub fn tiny() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
+}
+
 /// Returns the nats-server program: `NATS_SERVER`, or the one that `scripts/setup` installed.
 #[track_caller]
 pub fn nats_server() -> PathBuf {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
-use crate::support::{onnxruntime, within};
+use crate::support::{onnxruntime, tiny, within};
 
 /// Time until a dead worker's job is delivered again.
 pub const ACK_WAIT: Duration = Duration::from_secs(2);
@@ -36,11 +36,6 @@ pub struct RunHarness {
     pub runs: Runs,
     pub trigger: Trigger,
     runtime: Runtime,
-}
-
-/// Returns the folder of the fixtures' tiny model.
-pub fn tiny() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
 pub fn access(hub: &Hub) -> HubAccess {
@@ -149,6 +144,16 @@ impl RunHarness {
         })
         .await;
         ending
+    }
+
+    /// Works on a job until this stage starts, and is dropped there, as a killed worker is.
+    pub async fn killed_at(&self, pipeline: &Pipeline, job: &Job, stage: &str) {
+        let mut events = self.bench.listen("training.events.>").await;
+        let stop = CancellationToken::new();
+        tokio::select! {
+            ending = pipeline.run(job, &stop) => panic!("{ending:?}"),
+            () = phase(&mut events, stage, "started") => {}
+        }
     }
 
     pub async fn record(&self, id: &JobId) -> RunRecord {

@@ -29,11 +29,6 @@ pub struct TestWorker {
     _folder: tempfile::TempDir,
 }
 
-/// Returns the folder of the fixtures' small encoder.
-pub fn tiny() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
-}
-
 impl TestWorker {
     /// Starts all servers and the worker, with a base model and additional settings.
     pub async fn start(base: &Path, more: &[(&str, &str)]) -> Self {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::Catalog;
@@ -101,9 +100,7 @@ impl PairSource for Recorded<'_> {
 
 #[test]
 fn training_takes_each_epochs_own_pairs() {
-    let folder =
-        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny"))
-            .unwrap();
+    let folder = ModelFolder::open(&support::tiny()).unwrap();
     let tokenizer = folder.tokenizer().unwrap();
     let examples = examples();
     let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS).unwrap()]);

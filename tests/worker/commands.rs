@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support;
-use crate::support::worker::tiny;
+use crate::support::tiny;
 
 fn autovalidate(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autovalidate"))

@@ -10,8 +10,8 @@ use autovalidate_finetune::train::Encoder;
 use serde_json::json;
 
 use crate::support::DEADLINE;
-use crate::support::worker::{REPO, TestWorker, WEBHOOK_SECRET, insert, post, tiny};
-use crate::support::{self, runtime, within};
+use crate::support::worker::{REPO, TestWorker, WEBHOOK_SECRET, insert, post};
+use crate::support::{self, runtime, tiny, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn corrections_become_a_published_model() {

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::DEADLINE;
-use crate::support::worker::{REPO, TestWorker, insert, tiny};
-use crate::support::{onnxruntime, within};
+use crate::support::worker::{REPO, TestWorker, insert};
+use crate::support::{onnxruntime, tiny, within};
 
 /// Returns a command that runs the program on the disk of a worker, without broker and Hub.
 fn alone(system: &TestWorker, arguments: &[&str]) -> Command {

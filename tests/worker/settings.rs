@@ -177,7 +177,7 @@ fn init_prints_sql_and_an_environment() {
 #[test]
 fn artifacts_are_written_for_a_model() {
     let folder = tempfile::tempdir().unwrap();
-    let model = crate::support::worker::tiny();
+    let model = crate::support::tiny();
     let out = folder.path().join("onnx");
     let arguments = ["artifacts", "--model", model.to_str().unwrap(), "--out", out.to_str().unwrap()];
     let output = autovalidate(&arguments, &[], folder.path());

@@ -9,8 +9,8 @@ use autovalidate_fakes::hub;
 use autovalidate_fakes::supabase;
 use bytes::Bytes;
 
-use crate::support::within;
-use crate::support::worker::{REPO, TestWorker, insert, tiny};
+use crate::support::worker::{REPO, TestWorker, insert};
+use crate::support::{tiny, within};
 
 /// Copies the folder of the small encoder.
 fn copy(to: &Path) {

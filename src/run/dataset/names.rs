@@ -30,8 +30,7 @@ impl NameSource {
 pub struct NameList {
     /// Number of names.
     pub count: usize,
-    /// SHA-256 over the names in their order, with their domains. The length of each text is hashed
-    /// before the text, so that texts can't run together.
+    /// SHA-256 over the names in their order, with their domains.
     pub sha256: Digest,
 }
 
@@ -39,10 +38,12 @@ impl NameList {
     /// Returns the identity of these names.
     pub fn of(names: &[(String, String)]) -> Self {
         let mut digest = Hasher::default();
-        for text in names.iter().flat_map(|(domain, name)| [domain, name]) {
-            digest.update(&(text.len() as u64).to_le_bytes());
-            digest.update(text.as_bytes());
-        }
+        hash_names(&mut digest, names);
         Self { count: names.len(), sha256: digest.digest() }
     }
+}
+
+/// Hashes names in their order, with their domains.
+pub(super) fn hash_names(digest: &mut Hasher, names: &[(String, String)]) {
+    names.iter().flat_map(|(domain, name)| [domain, name]).for_each(|text| digest.update_text(text));
 }

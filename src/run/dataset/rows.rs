@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::correction::{Row, Templates, normalize};
 use crate::evaluate::{Catalog, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
-use crate::run::dataset::Conflicts;
-use crate::run::dataset::DatasetSummary;
-use crate::run::dataset::NameList;
+use crate::run::dataset::{Conflicts, DatasetSummary, NameList};
 use autovalidate_finetune::train::PairTexts;
+
+use super::names::hash_names;
 
 /// Data that a run trains on and is evaluated with.
 pub struct Dataset {
@@ -170,10 +170,7 @@ impl Dataset {
             self.summary.names = Some(NameList::of(names));
             let mut digest = Hasher::default();
             digest.update(self.summary.hash.as_bytes());
-            for text in names.iter().flat_map(|(domain, name)| [domain, name]) {
-                digest.update(&(text.len() as u64).to_le_bytes());
-                digest.update(text.as_bytes());
-            }
+            hash_names(&mut digest, names);
             self.summary.hash = digest.digest().to_string();
         }
         self
@@ -190,16 +187,12 @@ impl Dataset {
     }
 }
 
-/// Hashes rows in the order of their ids, and marks the released ones. The length of each text is
-/// hashed before the text, so that fields can't run together.
+/// Hashes rows in the order of their ids, and marks the released ones.
 fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
     let mut digest = Hasher::default();
     for row in rows {
         digest.update(&row.id.to_le_bytes());
-        for text in [&row.typo, &row.corrected, &row.domain] {
-            digest.update(&(text.len() as u64).to_le_bytes());
-            digest.update(text.as_bytes());
-        }
+        [&row.typo, &row.corrected, &row.domain].into_iter().for_each(|text| digest.update_text(text));
         if released.contains(&row.id) {
             digest.update(b"released");
         }

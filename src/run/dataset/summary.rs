@@ -6,8 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Refusal;
-use crate::run::dataset::IdRanges;
-use crate::run::dataset::NameList;
+use crate::run::dataset::{IdRanges, NameList};
 
 /// Counts, ids and hashes of a dataset, without any text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

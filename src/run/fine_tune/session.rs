@@ -17,9 +17,7 @@ use autovalidate_finetune::train::{
 
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
-use crate::run::fine_tune::ModelComparison;
-use crate::run::fine_tune::{Embedder, Scorer};
-use crate::run::fine_tune::{ValidationSet, split_validation_set};
+use crate::run::fine_tune::{Embedder, ModelComparison, Scorer, ValidationSet, split_validation_set};
 
 /// Settings that decide how a model is trained.
 #[derive(Debug, Clone)]

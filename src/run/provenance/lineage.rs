@@ -14,8 +14,7 @@ use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::Recipe;
 
 use crate::run::error::RunError;
-use crate::run::storage::entries;
-use crate::run::storage::{BaseModel, ModelOrigin};
+use crate::run::storage::{BaseModel, ModelOrigin, entries};
 
 /// Everything besides the rows that determines a model's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::Report;
+use crate::evaluate::{Report, Scores};
 use crate::hub::{Digest, Entry, Metrics, ReleaseName, ReleaseScores};
 use autovalidate_finetune::train::Summary;
 
@@ -59,11 +59,6 @@ pub struct RollbackOf {
 impl Receipt {
     /// Returns the entry of the repo's index for the release that carries this receipt.
     pub fn entry(&self, release: &ReleaseName, published_at: Timestamp) -> Entry {
-        let of = |scores: &crate::evaluate::Scores| ReleaseScores {
-            accuracy_at_1: scores.accuracy_at_1,
-            mrr_at_10: scores.mrr_at_10,
-            recall_at_3: scores.recall_at_3,
-        };
         let all = &self.report.held_out.all;
         Entry {
             version: release.version().to_owned(),
@@ -76,12 +71,18 @@ impl Receipt {
             verdict: Some(self.report.gate.verdict.name().to_owned()),
             metrics: Some(Metrics {
                 queries: all.after.overall.queries,
-                before: of(&all.before.overall),
-                after: of(&all.after.overall),
+                before: release_scores(&all.before.overall),
+                after: release_scores(&all.after.overall),
             }),
             published_at,
             rollback_of: self.rollback_of.as_ref().map(|rollback| rollback.version.clone()),
             other: serde_json::Map::new(),
         }
     }
+}
+
+/// Returns the scores that the index and the model card show.
+pub(in crate::run) fn release_scores(scores: &Scores) -> ReleaseScores {
+    let Scores { accuracy_at_1, mrr_at_10, recall_at_3, .. } = *scores;
+    ReleaseScores { accuracy_at_1, mrr_at_10, recall_at_3 }
 }

@@ -3,7 +3,7 @@
 //!
 //! Compares the weights with the recorded ones. Never publishes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,19 +11,19 @@ use crate::broker::RunRecord;
 use crate::corrections::Corrections;
 use crate::failure::chain;
 use crate::hub::{Digest, Repository};
-use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::durable;
+use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Progress;
 
-use crate::run::dataset::Dataset;
-use crate::run::dataset::{NameList, NameSource};
+use crate::run::dataset::{Dataset, NameList, NameSource};
 use crate::run::error::RunError;
 use crate::run::fine_tune::{FineTuneSession, TrainingSpec};
-use crate::run::provenance::Receipt;
-use crate::run::provenance::{Lineage, weights_digest};
+use crate::run::provenance::{Lineage, Receipt, weights_digest};
 use crate::run::stage::Stage;
-use crate::run::storage::{LISTS, MODELS, ModelCache, ModelOrigin, NameLists, blocking, on_disk};
-use crate::run::storage::{RowSource, RunRows, SNAPSHOTS, Snapshots};
+use crate::run::storage::{
+    ModelCache, ModelOrigin, NameLists, RowSource, RunRows, Snapshots, blocking, on_disk,
+};
 
 /// Everything that determines the model to train again.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -73,7 +73,7 @@ impl ReplaySpec {
     /// Returns true when the data directory has the snapshot of the rows, so that the stream is not
     /// needed.
     pub fn has_snapshot(&self, data_dir: &Path) -> bool {
-        Snapshots::new(data_dir.join(SNAPSHOTS)).path(&self.dataset_hash).is_some_and(|path| path.is_file())
+        Snapshots::new(data_dir).path(&self.dataset_hash).is_some_and(|path| path.is_file())
     }
 }
 
@@ -137,7 +137,7 @@ pub async fn replay(
     std::fs::create_dir_all(&replays).map_err(RunError::file("make", &replays))?;
     let run_dir = tempfile::tempdir_in(&replays).map_err(RunError::file("make", &replays))?;
 
-    let base = base(&spec.lineage, &sources, run_dir.path().join("models")).await?;
+    let base = base(&spec.lineage, &sources, run_dir.path()).await?;
     let (dataset, rows) = rows(&spec, &sources).await?;
     let lineage = spec.lineage;
     let (library, out) = (sources.runtime.to_owned(), out.map(Path::to_owned));
@@ -166,7 +166,7 @@ pub async fn replay(
 }
 
 /// Loads the base model, and checks that its weights have not changed.
-async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Result<ModelFolder, RunError> {
+async fn base(lineage: &Lineage, sources: &Sources<'_>, run_dir: &Path) -> Result<ModelFolder, RunError> {
     let ancestor = lineage.base.clone();
     let wanted = match ancestor.origin {
         // The record has the folder's name and not its path, which differs between machines.
@@ -176,13 +176,10 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Resu
     // Preferably from the Hub, into a folder of the replay: the worker may remove its own models at
     // any time.
     let fetched = match sources.repository {
-        Some(repository) => {
-            let cache = ModelCache { repository, folder, fallback: sources.base_model };
-            cache.base(Some(wanted)).await
-        }
+        Some(repository) => ModelCache::new(repository, run_dir, sources.base_model).base(Some(wanted)).await,
         None => Err(RunError::NoHub { name: ancestor.name.clone() }),
     };
-    let found = match (fetched, on_disk(wanted, &sources.data_dir.join(MODELS))?) {
+    let found = match (fetched, on_disk(wanted, sources.data_dir)?) {
         (Ok(base), _) => base.folder,
         (Err(_), Some(kept)) => kept,
         (Err(error), None) => return Err(error),
@@ -197,7 +194,7 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, folder: PathBuf) -> Resu
 /// Loads the rows from the snapshot, or else reads them again from the stream.
 async fn rows(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<(Dataset, RowSource), RunError> {
     let hash = &spec.dataset_hash;
-    let snapshots = Snapshots::new(sources.data_dir.join(SNAPSHOTS));
+    let snapshots = Snapshots::new(sources.data_dir);
     let of = |run_rows: RunRows, source| {
         let Lineage { hold_out, templates, .. } = spec.lineage.clone();
         let hash = hash.clone();
@@ -228,7 +225,7 @@ async fn rows(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<(Dataset, RowS
 /// `CATALOG` if they are the same.
 async fn names(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<Vec<(String, String)>, RunError> {
     let Some(list) = spec.names else { return Ok(Vec::new()) };
-    let lists = NameLists::new(sources.data_dir.join(LISTS));
+    let lists = NameLists::new(sources.data_dir);
     if let Some(names) = lists.load(&list) {
         return Ok(names);
     }
@@ -251,9 +248,9 @@ fn move_model(folder: &Path, out: &Path) -> Result<(), RunError> {
     // every model folder here.
     let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let zip = folder.with_extension("zip");
-    autovalidate_finetune::model::archive::pack(folder, &name, &zip)?;
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    archive::pack(folder, &name, &zip)?;
+    let parent = durable::parent(out);
     let beside = tempfile::tempdir_in(parent).map_err(RunError::file("make", parent))?;
-    let top = autovalidate_finetune::model::archive::unpack(&zip, &beside.path().join("unpacked"))?;
+    let top = archive::unpack(&zip, &beside.path().join("unpacked"))?;
     std::fs::rename(top, out).map_err(RunError::file("write", out))
 }

@@ -19,8 +19,7 @@ use autovalidate_finetune::model::{ModelFolder, archive};
 
 use crate::run::dataset::RECEIPT;
 use crate::run::error::RunError;
-use crate::run::provenance::RollbackOf;
-use crate::run::provenance::weights_digest;
+use crate::run::provenance::{RollbackOf, weights_digest};
 use crate::run::storage::blocking;
 
 /// File name of the card in a model folder.

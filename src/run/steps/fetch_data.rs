@@ -6,7 +6,7 @@ use crate::broker::RunRecord;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::stage::Stage;
-use crate::run::storage::{LISTS, NameLists, RowSource, RunRows, SNAPSHOTS, Snapshots, blocking};
+use crate::run::storage::{NameLists, RowSource, RunRows, Snapshots, blocking};
 
 use super::{Step, StepContext, StepOutput, to_json};
 
@@ -59,7 +59,7 @@ impl FetchData {
     async fn load_snapshot(&self, context: &StepContext<'_>) -> Result<Option<Dataset>, RunError> {
         let Some(known) = self.known_hash.clone() else { return Ok(None) };
         let plan = &context.pipeline.plan;
-        let snapshots = Snapshots::new(plan.data_dir.join(SNAPSHOTS));
+        let snapshots = Snapshots::new(&plan.data_dir);
         let (hold_out, templates) = (plan.hold_out, plan.templates.clone());
         blocking(move || {
             let dataset = snapshots.load(&known).map(|run_rows| run_rows.dataset(&hold_out, &templates));
@@ -81,8 +81,7 @@ impl FetchData {
             Some(source) => watchdog.watch(async { Ok(source.read().await?) }).await?,
         };
         let run_rows = RunRows { rows, released: snapshot.released, names };
-        let snapshots = Snapshots::new(plan.data_dir.join(SNAPSHOTS));
-        let lists = NameLists::new(plan.data_dir.join(LISTS));
+        let (snapshots, lists) = (Snapshots::new(&plan.data_dir), NameLists::new(&plan.data_dir));
         let (hold_out, templates) = (plan.hold_out, plan.templates.clone());
         blocking(move || {
             let dataset = run_rows.clone().dataset(&hold_out, &templates);

@@ -15,8 +15,9 @@ use crate::failure::chain;
 use autovalidate_finetune::train::{Checkpoint, Progress};
 
 use crate::run::error::RunError;
-use crate::run::storage::RunDir;
-use crate::run::storage::{blocking, place};
+
+use super::RunDir;
+use super::files::{blocking, place};
 
 /// Copies the checkpoints of one run.
 pub(in crate::run) struct CheckpointSync {

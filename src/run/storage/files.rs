@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use autovalidate_finetune::durable;
+use serde::Serialize;
 
+use crate::broker::BrokerError;
 use crate::run::error::RunError;
 
 /// Runs blocking work on a thread of the blocking pool.
@@ -14,9 +16,22 @@ pub(in crate::run) async fn blocking<T: Send + 'static>(
 }
 
 /// Writes a file. Even after a crash, the file is complete or absent.
-pub(in crate::run) fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     use std::io::Write;
     durable::replace(path, |file| file.write_all(bytes)).map_err(RunError::file("write", path))
+}
+
+/// Writes a file like [`replace`], with one value as JSON on each line.
+pub(super) fn replace_json_lines(
+    path: &Path,
+    values: impl IntoIterator<Item = impl Serialize>,
+) -> Result<(), RunError> {
+    let mut bytes = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut bytes, &value).map_err(BrokerError::from)?;
+        bytes.push(b'\n');
+    }
+    replace(path, &bytes)
 }
 
 /// Moves a complete file to `path`. A missing folder is created.
@@ -26,7 +41,7 @@ pub(in crate::run) fn place(file: &Path, path: &Path) -> Result<(), RunError> {
 
 /// Removes the files with this suffix, except the `kept` newest. A file that can't be removed is
 /// logged and stays.
-pub(in crate::run) fn keep_newest(folder: &Path, suffix: &str, kept: usize) -> Result<(), RunError> {
+pub(super) fn keep_newest(folder: &Path, suffix: &str, kept: usize) -> Result<(), RunError> {
     let mut known: Vec<_> = entries(folder)?
         .into_iter()
         .filter(|path| path.to_string_lossy().ends_with(suffix))

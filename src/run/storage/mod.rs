@@ -21,10 +21,10 @@ mod run_dir;
 mod snapshots;
 
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
-pub(in crate::run) use files::{blocking, entries, keep_newest, place, replace};
-pub(in crate::run) use model_cache::{BaseModel, MODELS, ModelCache, on_disk};
+pub(in crate::run) use files::{blocking, entries};
+pub(in crate::run) use model_cache::{BaseModel, ModelCache, on_disk};
 pub use model_cache::{ModelFinder, ModelOrigin};
-pub(in crate::run) use name_lists::{LISTS, NameLists};
+pub(in crate::run) use name_lists::NameLists;
 pub(in crate::run) use run_dir::{Companions, RunDir};
 pub use snapshots::RowSource;
-pub(in crate::run) use snapshots::{RunRows, SNAPSHOTS, Snapshots};
+pub(in crate::run) use snapshots::{RunRows, Snapshots};

@@ -11,10 +11,11 @@ use autovalidate_finetune::model::{ModelFolder, archive};
 
 use crate::run::error::RunError;
 use crate::run::fine_tune::ModelComparison;
-use crate::run::storage::blocking;
+
+use super::files::{blocking, entries, remove_folder};
 
 /// Name of the folder of downloaded models below the data directory.
-pub(in crate::run) const MODELS: &str = "models";
+const MODELS: &str = "models";
 
 /// A model on this machine, with its name and origin.
 #[derive(Debug, Clone)]
@@ -42,14 +43,19 @@ pub enum ModelOrigin {
 /// Finds base models and stores them below one folder, so that each model is downloaded once.
 #[derive(Debug)]
 pub(in crate::run) struct ModelCache<'a> {
-    pub(in crate::run) repository: &'a Repository,
+    repository: &'a Repository,
     /// Folder of downloaded models.
-    pub(in crate::run) folder: PathBuf,
-    /// Folder or Hub name of the model to start from when nothing has been released.
-    pub(in crate::run) fallback: &'a str,
+    folder: PathBuf,
+    fallback: &'a str,
 }
 
-impl ModelCache<'_> {
+impl<'a> ModelCache<'a> {
+    /// Returns the cache below a data directory. `fallback` is the folder or Hub name of the model
+    /// to start from when nothing has been released.
+    pub(in crate::run) fn new(repository: &'a Repository, data_dir: &Path, fallback: &'a str) -> Self {
+        Self { repository, folder: data_dir.join(MODELS), fallback }
+    }
+
     /// Returns the model to start from. `wanted` (a release path, a version, a Hub name, or a
     /// folder) takes precedence; without it, the newest release, or else the fallback.
     pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<BaseModel, RunError> {
@@ -141,15 +147,9 @@ impl ModelCache<'_> {
     /// Returns the number of folders removed.
     pub(in crate::run) fn keep_only(&self, current: &[&Path]) -> Result<usize, RunError> {
         let mut removed = 0;
-        let entries = match std::fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(RunError::file("read", &self.folder)(error)),
-        };
-        for entry in entries {
-            let path = entry.map_err(RunError::file("read", &self.folder))?.path();
+        for path in entries(&self.folder)? {
             if path.is_dir() && !current.iter().any(|current| current.starts_with(&path)) {
-                std::fs::remove_dir_all(&path).map_err(RunError::file("remove", &path))?;
+                remove_folder(&path)?;
                 removed += 1;
             }
         }
@@ -183,8 +183,7 @@ impl ModelFinder {
         let Some(repository) = &self.repository else {
             return Err(RunError::NoSuchModel { name: name.to_owned() });
         };
-        let folder = self.data_dir.join(MODELS);
-        let cache = ModelCache { repository, folder, fallback: &self.base_model };
+        let cache = ModelCache::new(repository, &self.data_dir, &self.base_model);
         if name == "live" && repository.releases().await?.is_empty() {
             return Err(RunError::NoSuchModel { name: name.to_owned() });
         }
@@ -198,8 +197,8 @@ impl ModelFinder {
 }
 
 /// Finds a model on this disk: a folder, or a model that was downloaded from the Hub before.
-pub(in crate::run) fn on_disk(name: &str, models: &Path) -> Result<Option<ModelFolder>, RunError> {
-    let path = Path::new(name);
+pub(in crate::run) fn on_disk(name: &str, data_dir: &Path) -> Result<Option<ModelFolder>, RunError> {
+    let (path, models) = (Path::new(name), data_dir.join(MODELS));
     let downloaded = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
         (Some(release), _) => unpacked(&models.join(release.version())),
         (None, Ok(repo)) => Some(models.join(folder_name(&repo))).filter(|folder| folder.is_dir()),

@@ -3,15 +3,15 @@
 //! The file or table changes over time, and a run depends on these names as much as on its rows. So
 //! each list of names is stored once, by its hash, in the data directory and nowhere else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::run::dataset::NameList;
 use crate::run::error::RunError;
 
-use super::files::{keep_newest, replace};
+use super::files::{keep_newest, replace_json_lines};
 
 /// Name of the folder of lists below the data directory.
-pub(in crate::run) const LISTS: &str = "names";
+const LISTS: &str = "names";
 /// Number of lists that are kept. A catalog that never changes is one list.
 const MAX_LISTS: usize = 100;
 /// Suffix of a list's file name.
@@ -24,9 +24,9 @@ pub(in crate::run) struct NameLists {
 }
 
 impl NameLists {
-    /// Returns the lists in a folder.
-    pub(in crate::run) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// Returns the lists below a data directory.
+    pub(in crate::run) fn new(data_dir: &Path) -> Self {
+        Self { folder: data_dir.join(LISTS) }
     }
 
     /// Returns the path of a list's file.
@@ -43,12 +43,7 @@ impl NameLists {
 
     /// Stores names, and removes the lists that have not been used for the longest time.
     pub(in crate::run) fn store(&self, names: &[(String, String)]) -> Result<(), RunError> {
-        let mut bytes = Vec::new();
-        for name in names {
-            serde_json::to_writer(&mut bytes, name).map_err(crate::broker::BrokerError::from)?;
-            bytes.push(b'\n');
-        }
-        replace(&self.path(&NameList::of(names)), &bytes)?;
+        replace_json_lines(&self.path(&NameList::of(names)), names)?;
         keep_newest(&self.folder, SUFFIX, MAX_LISTS)
     }
 }
@@ -64,7 +59,7 @@ mod tests {
     #[test]
     fn a_list_comes_back_by_its_hash_and_a_damaged_one_does_not() {
         let folder = tempfile::tempdir().unwrap();
-        let lists = NameLists::new(folder.path().join("names"));
+        let lists = NameLists::new(folder.path());
         let (one, other) = (names(&[("brand", "Kia"), ("", "U\np")]), names(&[("brand", "Kiau"), ("", "p")]));
         let list = NameList::of(&one);
         assert_ne!(list.sha256, NameList::of(&other).sha256);

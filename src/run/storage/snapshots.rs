@@ -5,7 +5,7 @@
 //! run, so that the run can be replayed.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,11 @@ use crate::evaluate::HoldOut;
 
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
-use crate::run::storage::{keep_newest, replace};
+
+use super::files::{keep_newest, replace_json_lines};
 
 /// Name of the folder of snapshots below the data directory.
-pub(in crate::run) const SNAPSHOTS: &str = "snapshots";
+const SNAPSHOTS: &str = "snapshots";
 /// Number of snapshots that are kept.
 const MAX_SNAPSHOTS: usize = 10;
 /// Suffix of a snapshot's file name.
@@ -76,9 +77,9 @@ pub enum RowSource {
 }
 
 impl Snapshots {
-    /// Returns the snapshots in a folder.
-    pub(in crate::run) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// Returns the snapshots below a data directory.
+    pub(in crate::run) fn new(data_dir: &Path) -> Self {
+        Self { folder: data_dir.join(SNAPSHOTS) }
     }
 
     /// Returns the path of the snapshot with this hash, or `None` when the text is not a hash. The
@@ -109,17 +110,12 @@ impl Snapshots {
 
     /// Stores rows under their hash, and removes the oldest snapshots.
     pub(in crate::run) fn store(&self, hash: &str, run_rows: &RunRows) -> Result<(), RunError> {
-        let mut bytes = Vec::new();
         let names = (!run_rows.names.is_empty()).then(|| Line::Names { names: run_rows.names.clone() });
         let rows = run_rows.rows.iter().map(|row| {
             Line::Row(RowLine { row: row.clone(), released: run_rows.released.contains(&row.id) })
         });
-        for line in names.into_iter().chain(rows) {
-            serde_json::to_writer(&mut bytes, &line).map_err(crate::broker::BrokerError::from)?;
-            bytes.push(b'\n');
-        }
         let path = self.folder.join(format!("{hash}{SUFFIX}"));
-        replace(&path, &bytes)?;
+        replace_json_lines(&path, names.into_iter().chain(rows))?;
         keep_newest(&self.folder, SUFFIX, MAX_SNAPSHOTS)
     }
 }
@@ -142,7 +138,7 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_were_and_only_the_newest_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let snapshots = Snapshots::new(folder.path().join("snapshots"));
+        let snapshots = Snapshots::new(folder.path());
         let names = vec![("brand".to_owned(), "Kia".to_owned())];
         let rows = RunRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]), names };
         for number in 0..MAX_SNAPSHOTS + 3 {

@@ -1,14 +1,23 @@
 //! The allowed ranges of a recipe's settings: one table for recipes, settings and job requests.
 
 use std::fmt;
-use std::ops::Bound;
 
 /// Range of the allowed values of one setting. Its `Display` suits an error message:
 /// `from 1 to 1000`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range<T> {
-    low: Bound<T>,
-    high: Bound<T>,
+    low: End<T>,
+    /// `None` when any larger value is allowed, too.
+    high: Option<End<T>>,
+}
+
+/// End of a range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End<T> {
+    /// The value itself is allowed.
+    Included(T),
+    /// Only values beyond this one are allowed.
+    Excluded(T),
 }
 
 /// Largest number of hard negatives per pair: the number of nearest names that are known.
@@ -29,7 +38,7 @@ pub const WEIGHT_DECAY: Range<f32> = Range::share_below(1.0);
 /// Largest gradient norm. Longer gradients are scaled down to it.
 pub const MAX_GRADIENT_NORM: Range<f32> = Range::between(0.0, f32::INFINITY);
 /// Factor of the cosines before the softmax.
-pub const SCALE: Range<f32> = Range { low: Bound::Excluded(0.0), high: Bound::Included(1_000.0) };
+pub const SCALE: Range<f32> = Range { low: End::Excluded(0.0), high: Some(End::Included(1_000.0)) };
 /// Share of every target that is spread evenly over the batch's positives.
 pub const LABEL_SMOOTHING: Range<f32> = Range::share_below(1.0);
 /// Number of hard negatives per pair.
@@ -41,40 +50,39 @@ pub const ASSESS_EVERY: Range<usize> = Range::at_least(1);
 
 impl<T> Range<T> {
     const fn from_to(low: T, high: T) -> Self {
-        Self { low: Bound::Included(low), high: Bound::Included(high) }
+        Self { low: End::Included(low), high: Some(End::Included(high)) }
     }
 
     const fn at_least(low: T) -> Self
     where
         T: Copy,
     {
-        Self { low: Bound::Included(low), high: Bound::Unbounded }
+        Self { low: End::Included(low), high: None }
     }
 
     const fn between(low: T, high: T) -> Self {
-        Self { low: Bound::Excluded(low), high: Bound::Excluded(high) }
+        Self { low: End::Excluded(low), high: Some(End::Excluded(high)) }
     }
 }
 
 impl Range<f32> {
     const fn share_below(high: f32) -> Self {
-        Self { low: Bound::Included(0.0), high: Bound::Excluded(high) }
+        Self { low: End::Included(0.0), high: Some(End::Excluded(high)) }
     }
 }
 
 impl<T: PartialOrd> Range<T> {
     /// Returns true for an allowed value. NaN and infinity are never allowed.
     pub fn contains(&self, value: &T) -> bool {
-        // Every range has a lower end, and a comparison with NaN is always false.
+        // A comparison with NaN is always false.
         let above = match &self.low {
-            Bound::Included(low) => value >= low,
-            Bound::Excluded(low) => value > low,
-            Bound::Unbounded => true,
+            End::Included(low) => value >= low,
+            End::Excluded(low) => value > low,
         };
         let below = match &self.high {
-            Bound::Included(high) => value <= high,
-            Bound::Excluded(high) => value < high,
-            Bound::Unbounded => true,
+            Some(End::Included(high)) => value <= high,
+            Some(End::Excluded(high)) => value < high,
+            None => true,
         };
         above && below
     }
@@ -82,22 +90,17 @@ impl<T: PartialOrd> Range<T> {
 
 impl<T: fmt::Display> fmt::Display for Range<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.low, &self.high) {
-            (Bound::Included(low), Bound::Included(high)) => write!(formatter, "from {low} to {high}"),
-            (Bound::Included(low), Bound::Excluded(high)) => {
-                write!(formatter, "at least {low} and below {high}")
-            }
-            (Bound::Excluded(low), Bound::Excluded(high)) => {
-                write!(formatter, "above {low} and below {high}")
-            }
-            (Bound::Excluded(low), Bound::Included(high)) => {
-                write!(formatter, "above {low} and at most {high}")
-            }
-            (Bound::Included(low), Bound::Unbounded) => write!(formatter, "at least {low}"),
-            (Bound::Excluded(low), Bound::Unbounded) => write!(formatter, "above {low}"),
-            (Bound::Unbounded, Bound::Included(high)) => write!(formatter, "at most {high}"),
-            (Bound::Unbounded, Bound::Excluded(high)) => write!(formatter, "below {high}"),
-            (Bound::Unbounded, Bound::Unbounded) => formatter.write_str("any number"),
+        if let (End::Included(low), Some(End::Included(high))) = (&self.low, &self.high) {
+            return write!(formatter, "from {low} to {high}");
+        }
+        match &self.low {
+            End::Included(low) => write!(formatter, "at least {low}")?,
+            End::Excluded(low) => write!(formatter, "above {low}")?,
+        }
+        match &self.high {
+            Some(End::Included(high)) => write!(formatter, " and at most {high}"),
+            Some(End::Excluded(high)) => write!(formatter, " and below {high}"),
+            None => Ok(()),
         }
     }
 }

@@ -4,10 +4,10 @@
 use autovalidate_finetune::model::DropoutRates;
 use autovalidate_finetune::onnx::dropout_places;
 use autovalidate_finetune::train::{
-    Batch, Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
+    Batch, Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError,
 };
 
-use super::reference::{Reference, Setting, TINY, fixture, length, runtime};
+use super::reference::{Reference, Setting, TINY, fixture, length};
 
 /// Returns a small encoder with the fixture's dropout rates, and a recipe with dropout.
 fn dropping(tiny: &str, reference: &Reference) -> (Setting, Recipe) {
@@ -71,8 +71,7 @@ fn gradients_in_parts_are_what_small_steps_say() {
 fn run(recipe: &Recipe, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     let reference = Reference::load("dropout-tiny.safetensors");
     let (setting, _) = dropping("tiny", &reference);
-    let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(&runtime(), config, head, recipe, setting.parameters, &setting.pairs, observer)
+    setting.fit(recipe, observer)
 }
 
 fn bits(fit: &Fit) -> Vec<u32> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
     Checkpoints, EarlyStop, Fit, Interval, Metric, Observer, ParameterBuffer, Progress, Recipe, Resumable,
-    TrainError, fit,
+    TrainError,
 };
 
 use super::reference::{Reference, Setting, every_kind, fixture, runtime};
@@ -47,8 +47,7 @@ fn run_on(
     let reference = Reference::load("tiny.safetensors");
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
     let recipe = Recipe { epochs: 6, batch_size: 4, learning_rate: 5e-3, early_stop, ..Recipe::default() };
-    let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(runtime, config, head, &recipe, setting.parameters, &setting.pairs, observer)
+    setting.fit_on(runtime, &recipe, observer)
 }
 
 fn rule(patience: usize, every: Option<usize>) -> Option<EarlyStop> {

@@ -2,7 +2,7 @@
 
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Loss;
-use autovalidate_finetune::train::{Encoder, Progress, Recipe, TrainError, embed_exported, export, fit};
+use autovalidate_finetune::train::{Encoder, Progress, Recipe, TrainError, embed_exported, export};
 
 use super::reference::{Reference, Setting, TINY, fixture, runtime};
 use crate::support;
@@ -26,16 +26,7 @@ fn a_run_lowers_the_loss_and_repeats_bit_for_bit() {
             seen.push(progress.step);
             true
         };
-        let fit = fit(
-            &runtime(),
-            &setting.folder.config,
-            setting.folder.head,
-            &recipe,
-            setting.parameters,
-            &setting.pairs,
-            &mut observer,
-        )
-        .unwrap();
+        let fit = setting.fit(&recipe, &mut observer).unwrap();
         assert_eq!(seen, (1..=fit.summary.steps).collect::<Vec<_>>());
         fit
     };
@@ -59,15 +50,7 @@ fn an_observer_stops_a_run() {
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
     let mut observer = |progress: &Progress| progress.step < 3;
     let recipe = Recipe { batch_size: 4, ..Recipe::default() };
-    let stopped = fit(
-        &runtime(),
-        &setting.folder.config,
-        setting.folder.head,
-        &recipe,
-        setting.parameters,
-        &setting.pairs,
-        &mut observer,
-    );
+    let stopped = setting.fit(&recipe, &mut observer);
     assert!(matches!(stopped, Err(TrainError::Stopped { step: 3 })));
 }
 
@@ -78,16 +61,7 @@ fn an_exported_folder_loads_and_its_onnx_model_embeds_alike() {
         let reference = Reference::load(&format!("{name}.safetensors"));
         let setting = Setting::new(&folder, &reference.pairs);
         let recipe = Recipe { epochs: 2, batch_size: 4, learning_rate: 1e-3, ..Recipe::default() };
-        let fit = fit(
-            &runtime(),
-            &setting.folder.config,
-            setting.folder.head,
-            &recipe,
-            setting.parameters.clone(),
-            &setting.pairs,
-            &mut |_: &Progress| true,
-        )
-        .unwrap();
+        let fit = setting.fit(&recipe, &mut |_: &Progress| true).unwrap();
         let target = tempfile::tempdir().unwrap();
         export(&setting.folder, &fit.parameters, fit.decay_factor, target.path()).unwrap();
 

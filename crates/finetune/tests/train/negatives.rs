@@ -3,10 +3,10 @@
 
 use autovalidate_finetune::onnx::Loss;
 use autovalidate_finetune::train::{
-    Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError, fit,
+    Checkpoints, Fit, Interval, Observer, Progress, Recipe, Resumable, TrainError,
 };
 
-use super::reference::{Reference, Setting, TINY, fixture, length, runtime};
+use super::reference::{Reference, Setting, TINY, fixture, length};
 
 fn of_fixture(reference: &Reference, tiny: &str) -> Setting {
     let negatives: Vec<Vec<String>> = serde_json::from_str(&reference.about["negatives"]).unwrap();
@@ -89,9 +89,7 @@ fn interrupted_it_ends_with_the_same_bits() {
     let recipe = Recipe { epochs: 3, batch_size: 4, learning_rate: 1e-4, ..recipe(Loss::MnrlSymmetric) };
     let folder = tempfile::tempdir().unwrap();
     let run = |observer: &mut dyn Observer| -> Result<Fit, TrainError> {
-        let setting = of_fixture(&reference, "tiny");
-        let (config, head) = (&setting.folder.config, setting.folder.head);
-        fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, observer)
+        of_fixture(&reference, "tiny").fit(&recipe, observer)
     };
     let whole = run(&mut |_: &Progress| true).unwrap();
     let checkpoints = Checkpoints { folder: folder.path().to_owned(), interval: Interval::Steps(1) };

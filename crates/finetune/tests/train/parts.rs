@@ -2,9 +2,9 @@
 //! loss changes nothing.
 
 use autovalidate_finetune::onnx::{Loss, Runtime};
-use autovalidate_finetune::train::{Batch, Progress, Recipe, Stepper, TrainError, fit};
+use autovalidate_finetune::train::{Batch, Progress, Recipe, Stepper, TrainError};
 
-use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture, runtime};
+use super::reference::{LOSSES, Reference, Setting, TINY, every_kind, fixture};
 
 #[test]
 fn gradients_in_parts_equal_those_at_once() {
@@ -56,9 +56,7 @@ fn a_run_chooses_parts_by_itself_and_learns_the_same() {
         let setting = Setting::new(&fixture("tiny"), &reference.pairs);
         let recipe =
             Recipe { epochs: 4, batch_size: 8, mini_batch, learning_rate: 1e-4, ..Recipe::default() };
-        let (config, head) = (&setting.folder.config, setting.folder.head);
-        let mut observer = |_: &Progress| true;
-        fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, &mut observer).unwrap()
+        setting.fit(&recipe, &mut |_: &Progress| true).unwrap()
     };
     let (parts, at_once) = (run(2), run(8));
     assert_eq!(parts.summary.steps, at_once.summary.steps);

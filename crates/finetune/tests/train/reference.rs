@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use autovalidate_finetune::model::{ModelFolder, WeightSet};
 use autovalidate_finetune::onnx::{Device, Loss, Runtime};
-use autovalidate_finetune::train::{Batch, Pairs, ParameterBuffer, Recipe, Stepper, Vocabulary};
+use autovalidate_finetune::train::{
+    Batch, Fit, Observer, Pairs, ParameterBuffer, Recipe, Stepper, TrainError, Vocabulary, fit,
+};
 use safetensors::SafeTensors;
 
 use super::device::on_the_gpu;
@@ -137,6 +139,22 @@ impl Setting {
         let weights = folder.weights().unwrap();
         let parameters = ParameterBuffer::load(&folder.config, &weights, vocabulary).unwrap();
         Self { folder, weights, parameters, pairs }
+    }
+
+    /// Trains these parameters on these pairs.
+    pub(crate) fn fit(&self, recipe: &Recipe, observer: &mut dyn Observer) -> Result<Fit, TrainError> {
+        self.fit_on(&runtime(), recipe, observer)
+    }
+
+    /// Trains these parameters on these pairs, with the graphs of `runtime`.
+    pub(crate) fn fit_on(
+        &self,
+        runtime: &Runtime,
+        recipe: &Recipe,
+        observer: &mut dyn Observer,
+    ) -> Result<Fit, TrainError> {
+        let ModelFolder { config, head, .. } = &self.folder;
+        fit(runtime, config, *head, recipe, self.parameters.clone(), &self.pairs, observer)
     }
 
     /// Returns a training session on these parameters.

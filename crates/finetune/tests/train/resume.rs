@@ -24,8 +24,7 @@ fn train_on(runtime: &Runtime, batch_size: usize, observer: &mut dyn Observer) -
     let reference = Reference::load("tiny.safetensors");
     let setting = Setting::new(&fixture("tiny"), &reference.pairs);
     let recipe = Recipe { epochs: 6, batch_size, learning_rate: 5e-3, ..Recipe::default() };
-    let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(runtime, config, head, &recipe, setting.parameters, &setting.pairs, observer)
+    setting.fit_on(runtime, &recipe, observer)
 }
 
 fn resumable<'o>(observer: &'o mut dyn Observer, folder: &Path, every: u64) -> Resumable<'o> {
@@ -142,8 +141,7 @@ fn a_checkpoint_of_another_run_is_left_alone() {
         true
     };
     let mut observer = resumable(&mut observer, folder.path(), 1);
-    let (config, head) = (&setting.folder.config, setting.folder.head);
-    fit(&runtime(), config, head, &other, setting.parameters, &setting.pairs, &mut observer).unwrap();
+    setting.fit(&other, &mut observer).unwrap();
     assert_eq!(first, Some(1));
 }
 
@@ -207,9 +205,7 @@ fn early(observer: &mut dyn Observer) -> Result<Fit, TrainError> {
     let setting = Setting::new(&fixture("tiny-mpnet"), &reference.pairs);
     let early_stop = Some(EarlyStop { metric: Metric::Loss, patience: 3, every: Some(2) });
     let recipe = Recipe { epochs: 6, batch_size: 4, early_stop, dropout: true, ..Recipe::default() };
-    let (config, head) = (&setting.folder.config, setting.folder.head);
-    let mut observer = Assessing(observer);
-    fit(&runtime(), config, head, &recipe, setting.parameters, &setting.pairs, &mut observer)
+    setting.fit(&recipe, &mut Assessing(observer))
 }
 
 /// Source whose second epoch has other pairs than the first.

@@ -1,9 +1,9 @@
 //! Training in which pairs and reversed pairs are separate examples.
 
 use autovalidate_finetune::onnx::Loss;
-use autovalidate_finetune::train::{Batch, Progress, Recipe, batches, fit};
+use autovalidate_finetune::train::{Batch, Progress, Recipe, batches};
 
-use super::reference::{Reference, Setting, fixture, runtime};
+use super::reference::{Reference, Setting, fixture};
 
 fn setting() -> Setting {
     Setting::new(&fixture("tiny"), &Reference::load("tiny.safetensors").pairs)
@@ -51,12 +51,7 @@ fn a_run_sees_every_pair_both_ways() {
         reversed,
         ..Recipe::default()
     };
-    let run = |recipe: &Recipe| {
-        let setting = setting();
-        let (config, head) = (&setting.folder.config, setting.folder.head);
-        let mut watch = |_: &Progress| true;
-        fit(&runtime(), config, head, recipe, setting.parameters, &setting.pairs, &mut watch).unwrap().summary
-    };
+    let run = |recipe: &Recipe| setting().fit(recipe, &mut |_: &Progress| true).unwrap().summary;
     let (once, twice) = (run(&recipe(false)), run(&recipe(true)));
     assert_eq!(twice.pairs, 2 * once.pairs);
     // Keeping a pair and its reverse apart may make a batch smaller.

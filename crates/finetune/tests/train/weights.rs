@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use autovalidate_finetune::model::ModelFolder;
-use autovalidate_finetune::train::{Encoder, Fit, Progress, Recipe, embed_exported, export, fit};
+use autovalidate_finetune::train::{Encoder, Fit, Progress, Recipe, embed_exported, export};
 use safetensors::Dtype;
 use tempfile::TempDir;
 
@@ -16,16 +16,7 @@ use crate::model::variants::{SHARDS, prefixed, read, rounded, sharded, with_type
 fn trained(folder: &Path, pairs: &[(String, String)]) -> (Fit, TempDir) {
     let setting = Setting::new(folder, pairs);
     let recipe = Recipe { epochs: 2, batch_size: 4, learning_rate: 1e-2, ..Recipe::default() };
-    let fit = fit(
-        &runtime(),
-        &setting.folder.config,
-        setting.folder.head,
-        &recipe,
-        setting.parameters,
-        &setting.pairs,
-        &mut |_: &Progress| true,
-    )
-    .unwrap();
+    let fit = setting.fit(&recipe, &mut |_: &Progress| true).unwrap();
     let home = tempfile::tempdir().unwrap();
     export(&setting.folder, &fit.parameters, fit.decay_factor, home.path()).unwrap();
     (fit, home)

@@ -6,7 +6,7 @@ use crate::evaluate::{Report, Scores};
 use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
 use crate::run::dataset::DatasetSummary;
 use crate::run::fine_tune::{SessionFigures, TrainedModel};
-use crate::run::provenance::{Lineage, Receipt};
+use crate::run::provenance::{Lineage, Receipt, release_scores};
 use crate::run::storage::{BaseModel, ModelOrigin};
 
 /// Everything that the receipt and the card state about a run.
@@ -49,17 +49,12 @@ impl ReleaseMetadata<'_> {
 
     /// Builds the model card.
     pub(super) fn card(&self, dimensions: usize, figures: &SessionFigures) -> Card {
-        let of = |scores: &Scores| crate::hub::ReleaseScores {
-            accuracy_at_1: scores.accuracy_at_1,
-            mrr_at_10: scores.mrr_at_10,
-            recall_at_3: scores.recall_at_3,
-        };
         let all = &self.report.held_out.all;
         let row = |domain: &str, before: &Scores, after: &Scores| DomainScores {
             domain: domain.to_owned(),
             queries: after.queries,
-            before: of(before),
-            after: of(after),
+            before: release_scores(before),
+            after: release_scores(after),
         };
         let mut scores = vec![row("overall", &all.before.overall, &all.after.overall)];
         let left = &self.report.held_out.slice;

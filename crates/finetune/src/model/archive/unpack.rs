@@ -12,7 +12,7 @@ use zip::result::ZipError;
 use super::{ArchiveError, io_error, is_plain_name, sync_folder};
 use crate::durable::parent;
 
-/// ArchiveLimits on the contents of a zip.
+/// Limits on the contents of a zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveLimits {
     /// Largest number of entries.
