@@ -10,6 +10,7 @@
 //! http         health, metrics, webhook
 //! report       a run's report as text and as a page with plots
 //! run          a training run: its stages, from a job request to a published model
+//! launcher     start of a trainer when a job waits: a Fly machine, or a command
 //! ingest       table sweep, Realtime and webhook, merged into one ingest
 //! trigger      decision to start a job: after N pairs, or after a time
 //! corrections  the stream of pairs: screening, dedup ledger, quarantine
@@ -36,6 +37,7 @@ pub mod failure;
 pub mod http;
 pub mod hub;
 pub mod ingest;
+pub mod launcher;
 pub mod report;
 pub mod retry;
 pub mod run;

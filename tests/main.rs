@@ -12,6 +12,7 @@ mod ingest;
 mod nextest;
 mod report;
 mod run;
+mod serverless;
 mod support;
 mod synthesis;
 mod worker;

@@ -67,7 +67,8 @@ impl Connection {
         match broker {
             Broker::Embedded(options) => {
                 let server = Server::start(options.clone()).await?;
-                let remote = Remote { urls: vec![server.url()], ..Remote::default() };
+                let token = server.token().cloned();
+                let remote = Remote { urls: vec![server.url()], token, ..Remote::default() };
                 Self::connect(&remote, Some(Arc::new(server))).await
             }
             Broker::Remote(remote) => Self::connect(remote, None).await,
@@ -153,6 +154,18 @@ impl Connection {
     /// Returns the embedded server, if this process runs one.
     pub fn server(&self) -> Option<&Server> {
         self.server.as_deref()
+    }
+
+    /// Returns the number of other clients of the embedded server, or `None` when this process runs
+    /// none.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn other_clients(&self) -> Result<Option<usize>, BrokerError> {
+        let Some(server) = &self.server else { return Ok(None) };
+        // Read afterwards: a client that has just reconnected has a new id.
+        let clients = server.clients().await?;
+        Ok(Some(clients.other_than(self.client.server_info().client_id)))
     }
 
     /// Flushes all sent messages and stops the embedded server cleanly, even when other clones

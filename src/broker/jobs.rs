@@ -12,6 +12,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
@@ -119,6 +120,22 @@ impl Jobs {
     pub async fn outstanding(&self) -> Result<u64, BrokerError> {
         let info = self.streams.training().get_info().await;
         Ok(info.map_err(BrokerError::request("asking for a stream's state"))?.state.messages)
+    }
+
+    /// Returns the id of the first request that waits or is in progress. A request that can't be
+    /// parsed counts as well: a trainer must take it to refuse it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`].
+    pub async fn first_outstanding(&self) -> Result<Option<JobId>, BrokerError> {
+        match self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(1)).await {
+            Ok(message) => Ok(Some(match JobRequest::parse(&message.payload) {
+                Ok(request) => request.id_at(message.sequence),
+                Err(_) => JobId::manual(message.sequence),
+            })),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BrokerError::request("reading the queue")(error)),
+        }
     }
 
     /// Returns the number of requests that a worker holds or that wait between two attempts. This

@@ -64,7 +64,7 @@ pub use run_state::RunState;
 pub use runs::{
     KnownRollback, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord,
 };
-pub use status::{QueueHealth, STATUS_SERVICE, STATUS_SUBJECT, Status, StatusService};
+pub use status::{QueueHealth, STATUS_SERVICE, STATUS_SUBJECT, StatusService, trainer_is_up};
 pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
     TRAINING_EVENTS, TRAINING_RUNS,

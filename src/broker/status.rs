@@ -1,7 +1,12 @@
-//! Status service, which answers `nats req training.status ''` with the worker's status.
+//! Status service, which answers `nats req training.status ''` with the worker's status, and tells
+//! other workers that a trainer is up.
+
+use std::collections::HashMap;
+use std::time::Duration;
 
 use async_nats::service::ServiceExt;
 use async_nats::service::error::Error as ServiceError;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -9,31 +14,17 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Connection, REQUEST_DEADLINE};
 use super::error::BrokerError;
-use super::job_id::JobId;
-use super::runs::RunRecord;
 
 /// Name of the service in `nats micro ls`.
 pub const STATUS_SERVICE: &str = "training-status";
 /// Subject that the service answers on.
 pub const STATUS_SUBJECT: &str = "training.status";
 
-/// Status of the worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Number of pairs that wait for the next run.
-    pub pending: u64,
-    /// Number of pairs that start a run.
-    pub threshold: u64,
-    /// Job in progress.
-    pub current_job: Option<JobId>,
-    /// Runs that wait, in the order in which they will be taken.
-    #[serde(default)]
-    pub queued: Vec<JobId>,
-    /// Record of the last run that ended.
-    pub last_run: Option<RunRecord>,
-    /// Version of the worker.
-    pub version: String,
-}
+/// Subject on which every status service of every worker answers with its metadata, as NATS micro
+/// services do.
+const PING_SUBJECT: &str = "$SRV.PING.training-status";
+/// Metadata of a service whose worker trains.
+const TRAINS: (&str, &str) = ("trains", "yes");
 
 /// Health of the queue. Collecting it takes a few small requests, however many runs exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,19 +47,21 @@ pub struct StatusService {
 
 impl StatusService {
     /// Starts the service, which answers each request with the current result of `status`. Every
-    /// worker runs the service; a request gets one answer.
+    /// worker runs the service; a request gets one answer. `trains` says that the worker runs jobs.
     ///
     /// # Errors
     /// [`BrokerError::Request`].
-    pub async fn start<F>(connection: &Connection, status: F) -> Result<Self, BrokerError>
+    pub async fn start<F, S>(connection: &Connection, trains: bool, status: F) -> Result<Self, BrokerError>
     where
-        F: Fn() -> BoxFuture<'static, Result<Status, BrokerError>> + Send + Sync + 'static,
+        F: Fn() -> BoxFuture<'static, Result<S, BrokerError>> + Send + Sync + 'static,
+        S: Serialize + Send,
     {
         const WHAT: &str = "starting the status service";
         let service = connection
             .client()
             .service_builder()
             .description("Status of the AutoValidate trainer")
+            .metadata(trains.then(|| (TRAINS.0.to_owned(), TRAINS.1.to_owned())).into_iter().collect())
             .start(STATUS_SERVICE, env!("CARGO_PKG_VERSION"))
             .await
             .map_err(BrokerError::request(WHAT))?;
@@ -100,4 +93,33 @@ impl StatusService {
         });
         Ok(Self { _answering: AbortOnDropHandle::new(answering) })
     }
+}
+
+/// An answer to a ping, as far as it matters here.
+#[derive(Deserialize)]
+struct Pong {
+    #[serde(default)]
+    metadata: HashMap<String, String>,
+}
+
+/// Returns true as soon as a worker that trains answers; false when none does within `deadline`.
+///
+/// # Errors
+/// [`BrokerError::Request`].
+pub async fn trainer_is_up(connection: &Connection, deadline: Duration) -> Result<bool, BrokerError> {
+    const WHAT: &str = "asking for trainers";
+    let client = connection.client();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(BrokerError::request(WHAT))?;
+    client.publish_with_reply(PING_SUBJECT, inbox, Bytes::new()).await.map_err(BrokerError::request(WHAT))?;
+    let first_trainer = async {
+        while let Some(answer) = answers.next().await {
+            let pong: Option<Pong> = serde_json::from_slice(&answer.payload).ok();
+            if pong.is_some_and(|pong| pong.metadata.get(TRAINS.0).is_some_and(|value| value == TRAINS.1)) {
+                return true;
+            }
+        }
+        false
+    };
+    Ok(tokio::time::timeout(deadline, first_trainer).await.unwrap_or(false))
 }

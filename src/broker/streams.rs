@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use super::connection::Connection;
 use super::error::BrokerError;
-use super::event_stage::SETTLED;
+use super::event_stage::{QUEUED, SETTLED};
 use super::records::Records;
 
 /// Name of the stream of trainable rows.
@@ -185,9 +185,25 @@ impl Streams {
     pub(crate) async fn settlements(
         &self,
     ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, BrokerError> {
-        let subject = format!("training.events.*.{SETTLED}");
-        let subscription = self.parts.connection.client().subscribe(subject).await;
-        Ok(subscription.map_err(BrokerError::request("watching for settled jobs"))?.map(drop))
+        self.events_of(SETTLED).await
+    }
+
+    /// Returns a stream that yields once for every job that begins to wait, and for every settled
+    /// job. A notice that is lost with a connection is not repeated.
+    pub(crate) async fn queue_changes(
+        &self,
+    ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, BrokerError> {
+        let (queued, settled) = (self.events_of(QUEUED).await?, self.events_of(SETTLED).await?);
+        Ok(futures::stream::select(queued, settled))
+    }
+
+    async fn events_of(
+        &self,
+        stage: &str,
+    ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, BrokerError> {
+        let subscription =
+            self.parts.connection.client().subscribe(format!("training.events.*.{stage}")).await;
+        Ok(subscription.map_err(BrokerError::request("watching the events of jobs"))?.map(drop))
     }
 }
 

@@ -13,7 +13,8 @@ use super::{CliError, CommandOutcome};
 /// Time that one check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Checks the settings, ONNX Runtime, the table, Realtime, the catalog and the Hub.
+/// Checks the settings, ONNX Runtime, the table, Realtime, the catalog, the Hub, and the start of
+/// trainers.
 ///
 /// Example: autovalidate doctor
 #[derive(clap::Args)]
@@ -80,6 +81,16 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
             match found {
                 Ok(Ok(releases)) => Ok(format!("{repo} has {} releases", releases.len())),
                 Ok(Err(error)) => Err(told(error)),
+                Err(_) => Err(late()),
+            },
+        );
+    }
+    if let Some(launcher) = crate::worker::launcher(&settings.trainer_start)? {
+        let found = tokio::time::timeout(CHECK_TIMEOUT, launcher.check()).await;
+        report(
+            "trainer start",
+            match found {
+                Ok(found) => found.map_err(told),
                 Err(_) => Err(late()),
             },
         );

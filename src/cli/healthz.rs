@@ -1,8 +1,9 @@
 //! `autovalidate healthz`: health of the worker on this machine, for container runtimes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::broker::embedded::reachable;
 use crate::settings::{Needs, Settings};
 
 use super::{CliError, CommandOutcome};
@@ -25,7 +26,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let address = match args.address {
         Some(address) => address,
-        None => reachable(Settings::from_process(Needs::default())?.http_address),
+        None => address_of(Settings::from_process(Needs::default())?.http_address),
     };
     let failed = |error: reqwest::Error| CliError::Plain {
         what: format!("no worker answers at {address}"),
@@ -49,13 +50,8 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
 }
 
 /// Returns the address at which a server that listens on `bound` is reached from this machine.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    let ip = match bound.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, bound.port())
+fn address_of(bound: SocketAddr) -> SocketAddr {
+    SocketAddr::new(reachable(bound.ip()), bound.port())
 }
 
 #[cfg(test)]
@@ -64,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_server_that_listens_everywhere_is_asked_on_loopback() {
-        let of = |address: &str| reachable(address.parse().unwrap()).to_string();
+        let of = |address: &str| address_of(address.parse().unwrap()).to_string();
         assert_eq!(of("0.0.0.0:8080"), "127.0.0.1:8080");
         assert_eq!(of("[::]:8080"), "[::1]:8080");
         assert_eq!(of("10.0.0.7:80"), "10.0.0.7:80");

@@ -45,7 +45,7 @@ fn others(args: &Args) -> String {
         lines += &format!("--   SUPABASE_TABLE={}\n", args.table);
     }
     if args.webhook.is_some() {
-        lines += "--   WEBHOOK_SECRET=<any long random text, the same as in the trigger below>\n";
+        lines += "--   WEBHOOK_SECRET=<any long random text, the same as in the trigger and the job below>\n";
     }
     lines
 }
@@ -75,6 +75,13 @@ pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         parts.push(format!(
             "-- Wakes the worker. Enable Database Webhooks in the project first, and put the secret in its place.\n{}\n",
             sql::webhook(&access, webhook, SECRET_HEADER)
+        ));
+        let tick = webhook.join("tick").map_err(|_| {
+            CliError::plain("--webhook can't have a path", "Give a URL such as https://host/hooks/supabase.")
+        })?;
+        parts.push(format!(
+            "-- Wakes the worker every hour, for runs that are due by time and for webhooks that were lost. Put the secret in its place.\n{}\n",
+            sql::tick(&tick, SECRET_HEADER)
         ));
     }
     print_text(&parts.join("\n"))?;

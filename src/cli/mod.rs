@@ -15,6 +15,7 @@
 //! suggest.rs     nearest names to a typo
 //! enqueue.rs     request to start a run
 //! status.rs      status of the worker
+//! tick.rs        one look from anywhere, for a scheduler
 //! runs.rs        run records, cancel and retry
 //! replay.rs      repeat of a run, to compare the weights
 //! models.rs      releases on the Hub, and rollback
@@ -58,13 +59,16 @@ mod suggest;
 mod telemetry;
 #[cfg(feature = "dev")]
 mod terminal;
+mod tick;
 mod train;
 mod worker;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::broker::embedded::reachable;
 use crate::broker::{JobId, RunRecord};
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::Repository;
@@ -95,6 +99,7 @@ enum Command {
     Suggest(suggest::Args),
     Enqueue(enqueue::Args),
     Status(status::Args),
+    Tick(tick::Args),
     Runs(runs::Args),
     Models(models::Args),
     Lineage(lineage::Args),
@@ -204,6 +209,7 @@ pub fn main() -> ExitCode {
             Command::Suggest(args) => Box::pin(suggest::run(args)).await,
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
+            Command::Tick(args) => Box::pin(tick::run(args)).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
             Command::Lineage(args) => Box::pin(lineage::run(args)).await,
@@ -232,15 +238,21 @@ pub fn main() -> ExitCode {
 /// server next to the worker's.
 async fn handles() -> Result<BrokerHandles, CliError> {
     let mut settings = Settings::from_process(Needs::default())?;
-    if let Nats::Embedded { address, .. } = settings.nats {
-        settings.nats = Nats::Remote {
-            urls: vec![format!("nats://{address}")],
-            credentials: None,
-            token: None,
-            authority: None,
-        };
-    }
+    settings.nats = on_running_broker(settings.nats);
     Ok(BrokerHandles::open(&settings).await?)
+}
+
+/// Returns settings that connect to the embedded server of a running worker, in place of those that
+/// start one.
+fn on_running_broker(nats: Nats) -> Nats {
+    match nats {
+        Nats::Embedded { address, token, .. } => {
+            let address = SocketAddr::new(reachable(address.ip()), address.port());
+            let urls = vec![format!("nats://{address}")];
+            Nats::Remote { urls, credentials: None, token, authority: None }
+        }
+        Nats::Remote { .. } => nats,
+    }
 }
 
 /// Returns the record of the run with this id.

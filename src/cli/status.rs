@@ -1,8 +1,11 @@
 //! `autovalidate status`: status of the worker.
 
+use crate::launcher::StartState;
+use crate::worker::Status;
+
 use super::{CliError, CommandOutcome, handles, print_json};
 
-/// Shows pending pairs, the threshold, the current job and the last run.
+/// Shows pending pairs, the next run that is due, the current job, and the last run.
 ///
 /// Example: autovalidate status --json
 #[derive(clap::Args)]
@@ -14,7 +17,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let handles = handles().await?;
-    let status = handles.status().await?;
+    let status = Status::collect(&handles).await?;
     let quarantined = handles.corrections.quarantined_counts().await?;
     handles.streams.connection().close().await;
     if args.json {
@@ -25,6 +28,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         return Ok(CommandOutcome::Done);
     }
     println!("{} of {} pairs wait for the next run", status.pending, status.threshold);
+    if let Some(due) = status.due {
+        let when = if due.at <= jiff::Timestamp::now() { "now".to_owned() } else { format!("at {}", due.at) };
+        println!("the next run is due {when}: {}", due.reason);
+    }
     for (refusal, count) in quarantined {
         println!("{count} rows are kept out of training: {refusal}");
     }
@@ -34,6 +41,19 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     for job in &status.queued {
         println!("waiting: {job}");
+    }
+    if let Some(start) = &status.trainer_start {
+        match (&start.error, start.state) {
+            (Some(error), _) => {
+                println!("no trainer was started for {}: {}", start.job, error.message);
+                println!("  what to do: {}", error.advice);
+                println!("  tried again from {}", start.not_before);
+            }
+            (None, StartState::Starting) => println!("a trainer is being started for {}", start.job),
+            (None, StartState::Started | StartState::Failed) => {
+                println!("last start of a trainer: at {} for {}", start.at, start.job);
+            }
+        }
     }
     if let Some(run) = status.last_run {
         println!("last run: {}", super::runs::line(&run));

@@ -2,8 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 
+use std::time::Duration;
+
 use crate::settings::{Needs, Settings};
-use crate::worker::{Role, Worker};
+use crate::worker::{Role, SHORTEST_IDLE, Worker, WorkerOptions};
 
 use super::{CliError, CommandOutcome};
 
@@ -15,14 +17,35 @@ pub(super) struct Args {
     /// Role of this machine.
     #[arg(long, value_enum, default_value_t)]
     role: Role,
+    /// Exits with code 0 after this time without work, such as 2m; at least 10s.
+    #[arg(long, value_name = "TIME", value_parser = idle_time)]
+    exit_when_idle: Option<Duration>,
+    /// NATS server of this machine, in place of NATS_URL: a URL, several with commas, or `embedded`.
+    #[arg(long, value_name = "URL")]
+    nats_url: Option<String>,
     /// Prints the settings in force with the source of each, secrets as ***, and exits.
     #[arg(long)]
     print_config: bool,
 }
 
+/// Parses the value of `--exit-when-idle`.
+fn idle_time(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    match time {
+        Some(time) if time >= SHORTEST_IDLE => Ok(time),
+        Some(time) => Err(format!(
+            "{time:?} is too short: pairs of one form come within seconds, so give at least {SHORTEST_IDLE:?}"
+        )),
+        None => Err("give a time such as 30s, 2m or 1h".to_owned()),
+    }
+}
+
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let needs = Needs { supabase: args.role.listens(), hub: args.role.trains(), runtime: args.role.trains() };
-    let settings = Settings::from_process(needs)?;
+    let settings = Settings::from_process_with(needs, &|name| match name {
+        "NATS_URL" => args.nats_url.clone(),
+        _ => None,
+    })?;
     if args.print_config {
         for setting in &settings.effective {
             println!("{} = {}  ({})", setting.setting, setting.value, setting.origin);
@@ -30,7 +53,8 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         return Ok(CommandOutcome::Done);
     }
     let stop = CancellationToken::new();
-    let worker = Box::pin(Worker::start(&settings, args.role, stop.clone())).await?;
+    let options = WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle };
+    let worker = Box::pin(Worker::start(&settings, options, stop.clone())).await?;
     let signals = tokio::spawn(stop_on_signal(stop));
     let ended = Box::pin(worker.join()).await;
     signals.abort();

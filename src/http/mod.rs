@@ -5,29 +5,33 @@
 //!
 //! ```text
 //! metrics   metrics in Prometheus' text format
+//! hooks     calls from outside that ask for work: database webhook and tick
+//! gate      promise behind an accepted call: the worker serves it before it exits
 //! ```
 
+mod gate;
+mod hooks;
 mod metrics;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::future::BoxFuture;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::broker::{BrokerError, QueueHealth};
-use crate::failure::Failure;
-use crate::ingest::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
-use crate::ingest::{IngestStatus, SweepTrigger, TableAccess};
+use crate::ingest::IngestStatus;
+use crate::ingest::webhook::MAX_BODY_BYTES;
+
+pub use gate::HookGate;
+pub use hooks::Hooks;
 
 /// State that the routes read.
 pub struct Views {
@@ -35,23 +39,15 @@ pub struct Views {
     pub queue_health: Box<dyn Fn() -> BoxFuture<'static, Result<QueueHealth, BrokerError>> + Send + Sync>,
     /// Status of the ingest; `None` on a worker that only trains.
     pub ingest: Option<watch::Receiver<IngestStatus>>,
-    /// Webhook settings; `None` on a worker that only trains or has no secret set.
-    pub webhook: Option<Hook>,
-}
-
-/// Checks of incoming webhooks, and the trigger for valid ones.
-pub struct Hook {
-    /// The table that a webhook must name.
-    pub access: TableAccess,
-    /// The secret that a webhook must present.
-    pub secret: SecretString,
-    /// Trigger of the sweep that reads the new row.
-    pub sweep_trigger: SweepTrigger,
+    /// Settings of the hooks; `None` on a worker that only trains or has no secret set.
+    pub hooks: Option<Hooks>,
 }
 
 /// A server that is bound but not serving yet, so that its address is known first.
 pub struct Server {
-    listener: TcpListener,
+    address: SocketAddr,
+    /// The bound socket; `None` after it was closed.
+    listener: Option<TcpListener>,
     router: Router,
 }
 
@@ -65,25 +61,31 @@ impl Server {
             .route("/healthz", get(health))
             .route("/metrics", get(metrics))
             .route("/ingest", get(ingest))
-            .route("/hooks/supabase", post(hook).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)))
+            .route("/hooks/supabase", post(hooks::database_webhook))
+            .route("/hooks/tick", post(hooks::tick))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .with_state(Arc::new(views));
-        Ok(Self { listener: TcpListener::bind(address).await?, router })
+        let listener = TcpListener::bind(address).await?;
+        // With port 0 the operating system chooses one, which a second bind must not change.
+        Ok(Self { address: listener.local_addr()?, listener: Some(listener), router })
     }
 
     /// Returns the bound address.
-    ///
-    /// # Errors
-    /// When the operating system does not report the address.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Serves requests until `stop` completes.
+    /// Serves requests until `stop` completes, then closes the socket and waits for the requests
+    /// that have begun. Calling it again binds the same address again.
     ///
     /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stop).await
+    /// When the address can't be bound again, or the listener fails.
+    pub async fn serve(&mut self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => TcpListener::bind(self.address).await?,
+        };
+        axum::serve(listener, self.router.clone()).with_graceful_shutdown(stop).await
     }
 }
 
@@ -112,34 +114,5 @@ async fn ingest(State(views): State<Arc<Views>>) -> Response {
     match &views.ingest {
         Some(ingest) => Json(ingest.borrow().clone()).into_response(),
         None => (StatusCode::NOT_FOUND, "this worker has no listener role\n").into_response(),
-    }
-}
-
-/// Handles a webhook. Responds at once, without reading the row: the triggered sweep reads it.
-async fn hook(State(views): State<Arc<Views>>, headers: HeaderMap, body: Bytes) -> Response {
-    let Some(hook) = &views.webhook else {
-        return (StatusCode::NOT_FOUND, "the webhook is off: set WEBHOOK_SECRET on a listener\n")
-            .into_response();
-    };
-    let presented = headers.get(SECRET_HEADER).map(|value| value.as_bytes());
-    match webhook::receive(&hook.access, &hook.secret, presented, &body) {
-        Ok(hint) => {
-            tracing::debug!(row = hint.id, "webhook");
-            match hint.id {
-                Some(id) => hook.sweep_trigger.row(id),
-                None => hook.sweep_trigger.sweep(),
-            }
-            StatusCode::ACCEPTED.into_response()
-        }
-        Err(error) => {
-            tracing::warn!(%error, "webhook refused");
-            let status = match error {
-                WebhookError::Secret => StatusCode::UNAUTHORIZED,
-                WebhookError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                WebhookError::Body(_) => StatusCode::BAD_REQUEST,
-                WebhookError::OtherTable => StatusCode::UNPROCESSABLE_ENTITY,
-            };
-            (status, format!("{error}. {}\n", error.advice())).into_response()
-        }
     }
 }

@@ -137,9 +137,11 @@ impl<I: Inbox> Ingest<I> {
                 self.gap();
             }
             RealtimeEvent::Row(row) => {
+                self.status.send_modify(|status| status.undelivered += 1);
                 if let Err(mpsc::error::TrySendError::Full(row) | mpsc::error::TrySendError::Closed(row)) =
                     rows.try_send(row)
                 {
+                    self.status.send_modify(|status| status.undelivered -= 1);
                     self.sweep_trigger.row(row.id);
                     self.gap();
                 }
@@ -182,6 +184,7 @@ impl<I: Inbox> Ingest<I> {
                     }
                 },
             }
+            self.status.send_modify(|status| status.undelivered -= batch.len() as u64);
             if batch.is_empty() {
                 // The channel is closed: the connect loop has stopped.
                 return;

@@ -94,6 +94,24 @@ pub fn webhook(access: &TableAccess, endpoint: &Url, header: &str) -> String {
     )
 }
 
+/// Returns SQL that calls `endpoint` once an hour, with the secret in the header `header`, so that
+/// the database keeps time for a worker that sleeps. The secret is a placeholder, as in
+/// [`webhook`]. Running it again replaces the job.
+pub fn tick(endpoint: &Url, header: &str) -> String {
+    let headers = serde_json::json!({"Content-Type": "application/json", header: "<WEBHOOK_SECRET>"});
+    let call = format!(
+        "select net.http_post(url := {url}, headers := {headers}::jsonb, body := '{{}}'::jsonb, timeout_milliseconds := 10000)",
+        url = literal(endpoint.as_str()),
+        headers = literal(&headers.to_string()),
+    );
+    format!(
+        "create extension if not exists pg_cron;\n\
+         create extension if not exists pg_net;\n\
+         select cron.schedule('autovalidate-tick', '7 * * * *', {call});",
+        call = literal(&call),
+    )
+}
+
 fn qualified(access: &TableAccess) -> String {
     format!("{}.{}", quoted(&access.schema), quoted(&access.table))
 }

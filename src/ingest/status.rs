@@ -16,6 +16,8 @@ pub struct IngestStatus {
     pub rows_by_realtime: u64,
     /// Number of stored pairs that a sweep found first.
     pub rows_by_sweep: u64,
+    /// Number of rows that Realtime delivered and the inbox has not answered for yet.
+    pub undelivered: u64,
     /// Number of pairs handed over that the inbox already knew.
     pub duplicates: u64,
     /// Number of rows that the inbox kept out of training.

@@ -43,10 +43,13 @@ impl<I: Inbox> Ingest<I> {
                 () = woken, if failures == 0 => {}
             }
             let work = async {
-                // Read before the sweep begins: a row named during the sweep asks for the next one.
+                // Both are read before the sweep begins: a request during the sweep is served by the
+                // next one.
+                let made = self.sweep_trigger.made();
                 let named = self.sweep_trigger.rows();
                 self.sweep_once(&mut cursor).await?;
                 self.look_at(&named, cursor.unwrap_or_default()).await?;
+                self.sweep_trigger.served(made);
                 if Instant::now() >= audit_due {
                     match self.audit(&mut auditor, cursor.unwrap_or_default()).await {
                         // Counting may fail on a large table. A failed audit must not delay the
@@ -124,6 +127,16 @@ impl<I: Inbox> Ingest<I> {
         debug!(stored = swept.accepted.stored, cursor, "swept");
         self.emit(IngestEvent::Swept { stored: swept.accepted.stored, cursor });
         Ok(())
+    }
+
+    /// Sweeps once, and returns the number of pairs that were new to the inbox.
+    ///
+    /// # Errors
+    /// [`SweepError`]. The rows that were handed over before the error stay stored.
+    pub async fn sweep_now(&self) -> Result<u64, SweepError> {
+        let before = self.status.borrow().rows_by_sweep;
+        self.sweep_once(&mut None).await?;
+        Ok(self.status.borrow().rows_by_sweep - before)
     }
 
     /// Reads those of the named rows that are below the range over which the sweep just looked

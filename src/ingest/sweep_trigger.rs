@@ -2,6 +2,7 @@
 //! where it can.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,14 +14,39 @@ const MAX_NAMED: usize = 1000;
 /// requests make one sweep. Clones share their requests.
 #[derive(Debug, Clone, Default)]
 pub struct SweepTrigger {
-    asked: Arc<Notify>,
-    named: Arc<Mutex<BTreeSet<i64>>>,
+    requests: Arc<Requests>,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    notify: Notify,
+    named: Mutex<BTreeSet<i64>>,
+    /// Number of requests so far.
+    made: AtomicU64,
+    /// Number of requests that were made before the last complete sweep began.
+    served: AtomicU64,
 }
 
 impl SweepTrigger {
     /// Asks for a sweep now.
     pub fn sweep(&self) {
-        self.asked.notify_one();
+        self.requests.made.fetch_add(1, Ordering::SeqCst);
+        self.requests.notify.notify_one();
+    }
+
+    /// Returns true while a request waits for a complete sweep that began after it was made.
+    pub fn is_behind(&self) -> bool {
+        self.requests.served.load(Ordering::SeqCst) < self.made()
+    }
+
+    /// Returns the number of requests so far.
+    pub(super) fn made(&self) -> u64 {
+        self.requests.made.load(Ordering::SeqCst)
+    }
+
+    /// Records that a sweep is complete which began after this many requests.
+    pub(super) fn served(&self, made: u64) {
+        self.requests.served.fetch_max(made, Ordering::SeqCst);
     }
 
     /// Asks for a sweep now, and for this row even if it is older than the range over which a sweep
@@ -35,7 +61,7 @@ impl SweepTrigger {
     }
 
     pub(super) async fn asked(&self) {
-        self.asked.notified().await;
+        self.requests.notify.notified().await;
     }
 
     /// Returns the rows named so far, in ascending order.
@@ -53,13 +79,28 @@ impl SweepTrigger {
 
     fn named(&self) -> MutexGuard<'_, BTreeSet<i64>> {
         // Every change is one call, so a panic elsewhere cannot leave the set half changed.
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+        self.requests.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_served_only_by_a_sweep_that_began_after_it() {
+        let sweep_trigger = SweepTrigger::default();
+        assert!(!sweep_trigger.is_behind());
+        sweep_trigger.sweep();
+        let begun = sweep_trigger.made();
+        sweep_trigger.row(7);
+        sweep_trigger.served(begun);
+        assert!(sweep_trigger.is_behind(), "row 7 was named while the sweep was running");
+        sweep_trigger.served(sweep_trigger.made());
+        assert!(!sweep_trigger.is_behind());
+        sweep_trigger.served(begun);
+        assert!(!sweep_trigger.is_behind());
+    }
 
     #[test]
     fn rows_are_named_until_they_have_been_looked_at_and_never_without_bound() {

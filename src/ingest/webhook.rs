@@ -23,7 +23,7 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
     /// The secret is missing or wrong.
-    #[error("the webhook's secret is missing or wrong")]
+    #[error("the secret is missing or wrong")]
     Secret,
     /// The body is larger than [`MAX_BODY_BYTES`].
     #[error("the webhook's body of {bytes} bytes is too large")]
@@ -50,7 +50,7 @@ impl Failure for WebhookError {
     fn advice(&self) -> String {
         match self {
             Self::Secret => {
-                "Give the database webhook the header x-webhook-secret with WEBHOOK_SECRET's value."
+                "Give the database webhook, or the job that calls the tick, the header x-webhook-secret with WEBHOOK_SECRET's value."
             }
             Self::OtherTable => "Point the database webhook at the table that SUPABASE_TABLE names.",
             Self::TooLarge { .. } | Self::Body(_) => {
@@ -89,12 +89,7 @@ pub fn receive(
     presented: Option<&[u8]>,
     body: &[u8],
 ) -> Result<Hint, WebhookError> {
-    // Digests have one length, so the time does not reveal even the secret's length.
-    let expected = Sha256::digest(secret.expose_secret());
-    let given = Sha256::digest(presented.unwrap_or_default());
-    if presented.is_none() || !bool::from(expected.ct_eq(&given)) {
-        return Err(WebhookError::Secret);
-    }
+    authenticate(secret, presented)?;
     if body.len() > MAX_BODY_BYTES {
         return Err(WebhookError::TooLarge { bytes: body.len() });
     }
@@ -104,6 +99,20 @@ pub fn receive(
         return Err(WebhookError::OtherTable);
     }
     Ok(Hint { id: body.record.and_then(|record| access.columns.id_of(&record)) })
+}
+
+/// Checks the secret in constant time.
+///
+/// # Errors
+/// [`WebhookError::Secret`].
+pub fn authenticate(secret: &SecretString, presented: Option<&[u8]>) -> Result<(), WebhookError> {
+    // Digests have one length, so the time does not reveal even the secret's length.
+    let expected = Sha256::digest(secret.expose_secret());
+    let given = Sha256::digest(presented.unwrap_or_default());
+    match presented.is_some() && bool::from(expected.ct_eq(&given)) {
+        true => Ok(()),
+        false => Err(WebhookError::Secret),
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub enum Nats {
         /// acknowledged. With a period, a power failure can lose messages; the ingest's audit finds
         /// their rows missing and reads them again from the table.
         sync_every: Option<Duration>,
+        /// Token that clients must present. Always set when the address is not loopback.
+        token: Option<SecretString>,
     },
     /// A server or cluster that the worker does not supervise.
     Remote {
@@ -34,6 +36,27 @@ pub enum Nats {
         /// File of certificates to trust in addition to the system's.
         authority: Option<PathBuf>,
     },
+}
+
+/// Checks the settings of the embedded server. Anybody who can reach it without a token can read
+/// and write every pair.
+fn embedded(
+    reader: &mut SettingsReader<'_>,
+    program: Option<PathBuf>,
+    address: SocketAddr,
+    sync_every: Option<Duration>,
+    token: Option<SecretString>,
+) -> Nats {
+    if !address.ip().to_canonical().is_loopback() && token.is_none() {
+        reader.problem(
+            "NATS_LISTEN",
+            format!(
+                "is {address}, which other machines can reach; set NATS_TOKEN to any long random text, or listen on 127.0.0.1:{}",
+                address.port()
+            ),
+        );
+    }
+    Nats::Embedded { program, address, sync_every, token }
 }
 
 /// Reads the settings of the broker.
@@ -50,8 +73,8 @@ pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
     let token = reader.secret("NATS_TOKEN");
     let authority = reader.existing_path("NATS_CA");
     match reader.text("NATS_URL") {
-        None => Nats::Embedded { program, address, sync_every },
-        Some(embedded) if embedded == "embedded" => Nats::Embedded { program, address, sync_every },
+        None => embedded(reader, program, address, sync_every, token),
+        Some(url) if url == "embedded" => embedded(reader, program, address, sync_every, token),
         Some(urls) => {
             let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
             for url in &urls {

@@ -5,12 +5,13 @@
 //! as `***`.
 //!
 //! ```text
-//! reader.rs       lookup in the environment and the file, and the list of problems
-//! accounts.rs     Supabase project and Hub repository
-//! broker.rs       NATS server
-//! checkpoints.rs  frequency and storage of checkpoints
-//! evaluation.rs   held-out rows, gate, synthetic typos
-//! ingest.rs       column names, catalog, burst limit
+//! reader.rs         lookup in the environment and the file, and the list of problems
+//! accounts.rs       Supabase project and Hub repository
+//! broker.rs         NATS server
+//! checkpoints.rs    frequency and storage of checkpoints
+//! evaluation.rs     held-out rows, gate, synthetic typos
+//! ingest.rs         column names, catalog, burst limit
+//! trainer_start.rs  start of a trainer by a listener
 //! ```
 
 mod accounts;
@@ -19,6 +20,7 @@ mod checkpoints;
 mod evaluation;
 mod ingest;
 mod reader;
+mod trainer_start;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ use reader::SettingsReader;
 pub use broker::Nats;
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
 pub use reader::{Effective, Problem, SettingSource};
+pub use trainer_start::TrainerStart;
 
 /// Name of the settings file, which is read from the working directory.
 pub const FILE: &str = "autovalidate.toml";
@@ -91,6 +94,8 @@ pub struct Settings {
     pub ack_wait: Duration,
     /// Time that a stopping worker has to finish its work.
     pub stop_deadline: Duration,
+    /// The way in which a listener starts a trainer.
+    pub trainer_start: TrainerStart,
     /// Frequency and storage of checkpoints.
     pub checkpoints: CheckpointSettings,
     /// Policy that decides when training starts.
@@ -163,8 +168,20 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] with every problem.
     pub fn from_process(needs: Needs) -> Result<Self, SettingsError> {
+        Self::from_process_with(needs, &|_| None)
+    }
+
+    /// Reads the settings of this process, with the values of arguments in place of its environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with every problem.
+    pub fn from_process_with(
+        needs: Needs,
+        arguments: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
         let file = Path::new(FILE);
-        Self::read(&|name| std::env::var(name).ok(), file.exists().then_some(file), needs)
+        let environment = |name: &str| arguments(name).or_else(|| std::env::var(name).ok());
+        Self::read(&environment, file.exists().then_some(file), needs)
     }
 
     /// Reads settings from an environment and a file.
@@ -186,6 +203,7 @@ impl Settings {
         let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
         let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
         let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
+        let trainer_start = trainer_start::trainer_start(&mut reader);
         let checkpoints = checkpoints::checkpoints(&mut reader);
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
@@ -226,6 +244,7 @@ impl Settings {
             nats_replicas,
             ack_wait,
             stop_deadline,
+            trainer_start,
             checkpoints,
             trigger,
             recipe,

@@ -104,6 +104,11 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
+    /// Returns a variable that the platform sets for each machine. It is not a setting.
+    pub(super) fn platform(&self, name: &str) -> Option<String> {
+        (self.environment)(name).filter(|value| !value.trim().is_empty())
+    }
+
     fn note(&mut self, setting: &'static str, value: impl Into<String>, origin: SettingSource) {
         self.effective.push(Effective { setting, value: value.into(), origin });
     }

@@ -69,6 +69,11 @@ impl CoverageStore {
         Self { records: streams.state() }
     }
 
+    /// Reads the coverage without creating it.
+    pub(super) async fn read(&self) -> Result<Coverage, BrokerError> {
+        Ok(self.records.load(KEY).await?.map(|(coverage, _)| coverage).unwrap_or_default())
+    }
+
     /// Reads the coverage, creating it when no worker has done so before.
     pub(super) async fn load(&self) -> Result<(Coverage, Revision), BrokerError> {
         loop {

@@ -10,8 +10,8 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::coverage::{CoverageStore, Intent};
-use super::policy::{Decision, TriggerPolicy, TriggerState, decide};
+use super::coverage::{Coverage, CoverageStore, Intent};
+use super::policy::{Decision, DueJob, TriggerPolicy, TriggerState, decide, next_due};
 use crate::broker::{BrokerError, Clock, JobId, JobRequest, Jobs, Runs, Streams};
 use crate::corrections::Corrections;
 use crate::failure::chain;
@@ -86,8 +86,36 @@ impl Trigger {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
     pub async fn pending(&self) -> Result<u64, BrokerError> {
-        let (coverage, _) = self.coverage_store.load().await?;
+        let coverage = self.coverage_store.read().await?;
         self.corrections.count_after(coverage.covered_sequence).await
+    }
+
+    /// Returns the next job that becomes due if nothing changes. Starts nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn next_due(&self) -> Result<Option<DueJob>, BrokerError> {
+        let coverage = self.coverage_store.read().await?;
+        let (state, _) = self.state(&coverage).await?;
+        Ok(next_due(&self.policy, &state))
+    }
+
+    /// Makes the running trigger look again soon.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    /// Returns the state that the policy decides on, and the stream sequence of the last pair.
+    async fn state(&self, coverage: &Coverage) -> Result<(TriggerState, u64), BrokerError> {
+        let arrivals = self.corrections.arrivals_after(coverage.covered_sequence).await?;
+        let state = TriggerState {
+            pending: arrivals.count,
+            oldest_at: arrivals.oldest_at,
+            newest_at: arrivals.newest_at,
+            last_run_ended_at: coverage.last_run_ended_at,
+            run_in_flight: self.jobs.outstanding().await? > 0,
+        };
+        Ok((state, arrivals.last_sequence))
     }
 
     /// Records the end of a run that trained on all pairs up to a stream sequence: these pairs stop
@@ -132,27 +160,20 @@ impl Trigger {
                 self.publish(intent).await?;
                 continue;
             }
-            let arrivals = self.corrections.arrivals_after(coverage.covered_sequence).await?;
-            if arrivals.last_sequence < coverage.covered_sequence {
+            let (state, last_sequence) = self.state(&coverage).await?;
+            if last_sequence < coverage.covered_sequence {
                 tracing::warn!("the stream of pairs lost messages; the trigger counts from its end");
                 let mut shorter = coverage;
-                shorter.covered_sequence = arrivals.last_sequence;
+                shorter.covered_sequence = last_sequence;
                 self.coverage_store.save(&shorter, revision).await?;
                 continue;
             }
-            let state = TriggerState {
-                pending: arrivals.count,
-                oldest_at: arrivals.oldest_at,
-                newest_at: arrivals.newest_at,
-                last_run_ended_at: coverage.last_run_ended_at,
-                run_in_flight: self.jobs.outstanding().await? > 0,
-            };
             let decision = decide(&self.policy, &state, self.clock.now());
             let Decision::Fire(reason) = decision else { return Ok(decision) };
-            let (intended, intent) = coverage.intend(arrivals.last_sequence, reason);
+            let (intended, intent) = coverage.intend(last_sequence, reason);
             // When the save fails, another worker has covered the same pairs: look again.
             if self.coverage_store.save(&intended, revision).await? {
-                tracing::info!(job = %intent.job_id, pairs = arrivals.count, %reason, "trigger fires");
+                tracing::info!(job = %intent.job_id, pairs = state.pending, %reason, "trigger fires");
                 self.publish(&intent).await?;
                 return Ok(decision);
             }

@@ -29,4 +29,4 @@ mod timeline;
 
 pub use coverage::{Coverage, Intent};
 pub use listener::{JobQueue, Trigger};
-pub use policy::{Decision, Reason, TriggerPolicy, TriggerState, decide};
+pub use policy::{Decision, DueJob, Reason, TriggerPolicy, TriggerState, decide, next_due};

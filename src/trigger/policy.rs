@@ -58,10 +58,29 @@ pub enum Decision {
     Idle,
 }
 
+/// The next job that starts by itself if nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueJob {
+    /// Time from which the job is due; in the past when it is due already.
+    pub at: Timestamp,
+    /// Reason the job starts.
+    pub reason: Reason,
+}
+
 /// Decides at `now` whether a job is due.
 pub fn decide(policy: &TriggerPolicy, state: &TriggerState, now: Timestamp) -> Decision {
+    match next_due(policy, state) {
+        None => Decision::Idle,
+        Some(DueJob { at, reason }) if at <= now => Decision::Fire(reason),
+        Some(DueJob { at, .. }) => Decision::WaitUntil(at),
+    }
+}
+
+/// Returns the next job that becomes due if nothing changes, or `None` while nothing waits or a job
+/// is in flight.
+pub fn next_due(policy: &TriggerPolicy, state: &TriggerState) -> Option<DueJob> {
     if state.pending == 0 || state.run_in_flight {
-        return Decision::Idle;
+        return None;
     }
     let enough = state.pending >= policy.threshold;
     let due = [
@@ -72,15 +91,9 @@ pub fn decide(policy: &TriggerPolicy, state: &TriggerState, now: Timestamp) -> D
     ];
     let not_before = instant(state.last_run_ended_at, Some(policy.cooldown)).unwrap_or(Timestamp::MIN);
     // Among reasons that are due at the same instant, the first one in this list wins.
-    let next = due
-        .into_iter()
-        .filter_map(|(at, reason)| Some((at?.max(not_before), reason)))
-        .min_by_key(|(at, _)| *at);
-    match next {
-        None => Decision::Idle,
-        Some((at, reason)) if at <= now => Decision::Fire(reason),
-        Some((at, _)) => Decision::WaitUntil(at),
-    }
+    due.into_iter()
+        .filter_map(|(at, reason)| Some(DueJob { at: at?.max(not_before), reason }))
+        .min_by_key(|due| due.at)
 }
 
 fn instant(from: Option<Timestamp>, after: Option<Duration>) -> Option<Timestamp> {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::{
-    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Remote, RunState, Runs,
-    Status, StreamSettings, Streams, SystemClock, embedded,
+    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Remote, Runs,
+    StreamSettings, Streams, SystemClock, embedded,
 };
 use crate::corrections::Corrections;
 use crate::settings::{Nats, Settings};
@@ -64,33 +64,15 @@ impl BrokerHandles {
         let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
         Ok(QueueHealth { pending, threshold, in_hand, waiting })
     }
-
-    /// Returns the status of the worker. Reads the record of every run.
-    ///
-    /// # Errors
-    /// The errors of the queue.
-    pub async fn status(&self) -> Result<Status, BrokerError> {
-        let runs = self.runs.list().await?;
-        let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
-        let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);
-        let queued = queued.map(|run| run.id.clone()).collect();
-        Ok(Status {
-            pending: self.trigger.pending().await?,
-            threshold: self.trigger.policy().threshold,
-            current_job: running,
-            queued,
-            last_run: runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        })
-    }
 }
 
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {
     match nats {
-        Nats::Embedded { program, address, sync_every } => Broker::Embedded(embedded::Options {
+        Nats::Embedded { program, address, sync_every, token } => Broker::Embedded(embedded::Options {
             program: program.clone(),
             host: address.ip(),
             port: address.port(),
+            token: token.clone(),
             sync_every: *sync_every,
             ..embedded::Options::new(data_dir.join("nats"))
         }),

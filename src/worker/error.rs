@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use crate::broker::BrokerError;
 use crate::failure::{Failure, RetryDirective};
 use crate::hub::HubError;
-use crate::ingest::RestError;
+use crate::ingest::{RestError, SweepError};
+use crate::launcher::LaunchError;
 use autovalidate_finetune::onnx::RuntimeError;
 
 /// Error that keeps a worker from starting, or ends it.
@@ -21,9 +22,15 @@ pub enum WorkerError {
     /// The table can't be read.
     #[error(transparent)]
     Supabase(#[from] RestError),
+    /// The table can't be swept.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// The inference library (ONNX Runtime) can't be used.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The way to start a trainer can't be used.
+    #[error(transparent)]
+    Launcher(#[from] LaunchError),
     /// A setting that the role needs is not set.
     #[error("{0} is not set")]
     Missing(&'static str),
@@ -65,7 +72,9 @@ impl Failure for WorkerError {
             Self::Queue(error) => error.directive(),
             Self::Hub(error) => error.directive(),
             Self::Supabase(error) => error.directive(),
+            Self::Sweep(error) => error.directive(),
             Self::Runtime(error) => error.directive(),
+            Self::Launcher(error) => error.directive(),
             Self::Missing(_) | Self::DataDir { .. } | Self::Listen { .. } => RetryDirective::Person,
             Self::TaskEnded { .. } | Self::TaskPanicked { .. } => RetryDirective::Retry,
         }
@@ -76,7 +85,9 @@ impl Failure for WorkerError {
             Self::Queue(error) => error.advice(),
             Self::Hub(error) => error.advice(),
             Self::Supabase(error) => error.advice(),
+            Self::Sweep(error) => error.advice(),
             Self::Runtime(error) => error.advice(),
+            Self::Launcher(error) => error.advice(),
             Self::Missing(setting) => format!("Set {setting}; `autovalidate init` prints a template."),
             Self::DataDir { .. } => "Set DATA_DIR to a folder that the worker can write to.".to_owned(),
             Self::Listen { .. } => {

@@ -6,16 +6,24 @@
 //! ```text
 //! broker_handles  the broker and everything stored on it
 //! role            listener, trainer, or both
+//! status          status of the whole installation
 //! error           reasons why a worker does not start, or ends
+//! options         options of a worker that are not settings
 //! inbox           storage of the ingest's rows on the broker
+//! idle            exit of a worker that has nothing to do
+//! tick            one look from anywhere
 //! tasks           the tasks of a worker, each under its name
 //! ```
 
 mod broker_handles;
 mod error;
+mod idle;
 mod inbox;
+mod options;
 mod role;
+mod status;
 mod tasks;
+mod tick;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,16 +36,22 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{BrokerError, CheckpointStore, StatusService, SystemClock};
-use crate::http::{Hook, Server, Views};
+use crate::http::{HookGate, Hooks, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::{Ingest, IngestEvent, IngestTiming};
+use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
 use crate::run::{JobConsumer, Pipeline, RunSettings};
-use crate::settings::{CheckpointPlace, Settings};
+use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
 pub use broker_handles::BrokerHandles;
 pub use error::WorkerError;
+pub use idle::SHORTEST_IDLE;
+pub use options::WorkerOptions;
 pub use role::Role;
+pub use status::Status;
+pub use tick::Tick;
 
+use idle::{IdleWatch, IngestActivity};
 use inbox::{DurableInbox, ScreeningSources};
 use tasks::{EndedTask, Tasks};
 
@@ -60,9 +74,10 @@ impl Worker {
     /// [`WorkerError`]; no task is then left running.
     pub async fn start(
         settings: &Settings,
-        role: Role,
+        options: impl Into<WorkerOptions>,
         stop: CancellationToken,
     ) -> Result<Self, WorkerError> {
+        let WorkerOptions { role, exit_when_idle } = options.into();
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|source| WorkerError::DataDir { path: settings.data_dir.clone(), source })?;
         // The trainer's resources come first, so that a wrong library or repository is reported
@@ -79,9 +94,15 @@ impl Worker {
                 async move { handles.queue_health().await }.boxed()
             }),
             ingest: None,
-            webhook: None,
+            hooks: None,
         };
-        let mut ingest_events = None;
+        let gate = HookGate::default();
+        let (mut ingest_events, mut ingest_activity) = (None, None);
+        // A worker that trains is a trainer itself.
+        let starter = match role.trains() {
+            true => None,
+            false => trainer_starter(&handles, &settings.trainer_start)?,
+        };
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
             let sources = ScreeningSources {
@@ -98,11 +119,30 @@ impl Worker {
             views.ingest = Some(ingest.status());
             ingest_events = Some(ingest.events());
             let sweep_trigger = ingest.sweep_trigger();
-            views.webhook =
-                settings.webhook_secret.clone().map(|secret| Hook { access, secret, sweep_trigger });
+            ingest_activity =
+                Some(IngestActivity { status: ingest.status(), sweep_trigger: sweep_trigger.clone() });
+            let (trigger, looking) = (handles.trigger.clone(), starter.clone());
+            views.hooks = settings.webhook_secret.clone().map(|secret| Hooks {
+                access,
+                secret,
+                sweep_trigger,
+                look: Box::new(move || {
+                    trigger.wake();
+                    if let Some(starter) = &looking {
+                        starter.wake();
+                    }
+                }),
+                gate: gate.clone(),
+            });
             tasks.spawn("ingest", ingest.run(stop.clone()));
-            let (trigger, cancel) = (handles.trigger.clone(), stop.clone());
-            tasks.spawn("trigger", async move { trigger.run(&cancel).await });
+        }
+        // Every role looks for jobs that are due by time: while one machine sleeps, another may be
+        // up. Any number of triggers start one job for the same pairs.
+        let (trigger, cancel) = (handles.trigger.clone(), stop.clone());
+        tasks.spawn("trigger", async move { trigger.run(&cancel).await });
+        if let Some(starter) = starter {
+            let cancel = stop.clone();
+            tasks.spawn("trainer start", async move { starter.run(&cancel).await });
         }
         let (jobs, cancel) = (handles.jobs.clone(), stop.clone());
         tasks.spawn("queue watch", async move {
@@ -119,15 +159,22 @@ impl Worker {
         }
         let failed = |source| WorkerError::Listen { address: settings.http_address, source };
         let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
-        let http = server.address().map_err(failed)?;
+        let http = server.address();
+        let idle = exit_when_idle.map(|after| IdleWatch {
+            after,
+            handles: handles.clone(),
+            ingest: ingest_activity,
+            gate,
+        });
         let cancel = stop.clone();
         tasks.spawn("http", async move {
-            if let Err(error) = server.serve(cancel.cancelled_owned()).await {
+            if let Err(error) = Box::pin(idle::serve(server, idle, cancel)).await {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });
-        let answering = on_each_call(&handles, |handles| async move { handles.status().await }.boxed());
-        let status = StatusService::start(handles.streams.connection(), answering).await?;
+        let answering =
+            on_each_call(&handles, |handles| async move { Status::collect(&handles).await }.boxed());
+        let status = StatusService::start(handles.streams.connection(), role.trains(), answering).await?;
         tracing::info!(%role, %http, "worker started");
         let stop_deadline = settings.stop_deadline;
         Ok(Self { handles, tasks, stop, stop_deadline, http, ingest: ingest_events, _status: status })
@@ -191,6 +238,27 @@ impl Worker {
         self.handles.streams.connection().close().await;
         early.map_or(Ok(()), Err)
     }
+}
+
+/// Returns the starter of trainers, when a way to start them is set.
+fn trainer_starter(
+    handles: &BrokerHandles,
+    setting: &TrainerStart,
+) -> Result<Option<TrainerStarter>, WorkerError> {
+    let Some(launcher) = launcher(setting)? else { return Ok(None) };
+    Ok(Some(TrainerStarter::new(&handles.streams, &handles.jobs, launcher, Arc::new(SystemClock))))
+}
+
+/// Returns the launcher that is set.
+///
+/// # Errors
+/// [`WorkerError::Launcher`].
+pub fn launcher(setting: &TrainerStart) -> Result<Option<Arc<dyn Launcher>>, WorkerError> {
+    Ok(match setting {
+        TrainerStart::None => None,
+        TrainerStart::Fly(app) => Some(Arc::new(FlyLauncher::new(app.clone())?)),
+        TrainerStart::Command(command) => Some(Arc::new(CommandLauncher::new(command.clone()))),
+    })
 }
 
 /// Returns a query of the handles that runs again at each call.

@@ -17,7 +17,7 @@ use crate::support::nats::NatsServer;
 use crate::support::{nats_server, within};
 
 fn pid(server: &Server) -> Pid {
-    let pid = server.pid().borrow().unwrap();
+    let pid = server.pid().unwrap();
     Pid::from_raw(pid.try_into().unwrap())
 }
 
@@ -34,11 +34,9 @@ async fn a_killed_server_comes_back_with_its_data() {
     let corrections = bench.corrections().await;
     within(DEADLINE, corrections.append(&rows(1..=50))).await.unwrap();
     let server = bench.connection.server().unwrap();
-    let (mut watched, before, url) = (server.pid(), pid(server), server.url());
+    let (before, url) = (pid(server), server.url());
     kill(before, Signal::SIGKILL).unwrap();
-    within(DEADLINE, watched.wait_for(|now| now.is_some_and(|now| now != before.as_raw().unsigned_abs())))
-        .await
-        .unwrap();
+    within(DEADLINE, server.restarted(before.as_raw().unsigned_abs())).await;
     assert_eq!(server.url(), url, "the address stays the same");
     // The client reconnects by itself. Until then, requests fail and are retried.
     let appended = within(DEADLINE, async {

@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use autovalidate::broker::{JobId, JobSettings, STATUS_SUBJECT, Status, StatusService};
+use autovalidate::broker::{JobId, JobSettings, STATUS_SUBJECT, StatusService};
+use autovalidate::worker::Status;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
@@ -57,13 +58,15 @@ async fn the_status_is_answered_and_the_service_is_found() {
     let status = Status {
         pending: 7,
         threshold: 10,
+        due: None,
         current_job: Some(JobId::manual(3)),
         queued: vec![JobId::manual(4)],
+        trainer_start: None,
         last_run: None,
         version: "1.2.3".into(),
     };
     let answer = status.clone();
-    let service = StatusService::start(&bench.connection, move || {
+    let service = StatusService::start(&bench.connection, false, move || {
         let status = answer.clone();
         async move { Ok(status) }.boxed()
     });

@@ -104,14 +104,13 @@ async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
     });
     within(DEADLINE, corrections.append(&rows(1..=9))).await.unwrap();
     let server = bench.connection.server().unwrap();
-    let before = server.pid().borrow().unwrap();
-    let mut pid = server.pid();
+    let before = server.pid().unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(before.try_into().unwrap()),
         nix::sys::signal::Signal::SIGKILL,
     )
     .unwrap();
-    within(DEADLINE, pid.wait_for(|now| now.is_some_and(|now| now != before))).await.unwrap();
+    within(DEADLINE, server.restarted(before)).await;
     within(DEADLINE, async { while corrections.append(&rows(10..=10)).await.is_err() {} }).await;
     let job = within(DEADLINE * 2, waiting).await.unwrap().unwrap();
     assert_eq!(job.id(), &JobId::for_pairs(1, 10));

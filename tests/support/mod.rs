@@ -9,6 +9,7 @@ pub mod hub;
 pub mod ingest;
 pub mod nats;
 pub mod run;
+pub mod sleeper;
 pub mod worker;
 
 use std::future::Future;

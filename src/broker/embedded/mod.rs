@@ -9,25 +9,30 @@
 //! program.rs  lookup of the program, and the check of its version
 //! store.rs    store folder: lock, configuration file, leftover server
 //! process.rs  one process of the server, from start to exit
+//! monitor.rs  number of connected clients, from the server's monitoring port
 //! ```
 
+mod monitor;
 mod process;
 mod program;
 mod store;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::process::{Process, reachable};
-use self::store::Store;
+use self::process::Process;
+use self::store::{ServerConfiguration, Store};
 use super::error::BrokerError;
 use crate::retry::Backoff;
+
+pub(super) use monitor::Clients;
 
 /// Options of the embedded server.
 #[derive(Debug, Clone)]
@@ -40,6 +45,9 @@ pub struct Options {
     pub host: IpAddr,
     /// Port that the server listens on; 0 picks a free port, which restarts of the child keep.
     pub port: u16,
+    /// Token that every client must present. Without one, anybody who can reach the address can use
+    /// the server.
+    pub token: Option<SecretString>,
     /// Period between flushes of the store to disk. `None`, the default, flushes every
     /// message before it is acknowledged (about half a millisecond each on a fast disk). With
     /// a period, a power failure loses at most the messages of one period; a killed server
@@ -63,6 +71,7 @@ impl Options {
             store: store.into(),
             host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
+            token: None,
             sync_every: None,
             ready_within: Duration::from_secs(60),
             stop_within: Duration::from_secs(10),
@@ -72,15 +81,38 @@ impl Options {
     }
 }
 
+/// Returns the address at which this machine reaches a server that listens on `bound`.
+pub(crate) fn reachable(bound: IpAddr) -> IpAddr {
+    match bound {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
 /// Uptime after which a server counts as healthy: the next restart uses the first backoff again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// One process of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Running {
+    pid: u32,
+    monitor_port: u16,
+}
+
+impl Running {
+    fn of(process: &Process) -> Option<Self> {
+        Some(Self { pid: process.pid()?, monitor_port: process.ports().monitor })
+    }
+}
 
 /// A supervised nats-server. Dropping it kills the child; [`Server::stop`] stops it cleanly.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     version: String,
-    pid: watch::Receiver<Option<u32>>,
+    token: Option<SecretString>,
+    running: watch::Receiver<Option<Running>>,
     stop: CancellationToken,
     _supervisor: AbortOnDropHandle<()>,
 }
@@ -102,15 +134,16 @@ impl Server {
 
         let process = launcher.launch().await?;
         // Clients know this port from now on, so a restarted server must listen on it again.
-        launcher.options.port = process.port();
-        let address = SocketAddr::new(reachable(launcher.options.host), process.port());
+        launcher.options.port = process.ports().client;
+        let address = SocketAddr::new(reachable(launcher.options.host), process.ports().client);
+        let token = launcher.options.token.clone();
         tracing::info!(%address, version, pid = process.pid(), "nats-server is ready");
 
-        let (pid_sender, pid) = watch::channel(process.pid());
+        let (sender, running) = watch::channel(Running::of(&process));
         let stop = CancellationToken::new();
         let supervisor =
-            AbortOnDropHandle::new(tokio::spawn(supervise(pid_sender, launcher, process, stop.clone())));
-        Ok(Self { address, version, pid, stop, _supervisor: supervisor })
+            AbortOnDropHandle::new(tokio::spawn(supervise(sender, launcher, process, stop.clone())));
+        Ok(Self { address, version, token, running, stop, _supervisor: supervisor })
     }
 
     /// Returns the URL that clients connect to, such as `nats://127.0.0.1:4222`.
@@ -123,17 +156,43 @@ impl Server {
         &self.version
     }
 
-    /// Returns a watch on the child's process id, which is `None` while the child is down.
-    pub fn pid(&self) -> watch::Receiver<Option<u32>> {
-        self.pid.clone()
+    /// Returns the token that clients must present.
+    pub(super) fn token(&self) -> Option<&SecretString> {
+        self.token.as_ref()
+    }
+
+    /// Returns the child's process id, or `None` while the child is down.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.borrow().map(|running| running.pid)
+    }
+
+    /// Waits until the child runs under another process id than `before`.
+    pub async fn restarted(&self, before: u32) {
+        let is_another = |running: &Option<Running>| running.is_some_and(|running| running.pid != before);
+        // The channel closes when the server is stopped; it is never restarted then.
+        if self.running.clone().wait_for(is_another).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Returns the ids of the connected clients.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`]; also while the child is down.
+    pub(super) async fn clients(&self) -> Result<Clients, BrokerError> {
+        let running = *self.running.borrow();
+        match running {
+            Some(running) => monitor::clients(running.monitor_port).await,
+            None => Err(BrokerError::Request { what: monitor::WHAT, source: "nats-server is down".into() }),
+        }
     }
 
     /// Stops the server: asks it to exit, and kills it after [`Options::stop_within`].
     pub async fn stop(&self) {
         self.stop.cancel();
         // The supervisor holds the only sender, so the channel closes when it has returned.
-        let mut pid = self.pid.clone();
-        while pid.changed().await.is_ok() {}
+        let mut running = self.running.clone();
+        while running.changed().await.is_ok() {}
     }
 }
 
@@ -148,16 +207,18 @@ impl Launcher {
     async fn launch(&self) -> Result<Process, BrokerError> {
         let store = Arc::clone(&self.store);
         let Options { host, port, sync_every, ready_within, .. } = self.options;
-        blocking(move || store.configure(host, port, sync_every)).await?;
+        let token = self.options.token.clone();
+        let configuration = ServerConfiguration { host, port, token, sync_every };
+        blocking(move || store.configure(&configuration)).await?;
         Process::start(&self.program, &self.store.configuration(), host, ready_within).await
     }
 }
 
-/// Restarts the child with growing backoff whenever it exits, until `stop` is cancelled. `pid`
+/// Restarts the child with growing backoff whenever it exits, until `stop` is cancelled. `state`
 /// is the first parameter so that it is dropped last: when a caller sees the channel close,
 /// the store's lock is free.
 async fn supervise(
-    pid: watch::Sender<Option<u32>>,
+    state: watch::Sender<Option<Running>>,
     launcher: Launcher,
     first: Process,
     stop: CancellationToken,
@@ -171,11 +232,11 @@ async fn supervise(
             tokio::select! {
                 () = stop.cancelled() => {
                     process.stop(options.stop_within).await;
-                    pid.send_replace(None);
+                    state.send_replace(None);
                     return;
                 }
                 status = process.ended() => {
-                    pid.send_replace(None);
+                    state.send_replace(None);
                     if since.elapsed() >= HEALTHY_AFTER {
                         failures.reset();
                     }
@@ -195,7 +256,7 @@ async fn supervise(
         match launched {
             Ok(process) => {
                 tracing::info!(pid = process.pid(), "nats-server is ready again");
-                pid.send_replace(process.pid());
+                state.send_replace(Running::of(&process));
                 running = Some((process, Instant::now()));
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! One process of the server, from start to exit.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,13 +13,23 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::reachable;
 use crate::broker::error::BrokerError;
+
+/// Ports that a running server listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ports {
+    /// Port for NATS clients.
+    pub(super) client: u16,
+    /// Port of the monitoring endpoints, on loopback only.
+    pub(super) monitor: u16,
+}
 
 /// A running server. Dropping it kills the child.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    port: u16,
+    ports: Ports,
     _log: AbortOnDropHandle<()>,
 }
 
@@ -50,12 +60,12 @@ impl Process {
 
         let answered = async {
             // A dropped sender means that the log ended: the child has exited or soon will.
-            let Ok(port) = is_ready.await else { return std::future::pending().await };
-            greet(host, port).await.map(|()| port)
+            let Ok(ports) = is_ready.await else { return std::future::pending().await };
+            greet(host, ports.client).await.map(|()| ports)
         };
-        let port = tokio::select! {
+        let ports = tokio::select! {
             answer = tokio::time::timeout(ready_within, answered) => match answer {
-                Ok(port) => port.map_err(|source| BrokerError::Request { what: "greeting", source: source.into() })?,
+                Ok(ports) => ports.map_err(|source| BrokerError::Request { what: "greeting", source: source.into() })?,
                 Err(_) => return Err(BrokerError::ServerNotReady { after: ready_within }),
             },
             status = child.wait() => {
@@ -63,11 +73,11 @@ impl Process {
                 return Err(BrokerError::ServerEnded { status });
             }
         };
-        Ok(Self { child, port, _log: log })
+        Ok(Self { child, ports, _log: log })
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    pub(super) fn ports(&self) -> Ports {
+        self.ports
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -97,9 +107,9 @@ impl Process {
 }
 
 /// Forwards the server's log to ours, and sends the server's port once it is ready.
-async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<u16>) {
+async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<Ports>) {
     let mut ready = Some(ready);
-    let mut port = None;
+    let (mut client, mut monitor) = (None, None);
     let mut lines = BufReader::new(stderr).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         let line = String::from_utf8_lossy(&line);
@@ -108,22 +118,27 @@ async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<u16>) {
         } else {
             tracing::debug!(target: "autovalidate::nats_server", "{}", line.trim_end());
         }
-        if port.is_none() {
-            port = listening_port(&line);
-        }
+        client = client.or_else(|| port_after(CLIENT_LINE, &line));
+        monitor = monitor.or_else(|| port_after(MONITOR_LINE, &line));
         if line.contains("Server is ready")
-            && let (Some(port), Some(ready)) = (port, ready.take())
+            && let (Some(client), Some(monitor), Some(ready)) = (client, monitor, ready.take())
         {
             // The receiver is gone when the start was given up.
-            let _ = ready.send(port);
+            let _ = ready.send(Ports { client, monitor });
         }
     }
 }
 
-/// Extracts the port from `Listening for client connections on 127.0.0.1:4222`. Only this line
-/// reports a port that the server picked, in the order of events.
-fn listening_port(line: &str) -> Option<u16> {
-    let (_, address) = line.split_once("Listening for client connections on ")?;
+/// Start of the log line that ends with the address for clients. Only the log reports ports that
+/// the server picked, in the order of events.
+const CLIENT_LINE: &str = "Listening for client connections on ";
+/// Start of the log line that ends with the address of the monitoring endpoints.
+const MONITOR_LINE: &str = "Starting http monitor on ";
+
+/// Extracts the port from a log line such as `... Listening for client connections on
+/// 127.0.0.1:4222`.
+fn port_after(start: &str, line: &str) -> Option<u16> {
+    let (_, address) = line.split_once(start)?;
     address.trim().rsplit_once(':')?.1.parse().ok()
 }
 
@@ -139,25 +154,18 @@ async fn greet(host: IpAddr, port: u16) -> std::io::Result<()> {
     }
 }
 
-/// Returns the address at which this machine reaches a server that listens on `host`.
-pub(super) fn reachable(host: IpAddr) -> IpAddr {
-    match host {
-        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        host => host,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_read_from_the_log() {
+    fn the_ports_are_read_from_the_log() {
         let line = "[1] 2026/01/01 00:00:00.0 [INF] Listening for client connections on 127.0.0.1:44015\r";
-        assert_eq!(listening_port(line), Some(44015));
-        assert_eq!(listening_port("Listening for client connections on [::1]:4222"), Some(4222));
-        assert_eq!(listening_port("Listening for client connections on nowhere"), None);
-        assert_eq!(listening_port("Server is ready"), None);
+        assert_eq!(port_after(CLIENT_LINE, line), Some(44015));
+        assert_eq!(port_after(MONITOR_LINE, line), None);
+        assert_eq!(port_after(CLIENT_LINE, "Listening for client connections on [::1]:4222"), Some(4222));
+        assert_eq!(port_after(CLIENT_LINE, "Listening for client connections on nowhere"), None);
+        assert_eq!(port_after(MONITOR_LINE, "[INF] Starting http monitor on 127.0.0.1:40123"), Some(40123));
+        assert_eq!(port_after(MONITOR_LINE, "Server is ready"), None);
     }
 }

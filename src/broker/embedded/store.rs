@@ -20,6 +20,7 @@ use autovalidate_finetune::durable;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use crate::broker::error::BrokerError;
@@ -28,6 +29,17 @@ use crate::broker::error::BrokerError;
 const LEFTOVER_DEADLINE: Duration = Duration::from_secs(15);
 /// Period at which a leftover server is polled.
 const LEFTOVER_POLL: Duration = Duration::from_millis(20);
+
+/// Settings of the server that differ between installations.
+#[derive(Debug)]
+pub(super) struct ServerConfiguration {
+    pub(super) host: IpAddr,
+    /// Port for clients; 0 asks for a free one.
+    pub(super) port: u16,
+    pub(super) token: Option<SecretString>,
+    /// Period between flushes to disk; `None` flushes every message.
+    pub(super) sync_every: Option<Duration>,
+}
 
 /// A store folder that only this process supervises while this value lives.
 #[derive(Debug)]
@@ -72,27 +84,28 @@ impl Store {
     }
 
     /// Writes the server's configuration to a temporary file and renames it into place. JSON is a
-    /// subset of the server's own format.
-    pub(super) fn configure(
-        &self,
-        host: IpAddr,
-        port: u16,
-        sync_every: Option<Duration>,
-    ) -> Result<(), BrokerError> {
+    /// subset of the server's own format. The file holds the token, and only its owner can read it:
+    /// it is created under a temporary name with mode 600, and keeps that mode.
+    pub(super) fn configure(&self, configuration: &ServerConfiguration) -> Result<(), BrokerError> {
+        let ServerConfiguration { host, port, token, sync_every } = configuration;
         let sync_interval = match sync_every {
             Some(period) => format!("{}ms", period.as_millis().max(1)),
             None => "always".to_owned(),
         };
-        let configuration = json!({
+        let mut settings = json!({
             "server_name": "autovalidate",
             "host": host.to_string(),
             // -1 asks for a free port.
-            "port": if port == 0 { -1 } else { i32::from(port) },
+            "port": if *port == 0 { -1 } else { i32::from(*port) },
+            "http": "127.0.0.1:-1",
             "pid_file": self.pid_file().to_string_lossy(),
             "jetstream": { "store_dir": self.folder.to_string_lossy(), "sync_interval": sync_interval },
         });
+        if let Some(token) = token {
+            settings["authorization"] = json!({ "token": token.expose_secret() });
+        }
         let path = self.configuration();
-        let bytes = serde_json::to_vec_pretty(&configuration)?;
+        let bytes = serde_json::to_vec_pretty(&settings)?;
         durable::replace(&path, |file| file.write_all(&bytes)).map_err(BrokerError::store(&path))
     }
 

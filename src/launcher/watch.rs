@@ -1,0 +1,195 @@
+//! The task that looks at the queue and starts trainers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::claim::{Claim, StartRecord, claim};
+use super::error::LaunchError;
+use super::{Launch, Launcher};
+use crate::broker::{BrokerError, Clock, JobId, Jobs, RecordedError, Records, Streams, trainer_is_up};
+use crate::failure::{Failure, chain};
+use crate::retry::Backoff;
+
+/// Key of the record in the bucket of state that survives a restart.
+const KEY: &str = "trainer_start";
+
+/// Longest time between two looks while a job waits or runs.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// Pauses while the broker fails.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+/// Time in which a trainer answers, before the first start for a job.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Time in which a trainer answers, before a start for the same job is repeated. A trainer whose
+/// machine is short of processor time answers late.
+const LATE_ANSWER: Duration = Duration::from_secs(10);
+
+/// Result of a look.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look {
+    /// No job waits or runs.
+    NoJob,
+    /// A trainer is up.
+    TrainerUp,
+    /// A start for this job is on its way, or was tried a short time ago. Nobody starts another
+    /// trainer for it before this time.
+    Waiting(JobId, Timestamp),
+    /// This look has started a trainer for this job.
+    Started(JobId, Launch),
+    /// The start for this job failed. It is tried again at this time.
+    Failed(JobId, Timestamp),
+}
+
+/// Starter of trainers: looks at the queue, and starts a trainer when a job waits and none is up.
+#[derive(Debug, Clone)]
+pub struct TrainerStarter {
+    streams: Streams,
+    jobs: Jobs,
+    starts: Records<StartRecord>,
+    launcher: Arc<dyn Launcher>,
+    clock: Arc<dyn Clock>,
+    woken: Arc<Notify>,
+}
+
+impl TrainerStarter {
+    /// Creates a starter for the jobs of this queue.
+    pub fn new(streams: &Streams, jobs: &Jobs, launcher: Arc<dyn Launcher>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            streams: streams.clone(),
+            jobs: jobs.clone(),
+            starts: streams.state(),
+            launcher,
+            clock,
+            woken: Arc::default(),
+        }
+    }
+
+    /// Reads the record of the last start from these streams.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn last_start(streams: &Streams) -> Result<Option<StartRecord>, BrokerError> {
+        Ok(streams.state::<StartRecord>().load(KEY).await?.map(|(record, _)| record))
+    }
+
+    /// Makes the running task look again soon.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    /// Looks once, and starts a trainer when a job waits, none is up, and nobody else is starting
+    /// one.
+    ///
+    /// # Errors
+    /// The errors of the broker. A failed start is not an error: it is recorded, and tried again.
+    pub async fn look(&self) -> Result<Look, BrokerError> {
+        let Some(job) = self.jobs.first_outstanding().await? else { return Ok(Look::NoJob) };
+        let stored = self.starts.load(KEY).await?;
+        let claimed = match claim(stored.as_ref().map(|(record, _)| record), &job, self.clock.now()) {
+            Claim::Start(record) => record,
+            Claim::Wait(until) => return Ok(Look::Waiting(job, until)),
+        };
+        let answer_within = if claimed.starts > 0 { LATE_ANSWER } else { ANSWER };
+        if trainer_is_up(self.streams.connection(), answer_within).await? {
+            return Ok(Look::TrainerUp);
+        }
+        let written = match &stored {
+            Some((_, revision)) => self.starts.save(KEY, &claimed, *revision).await,
+            None => self.starts.create(KEY, &claimed).await,
+        };
+        match written {
+            Ok(_) => {}
+            // Another listener was first, and starts the trainer.
+            Err(BrokerError::Conflict { .. } | BrokerError::Exists { .. }) => {
+                return Ok(Look::Waiting(job, claimed.not_before));
+            }
+            Err(error) => return Err(error),
+        }
+        let result = self.launcher.launch(&job).await;
+        self.record(claimed, result).await
+    }
+
+    /// Records the outcome of a start.
+    async fn record(
+        &self,
+        claimed: StartRecord,
+        result: Result<Launch, LaunchError>,
+    ) -> Result<Look, BrokerError> {
+        let (job, now) = (claimed.job.clone(), self.clock.now());
+        let (record, look) = match result {
+            Ok(launch) => {
+                let (Launch::Started(trainer) | Launch::Up(trainer)) = &launch;
+                tracing::info!(%job, trainer, "a trainer is starting");
+                (claimed.started(trainer.clone(), now), Look::Started(job, launch))
+            }
+            Err(error) => {
+                let recorded = RecordedError::new(&error);
+                let record = claimed.failed(recorded, error.retry_after(), now, rand::random());
+                tracing::warn!(
+                    %job,
+                    error = chain(&error),
+                    advice = error.advice(),
+                    again_at = %record.not_before,
+                    "no trainer was started; the job stays queued"
+                );
+                let again_at = record.not_before;
+                (record, Look::Failed(job, again_at))
+            }
+        };
+        self.starts.update(KEY, |_| Some(record.clone())).await?;
+        Ok(look)
+    }
+
+    /// Starts trainers whenever jobs wait, until cancelled. Logs errors of the broker and retries.
+    pub async fn run(&self, cancel: &CancellationToken) {
+        let mut failures = BACKOFF.start();
+        let mut connects = self.streams.connection().connects();
+        while !cancel.is_cancelled() {
+            let watched = tokio::select! {
+                () = cancel.cancelled() => return,
+                // Notices are lost with their connection: the new watch begins with a look.
+                Ok(()) = connects.changed() => continue,
+                watched = self.watch() => watched,
+            };
+            let pause = failures.next_pause(rand::random());
+            if let Err(error) = watched {
+                tracing::warn!(error = chain(&error), again_in = ?pause, "the queue can't be checked for waiting jobs");
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn watch(&self) -> Result<(), BrokerError> {
+        // Subscribed before the first look, so that no job is missed in between.
+        let mut notices = self.streams.queue_changes().await?.boxed();
+        loop {
+            let looked = Box::pin(self.look()).await?;
+            let due = match looked {
+                Look::Waiting(_, at) | Look::Failed(_, at) => Some(at),
+                Look::NoJob | Look::TrainerUp | Look::Started(..) => None,
+            };
+            let due = async {
+                match due {
+                    Some(at) => self.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.woken.notified() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                notice = notices.next() => match notice {
+                    Some(()) => {}
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Options of a worker that are not settings: each machine of an installation has its own.
+
+use std::time::Duration;
+
+use super::role::Role;
+
+/// Options of a worker that are not settings: each machine of an installation has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WorkerOptions {
+    /// Role of the worker.
+    pub role: Role,
+    /// Time without any work after which the worker exits; `None` keeps it running.
+    pub exit_when_idle: Option<Duration>,
+}
+
+impl From<Role> for WorkerOptions {
+    fn from(role: Role) -> Self {
+        Self { role, exit_when_idle: None }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of a worker that sleeps, is woken, and starts trainers.
+
+mod idle;
+mod tick;
