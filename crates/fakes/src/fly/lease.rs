@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::ids;
-use super::machine::Record;
+use super::record::Record;
 use super::refusal::Refusal;
 
 /// A lease on a machine.

@@ -1,6 +1,5 @@
-//! A machine: its state, events, and account, and the changes that they allow.
+//! A machine, and the changes that its state allows.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,20 +9,14 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::account::{Account, Ledger, StartReason};
-use super::event::{Event, ExitEvent};
+use super::account::{Account, StartReason};
 use super::faults::{Faults, StartFault};
 use super::ids;
-use super::lease::Lease;
 use super::life;
+use super::record::Record;
 use super::refusal::Refusal;
 use super::spec::{MachineSpec, StopSignal};
 use super::state::MachineState;
-
-/// Most events that a machine keeps.
-const EVENTS: usize = 50;
-/// Most changes of state that a machine keeps.
-const HISTORY: usize = 1_000;
 
 /// A change of a machine's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,21 +68,6 @@ pub(super) struct Machine {
     version: watch::Sender<u64>,
 }
 
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) state: MachineState,
-    pub(super) updated_at: Timestamp,
-    pub(super) events: VecDeque<Event>,
-    pub(super) lease: Option<Lease>,
-    ledger: Ledger,
-    history: VecDeque<(u64, MachineState)>,
-    /// Number of changes of state so far.
-    changes: u64,
-    /// Number of the task that runs the machine. A task with another number has no more say.
-    run: u64,
-    orders: Option<mpsc::Sender<Order>>,
-}
-
 impl Machine {
     pub(super) fn new(spec: MachineSpec, world: Arc<World>) -> Arc<Self> {
         let now = Timestamp::now();
@@ -102,17 +80,7 @@ impl Machine {
             spec,
             world,
             busy: watch::Sender::new(0),
-            record: Mutex::new(Record {
-                state,
-                updated_at: now,
-                events: VecDeque::new(),
-                lease: None,
-                ledger: Ledger::default(),
-                history: VecDeque::new(),
-                changes: 0,
-                run: 0,
-                orders: None,
-            }),
+            record: Mutex::new(Record::new(state, now)),
             version: watch::Sender::new(0),
         });
         let mut record = machine.record();
@@ -168,7 +136,9 @@ impl Machine {
         let source = if reason == StartReason::Proxy { "proxy" } else { "user" };
         record.note("start", MachineState::Starting, source, None);
         self.enter(&mut record, MachineState::Starting, reason);
-        if previous == MachineState::Suspended && record.orders.is_some() {
+        // A suspended machine that can't continue starts from scratch.
+        let cold = matches!(fault, Some(StartFault::Crash(_) | StartFault::Abandoned));
+        if previous == MachineState::Suspended && record.orders.is_some() && !cold {
             let pause = match fault {
                 Some(StartFault::Slow(pause)) => pause,
                 _ => faults.start_time(),
@@ -292,7 +262,7 @@ impl Machine {
     /// Waits until the machine is in one of these states, or passes through one of them.
     pub(super) async fn reached(&self, states: &[MachineState]) {
         let mut versions = self.versions();
-        let since = self.record().changes;
+        let since = self.record().changes();
         loop {
             if self.record().saw(states, since) {
                 return;
@@ -305,62 +275,10 @@ impl Machine {
 
     fn enter(&self, record: &mut Record, state: MachineState, reason: StartReason) {
         let at = Timestamp::now();
-        if state == MachineState::Started {
-            if !record.ledger.is_open() {
-                record.ledger.open(reason, at);
-            }
-        } else if !state.is_running() {
-            record.ledger.close(at);
-        }
-        record.state = state;
-        record.updated_at = at;
-        record.changes += 1;
-        if record.history.len() == HISTORY {
-            record.history.pop_front();
-        }
-        record.history.push_back((record.changes, state));
+        record.enter(state, reason, at);
         self.version.send_modify(|version| *version += 1);
         // Sending fails when nobody listens.
         let _ = self.world.changes.send(Change { machine: self.id.clone(), state, at });
         tracing::debug!(machine = self.id, group = self.spec.group, %state, "machine changes state");
-    }
-}
-
-impl Record {
-    /// Returns the number of changes of state so far.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes
-    }
-
-    /// Returns true when the state is one of these, or was after this many changes.
-    pub(super) fn saw(&self, states: &[MachineState], since: u64) -> bool {
-        let mut later = self.history.iter().rev().take_while(|(number, _)| *number > since);
-        states.contains(&self.state) || later.any(|(_, state)| states.contains(state))
-    }
-
-    pub(super) fn note(
-        &mut self,
-        kind: &'static str,
-        status: MachineState,
-        source: &'static str,
-        exit: Option<ExitEvent>,
-    ) {
-        self.events.truncate(EVENTS - 1);
-        self.events.push_front(Event {
-            id: ids::version(),
-            kind,
-            status,
-            source,
-            exit,
-            at: Timestamp::now(),
-        });
-    }
-
-    /// Hands an order to the task that runs the machine. Returns false when there is none.
-    fn order(&self, order: Order) -> bool {
-        // A full queue holds a stop already.
-        self.orders.as_ref().is_some_and(|orders| {
-            !matches!(orders.try_send(order), Err(mpsc::error::TrySendError::Closed(_)))
-        })
     }
 }

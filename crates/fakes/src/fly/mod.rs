@@ -9,7 +9,8 @@
 //! options       address, tokens, logs, and rate limits
 //! spec          descriptions of machines
 //! state         states by their names
-//! machine       a machine's state, and the changes that are allowed
+//! machine       a machine, and the changes that its state allows
+//! record        the part of a machine that changes
 //! life          the task that runs a machine, and the restart policy
 //! process       the main process and its group
 //! event         events in the API's form
@@ -44,6 +45,7 @@ mod machine;
 mod options;
 mod process;
 mod proxy;
+mod record;
 mod refusal;
 mod routes;
 mod server;
@@ -204,7 +206,7 @@ impl Fly {
         stopped.map_err(|_| MachineError::Refused(machine.state()))
     }
 
-    /// Waits until a machine is in a state, or passes through it.
+    /// Waits until a machine is in a state, or passes through it from the call on.
     ///
     /// # Errors
     /// [`MachineError`] without such a machine, or when the time is over.

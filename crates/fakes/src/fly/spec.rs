@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,8 +12,9 @@ use nix::sys::signal::Signal;
 
 use super::state::MachineState;
 
-/// A command that a machine runs as its main process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command that a machine runs as its main process. Its debug form leaves the values of the
+/// environment out, since they may be secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Program {
     /// Path or name of the program.
     pub path: OsString,
@@ -48,6 +50,15 @@ impl Program {
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
         self
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        let mut shown = formatter.debug_struct("Program");
+        shown.field("path", &self.path).field("args", &self.args).field("env", &names);
+        shown.field("directory", &self.directory).finish()
     }
 }
 

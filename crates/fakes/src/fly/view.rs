@@ -53,15 +53,17 @@ fn config(spec: &MachineSpec) -> Value {
         }
         Restart::No | Restart::Always => json!({ "policy": spec.restart.name() }),
     };
-    let command = spec.program.iter().flat_map(|program| {
-        std::iter::once(&program.path).chain(&program.args).map(|part| part.to_string_lossy().into_owned())
+    let init = spec.program.as_ref().map_or_else(Map::new, |program| {
+        let parts = std::iter::once(&program.path).chain(&program.args);
+        let command: Value = parts.map(|part| part.to_string_lossy().into_owned()).collect();
+        Map::from_iter([("cmd".into(), command)])
     });
     let services = spec.service.map(|service| {
         json!({ "protocol": "tcp", "internal_port": service.port(), "autostart": true, "autostop": false })
     });
     json!({
         "env": { "FLY_PROCESS_GROUP": spec.group },
-        "init": { "exec": command.collect::<Vec<_>>() },
+        "init": init,
         "guest": { "cpu_kind": "shared", "cpus": 1, "memory_mb": 256 },
         "metadata": metadata(spec),
         "services": services.into_iter().collect::<Vec<_>>(),

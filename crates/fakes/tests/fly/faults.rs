@@ -117,4 +117,14 @@ async fn starts_end_in_stopped() {
     bench.reached(&id, MachineState::Stopped).await;
     assert_eq!(bench.fly.account(&id).unwrap().starts, 0);
     assert!(bench.fly.faults().spent());
+
+    // A suspended machine does not come back either.
+    bench.post(&format!("/{id}/start")).await;
+    bench.reached(&id, MachineState::Started).await;
+    bench.post(&format!("/{id}/suspend")).await;
+    bench.reached(&id, MachineState::Suspended).await;
+    bench.fly.faults().fail_starts(StartFault::Abandoned, 1);
+    assert_eq!(bench.post(&format!("/{id}/start")).await.1["previous_state"], "suspended");
+    bench.reached(&id, MachineState::Stopped).await;
+    assert_eq!(bench.fly.account(&id).unwrap().starts, 1);
 }

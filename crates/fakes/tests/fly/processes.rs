@@ -26,11 +26,13 @@ async fn line(path: &Path) -> String {
     tokio::time::timeout(SOON, read).await.unwrap()
 }
 
-/// Waits until a process is gone.
+/// Waits until a process is gone, or only an entry that nobody has collected.
 async fn gone(process: &str) {
+    let stat = format!("/proc/{process}/stat");
     let process = Pid::from_raw(process.parse().unwrap());
+    let dead = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "));
     let waited = async {
-        while kill(process, None) != Err(Errno::ESRCH) {
+        while kill(process, None) != Err(Errno::ESRCH) && !dead() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -36,9 +36,13 @@ async fn quit() -> &'static str {
     std::process::exit(0)
 }
 
+/// Returns an address on which nothing listens.
+fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
 fn server(delay: u64) -> MachineSpec {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let service: SocketAddr = free.local_addr().unwrap();
+    let service = free_address();
     let program = Program::new(std::env::current_exe().unwrap())
         .arg("proxy::the_server_of_a_machine")
         .arg("--exact")
@@ -94,7 +98,7 @@ async fn bodies_stream_through() {
 async fn a_machine_that_does_not_come_up_means_503() {
     let bench = Bench::start().await;
     let silent = Program::shell("exec sleep 600");
-    let service = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+    let service = Some(free_address());
     bench.fly.create(MachineSpec { service, ..MachineSpec::running(APP, "silent", silent) });
     let id = bench.fly.create(MachineSpec { restart: Restart::No, ..server(0) });
     let limit = Duration::from_millis(300);

@@ -48,14 +48,19 @@ async fn a_wait_for_stopped_names_the_version() {
 async fn a_wait_for_a_machine_that_comes_to_rest_fails() {
     let bench = Bench::start().await;
     let id = bench.fly.create(MachineSpec { holds_starting: true, ..MachineSpec::new(APP, "trainer") });
-    bench.post(&format!("/{id}/start")).await;
     let path = format!("/{id}/wait?timeout=30");
     let wait = bench.get(&path);
     tokio::pin!(wait);
-    // The wait is open before the machine gives up.
-    assert!(tokio::time::timeout(Duration::from_millis(300), &mut wait).await.is_err());
-    bench.fly.set_state(&id, MachineState::Stopped).unwrap();
-    let (status, body) = wait.await;
+    // The machine gives up again and again, so one time comes after the request.
+    let mut pulse = tokio::time::interval(Duration::from_millis(20));
+    let states = [MachineState::Starting, MachineState::Stopped];
+    let mut states = states.into_iter().cycle();
+    let (status, body) = loop {
+        tokio::select! {
+            answered = &mut wait => break answered,
+            _ = pulse.tick() => bench.fly.set_state(&id, states.next().unwrap()).unwrap(),
+        }
+    };
     let text = "failed_precondition: machine failed to reach desired state, started, currently stopped";
     assert_eq!((status, error(&body)), (412, text));
 }
