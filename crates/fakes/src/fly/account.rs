@@ -7,7 +7,8 @@ use jiff::Timestamp;
 /// Origin of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StartReason {
-    /// A request to the Machines API, or a call of [`Fly::start_machine`](super::Fly::start_machine).
+    /// A request to the Machines API, or a call of
+    /// [`Fly::start_machine`](super::Fly::start_machine).
     Api,
     /// A request to the proxy.
     Proxy,

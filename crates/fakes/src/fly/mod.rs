@@ -190,6 +190,9 @@ impl Fly {
     ///
     /// # Errors
     /// [`MachineError`] without such a machine, or when the start is refused.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
     pub fn start_machine(&self, id: &str) -> Result<(), MachineError> {
         let machine = self.machine(id)?;
         let started = machine.start(StartReason::Api);
