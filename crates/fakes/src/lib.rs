@@ -8,11 +8,15 @@
 //! ```text
 //! supabase  PostgREST, Realtime, and the database webhook
 //! hub       the Hugging Face Hub
+//! fly       Fly.io: the Machines API, machines that are processes, and the proxy
 //! demo      car names and typos
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod connection;
 pub mod demo;
+#[cfg(unix)]
+pub mod fly;
 pub mod hub;
 pub mod supabase;

@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::connection::Cut;
 use super::options::Transfer;
 use super::refusal::Refusal;
 use super::repos::{File, Kind, Repo};
 use super::state::State;
+use crate::connection::Cut;
 use crate::hub::digest::Digest;
 
 /// Largest commit body, in bytes. Larger content belongs in LFS, because inline content is held in

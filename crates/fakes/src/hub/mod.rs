@@ -7,7 +7,6 @@
 //!
 //! ```text
 //! options     directory, address, token, and transfer mode
-//! connection  connections that can be cut
 //! digest      SHA-256
 //! faults      switches that inject faults
 //! refusal     error responses, in the form that the clients parse
@@ -22,7 +21,6 @@
 //! ```
 
 mod commit;
-mod connection;
 mod digest;
 mod faults;
 mod lfs;
@@ -52,7 +50,7 @@ pub use faults::Faults;
 pub use options::{Options, Transfer};
 pub use repos::CommitRecord;
 
-use connection::Connections;
+use crate::connection::{Connections, Cut};
 use objects::Objects;
 use repos::Repos;
 use state::State;
@@ -145,9 +143,9 @@ fn serve(
             tracing::debug!(method = %request.method(), path = request.uri().path(), "no such route");
             refusal::Refusal::not_found("no such route")
         });
-    let service = routes.into_make_service_with_connect_info::<connection::Cut>();
+    let service = routes.into_make_service_with_connect_info::<Cut>();
     let stop = stop.clone().cancelled_owned();
-    // The connections end with the same cancellation token: see `connection`.
+    // The connections end with the same cancellation token: see `Connections`.
     tasks.spawn(async move { axum::serve(connections, service).with_graceful_shutdown(stop).await });
 }
 

@@ -19,10 +19,10 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::connection::Cut;
 use super::objects::Received;
 use super::refusal::Refusal;
 use super::state::State;
+use crate::connection::Cut;
 use crate::hub::digest::Digest;
 
 pub(super) fn router() -> Router<Arc<State>> {

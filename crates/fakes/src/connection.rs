@@ -1,5 +1,5 @@
 //! Connections that can be cut: one of them by a fault in the middle of a request, and all of them
-//! when the Hub stops.
+//! when the stand-in stops.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,27 +16,27 @@ use url::Url;
 /// Handle that cuts a request's connection. Nothing more is sent after the cut, not even a
 /// response.
 #[derive(Clone)]
-pub(super) struct Cut(CancellationToken);
+pub(crate) struct Cut(CancellationToken);
 
 impl Cut {
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.0.cancel();
     }
 }
 
 /// A listener whose connections all end with one cancellation token.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     listener: TcpListener,
     stop: CancellationToken,
 }
 
 impl Connections {
-    pub(super) async fn bind(address: SocketAddr, stop: CancellationToken) -> io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, stop: CancellationToken) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, stop })
     }
 
     /// Returns the URL at which a client on this machine reaches the listener.
-    pub(super) fn url(&self) -> io::Result<Url> {
+    pub(crate) fn url(&self) -> io::Result<Url> {
         let mut address = self.listener.local_addr()?;
         if address.ip().is_unspecified() {
             address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -60,7 +60,7 @@ impl Listener for Connections {
     }
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     token: CancellationToken,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
