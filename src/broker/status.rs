@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::{Connection, REQUEST_DEADLINE};
 use super::error::BrokerError;
@@ -39,10 +40,12 @@ pub struct QueueHealth {
     pub waiting: u64,
 }
 
-/// The running service. Dropping this value stops the service.
+/// The running service. Dropping this value stops the service soon; [`StatusService::stop`] waits
+/// until it has stopped.
 #[derive(Debug)]
 pub struct StatusService {
-    _answering: AbortOnDropHandle<()>,
+    stop: DropGuard,
+    answering: JoinHandle<()>,
 }
 
 impl StatusService {
@@ -73,10 +76,15 @@ impl StatusService {
             .map_err(BrokerError::request(WHAT))?;
         // A request right after this call must find the subscription in place.
         connection.client().flush().await.map_err(BrokerError::request(WHAT))?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let answering = tokio::spawn(async move {
-            // Owned by this task, because dropping the service ends it.
-            let _service = service;
-            while let Some(request) = endpoint.next().await {
+            loop {
+                let request = tokio::select! {
+                    () = stopped.cancelled() => break,
+                    request = endpoint.next() => request,
+                };
+                let Some(request) = request else { break };
                 let answer = match tokio::time::timeout(REQUEST_DEADLINE, status()).await {
                     Ok(Ok(status)) => serde_json::to_vec(&status).map_err(BrokerError::from),
                     Ok(Err(error)) => Err(error),
@@ -90,8 +98,20 @@ impl StatusService {
                     tracing::warn!(%error, "a status request was not answered");
                 }
             }
+            // The client's own task answers pings until it is told to stop.
+            if let Err(error) = service.stop().await {
+                tracing::debug!(%error, "the status service had ended before");
+            }
         });
-        Ok(Self { _answering: AbortOnDropHandle::new(answering) })
+        Ok(Self { stop: stop.drop_guard(), answering })
+    }
+
+    /// Stops the service. From then on, this worker is no trainer that is up.
+    pub async fn stop(self) {
+        drop(self.stop);
+        if let Err(error) = self.answering.await {
+            tracing::warn!(error = crate::failure::panic_message(error), "the status service failed");
+        }
     }
 }
 

@@ -24,9 +24,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 /// Time in which a trainer answers, before the first start for a job.
 const ANSWER: Duration = Duration::from_secs(1);
-/// Time in which a trainer answers, before a start for the same job is repeated. A trainer whose
-/// machine is short of processor time answers late.
-const LATE_ANSWER: Duration = Duration::from_secs(10);
+/// Factor on this time before a start for the same job is repeated. A trainer whose machine is short
+/// of processor time answers late.
+const PATIENCE_BEFORE_REPEAT: u32 = 10;
 
 /// Result of a look.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +52,7 @@ pub struct TrainerStarter {
     starts: Records<StartRecord>,
     launcher: Arc<dyn Launcher>,
     clock: Arc<dyn Clock>,
+    answer: Duration,
     woken: Arc<Notify>,
 }
 
@@ -64,8 +65,15 @@ impl TrainerStarter {
             starts: streams.state(),
             launcher,
             clock,
+            answer: ANSWER,
             woken: Arc::default(),
         }
+    }
+
+    /// Sets the time in which a trainer that is up answers.
+    #[must_use]
+    pub fn with_answer_time(self, answer: Duration) -> Self {
+        Self { answer, ..self }
     }
 
     /// Reads the record of the last start from these streams.
@@ -93,8 +101,8 @@ impl TrainerStarter {
             Claim::Start(record) => record,
             Claim::Wait(until) => return Ok(Look::Waiting(job, until)),
         };
-        let answer_within = if claimed.starts > 0 { LATE_ANSWER } else { ANSWER };
-        if trainer_is_up(self.streams.connection(), answer_within).await? {
+        let patience = if claimed.starts > 0 { PATIENCE_BEFORE_REPEAT } else { 1 };
+        if trainer_is_up(self.streams.connection(), self.answer * patience).await? {
             return Ok(Look::TrainerUp);
         }
         let written = match &stored {

@@ -63,8 +63,7 @@ pub struct Worker {
     stop_deadline: Duration,
     http: SocketAddr,
     ingest: Option<broadcast::Receiver<IngestEvent>>,
-    /// Held because the status service stops answering when dropped.
-    _status: StatusService,
+    status: StatusService,
 }
 
 impl Worker {
@@ -177,7 +176,7 @@ impl Worker {
         let status = StatusService::start(handles.streams.connection(), role.trains(), answering).await?;
         tracing::info!(%role, %http, "worker started");
         let stop_deadline = settings.stop_deadline;
-        Ok(Self { handles, tasks, stop, stop_deadline, http, ingest: ingest_events, _status: status })
+        Ok(Self { handles, tasks, stop, stop_deadline, http, ingest: ingest_events, status })
     }
 
     /// Returns the handles to the broker.
@@ -235,6 +234,7 @@ impl Worker {
             early.get_or_insert(error);
             self.stop.cancel();
         }
+        self.status.stop().await;
         self.handles.streams.connection().close().await;
         early.map_or(Ok(()), Err)
     }

@@ -69,6 +69,29 @@ async fn a_clean_stop_ends_the_child_and_keeps_the_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_of_every_client_and_kept_from_other_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = secrecy::SecretString::from("a \"long\" $token");
+    let broker = Broker::Embedded(Options { token: Some(token.clone()), ..options(folder.path()) });
+    let connection = within(DEADLINE, Connection::open(&broker)).await.unwrap();
+    let urls = vec![connection.server().unwrap().url()];
+    for wrong in [None, Some("guess".into())] {
+        let stranger = Broker::Remote(Remote { urls: urls.clone(), token: wrong, ..Remote::default() });
+        let error = within(DEADLINE, Connection::open(&stranger)).await.unwrap_err();
+        assert!(matches!(error, BrokerError::Refused), "{error:?}");
+        assert!(error.advice().contains("NATS_TOKEN"));
+    }
+    assert_eq!(within(DEADLINE, connection.other_clients()).await.unwrap(), Some(0));
+    let friend = Broker::Remote(Remote { urls, token: Some(token), ..Remote::default() });
+    let friend = within(DEADLINE, Connection::open(&friend)).await.unwrap();
+    assert_eq!(within(DEADLINE, connection.other_clients()).await.unwrap(), Some(1));
+    assert_eq!(within(DEADLINE, friend.other_clients()).await.unwrap(), None, "it runs no server");
+    let configuration = folder.path().join("nats-server.conf").metadata().unwrap();
+    assert_eq!(configuration.permissions().mode() & 0o077, 0, "only the owner can read the token");
+    within(DEADLINE, connection.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_worker_on_the_same_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let _first = within(DEADLINE, Server::start(options(folder.path()))).await.unwrap();

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use autovalidate::broker::{JobRequest, JobSettings};
+use autovalidate::broker::{JobRequest, JobSettings, trainer_is_up};
 use autovalidate::ingest::IngestEvent;
+use autovalidate::settings::{Needs, Settings};
+use autovalidate::worker::{Role, Worker, WorkerOptions};
 use autovalidate_fakes::supabase::RestFault;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -121,6 +123,23 @@ async fn every_hook_that_was_accepted_while_the_worker_exits_is_served_first() {
     let accepted = answer.starts_with("HTTP/1.1 202");
     assert!(accepted || answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(!accepted || sleeper.stored().await == 1, "a hook was accepted and its pair is missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_finds_no_job_is_up_for_a_while_and_exits() {
+    let bench = TestBroker::new().await;
+    let sleeper = Sleeper::new(&[("NATS_URL", &bench.url()), ("HF_REPO", "local/model")]).await;
+    let library = crate::support::onnxruntime().display().to_string();
+    let environment = |name: &str| match name {
+        "ORT_DYLIB_PATH" => Some(library.clone()),
+        name => sleeper.environment().get(name).cloned(),
+    };
+    let settings = Settings::read(&environment, None, Needs::default()).unwrap();
+    let trainer = WorkerOptions { role: Role::Trainer, exit_when_idle: Some(IDLE) };
+    let worker = within(DEADLINE, Worker::start(&settings, trainer, CancellationToken::new())).await.unwrap();
+    assert!(within(DEADLINE, trainer_is_up(&bench.connection, DEADLINE)).await.unwrap());
+    exited(worker).await.unwrap();
+    assert!(!trainer_is_up(&bench.connection, IDLE).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

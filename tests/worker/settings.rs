@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use autovalidate::settings::{Needs, Settings};
+use autovalidate::settings::{Needs, Settings, TrainerStart};
 use autovalidate_finetune::train::{EarlyStop, Metric};
 
 fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
@@ -145,6 +145,7 @@ fn every_command_explains_itself_with_an_example() {
         "suggest",
         "enqueue",
         "status",
+        "tick",
         "runs",
         "models",
         "doctor",
@@ -167,11 +168,82 @@ fn init_prints_sql_and_an_environment() {
         folder.path(),
     );
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in
-        ["SUPABASE_URL", "create table if not exists", "typos", "supabase_realtime", "x-webhook-secret"]
-    {
+    for part in [
+        "SUPABASE_URL",
+        "create table if not exists",
+        "typos",
+        "supabase_realtime",
+        "x-webhook-secret",
+        "cron.schedule('autovalidate-tick'",
+        "https://x.example/hooks/tick",
+    ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
+}
+
+#[test]
+fn an_idle_time_below_ten_seconds_is_refused_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    for (time, expected) in [("5s", "too short"), ("soon", "30s, 2m or 1h"), ("-1m", "30s, 2m or 1h")] {
+        let output = autovalidate(&["worker", &format!("--exit-when-idle={time}")], &[], folder.path());
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn a_broker_that_other_machines_can_reach_needs_a_token() {
+    let read = |listen: &str, token: Option<&str>| {
+        let environment = |name: &str| match name {
+            "NATS_LISTEN" => Some(listen.to_owned()),
+            "NATS_TOKEN" => token.map(str::to_owned),
+            _ => None,
+        };
+        Settings::read(&environment, None, Needs::default())
+    };
+    for open in ["0.0.0.0:4222", "[::]:4222", "10.0.0.7:4222", "[fdaa::3]:4222"] {
+        let told = read(open, None).unwrap_err().to_string();
+        assert!(told.contains(open) && told.contains("NATS_TOKEN"), "{told}");
+        assert!(read(open, Some("long and random")).is_ok());
+    }
+    for loopback in ["127.0.0.1:4222", "127.8.8.8:0", "[::1]:4222", "[::ffff:127.0.0.1]:4222"] {
+        assert!(read(loopback, None).is_ok(), "{loopback}");
+    }
+}
+
+#[test]
+fn each_way_to_start_a_trainer_is_read_and_anything_else_is_refused() {
+    let read = |start: &str, more: &[(&str, &str)]| {
+        let environment = |name: &str| match name {
+            "TRAINER_START" => Some(start.to_owned()),
+            name => more.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
+        };
+        Settings::read(&environment, None, Needs::default())
+    };
+    assert!(matches!(read("none", &[]).unwrap().trainer_start, TrainerStart::None));
+    let command = read("exec: systemctl start --no-block x:y", &[]).unwrap().trainer_start;
+    assert!(matches!(command, TrainerStart::Command(line) if line == "systemctl start --no-block x:y"));
+
+    let token = ("FLY_API_TOKEN", "FlyV1 fm2_secret");
+    let elsewhere = read("fly:shop/trainer", &[token]).unwrap();
+    assert!(!format!("{elsewhere:?}").contains("fm2_secret"));
+    let TrainerStart::Fly(app) = elsewhere.trainer_start else { panic!("an app") };
+    assert_eq!((app.app.as_str(), app.group.as_deref()), ("shop", Some("trainer")));
+    assert_eq!(app.api.as_str(), "https://api.machines.dev/");
+    let on_fly = [token, ("FLY_APP_NAME", "shop"), ("FLY_MACHINE_ID", "148e")];
+    let TrainerStart::Fly(app) = read("fly:shop", &on_fly).unwrap().trainer_start else { panic!("an app") };
+    assert_eq!(app.api.as_str(), "http://_api.internal:4280/");
+    assert_eq!((app.group, app.own_machine.as_deref()), (None, Some("148e")));
+
+    let told = read("fly:shop/trainer", &[]).unwrap_err().to_string();
+    assert!(told.contains("FLY_API_TOKEN") && told.contains("fly tokens create deploy --app shop"), "{told}");
+    for wrong in ["fly:", "fly:a/b/c", "fly:../x", "exec:", "fly", "systemd:unit", "None"] {
+        let told = read(wrong, &[token]).unwrap_err().to_string();
+        assert!(told.contains("TRAINER_START") && told.contains(wrong), "{told}");
+    }
+    let told = read("fly:shop", &[token, ("FLY_API_HOSTNAME", "api.machines.dev")]).unwrap_err().to_string();
+    assert!(told.contains("FLY_API_HOSTNAME"), "{told}");
 }
 
 #[test]

@@ -10,9 +10,10 @@
 //!
 //! All functions here block, so callers run them on the blocking thread pool.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -84,8 +85,7 @@ impl Store {
     }
 
     /// Writes the server's configuration to a temporary file and renames it into place. JSON is a
-    /// subset of the server's own format. The file holds the token, and only its owner can read it:
-    /// it is created under a temporary name with mode 600, and keeps that mode.
+    /// subset of the server's own format. The file holds the token, so only its owner can read it.
     pub(super) fn configure(&self, configuration: &ServerConfiguration) -> Result<(), BrokerError> {
         let ServerConfiguration { host, port, token, sync_every } = configuration;
         let sync_interval = match sync_every {
@@ -106,7 +106,11 @@ impl Store {
         }
         let path = self.configuration();
         let bytes = serde_json::to_vec_pretty(&settings)?;
-        durable::replace(&path, |file| file.write_all(&bytes)).map_err(BrokerError::store(&path))
+        let written = durable::replace(&path, |file| {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(&bytes)
+        });
+        written.map_err(BrokerError::store(&path))
     }
 
     /// Stops a leftover server: asks it to exit, then kills it. Two servers on one

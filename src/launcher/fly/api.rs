@@ -101,6 +101,10 @@ impl MachinesApi {
             Err(LaunchError::Refused { status, answer }) if status == StatusCode::REQUEST_TIMEOUT => {
                 Err(LaunchError::Late { machine: id.to_owned(), answer })
             }
+            // The machine has come to rest in another state, such as after a crash at its start.
+            Err(LaunchError::Changing { answer }) => {
+                Err(LaunchError::Late { machine: id.to_owned(), answer })
+            }
             Err(error) => Err(error),
         }
     }

@@ -14,6 +14,8 @@ const QUEUE: usize = 10_000;
 /// A failure of an API request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestFault {
+    /// No failure, so that a failure after it strikes a later request.
+    None,
     /// This status, with this text as the `error` of the body.
     Status(StatusCode, String),
     /// Status 429, with a `Retry-After` in whole seconds or without.

@@ -29,7 +29,7 @@ pub struct Change {
     pub at: Timestamp,
 }
 
-/// What all machines share.
+/// State that all machines share.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) faults: Faults,

@@ -41,7 +41,7 @@ async fn intercept(
     next: Next,
 ) -> Response {
     match shared.world.faults.take_request() {
-        None => next.run(request).await,
+        None | Some(RequestFault::None) => next.run(request).await,
         Some(RequestFault::Status(status, error)) => Refusal::new(status, error).into_response(),
         Some(RequestFault::RateLimited(delay)) => Refusal::rate_limited().retry_after(delay).into_response(),
         Some(RequestFault::Cut) => {
