@@ -19,6 +19,7 @@
 //! synthesis    synthetic typos of catalog names
 //! evaluate     hold-out, retrieval metrics, baselines, gate
 //! retry        growing pauses with jitter
+//! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, normalizing, templates
 //! ```
 //!
@@ -28,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod broker;
 pub mod cli;
 pub mod correction;

@@ -21,7 +21,8 @@ use super::clock::timestamp;
 use super::connection::Connection;
 use super::error::BrokerError;
 use super::job_id::JobId;
-use super::streams::{Streams, is_not_found, require};
+use super::set_up::{is_not_found, require};
+use super::streams::Streams;
 
 /// Name of the bucket of checkpoints.
 pub const TRAINING_CHECKPOINTS: &str = "training_checkpoints";

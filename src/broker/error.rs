@@ -98,6 +98,12 @@ pub enum BrokerError {
         /// Error of the server.
         source: Source,
     },
+    /// A stream or bucket does not exist: no worker has set it up.
+    #[error("there is no {name} on this NATS server")]
+    NotSetUp {
+        /// Name of the stream or bucket.
+        name: &'static str,
+    },
     /// A stream or bucket differs from the requested settings when it is read back.
     #[error("{name} has the wrong {setting}")]
     Mismatch {
@@ -257,6 +263,7 @@ impl Failure for BrokerError {
             | Self::Credentials { .. }
             | Self::JetStreamUnavailable { .. }
             | Self::SetUp { .. }
+            | Self::NotSetUp { .. }
             | Self::Mismatch { .. }
             | Self::InvalidTable
             | Self::Unreadable { .. } => RetryDirective::Person,
@@ -297,6 +304,9 @@ impl Failure for BrokerError {
             }
             Self::SetUp { name, .. } => {
                 format!("Check the account's permissions and limits, and that nothing else uses the name or the subjects of {name}.")
+            }
+            Self::NotSetUp { .. } => {
+                "Start `autovalidate worker` once, or check NATS_URL: it must be the server that the worker uses.".into()
             }
             Self::Mismatch { name, setting } => {
                 format!("Correct {setting} of {name}, or remove {name} if it is empty: the worker then creates it again.")

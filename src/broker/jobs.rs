@@ -25,7 +25,8 @@ use super::job::{Delivery, Job, hand_back};
 use super::job_id::JobId;
 use super::request::JobRequest;
 use super::runs::Runs;
-use super::streams::{JOBS_SUBJECT, Streams, TRAINING, require};
+use super::set_up::require;
+use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
 use crate::retry::Backoff;
 
 /// Name of the durable consumer that all workers share.
@@ -74,10 +75,15 @@ impl Jobs {
         events: &Events,
         settings: JobSettings,
     ) -> Result<Self, BrokerError> {
-        let (streams, events) = (streams.clone(), events.clone());
-        let jobs = Self { runs: Runs::new(&streams), streams, events, settings: Arc::new(settings) };
+        let jobs = Self::new(streams, events, settings);
         jobs.consumer().await?;
         Ok(jobs)
+    }
+
+    /// Returns a handle that leaves the consumer as it is. A worker that takes a job creates it.
+    pub fn new(streams: &Streams, events: &Events, settings: JobSettings) -> Self {
+        let (streams, events) = (streams.clone(), events.clone());
+        Self { runs: Runs::new(&streams), streams, events, settings: Arc::new(settings) }
     }
 
     /// Adds a request and returns its run's id. A request with a job id is stored only once,

@@ -8,7 +8,8 @@
 //! ```text
 //! embedded/       supervised nats-server child
 //! connection.rs   connection to the broker, with checks of its version and of JetStream
-//! streams.rs      streams and buckets, created and read back
+//! streams.rs      streams and buckets, and handles to them
+//! set_up.rs       creation, change and check of one stream or bucket
 //! job_id.rs       id of a run
 //! request.rs      request to train, parsed from outside bytes
 //! jobs.rs         queue of requests: add, take, refuse
@@ -42,6 +43,7 @@ mod records;
 mod request;
 mod run_state;
 mod runs;
+mod set_up;
 mod status;
 mod streams;
 mod version;

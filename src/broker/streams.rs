@@ -15,10 +15,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType, Stream};
-use async_nats::jetstream::{self, ErrorCode, kv};
-
+use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
+use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +25,7 @@ use super::connection::Connection;
 use super::error::BrokerError;
 use super::event_stage::{QUEUED, SETTLED};
 use super::records::Records;
+use super::set_up::{Wanted, ensure_bucket, ensure_stream, existing_bucket, existing_stream};
 
 /// Name of the stream of trainable rows.
 pub const CORRECTIONS: &str = "CORRECTIONS";
@@ -107,6 +106,30 @@ impl Streams {
     pub async fn ensure(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
         // Boxed: setting up is rare and its future is large.
         Box::pin(Self::set_up(connection, settings)).await
+    }
+
+    /// Opens the streams and buckets as a worker has set them up. Changes nothing, so that a command
+    /// with other settings than the worker's can't change the worker's streams.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotSetUp`], [`BrokerError::Request`].
+    pub async fn existing(connection: &Connection) -> Result<Self, BrokerError> {
+        let context = connection.jetstream();
+        let (corrections, quarantine, training, events, runs, state) = Box::pin(async {
+            tokio::try_join!(
+                existing_stream(context, CORRECTIONS),
+                existing_stream(context, QUARANTINE),
+                existing_stream(context, TRAINING),
+                existing_stream(context, TRAINING_EVENTS),
+                existing_bucket(context, TRAINING_RUNS),
+                existing_bucket(context, TRAINER_STATE),
+            )
+        })
+        .await?;
+        let connection = connection.clone();
+        Ok(Self {
+            parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }),
+        })
     }
 
     async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
@@ -204,135 +227,5 @@ impl Streams {
         let subscription =
             self.parts.connection.client().subscribe(format!("training.events.*.{stage}")).await;
         Ok(subscription.map_err(BrokerError::request("watching the events of jobs"))?.map(drop))
-    }
-}
-
-/// The settings of a stream that this program depends on.
-struct Wanted {
-    name: &'static str,
-    subjects: Vec<&'static str>,
-    retention: RetentionPolicy,
-    discard: DiscardPolicy,
-    max_age: Duration,
-    max_bytes: i64,
-    duplicate_window: Duration,
-    replicas: usize,
-}
-
-impl Wanted {
-    fn apply(&self, config: &mut stream::Config) {
-        config.name = self.name.to_owned();
-        config.subjects = self.subjects.iter().map(|subject| (*subject).to_owned()).collect();
-        config.retention = self.retention;
-        config.discard = self.discard;
-        config.storage = StorageType::File;
-        config.max_age = self.max_age;
-        config.max_bytes = self.max_bytes;
-        config.max_messages = -1;
-        config.max_messages_per_subject = -1;
-        config.duplicate_window = self.duplicate_window;
-        config.num_replicas = self.replicas;
-        config.allow_direct = true;
-        config.no_ack = false;
-    }
-
-    /// Returns the first setting that is not as wanted.
-    fn mismatch(&self, config: &stream::Config) -> Option<&'static str> {
-        let checks = [
-            (config.subjects == self.subjects, "subjects"),
-            (config.retention == self.retention, "retention"),
-            (config.discard == self.discard, "discard policy"),
-            (config.storage == StorageType::File, "storage"),
-            (config.max_age == self.max_age, "max age"),
-            (config.max_bytes == self.max_bytes, "max bytes"),
-            (config.max_messages == -1, "max messages"),
-            (config.max_messages_per_subject == -1, "max messages per subject"),
-            (config.duplicate_window == self.duplicate_window, "duplicate window"),
-            (config.num_replicas == self.replicas, "replicas"),
-            (config.allow_direct, "direct access"),
-            (!config.no_ack, "acknowledgement"),
-        ];
-        checks.into_iter().find(|(holds, _)| !holds).map(|(_, setting)| setting)
-    }
-}
-
-async fn ensure_stream(context: &jetstream::Context, wanted: Wanted) -> Result<Stream, BrokerError> {
-    let name = wanted.name;
-    match context.get_stream(name).await {
-        Ok(existing) => {
-            let config = &existing.cached_info().config;
-            if let Some(setting) = wanted.mismatch(config) {
-                tracing::info!(stream = name, setting, "updating a stream's settings");
-                let mut config = config.clone();
-                wanted.apply(&mut config);
-                context
-                    .update_stream(config)
-                    .await
-                    .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
-            }
-        }
-        Err(error) if is_not_found(&error.kind()) => {
-            let mut config = stream::Config::default();
-            wanted.apply(&mut config);
-            context
-                .create_stream(config)
-                .await
-                .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
-        }
-        Err(error) => return Err(BrokerError::request("reading a stream's configuration")(error)),
-    }
-    let stream = context.get_stream(name).await.map_err(BrokerError::request("reading a stream back"))?;
-    match wanted.mismatch(&stream.cached_info().config) {
-        None => Ok(stream),
-        Some(setting) => Err(BrokerError::Mismatch { name, setting }),
-    }
-}
-
-/// Returns true when the error says that the stream does not exist.
-pub(super) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
-    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-async fn ensure_bucket(
-    context: &jetstream::Context,
-    name: &'static str,
-    history: i64,
-    replicas: usize,
-) -> Result<kv::Store, BrokerError> {
-    let config = kv::Config {
-        bucket: name.to_owned(),
-        history,
-        storage: StorageType::File,
-        num_replicas: replicas,
-        ..Default::default()
-    };
-    let store = context
-        .create_or_update_key_value(config)
-        .await
-        .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
-    let info = store.stream.get_info().await.map_err(BrokerError::request("reading a bucket back"))?;
-    require(
-        name,
-        [
-            (info.config.storage == StorageType::File, "storage"),
-            (info.config.num_replicas == replicas, "replicas"),
-            (info.config.max_messages_per_subject == history, "history"),
-            (info.config.max_age.is_zero(), "max age"),
-        ],
-    )?;
-    Ok(store)
-}
-
-/// Checks settings that were read back; each is a condition and the setting's name.
-///
-/// # Errors
-/// [`BrokerError::Mismatch`] for the first setting whose condition is false.
-pub(super) fn require<const N: usize>(
-    name: &'static str,
-    checks: [(bool, &'static str); N],
-) -> Result<(), BrokerError> {
-    match checks.into_iter().find(|(holds, _)| !holds) {
-        None => Ok(()),
-        Some((_, setting)) => Err(BrokerError::Mismatch { name, setting }),
     }
 }

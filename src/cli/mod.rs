@@ -235,11 +235,11 @@ pub fn main() -> ExitCode {
 }
 
 /// Connects to the broker of a running worker. A command must not start a second embedded
-/// server next to the worker's.
+/// server next to the worker's, nor change the worker's streams.
 async fn handles() -> Result<BrokerHandles, CliError> {
     let mut settings = Settings::from_process(Needs::default())?;
     settings.nats = on_running_broker(settings.nats);
-    Ok(BrokerHandles::open(&settings).await?)
+    Ok(BrokerHandles::connect(&settings).await?)
 }
 
 /// Returns settings that connect to the embedded server of a running worker, in place of those that

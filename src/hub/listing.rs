@@ -20,7 +20,7 @@ use super::wire::Wire;
 /// in the Hub's links.
 const MAX_PAGES: usize = 1_000;
 /// Size of the largest file that is read into memory, in bytes.
-const MAX_CONTENT: u64 = 32 * 1024 * 1024;
+const MAX_CONTENT: usize = 32 << 20;
 
 /// A commit's id: 40 lowercase hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -140,17 +140,12 @@ pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Resul
     let repo = &wire.access.repo;
     let url =
         wire.url([repo.owner(), repo.name(), "resolve", commit.as_str()].into_iter().chain(path.split('/')));
-    let limit = wire.patience.answer;
     let read = wire.retried(WHAT, || async {
         let response = wire.once(wire.authorized(&url, wire.client.get(url.clone()))).await?;
-        if response.content_length().is_some_and(|length| length > MAX_CONTENT) {
-            return Err(HubError::Malformed { what: WHAT });
-        }
-        let read = tokio::time::timeout(limit, response.bytes()).await;
-        read.map_err(|_| HubError::TimedOut { limit })?.map_err(HubError::connection)
+        wire.read(WHAT, response, MAX_CONTENT).await
     });
     match read.await {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(body) => Ok(Some(body.into())),
         Err(HubError::NoFile { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -11,13 +11,17 @@ use url::Url;
 
 use super::access::{HubAccess, RetryPolicy};
 use super::error::HubError;
+use crate::answer::{AnswerError, read_body};
 use crate::failure::chain;
 use crate::retry::retry_after;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Size of the largest error body that is read, in bytes.
-const ERROR_LIMIT: u64 = 16 * 1024;
+const MAX_ERROR_BYTES: usize = 16 << 10;
+/// Size of the largest JSON body that is read, in bytes. A page of a listing has a thousand files of
+/// some hundred bytes each.
+const MAX_JSON_BYTES: usize = 8 << 20;
 
 /// HTTP client for one repo.
 pub(super) struct Wire {
@@ -133,10 +137,8 @@ impl Wire {
             error: String,
         }
         // The error page of a proxy may be long and has no useful message.
-        if response.content_length().is_none_or(|length| length > ERROR_LIMIT) {
-            return None;
-        }
-        self.read_json::<Body>("an error", response).await.ok().map(|body| body.error)
+        let body = self.read("an error", response, MAX_ERROR_BYTES).await.ok()?;
+        serde_json::from_slice::<Body>(&body).ok().map(|body| body.error)
     }
 
     /// Sends a request with retries and parses the JSON of the response.
@@ -158,12 +160,28 @@ impl Wire {
         what: &'static str,
         response: Response,
     ) -> Result<T, HubError> {
-        let limit = self.patience.answer;
-        let read = tokio::time::timeout(limit, response.bytes()).await;
-        let bytes = read.map_err(|_| HubError::TimedOut { limit })?.map_err(HubError::connection)?;
-        serde_json::from_slice(&bytes).map_err(|error| {
+        let body = self.read(what, response, MAX_JSON_BYTES).await?;
+        serde_json::from_slice(&body).map_err(|error| {
             tracing::debug!(what, %error, "can't parse the Hub's response");
             HubError::Malformed { what }
+        })
+    }
+
+    /// Reads a body of at most `max_bytes` within the time that an answer may take.
+    pub(super) async fn read(
+        &self,
+        what: &'static str,
+        response: Response,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, HubError> {
+        let limit = self.patience.answer;
+        let read = tokio::time::timeout(limit, read_body(response, max_bytes)).await;
+        read.map_err(|_| HubError::TimedOut { limit })?.map_err(|error| match error {
+            AnswerError::TooLarge { limit } => {
+                tracing::debug!(what, limit, "the Hub's response is too large");
+                HubError::Malformed { what }
+            }
+            AnswerError::Connection(error) => HubError::connection(error),
         })
     }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::access::{AccessError, Malformed, TableAccess};
 use super::rest_error::RestError;
+use crate::answer::{AnswerError, read_body};
 use crate::correction::Row;
 
 /// Timeout for opening a connection.
@@ -250,13 +251,9 @@ fn quoted(text: &str) -> String {
 }
 
 /// Reads a body, but never more than [`MAX_ANSWER_BYTES`].
-async fn bounded(mut response: Response) -> Result<Vec<u8>, RestError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| RestError::Request(error.without_url()))? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(RestError::TooLarge { limit: MAX_ANSWER_BYTES });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn bounded(response: Response) -> Result<Vec<u8>, RestError> {
+    read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| match error {
+        AnswerError::TooLarge { limit } => RestError::TooLarge { limit },
+        AnswerError::Connection(error) => RestError::Request(error),
+    })
 }

@@ -31,26 +31,43 @@ pub struct BrokerHandles {
 }
 
 impl BrokerHandles {
-    /// Connects to the broker, after starting it if it is embedded, and opens the streams.
+    /// Connects to the broker, after starting it if it is embedded, and sets up the streams as the
+    /// settings say.
     ///
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
         let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let replicas = settings.nats_replicas;
         let streams =
             Streams::ensure(&connection, &StreamSettings { replicas, ..StreamSettings::default() }).await?;
+        let handles = Box::pin(Self::on(&streams, settings)).await?;
+        // Creates the consumer, or gives it these settings.
+        let settings = job_settings(settings);
+        let jobs = Box::pin(Jobs::open(&streams, &handles.events, settings)).await?;
+        Ok(Self { jobs, ..handles })
+    }
+
+    /// Connects to the broker of a running worker, and leaves its streams as they are.
+    ///
+    /// # Errors
+    /// [`WorkerError::Queue`].
+    pub async fn connect(settings: &Settings) -> Result<Self, WorkerError> {
+        let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
+        Self::on(&Streams::existing(&connection).await?, settings).await
+    }
+
+    async fn on(streams: &Streams, settings: &Settings) -> Result<Self, WorkerError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let table =
             settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
-        let corrections = Corrections::open(&streams, table).await?;
-        let events = Events::new(&streams, Arc::clone(&clock));
-        let job_settings = JobSettings { ack_wait: settings.ack_wait, ..JobSettings::default() };
-        let jobs = Jobs::open(&streams, &events, job_settings).await?;
+        let corrections = Corrections::open(streams, table).await?;
+        let events = Events::new(streams, Arc::clone(&clock));
+        let jobs = Jobs::new(streams, &events, job_settings(settings));
         let trigger =
-            Trigger::new(&streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
-        let runs = Runs::new(&streams);
-        Ok(Self { streams, corrections, jobs, runs, events, trigger })
+            Trigger::new(streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
+        let runs = Runs::new(streams);
+        Ok(Self { streams: streams.clone(), corrections, jobs, runs, events, trigger })
     }
 
     /// Asks the broker for the number of pending pairs and of jobs. Cheap enough for callers that
@@ -64,6 +81,10 @@ impl BrokerHandles {
         let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
         Ok(QueueHealth { pending, threshold, in_hand, waiting })
     }
+}
+
+fn job_settings(settings: &Settings) -> JobSettings {
+    JobSettings { ack_wait: settings.ack_wait, ..JobSettings::default() }
 }
 
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {

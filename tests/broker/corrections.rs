@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use autovalidate::broker::{BrokerError, Connection, QUARANTINE, StreamSettings, Streams};
+use autovalidate::broker::{Broker, BrokerError, Connection, QUARANTINE, StreamSettings, Streams};
 use autovalidate::correction::{Refusal, Row};
 use autovalidate::corrections::{Appended, Corrections, REFUSAL_HEADER, SHORTENED_HEADER};
 use futures::StreamExt;
@@ -260,6 +260,25 @@ async fn a_foreign_stream_in_the_way_needs_a_person() {
 
 async fn ensure_again(connection: &Connection) -> Result<Streams, BrokerError> {
     within(DEADLINE, Streams::ensure(connection, &StreamSettings::default())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_leaves_the_workers_streams_as_they_are() {
+    let settings = StreamSettings { events_max_bytes: 1 << 20, ..StreamSettings::default() };
+    let bench = TestBroker::with(settings).await;
+    let existing = within(DEADLINE, Streams::existing(&bench.connection)).await.unwrap();
+    let corrections = within(DEADLINE, Corrections::open(&existing, "pairs")).await.unwrap();
+    assert_eq!(corrections.count_after(0).await.unwrap(), 0);
+    let mut events = bench.connection.jetstream().get_stream("TRAINING_EVENTS").await.unwrap();
+    assert_eq!(events.info().await.unwrap().config.max_bytes, 1 << 20);
+
+    let folder = tempfile::tempdir().unwrap();
+    let empty = Broker::Embedded(crate::support::broker::options(folder.path()));
+    let empty = within(DEADLINE, Connection::open(&empty)).await.unwrap();
+    let error = within(DEADLINE, Streams::existing(&empty)).await.unwrap_err();
+    assert!(matches!(error, BrokerError::NotSetUp { .. }), "{error:?}");
+    assert!(autovalidate::failure::Failure::advice(&error).contains("autovalidate worker"));
+    assert!(empty.jetstream().get_stream("CORRECTIONS").await.is_err(), "looking creates nothing");
 }
 
 /// Manual measurement: `cargo nextest run --run-ignored only hundred_thousand --no-capture`.

@@ -135,7 +135,7 @@ async fn a_trainer_that_finds_no_job_is_up_for_a_while_and_exits() {
         name => sleeper.environment().get(name).cloned(),
     };
     let settings = Settings::read(&environment, None, Needs::default()).unwrap();
-    let trainer = WorkerOptions { role: Role::Trainer, exit_when_idle: Some(IDLE) };
+    let trainer = WorkerOptions { role: Role::Trainer, exit_when_idle: Some(IDLE * 5) };
     let worker = within(DEADLINE, Worker::start(&settings, trainer, CancellationToken::new())).await.unwrap();
     assert!(within(DEADLINE, trainer_is_up(&bench.connection, DEADLINE)).await.unwrap());
     exited(worker).await.unwrap();
@@ -166,4 +166,22 @@ async fn a_tick_finds_the_row_of_a_lost_webhook_and_a_stranger_may_not_tick() {
     assert_eq!((status, text.as_str()), (202, ""));
     exited(worker).await.unwrap();
     assert_eq!(sleeper.stored().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_between_an_accepted_hook_and_its_sleep_loses_nothing() {
+    let sleeper = Sleeper::new(&[]).await;
+    let mut rows = 0;
+    for moment in 0..12 {
+        let worker = sleeper.wake().await;
+        rows += sleeper.insert(1).len() as u64;
+        let (status, _) = call(worker.http(), "supabase", WEBHOOK_SECRET).await;
+        assert_eq!(status, 202);
+        // Dropping the worker kills its broker and aborts its tasks wherever they are: in the
+        // sweep, between two checks, or on the way out.
+        let killed_after = Duration::from_millis(10) * 2_u32.pow(moment % 8);
+        let _ = tokio::time::timeout(killed_after, worker.join()).await;
+    }
+    exited(sleeper.wake().await).await.unwrap();
+    assert_eq!(sleeper.stored().await, rows);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::answer::read_body;
 use crate::broker::error::BrokerError;
 
 /// Time that the endpoint has to answer. It is on the same machine.
@@ -45,19 +46,13 @@ pub(super) async fn clients(port: u16) -> Result<Clients, BrokerError> {
     let asked = async {
         let client = reqwest::Client::builder().no_proxy().build().map_err(BrokerError::request(WHAT))?;
         let url = format!("http://127.0.0.1:{port}/connz?sort=cid&limit={NAMED}");
-        let mut response = client
+        let response = client
             .get(url)
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)
             .map_err(BrokerError::request(WHAT))?;
-        let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(BrokerError::request(WHAT))? {
-            if body.len() + piece.len() > MAX_ANSWER_BYTES {
-                return Err(BrokerError::Request { what: WHAT, source: "the answer is too large".into() });
-            }
-            body.extend_from_slice(&piece);
-        }
+        let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(BrokerError::request(WHAT))?;
         serde_json::from_slice(&body).map_err(BrokerError::request(WHAT))
     };
     tokio::time::timeout(ANSWER_DEADLINE, asked).await.map_err(|_| BrokerError::TimedOut { what: WHAT })?

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::FlyApp;
 use super::machine::Machine;
+use crate::answer::{AnswerError, read_body};
 use crate::launcher::error::LaunchError;
 use crate::retry::retry_after;
 
@@ -130,15 +131,12 @@ impl MachinesApi {
             .query(query)
             .header(AUTHORIZATION, self.authorization()?)
             .timeout(deadline);
-        let mut response = request.send().await.map_err(failed)?;
+        let response = request.send().await.map_err(failed)?;
         let (status, asked) = (response.status(), retry_after(response.headers()));
-        let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(failed)? {
-            if body.len() + piece.len() > MAX_ANSWER_BYTES {
-                return Err(malformed("it is too large"));
-            }
-            body.extend_from_slice(&piece);
-        }
+        let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| match error {
+            AnswerError::TooLarge { .. } => malformed("it is too large"),
+            AnswerError::Connection(source) => LaunchError::Unreachable { source },
+        })?;
         match status.is_success() {
             true => Ok(body),
             false => Err(refusal(status, asked, &body)),
