@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::error::BrokerError;
-use super::event_stage::{ENDED, QUEUED};
+use super::event_stage::{ENDED, QUEUED, SETTLED};
 use super::job_id::JobId;
 use super::jobs::{Jobs, RETRY_HEADER};
 use super::run_state::RunState;
@@ -55,6 +55,12 @@ impl Jobs {
                     }
                     tracing::info!(job = %id, "cancelled a queued job");
                     self.events.publish_best_effort(id, ENDED, json!({ "state": record.state })).await;
+                    // A trainer would settle the message, but none need be started for that. After a
+                    // crash here, the next one to be up does.
+                    if self.remove_waiting(id, record.retries).await? {
+                        let detail = json!({ "outcome": "cancelled" });
+                        self.events.publish_best_effort(id, SETTLED, detail).await;
+                    }
                     return Ok(RunState::Queued);
                 }
                 state => return Err(BrokerError::RunEnded { id: id.clone(), state }),

@@ -82,6 +82,29 @@ impl Jobs {
         Ok(from)
     }
 
+    /// Removes the request of a run from the queue, unless it is for a later retry than this one.
+    /// Returns true when there was one.
+    pub(super) async fn remove_waiting(&self, id: &JobId, retry: u64) -> Result<bool, BrokerError> {
+        let stream = self.streams.training();
+        let (mut from, mut removed) = (1, false);
+        for _ in 0..LOOK_AHEAD {
+            let message = match stream.direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await {
+                Ok(message) => message,
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
+                Err(error) => return Err(BrokerError::request("reading the queue")(error)),
+            };
+            let is_of_run = JobRequest::parse(&message.payload)
+                .is_ok_and(|request| request.id_at(message.sequence) == *id)
+                && retry_of(&message.headers) <= retry;
+            if is_of_run {
+                let deleted = stream.delete_message(message.sequence).await;
+                removed |= deleted.map_err(BrokerError::request("removing a request"))?;
+            }
+            from = message.sequence + 1;
+        }
+        Ok(removed)
+    }
+
     /// Writes missing records whenever a request is added, until cancelled.
     pub async fn keep_registered(&self, cancel: &CancellationToken) {
         let mut connects = self.streams.connection().connects();

@@ -47,7 +47,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             (Some(error), _) => {
                 println!("no trainer was started for {}: {}", start.job, error.message);
                 println!("  what to do: {}", error.advice);
-                println!("  tried again from {}", start.not_before);
+                println!("  the next try is not before {}", start.not_before);
             }
             (None, StartState::Starting) => println!("a trainer is being started for {}", start.job),
             (None, StartState::Started | StartState::Failed) => {

@@ -50,6 +50,32 @@ async fn a_manual_request_during_a_run_is_seen_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_before_its_start_leaves_the_queue_and_nobody_has_to_take_it() {
+    let bench = TestBroker::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let runs = Runs::new(&bench.streams);
+    for _ in 0..3 {
+        within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
+    }
+    let in_hand = next(&jobs).await;
+    let mut settled = bench.listen("training.events.*.settled").await;
+    let second = JobId::manual(2);
+    assert_eq!(within(DEADLINE, jobs.cancel(&second)).await.unwrap(), RunState::Queued);
+    assert_eq!(next_event(&mut settled).await.job, second);
+    assert_eq!(jobs.outstanding().await.unwrap(), 2, "the job in hand, and the third");
+    // A retry puts it back, and is cancelled as well.
+    within(DEADLINE, jobs.retry(&second)).await.unwrap();
+    assert_eq!((jobs.outstanding().await.unwrap(), state(&runs, &second).await), (3, RunState::Queued));
+    within(DEADLINE, jobs.cancel(&second)).await.unwrap();
+    assert_eq!(jobs.outstanding().await.unwrap(), 2);
+    within(DEADLINE, in_hand.complete()).await.unwrap();
+    let third = next(&jobs).await;
+    assert_eq!(third.id(), &JobId::manual(3));
+    within(DEADLINE, third.complete()).await.unwrap();
+    assert_eq!(jobs.outstanding().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_queue_is_not_read_again_for_each_request() {
     const WAITING: u64 = 50;
     let bench = TestBroker::new().await;
