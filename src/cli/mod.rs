@@ -69,7 +69,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::broker::embedded::reachable;
-use crate::broker::{JobId, RunRecord};
+use crate::broker::{BrokerError, JobId, RunRecord};
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::Repository;
 use crate::settings::{Nats, Needs, Settings, SettingsError};
@@ -144,8 +144,8 @@ impl CliError {
     }
 }
 
-impl From<crate::broker::BrokerError> for CliError {
-    fn from(error: crate::broker::BrokerError) -> Self {
+impl From<BrokerError> for CliError {
+    fn from(error: BrokerError) -> Self {
         Self::Worker(error.into())
     }
 }
@@ -238,8 +238,21 @@ pub fn main() -> ExitCode {
 /// server next to the worker's, nor change the worker's streams.
 async fn handles() -> Result<BrokerHandles, CliError> {
     let mut settings = Settings::from_process(Needs::default())?;
+    let own = match &settings.nats {
+        Nats::Embedded { address, .. } => Some(*address),
+        Nats::Remote { .. } => None,
+    };
     settings.nats = on_running_broker(settings.nats);
-    Ok(BrokerHandles::connect(&settings).await?)
+    match (BrokerHandles::connect(&settings).await, own) {
+        (Err(WorkerError::Queue(error @ BrokerError::Connect { .. })), Some(address)) => {
+            Err(CliError::Plain {
+                what: format!("no worker runs here: its nats-server does not answer at {address}"),
+                advice: "Start `autovalidate worker`, or wake one that sleeps with a request to its /healthz; for a broker elsewhere set NATS_URL.".to_owned(),
+                source: Some(error.into()),
+            })
+        }
+        (handles, _) => Ok(handles?),
+    }
 }
 
 /// Returns settings that connect to the embedded server of a running worker, in place of those that
@@ -301,7 +314,7 @@ fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(crate::broker::BrokerError::from)?;
+    let text = serde_json::to_string_pretty(value).map_err(BrokerError::from)?;
     print_text(&format!("{text}\n"))
 }
 

@@ -13,8 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::account::StartReason;
+use super::life;
 use super::machine::Machine;
-use super::proxy::ProxyOptions;
+use super::proxy_options::ProxyOptions;
 use super::shared::Shared;
 use super::state::MachineState;
 
@@ -77,7 +78,7 @@ impl Route {
             } else if state.is_startable() && self.options.auto_start && startable(&machine) {
                 // One of the requests that come together starts the machine; the others find it
                 // starting.
-                if machine.start(StartReason::Proxy).is_ok() {
+                if life::start(&machine, StartReason::Proxy).is_ok() {
                     continue;
                 }
             }

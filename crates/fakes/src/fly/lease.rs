@@ -6,8 +6,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::ids;
-use super::record::Record;
-use super::refusal::Refusal;
 
 /// A lease on a machine.
 #[derive(Debug, Clone)]
@@ -42,25 +40,5 @@ impl Lease {
                 "version": self.version,
             },
         })
-    }
-}
-
-impl Record {
-    /// Returns the lease that has not ended.
-    pub(super) fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref().filter(|lease| lease.expires_at > Timestamp::now())
-    }
-
-    /// Checks that the caller may change the machine.
-    ///
-    /// # Errors
-    /// 409 when somebody else holds a lease.
-    pub(super) fn check_lease(&self, machine: &str, nonce: Option<&str>) -> Result<(), Refusal> {
-        match self.lease() {
-            Some(lease) if nonce != Some(&lease.nonce) => {
-                Err(Refusal::leased(machine, &lease.owner, lease.expires_at))
-            }
-            _ => Ok(()),
-        }
     }
 }

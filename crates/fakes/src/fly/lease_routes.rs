@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::lease::Lease;
 use super::limits::Action;
 use super::refusal::Refusal;
-use super::routes::{MachinePath, body, nonce};
+use super::request::{MachinePath, body, nonce};
 use super::shared::Shared;
 
 /// Owner of the leases that the API grants.

@@ -8,21 +8,31 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::account::StartReason;
+use super::command::command;
 use super::event::ExitEvent;
 use super::faults::StartFault;
-use super::machine::{Machine, Order, Then};
+use super::machine::{Life, Machine};
+use super::order::{Order, Then};
 use super::process::{Exit, Process};
+use super::refusal::Refusal;
 use super::spec::Restart;
 use super::state::MachineState;
 
-/// Runs the machine as the task with the number `run`, until it rests or its state is taken away.
-pub(super) async fn run(
-    machine: Arc<Machine>,
-    run: u64,
-    mut orders: mpsc::Receiver<Order>,
-    mut reason: StartReason,
-    mut fault: Option<StartFault>,
-) {
+/// Starts a machine, and returns the state before. A machine that is started stays as it is.
+///
+/// # Errors
+/// A refusal when the state does not allow a start, or a fault refuses it.
+pub(super) fn start(machine: &Arc<Machine>, reason: StartReason) -> Result<MachineState, Refusal> {
+    let begun = machine.begin_start(reason)?;
+    if let Some(life) = begun.life {
+        machine.world.tasks.spawn(run(Arc::clone(machine), life));
+    }
+    Ok(begun.previous)
+}
+
+/// Runs the machine until it rests or its state is taken away.
+async fn run(machine: Arc<Machine>, life: Life) {
+    let Life { run, mut orders, mut reason, mut fault } = life;
     let mut restarts = 0;
     let mut pause = match fault {
         Some(StartFault::Slow(pause)) => pause,
@@ -46,7 +56,7 @@ pub(super) async fn run(
                 return;
             }
             Some(StartFault::Crash(code)) => Ok(Process::exited_with(code)),
-            _ => Process::spawn(&machine),
+            _ => command(&machine).and_then(Process::spawn),
         };
         let mut process = match process {
             Ok(process) => process,

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::account::{Account, StartReason};
 use super::faults::{Faults, StartFault};
 use super::ids;
-use super::life;
+use super::order::{Order, Then};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::spec::{MachineSpec, StopSignal};
@@ -39,19 +39,23 @@ pub(super) struct World {
     pub(super) logs: PathBuf,
 }
 
-/// A request to the task that runs a machine.
+/// A start that a machine's state allows.
 #[derive(Debug)]
-pub(super) enum Order {
-    Stop { signal: StopSignal, timeout: Duration, then: Then },
-    Suspend,
-    Resume { reason: StartReason, pause: Duration },
+pub(super) struct BegunStart {
+    /// State before the start.
+    pub(super) previous: MachineState,
+    /// Life to begin; `None` when the machine has one.
+    pub(super) life: Option<Life>,
 }
 
-/// Continuation of a stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    Rest,
-    Start,
+/// Start of the task that runs a machine.
+#[derive(Debug)]
+pub(super) struct Life {
+    /// Number of the task. A task with another number has no more say.
+    pub(super) run: u64,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) reason: StartReason,
+    pub(super) fault: Option<StartFault>,
 }
 
 #[derive(Debug)]
@@ -113,18 +117,18 @@ impl Machine {
         self.version.subscribe()
     }
 
-    /// Starts the machine and returns the state before. A machine that is started stays as it is.
+    /// Begins a start. A machine that is started stays as it is.
     ///
     /// # Errors
     /// A refusal when the state does not allow a start, or a fault refuses it.
-    pub(super) fn start(self: &Arc<Self>, reason: StartReason) -> Result<MachineState, Refusal> {
+    pub(super) fn begin_start(&self, reason: StartReason) -> Result<BegunStart, Refusal> {
         let faults = &self.world.faults;
         let mut record = self.record();
         let previous = record.state;
         if previous == MachineState::Started {
             let refused = faults.take_started();
             let refusal = || Refusal::not_startable(MachineState::Starting);
-            return if refused { Err(refusal()) } else { Ok(previous) };
+            return if refused { Err(refusal()) } else { Ok(BegunStart { previous, life: None }) };
         }
         if !previous.is_startable() {
             return Err(Refusal::not_startable(previous));
@@ -144,14 +148,12 @@ impl Machine {
                 _ => faults.start_time(),
             };
             record.order(Order::Resume { reason, pause });
-            return Ok(previous);
+            return Ok(BegunStart { previous, life: None });
         }
         let (sender, orders) = mpsc::channel(16);
         record.run += 1;
         record.orders = Some(sender);
-        let run = record.run;
-        self.world.tasks.spawn(life::run(Arc::clone(self), run, orders, reason, fault));
-        Ok(previous)
+        Ok(BegunStart { previous, life: Some(Life { run: record.run, orders, reason, fault }) })
     }
 
     /// Stops the machine. A machine that rests stays as it is.

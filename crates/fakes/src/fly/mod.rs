@@ -11,7 +11,9 @@
 //! state         states by their names
 //! machine       a machine, and the changes that its state allows
 //! record        the part of a machine that changes
+//! order         orders to the task that runs a machine
 //! life          the task that runs a machine, and the restart policy
+//! command       command of a machine's program
 //! process       the main process and its group
 //! event         events in the API's form
 //! account       runs, time, and money
@@ -21,17 +23,20 @@
 //! refusal       error responses
 //! limits        rate limits
 //! shared        the routes' shared state: machines and permissions
+//! request       parts of a request that several routes read
 //! routes        list, get, start, stop, suspend, restart
 //! wait          the route that waits for a state
 //! lease_routes  the routes of leases
 //! view          a machine as JSON
 //! duration      times in Go's notation
 //! server        listener of the API, and the faults of any request
+//! proxy_options options of a proxy
 //! proxy         the proxy that starts machines and forwards requests
 //! forward       one request on its way through the proxy
 //! ```
 
 mod account;
+mod command;
 mod duration;
 mod event;
 mod faults;
@@ -43,10 +48,13 @@ mod life;
 mod limits;
 mod machine;
 mod options;
+mod order;
 mod process;
 mod proxy;
+mod proxy_options;
 mod record;
 mod refusal;
+mod request;
 mod routes;
 mod server;
 mod shared;
@@ -71,13 +79,15 @@ pub use account::{Account, Run, StartReason};
 pub use faults::{Faults, RequestFault, StartFault};
 pub use machine::Change;
 pub use options::{AppToken, Options};
-pub use proxy::{AutoStop, Proxy, ProxyOptions};
+pub use proxy::Proxy;
+pub use proxy_options::{AutoStop, ProxyOptions};
 pub use spec::{MachineSpec, Program, Restart, StopSignal, UnknownSignal};
 pub use state::{MachineState, UnknownState};
 
 use crate::connection::Connections;
 use lease::Lease;
-use machine::{Machine, Then, World};
+use machine::{Machine, World};
+use order::Then;
 use shared::Shared;
 
 /// A running stand-in. Dropping it stops the server and kills the machines' processes.
@@ -195,7 +205,7 @@ impl Fly {
     /// Outside of a Tokio runtime.
     pub fn start_machine(&self, id: &str) -> Result<(), MachineError> {
         let machine = self.machine(id)?;
-        let started = machine.start(StartReason::Api);
+        let started = life::start(&machine, StartReason::Api);
         started.map(drop).map_err(|_| MachineError::Refused(machine.state()))
     }
 

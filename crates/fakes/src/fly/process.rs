@@ -3,18 +3,11 @@
 use std::future;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
-
-use super::machine::Machine;
-use super::spec::Program;
-
-/// Search path of a machine's processes.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// End of a main process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +45,9 @@ pub(super) enum Process {
 }
 
 impl Process {
-    /// Starts the machine's program, with its output in the machine's file.
-    pub(super) fn spawn(machine: &Machine) -> io::Result<Self> {
-        let Some(program) = &machine.spec.program else { return Ok(Self::Pretended { exit: None }) };
-        let mut command = command(machine, program, &machine.log())?;
+    /// Starts a machine's command, or pretends to when it has none.
+    pub(super) fn spawn(command: Option<Command>) -> io::Result<Self> {
+        let Some(mut command) = command else { return Ok(Self::Pretended { exit: None }) };
         let child = command.spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let group = id.map(Pid::from_raw).ok_or_else(|| io::Error::other("the process has no id"))?;
@@ -119,29 +111,4 @@ impl Drop for Process {
             let _ = killpg(*group, Signal::SIGKILL);
         }
     }
-}
-
-fn command(machine: &Machine, program: &Program, log: &Path) -> io::Result<Command> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-    let mut command = Command::new(&program.path);
-    command
-        .args(&program.args)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("FLY_APP_NAME", &machine.spec.app)
-        .env("FLY_MACHINE_ID", &machine.id)
-        .env("FLY_MACHINE_VERSION", &machine.instance_id)
-        .env("FLY_PRIVATE_IP", &machine.private_ip)
-        .env("FLY_PROCESS_GROUP", &machine.spec.group)
-        .env("FLY_REGION", &machine.spec.region)
-        .envs(program.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .process_group(0)
-        .kill_on_drop(true);
-    if let Some(directory) = &program.directory {
-        command.current_dir(directory);
-    }
-    Ok(command)
 }

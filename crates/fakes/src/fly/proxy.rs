@@ -1,9 +1,7 @@
 //! The proxy that starts a machine when a request comes for it, as the real one does.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use tokio::task::JoinSet;
@@ -11,53 +9,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::forward::{self, Route};
-use super::machine::{Machine, Then};
+use super::machine::Machine;
+use super::order::Then;
+use super::proxy_options::{AutoStop, ProxyOptions};
 use super::shared::Shared;
 use super::state::MachineState;
 use crate::connection::{Connections, Cut};
-
-/// Treatment of a machine that has no request in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AutoStop {
-    /// The machine runs on. Only its own exit ends it.
-    #[default]
-    Off,
-    /// The machine is stopped after this time, even when it works on something.
-    Stop(Duration),
-    /// The machine is suspended after this time, even when it works on something.
-    Suspend(Duration),
-}
-
-/// Options of a proxy.
-#[derive(Debug, Clone)]
-pub struct ProxyOptions {
-    /// App of the machines.
-    pub app: String,
-    /// Process group of the machines.
-    pub group: String,
-    /// Address to listen on; port 0 picks a free port.
-    pub address: SocketAddr,
-    /// Switch for starting a machine when a request comes.
-    pub auto_start: bool,
-    /// Treatment of machines without requests, for the machines that exist when the proxy starts.
-    pub auto_stop: AutoStop,
-    /// Time to start a machine and to connect to its service, after which a request gets 503.
-    pub limit: Duration,
-}
-
-impl ProxyOptions {
-    /// Returns options for a proxy on a free local port that starts machines and never stops them.
-    pub fn new(app: impl Into<String>, group: impl Into<String>) -> Self {
-        Self {
-            app: app.into(),
-            group: group.into(),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            auto_start: true,
-            auto_stop: AutoStop::Off,
-            limit: Duration::from_secs(20),
-        }
-    }
-}
 
 /// A running proxy. Dropping it stops it; the end of its [`Fly`](super::Fly) does so, too.
 #[derive(Debug)]

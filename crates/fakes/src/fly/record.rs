@@ -9,7 +9,8 @@ use super::account::{Ledger, StartReason};
 use super::event::{Event, ExitEvent};
 use super::ids;
 use super::lease::Lease;
-use super::machine::Order;
+use super::order::Order;
+use super::refusal::Refusal;
 use super::state::MachineState;
 
 /// Most events that a machine keeps.
@@ -103,5 +104,23 @@ impl Record {
         self.orders.as_ref().is_some_and(|orders| {
             !matches!(orders.try_send(order), Err(mpsc::error::TrySendError::Closed(_)))
         })
+    }
+
+    /// Returns the lease that has not ended.
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref().filter(|lease| lease.expires_at > Timestamp::now())
+    }
+
+    /// Checks that the caller may change the machine.
+    ///
+    /// # Errors
+    /// 409 when somebody else holds a lease.
+    pub(super) fn check_lease(&self, machine: &str, nonce: Option<&str>) -> Result<(), Refusal> {
+        match self.lease() {
+            Some(lease) if nonce != Some(&lease.nonce) => {
+                Err(Refusal::leased(machine, &lease.owner, lease.expires_at))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -12,16 +12,15 @@ use serde_json::{Value, json};
 
 use super::account::StartReason;
 use super::duration::{self, Time};
+use super::life;
 use super::limits::Action;
-use super::machine::Then;
+use super::order::Then;
 use super::refusal::Refusal;
+use super::request::{MachinePath, body, nonce};
 use super::shared::Shared;
 use super::spec::StopSignal;
 use super::state::MachineState;
 use super::{lease_routes, view, wait};
-
-/// Header that carries the nonce of a lease.
-const NONCE: &str = "fly-machine-lease-nonce";
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -38,26 +37,6 @@ pub(super) fn router() -> Router<Arc<Shared>> {
             "/v1/apps/{app}/machines/{id}/lease",
             get(lease_routes::read).post(lease_routes::acquire).delete(lease_routes::release),
         )
-}
-
-/// Path of a request to a machine: the app and the machine's id.
-pub(super) type MachinePath = Path<(String, String)>;
-
-/// Returns the nonce that the request carries.
-pub(super) fn nonce(headers: &HeaderMap) -> Option<&str> {
-    headers.get(NONCE).and_then(|value| value.to_str().ok()).filter(|nonce| !nonce.is_empty())
-}
-
-/// Parses a body that may be absent.
-///
-/// # Errors
-/// 400 when the body is there and has another form.
-pub(super) fn body<'a, T: Deserialize<'a> + Default>(body: &'a Bytes) -> Result<T, Refusal> {
-    if body.trim_ascii().is_empty() {
-        return Ok(T::default());
-    }
-    let parsed = serde_json::from_slice::<Option<T>>(body);
-    parsed.map(Option::unwrap_or_default).map_err(|error| Refusal::invalid(format!("json: {error}")))
 }
 
 async fn list(
@@ -118,7 +97,7 @@ async fn start(
 ) -> Result<Json<Value>, Refusal> {
     let machine = shared.find(&headers, &path, Action::Start)?;
     machine.record().check_lease(&machine.id, nonce(&headers))?;
-    let previous = machine.start(StartReason::Api)?;
+    let previous = life::start(&machine, StartReason::Api)?;
     Ok(Json(json!({ "previous_state": previous, "migrated": false, "new_host": "" })))
 }
 
@@ -177,7 +156,7 @@ async fn restart(
     };
     machine.record().check_lease(&machine.id, nonce(&headers))?;
     if machine.state().is_startable() {
-        machine.start(StartReason::Restart)?;
+        life::start(&machine, StartReason::Restart)?;
     } else {
         machine.stop(signal, timeout, Then::Start, "user")?;
     }

@@ -12,7 +12,7 @@ use super::duration;
 use super::limits::Action;
 use super::machine::Machine;
 use super::refusal::Refusal;
-use super::routes::MachinePath;
+use super::request::MachinePath;
 use super::shared::Shared;
 use super::state::MachineState;
 
