@@ -18,14 +18,12 @@ use super::job_id::JobId;
 use super::jobs::{Jobs, RETRY_HEADER};
 use super::run_state::RunState;
 use super::streams::CANCEL_SUBJECT;
-use crate::failure::chain;
+use super::watching::keep_watching;
 
 /// Name of the durable consumer of cancel requests that all workers share.
 const CONSUMER: &str = "cancellations";
 /// Time that one pull waits for a message.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
-/// Pause after an error of the broker.
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl Jobs {
     /// Cancels a run and returns the state it was in. A queued run has ended when this returns. A
@@ -123,22 +121,13 @@ impl Jobs {
 
     /// Handles the cancel requests published on [`CANCEL_SUBJECT`], until cancelled itself.
     pub async fn keep_cancelling(&self, cancel: &CancellationToken) {
-        let mut connects = self.streams.connection().connects();
-        while !cancel.is_cancelled() {
-            let served = tokio::select! {
-                () = cancel.cancelled() => return,
-                // A pull is lost with its connection.
-                Ok(()) = connects.changed() => continue,
-                served = self.serve_cancellation() => served,
-            };
-            if let Err(error) = served {
-                tracing::warn!(error = chain(&error), again_in = ?PAUSE, "can't read cancel requests");
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    () = tokio::time::sleep(PAUSE) => {}
-                }
+        let trouble = "can't read cancel requests";
+        let serve = || async {
+            loop {
+                self.serve_cancellation().await?;
             }
-        }
+        };
+        keep_watching(self.streams.connection(), cancel, trouble, serve).await;
     }
 
     /// Pulls once. A message is acknowledged when its cancel request has been stored or carried

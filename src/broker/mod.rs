@@ -22,6 +22,7 @@
 //! status.rs       status service
 //! run_state.rs    state of a run
 //! event_stage.rs  stages of events that are not stages of a run
+//! watching.rs     watch that goes on through failures
 //! version.rs      oldest nats-server that works
 //! records.rs      typed records, changed by compare-and-swap
 //! clock.rs        clock as an argument
@@ -48,6 +49,7 @@ mod status;
 mod streams;
 mod version;
 mod waiting;
+mod watching;
 
 pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
 pub(crate) use clock::timestamp;
@@ -71,3 +73,4 @@ pub use streams::{
     CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
     TRAINING_EVENTS, TRAINING_RUNS,
 };
+pub(crate) use watching::keep_watching;

@@ -18,7 +18,7 @@ use super::jobs::{Jobs, retry_of};
 use super::request::JobRequest;
 use super::runs::RunRecord;
 use super::streams::JOBS_SUBJECT;
-use crate::failure::chain;
+use super::watching::keep_watching;
 
 /// Pause between a notice and the next read of the queue; it doubles with every read up to
 /// [`POLL_PERIOD`]. A notice can get lost with a connection, and it can arrive before the message
@@ -26,8 +26,6 @@ use crate::failure::chain;
 const REREAD_DELAY: Duration = Duration::from_millis(50);
 /// Period at which the whole queue is read when no notice arrives.
 const POLL_PERIOD: Duration = Duration::from_secs(30);
-/// Pause after an error of the broker.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Largest number of requests that one read registers; later reads register the rest.
 const LOOK_AHEAD: usize = 1_000;
 
@@ -107,22 +105,8 @@ impl Jobs {
 
     /// Writes missing records whenever a request is added, until cancelled.
     pub async fn keep_registered(&self, cancel: &CancellationToken) {
-        let mut connects = self.streams.connection().connects();
-        while !cancel.is_cancelled() {
-            let trouble = tokio::select! {
-                () = cancel.cancelled() => return,
-                // A subscription survives a reconnection, but notices sent meanwhile are lost.
-                Ok(()) = connects.changed() => continue,
-                trouble = self.watch_queue() => trouble,
-            };
-            if let Err(error) = trouble {
-                tracing::warn!(error = chain(&error), again_in = ?PAUSE, "the queue can't be watched");
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
+        let trouble = "the queue can't be watched";
+        keep_watching(self.streams.connection(), cancel, trouble, || self.watch_queue()).await;
     }
 
     async fn watch_queue(&self) -> Result<(), BrokerError> {

@@ -11,17 +11,16 @@ use tokio_util::sync::CancellationToken;
 use super::claim::{Claim, StartRecord, claim};
 use super::error::LaunchError;
 use super::{Launch, Launcher};
-use crate::broker::{BrokerError, Clock, JobId, Jobs, RecordedError, Records, Streams, trainer_is_up};
+use crate::broker::{
+    BrokerError, Clock, JobId, Jobs, RecordedError, Records, Streams, keep_watching, trainer_is_up,
+};
 use crate::failure::{Failure, chain};
-use crate::retry::Backoff;
 
 /// Key of the record in the bucket of state that survives a restart.
 const KEY: &str = "trainer_start";
 
 /// Longest time between two looks while a job waits or runs.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
-/// Pauses while the broker fails.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 /// Time in which a trainer answers, before the first start for a job.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Factor on this time before a start for the same job is repeated. A trainer whose machine is short
@@ -154,24 +153,9 @@ impl TrainerStarter {
 
     /// Starts trainers whenever jobs wait, until cancelled. Logs errors of the broker and retries.
     pub async fn run(&self, cancel: &CancellationToken) {
-        let mut failures = BACKOFF.start();
-        let mut connects = self.streams.connection().connects();
-        while !cancel.is_cancelled() {
-            let watched = tokio::select! {
-                () = cancel.cancelled() => return,
-                // Notices are lost with their connection: the new watch begins with a look.
-                Ok(()) = connects.changed() => continue,
-                watched = self.watch() => watched,
-            };
-            let pause = failures.next_pause(rand::random());
-            if let Err(error) = watched {
-                tracing::warn!(error = chain(&error), again_in = ?pause, "the queue can't be checked for waiting jobs");
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
+        let trouble = "the queue can't be checked for waiting jobs";
+        // Each watch begins with a look.
+        keep_watching(self.streams.connection(), cancel, trouble, || Box::pin(self.watch())).await;
     }
 
     async fn watch(&self) -> Result<(), BrokerError> {

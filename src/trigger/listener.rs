@@ -12,15 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::coverage::{Coverage, CoverageStore, Intent};
 use super::policy::{Decision, DueJob, TriggerPolicy, TriggerState, decide, next_due};
-use crate::broker::{BrokerError, Clock, JobId, JobRequest, Jobs, Runs, Streams};
+use crate::broker::{BrokerError, Clock, JobId, JobRequest, Jobs, Runs, Streams, keep_watching};
 use crate::corrections::Corrections;
-use crate::failure::chain;
-use crate::retry::{Backoff, Failures};
 
 /// Longest time between two looks, since a notice can get lost with its connection.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-/// Pauses while the broker fails.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// Queue that jobs are put into. [`Jobs`] implements it; tests put a faulty one in its place.
 pub trait JobQueue: Debug + Send + Sync + 'static {
@@ -199,34 +195,17 @@ impl Trigger {
 
     /// Starts jobs whenever they are due, until cancelled. Logs errors of the broker and retries.
     pub async fn run(&self, cancel: &CancellationToken) {
-        let mut failures = BACKOFF.start();
-        let mut connects = self.streams.connection().connects();
-        while !cancel.is_cancelled() {
-            let watched = tokio::select! {
-                () = cancel.cancelled() => return,
-                // Notices and answers are lost with their connection: start a new watch, which
-                // begins with a look.
-                Ok(()) = connects.changed() => continue,
-                watched = self.watch(&mut failures) => watched,
-            };
-            let pause = failures.next_pause(rand::random());
-            if let Err(error) = watched {
-                tracing::warn!(error = chain(&error), again_in = ?pause, "the trigger can't check for due jobs");
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
+        let trouble = "the trigger can't check for due jobs";
+        // Each watch begins with a look.
+        keep_watching(self.streams.connection(), cancel, trouble, || self.watch()).await;
     }
 
     /// Looks at every notice. Safe to drop at any point: the next look finds whatever was begun.
-    async fn watch(&self, failures: &mut Failures) -> Result<(), BrokerError> {
+    async fn watch(&self) -> Result<(), BrokerError> {
         // Registered before the first look, so that no notice is missed in between.
         let mut notices = self.notices().await?;
         loop {
             let decision = self.look().await?;
-            failures.reset();
             let due = match decision {
                 Decision::WaitUntil(instant) => self.clock.sleep_until(instant),
                 Decision::Fire(_) | Decision::Idle => std::future::pending().boxed(),
