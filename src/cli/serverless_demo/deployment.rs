@@ -113,18 +113,20 @@ impl Deployment {
     /// Stops the machines as Fly does, then the stand-ins. A machine that does not stop in time is
     /// killed, and so is the nats-server that it leaves behind.
     pub(super) async fn shutdown(self) {
-        let mut killed = false;
+        let awake = || self.machines.iter().rev().filter(|machine| !rests(&self.fly, machine));
+        let interrupted = awake().next().is_some();
         // The trainer hands its job back over the listener's broker, so the listener stops last.
-        for machine in self.machines.iter().rev().filter(|machine| !rests(&self.fly, machine)) {
-            let stopped = self.fly.stop_machine(&machine.id).is_ok();
+        for machine in awake() {
             let limit = KILL_TIMEOUT + STOP_MARGIN;
-            killed |= !stopped || self.fly.reached(&machine.id, MachineState::Stopped, limit).await.is_err();
+            let asked = self.fly.stop_machine(&machine.id);
+            if asked.is_err() || self.fly.reached(&machine.id, MachineState::Stopped, limit).await.is_err() {
+                tracing::warn!(machine = machine.group.name, "a machine is killed: it did not stop in time");
+            }
         }
-        killed |= self.left_behind().await.is_some();
         self.fly.shutdown().await;
         self.supabase.shutdown().await;
         self.hub.shutdown().await;
-        if killed && let Err(error) = Box::pin(store::end_leftover(&self.store)).await {
+        if interrupted && let Err(error) = Box::pin(store::end_leftover(&self.store)).await {
             tracing::warn!(%error, "a nats-server may have been left behind");
         }
     }
