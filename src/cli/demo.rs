@@ -22,6 +22,8 @@ use super::{CliError, CommandOutcome};
 
 /// Number of rows inserted by one request.
 const BATCH: usize = 20;
+/// Time that one request may take.
+const INSERT_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between two requests, so that a person can watch the rows arrive.
 const PAUSE: Duration = Duration::from_millis(60);
 
@@ -233,31 +235,46 @@ async fn next_ingest(events: &mut Option<broadcast::Receiver<IngestEvent>>) -> I
 
 /// Inserts corrections as the app does: with the anonymous key, through PostgREST.
 async fn insert(settings: &DemoSettings, pairs: &[Correction]) -> Result<(), CliError> {
-    let failed = |source: reqwest::Error| CliError::Plain {
-        what: "corrections can't be inserted".to_owned(),
-        advice: "Start again.".to_owned(),
-        source: Some(Box::new(source)),
-    };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().map_err(failed)?;
-    let url = settings
-        .url
-        .join(&format!("rest/v1/{}", settings.table))
-        .map_err(|_| CliError::plain("the table's URL is malformed", "Report this defect."))?;
+    let client = reqwest::Client::builder().build().map_err(cannot_insert)?;
     for batch in pairs.chunks(BATCH) {
-        let rows: Vec<_> = batch
-            .iter()
-            .map(|pair| json!({ "typo": pair.typo, "corrected": pair.corrected, "domain": pair.domain }))
-            .collect();
-        client
-            .post(url.clone())
-            .header("apikey", &settings.key)
-            .bearer_auth(&settings.key)
-            .json(&rows)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(failed)?;
+        insert_rows(&client, &settings.url, &settings.key, &settings.table, batch).await?;
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
+}
+
+/// Inserts corrections with one request, which is one transaction.
+pub(super) async fn insert_rows(
+    client: &reqwest::Client,
+    supabase: &Url,
+    key: &str,
+    table: &str,
+    pairs: &[Correction],
+) -> Result<(), CliError> {
+    let url = supabase
+        .join(&format!("rest/v1/{table}"))
+        .map_err(|_| CliError::plain("the table's URL is malformed", "Report this defect."))?;
+    let rows: Vec<_> = pairs
+        .iter()
+        .map(|pair| json!({ "typo": pair.typo, "corrected": pair.corrected, "domain": pair.domain }))
+        .collect();
+    client
+        .post(url)
+        .header("apikey", key)
+        .bearer_auth(key)
+        .json(&rows)
+        .timeout(INSERT_DEADLINE)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(cannot_insert)?;
+    Ok(())
+}
+
+fn cannot_insert(source: reqwest::Error) -> CliError {
+    CliError::Plain {
+        what: "corrections can't be inserted".to_owned(),
+        advice: "Start again.".to_owned(),
+        source: Some(Box::new(source)),
+    }
 }

@@ -11,8 +11,14 @@ use crate::worker::{Role, Worker};
 use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
+use super::serverless_demo::Recipe;
 use super::terminal::Terminal;
 use super::{CliError, CommandOutcome, print_text};
+
+/// Default of `--pairs`.
+const PAIRS: u64 = 600;
+/// Default of `--pairs` with `--serverless`: a small shop, whose week is lived in minutes.
+const SERVERLESS_PAIRS: u64 = 100;
 
 /// Runs a local Supabase, a local Hub, a real nats-server and the worker. Ctrl-C stops them.
 ///
@@ -28,15 +34,23 @@ pub(super) struct Args {
     /// Folder for state; --demo empties and uses its subfolder `demo`.
     #[arg(long, default_value = ".local/dev")]
     data: PathBuf,
-    /// With --demo: number of corrections to insert for each run, which is also the threshold.
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(50..=5_000))]
-    pairs: u64,
+    /// With --demo: number of corrections to insert for each run, which is also the threshold; 600,
+    /// and 100 with --serverless.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(50..=5_000))]
+    pairs: Option<u64>,
     /// With --demo: seed of the corrections.
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// With --demo: number of runs to start, one after the other.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20))]
     runs: u64,
+    /// With --demo: lives a week on Fly.io's stand-in, with machines that sleep and wake, and prints
+    /// what each recipe costs.
+    #[arg(long, requires = "demo", conflicts_with_all = ["keep", "runs", "fault", "supabase_port", "hub_port"])]
+    serverless: bool,
+    /// With --serverless: lives the week with this recipe only.
+    #[arg(long, value_enum, requires = "serverless")]
+    recipe: Option<Recipe>,
     /// Port of the local Supabase; 0 picks a free port.
     #[arg(long, default_value_t = 0)]
     supabase_port: u16,
@@ -81,6 +95,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         std::fs::remove_dir_all(&data).map_err(|source| cannot("empty", &data, source))?;
     }
     std::fs::create_dir_all(&data).map_err(|source| cannot("create", &data, source))?;
+    if args.serverless {
+        let pairs = args.pairs.unwrap_or(SERVERLESS_PAIRS);
+        return Box::pin(super::serverless_demo::run(args.recipe, pairs, args.seed, &data)).await;
+    }
     let supabase = supabase::Supabase::start(supabase::Options {
         listen: SocketAddr::from(([127, 0, 0, 1], args.supabase_port)),
         ..supabase::Options::default()
@@ -108,7 +126,8 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     for fault in faults {
         fault_tasks.spawn(fault.run(supabase.faults().clone(), stop.clone()));
     }
-    let settings = settings(&args, &data, &supabase, &hub)?;
+    let pairs = args.pairs.unwrap_or(PAIRS);
+    let settings = settings(&args, pairs, &data, &supabase, &hub)?;
     let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
     let terminal = Terminal::new();
@@ -121,9 +140,9 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             url: supabase.url().clone(),
             key: supabase.anon_key().to_owned(),
             table: settings.supabase.as_ref().map_or_else(String::new, |access| access.table.clone()),
-            pairs: args.pairs,
+            pairs,
             seed: args.seed,
-            skipped: run * args.pairs,
+            skipped: run * pairs,
         };
         let hub_folder = data.join("hub");
         ending = tokio::select! {
@@ -158,11 +177,12 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
 /// ones.
 fn settings(
     args: &Args,
+    pairs: u64,
     data: &Path,
     supabase: &supabase::Supabase,
     hub: &hub::Hub,
 ) -> Result<Settings, CliError> {
-    let pairs = args.pairs.to_string();
+    let pairs = pairs.to_string();
     let data = data.join("worker").display().to_string();
     let environment = |name: &str| -> Option<String> {
         let own = || std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -9,6 +9,7 @@
 //! worker.rs      listener, trainer, or both
 //! dev.rs         everything on this machine, no account needed
 //! demo.rs        display of `dev`, and the demo of `dev --demo`
+//! serverless_demo  the demo of `dev --demo --serverless`
 //! terminal.rs    progress bars on a terminal, lines elsewhere
 //! train.rs       one run in the foreground, from a file
 //! evaluate.rs    one model against another
@@ -54,6 +55,8 @@ mod quarantine;
 mod replay;
 mod report;
 mod runs;
+#[cfg(feature = "dev")]
+mod serverless_demo;
 mod status;
 mod suggest;
 mod telemetry;

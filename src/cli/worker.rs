@@ -1,8 +1,9 @@
 //! `autovalidate worker`: listens, trains, or both, until a signal stops it.
 
-use tokio_util::sync::CancellationToken;
-
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::settings::{Needs, Settings};
 use crate::worker::{Role, SHORTEST_IDLE, Worker, WorkerOptions};
@@ -54,11 +55,15 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     let stop = CancellationToken::new();
     let options = WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle };
-    let worker = Box::pin(Worker::start(&settings, options, stop.clone())).await?;
-    let signals = tokio::spawn(stop_on_signal(stop));
-    let ended = Box::pin(worker.join()).await;
-    signals.abort();
-    ended?;
+    // A signal during the start must be handled, too: the default action would leave nats-server
+    // behind.
+    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone())));
+    let worker = tokio::select! {
+        started = Box::pin(Worker::start(&settings, options, stop.clone())) => started?,
+        // The start is dropped, and its nats-server with it.
+        () = stop.cancelled() => return Ok(CommandOutcome::Done),
+    };
+    Box::pin(worker.join()).await?;
     Ok(CommandOutcome::Done)
 }
 

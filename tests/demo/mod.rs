@@ -1,4 +1,7 @@
-//! Properties of the demo's data that a worker relies on when it trains on that data.
+//! Properties of the demo's data that a worker relies on when it trains on that data, and the demo
+//! of a week on Fly.io.
+
+mod serverless;
 
 use std::collections::{BTreeSet, HashSet};
 

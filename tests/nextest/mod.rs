@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Modules of this package that start no server and run no real model.
-const UNGROUPED: [&str; 6] = ["demo", "evaluate", "nextest", "report", "support", "synthesis"];
+const UNGROUPED: [&str; 5] = ["evaluate", "nextest", "report", "support", "synthesis"];
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

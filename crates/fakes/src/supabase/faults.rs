@@ -51,6 +51,7 @@ struct Switches {
     join_refusal: Option<String>,
     upgrade_refusals: VecDeque<u16>,
     dropped_events: u64,
+    dropped_webhooks: u64,
     duplicate_events: bool,
     event_errors: bool,
     rest: VecDeque<RestFault>,
@@ -100,6 +101,11 @@ impl Faults {
     /// Loses the next `count` row events silently.
     pub fn drop_events(&self, count: u64) {
         self.switches().dropped_events = count;
+    }
+
+    /// Loses the webhook calls of the next `count` rows, as `pg_net` does when it can't send them.
+    pub fn drop_webhooks(&self, count: u64) {
+        self.switches().dropped_webhooks = count;
     }
 
     /// Sends every row event twice (or once again).
@@ -180,6 +186,13 @@ impl Faults {
 
     pub(super) fn take_upgrade_refusal(&self) -> Option<u16> {
         self.switches().upgrade_refusals.pop_front()
+    }
+
+    pub(super) fn take_dropped_webhook(&self) -> bool {
+        let mut switches = self.switches();
+        let drop = switches.dropped_webhooks > 0;
+        switches.dropped_webhooks = switches.dropped_webhooks.saturating_sub(1);
+        drop
     }
 
     pub(super) fn take_dropped_event(&self) -> bool {

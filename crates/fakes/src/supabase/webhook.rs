@@ -27,6 +27,9 @@ pub(super) async fn call(
         let fresh = shared.table().since(position);
         position += fresh.len();
         for commit in fresh {
+            if shared.faults.take_dropped_webhook() {
+                continue;
+            }
             if calls.len() >= CONCURRENT {
                 calls.join_next().await;
             }

@@ -1,0 +1,114 @@
+//! The demo of `dev --demo --serverless`: a week of a small shop on Fly.io, lived in minutes.
+//!
+//! Owns the events, the checks at the end, and the tables of costs. The machines are real processes
+//! of this program, with a real nats-server; Supabase, the Hub and Fly are stand-ins.
+//!
+//! ```text
+//! week.rs         the events of the week
+//! waking.rs       a call that wakes a recipe, until it sleeps again
+//! reasons.rs      the reason of each machine-second
+//! store.rs        the broker's store, read while its machine is stopped
+//! deployment.rs   a recipe on the stand-ins
+//! environment.rs  environment of the machines
+//! recipe.rs       the two recipes for Fly.io
+//! prices.rs       prices of Fly.io
+//! costs.rs        the closing tables
+//! ```
+
+mod costs;
+mod deployment;
+mod environment;
+mod prices;
+mod reasons;
+mod recipe;
+mod store;
+mod waking;
+mod week;
+
+use std::path::Path;
+use std::time::Duration;
+
+use autovalidate_fakes::demo::{Correction, corrections};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::costs::LivedWeek;
+use self::deployment::{Deployment, absolute, own_program};
+use super::{CliError, CommandOutcome};
+
+pub(super) use recipe::Recipe;
+
+/// Idle time of the machines. The recipes have longer ones; this is the shortest that a worker
+/// takes.
+const IDLE: Duration = crate::worker::SHORTEST_IDLE;
+
+/// Lives the week with one recipe, or with both, and prints what it costs. `threshold` pairs start
+/// a run.
+pub(super) async fn run(
+    only: Option<Recipe>,
+    threshold: u64,
+    seed: u64,
+    folder: &Path,
+) -> Result<CommandOutcome, CliError> {
+    let stop = CancellationToken::new();
+    let _signals = AbortOnDropHandle::new(tokio::spawn(cancel_on_signal(stop.clone())));
+    let (program, folder) = (own_program()?, absolute(folder)?);
+    // One more than the threshold: the row that gets lost.
+    let count = usize::try_from(threshold).unwrap_or(usize::MAX).saturating_add(1);
+    let pairs = corrections(seed, count);
+    println!("A week of a small shop on Fly.io, in minutes. The machines are processes of this computer.");
+    println!("Supabase, the Hub and Fly.io are stand-ins; a worker and its nats-server are real.");
+    println!("The first column is the time that has passed here; the second is the shop's week.");
+    let mut weeks: Vec<LivedWeek> = Vec::new();
+    for recipe in Recipe::ALL {
+        if only.is_none_or(|only| only == recipe) {
+            let deployment =
+                Deployment::start(recipe, threshold, &program, &folder.join(recipe.name())).await?;
+            let lived = live(deployment, &pairs, &stop).await?;
+            weeks.push((recipe, lived));
+        }
+    }
+    costs::print(&weeks);
+    Ok(CommandOutcome::Done)
+}
+
+/// Lives the week with one recipe. Nothing runs when this returns, whatever the result.
+async fn live(
+    deployment: Deployment,
+    pairs: &[Correction],
+    stop: &CancellationToken,
+) -> Result<week::WeekRecord, CliError> {
+    let recipe = deployment.recipe;
+    println!("\nRecipe {} ({}):", recipe.name(), recipe.file());
+    for group in recipe.groups() {
+        let (name, role, size) = (group.name, group.role, group.size.name());
+        println!("  {name:<9} {size}: worker --role {role} --exit-when-idle {}s", IDLE.as_secs());
+    }
+    let lived = tokio::select! {
+        () = stop.cancelled() => Err(CliError::plain("the demo was interrupted", "Start it again.")),
+        lived = Box::pin(week::live(&deployment, pairs)) => lived,
+    };
+    Box::pin(deployment.shutdown()).await;
+    lived
+}
+
+/// Cancels `stop` on the first signal. Later ones change nothing: the machines are being stopped,
+/// which takes less than a minute, and a process that is ended in between would leave them running.
+async fn cancel_on_signal(stop: CancellationToken) {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let registered: std::io::Result<Vec<_>> = kinds.into_iter().map(signal).collect();
+    let mut signals = match registered {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "signals can't be watched");
+            return;
+        }
+    };
+    let received = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+    futures::future::select_all(received).await;
+    eprintln!("stopping the machines");
+    stop.cancel();
+    // The handlers stay in place as long as this task.
+    std::future::pending().await
+}
