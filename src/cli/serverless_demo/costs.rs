@@ -160,8 +160,8 @@ mod tests {
         let recipe = Recipe::OneMachine;
         let wakes = vec![(WakeKind::IdleTick, wake(recipe, &[12])), (WakeKind::DueRun, wake(recipe, &[212]))];
         let cost = asleep_when_idle(recipe, &WeekRecord { wakes });
-        // 10 s of each measured time were idle; the recipe has 120 s.
-        assert_eq!(cost.seconds, 167.0 * 122.0 + 322.0);
+        // 10 s of each measured time were idle; the recipe has 30 s.
+        assert_eq!(cost.seconds, 167.0 * 32.0 + 232.0);
         assert!(cost.dollars > recipe.disk_per_week(true));
     }
 
@@ -170,6 +170,6 @@ mod tests {
         let recipe = Recipe::TwoGroups;
         let wake = wake(recipe, &[100, 80]);
         let seconds = |group: usize| deployed_seconds(recipe, &recipe.groups()[group], &wake);
-        assert_eq!((seconds(0), seconds(1)), (100.0 + 110.0 + 50.0, 80.0 + 50.0));
+        assert_eq!((seconds(0), seconds(1)), (100.0 + 20.0 + 20.0, 80.0 + 20.0));
     }
 }

@@ -32,21 +32,21 @@ const APP_GROUP: Group = Group {
     name: "app",
     role: "all",
     size: MachineSize { kind: CoreKind::Performance, cores: 1, memory_gb: 2.0 },
-    idle: Duration::from_secs(120),
+    idle: Duration::from_secs(30),
     volume_gb: 5,
 };
 const LISTENER: Group = Group {
     name: "listener",
     role: "listener",
     size: MachineSize { kind: CoreKind::Shared, cores: 1, memory_gb: 0.25 },
-    idle: Duration::from_secs(120),
+    idle: Duration::from_secs(30),
     volume_gb: 1,
 };
 const TRAINER: Group = Group {
     name: "trainer",
     role: "trainer",
     size: MachineSize { kind: CoreKind::Performance, cores: 2, memory_gb: 4.0 },
-    idle: Duration::from_secs(60),
+    idle: Duration::from_secs(30),
     volume_gb: 5,
 };
 
@@ -120,7 +120,7 @@ mod tests {
                 let volume = format!("{}gb", group.volume_gb);
                 assert_eq!(section("mounts")["initial_size"].as_str(), Some(&*volume));
                 let start =
-                    format!("worker --role {} --exit-when-idle {}m", group.role, group.idle.as_secs() / 60);
+                    format!("worker --role {} --exit-when-idle {}s", group.role, group.idle.as_secs());
                 assert!(file["processes"][group.name].as_str().unwrap().starts_with(&start));
             }
         }
