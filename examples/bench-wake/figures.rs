@@ -39,7 +39,8 @@ impl Percentiles {
 /// Starts on stores of one size.
 pub(crate) struct Series {
     pub(crate) pairs: u64,
-    pub(crate) starts: usize,
+    /// True when programs and store are in the page cache before each start.
+    pub(crate) cached: bool,
     /// Process start until the port accepts a connection.
     pub(crate) ready: Percentiles,
     /// Request, sent at the process start, until its response.
@@ -51,17 +52,21 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    pub(crate) fn name(&self) -> String {
+        format!("{} pairs{}", self.pairs, if self.cached { "" } else { ", from disk" })
+    }
+
     pub(crate) fn print(&self) {
-        let pairs = self.pairs;
-        println!("| {pairs} pairs: start to ready | {} |", self.ready.row());
-        println!("| {pairs} pairs: request to 202 | {} |", self.response.row());
-        println!("| {pairs} pairs: request to pair stored | {} |", self.stored.row());
-        println!("| {pairs} pairs: nats-server alone | {} |", self.nats_server_alone.row());
+        let name = self.name();
+        println!("| {name}: start to ready | {} |", self.ready.row());
+        println!("| {name}: request to 202 | {} |", self.response.row());
+        println!("| {name}: request to pair stored | {} |", self.stored.row());
+        println!("| {name}: nats-server alone | {} |", self.nats_server_alone.row());
     }
 
     fn to_json(&self) -> Value {
         let ratio = self.response.at(0.5) / self.nats_server_alone.at(0.5);
-        json!({"pairs": self.pairs, "starts": self.starts, "ready_ms": self.ready.to_json(),
+        json!({"pairs": self.pairs, "from_disk": !self.cached, "ready_ms": self.ready.to_json(),
                "response_ms": self.response.to_json(), "stored_ms": self.stored.to_json(),
                "nats_server_alone_ms": self.nats_server_alone.to_json(),
                "response_to_nats_server_alone": rounded(ratio)})

@@ -7,6 +7,7 @@
 //! cold_start.rs   one start of a worker for one request
 //! floor.rs        start of nats-server alone, the part of a start that is not ours
 //! memory.rs       memory of a worker and its nats-server
+//! page_cache.rs   removal of files from the page cache
 //! figures.rs      percentiles, bars, table and JSON
 //! ```
 
@@ -16,6 +17,7 @@ mod cold_start;
 mod figures;
 mod floor;
 mod memory;
+mod page_cache;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,8 +54,8 @@ struct Args {
     idle_seconds: u64,
 }
 
-/// Number of pairs in the store when memory is measured, and of those that are then inserted.
-const MEMORY_PAIRS: u64 = 1_000;
+/// Number of pairs that are inserted between the two readings of memory.
+const MORE_PAIRS: u64 = 1_000;
 
 /// Longest time to the response, at the 99th percentile, in milliseconds.
 const RESPONSE_BAR: f64 = 1_500.0;
@@ -67,14 +69,19 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let mut figures = Figures::new(args.commit.clone());
     println!("| what | p50 | p90 | p99 | maximum |\n|---|---|---|---|---|");
+    let mut memory = Vec::new();
     for pairs in &args.pairs {
-        let series = starts(&args, *pairs).await;
-        series.print();
-        figures.series.push(series);
+        let sleeper = Sleeper::with_pairs(&args.program, &args.nats, *pairs).await;
+        for cached in [true, false] {
+            let series = starts(&args, &sleeper, *pairs, cached).await;
+            series.print();
+            figures.series.push(series);
+        }
+        memory.extend(idle(&args, &sleeper, *pairs).await);
     }
     println!("\n| memory | worker | nats-server | together |\n|---|---|---|---|");
-    figures.memory = memory(&args).await;
-    figures.memory.iter().for_each(Idle::print);
+    memory.iter().for_each(Idle::print);
+    figures.memory = memory;
 
     figures.bars = bars(&figures.series, &figures.memory);
     println!("\n| bar | limit | measured | met |\n|---|---|---|---|");
@@ -88,22 +95,28 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Starts a worker and nats-server alone in turns, on a store with this many pairs.
-async fn starts(args: &Args, pairs: u64) -> Series {
-    let sleeper = Sleeper::with_pairs(&args.program, &args.nats, pairs).await;
+/// Starts nats-server alone and a worker in turns, on a store of about this many pairs. Unless
+/// `cached`, both programs and the store are read from the disk again at each start.
+async fn starts(args: &Args, sleeper: &Sleeper, pairs: u64, cached: bool) -> Series {
+    let evict = || {
+        if !cached {
+            page_cache::evict(&[&args.program, &args.nats, sleeper.folder()]);
+        }
+    };
     let (mut ready, mut response, mut stored, mut alone) = (vec![], vec![], vec![], vec![]);
     for _ in 0..args.starts {
-        alone.push(floor::start(&args.nats, &sleeper).await);
+        evict();
+        alone.push(floor::start(&args.nats, sleeper).await);
+        evict();
         let (start, worker) = sleeper.wake().await;
         worker.stop().await;
         ready.push(start.ready);
         response.push(start.response);
         stored.push(start.stored);
     }
-    sleeper.check_stored_once(pairs + args.starts as u64).await;
     Series {
         pairs,
-        starts: args.starts,
+        cached,
         ready: Percentiles::of(ready),
         response: Percentiles::of(response),
         stored: Percentiles::of(stored),
@@ -111,36 +124,37 @@ async fn starts(args: &Args, pairs: u64) -> Series {
     }
 }
 
-/// Measures the memory of a worker that idles after its wake, and again after more pairs.
-async fn memory(args: &Args) -> Vec<Idle> {
-    let sleeper = Sleeper::with_pairs(&args.program, &args.nats, MEMORY_PAIRS).await;
+/// Reads the memory of a worker that idles after its wake, and again after more pairs. At the end,
+/// each row must have been stored once.
+async fn idle(args: &Args, sleeper: &Sleeper, pairs: u64) -> [Idle; 2] {
     let (_, worker) = sleeper.wake().await;
     let pause = Duration::from_secs(args.idle_seconds);
-    let (worker_id, nats_id) = (worker.id(), sleeper.nats_id());
-    let mut idle = Vec::new();
-    for (when, more) in [("idle after the wake", 0), ("idle after 1,000 more pairs", MEMORY_PAIRS)] {
-        sleeper.insert(more).await;
-        tokio::time::sleep(pause).await;
-        idle.push(Idle { when, worker: Memory::of(worker_id), nats_server: Memory::of(nats_id) });
-    }
+    let read = |after| Idle {
+        pairs,
+        after,
+        worker: Memory::of(worker.id()),
+        nats_server: Memory::of(sleeper.nats_id()),
+    };
+    tokio::time::sleep(pause).await;
+    let woken = read("the wake");
+    sleeper.insert(MORE_PAIRS).await;
+    tokio::time::sleep(pause).await;
+    let fed = read("1,000 more pairs");
+    sleeper.check_stored_once().await;
     worker.stop().await;
-    idle
+    [woken, fed]
 }
 
 fn bars(series: &[Series], memory: &[Idle]) -> Vec<Bar> {
     let mut bars = Vec::new();
     for series in series {
-        let (ready, response) = (series.ready.at(0.99), series.response.at(0.99));
-        bars.push(Bar::new(
-            format!("{} pairs: request to 202, p99", series.pairs),
-            RESPONSE_BAR,
-            response,
-            "ms",
-        ));
-        bars.push(Bar::new(format!("{} pairs: start to ready, p99", series.pairs), READY_BAR, ready, "ms"));
+        let name = series.name();
+        let bar = |what: &str, limit, times: &Percentiles| {
+            Bar::new(format!("{name}: {what}, p99"), limit, times.at(0.99), "ms")
+        };
+        bars.push(bar("start to ready", READY_BAR, &series.ready));
+        bars.push(bar("request to 202", RESPONSE_BAR, &series.response));
     }
-    for idle in memory {
-        bars.push(Bar::new(format!("memory, {}", idle.when), MEMORY_BAR, idle.together(), "MB"));
-    }
+    bars.extend(memory.iter().map(|idle| Bar::new(idle.name(), MEMORY_BAR, idle.together(), "MB")));
     bars
 }

@@ -33,12 +33,19 @@ impl Memory {
 
 /// Memory at one moment without work.
 pub(crate) struct Idle {
-    pub(crate) when: &'static str,
+    /// Number of pairs in the store at first.
+    pub(crate) pairs: u64,
+    /// Event before the idle time.
+    pub(crate) after: &'static str,
     pub(crate) worker: Memory,
     pub(crate) nats_server: Memory,
 }
 
 impl Idle {
+    pub(crate) fn name(&self) -> String {
+        format!("{} pairs: memory after {}", self.pairs, self.after)
+    }
+
     /// Returns the resident memory of both.
     pub(crate) fn together(&self) -> f64 {
         rounded(self.worker.resident + self.nats_server.resident)
@@ -48,7 +55,7 @@ impl Idle {
         let cell = |memory: Memory| format!("{:.1} MB, {:.1} MB its own", memory.resident, memory.own);
         println!(
             "| {} | {} | {} | {:.1} MB |",
-            self.when,
+            self.name(),
             cell(self.worker),
             cell(self.nats_server),
             self.together()
@@ -56,7 +63,7 @@ impl Idle {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        json!({"when": self.when, "worker": self.worker.to_json(),
+        json!({"pairs": self.pairs, "after": self.after, "worker": self.worker.to_json(),
                "nats_server": self.nats_server.to_json(), "together_resident_mb": self.together()})
     }
 }
