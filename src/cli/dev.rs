@@ -128,8 +128,8 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     let pairs = args.pairs.unwrap_or(PAIRS);
     let settings = settings(&args, pairs, &data, &supabase, &hub)?;
-    let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
+    let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let terminal = Terminal::new();
     introduce(&terminal, &settings, &worker, &supabase);
     let mut demo = Demo::watch(&mut worker, terminal, settings.trigger.threshold).await?;

@@ -20,8 +20,23 @@ pub(super) struct Args {
     #[arg(long, default_value = "typo_training_dataset")]
     table: String,
     /// URL of this worker's webhook, which wakes a sleeping worker.
-    #[arg(long)]
+    #[arg(long, value_parser = webhook)]
     webhook: Option<Url>,
+}
+
+/// Path of the webhook. The tick is served beside it.
+const WEBHOOK_PATH: &str = "/hooks/supabase";
+
+/// Parses the value of `--webhook`.
+fn webhook(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    match url {
+        Some(url) if url.path().ends_with(WEBHOOK_PATH) => Ok(url),
+        Some(_) => {
+            Err(format!("the worker serves its webhook at {WEBHOOK_PATH}: end the URL with that path"))
+        }
+        None => Err(format!("give a URL such as https://trainer.example.com{WEBHOOK_PATH}")),
+    }
 }
 
 const ENVIRONMENT: &str = "\
@@ -45,7 +60,7 @@ fn others(args: &Args) -> String {
         lines += &format!("--   SUPABASE_TABLE={}\n", args.table);
     }
     if args.webhook.is_some() {
-        lines += "--   WEBHOOK_SECRET=<any long random text, the same as in the trigger and the job below>\n";
+        lines += "--   WEBHOOK_SECRET=<any long random text, the same as below>\n";
     }
     lines
 }
@@ -72,16 +87,13 @@ pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         format!("-- Row changes over Realtime.\n{}\n", sql::publication(&access)),
     ];
     if let Some(webhook) = &args.webhook {
+        let tick = webhook
+            .join("tick")
+            .map_err(|_| CliError::plain("the tick's address is malformed", "Report this defect."))?;
         parts.push(format!(
-            "-- Wakes the worker. Enable Database Webhooks in the project first, and put the secret in its place.\n{}\n",
-            sql::webhook(&access, webhook, SECRET_HEADER)
-        ));
-        let tick = webhook.join("tick").map_err(|_| {
-            CliError::plain("--webhook can't have a path", "Give a URL such as https://host/hooks/supabase.")
-        })?;
-        parts.push(format!(
-            "-- Wakes the worker every hour, for runs that are due by time and for webhooks that were lost. Put the secret in its place.\n{}\n",
-            sql::tick(&tick, SECRET_HEADER)
+            "-- Wakes the worker for each new row, and every hour for runs that are due by time and for webhooks that\n\
+             -- were lost. Enable Database Webhooks in the project first, and put the secret in its place.\n{}\n",
+            sql::calls(&access, webhook, &tick, SECRET_HEADER)
         ));
     }
     print_text(&parts.join("\n"))?;

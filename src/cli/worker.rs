@@ -67,29 +67,33 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(CommandOutcome::Done)
 }
 
-/// Cancels `stop` on the first SIGINT or SIGTERM; a second signal ends the program at once.
-pub(super) async fn stop_on_signal(stop: CancellationToken) {
+/// Returns a task that cancels `stop` on the first SIGINT or SIGTERM; a second signal ends the program
+/// at once.
+///
+/// The call itself registers the handlers: a signal during the start must not end this process by
+/// default, because that would leave nats-server running.
+pub(super) fn stop_on_signal(stop: CancellationToken) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    // Both handlers are registered before the first await, so that no signal is lost
-    // while another is handled.
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    let handlers = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (mut terminate, mut interrupt) = match handlers {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
             (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(%error, "signals can't be watched");
                 return;
             }
         };
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if first {
-            tracing::info!("stopping; a second signal ends at once");
-            stop.cancel();
-        } else {
-            std::process::exit(130);
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                tracing::info!("stopping; a second signal ends at once");
+                stop.cancel();
+            } else {
+                std::process::exit(130);
+            }
         }
     }
 }

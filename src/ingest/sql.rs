@@ -1,10 +1,14 @@
-//! SQL that prepares a Supabase project: table, permissions, publication and webhook.
+//! SQL that prepares a Supabase project: table, permissions, publication, and the calls that wake
+//! the worker.
 //!
 //! Writes SQL for a person to run; never runs it. Names are quoted, so any table name is safe.
 
 use url::Url;
 
 use super::access::TableAccess;
+
+/// Text that stands for the secret until a person replaces it.
+const SECRET_PLACEHOLDER: &str = "<WEBHOOK_SECRET>";
 
 /// Returns SQL that creates the table, as the app writes it and the worker reads it. Harmless when
 /// the table exists.
@@ -80,35 +84,47 @@ pub fn publication(access: &TableAccess) -> String {
     )
 }
 
-/// Returns SQL that calls `endpoint` for every new row, with the secret in the header `header`. The
-/// secret is a placeholder: replace it with the value of `WEBHOOK_SECRET`.
-pub fn webhook(access: &TableAccess, endpoint: &Url, header: &str) -> String {
+/// Returns SQL by which the database calls the worker: `webhook` for every new row, and `tick` once
+/// an hour, so that it keeps time for a worker that sleeps. Running it again replaces both.
+///
+/// The secret goes into the header `header`. It is a placeholder: replace it with the value of
+/// `WEBHOOK_SECRET`. PostgreSQL does the quoting, because a trigger with headers that are no JSON
+/// would make every insert of the app fail.
+pub fn calls(access: &TableAccess, webhook: &Url, tick: &Url, header: &str) -> String {
     let name = qualified(access);
-    let headers = serde_json::json!({"Content-Type": "application/json", header: "<WEBHOOK_SECRET>"});
-    format!(
-        "drop trigger if exists notify_trainer on {name};\n\
-         create trigger notify_trainer after insert on {name} for each row\n\
-         execute function supabase_functions.http_request({url}, 'POST', {headers}, '{{}}', '5000');",
-        url = literal(endpoint.as_str()),
-        headers = literal(&headers.to_string()),
-    )
-}
-
-/// Returns SQL that calls `endpoint` once an hour, with the secret in the header `header`, so that
-/// the database keeps time for a worker that sleeps. The secret is a placeholder, as in
-/// [`webhook`]. Running it again replaces the job.
-pub fn tick(endpoint: &Url, header: &str) -> String {
-    let headers = serde_json::json!({"Content-Type": "application/json", header: "<WEBHOOK_SECRET>"});
-    let call = format!(
-        "select net.http_post(url := {url}, headers := {headers}::jsonb, body := '{{}}'::jsonb, timeout_milliseconds := 10000)",
-        url = literal(endpoint.as_str()),
-        headers = literal(&headers.to_string()),
+    let body = format!(
+        "declare\n  \
+           secret text := $secret${SECRET_PLACEHOLDER}$secret$;\n  \
+           headers text := jsonb_build_object('Content-Type', 'application/json', {header}, secret);\n\
+         begin\n  \
+           if secret = '' or secret like '<%>' then\n    \
+             raise exception 'put the value of WEBHOOK_SECRET in its place';\n  \
+           end if;\n  \
+           if to_regproc('supabase_functions.http_request') is null then\n    \
+             raise exception 'enable Database Webhooks in the project first';\n  \
+           end if;\n  \
+           drop trigger if exists notify_trainer on {name};\n  \
+           execute format(\n    \
+             'create trigger notify_trainer after insert on %s for each row '\n    \
+             'execute function supabase_functions.http_request(%L, ''POST'', %L, ''{{}}'', ''5000'')',\n    \
+             {table}, {webhook}, headers);\n  \
+           perform cron.schedule({job}, '7 * * * *', format(\n    \
+             'select net.http_post(url := %L, headers := %L::jsonb, body := ''{{}}''::jsonb, '\n    \
+             'timeout_milliseconds := 10000)',\n    \
+             {tick}, headers));\n\
+         end",
+        header = literal(header),
+        table = literal(&name),
+        webhook = literal(webhook.as_str()),
+        // Each table has a worker and a job of its own.
+        job = literal(&format!("autovalidate-tick {}.{}", access.schema, access.table)),
+        tick = literal(tick.as_str()),
     );
     format!(
-        "create extension if not exists pg_cron;\n\
-         create extension if not exists pg_net;\n\
-         select cron.schedule('autovalidate-tick', '7 * * * *', {call});",
-        call = literal(&call),
+        "create extension if not exists pg_cron with schema pg_catalog;\n\
+         create extension if not exists pg_net with schema extensions;\n\
+         do {body};",
+        body = dollar_quoted(&body),
     )
 }
 
@@ -124,14 +140,33 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Quotes a block of code, with a tag that does not occur in it.
+fn dollar_quoted(code: &str) -> String {
+    let mut tag = "$call$".to_owned();
+    while code.contains(&tag) {
+        tag.insert(1, 'x');
+    }
+    format!("{tag}\n{code}\n{tag}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn access() -> TableAccess {
+        let url = Url::parse("https://example.org").expect("an address");
+        TableAccess::new(url, "key".to_owned().into())
+    }
+
+    fn calls_of(access: &TableAccess) -> String {
+        let webhook = Url::parse("https://app.example/hooks/supabase").expect("an address");
+        let tick = Url::parse("https://app.example/hooks/tick").expect("an address");
+        calls(access, &webhook, &tick, "x-webhook-secret")
+    }
+
     #[test]
     fn only_a_new_table_gets_row_level_security() {
-        let url = Url::parse("https://example.org").expect("an address");
-        let access = TableAccess::new(url, "key".to_owned().into());
+        let access = access();
         assert!(!policies(&access).contains("enable row level security"));
         // Once row level security is on, the app must still be allowed to insert.
         let (insert, enable) = ("for insert to anon", "enable row level security");
@@ -141,12 +176,36 @@ mod tests {
 
     #[test]
     fn names_can_not_break_out_of_their_quotes() {
-        let url = Url::parse("https://example.org").expect("an address");
-        let mut access = TableAccess::new(url, "key".to_owned().into());
+        let mut access = access();
         access.table = r#"a"; drop table b; --"#.to_owned();
         let name = r#""public"."a""; drop table b; --""#;
         assert!(table(&access).contains(name) && publication(&access).contains(name));
         assert!(policies(&access).contains(name) && protection(&access).contains(name));
         assert_eq!(literal("it's"), "'it''s'");
+        access.table = "a$call$ 'b' $xcall$".to_owned();
+        let calls = calls_of(&access);
+        assert!(calls.contains("do $xxcall$\n") && calls.ends_with("\n$xxcall$;"), "{calls}");
+        assert!(calls.contains("'autovalidate-tick public.a$call$ ''b'' $xcall$'"), "{calls}");
+    }
+
+    /// Supabase refuses the extensions in other schemas, and the secret must be quoted by
+    /// PostgreSQL: as plain text in a trigger's arguments, a quote in it would break the app's
+    /// inserts.
+    #[test]
+    fn the_calls_hold_the_secret_once_and_quoted() {
+        let calls = calls_of(&access());
+        for part in [
+            "create extension if not exists pg_cron with schema pg_catalog;",
+            "create extension if not exists pg_net with schema extensions;",
+            "secret text := $secret$<WEBHOOK_SECRET>$secret$;",
+            "jsonb_build_object('Content-Type', 'application/json', 'x-webhook-secret', secret)",
+            "http_request(%L, ''POST'', %L, ''{}'', ''5000'')",
+            "http_post(url := %L, headers := %L::jsonb, body := ''{}''::jsonb, ",
+            "'https://app.example/hooks/supabase', headers)",
+            "'https://app.example/hooks/tick', headers)",
+        ] {
+            assert!(calls.contains(part), "{part} is missing in:\n{calls}");
+        }
+        assert_eq!(calls.matches(SECRET_PLACEHOLDER).count(), 1);
     }
 }

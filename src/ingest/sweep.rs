@@ -138,7 +138,14 @@ impl<I: Inbox> Sweep<'_, I> {
             // Only an empty page is the end: a short one may come from the server's row limit.
             let Some(last) = ids.last() else { break };
             after = *last;
-            let missing = self.known.missing(&ids);
+            let unknown = self.known.missing(&ids);
+            if unknown.is_empty() {
+                continue;
+            }
+            // After a start no id is known yet, but the inbox has nearly all of these rows.
+            let missing = self.in_time(self.inbox.missing(&unknown)).await?;
+            let lacking: BTreeSet<i64> = missing.iter().copied().collect();
+            self.known.add(unknown.into_iter().filter(|id| !lacking.contains(id)));
             if !missing.is_empty() {
                 self.hand_over(self.table.rows_by_id(&missing).await?, swept).await?;
             }

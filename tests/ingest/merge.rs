@@ -177,6 +177,21 @@ async fn a_restart_reads_what_realtime_overtook() {
 }
 
 #[tokio::test]
+async fn a_restart_does_not_read_again_what_the_inbox_has() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    for _ in 0..5 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    for restarts in 0..2 {
+        let mut ingest = Running::start(access(&supabase), &inbox, timing());
+        ingest.settled().await;
+        inbox.holds(1..=5).await;
+        assert_eq!(ingest.status.borrow().duplicates, 0, "after {restarts} restarts");
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn trouble_with_the_table_passes_and_nothing_is_lost() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     for _ in 0..3 {

@@ -2,4 +2,5 @@
 
 mod idle;
 mod launcher;
+mod signals;
 mod tick;

@@ -174,10 +174,25 @@ fn init_prints_sql_and_an_environment() {
         "typos",
         "supabase_realtime",
         "x-webhook-secret",
-        "cron.schedule('autovalidate-tick'",
+        "cron.schedule('autovalidate-tick public.typos'",
         "https://x.example/hooks/tick",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn init_refuses_a_webhook_that_the_worker_does_not_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    for (url, advice) in [
+        ("https://x.example", "end the URL with that path"),
+        ("https://x.example/hooks/tick", "end the URL with that path"),
+        ("x.example/hooks/supabase", "give a URL such as https://"),
+    ] {
+        let output = autovalidate(&["init", "--webhook", url], &[], folder.path());
+        assert_eq!(output.status.code(), Some(2), "{url}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(advice), "{url}:\n{error}");
     }
 }
 
