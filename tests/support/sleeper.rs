@@ -114,7 +114,7 @@ impl Checks {
     #[track_caller]
     pub fn many(&mut self) -> impl Future<Output = ()> {
         within(DEADLINE, async {
-            for _ in 0..16 {
+            for _ in 0..8 {
                 futures::StreamExt::next(&mut self.0).await.unwrap();
             }
         })
