@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
+use crate::hub::Repository;
 use crate::settings::{FILE, Needs, Settings};
 use crate::worker::{Role, Worker};
 use autovalidate_fakes::{hub, supabase};
@@ -23,6 +24,8 @@ const SERVERLESS_PAIRS: u64 = 100;
 /// Runs a local Supabase, a local Hub, a real nats-server and the worker. Ctrl-C stops them.
 ///
 /// Example: autovalidate dev --demo
+///
+/// Example: autovalidate dev --no-worker > worker.env
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Inserts synthetic corrections, shows the run that they start, and exits.
@@ -31,6 +34,10 @@ pub(super) struct Args {
     /// With --demo: keeps running afterwards.
     #[arg(long, requires = "demo")]
     keep: bool,
+    /// Starts the stand-ins only, and prints the settings of a worker that uses them, one
+    /// NAME=value a line.
+    #[arg(long, conflicts_with = "demo")]
+    no_worker: bool,
     /// Folder for state; --demo empties and uses its subfolder `demo`.
     #[arg(long, default_value = ".local/dev")]
     data: PathBuf,
@@ -126,6 +133,12 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     for fault in faults {
         fault_tasks.spawn(fault.run(supabase.faults().clone(), stop.clone()));
     }
+    if args.no_worker {
+        offer(&supabase, &hub, stop).await?;
+        supabase.shutdown().await;
+        hub.shutdown().await;
+        return Ok(CommandOutcome::Done);
+    }
     let pairs = args.pairs.unwrap_or(PAIRS);
     let settings = settings(&args, pairs, &data, &supabase, &hub)?;
     let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
@@ -173,6 +186,40 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(ending)
 }
 
+/// Prints the settings of a worker that uses the stand-ins, and waits for a signal.
+async fn offer(
+    supabase: &supabase::Supabase,
+    hub: &hub::Hub,
+    stop: CancellationToken,
+) -> Result<(), CliError> {
+    let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
+    let accounts = accounts(supabase, hub);
+    let given =
+        |name: &str| accounts.iter().find(|(account, _)| *account == name).map(|(_, value)| value.clone());
+    // `doctor` wants a repository that exists.
+    if let Some(access) = Settings::read(&given, None, Needs { hub: true, ..Needs::default() })?.hub {
+        Repository::open(access)?.create_if_missing(true).await?;
+    }
+    // With this key, `doctor` knows that a table without visible rows is empty.
+    let service = ("SUPABASE_SERVICE_KEY", supabase.service_key().to_owned());
+    let lines = accounts.iter().chain([&service]).map(|(name, value)| format!("{name}={value}\n"));
+    print_text(&lines.collect::<String>())?;
+    stop.cancelled().await;
+    signals.abort();
+    Ok(())
+}
+
+/// Returns the settings by which a worker uses the stand-ins.
+fn accounts(supabase: &supabase::Supabase, hub: &hub::Hub) -> [(&'static str, String); 5] {
+    [
+        ("SUPABASE_URL", supabase.url().to_string()),
+        ("SUPABASE_ANON_KEY", supabase.anon_key().to_owned()),
+        ("HF_ENDPOINT", hub.url().to_string()),
+        ("HF_TOKEN", hub.token().expose_secret().to_owned()),
+        ("HF_REPO", "local/autovalidate-embeddings".to_owned()),
+    ]
+}
+
 /// Reads this process's settings, with the addresses and keys of the stand-ins in place of the real
 /// ones.
 fn settings(
@@ -184,11 +231,13 @@ fn settings(
 ) -> Result<Settings, CliError> {
     let pairs = pairs.to_string();
     let data = data.join("worker").display().to_string();
+    let accounts = accounts(supabase, hub);
     let environment = |name: &str| -> Option<String> {
+        if let Some((_, value)) = accounts.iter().find(|(account, _)| *account == name) {
+            return Some(value.clone());
+        }
         let own = || std::env::var(name).ok().filter(|value| !value.is_empty());
         match name {
-            "SUPABASE_URL" => Some(supabase.url().to_string()),
-            "SUPABASE_ANON_KEY" => Some(supabase.anon_key().to_owned()),
             "SUPABASE_SERVICE_KEY"
             | "SUPABASE_SCHEMA"
             | "SUPABASE_TABLE"
@@ -197,9 +246,6 @@ fn settings(
             | "NATS_CA"
             | "NATS_REPLICAS"
             | "NATS_TOKEN" => None,
-            "HF_ENDPOINT" => Some(hub.url().to_string()),
-            "HF_TOKEN" => Some(hub.token().expose_secret().to_owned()),
-            "HF_REPO" => Some("local/autovalidate-embeddings".to_owned()),
             "DATA_DIR" => Some(data.clone()),
             "HTTP_ADDR" => own().or_else(|| Some("127.0.0.1:0".to_owned())),
             "NATS_LISTEN" => own().or_else(|| Some("127.0.0.1:0".to_owned())),

@@ -55,14 +55,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     let stop = CancellationToken::new();
     let options = WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle };
-    // A signal during the start must be handled, too: the default action would leave nats-server
-    // behind.
+    // Signals are handled from here on: their default action would leave nats-server behind. A stop
+    // during the start ends the worker right after it, with its nats-server.
     let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone())));
-    let worker = tokio::select! {
-        started = Box::pin(Worker::start(&settings, options, stop.clone())) => started?,
-        // The start is dropped, and its nats-server with it.
-        () = stop.cancelled() => return Ok(CommandOutcome::Done),
-    };
+    let worker = Box::pin(Worker::start(&settings, options, stop)).await?;
     Box::pin(worker.join()).await?;
     Ok(CommandOutcome::Done)
 }

@@ -5,4 +5,5 @@ mod commands;
 mod path;
 mod releases;
 mod settings;
+mod stand_ins;
 mod wrong_input;
