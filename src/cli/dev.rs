@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use crate::worker::{Role, Worker};
 use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
-use super::serverless_demo::Recipe;
+use super::serverless_demo::{Recipe, WeekSettings};
 use super::terminal::Terminal;
 use super::{CliError, CommandOutcome, print_text};
 
@@ -58,6 +59,10 @@ pub(super) struct Args {
     /// With --serverless: lives the week with this recipe only.
     #[arg(long, value_enum, requires = "serverless")]
     recipe: Option<Recipe>,
+    /// With --serverless: seconds beyond its idle time in which a machine must have ended; more on a
+    /// computer that is busy.
+    #[arg(long, default_value_t = 5, requires = "serverless", value_name = "SECONDS")]
+    stop_margin: u64,
     /// Port of the local Supabase; 0 picks a free port.
     #[arg(long, default_value_t = 0)]
     supabase_port: u16,
@@ -103,8 +108,13 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     std::fs::create_dir_all(&data).map_err(|source| cannot("create", &data, source))?;
     if args.serverless {
-        let pairs = args.pairs.unwrap_or(SERVERLESS_PAIRS);
-        return Box::pin(super::serverless_demo::run(args.recipe, pairs, args.seed, &data)).await;
+        let week = WeekSettings {
+            only: args.recipe,
+            threshold: args.pairs.unwrap_or(SERVERLESS_PAIRS),
+            seed: args.seed,
+            stop_margin: Duration::from_secs(args.stop_margin),
+        };
+        return Box::pin(super::serverless_demo::run(week, &data)).await;
     }
     let supabase = supabase::Supabase::start(supabase::Options {
         listen: SocketAddr::from(([127, 0, 0, 1], args.supabase_port)),

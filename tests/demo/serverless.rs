@@ -20,7 +20,9 @@ const WEEK: Duration = Duration::from_secs(300);
 fn demo(folder: &Path, recipe: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
     command
-        .args(["dev", "--demo", "--serverless", "--recipe", recipe, "--pairs", "50", "--data"])
+        .args(["dev", "--demo", "--serverless", "--recipe", recipe, "--pairs", "50"])
+        // The other tests keep the cores busy, so a machine may end late.
+        .args(["--stop-margin", "60", "--data"])
         .arg(folder);
     command.current_dir(folder).kill_on_drop(true);
     command.env("BASE_MODEL", tiny()).env("NATS_SERVER", nats_server()).env("ORT_DYLIB_PATH", onnxruntime());

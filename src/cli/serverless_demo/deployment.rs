@@ -47,6 +47,8 @@ pub(super) struct Deployment {
     pub(super) store: Settings,
     /// Addresses that only a running process listens on.
     listens: Vec<SocketAddr>,
+    /// Time beyond the idle time in which a machine must have ended.
+    pub(super) stop_margin: Duration,
     proxy: Proxy,
     hub: Hub,
 }
@@ -58,6 +60,7 @@ impl Deployment {
         threshold: u64,
         program: &Path,
         folder: &Path,
+        stop_margin: Duration,
     ) -> Result<Self, CliError> {
         let fly = Fly::start(fly::Options::new(folder.join("logs")))
             .await
@@ -87,7 +90,7 @@ impl Deployment {
         opening.insert("DATA_DIR".to_owned(), folder.join(recipe.listener().name).display().to_string());
         let store = Settings::read(&|name| opening.get(name).cloned(), None, Needs::default())?;
         let listens = vec![addresses.http, addresses.nats];
-        Ok(Self { recipe, fly, supabase, machines, store, listens, proxy, hub })
+        Ok(Self { recipe, fly, supabase, machines, store, listens, stop_margin, proxy, hub })
     }
 
     /// Returns the URL of a hook, behind the proxy.

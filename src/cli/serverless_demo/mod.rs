@@ -43,14 +43,23 @@ pub(super) use recipe::Recipe;
 /// takes.
 const IDLE: Duration = crate::worker::SHORTEST_IDLE;
 
-/// Lives the week with one recipe, or with both, and prints what it costs. `threshold` pairs start
-/// a run.
-pub(super) async fn run(
-    only: Option<Recipe>,
-    threshold: u64,
-    seed: u64,
-    folder: &Path,
-) -> Result<CommandOutcome, CliError> {
+/// Settings of the demo.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WeekSettings {
+    /// The only recipe to live with; both when not set.
+    pub(super) only: Option<Recipe>,
+    /// Number of pairs that start a run.
+    pub(super) threshold: u64,
+    /// Seed of the corrections.
+    pub(super) seed: u64,
+    /// Time beyond the idle time in which a machine must have ended: two checks of a second each,
+    /// the end of requests in progress, and the end of the broker.
+    pub(super) stop_margin: Duration,
+}
+
+/// Lives the week with one recipe, or with both, and prints what it costs.
+pub(super) async fn run(settings: WeekSettings, folder: &Path) -> Result<CommandOutcome, CliError> {
+    let WeekSettings { only, threshold, seed, stop_margin } = settings;
     let stop = CancellationToken::new();
     let _signals = AbortOnDropHandle::new(tokio::spawn(cancel_on_signal(stop.clone())));
     let (program, folder) = (own_program()?, absolute(folder)?);
@@ -64,7 +73,8 @@ pub(super) async fn run(
     for recipe in Recipe::ALL {
         if only.is_none_or(|only| only == recipe) {
             let deployment =
-                Deployment::start(recipe, threshold, &program, &folder.join(recipe.name())).await?;
+                Deployment::start(recipe, threshold, &program, &folder.join(recipe.name()), stop_margin)
+                    .await?;
             let lived = live(deployment, &pairs, &stop).await?;
             weeks.push((recipe, lived));
         }

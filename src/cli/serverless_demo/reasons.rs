@@ -8,10 +8,6 @@ use jiff::Timestamp;
 
 use super::recipe::{Group, Recipe};
 
-/// Time beyond the idle time in which a worker ends: two checks of a second each, the end of its
-/// requests in progress, and the end of its broker.
-const END_MARGIN: Duration = Duration::from_secs(5);
-
 /// Call that wakes a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub(super) enum Call {
@@ -58,8 +54,8 @@ impl Wake {
     ///
     /// - The listener's machine runs once, started by the proxy after the call.
     /// - A trainer's machine runs once for each training run, started through the Machines API.
-    /// - Each machine ends within `idle` and [`END_MARGIN`] after its last work.
-    pub(super) fn unexplained(&self, recipe: Recipe, idle: Duration) -> Option<String> {
+    /// - Each machine ends within `longest_rest` after its last work.
+    pub(super) fn unexplained(&self, recipe: Recipe, longest_rest: Duration) -> Option<String> {
         for group in recipe.groups() {
             let listens = group.name == recipe.listener().name;
             let (wanted, reason) = match listens {
@@ -87,7 +83,7 @@ impl Wake {
                     return Some(format!("the {}'s machine still runs", group.name));
                 };
                 let rest = seconds_between(self.last_work(&run, listens), stopped_at);
-                let limit = (idle + END_MARGIN).as_secs_f64();
+                let limit = longest_rest.as_secs_f64();
                 if rest > limit {
                     return Some(format!(
                         "the {}'s machine ran for {rest:.1} s after its last work; {limit:.0} s are allowed",
@@ -127,7 +123,7 @@ pub(super) fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
 mod tests {
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(10);
+    const REST: Duration = Duration::from_secs(15);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -153,11 +149,11 @@ mod tests {
     fn a_machine_that_ends_soon_after_its_last_work_is_explained() {
         use StartReason::{Api, Proxy};
         let (one, two) = (Recipe::OneMachine, Recipe::TwoGroups);
-        assert_eq!(wake(vec![ran(one, 0, 1, Some(14), Proxy)], &[]).unexplained(one, IDLE), None);
-        assert_eq!(wake(vec![ran(one, 0, 1, Some(75), Proxy)], &[61]).unexplained(one, IDLE), None);
+        assert_eq!(wake(vec![ran(one, 0, 1, Some(14), Proxy)], &[]).unexplained(one, REST), None);
+        assert_eq!(wake(vec![ran(one, 0, 1, Some(75), Proxy)], &[61]).unexplained(one, REST), None);
         // The listener waits for the trainer that is connected to its broker.
         let both = vec![ran(two, 0, 1, Some(86), Proxy), ran(two, 1, 3, Some(72), Api)];
-        assert_eq!(wake(both, &[61]).unexplained(two, IDLE), None);
+        assert_eq!(wake(both, &[61]).unexplained(two, REST), None);
     }
 
     #[test]
@@ -165,7 +161,7 @@ mod tests {
         use StartReason::{Api, Proxy, Restart};
         let (one, two) = (Recipe::OneMachine, Recipe::TwoGroups);
         let told = |recipe, machine_runs, ended_at: &[i64]| {
-            wake(machine_runs, ended_at).unexplained(recipe, IDLE).unwrap()
+            wake(machine_runs, ended_at).unexplained(recipe, REST).unwrap()
         };
         assert!(told(one, vec![], &[]).contains("ran 0 times"));
         assert!(told(one, vec![ran(one, 0, 1, None, Proxy)], &[]).contains("still runs"));

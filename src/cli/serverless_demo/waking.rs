@@ -128,7 +128,7 @@ impl<'a> Waking<'a> {
             ended_at: ended.iter().filter_map(|run| run.ended_at).collect(),
             machine_runs: self.runs_since(called_at)?,
         };
-        match wake.unexplained(self.deployment.recipe, IDLE) {
+        match wake.unexplained(self.deployment.recipe, IDLE + self.deployment.stop_margin) {
             Some(sentence) => Err(defect(sentence)),
             None => Ok((wake, store)),
         }
