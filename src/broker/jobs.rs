@@ -128,17 +128,20 @@ impl Jobs {
         Ok(info.map_err(BrokerError::request("asking for a stream's state"))?.state.messages)
     }
 
-    /// Returns the id of the first request that waits or is in progress. A request that can't be
-    /// parsed counts as well: a trainer must take it to refuse it.
+    /// Returns the id of the first request that waits or is in progress, and its sequence on the
+    /// stream. A request that can't be parsed counts as well: a trainer must take it to refuse it.
     ///
     /// # Errors
     /// [`BrokerError::Request`].
-    pub async fn first_outstanding(&self) -> Result<Option<JobId>, BrokerError> {
+    pub async fn first_outstanding(&self) -> Result<Option<(JobId, u64)>, BrokerError> {
         match self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(1)).await {
-            Ok(message) => Ok(Some(match JobRequest::parse(&message.payload) {
-                Ok(request) => request.id_at(message.sequence),
-                Err(_) => JobId::manual(message.sequence),
-            })),
+            Ok(message) => {
+                let id = match JobRequest::parse(&message.payload) {
+                    Ok(request) => request.id_at(message.sequence),
+                    Err(_) => JobId::manual(message.sequence),
+                };
+                Ok(Some((id, message.sequence)))
+            }
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(BrokerError::request("reading the queue")(error)),
         }

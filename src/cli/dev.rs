@@ -14,6 +14,7 @@ use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
 use super::serverless_demo::{Recipe, WeekSettings};
+use super::signals::stop_on_signal;
 use super::terminal::Terminal;
 use super::{CliError, CommandOutcome, print_text};
 
@@ -91,7 +92,7 @@ fn fault(name: &str) -> Result<Fault, String> {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let mut faults = Vec::new();
     for fault in &args.fault {
         match fault {
@@ -144,14 +145,14 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         fault_tasks.spawn(fault.run(supabase.faults().clone(), stop.clone()));
     }
     if args.no_worker {
-        offer(&supabase, &hub, stop).await?;
+        offer(&supabase, &hub, stop, at_once).await?;
         supabase.shutdown().await;
         hub.shutdown().await;
         return Ok(CommandOutcome::Done);
     }
     let pairs = args.pairs.unwrap_or(PAIRS);
     let settings = settings(&args, pairs, &data, &supabase, &hub)?;
-    let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
+    let signals = tokio::spawn(stop_on_signal(stop.clone(), at_once.clone()));
     let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
     let terminal = Terminal::new();
     introduce(&terminal, &settings, &worker, &supabase);
@@ -201,8 +202,9 @@ async fn offer(
     supabase: &supabase::Supabase,
     hub: &hub::Hub,
     stop: CancellationToken,
+    at_once: CancellationToken,
 ) -> Result<(), CliError> {
-    let signals = tokio::spawn(super::worker::stop_on_signal(stop.clone()));
+    let signals = tokio::spawn(stop_on_signal(stop.clone(), at_once.clone()));
     let accounts = accounts(supabase, hub);
     let given =
         |name: &str| accounts.iter().find(|(account, _)| *account == name).map(|(_, value)| value.clone());

@@ -3,7 +3,7 @@
 //! Owns arguments, output and exit codes. Decides nothing: every command calls into the library.
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong settings or arguments; 3 the run ended but nothing was
-//! published, or the weights of a replay differ.
+//! published, or the weights of a replay differ; 130 a second signal ended the program at once.
 //!
 //! ```text
 //! worker.rs      listener, trainer, or both
@@ -28,9 +28,20 @@
 //! healthz.rs     health of the worker on this machine
 //! artifacts.rs   training artifacts of a model, as files
 //! telemetry.rs   logs
+//! signals.rs     signals that end the program
 //! ```
 
 #![allow(clippy::print_stdout, reason = "printing is what a command line does")]
+
+/// Prints a line to standard error like the standard macro of this name, but does not panic when the
+/// reader has gone.
+macro_rules! eprintln {
+    ($($part:tt)*) => {{
+        use std::io::Write;
+        // Nobody is left who could be told.
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
 
 /// Prints a line like the standard macro of this name, but does not panic when the reader has
 /// closed the pipe (`autovalidate runs list | head`).
@@ -57,6 +68,7 @@ mod report;
 mod runs;
 #[cfg(feature = "dev")]
 mod serverless_demo;
+mod signals;
 mod status;
 mod suggest;
 mod telemetry;
@@ -70,6 +82,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::embedded::reachable;
 use crate::broker::{BrokerError, JobId, RunRecord};
@@ -202,17 +215,18 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(async {
+    let at_once = CancellationToken::new();
+    let command = async {
         match cli.command {
-            Command::Worker(args) => Box::pin(worker::run(args)).await,
+            Command::Worker(args) => Box::pin(worker::run(args, at_once.clone())).await,
             #[cfg(feature = "dev")]
-            Command::Dev(args) => Box::pin(dev::run(args)).await,
+            Command::Dev(args) => Box::pin(dev::run(args, at_once.clone())).await,
             Command::Train(args) => Box::pin(train::run(&args)).await,
             Command::Evaluate(args) => Box::pin(evaluate::run(&args)).await,
             Command::Suggest(args) => Box::pin(suggest::run(args)).await,
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
-            Command::Tick(args) => Box::pin(tick::run(args)).await,
+            Command::Tick(args) => Box::pin(tick::run(args, at_once.clone())).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
             Command::Lineage(args) => Box::pin(lineage::run(args)).await,
@@ -223,9 +237,17 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(&args),
             Command::Artifacts(args) => artifacts::run(&args),
         }
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = command => Some(result),
+            () = at_once.cancelled() => None,
+        }
     });
-    // A library's task that doesn't end must not keep the program running.
+    // A library's task that doesn't end must not keep the program running. Tasks are dropped here,
+    // and with them a nats-server that was not stopped.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let Some(result) = result else { return ExitCode::from(130) };
     match result {
         Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
         Ok(CommandOutcome::NothingPublished | CommandOutcome::Differs) => ExitCode::from(3),

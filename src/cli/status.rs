@@ -52,6 +52,9 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             (None, StartState::Starting) => println!("a trainer is being started for {}", start.job),
             (None, StartState::Started | StartState::Failed) => {
                 println!("last start of a trainer: at {} for {}", start.at, start.job);
+                if status.queued.contains(&start.job) && !start.came_up {
+                    println!("  no trainer is up yet; the next start is not before {}", start.not_before);
+                }
             }
         }
     }

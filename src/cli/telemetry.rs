@@ -32,7 +32,12 @@ pub(super) fn start(default: DefaultLevel) {
         Ok(cap) if filter.max_level_hint() == Some(LevelFilter::TRACE) => filter.add_directive(cap),
         _ => filter,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // When the reader of the log has gone, a message about that has no reader either, and
+        // printing it would panic.
+        .log_internal_errors(false);
     let started = if std::io::stderr().is_terminal() {
         builder.compact().with_target(false).try_init()
     } else {

@@ -1,9 +1,13 @@
 //! `autovalidate tick`: one look from anywhere, for a scheduler.
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::broker::embedded::reachable;
 use crate::settings::{Nats, Needs, Settings};
-use crate::worker::{BrokerHandles, Tick};
+use crate::worker::{BrokerHandles, Tick, TrainerLook};
 
+use super::signals::stop_on_signal;
 use super::{CliError, CommandOutcome, on_running_broker, print_json};
 
 /// Looks once at everything that waits, and exits: sweeps the table, starts a run that is due, and
@@ -20,21 +24,43 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let mut settings = Settings::from_process(Needs { supabase: true, ..Needs::default() })?;
     if let Nats::Embedded { address, .. } = &settings.nats
         && tokio::net::TcpStream::connect((reachable(address.ip()), address.port())).await.is_ok()
     {
         settings.nats = on_running_broker(settings.nats);
     }
+    let stop = CancellationToken::new();
+    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));
     let handles = BrokerHandles::open(&settings).await?;
-    let tick = Box::pin(Tick::perform(&settings, &handles)).await;
+    let tick = tokio::select! {
+        tick = Box::pin(Tick::perform(&settings, &handles)) => tick.map_err(CliError::from),
+        // Every step of a look may be interrupted: the next look finishes it.
+        () = stop.cancelled() => Err(CliError::plain("the look was interrupted", "Run it again.")),
+    };
     handles.streams.connection().close().await;
     let tick = tick?;
-    if args.json {
-        print_json(&tick)?;
-        return Ok(CommandOutcome::Done);
+    match args.json {
+        true => print_json(&tick)?,
+        false => show(&tick),
     }
+    match tick.trainer {
+        Some(TrainerLook::Failed { not_before, error }) => {
+            let (message, advice) = error.map(|error| (error.message, error.advice)).unwrap_or_default();
+            Err(CliError::plain(
+                format!("no trainer was started: {message}"),
+                format!("{advice} The job stays queued, and the next start is not made before {not_before}."),
+            ))
+        }
+        Some(TrainerLook::Up | TrainerLook::Waiting { .. } | TrainerLook::Started { .. }) | None => {
+            Ok(CommandOutcome::Done)
+        }
+    }
+}
+
+/// Prints the result of a look.
+fn show(tick: &Tick) {
     if let Some(stored) = tick.stored {
         println!("{stored} new pairs");
     }
@@ -43,11 +69,16 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         (Some(job), false) => println!("{job} waits or is in progress"),
         (None, _) => println!("no job waits"),
     }
-    if let Some(due) = tick.due {
+    if let Some(due) = &tick.due {
         println!("the next run is due at {}: {}", due.at, due.reason);
     }
-    if let Some(trainer) = tick.trainer {
-        println!("{trainer}");
+    match &tick.trainer {
+        Some(TrainerLook::Up) => println!("a trainer is up"),
+        Some(TrainerLook::Waiting { not_before }) => {
+            println!("a start was made a short time ago; the next one is not before {not_before}");
+        }
+        Some(TrainerLook::Started { trainer }) => println!("{trainer}"),
+        // The command's error says it.
+        Some(TrainerLook::Failed { .. }) | None => {}
     }
-    Ok(CommandOutcome::Done)
 }

@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::settings::{Needs, Settings};
 use crate::worker::{Role, SHORTEST_IDLE, Worker, WorkerOptions};
 
+use super::signals::stop_on_signal;
 use super::{CliError, CommandOutcome};
 
 /// Listens for corrections, trains when there are enough, and publishes a model that is better.
@@ -41,7 +42,7 @@ fn idle_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let needs = Needs { supabase: args.role.listens(), hub: args.role.trains(), runtime: args.role.trains() };
     let settings = Settings::from_process_with(needs, &|name| match name {
         "NATS_URL" => args.nats_url.clone(),
@@ -57,39 +58,8 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let options = WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle };
     // Signals are handled from here on: their default action would leave nats-server behind. A stop
     // during the start ends the worker right after it, with its nats-server.
-    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone())));
+    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));
     let worker = Box::pin(Worker::start(&settings, options, stop)).await?;
     Box::pin(worker.join()).await?;
     Ok(CommandOutcome::Done)
-}
-
-/// Returns a task that cancels `stop` on the first SIGINT or SIGTERM; a second signal ends the program
-/// at once.
-///
-/// The call itself registers the handlers: a signal during the start must not end this process by
-/// default, because that would leave nats-server running.
-pub(super) fn stop_on_signal(stop: CancellationToken) -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let handlers = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    async move {
-        let (mut terminate, mut interrupt) = match handlers {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "signals can't be watched");
-                return;
-            }
-        };
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                tracing::info!("stopping; a second signal ends at once");
-                stop.cancel();
-            } else {
-                std::process::exit(130);
-            }
-        }
-    }
 }

@@ -10,9 +10,12 @@ use crate::retry::Backoff;
 
 /// Time that a start may take. A listener that died during a start holds its claim this long.
 const CLAIM: Duration = Duration::from_secs(180);
-/// Pauses between starts that succeeded for the same job, although no trainer came up or it is gone
-/// again. Without jitter: they are long, and only one listener holds the claim.
+/// Pauses between starts that succeeded for the same job, although no trainer came up. Without
+/// jitter: they are long, and only one listener holds the claim.
 const REPEATS: Backoff = Backoff::new(Duration::from_secs(120), Duration::from_secs(3600)).with_jitter(0.0);
+/// Pauses between starts for the same job when the trainer came up and is gone again.
+const REPEATS_AFTER_UP: Backoff =
+    Backoff::new(Duration::from_secs(15), Duration::from_secs(3600)).with_jitter(0.0);
 /// Pauses between tries of a start that fails.
 const FAILURES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
@@ -34,6 +37,12 @@ pub enum StartState {
 pub struct StartRecord {
     /// Job that waits for the trainer.
     pub job: JobId,
+    /// Sequence of the job's request on its stream. A retry of the same run is another request.
+    #[serde(default)]
+    pub request: u64,
+    /// True when a trainer was up after the start.
+    #[serde(default)]
+    pub came_up: bool,
     /// State of the start.
     pub state: StartState,
     /// Time of the last change.
@@ -63,10 +72,10 @@ pub(super) enum Claim {
     Wait(Timestamp),
 }
 
-/// Decides at `now` about a start for `job`.
-pub(super) fn claim(stored: Option<&StartRecord>, job: &JobId, now: Timestamp) -> Claim {
+/// Decides at `now` about a start for the job whose request has this sequence.
+pub(super) fn claim(stored: Option<&StartRecord>, (job, request): (&JobId, u64), now: Timestamp) -> Claim {
     let (starts, failures) = match stored {
-        Some(stored) if stored.job == *job => {
+        Some(stored) if stored.is_for(job, request) => {
             if now < stored.not_before {
                 return Claim::Wait(stored.not_before);
             }
@@ -76,6 +85,8 @@ pub(super) fn claim(stored: Option<&StartRecord>, job: &JobId, now: Timestamp) -
     };
     Claim::Start(StartRecord {
         job: job.clone(),
+        request,
+        came_up: false,
         state: StartState::Starting,
         at: now,
         not_before: later(now, CLAIM),
@@ -87,6 +98,23 @@ pub(super) fn claim(stored: Option<&StartRecord>, job: &JobId, now: Timestamp) -
 }
 
 impl StartRecord {
+    /// Returns true when the start was made for this request.
+    pub(super) fn is_for(&self, job: &JobId, request: u64) -> bool {
+        self.job == *job && self.request == request
+    }
+
+    /// Returns true when the start succeeded, and no trainer was seen since.
+    pub(super) fn awaits_trainer(&self) -> bool {
+        self.state == StartState::Started && !self.came_up
+    }
+
+    /// Returns the record after a trainer was seen. When that trainer is gone again, the next one
+    /// need not wait for its start.
+    pub(super) fn seen_up(self) -> Self {
+        let not_before = later(self.at, REPEATS_AFTER_UP.bound(self.starts)).min(self.not_before);
+        Self { came_up: true, not_before, ..self }
+    }
+
     /// Returns the record after the start succeeded.
     pub(super) fn started(self, trainer: String, now: Timestamp) -> Self {
         let starts = self.starts.saturating_add(1);
@@ -98,7 +126,7 @@ impl StartRecord {
             failures: 0,
             trainer: Some(trainer),
             error: None,
-            job: self.job,
+            ..self
         }
     }
 
@@ -145,7 +173,7 @@ mod tests {
     }
 
     fn start(stored: Option<&StartRecord>, job: u64, second: i64) -> StartRecord {
-        match claim(stored, &JobId::manual(job), at(second)) {
+        match claim(stored, (&JobId::manual(job), job), at(second)) {
             Claim::Start(record) => record,
             Claim::Wait(until) => panic!("waits until {until}"),
         }
@@ -154,7 +182,7 @@ mod tests {
     #[test]
     fn a_claim_holds_until_the_start_ends_and_a_dead_listeners_claim_runs_out() {
         let claimed = start(None, 1, 100);
-        assert_eq!(claim(Some(&claimed), &JobId::manual(1), at(101)), Claim::Wait(at(280)));
+        assert_eq!(claim(Some(&claimed), (&JobId::manual(1), 1), at(101)), Claim::Wait(at(280)));
         assert_eq!(start(Some(&claimed), 1, 280).starts, 0);
     }
 
@@ -162,6 +190,18 @@ mod tests {
     fn the_next_job_gets_its_start_at_once() {
         let started = start(None, 1, 100).started("m1".into(), at(103));
         assert_eq!(start(Some(&started), 2, 103).starts, 0);
+        // So does a retry of the same run.
+        assert!(matches!(claim(Some(&started), (&JobId::manual(1), 9), at(103)), Claim::Start(_)));
+    }
+
+    #[test]
+    fn a_trainer_that_came_up_and_died_is_replaced_sooner_than_one_that_never_came() {
+        let started = start(None, 1, 100).started("m1".into(), at(103));
+        let wait = |record: &StartRecord, now| claim(Some(record), (&JobId::manual(1), 1), at(now));
+        assert_eq!(wait(&started, 104), Claim::Wait(at(223)));
+        let seen = started.seen_up();
+        assert_eq!(wait(&seen, 104), Claim::Wait(at(118)));
+        assert!(matches!(wait(&seen, 118), Claim::Start(_)));
     }
 
     proptest! {

@@ -94,11 +94,18 @@ impl TrainerStarter {
     /// # Errors
     /// The errors of the broker. A failed start is not an error: it is recorded, and tried again.
     pub async fn look(&self) -> Result<Look, BrokerError> {
-        let Some(job) = self.jobs.first_outstanding().await? else { return Ok(Look::NoJob) };
+        let Some((job, request)) = self.jobs.first_outstanding().await? else { return Ok(Look::NoJob) };
         let stored = self.starts.load(KEY).await?;
-        let claimed = match claim(stored.as_ref().map(|(record, _)| record), &job, self.clock.now()) {
+        let last = stored.as_ref().map(|(record, _)| record);
+        let claimed = match claim(last, (&job, request), self.clock.now()) {
             Claim::Start(record) => record,
-            Claim::Wait(until) => return Ok(Look::Waiting(job, until)),
+            Claim::Wait(until) => {
+                let awaited = last.is_some_and(StartRecord::awaits_trainer);
+                if awaited && trainer_is_up(self.streams.connection(), self.answer).await? {
+                    return self.saw_trainer(&job, request).await;
+                }
+                return Ok(Look::Waiting(job, until));
+            }
         };
         let patience = if claimed.starts > 0 { PATIENCE_BEFORE_REPEAT } else { 1 };
         if trainer_is_up(self.streams.connection(), self.answer * patience).await? {
@@ -118,6 +125,16 @@ impl TrainerStarter {
         }
         let result = self.launcher.launch(&job).await;
         self.record(claimed, result).await
+    }
+
+    /// Records that the trainer of a start has come up.
+    async fn saw_trainer(&self, job: &JobId, request: u64) -> Result<Look, BrokerError> {
+        let seen = |stored: Option<&StartRecord>| {
+            let record = stored.filter(|record| record.is_for(job, request) && record.awaits_trainer())?;
+            Some(record.clone().seen_up())
+        };
+        self.starts.update(KEY, seen).await?;
+        Ok(Look::TrainerUp)
     }
 
     /// Records the outcome of a start.

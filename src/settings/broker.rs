@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::reader::SettingsReader;
@@ -55,6 +55,10 @@ fn embedded(
                 address.port()
             ),
         );
+    }
+    // nats-server takes such a token for the hash of another one.
+    if token.as_ref().is_some_and(|token| token.expose_secret().starts_with("$2")) {
+        reader.problem("NATS_TOKEN", "begins with $2, as a bcrypt hash does; set it to another random text");
     }
     Nats::Embedded { program, address, sync_every, token }
 }

@@ -1,5 +1,6 @@
 //! Setting of how a listener starts a trainer.
 
+use secrecy::ExposeSecret;
 use url::Url;
 
 use super::reader::SettingsReader;
@@ -25,6 +26,12 @@ pub enum TrainerStart {
 /// Reads the way to start a trainer.
 pub(super) fn trainer_start(reader: &mut SettingsReader<'_>) -> TrainerStart {
     let token = reader.secret("FLY_API_TOKEN");
+    if token
+        .as_ref()
+        .is_some_and(|token| token.expose_secret().chars().any(|c| !c.is_ascii_graphic() && c != ' '))
+    {
+        reader.problem("FLY_API_TOKEN", "has a line break or another character that no token has");
+    }
     let default = if reader.platform("FLY_APP_NAME").is_some() { PRIVATE_API } else { PUBLIC_API };
     let api = reader.parse_or(
         "FLY_API_HOSTNAME",

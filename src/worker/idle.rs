@@ -24,8 +24,9 @@ pub const SHORTEST_IDLE: Duration = Duration::from_secs(10);
 
 /// Time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Time that requests in progress have to end once no new ones are taken.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Time that requests in progress have to end once no new ones are taken. The database gives up a
+/// webhook after five seconds.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// Reason why a worker is not idle.
 #[derive(Debug)]

@@ -49,7 +49,7 @@ pub use idle::SHORTEST_IDLE;
 pub use options::WorkerOptions;
 pub use role::Role;
 pub use status::Status;
-pub use tick::Tick;
+pub use tick::{Tick, TrainerLook};
 
 use idle::{IdleWatch, IngestActivity};
 use inbox::{DurableInbox, ScreeningSources};

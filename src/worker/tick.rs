@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::inbox::{DurableInbox, ScreeningSources};
 use super::{BrokerHandles, WorkerError, trainer_starter};
-use crate::broker::JobId;
+use crate::broker::{JobId, RecordedError};
 use crate::ingest::{Ingest, IngestTiming};
-use crate::launcher::Look;
+use crate::launcher::{Look, TrainerStarter};
 use crate::settings::Settings;
 use crate::trigger::{Decision, DueJob};
 
@@ -23,9 +24,33 @@ pub struct Tick {
     pub due: Option<DueJob>,
     /// First job that waits or is in progress.
     pub job: Option<JobId>,
-    /// Sentence about the start of a trainer; `None` when no job waits or `TRAINER_START` is not
-    /// set.
-    pub trainer: Option<String>,
+    /// Result of the look for a trainer; `None` when no job waits or `TRAINER_START` is not set.
+    pub trainer: Option<TrainerLook>,
+}
+
+/// Result of the look for a trainer, while a job waits or is in progress.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum TrainerLook {
+    /// A trainer is up.
+    Up,
+    /// A start was made a short time ago. The next one is not made before this time.
+    Waiting {
+        /// Time of the next start, if no trainer comes up.
+        not_before: Timestamp,
+    },
+    /// The look has started a trainer, or found one on its way.
+    Started {
+        /// Sentence that names it.
+        trainer: String,
+    },
+    /// The start failed. The next one is not made before this time.
+    Failed {
+        /// Time of the next try.
+        not_before: Timestamp,
+        /// Reason, with advice; `None` when another worker has replaced the record meanwhile.
+        error: Option<RecordedError>,
+    },
 }
 
 impl Tick {
@@ -42,19 +67,21 @@ impl Tick {
         if let Some(starter) = trainer_starter(handles, &settings.trainer_start)? {
             trainer = match Box::pin(starter.look()).await? {
                 Look::NoJob => None,
-                Look::TrainerUp => Some("a trainer is up".to_owned()),
-                Look::Waiting(_, at) => Some(format!("a start was tried; the next one is not before {at}")),
-                Look::Started(_, launch) => Some(launch.to_string()),
-                Look::Failed(_, at) => Some(format!(
-                    "no trainer was started, see `autovalidate status`; the next try is not before {at}"
-                )),
+                Look::TrainerUp => Some(TrainerLook::Up),
+                Look::Waiting(_, not_before) => Some(TrainerLook::Waiting { not_before }),
+                Look::Started(_, launch) => Some(TrainerLook::Started { trainer: launch.to_string() }),
+                Look::Failed(_, not_before) => {
+                    let error =
+                        TrainerStarter::last_start(&handles.streams).await?.and_then(|start| start.error);
+                    Some(TrainerLook::Failed { not_before, error })
+                }
             };
         }
         Ok(Self {
             stored: swept?,
             job_started: matches!(decision, Decision::Fire(_)),
             due: handles.trigger.next_due().await?,
-            job: handles.jobs.first_outstanding().await?,
+            job: handles.jobs.first_outstanding().await?.map(|(job, _)| job),
             trainer,
         })
     }

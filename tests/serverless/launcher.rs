@@ -125,6 +125,29 @@ async fn no_trainer_is_started_while_one_is_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_came_up_and_died_is_replaced_within_seconds_and_a_retry_gets_one_at_once() {
+    let bench = Bench::new().await;
+    assert!(matches!(bench.look().await, Look::Started(..)));
+    let up = StatusService::start(&bench.broker.connection, true, || async { Ok(()) }.boxed());
+    let up = within(DEADLINE, up).await.unwrap();
+    assert_eq!(bench.look().await, Look::TrainerUp);
+    assert!(bench.record().await.came_up);
+    within(DEADLINE, up.stop()).await;
+    bench.fly.set_state(&bench.machine, MachineState::Stopped).unwrap();
+    bench.clock.advance(Duration::from_secs(16));
+    assert!(matches!(bench.look().await, Look::Started(..)));
+    assert_eq!((bench.starts(), bench.record().await.starts), (2, 2));
+
+    // A person cancels the run and retries it: this is another request for the same job.
+    let id = autovalidate::broker::JobId::manual(1);
+    within(DEADLINE, bench.jobs.cancel(&id)).await.unwrap();
+    within(DEADLINE, bench.jobs.retry(&id)).await.unwrap();
+    bench.fly.set_state(&bench.machine, MachineState::Stopped).unwrap();
+    assert!(matches!(bench.look().await, Look::Started(..)));
+    assert_eq!((bench.starts(), bench.record().await.starts), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_arrives_later_is_noticed_and_its_trainer_started_once() {
     let bench = Bench::new().await;
     let job = within(DEADLINE, bench.jobs.next(&CancellationToken::new())).await.unwrap();

@@ -113,6 +113,22 @@ async fn the_command_starts_the_embedded_broker_when_no_worker_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_is_told_by_the_tick_itself() {
+    let start = "exec:echo 'no such unit'; false";
+    let sleeper = Sleeper::new(&[("TRAIN_THRESHOLD", "3"), ("TRAINER_START", start)]).await;
+    sleeper.insert(3);
+    let output = tokio::task::block_in_place(|| command(&sleeper, &[]));
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["stored"], &told["trainer"]["state"]), (&3.into(), &"failed".into()), "{told}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("no such unit") && error.contains("stays queued"), "{error}");
+    let again = command(&sleeper, &[("TRAINER_START", "exec:true")]);
+    let told: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert!(["waiting", "started"].map(Into::into).contains(&told["trainer"]["state"]), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_that_fails_is_told_and_keeps_no_due_run_waiting() {
     let bench = TestBroker::new().await;
     let sleeper = sleeper_on(&bench, &[("TRAIN_THRESHOLD", "3")]).await;

@@ -222,6 +222,8 @@ fn a_broker_that_other_machines_can_reach_needs_a_token() {
         assert!(told.contains(open) && told.contains("NATS_TOKEN"), "{told}");
         assert!(read(open, Some("long and random")).is_ok());
     }
+    let told = read("127.0.0.1:4222", Some("$2a$11$abcdefghijk")).unwrap_err().to_string();
+    assert!(told.contains("NATS_TOKEN") && told.contains("bcrypt"), "{told}");
     for loopback in ["127.0.0.1:4222", "127.8.8.8:0", "[::1]:4222", "[::ffff:127.0.0.1]:4222"] {
         assert!(read(loopback, None).is_ok(), "{loopback}");
     }
@@ -253,6 +255,8 @@ fn each_way_to_start_a_trainer_is_read_and_anything_else_is_refused() {
 
     let told = read("fly:shop/trainer", &[]).unwrap_err().to_string();
     assert!(told.contains("FLY_API_TOKEN") && told.contains("fly tokens create deploy --app shop"), "{told}");
+    let told = read("fly:shop", &[("FLY_API_TOKEN", "fm2_a\nb")]).unwrap_err().to_string();
+    assert!(told.contains("FLY_API_TOKEN has a line break") && !told.contains("fm2_a"), "{told}");
     for wrong in ["fly:", "fly:a/b/c", "fly:../x", "exec:", "fly", "systemd:unit", "None"] {
         let told = read(wrong, &[token]).unwrap_err().to_string();
         assert!(told.contains("TRAINER_START") && told.contains(wrong), "{told}");

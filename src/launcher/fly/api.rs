@@ -174,6 +174,9 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> La
         StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::LOCKED => {
             LaunchError::Changing { answer }
         }
+        status if status.is_redirection() => {
+            LaunchError::Malformed { problem: format!("it redirects to another address ({status})") }
+        }
         status if status.is_server_error() => LaunchError::Server { status: status.as_u16(), answer },
         status => LaunchError::Refused { status: status.as_u16(), answer },
     }
