@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use async_nats::StatusCode;
 use async_nats::service::ServiceExt;
 use async_nats::service::error::Error as ServiceError;
 use bytes::Bytes;
@@ -74,8 +75,13 @@ impl StatusService {
             .add(STATUS_SUBJECT)
             .await
             .map_err(BrokerError::request(WHAT))?;
-        // A request right after this call must find the subscription in place.
-        connection.client().flush().await.map_err(BrokerError::request(WHAT))?;
+        // A request right after this call must find the subscriptions in place. The server handles
+        // what one client sends in order, so an answer to this ping proves it. A flush would not:
+        // it only empties the client's buffer.
+        let ping = format!("{PING_SUBJECT}.{}", service.info().await.id);
+        Box::pin(connection.client().request(ping, Bytes::new()))
+            .await
+            .map_err(BrokerError::request(WHAT))?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let answering = tokio::spawn(async move {
@@ -122,7 +128,8 @@ struct Pong {
     metadata: HashMap<String, String>,
 }
 
-/// Returns true as soon as a worker that trains answers; false when none does within `deadline`.
+/// Returns true as soon as a worker that trains answers; false when no worker is there, or none that
+/// trains answers within `deadline`.
 ///
 /// # Errors
 /// [`BrokerError::Request`].
@@ -134,6 +141,9 @@ pub async fn trainer_is_up(connection: &Connection, deadline: Duration) -> Resul
     client.publish_with_reply(PING_SUBJECT, inbox, Bytes::new()).await.map_err(BrokerError::request(WHAT))?;
     let first_trainer = async {
         while let Some(answer) = answers.next().await {
+            if answer.status == Some(StatusCode::NO_RESPONDERS) {
+                return false;
+            }
             let pong: Option<Pong> = serde_json::from_slice(&answer.payload).ok();
             if pong.is_some_and(|pong| pong.metadata.get(TRAINS.0).is_some_and(|value| value == TRAINS.1)) {
                 return true;
