@@ -35,13 +35,20 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     };
     let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build().map_err(failed)?;
     let mut response = client.get(format!("http://{address}/healthz")).send().await.map_err(failed)?;
-    if response.status().is_success() {
-        println!("ok");
-        return Ok(CommandOutcome::Done);
-    }
     let status = response.status();
     // The worker's own sentence is in the first piece; whatever else answers there may go on for ever.
     let body = response.chunk().await.map_err(failed)?.unwrap_or_default();
+    if status.is_success() {
+        return if body.trim_ascii() == b"ok" {
+            println!("ok");
+            Ok(CommandOutcome::Done)
+        } else {
+            Err(CliError::plain(
+                format!("{address} is not a worker: it answers /healthz with something else"),
+                "Give the worker's address with --address, or free its port of the other program.",
+            ))
+        };
+    }
     let reason: String = String::from_utf8_lossy(&body).trim().chars().take(SHOWN).collect();
     Err(CliError::plain(
         format!("the worker at {address} is not healthy ({status}): {reason}"),

@@ -14,14 +14,22 @@ use super::{CliError, CommandOutcome, print_text};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Schema of the table.
-    #[arg(long, default_value = "public")]
+    #[arg(long, default_value = "public", value_parser = name)]
     schema: String,
     /// Name of the table.
-    #[arg(long, default_value = "typo_training_dataset")]
+    #[arg(long, default_value = "typo_training_dataset", value_parser = name)]
     table: String,
     /// URL of this worker's webhook, which wakes a sleeping worker.
     #[arg(long, value_parser = webhook)]
     webhook: Option<Url>,
+}
+
+/// Parses the name of a schema or table. A line break would end the comment that it is shown in.
+fn name(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.chars().any(char::is_control) {
+        true => Err("give a name without control characters".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// Path of the webhook. The tick is served beside it.

@@ -238,6 +238,16 @@ async fn the_command_healthz_says_what_the_worker_says() {
     let healthy = ask(address.clone()).await;
     assert!(healthy.status.success() && healthy.stdout == b"ok\n", "{healthy:?}");
     system.stop().await;
+    // Another program answers on that port by now.
+    let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = stranger.local_addr().unwrap().to_string();
+    let page = axum::routing::get(|| async { "<html>welcome</html>" });
+    let served = axum::serve(stranger, axum::Router::new().route("/healthz", page)).into_future();
+    let served = tokio::spawn(served);
+    let strange = ask(elsewhere).await;
+    assert_eq!(strange.status.code(), Some(1), "{strange:?}");
+    assert!(String::from_utf8_lossy(&strange.stderr).contains("is not a worker"), "{strange:?}");
+    served.abort();
     let gone = ask(address.clone()).await;
     assert_eq!(gone.status.code(), Some(1));
     let told = String::from_utf8_lossy(&gone.stderr).into_owned();

@@ -182,6 +182,15 @@ fn init_prints_sql_and_an_environment() {
 }
 
 #[test]
+fn init_refuses_names_that_would_break_out_of_a_comment() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [["init", "--table", "a\nb"], ["init", "--schema", ""]] {
+        let output = autovalidate(&arguments, &[], folder.path());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn init_refuses_a_webhook_that_the_worker_does_not_serve() {
     let folder = tempfile::tempdir().unwrap();
     for (url, advice) in [
