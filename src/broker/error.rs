@@ -302,6 +302,8 @@ impl Failure for BrokerError {
             Self::JetStreamUnavailable { .. } => {
                 "Enable JetStream in the server and for this account.".into()
             }
+            Self::SetUp { source, .. } if is_out_of_storage(source.as_ref()) => STORAGE_FULL.into(),
+            Self::Publish { source, .. } if is_out_of_storage(source) => STORAGE_FULL.into(),
             Self::SetUp { name, .. } => {
                 format!("Check the account's permissions and limits, and that nothing else uses the name or the subjects of {name}.")
             }
@@ -332,4 +334,16 @@ impl Failure for BrokerError {
             Self::InvalidJobId(_) => "Use 1 to 64 ASCII letters, digits, `-` and `_`.".into(),
         }
     }
+}
+
+/// Advice when the server has no room for a stream or a message.
+const STORAGE_FULL: &str = "The broker's storage is full: give the disk of DATA_DIR more room, or raise the limits of the NATS account. Nothing is lost; the rows are in the table.";
+
+/// Returns true when the server says that its storage is full. The client passes the reason of a
+/// refused message on as text only.
+fn is_out_of_storage(error: &(dyn Error + 'static)) -> bool {
+    let text = crate::failure::chain(error);
+    ["insufficient storage", "resource limits exceeded", "insufficient resources", "maximum bytes exceeded"]
+        .iter()
+        .any(|reason| text.contains(reason))
 }

@@ -9,9 +9,11 @@
 //! program.rs  lookup of the program, and the check of its version
 //! store.rs    store folder: lock, configuration file, leftover server
 //! process.rs  one process of the server, from start to exit
+//! capacity.rs limit of the store, from the size of its disk
 //! monitor.rs  number of connected clients, from the server's monitoring port
 //! ```
 
+mod capacity;
 mod monitor;
 mod process;
 mod program;

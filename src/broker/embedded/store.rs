@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::capacity;
 use crate::broker::error::BrokerError;
 
 /// Time that a leftover server has to exit after each signal.
@@ -92,6 +93,7 @@ impl Store {
             Some(period) => format!("{}ms", period.as_millis().max(1)),
             None => "always".to_owned(),
         };
+        let limit = capacity::limit(&self.folder).map_err(BrokerError::store(&self.folder))?;
         let mut settings = json!({
             "server_name": "autovalidate",
             "host": host.to_string(),
@@ -99,7 +101,11 @@ impl Store {
             "port": if *port == 0 { -1 } else { i32::from(*port) },
             "http": "127.0.0.1:-1",
             "pid_file": self.pid_file().to_string_lossy(),
-            "jetstream": { "store_dir": self.folder.to_string_lossy(), "sync_interval": sync_interval },
+            "jetstream": {
+                "store_dir": self.folder.to_string_lossy(),
+                "sync_interval": sync_interval,
+                "max_file_store": limit,
+            },
         });
         if let Some(token) = token {
             settings["authorization"] = json!({ "token": token.expose_secret() });
