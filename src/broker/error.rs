@@ -343,7 +343,34 @@ const STORAGE_FULL: &str = "The broker's storage is full: give the disk of DATA_
 /// refused message on as text only.
 fn is_out_of_storage(error: &(dyn Error + 'static)) -> bool {
     let text = crate::failure::chain(error);
-    ["insufficient storage", "resource limits exceeded", "insufficient resources", "maximum bytes exceeded"]
-        .iter()
-        .any(|reason| text.contains(reason))
+    [
+        "no space left",
+        "insufficient storage",
+        "resource limits exceeded",
+        "insufficient resources",
+        "maximum bytes exceeded",
+    ]
+    .iter()
+    .any(|reason| text.contains(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Errors of a real nats-server on a full disk, and at the limit of its store.
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_refusals() {
+        for (text, full) in [
+            (
+                "publish failed: write /data/nats/jetstream/1.blk: no space left on device (code 503, error code 10077)",
+                true,
+            ),
+            ("jetstream error: insufficient storage resources available (code 500, error code 10047)", true),
+            ("jetstream error: stream name already in use (code 400, error code 10058)", false),
+        ] {
+            let error = BrokerError::SetUp { name: "CORRECTIONS", source: text.into() };
+            assert_eq!(error.advice() == STORAGE_FULL, full, "{text}");
+        }
+    }
 }
