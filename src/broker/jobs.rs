@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
@@ -134,14 +134,18 @@ impl Jobs {
     /// # Errors
     /// [`BrokerError::Request`].
     pub async fn first_outstanding(&self) -> Result<Option<(JobId, u64)>, BrokerError> {
-        match self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(1)).await {
-            Ok(message) => {
-                let id = match JobRequest::parse(&message.payload) {
-                    Ok(request) => request.id_at(message.sequence),
-                    Err(_) => JobId::manual(message.sequence),
-                };
-                Ok(Some((id, message.sequence)))
-            }
+        let Some(message) = self.stored_request(1).await? else { return Ok(None) };
+        let id = match JobRequest::parse(&message.payload) {
+            Ok(request) => request.id_at(message.sequence),
+            Err(_) => JobId::manual(message.sequence),
+        };
+        Ok(Some((id, message.sequence)))
+    }
+
+    /// Reads the first request on the queue from the stream sequence `from` on, without taking it.
+    pub(super) async fn stored_request(&self, from: u64) -> Result<Option<StreamMessage>, BrokerError> {
+        match self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await {
+            Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(BrokerError::request("reading the queue")(error)),
         }

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::StreamExt;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -61,12 +60,7 @@ impl Jobs {
     /// sequence after the last request that was read.
     async fn register_from(&self, mut from: u64) -> Result<u64, BrokerError> {
         for _ in 0..LOOK_AHEAD {
-            let found = self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await;
-            let message = match found {
-                Ok(message) => message,
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-                Err(error) => return Err(BrokerError::request("reading the queue")(error)),
-            };
+            let Some(message) = self.stored_request(from).await? else { break };
             if let Ok(request) = JobRequest::parse(&message.payload) {
                 let id = request.id_at(message.sequence);
                 self.register(&id, &request).await?;
@@ -83,19 +77,14 @@ impl Jobs {
     /// Removes the request of a run from the queue, unless it is for a later retry than this one.
     /// Returns true when there was one.
     pub(super) async fn remove_waiting(&self, id: &JobId, retry: u64) -> Result<bool, BrokerError> {
-        let stream = self.streams.training();
         let (mut from, mut removed) = (1, false);
         for _ in 0..LOOK_AHEAD {
-            let message = match stream.direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await {
-                Ok(message) => message,
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-                Err(error) => return Err(BrokerError::request("reading the queue")(error)),
-            };
+            let Some(message) = self.stored_request(from).await? else { break };
             let is_of_run = JobRequest::parse(&message.payload)
                 .is_ok_and(|request| request.id_at(message.sequence) == *id)
                 && retry_of(&message.headers) <= retry;
             if is_of_run {
-                let deleted = stream.delete_message(message.sequence).await;
+                let deleted = self.streams.training().delete_message(message.sequence).await;
                 removed |= deleted.map_err(BrokerError::request("removing a request"))?;
             }
             from = message.sequence + 1;

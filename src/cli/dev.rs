@@ -206,8 +206,7 @@ async fn offer(
 ) -> Result<(), CliError> {
     let signals = tokio::spawn(stop_on_signal(stop.clone(), at_once.clone()));
     let accounts = accounts(supabase, hub);
-    let given =
-        |name: &str| accounts.iter().find(|(account, _)| *account == name).map(|(_, value)| value.clone());
+    let given = |name: &str| value_of(&accounts, name);
     // `doctor` wants a repository that exists.
     if let Some(access) = Settings::read(&given, None, Needs { hub: true, ..Needs::default() })?.hub {
         Repository::open(access)?.create_if_missing(true).await?;
@@ -232,6 +231,10 @@ fn accounts(supabase: &supabase::Supabase, hub: &hub::Hub) -> [(&'static str, St
     ]
 }
 
+fn value_of(settings: &[(&'static str, String)], wanted: &str) -> Option<String> {
+    settings.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone())
+}
+
 /// Reads this process's settings, with the addresses and keys of the stand-ins in place of the real
 /// ones.
 fn settings(
@@ -245,8 +248,8 @@ fn settings(
     let data = data.join("worker").display().to_string();
     let accounts = accounts(supabase, hub);
     let environment = |name: &str| -> Option<String> {
-        if let Some((_, value)) = accounts.iter().find(|(account, _)| *account == name) {
-            return Some(value.clone());
+        if let Some(value) = value_of(&accounts, name) {
+            return Some(value);
         }
         let own = || std::env::var(name).ok().filter(|value| !value.is_empty());
         match name {

@@ -1,5 +1,6 @@
 //! Signals that end the program: the first one in an orderly way, a second one at once.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +14,23 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// Signals that end the program. A terminal that is closed sends SIGHUP.
 const KINDS: [fn() -> SignalKind; 3] = [SignalKind::terminate, SignalKind::interrupt, SignalKind::hangup];
 
+/// Handlers of the signals that end the program. While they live, no signal ends it by default.
+pub(super) struct Signals(Vec<Signal>);
+
+impl Signals {
+    /// Registers the handlers.
+    pub(super) fn register() -> io::Result<Self> {
+        KINDS.iter().map(|kind| signal(kind())).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Waits for the next signal, and returns its place among the kinds.
+    pub(super) async fn next(&mut self) -> usize {
+        let received = self.0.iter_mut().map(|handler| Box::pin(handler.recv()));
+        let (_, place, _) = futures::future::select_all(received).await;
+        place
+    }
+}
+
 /// Returns a task that cancels `stop` on the first signal, and `at_once` on a second one.
 ///
 /// The call itself registers the handlers: a signal during the start must not end this process by
@@ -22,31 +40,24 @@ pub(super) fn stop_on_signal(
     stop: CancellationToken,
     at_once: CancellationToken,
 ) -> impl Future<Output = ()> {
-    let handlers: std::io::Result<Vec<Signal>> = KINDS.iter().map(|kind| signal(kind())).collect();
+    let signals = Signals::register();
     async move {
-        let mut handlers = match handlers {
-            Ok(handlers) => handlers,
+        let mut signals = match signals {
+            Ok(signals) => signals,
             Err(error) => {
                 tracing::error!(%error, "signals can't be watched");
                 return;
             }
         };
-        let first = next(&mut handlers).await;
+        let first = signals.next().await;
         let received = Instant::now();
         tracing::info!("stopping; a second signal ends at once");
         stop.cancel();
         loop {
-            let second = next(&mut handlers).await;
+            let second = signals.next().await;
             if second != first || received.elapsed() >= SAME_SIGNAL {
                 at_once.cancel();
             }
         }
     }
-}
-
-/// Waits for the next signal, and returns its place among the kinds.
-async fn next(handlers: &mut [Signal]) -> usize {
-    let received = handlers.iter_mut().map(|handler| Box::pin(handler.recv()));
-    let (_, place, _) = futures::future::select_all(received).await;
-    place
 }

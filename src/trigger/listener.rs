@@ -140,7 +140,7 @@ impl Trigger {
                 coverage.last_run_ended_at = coverage.last_run_ended_at.max(Some(now));
             })
             .await?;
-        self.woken.notify_one();
+        self.wake();
         Ok(())
     }
 

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::broker::{Records, Streams};
+use super::BrokerHandles;
+use crate::broker::Records;
 use crate::correction::Row;
 use crate::corrections::{BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
-use crate::ingest::{Accepted, CatalogError, CatalogSource, Inbox, InboxError, TableAccess};
+use crate::ingest::{
+    Accepted, CatalogError, CatalogSource, Inbox, InboxError, Ingest, IngestTiming, RestError, TableAccess,
+};
+use crate::settings::Settings;
 
 /// Key of the cursor in the bucket of state that survives a restart.
 const CURSOR: &str = "sweep_cursor";
@@ -39,18 +43,34 @@ pub(super) struct DurableInbox {
 
 /// Sources of the rules that rows are screened by.
 #[derive(Debug)]
-pub(super) struct ScreeningSources {
-    pub(super) catalog: Option<CatalogSource>,
-    pub(super) burst: Option<BurstLimit>,
+struct ScreeningSources {
+    catalog: Option<CatalogSource>,
+    burst: Option<BurstLimit>,
     /// Project whose table may hold the catalog.
-    pub(super) access: TableAccess,
+    access: TableAccess,
+}
+
+/// Returns the ingest of a table into the pairs' stream.
+pub(super) fn ingest(
+    settings: &Settings,
+    handles: &BrokerHandles,
+    access: TableAccess,
+) -> Result<Ingest<DurableInbox>, RestError> {
+    let inbox = DurableInbox {
+        corrections: handles.corrections.clone(),
+        cursors: handles.streams.state(),
+        sources: ScreeningSources {
+            catalog: settings.catalog.clone(),
+            burst: settings.burst,
+            access: access.clone(),
+        },
+        rules_due: Mutex::default(),
+    };
+    let timing = IngestTiming { sweep_every: settings.sweep_every, ..IngestTiming::default() };
+    Ingest::new(access, Arc::new(inbox), timing)
 }
 
 impl DurableInbox {
-    pub(super) fn new(streams: &Streams, corrections: Corrections, sources: ScreeningSources) -> Self {
-        Self { corrections, cursors: streams.state(), sources, rules_due: Mutex::default() }
-    }
-
     /// Rebuilds the screening rules when their names are too old. Before any names are read, no row
     /// is accepted, because it could not be screened later.
     async fn refresh_rules(&self) -> Result<(), CatalogError> {

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{BrokerError, CheckpointStore, StatusService, SystemClock};
 use crate::http::{HookGate, Hooks, Server, Views};
 use crate::hub::Repository;
-use crate::ingest::{Ingest, IngestEvent, IngestTiming};
+use crate::ingest::IngestEvent;
 use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
 use crate::run::{JobConsumer, Pipeline, RunSettings};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
@@ -52,7 +52,6 @@ pub use status::Status;
 pub use tick::{Tick, TrainerLook};
 
 use idle::{IdleWatch, IngestActivity};
-use inbox::{DurableInbox, ScreeningSources};
 use tasks::{EndedTask, Tasks};
 
 /// A started worker.
@@ -104,17 +103,7 @@ impl Worker {
         };
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
-            let sources = ScreeningSources {
-                catalog: settings.catalog.clone(),
-                burst: settings.burst,
-                access: access.clone(),
-            };
-            let inbox = Arc::new(DurableInbox::new(&handles.streams, handles.corrections.clone(), sources));
-            let ingest = Ingest::new(
-                access.clone(),
-                inbox,
-                IngestTiming { sweep_every: settings.sweep_every, ..IngestTiming::default() },
-            )?;
+            let ingest = inbox::ingest(settings, &handles, access.clone())?;
             views.ingest = Some(ingest.status());
             ingest_events = Some(ingest.events());
             let sweep_trigger = ingest.sweep_trigger();

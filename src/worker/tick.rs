@@ -1,14 +1,10 @@
 //! One look from anywhere: a sweep, a look of the trigger, and a start of a trainer.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::inbox::{DurableInbox, ScreeningSources};
-use super::{BrokerHandles, WorkerError, trainer_starter};
+use super::{BrokerHandles, WorkerError, inbox, trainer_starter};
 use crate::broker::{JobId, RecordedError};
-use crate::ingest::{Ingest, IngestTiming};
 use crate::launcher::{Look, TrainerStarter};
 use crate::settings::Settings;
 use crate::trigger::{Decision, DueJob};
@@ -89,9 +85,6 @@ impl Tick {
 
 async fn sweep(settings: &Settings, handles: &BrokerHandles) -> Result<Option<u64>, WorkerError> {
     let Some(access) = settings.supabase.clone() else { return Ok(None) };
-    let sources =
-        ScreeningSources { catalog: settings.catalog.clone(), burst: settings.burst, access: access.clone() };
-    let inbox = Arc::new(DurableInbox::new(&handles.streams, handles.corrections.clone(), sources));
-    let ingest = Ingest::new(access, inbox, IngestTiming::default())?;
+    let ingest = inbox::ingest(settings, handles, access)?;
     Ok(Some(Box::pin(ingest.sweep_now()).await?))
 }

@@ -13,11 +13,7 @@ use crate::support::{DEADLINE, within};
 
 /// Starts the program on a sleeper's folder.
 fn start(sleeper: &Sleeper, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_autovalidate"))
-        .args(arguments)
-        .current_dir(sleeper.folder.path())
-        .env_clear()
-        .envs(sleeper.environment())
+    Command::from(sleeper.program(arguments))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
@@ -103,9 +99,8 @@ async fn a_tick_that_is_interrupted_ends_the_broker_that_it_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_log_has_no_reader_any_more_works_on() {
     let sleeper = Sleeper::new(&[]).await;
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
-    worker.args(["worker", "--role", "listener"]).current_dir(sleeper.folder.path()).env_clear();
-    worker.envs(sleeper.environment()).env("RUST_LOG", "autovalidate=debug");
+    let mut worker = Command::from(sleeper.program(&["worker", "--role", "listener"]));
+    worker.env("RUST_LOG", "autovalidate=debug");
     let mut worker = worker.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     drop(worker.stderr.take());
     broker(&sleeper).await;

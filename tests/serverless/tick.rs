@@ -1,6 +1,6 @@
 //! A tick: one look from anywhere, while everything else sleeps.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use autovalidate::broker::{JobSettings, Jobs};
 use autovalidate::worker::{BrokerHandles, Tick};
@@ -94,11 +94,7 @@ async fn a_look_that_is_killed_at_any_await_loses_no_row_and_starts_no_job_twice
 
 /// Runs `autovalidate tick --json` with a sleeper's settings.
 fn command(sleeper: &Sleeper, more: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
-    command.args(["tick", "--json"]).current_dir(sleeper.folder.path()).env_clear();
-    command.envs(sleeper.environment().iter().map(|(name, value)| (*name, value.as_str())));
-    command.envs(more.iter().copied());
-    command.output().unwrap()
+    sleeper.program(&["tick", "--json"]).envs(more.iter().copied()).output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,13 @@ impl Sleeper {
         &self.environment
     }
 
+    /// Returns the program with these arguments and these workers' settings.
+    pub fn program(&self, arguments: &[&str]) -> std::process::Command {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"));
+        program.args(arguments).current_dir(self.folder.path()).env_clear().envs(&self.environment);
+        program
+    }
+
     pub fn settings(&self) -> Settings {
         let needs = Needs { supabase: true, ..Needs::default() };
         Settings::read(&|name| self.environment.get(name).cloned(), None, needs).unwrap()

@@ -177,7 +177,7 @@ impl Server {
         }
     }
 
-    /// Returns the ids of the connected clients.
+    /// Returns the connected clients.
     ///
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`]; also while the child is down.

@@ -1,8 +1,8 @@
 //! The closing tables: machine-seconds as measured, and a week's money by Fly.io's prices.
 
 use super::IDLE;
-use super::prices::{CoreKind, MachineSize, WEEK_SECONDS, disk_per_week};
-use super::reasons::Wake;
+use super::prices::{CoreKind, MachineSize, WEEK_SECONDS};
+use super::reasons::{MachineRun, Wake};
 use super::recipe::{Group, Recipe};
 use super::week::{WakeKind, WeekRecord, ticks};
 
@@ -24,9 +24,8 @@ pub(super) fn print(weeks: &[LivedWeek]) {
             println!("    {:<42} {}", kind.to_string(), measured(*recipe, wake));
         }
         let runs = || week.wakes.iter().flat_map(|(_, wake)| &wake.machine_runs);
-        let seconds: f64 = runs().map(|run| run.time().as_secs_f64()).sum();
-        let dollars: f64 =
-            runs().map(|run| run.time().as_secs_f64() * run.group.size.price_per_second()).sum();
+        let seconds: f64 = runs().map(MachineRun::seconds).sum();
+        let dollars: f64 = runs().map(|run| run.seconds() * run.group.size.price_per_second()).sum();
         println!("    {:<42} {seconds:.1} machine-seconds, ${dollars:.4}", "the week as lived here");
     }
     println!("\nExtrapolated: the same week on Fly.io, with all {TICKS_PER_WEEK} hourly ticks");
@@ -69,14 +68,12 @@ fn row(label: &str, cost: WeekCost) {
 fn measured(recipe: Recipe, wake: &Wake) -> String {
     let of_group = |group: &Group| match wake.runs_of(group).count() {
         0 => format!("{:<9}  asleep", group.name),
-        _ => format!("{:<9} {:>6.1} s", group.name, seconds(group, wake)),
+        _ => {
+            let seconds: f64 = wake.runs_of(group).map(MachineRun::seconds).sum();
+            format!("{:<9} {seconds:>6.1} s", group.name)
+        }
     };
     recipe.groups().iter().map(of_group).collect::<Vec<_>>().join("   ")
-}
-
-/// Returns the machine-seconds of a group in a wake, as measured.
-fn seconds(group: &Group, wake: &Wake) -> f64 {
-    wake.runs_of(group).map(|run| run.time(run.started_at)).sum::<std::time::Duration>().as_secs_f64()
 }
 
 /// Returns the number of ticks that the lived week left out.
@@ -110,7 +107,7 @@ fn deployed_seconds(recipe: Recipe, group: &Group, wake: &Wake) -> f64 {
         .map(|other| wake.runs_of(other).count() as f64 * longer(other))
         .sum();
     let waits = if group.name == recipe.listener().name { others } else { 0.0 };
-    wake.runs_of(group).map(|run| run.time(run.started_at).as_secs_f64() + longer(group) + waits).sum()
+    wake.runs_of(group).map(|run| run.seconds() + longer(group) + waits).sum()
 }
 
 fn always_on(recipe: Recipe) -> WeekCost {
@@ -123,10 +120,7 @@ fn always_on(recipe: Recipe) -> WeekCost {
 }
 
 fn airflow() -> WeekCost {
-    WeekCost {
-        seconds: WEEK_SECONDS,
-        dollars: WEEK_SECONDS * AIRFLOW.price_per_second() + disk_per_week(0, 0),
-    }
+    WeekCost { seconds: WEEK_SECONDS, dollars: WEEK_SECONDS * AIRFLOW.price_per_second() }
 }
 
 #[cfg(test)]
@@ -134,7 +128,7 @@ mod tests {
     use autovalidate_fakes::fly::{Run, StartReason};
     use jiff::Timestamp;
 
-    use super::super::reasons::{Call, MachineRun};
+    use super::super::reasons::Call;
     use super::*;
 
     fn wake(recipe: Recipe, seconds: &[i64]) -> Wake {

@@ -29,17 +29,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use autovalidate_fakes::demo::{Correction, corrections};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::costs::LivedWeek;
 use self::deployment::{Deployment, absolute, own_program};
+use super::signals::Signals;
 use super::{CliError, CommandOutcome};
 
 pub(super) use recipe::Recipe;
 
-/// Idle time of the machines. The recipes have longer ones; this is the shortest that a worker
+/// Idle time of the machines. The recipes have a longer one; this is the shortest that a worker
 /// takes.
 const IDLE: Duration = crate::worker::SHORTEST_IDLE;
 
@@ -106,17 +106,14 @@ async fn live(
 /// Cancels `stop` on the first signal. Later ones change nothing: the machines are being stopped,
 /// which takes less than a minute, and a process that is ended in between would leave them running.
 async fn cancel_on_signal(stop: CancellationToken) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let registered: std::io::Result<Vec<_>> = kinds.into_iter().map(signal).collect();
-    let mut signals = match registered {
+    let mut signals = match Signals::register() {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "signals can't be watched");
             return;
         }
     };
-    let received = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
-    futures::future::select_all(received).await;
+    signals.next().await;
     eprintln!("stopping the machines");
     stop.cancel();
     // The handlers stay in place as long as this task.

@@ -27,9 +27,9 @@ pub(super) struct MachineRun {
 }
 
 impl MachineRun {
-    /// Returns the time that the machine ran; zero while it runs.
-    pub(super) fn time(&self) -> Duration {
-        self.run.time(self.run.started_at)
+    /// Returns the seconds that the machine ran; zero while it runs.
+    pub(super) fn seconds(&self) -> f64 {
+        self.run.time(self.run.started_at).as_secs_f64()
     }
 }
 
@@ -62,7 +62,7 @@ impl Wake {
                 true => (1, StartReason::Proxy),
                 false => (self.ended_at.len(), StartReason::Api),
             };
-            let runs: Vec<_> = self.runs_of(group).collect();
+            let runs: Vec<Run> = self.runs_of(group).map(|run| run.run).collect();
             if runs.len() != wanted {
                 return Some(format!(
                     "the {}'s machine ran {} times after {}, but had reason to run {wanted} times",
@@ -96,9 +96,9 @@ impl Wake {
     }
 
     /// Returns the runs of a group's machine.
-    pub(super) fn runs_of(&self, group: &Group) -> impl Iterator<Item = Run> {
+    pub(super) fn runs_of(&self, group: &Group) -> impl Iterator<Item = &MachineRun> {
         let name = group.name;
-        self.machine_runs.iter().filter(move |run| run.group.name == name).map(|run| run.run)
+        self.machine_runs.iter().filter(move |run| run.group.name == name)
     }
 
     /// Returns the time of the last work in a machine's run. Work is the start, a call, a new pair,
