@@ -21,6 +21,7 @@
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, normalizing, templates
+//! row_identity number of a row, and version of its text
 //! ```
 //!
 //! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
@@ -42,6 +43,7 @@ pub mod ingest;
 pub mod launcher;
 pub mod report;
 pub mod retry;
+pub mod row_identity;
 pub mod run;
 pub mod settings;
 pub mod synthesis;

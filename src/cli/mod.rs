@@ -23,6 +23,7 @@
 //! lineage.rs     versions that learned from a pair
 //! report.rs      a run's report as text and as a page
 //! quarantine.rs  rows that are kept out of training
+//! forget.rs      rows that must be forgotten
 //! init.rs        SQL and an environment template
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
@@ -58,6 +59,7 @@ mod dev;
 mod doctor;
 mod enqueue;
 mod evaluate;
+mod forget;
 mod healthz;
 mod init;
 mod lineage;
@@ -121,6 +123,7 @@ enum Command {
     Lineage(lineage::Args),
     Report(report::Args),
     Quarantine(quarantine::Args),
+    Forget(forget::Args),
     Doctor(doctor::Args),
     Healthz(healthz::Args),
     Init(init::Args),
@@ -232,6 +235,7 @@ pub fn main() -> ExitCode {
             Command::Lineage(args) => Box::pin(lineage::run(args)).await,
             Command::Report(args) => Box::pin(report::run(args)).await,
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
+            Command::Forget(args) => Box::pin(forget::run(args)).await,
             Command::Healthz(args) => Box::pin(healthz::run(&args)).await,
             Command::Doctor(args) => Box::pin(doctor::run(args)).await,
             Command::Init(args) => init::run(&args),

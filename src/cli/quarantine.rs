@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::correction::{Refusal, Row};
 use crate::corrections::{Decided, Quarantined, Snapshot};
+use crate::row_identity::id_of;
 use crate::run::Conflicts;
 use crate::worker::BrokerHandles;
 
@@ -78,16 +79,20 @@ enum Place {
     /// A row among the pairs that conflicts with others and is left out of each dataset: it is
     /// outvoted, or the vote is undecided.
     Pairs {
-        sequence: u64,
         row: Row,
     },
 }
 
 impl Kept {
+    /// Returns the row's id in the table.
+    fn id(&self) -> i64 {
+        id_of(self.row().id)
+    }
+
     fn row(&self) -> &Row {
         match &self.place {
             Place::Quarantine(quarantined) => &quarantined.row,
-            Place::Pairs { row, .. } => row,
+            Place::Pairs { row } => row,
         }
     }
 }
@@ -109,7 +114,7 @@ async fn act(handles: &BrokerHandles, action: Action) -> Result<(), CliError> {
         Action::List { reason, json } => list(&kept(handles, reason).await?, json),
         Action::Show { id, json } => {
             let all = kept(handles, None).await?;
-            let found: Vec<_> = all.iter().filter(|kept| kept.row().id == id).collect();
+            let found: Vec<_> = all.iter().filter(|kept| kept.id() == id).collect();
             if found.is_empty() {
                 return Err(not_there(&[id]));
             }
@@ -132,22 +137,18 @@ async fn kept(handles: &BrokerHandles, reason: Option<Refusal>) -> Result<Vec<Ke
         let Snapshot { rows, released, .. } = handles.corrections.snapshot(u64::MAX).await?;
         let conflicts = Conflicts::among(rows.iter().map(|(_, row)| row), &released);
         let losers = rows.into_iter().filter(|(_, row)| conflicts.contains(row.id));
-        kept.extend(losers.map(|(sequence, row)| Kept {
-            refusal: Refusal::Conflict,
-            place: Place::Pairs { sequence, row },
-        }));
+        kept.extend(losers.map(|(_, row)| Kept { refusal: Refusal::Conflict, place: Place::Pairs { row } }));
     }
     Ok(kept)
 }
 
 fn list(kept: &[Kept], as_json: bool) -> Result<(), CliError> {
     if as_json {
-        let rows: Vec<_> =
-            kept.iter().map(|kept| json!({"id": kept.row().id, "reason": kept.refusal})).collect();
+        let rows: Vec<_> = kept.iter().map(|kept| json!({"id": kept.id(), "reason": kept.refusal})).collect();
         return print_json(&rows);
     }
     for kept in kept {
-        println!("{:>12}  {}", kept.row().id, kept.refusal);
+        println!("{:>12}  {}", kept.id(), kept.refusal);
     }
     println!("{} rows are kept out of training", kept.len());
     Ok(())
@@ -155,10 +156,11 @@ fn list(kept: &[Kept], as_json: bool) -> Result<(), CliError> {
 
 fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return print_json(&json!({"reason": kept.refusal, "row": kept.row()}));
+        let row = Row { id: kept.id(), ..kept.row().clone() };
+        return print_json(&json!({"reason": kept.refusal, "row": row}));
     }
     let row = kept.row();
-    println!("{}  {}", row.id, kept.refusal);
+    println!("{}  {}", kept.id(), kept.refusal);
     // Escaped: text that strangers wrote must not reach the terminal unchanged.
     println!("  typo       {:?}\n  corrected  {:?}\n  domain     {:?}", row.typo, row.corrected, row.domain);
     println!("  inserted   {:?}", row.created_at.as_deref().unwrap_or("unknown"));
@@ -169,8 +171,8 @@ async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result
     let wanted: BTreeSet<i64> = which.ids.iter().copied().collect();
     let mut kept = kept(handles, which.reason).await?;
     if which.reason.is_none() {
-        kept.retain(|kept| wanted.contains(&kept.row().id));
-        let found: BTreeSet<i64> = kept.iter().map(|kept| kept.row().id).collect();
+        kept.retain(|kept| wanted.contains(&kept.id()));
+        let found: BTreeSet<i64> = kept.iter().map(|kept| kept.id()).collect();
         let missing: Vec<i64> = wanted.difference(&found).copied().collect();
         if !missing.is_empty() {
             return Err(not_there(&missing));
@@ -182,12 +184,10 @@ async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result
         let decided = match (&kept.place, release) {
             (Place::Quarantine(quarantined), true) => corrections.release(quarantined).await?,
             (Place::Quarantine(quarantined), false) => corrections.drop_quarantined(quarantined).await?,
-            (Place::Pairs { row, .. }, true) => corrections.vouch(row, kept.refusal).await?,
-            (Place::Pairs { sequence, row }, false) => {
-                corrections.drop_pair(*sequence, row.id, kept.refusal).await?
-            }
+            (Place::Pairs { row }, true) => corrections.vouch(row, kept.refusal).await?,
+            (Place::Pairs { row }, false) => corrections.drop_pair(row.id, kept.refusal).await?,
         };
-        done.push((kept.row().id, kept.refusal, decided));
+        done.push((kept.id(), kept.refusal, decided));
     }
     if which.json {
         let done: Vec<_> = done

@@ -1,82 +1,361 @@
-//! The dedup ledger: row ids as ranges, so that a million consecutive ids cost one entry.
+//! The dedup ledger: for each stored row its digest, the version of its text, and its place.
+//!
+//! A million rows with consecutive ids take 16 MB: rows lie in chunks of 256 numbers, sorted, with
+//! 16 bytes each.
 
 use std::collections::BTreeMap;
 
-/// A set of ids as disjoint, non-adjacent, inclusive ranges.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+use super::digest::RowDigest;
+use crate::row_identity::{KeptRow, id_of, number_in, numbers_between, series_of};
+
+/// Number of row numbers in a chunk, as a power of two.
+const CHUNK_BITS: u32 = 8;
+
+/// Place of a row's current version. The order decides between two messages of the same version: a
+/// tombstone wins over everything, and a released row is among the pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Quarantine,
+    Pairs,
+    /// The row's text was erased. No later copy of the row is stored.
+    Erased,
+}
+
+/// What the ledger knows of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) digest: RowDigest,
+    pub(super) version: u16,
+    pub(super) place: Place,
+}
+
+/// A row as it lies in a chunk.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    content: u64,
+    created: u32,
+    version: u16,
+    /// Last byte of the number.
+    low: u8,
+    place: Place,
+}
+
+impl Slot {
+    fn entry(self) -> Entry {
+        let digest = RowDigest { content: self.content, created: self.created };
+        Entry { digest, version: self.version, place: self.place }
+    }
+}
+
+/// What a row is to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recognition {
+    /// The row is new; this is its number.
+    New(i64),
+    /// The row is stored, or an older copy of it, or was erased.
+    Repeat,
+    /// The row is stored with another text.
+    Changed(KeptRow),
+}
+
+/// All rows that are stored or erased, by their number.
+#[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Last id of each range, by its first id.
-    ranges: BTreeMap<i64, i64>,
+    chunks: BTreeMap<i64, Vec<Slot>>,
+    /// Current series of ids: new rows belong to it.
+    series: u32,
 }
 
 impl Ledger {
-    pub(super) fn contains(&self, id: i64) -> bool {
-        self.ranges.range(..=id).next_back().is_some_and(|(_, last)| id <= *last)
+    pub(super) fn get(&self, number: i64) -> Option<Entry> {
+        let chunk = self.chunks.get(&(number >> CHUNK_BITS))?;
+        let place = chunk.binary_search_by_key(&low(number), |slot| slot.low).ok()?;
+        chunk.get(place).map(|slot| slot.entry())
     }
 
-    /// Adds an id; returns true when it was new.
-    pub(super) fn insert(&mut self, id: i64) -> bool {
-        if self.contains(id) {
-            return false;
+    /// Records what a message says of a row. A message of an older version changes nothing.
+    pub(super) fn record(&mut self, number: i64, entry: Entry) {
+        self.series = self.series.max(series_of(number));
+        let chunk = self.chunks.entry(number >> CHUNK_BITS).or_default();
+        let Entry { digest: RowDigest { content, created }, version, place } = entry;
+        let slot = Slot { content, created, version, low: low(number), place };
+        match chunk.binary_search_by_key(&slot.low, |slot| slot.low) {
+            Err(at) => chunk.insert(at, slot),
+            Ok(at) => {
+                let Some(known) = chunk.get_mut(at) else { return };
+                if known.place == Place::Erased {
+                    return;
+                }
+                if place == Place::Erased {
+                    // A tombstone of an earlier version has no digest.
+                    let created = if created == 0 { known.created } else { created };
+                    *known = Slot { created, ..slot };
+                } else if (version, place) > (known.version, known.place) {
+                    *known = slot;
+                }
+            }
         }
-        let joined_below = id
-            .checked_sub(1)
-            .and_then(|below| self.ranges.range(..=below).next_back().filter(|(_, last)| **last == below))
-            .map(|(first, _)| *first);
-        let joined_above = id.checked_add(1).and_then(|above| self.ranges.remove(&above));
-        self.ranges.insert(joined_below.unwrap_or(id), joined_above.unwrap_or(id));
-        true
     }
 
-    /// Returns the number of ids up to and including `last`.
+    /// Begins the series of a number that is about to be stored, so that further new rows belong to
+    /// it.
+    pub(super) fn begin_series_of(&mut self, number: i64) {
+        self.series = self.series.max(series_of(number));
+    }
+
+    /// Returns the current series of ids.
+    pub(super) fn series(&self) -> u32 {
+        self.series
+    }
+
+    /// Decides what a row is, by its id in the table and its digest.
+    ///
+    /// A row with a known id and another time of insert is another row: the table's ids have started
+    /// anew. A row that matches an earlier holder of its id is an old copy of that row, read before
+    /// the ids started anew.
+    pub(super) fn recognize(&self, id: i64, digest: RowDigest) -> Recognition {
+        let mut latest = None;
+        for number in self.numbers_of(id) {
+            let Some(entry) = self.get(number) else { continue };
+            let same_row = entry.digest.may_be_same_row(digest);
+            match entry.place {
+                Place::Erased if same_row => return Recognition::Repeat,
+                Place::Erased => {}
+                _ if entry.digest.content == digest.content => return Recognition::Repeat,
+                _ if same_row && latest.is_some() => return Recognition::Repeat,
+                _ if same_row => return Recognition::Changed(kept(number, entry)),
+                _ => {}
+            }
+            latest = latest.or(Some((number, entry)));
+        }
+        match latest {
+            None => Recognition::New(number_in(id, self.series).unwrap_or(id)),
+            Some((number, entry)) => {
+                let series = self.series.max(series_of(number) + 1);
+                match number_in(id, series) {
+                    Some(number) => Recognition::New(number),
+                    None if entry.place == Place::Erased => Recognition::Repeat,
+                    None => Recognition::Changed(kept(number, entry)),
+                }
+            }
+        }
+    }
+
+    /// Returns true when a row with this id is stored or was erased.
+    pub(super) fn contains_id(&self, id: i64) -> bool {
+        self.numbers_of(id).any(|number| self.get(number).is_some())
+    }
+
+    /// Returns the row that has this id now, unless it was erased.
+    pub(super) fn kept(&self, id: i64) -> Option<KeptRow> {
+        let (number, entry) =
+            self.numbers_of(id).find_map(|number| self.get(number).map(|entry| (number, entry)))?;
+        (entry.place != Place::Erased).then(|| kept(number, entry))
+    }
+
+    /// Returns every row that has or had this id, unless it was erased.
+    pub(super) fn kept_ever(&self, id: i64) -> Vec<KeptRow> {
+        let entries = self.numbers_of(id).filter_map(|number| Some((number, self.get(number)?)));
+        entries
+            .filter(|(_, entry)| entry.place != Place::Erased)
+            .map(|(number, entry)| kept(number, entry))
+            .collect()
+    }
+
+    /// Returns the rows of the current series with an id above `after` and up to `last`, in order.
+    pub(super) fn kept_between(&self, after: i64, last: i64) -> Vec<KeptRow> {
+        let numbers = after.checked_add(1).and_then(|first| numbers_between(first, last, self.series));
+        let Some((first, last)) = numbers else { return Vec::new() };
+        self.entries(first, last)
+            .filter(|(_, entry)| entry.place != Place::Erased)
+            .map(|(number, entry)| kept(number, entry))
+            .collect()
+    }
+
+    /// Returns the number of rows with an id up to and including `last`, over all series. Erased rows
+    /// don't count.
     pub(super) fn count_up_to(&self, last: i64) -> u64 {
-        let ranges = self.ranges.range(..=last);
-        ranges.map(|(first, end)| (*end).min(last).abs_diff(*first).saturating_add(1)).sum()
+        let of_series = |series| {
+            let Some((first, last)) = numbers_between(i64::MIN, last, series) else { return 0 };
+            self.entries(first, last).filter(|(_, entry)| entry.place != Place::Erased).count() as u64
+        };
+        (0..=self.series).map(of_series).sum()
     }
 
+    /// Returns the highest number.
     pub(super) fn highest(&self) -> Option<i64> {
-        self.ranges.last_key_value().map(|(_, last)| *last)
+        let (chunk, slots) = self.chunks.last_key_value()?;
+        slots.last().map(|slot| number(*chunk, slot))
     }
+
+    /// Returns the numbers of all erased rows.
+    pub(super) fn erased(&self) -> impl Iterator<Item = i64> {
+        self.entries(i64::MIN, i64::MAX)
+            .filter(|(_, entry)| entry.place == Place::Erased)
+            .map(|(number, _)| number)
+    }
+
+    /// Returns the numbers that an id may have, from the current series down to the first.
+    fn numbers_of(&self, id: i64) -> impl Iterator<Item = i64> + use<> {
+        (0..=self.series).rev().filter_map(move |series| number_in(id, series))
+    }
+
+    fn entries(&self, first: i64, last: i64) -> impl Iterator<Item = (i64, Entry)> {
+        let chunks = (first <= last).then(|| self.chunks.range(first >> CHUNK_BITS..=last >> CHUNK_BITS));
+        chunks
+            .into_iter()
+            .flatten()
+            .flat_map(|(chunk, slots)| slots.iter().map(|slot| (number(*chunk, slot), slot.entry())))
+            .filter(move |(number, _)| (first..=last).contains(number))
+    }
+}
+
+fn low(number: i64) -> u8 {
+    number.to_le_bytes()[0]
+}
+
+fn number(chunk: i64, slot: &Slot) -> i64 {
+    chunk << CHUNK_BITS | i64::from(slot.low)
+}
+
+fn kept(number: i64, entry: Entry) -> KeptRow {
+    KeptRow { id: id_of(number), number, version: entry.version }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn digest(content: u64, created: u32) -> RowDigest {
+        RowDigest { content, created }
+    }
+
+    fn entry(content: u64, created: u32, version: u16, place: Place) -> Entry {
+        Entry { digest: digest(content, created), version, place }
+    }
+
+    /// Stores a row as the worker does, and returns what it was to the ledger.
+    fn store(ledger: &mut Ledger, id: i64, content: u64, created: u32) -> Recognition {
+        let recognition = ledger.recognize(id, digest(content, created));
+        match recognition {
+            Recognition::New(number) => ledger.record(number, entry(content, created, 1, Place::Pairs)),
+            Recognition::Changed(kept) => {
+                ledger.record(kept.number, entry(content, created, kept.version + 1, Place::Pairs));
+            }
+            Recognition::Repeat => {}
+        }
+        recognition
+    }
+
+    #[test]
+    fn a_repeat_a_change_and_another_row_with_the_id_are_told_apart() {
+        let mut ledger = Ledger::default();
+        assert_eq!(store(&mut ledger, 7, 1, 100), Recognition::New(7));
+        assert_eq!(store(&mut ledger, 7, 1, 100), Recognition::Repeat);
+        assert_eq!(
+            store(&mut ledger, 7, 2, 100),
+            Recognition::Changed(KeptRow { id: 7, number: 7, version: 1 })
+        );
+        let again = number_in(7, 1).unwrap();
+        assert_eq!(store(&mut ledger, 7, 3, 200), Recognition::New(again));
+        assert_eq!(store(&mut ledger, 8, 4, 200), Recognition::New(number_in(8, 1).unwrap()));
+        assert_eq!(store(&mut ledger, 7, 1, 100), Recognition::Repeat, "an old copy of the first row");
+        assert_eq!(store(&mut ledger, 7, 2, 100), Recognition::Repeat, "likewise");
+        assert_eq!(ledger.kept(7).unwrap(), KeptRow { id: 7, number: again, version: 1 });
+        assert_eq!(ledger.kept_ever(7).len(), 2);
+        let now: Vec<_> = ledger.kept_between(0, 100).into_iter().map(|kept| kept.id).collect();
+        assert_eq!(now, [7, 8]);
+    }
+
+    #[test]
+    fn without_a_time_every_other_text_is_a_change() {
+        let mut ledger = Ledger::default();
+        store(&mut ledger, 7, 1, 0);
+        assert!(matches!(store(&mut ledger, 7, 2, 0), Recognition::Changed(_)));
+        assert!(matches!(store(&mut ledger, 7, 3, 100), Recognition::Changed(_)));
+    }
+
+    #[test]
+    fn an_erased_row_stays_erased_and_its_id_can_be_used_again() {
+        let mut ledger = Ledger::default();
+        store(&mut ledger, 7, 1, 100);
+        ledger.record(7, entry(0, 0, 1, Place::Erased));
+        assert_eq!(ledger.recognize(7, digest(9, 100)), Recognition::Repeat);
+        assert_eq!(ledger.kept(7), None);
+        assert_eq!(ledger.count_up_to(i64::MAX), 0);
+        assert!(ledger.contains_id(7));
+        ledger.record(7, entry(5, 100, 9, Place::Pairs));
+        assert_eq!(ledger.get(7).unwrap().place, Place::Erased, "a late message changes nothing");
+        assert!(
+            matches!(ledger.recognize(7, digest(9, 200)), Recognition::New(number) if series_of(number) == 1)
+        );
+    }
+
+    #[test]
+    fn the_newest_version_decides_and_a_released_row_is_a_pair() {
+        let mut ledger = Ledger::default();
+        ledger.record(7, entry(1, 100, 2, Place::Quarantine));
+        ledger.record(7, entry(1, 100, 1, Place::Pairs));
+        assert_eq!(ledger.get(7).unwrap().place, Place::Quarantine);
+        ledger.record(7, entry(1, 100, 2, Place::Pairs));
+        ledger.record(7, entry(1, 100, 2, Place::Quarantine));
+        assert_eq!(ledger.get(7).unwrap().place, Place::Pairs);
+    }
 
     proptest! {
         #[test]
-        fn a_ledger_is_a_set_of_ids(ids in prop::collection::vec(prop_oneof![
+        fn a_ledger_is_a_map_of_numbers(ids in prop::collection::vec(prop_oneof![
             -20_i64..20,
-            (i64::MAX - 3)..=i64::MAX,
+            1_000_i64..1_600,
             i64::MIN..=(i64::MIN + 3),
-        ], 0..60)) {
+        ], 0..60), series in 0_u32..3) {
             let mut ledger = Ledger::default();
             let mut set = BTreeSet::new();
+            ledger.begin_series_of(number_in(0, series).unwrap());
             for id in ids {
-                prop_assert_eq!(ledger.insert(id), set.insert(id));
+                let new = matches!(store(&mut ledger, id, 1, 1), Recognition::New(_));
+                prop_assert_eq!(new, set.insert(id));
             }
-            for id in (-22..22).chain((i64::MAX - 5)..=i64::MAX).chain(i64::MIN..=(i64::MIN + 5)) {
-                prop_assert_eq!(ledger.contains(id), set.contains(&id));
+            for id in (-22..22).chain(990..1_610).chain(i64::MIN..=(i64::MIN + 5)) {
+                prop_assert_eq!(ledger.contains_id(id), set.contains(&id));
             }
-            prop_assert_eq!(ledger.highest(), set.last().copied());
-            for last in [i64::MIN, -7, 0, 5, i64::MAX] {
+            for last in [i64::MIN, -7, 0, 5, 1_300, i64::MAX] {
                 prop_assert_eq!(ledger.count_up_to(last), set.range(..=last).count() as u64);
+                let between: Vec<_> = ledger.kept_between(-3, last).into_iter().map(|kept| kept.id).collect();
+                let lowest = if series == 0 { -2 } else { 0 };
+                let expected: Vec<_> =
+                    set.range(lowest.min(last.saturating_add(1))..).copied().filter(|id| *id <= last && *id >= lowest).collect();
+                prop_assert_eq!(between, expected);
             }
-            let ranges: Vec<_> = ledger.ranges.into_iter().collect();
-            for pair in ranges.windows(2) {
-                prop_assert!(pair[0].1 + 1 < pair[1].0, "ranges that touch are one range");
-            }
+        }
+
+        #[test]
+        fn the_order_of_messages_changes_nothing(
+            messages in prop::collection::vec((0_i64..3, 1_u16..4, 0_usize..3), 0..20), seed in any::<u64>(),
+        ) {
+            let places = [Place::Quarantine, Place::Pairs, Place::Erased];
+            let build = |messages: &[(i64, u16, usize)]| {
+                let mut ledger = Ledger::default();
+                for (number, version, place) in messages {
+                    ledger.record(*number, entry(u64::from(*version), 1, *version, places[*place]));
+                }
+                (0..3).filter_map(|number| Some((number, ledger.get(number)?.place, ledger.get(number)?.version)))
+                    .map(|(number, place, version)| (number, (place, if place == Place::Erased { 0 } else { version })))
+                    .collect::<BTreeMap<_, _>>()
+            };
+            let mut other = messages.clone();
+            let middle = if other.is_empty() { 0 } else { (seed % other.len() as u64) as usize };
+            other.rotate_left(middle);
+            prop_assert_eq!(build(&messages), build(&other));
         }
     }
 
     #[test]
-    fn ids_in_a_row_cost_one_range() {
-        let mut ledger = Ledger::default();
-        for id in (0..10_000).rev() {
-            ledger.insert(id);
-        }
-        assert_eq!(ledger.ranges.len(), 1);
+    fn a_row_costs_sixteen_bytes() {
+        assert_eq!(size_of::<Slot>(), 16);
     }
 }

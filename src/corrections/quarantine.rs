@@ -13,18 +13,19 @@ use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::append::encode;
+use super::digest::RowDigest;
+use super::ledger::Place;
+use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{
-    Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER,
-    last_sequence,
+    Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header, last_sequence,
 };
 use crate::broker::BrokerError;
+use crate::broker::CORRECTIONS;
 use crate::broker::timestamp;
-use crate::broker::{CORRECTIONS, QUARANTINE};
 use crate::correction::{Refusal, Row, subject_token};
-
-/// Subject of the tombstones of dropped rows.
-const DROPPED_SUBJECT: &str = "quarantine.dropped";
+use crate::row_identity::id_of;
 
 /// A row kept out of training. `Debug` shows no text, like that of [`Row`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,8 +38,10 @@ pub struct Quarantined {
     pub at: Timestamp,
     /// Set when the row's texts were cut to fit into a message.
     pub shortened: bool,
-    /// The row.
+    /// The row. Its id is the row's [number](crate::row_identity).
     pub row: Row,
+    /// Version of the row's text.
+    pub version: u16,
 }
 
 /// Outcome of a person's decision about a row.
@@ -60,14 +63,20 @@ impl Corrections {
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn quarantined(&self, reason: Option<Refusal>) -> Result<Vec<Quarantined>, BrokerError> {
         let stream = self.streams.quarantine();
+        let known = self.current().await?;
         let mut found = Vec::new();
         scan(stream, 1, last_sequence(stream).await?, Depth::Whole, |sequence, message| {
-            let header = |name: &str| message.headers.as_ref()?.get(name).map(|value| value.as_str());
-            let ours = header(NATS_MESSAGE_ID.as_ref()).and_then(|id| self.row_id(id)).is_some();
-            let Some(refusal) = header(REFUSAL_HEADER).and_then(Refusal::from_name).filter(|_| ours) else {
+            let Some(headers) = &message.headers else { return };
+            let Some(id) = self.message_id(headers) else { return };
+            let Some(refusal) = header(headers, REFUSAL_HEADER).and_then(Refusal::from_name) else { return };
+            // A tombstone has no row. The row's text may have changed, and a released row may not be
+            // deleted yet.
+            let current = known.ledger.get(id.number);
+            if !current
+                .is_some_and(|current| current.place == Place::Quarantine && current.version == id.version)
+            {
                 return;
-            };
-            // A tombstone has no row.
+            }
             let Ok(row) = serde_json::from_slice::<Row>(&message.payload) else { return };
             let at = message.info().map(|info| timestamp(info.published.unix_timestamp_nanos()));
             if reason.is_none_or(|reason| reason == refusal) {
@@ -75,8 +84,9 @@ impl Corrections {
                     sequence,
                     refusal,
                     at: at.unwrap_or_default(),
-                    shortened: header(SHORTENED_HEADER).is_some(),
-                    row,
+                    shortened: header(headers, SHORTENED_HEADER).is_some(),
+                    row: Row { id: id.number, ..row },
+                    version: id.version,
                 });
             }
         })
@@ -94,75 +104,88 @@ impl Corrections {
         if !quarantined.refusal.is_judgment() || quarantined.row.check().is_err() {
             return Err(BrokerError::NotReleasable { refusal: quarantined.refusal });
         }
-        let decided = self.vouch(&quarantined.row, quarantined.refusal).await?;
+        let Quarantined { row, refusal, version, .. } = quarantined;
+        let decided = self.vouch_for(row, Some(*version), *refusal).await?;
         delete(self.streams.quarantine(), quarantined.sequence).await?;
         Ok(decided)
     }
 
-    /// Appends a row to the pairs once, as accepted by a person. The ledger may already hold its
-    /// id, from the time the row came in and was screened.
+    /// Appends a row to the pairs once, as accepted by a person. The ledger already holds the row, from
+    /// the time it came in and was screened. The row's id is its number.
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
     pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, BrokerError> {
-        let mut known = self.known.lock().await;
-        self.catch_up(&mut known).await?;
+        self.vouch_for(row, None, refusal).await
+    }
+
+    /// Appends a version of a row, by default the current one, as accepted by a person. When the text
+    /// has changed since, the decision has no effect: it was about another text.
+    async fn vouch_for(
+        &self,
+        row: &Row,
+        version: Option<u16>,
+        refusal: Refusal,
+    ) -> Result<Decided, BrokerError> {
+        let mut known = self.current().await?;
         if known.released.contains(&row.id) {
             return Ok(Decided::Already);
         }
+        let current = known.ledger.get(row.id).map_or(1, |entry| entry.version);
+        let version = version.unwrap_or(current);
+        let id = MessageId { number: row.id, version, role: MessageRole::Released };
+        let stored = Row { id: id_of(row.id), ..row.clone() };
+        let digest = RowDigest::of(&stored);
         let mut headers = HeaderMap::new();
         // A message id of its own: the row itself may be in the same stream.
-        headers.insert(NATS_MESSAGE_ID, format!("{}:{}{RELEASED_SUFFIX}", self.table, row.id));
+        headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
+        headers.insert(DIGEST_HEADER, digest.to_string());
         headers.insert(RELEASED_HEADER, refusal.name());
         let subject = format!("corrections.{}", subject_token(&row.domain));
-        self.store(CORRECTIONS, subject, headers, serde_json::to_vec(row)?).await?;
-        known.released.insert(row.id);
-        tracing::info!(row = row.id, %refusal, "a person released a row");
+        self.store(CORRECTIONS, subject, headers.clone(), encode(&stored, row.id)?).await?;
+        known.record(id, digest, Place::Pairs, &headers);
+        tracing::info!(row = stored.id, %refusal, "a person released a row");
         Ok(Decided::Released)
     }
 
-    /// Deletes a quarantined row, keeping its id and the reason. Safe to repeat after an error.
+    /// Erases a quarantined row, keeping its id and the reason. Safe to repeat after an error.
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
     pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, BrokerError> {
-        self.store_tombstone(quarantined.row.id, quarantined.refusal).await?;
-        delete(self.streams.quarantine(), quarantined.sequence).await?;
+        let Quarantined { sequence, refusal, version, ref row, .. } = *quarantined;
+        let mut known = self.current().await?;
+        self.store_tombstone(&mut known, row.id, refusal.name()).await?;
+        delete(self.streams.quarantine(), sequence).await?;
+        tracing::info!(row = id_of(row.id), %refusal, "a person dropped a row");
+        if version > 1 {
+            self.erase_messages(&known).await?;
+        }
         Ok(Decided::Dropped)
     }
 
-    /// Deletes a pair that a person finds wrong, keeping its id and the reason. No later dataset
-    /// contains the message at this stream sequence.
+    /// Erases a pair that a person finds wrong, keeping its id and the reason. No later dataset
+    /// contains it.
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn drop_pair(&self, sequence: u64, id: i64, refusal: Refusal) -> Result<Decided, BrokerError> {
-        self.store_tombstone(id, refusal).await?;
-        delete(self.streams.corrections(), sequence).await?;
+    pub async fn drop_pair(&self, number: i64, refusal: Refusal) -> Result<Decided, BrokerError> {
+        let mut known = self.current().await?;
+        self.store_tombstone(&mut known, number, refusal.name()).await?;
+        self.erase_messages(&known).await?;
+        tracing::info!(row = id_of(number), %refusal, "a person dropped a row");
         Ok(Decided::Dropped)
     }
 
-    /// Returns the ids of the rows that a person has released.
+    /// Returns the numbers of the rows that a person has released.
     ///
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn released(&self) -> Result<BTreeSet<i64>, BrokerError> {
-        let mut known = self.known.lock().await;
-        self.catch_up(&mut known).await?;
-        Ok(known.released.clone())
+        Ok(self.current().await?.released.clone())
     }
 
-    async fn store_tombstone(&self, id: i64, refusal: Refusal) -> Result<(), BrokerError> {
-        let mut headers = HeaderMap::new();
-        // Not the row's own message id, which may still be in the stream's duplicate window.
-        headers.insert(NATS_MESSAGE_ID, format!("{}:{id}{DROPPED_SUFFIX}", self.table));
-        headers.insert(REFUSAL_HEADER, refusal.name());
-        self.store(QUARANTINE, DROPPED_SUBJECT.to_owned(), headers, Vec::new()).await?;
-        tracing::info!(row = id, %refusal, "a person dropped a row");
-        Ok(())
-    }
-
-    async fn store(
+    pub(super) async fn store(
         &self,
         stream: &'static str,
         subject: String,
@@ -177,7 +200,7 @@ impl Corrections {
 }
 
 /// Deletes a message. A message that is already gone counts as deleted.
-async fn delete(stream: &Stream, sequence: u64) -> Result<(), BrokerError> {
+pub(super) async fn delete(stream: &Stream, sequence: u64) -> Result<(), BrokerError> {
     use async_nats::jetstream::ErrorCode;
     match stream.delete_message(sequence).await {
         Ok(_) => Ok(()),

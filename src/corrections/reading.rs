@@ -1,6 +1,6 @@
 //! Reading of the pairs: counts, notices of new pairs, and snapshots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
@@ -8,8 +8,10 @@ use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
+use super::ledger::Place;
+use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
-use super::{Corrections, RELEASED_HEADER, last_sequence};
+use super::{Corrections, last_sequence};
 use crate::broker::BrokerError;
 use crate::broker::CORRECTIONS;
 use crate::broker::timestamp;
@@ -21,12 +23,13 @@ const NOTICES_AT_ONCE: usize = 512;
 /// All pairs up to a stream sequence.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Stream sequence and row of each pair, in order of sequence.
+    /// Stream sequence and row of each pair, in order of sequence. Each row has its newest text up to
+    /// the sequence, and its id is its [number](crate::row_identity). Erased rows are left out.
     pub rows: Vec<(u64, Row)>,
     /// Number of messages left out because they hold no row, or a row that may not be trained on.
     /// Other programs published them; such messages are never fatal.
     pub malformed: usize,
-    /// Ids of the rows that a person released. These rows win over conflicting ones.
+    /// Numbers of the rows that a person released. These rows win over conflicting ones.
     pub released: BTreeSet<i64>,
 }
 
@@ -101,21 +104,41 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn snapshot(&self, up_to_sequence: u64) -> Result<Snapshot, BrokerError> {
-        let to = up_to_sequence.min(self.last_sequence().await?);
+        let known = self.current().await?;
+        let to = up_to_sequence.min(known.corrections_read);
+        let mut versions: HashMap<i64, (u16, usize)> = HashMap::new();
+        let mut rows: Vec<Option<(u64, Row)>> = Vec::new();
         let mut snapshot = Snapshot::default();
         scan(self.streams.corrections(), 1, to, Depth::Whole, |sequence, message| {
-            match trainable(&message.payload) {
-                Some(row) => {
-                    if message.headers.as_ref().is_some_and(|headers| headers.get(RELEASED_HEADER).is_some())
-                    {
-                        snapshot.released.insert(row.id);
+            let Some(row) = trainable(&message.payload) else {
+                snapshot.malformed += 1;
+                return;
+            };
+            // Other programs' rows have no message id. A row of the table goes before them.
+            let id = message.headers.as_ref().and_then(|headers| self.message_id(headers));
+            let id = id.unwrap_or(MessageId { number: row.id, version: 0, role: MessageRole::Row });
+            match versions.get(&id.number) {
+                Some((version, _)) if *version > id.version => return,
+                Some((version, _)) if *version == id.version => {}
+                known => {
+                    if let Some(superseded) = known.and_then(|(_, place)| rows.get_mut(*place)) {
+                        *superseded = None;
+                        snapshot.released.remove(&id.number);
                     }
-                    snapshot.rows.push((sequence, row));
+                    versions.insert(id.number, (id.version, rows.len()));
+                    rows.push(Some((sequence, Row { id: id.number, ..row })));
                 }
-                None => snapshot.malformed += 1,
+            }
+            if id.role == MessageRole::Released {
+                snapshot.released.insert(id.number);
             }
         })
         .await?;
+        snapshot.rows = rows.into_iter().flatten().collect();
+        // The text of a pair may have changed to one that nobody can learn from.
+        snapshot
+            .rows
+            .retain(|(_, row)| known.ledger.get(row.id).is_none_or(|current| current.place == Place::Pairs));
         if snapshot.malformed > 0 {
             tracing::warn!(
                 count = snapshot.malformed,

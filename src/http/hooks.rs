@@ -41,11 +41,12 @@ pub(super) async fn database_webhook(
     let Some(hooks) = &views.hooks else { return hooks_are_off() };
     match webhook::receive(&hooks.access, &hooks.secret, presented(&headers), &body) {
         Ok(hint) => {
-            tracing::debug!(row = hint.id, "webhook");
-            match hint.id {
+            tracing::debug!(row = hint.inserted, changed = ?hint.changed, "webhook");
+            match hint.inserted {
                 Some(id) => hooks.sweep_trigger.row(id),
                 None => hooks.sweep_trigger.sweep(),
             }
+            hint.changed.iter().for_each(|id| hooks.sweep_trigger.changed(*id));
             accepted(&hooks.gate)
         }
         Err(error) => refused(&error),

@@ -57,6 +57,15 @@ pub(super) fn render(queue_health: Option<QueueHealth>, ingest: Option<&IngestSt
         add("autovalidate_rows_malformed_total", Kind::Counter, "Rows skipped as malformed.", malformed);
         let rows = ingest.rows_by_audit as f64;
         add("autovalidate_rows_by_audit_total", Kind::Counter, "New pairs only the audit found.", rows);
+        let changed = ingest.changed as f64;
+        add("autovalidate_rows_changed_total", Kind::Counter, "Kept rows whose text was replaced.", changed);
+        let removed = ingest.removed as f64;
+        add("autovalidate_rows_removed_total", Kind::Counter, "Kept rows erased after a deletion.", removed);
+        let vanished = ingest.vanished as f64;
+        let help = "Kept rows that the table shows no more and that were not erased.";
+        add("autovalidate_rows_vanished", Kind::Gauge, help, vanished);
+        let series = f64::from(ingest.series.unwrap_or_default());
+        add("autovalidate_table_id_series", Kind::Gauge, "Times the table's ids started anew.", series);
         let gaps = ingest.gaps as f64;
         add("autovalidate_ingest_gaps_total", Kind::Counter, "Times a row may have been missed.", gaps);
         let held_up = f64::from(u8::from(ingest.sweep_trouble.is_some()));

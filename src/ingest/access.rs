@@ -36,15 +36,17 @@ pub struct Columns {
     pub corrected: String,
     /// Column of the form field that the text was typed into.
     pub domain: String,
+    /// Column of the time of the last update, for a table that has one; empty to look for none.
+    pub updated_at: String,
     /// Column of the time of the insert.
     pub created_at: String,
 }
 
 impl Default for Columns {
     fn default() -> Self {
-        let [id, typo, corrected, domain, created_at] =
-            ["id", "typo", "corrected", "domain", "created_at"].map(str::to_owned);
-        Self { id, typo, corrected, domain, created_at }
+        let [id, typo, corrected, domain, created_at, updated_at] =
+            ["id", "typo", "corrected", "domain", "created_at", "updated_at"].map(str::to_owned);
+        Self { id, typo, corrected, domain, created_at, updated_at }
     }
 }
 

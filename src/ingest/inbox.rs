@@ -4,37 +4,79 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
+use serde::{Deserialize, Serialize};
+
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
+use crate::row_identity::KeptRow;
 
 /// Durable storage for rows.
 ///
 /// The ingest often hands over the same row more than once: Realtime and the sweep overlap, and the
-/// ingest retries after an error. [`accept`](Self::accept) must therefore be idempotent by row id.
+/// ingest retries after an error. [`accept`](Self::accept) must therefore be idempotent.
 pub trait Inbox: Send + Sync {
-    /// Stores these rows. When this method returns, every row is durably stored, already known, or
-    /// refused.
+    /// Stores the rows that are new. When this method returns, every row is durably stored, known,
+    /// refused, or reported as differing.
     fn accept(&self, rows: &[Row]) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
 
-    /// Returns the id last given to [`advance`](Self::advance), or 0 when there was none.
-    ///
-    /// This must not be the highest id stored: Realtime may deliver row 900 while the sweep is
-    /// still reading row 100. After a restart at that moment, the sweep would never read the rows
-    /// in between.
-    fn cursor(&self) -> impl Future<Output = Result<i64, InboxError>> + Send;
+    /// Stores the text that rows have in the table now. Each row was read from the table after
+    /// [`kept`](Self::kept) returned it. A row that has changed in the inbox meanwhile is reported as
+    /// differing.
+    fn replace(&self, rows: &[(KeptRow, Row)]) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
 
-    /// Returns the number of ids up to and including `last` that are kept, refused ones included.
+    /// Erases rows that are no longer in the table, and returns their number. Leaves out a row that
+    /// has changed in the inbox since [`kept`](Self::kept) returned it.
+    fn remove(&self, rows: &[KeptRow]) -> impl Future<Output = Result<u64, InboxError>> + Send;
+
+    /// Returns the position last given to [`advance`](Self::advance).
+    fn position(&self) -> impl Future<Output = Result<Position, InboxError>> + Send;
+
+    /// Records a position durably. A position that is behind the recorded one, because another
+    /// listener is ahead, leaves that one's cursor as it is.
+    fn advance(&self, position: &Position) -> impl Future<Output = Result<(), InboxError>> + Send;
+
+    /// Returns the number of rows with an id up to and including `last` that are kept, refused ones
+    /// included.
     fn count_up_to(&self, last: i64) -> impl Future<Output = Result<u64, InboxError>> + Send;
 
-    /// Returns those of these ids that are not kept.
+    /// Returns those of these ids that were never kept.
     fn missing(&self, ids: &[i64]) -> impl Future<Output = Result<Vec<i64>, InboxError>> + Send;
 
-    /// Records durably that a sweep has handed over every row visible up to this id.
-    fn advance(&self, id: i64) -> impl Future<Output = Result<(), InboxError>> + Send;
+    /// Returns the rows that are kept under these ids.
+    fn kept(&self, ids: &[i64]) -> impl Future<Output = Result<Vec<KeptRow>, InboxError>> + Send;
+
+    /// Returns the rows of the current series of ids that are kept, with an id above `after` and up to
+    /// `last`, in order.
+    fn kept_between(
+        &self,
+        after: i64,
+        last: i64,
+    ) -> impl Future<Output = Result<Vec<KeptRow>, InboxError>> + Send;
+}
+
+/// Position of the sweep in the table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Series of ids that the cursor belongs to; see [`row_identity`](crate::row_identity).
+    #[serde(default)]
+    pub series: u32,
+    /// Id up to which every visible row was handed over; 0 before the first.
+    ///
+    /// This must not be the highest id stored: Realtime may deliver row 900 while the sweep is still
+    /// reading row 100. After a restart at that moment, the sweep would never read the rows in
+    /// between.
+    #[serde(rename = "id")]
+    pub cursor: i64,
+    /// Id up to which kept rows were compared with the table again, in the current round.
+    #[serde(default)]
+    pub compared: i64,
+    /// Newest time of an update that was read, where the table has such a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<String>,
 }
 
 /// Outcome of a batch of rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Number of rows stored by this call.
     pub stored: u64,
@@ -42,6 +84,12 @@ pub struct Accepted {
     pub duplicates: u64,
     /// Number of rows kept out of training, each with a reason.
     pub refused: u64,
+    /// Number of the stored and refused rows that replaced an earlier text.
+    pub changed: u64,
+    /// Ids of rows that are kept with another text. Nothing was stored for them.
+    pub differing: Vec<i64>,
+    /// Current series of the table's ids. It grows when a row has the id of another row.
+    pub series: u32,
 }
 
 /// A failed call to the inbox. Nothing is lost: the ingest tries again.

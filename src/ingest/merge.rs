@@ -7,6 +7,7 @@
 //! there costs latency only.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -16,13 +17,13 @@ use tracing::{debug, info, warn};
 use super::access::TableAccess;
 use super::backoff;
 use super::disconnect_reason::DisconnectReason;
-use super::inbox::Inbox;
+use super::inbox::{Accepted, Inbox};
 use super::realtime;
 use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
 use super::rest_error::RestError;
 use super::status::{IngestEvent, IngestStatus, ReportedError};
-use super::sweep::{KnownIds, Sweep, SweepError};
+use super::sweep::{ReportedIds, Sweep, SweepError};
 use super::sweep_trigger::SweepTrigger;
 use super::timing::IngestTiming;
 use crate::correction::Row;
@@ -40,7 +41,9 @@ pub struct Ingest<I> {
     pub(super) table: Table,
     pub(super) inbox: Arc<I>,
     pub(super) timing: IngestTiming,
-    known: KnownIds,
+    reported: ReportedIds,
+    revising: tokio::sync::Mutex<()>,
+    vanishing: AtomicU64,
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
@@ -57,7 +60,9 @@ impl<I: Inbox> Ingest<I> {
             access,
             inbox,
             timing,
-            known: KnownIds::default(),
+            reported: ReportedIds::default(),
+            revising: tokio::sync::Mutex::default(),
+            vanishing: AtomicU64::new(0),
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
@@ -146,6 +151,7 @@ impl<I: Inbox> Ingest<I> {
                     self.gap();
                 }
             }
+            RealtimeEvent::Changed(id) => self.sweep_trigger.changed(id),
             RealtimeEvent::Partial(id) => {
                 self.sweep_trigger.row(id);
                 self.gap();
@@ -160,12 +166,20 @@ impl<I: Inbox> Ingest<I> {
         loop {
             let delivered = async {
                 rows.recv_many(&mut batch, BATCH).await;
-                self.sweeper(&|_, _| {}).accept(&batch).await
+                if batch.is_empty() {
+                    return Ok(Accepted::default());
+                }
+                let sweeper = self.sweeper(&|_, _| {});
+                let accepted = sweeper.in_time(self.inbox.accept(&batch)).await?;
+                // An event can be older than what a sweep has read.
+                accepted.differing.iter().for_each(|id| self.sweep_trigger.changed(*id));
+                Ok::<_, SweepError>(accepted)
             };
             tokio::select! {
                 () = stop.cancelled() => return,
                 delivered = delivered => match delivered {
                     Ok(accepted) => {
+                        self.tell_series(accepted.series);
                         self.status.send_modify(|status| {
                             status.rows_by_realtime += accepted.stored;
                             if accepted.stored > 0 {
@@ -198,9 +212,26 @@ impl<I: Inbox> Ingest<I> {
             progress,
             table: &self.table,
             inbox: &self.inbox,
-            known: &self.known,
+            reported: &self.reported,
+            revising: &self.revising,
+            vanishing: &self.vanishing,
             page: self.timing.page,
+            compare: self.timing.compare,
             overlap: self.timing.overlap,
+        }
+    }
+
+    /// Tells, once, that the table's ids have started anew, and asks for a sweep: rows of the new series
+    /// may be anywhere below the cursor.
+    pub(super) fn tell_series(&self, series: u32) {
+        let before = self.status.borrow().series;
+        if series > before.unwrap_or(series) {
+            warn!(series, "the table's ids have started anew; its rows are taken in beside the earlier ones");
+            self.emit(IngestEvent::IdsStartedAnew { series });
+            self.sweep_trigger.sweep();
+        }
+        if before.is_none_or(|before| series > before) {
+            self.status.send_modify(|status| status.series = Some(series));
         }
     }
 

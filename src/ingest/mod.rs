@@ -16,9 +16,11 @@
 //! disconnect_reason  reasons why a session ended
 //! probe              one-time check that row changes can be subscribed to
 //! sweep              keyset reads of every row that the inbox may lack
+//! comparison         comparison of kept rows with the table, a page with each sweep
 //! sweep_loop         the loop that sweeps, and audits from time to time
 //! sweep_trigger      requests for a sweep
 //! audit              comparison of the table's rows with the inbox's
+//! updates            rows that were updated since a given time
 //! timing             intervals and ranges of the ingest
 //! backoff            wait before the next try
 //! status             state and events of the ingest, for status pages and metrics
@@ -31,6 +33,7 @@ mod access;
 mod audit;
 mod backoff;
 mod catalog;
+mod comparison;
 mod disconnect_reason;
 mod inbox;
 mod merge;
@@ -46,13 +49,14 @@ mod sweep;
 mod sweep_loop;
 mod sweep_trigger;
 mod timing;
+mod updates;
 pub mod webhook;
 
 pub use access::{AccessError, Columns, Malformed, TableAccess};
 pub use audit::Invisible;
 pub use catalog::{CatalogError, CatalogSource, NoCatalog};
 pub use disconnect_reason::{DisconnectReason, ProtocolStep};
-pub use inbox::{Accepted, Inbox, InboxError};
+pub use inbox::{Accepted, Inbox, InboxError, Position};
 pub use merge::Ingest;
 pub use probe::subscribes;
 pub use realtime_event::RealtimeDeadlines;

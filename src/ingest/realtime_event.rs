@@ -49,7 +49,9 @@ pub(super) enum RealtimeEvent {
     Row(Row),
     /// A row that cannot become a pair.
     Malformed(Malformed),
-    /// A change that carries only part of the row with this id.
+    /// The row with this id was updated or deleted.
+    Changed(i64),
+    /// An insert that carries only part of the row with this id.
     Partial(i64),
     /// Rows may be missing, so a sweep is needed.
     Gap,

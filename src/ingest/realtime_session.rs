@@ -3,6 +3,8 @@
 //! Owns no socket and waits for nothing: `realtime` passes the frames in, and asks which deadline
 //! has passed.
 
+use std::collections::BTreeSet;
+
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use supabase_realtime_rs::{
@@ -63,7 +65,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         }
     }
 
-    /// Joins the channel and requests the table's inserts. The reply arrives later, as a frame.
+    /// Joins the channel and requests all changes of the table. The reply arrives later, as a frame.
     pub(super) async fn join(&self) -> Result<(), DisconnectReason> {
         let changes = self.changes();
         let mut payload = json!({
@@ -85,7 +87,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
     }
 
     fn changes(&self) -> PostgresChangesFilter {
-        PostgresChangesFilter::new(PostgresChangeEvent::Insert, &self.access.schema).table(&self.access.table)
+        PostgresChangesFilter::new(PostgresChangeEvent::All, &self.access.schema).table(&self.access.table)
     }
 
     /// Sends a heartbeat. The caller's timer decides when, whatever else arrives in the meantime.
@@ -214,11 +216,24 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
     }
 
     /// Handles a row event. An event with errors carries at most part of the row; the sweep reads
-    /// the whole row.
+    /// the whole row. Of an update or a deletion only the id is used: events of one row can arrive in
+    /// another order than sweeps read the row, so the table has the last word.
     fn handle_change(&mut self, payload: &Value) {
         let data = &payload["data"];
-        if data["type"] != "INSERT" {
-            return;
+        let id_in = |record: &Value| record.as_object().and_then(|record| self.access.columns.id_of(record));
+        match data["type"].as_str() {
+            Some("INSERT") => {}
+            Some("UPDATE" | "DELETE") => {
+                // With row-level security, a deletion has the primary key only.
+                let (new, old) = (id_in(&data["record"]), id_in(&data["old_record"]));
+                let ids: BTreeSet<i64> = new.into_iter().chain(old).collect();
+                if ids.is_empty() {
+                    (self.report)(RealtimeEvent::Gap);
+                }
+                ids.into_iter().for_each(|id| (self.report)(RealtimeEvent::Changed(id)));
+                return;
+            }
+            _ => return,
         }
         let event = match (&data["errors"], data["record"].as_object()) {
             (Value::Null, Some(record)) => match self.access.columns.decode(record) {
@@ -272,6 +287,17 @@ mod tests {
         let (events, reason) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
         assert_eq!(events, [RealtimeEvent::Partial(5)]);
         assert!(reason.is_none());
+    }
+
+    #[test]
+    fn an_update_and_a_deletion_name_their_rows() {
+        let of = |data: Value| on_topic("postgres_changes", &json!({"ids": [1], "data": data})).0;
+        let update = json!({"type": "UPDATE", "errors": null, "record": {"id": 5, "typo": "a"}, "old_record": {"id": 4}});
+        assert_eq!(of(update), [RealtimeEvent::Changed(4), RealtimeEvent::Changed(5)], "its id has changed");
+        let deletion = json!({"type": "DELETE", "errors": null, "old_record": {"id": 5}});
+        assert_eq!(of(deletion), [RealtimeEvent::Changed(5)]);
+        let cut = json!({"type": "UPDATE", "errors": ["Error 401: Unauthorized"], "record": {}});
+        assert_eq!(of(cut), [RealtimeEvent::Gap]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The table through PostgREST: keyset pages, rows by id, and counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::access::{AccessError, Malformed, TableAccess};
@@ -28,6 +30,7 @@ pub struct Table {
     client: Client,
     url: Url,
     access: TableAccess,
+    pub(super) has_updated_at: Arc<OnceCell<bool>>,
 }
 
 /// Rows that one call read from the table.
@@ -58,7 +61,7 @@ impl Table {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(RestError::Request)?;
-        Ok(Self { client, url, access: access.clone() })
+        Ok(Self { client, url, access: access.clone(), has_updated_at: Arc::default() })
     }
 
     /// Returns the table's address, key and columns.
@@ -169,15 +172,24 @@ impl Table {
         }
     }
 
-    async fn page(
+    pub(super) async fn page(
         &self,
         select: &str,
         filters: &[(&str, String)],
         limit: usize,
     ) -> Result<Vec<Map<String, Value>>, RestError> {
-        let order = format!("{}.asc", self.access.columns.id);
+        self.page_in(select, filters, &format!("{}.asc", self.access.columns.id), limit).await
+    }
+
+    pub(super) async fn page_in(
+        &self,
+        select: &str,
+        filters: &[(&str, String)],
+        order: &str,
+        limit: usize,
+    ) -> Result<Vec<Map<String, Value>>, RestError> {
         let limit = limit.to_string();
-        let query = [("select", select), ("order", &order), ("limit", &limit)];
+        let query = [("select", select), ("order", order), ("limit", &limit)];
         let request = self.client.get(self.url.clone()).query(&query).query(filters);
         let body = bounded(self.send(request).await?).await?;
         serde_json::from_slice(&body).map_err(RestError::Body)
@@ -193,7 +205,7 @@ impl Table {
         Err(RestError::of_answer(&self.access, status, &headers, &body))
     }
 
-    fn decode(&self, records: &[Map<String, Value>]) -> Result<Page, RestError> {
+    pub(super) fn decode(&self, records: &[Map<String, Value>]) -> Result<Page, RestError> {
         let columns = &self.access.columns;
         let mut page = Page::default();
         for record in records {
@@ -235,7 +247,7 @@ fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
 
 /// Builds the filter for the rows after a given one in the order of two columns, as a list for
 /// PostgREST's `or`. Null is the last value of the second column, as PostgreSQL sorts it.
-fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)) -> String {
+pub(super) fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)) -> String {
     let value = quoted(value);
     match beside.as_deref().map(quoted) {
         None => format!("({first}.gt.{value})"),

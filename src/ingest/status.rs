@@ -24,6 +24,15 @@ pub struct IngestStatus {
     pub refused: u64,
     /// Number of rows skipped because a column is missing or has another type.
     pub malformed: u64,
+    /// Number of kept rows whose text was replaced because it has changed in the table.
+    pub changed: u64,
+    /// Number of kept rows that were erased because they were deleted from the table.
+    pub removed: u64,
+    /// Number of kept rows that the last round of the comparison did not find in the table, and that
+    /// were not erased.
+    pub vanished: u64,
+    /// Number of times that the table's ids have started anew; `None` until a row was accepted.
+    pub series: Option<u32>,
     /// Number of times that rows may have been missed, each of which asked for a sweep.
     pub gaps: u64,
     /// Number of sweeps that reached the end of the table.
@@ -105,6 +114,23 @@ pub enum IngestEvent {
     Arrived {
         /// Id of the row.
         id: i64,
+    },
+    /// Rows have ids that other rows had before: the table was truncated, or a backup was restored.
+    IdsStartedAnew {
+        /// Number of times that this has happened.
+        series: u32,
+    },
+    /// Kept rows have changed in the table, or were deleted from it.
+    Revised {
+        /// Number of rows whose text was replaced.
+        changed: u64,
+        /// Number of rows that were erased.
+        removed: u64,
+    },
+    /// Kept rows are no longer in the table, and were not erased.
+    Vanished {
+        /// Number of these rows.
+        rows: u64,
     },
     /// A sweep reached the end of the table.
     Swept {

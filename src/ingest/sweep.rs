@@ -3,28 +3,34 @@
 //! The sweep reads from a durable cursor to the end of the table. It also looks back over an
 //! overlap below the cursor, because rows become visible in commit order: the id of a slow
 //! transaction appears below ids that were already read. Looking back fetches ids only, and then
-//! just the rows that are not known to be in the inbox.
+//! just the rows that are not in the inbox.
+//!
+//! A row that the inbox keeps with another text is read again before its text is replaced: a page may
+//! show an older state of the row than the inbox has. See [`revise`](Sweep::revise).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::inbox::{Accepted, Inbox, InboxError};
+use super::inbox::{Accepted, Inbox, InboxError, Position};
 use super::rest::{Page, Table};
 use super::rest_error::RestError;
-use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
+use crate::row_identity::KeptRow;
 
 /// Smallest page, in rows. A statement that takes too long is retried with half the rows, but never
 /// with fewer than this.
 const MIN_PAGE: usize = 50;
 /// Time within which the inbox must answer.
 const INBOX_DEADLINE: Duration = Duration::from_secs(60);
-/// Largest number of ids remembered; a forgotten id costs one more look at a known row.
-const MAX_KNOWN: usize = 100_000;
+/// Largest number of ids remembered; a forgotten id is told again.
+const MAX_REPORTED: usize = 100_000;
+/// Number of times that a row is read again because it changed between two looks.
+const MAX_REVISIONS: usize = 5;
 
 /// Reason why a sweep or a delivery stopped halfway. Nothing is lost: the cursor stays where it
 /// was.
@@ -68,51 +74,65 @@ impl Failure for SweepError {
     }
 }
 
-/// Ids that need no further look: rows in the inbox, and malformed rows.
+/// Ids of rows that can't become pairs. Each was told once.
 #[derive(Debug, Default)]
-pub(super) struct KnownIds(Mutex<BTreeSet<i64>>);
+pub(super) struct ReportedIds(Mutex<BTreeSet<i64>>);
 
-impl KnownIds {
-    pub(super) fn add(&self, ids: impl IntoIterator<Item = i64>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(ids);
-        while known.len() > MAX_KNOWN {
-            known.pop_first();
+impl ReportedIds {
+    /// Adds an id, and returns true when it was new.
+    fn add(&self, id: i64) -> bool {
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = reported.insert(id);
+        while reported.len() > MAX_REPORTED {
+            reported.pop_first();
         }
+        new
     }
 
-    fn missing(&self, ids: &[i64]) -> Vec<i64> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.iter().copied().filter(|id| !known.contains(id)).collect()
-    }
-
-    /// Removes known rows from a page, such as rows that Realtime delivered before the sweep.
-    fn leave_out(&self, page: &mut Page) {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        page.rows.retain(|row| !known.contains(&row.id));
-        page.malformed.retain(|malformed| malformed.id.is_none_or(|id| !known.contains(&id)));
-    }
-
-    fn forget_below(&self, id: i64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = known.split_off(&id);
+    fn leave_out(&self, ids: &mut Vec<i64>) {
+        let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.retain(|id| !reported.contains(id));
     }
 }
 
 /// Result of a sweep.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Swept {
     pub(super) accepted: Accepted,
+    /// Number of rows skipped for the first time because they can't become pairs.
     pub(super) malformed: u64,
+    /// Number of rows erased because they are no longer in the table.
+    pub(super) removed: u64,
+    /// Number of kept rows that the table shows no more and that were not erased, over the round of the
+    /// comparison that ended with this sweep; `None` when none ended.
+    pub(super) vanished: Option<u64>,
+}
+
+impl Swept {
+    fn add(&mut self, accepted: &Accepted) {
+        let sum = &mut self.accepted;
+        sum.stored += accepted.stored;
+        sum.duplicates += accepted.duplicates;
+        sum.refused += accepted.refused;
+        sum.changed += accepted.changed;
+        sum.series = sum.series.max(accepted.series);
+    }
 }
 
 /// A sweep from one table into one inbox.
 pub(super) struct Sweep<'a, I> {
     pub(super) table: &'a Table,
     pub(super) inbox: &'a I,
-    pub(super) known: &'a KnownIds,
+    pub(super) reported: &'a ReportedIds,
+    /// Held while rows are read again and replaced. Of two reads of a row, the later one is then also
+    /// the one that is stored later.
+    pub(super) revising: &'a tokio::sync::Mutex<()>,
+    /// Number of vanished rows in the current round of the comparison.
+    pub(super) vanishing: &'a AtomicU64,
     /// Number of rows per request.
     pub(super) page: usize,
+    /// Number of kept rows that each sweep compares with the table.
+    pub(super) compare: usize,
     /// Range below the cursor that is searched for late commits, in ids.
     pub(super) overlap: i64,
     /// Called after every page that is read forward, with the number of rows read so far and the
@@ -121,31 +141,35 @@ pub(super) struct Sweep<'a, I> {
 }
 
 impl<I: Inbox> Sweep<'_, I> {
-    /// Looks back from `cursor`, then reads on to the end of the table, and moves `cursor` with
-    /// every page that is safely in the inbox. Work done before an error stays done, and is counted
-    /// in `swept`.
-    pub(super) async fn run(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
-        self.look_back(*cursor, swept).await?;
-        self.read_on(cursor, swept).await?;
-        self.known.forget_below(cursor.saturating_sub(self.overlap));
+    /// Looks back from the cursor, reads on to the end of the table, and compares a page of kept rows
+    /// with the table. Moves the position with every page that is safely in the inbox. Work done
+    /// before an error stays done, and is counted in `swept`.
+    pub(super) async fn run(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
+        self.look_back(position.cursor, swept).await?;
+        self.read_on(position, swept).await?;
+        let before = position.clone();
+        self.read_updates(position, swept).await?;
+        self.compare_page(position, swept).await?;
+        if *position != before {
+            self.in_time(self.inbox.advance(position)).await?;
+        }
+        // A row with the id of another row: rows of the new series may be anywhere below the cursor.
+        while swept.accepted.series > position.series {
+            *position = Position { series: swept.accepted.series, cursor: 0, ..position.clone() };
+            self.read_on(position, swept).await?;
+        }
         Ok(())
     }
 
     async fn look_back(&self, cursor: i64, swept: &mut Swept) -> Result<(), SweepError> {
         let mut after = cursor.saturating_sub(self.overlap);
         while after < cursor {
-            let ids = self.table.ids_between(after, cursor, self.page).await?;
+            let mut ids = self.table.ids_between(after, cursor, self.page).await?;
             // Only an empty page is the end: a short one may come from the server's row limit.
             let Some(last) = ids.last() else { break };
             after = *last;
-            let unknown = self.known.missing(&ids);
-            if unknown.is_empty() {
-                continue;
-            }
-            // After a start no id is known yet, but the inbox has nearly all of these rows.
-            let missing = self.in_time(self.inbox.missing(&unknown)).await?;
-            let lacking: BTreeSet<i64> = missing.iter().copied().collect();
-            self.known.add(unknown.into_iter().filter(|id| !lacking.contains(id)));
+            self.reported.leave_out(&mut ids);
+            let missing = self.in_time(self.inbox.missing(&ids)).await?;
             if !missing.is_empty() {
                 self.hand_over(self.table.rows_by_id(&missing).await?, swept).await?;
             }
@@ -153,26 +177,28 @@ impl<I: Inbox> Sweep<'_, I> {
         Ok(())
     }
 
-    async fn read_on(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
+    async fn read_on(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
         let mut size = self.page;
         let mut read = 0;
-        let mut page = self.next_page(*cursor, &mut size).await?;
+        let mut page = self.next_page(position.cursor, &mut size).await?;
         while let Some(last) = page.last_id {
             read += (page.rows.len() + page.malformed.len()) as u64;
+            let reached = Position { cursor: last, ..position.clone() };
             // The next page is read while this one is written. Neither is cut short: this page is
             // kept even when reading the next one fails.
-            let (kept, next) = tokio::join!(self.keep(page, last, swept), self.next_page(last, &mut size));
+            let (kept, next) =
+                tokio::join!(self.keep(page, &reached, swept), self.next_page(last, &mut size));
             kept?;
-            *cursor = last;
+            *position = reached;
             (self.progress)(read, last);
             page = next?;
         }
         Ok(())
     }
 
-    async fn keep(&self, page: Page, last: i64, swept: &mut Swept) -> Result<(), SweepError> {
+    async fn keep(&self, page: Page, reached: &Position, swept: &mut Swept) -> Result<(), SweepError> {
         self.hand_over(page, swept).await?;
-        self.in_time(self.inbox.advance(last)).await
+        self.in_time(self.inbox.advance(reached)).await
     }
 
     async fn next_page(&self, after: i64, size: &mut usize) -> Result<Page, SweepError> {
@@ -184,28 +210,62 @@ impl<I: Inbox> Sweep<'_, I> {
         }
     }
 
-    pub(super) async fn hand_over(&self, mut page: Page, swept: &mut Swept) -> Result<(), SweepError> {
-        self.known.leave_out(&mut page);
-        let accepted = self.accept(&page.rows).await?;
-        swept.accepted.stored += accepted.stored;
-        swept.accepted.duplicates += accepted.duplicates;
-        swept.accepted.refused += accepted.refused;
-        for malformed in &page.malformed {
-            swept.malformed += 1;
-            warn!(id = malformed.id, "skipped a row: a column is missing or has another type");
+    /// Hands a page to the inbox. Rows that the inbox keeps with another text are read again.
+    pub(super) async fn hand_over(&self, page: Page, swept: &mut Swept) -> Result<(), SweepError> {
+        self.report(&page, swept);
+        if !page.rows.is_empty() {
+            let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
+            swept.add(&accepted);
+            self.revise(&accepted.differing, swept).await?;
         }
-        self.known.add(page.malformed.iter().filter_map(|malformed| malformed.id));
         Ok(())
     }
 
-    /// Hands rows to the inbox, and remembers their ids once it has accepted them.
-    pub(super) async fn accept(&self, rows: &[Row]) -> Result<Accepted, SweepError> {
-        if rows.is_empty() {
-            return Ok(Accepted::default());
+    /// Brings the inbox up to date with rows that have changed, or may have been deleted: reads them
+    /// from the table, stores their text, and erases those that the table has no more.
+    pub(super) async fn revise(&self, ids: &[i64], swept: &mut Swept) -> Result<(), SweepError> {
+        let mut ids = ids.to_vec();
+        for _ in 0..MAX_REVISIONS {
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let _revising = self.revising.lock().await;
+            // Before the rows are read: a version that somebody else stores meanwhile is noticed.
+            let kept = self.in_time(self.inbox.kept(&ids)).await?;
+            let kept: BTreeMap<i64, KeptRow> = kept.into_iter().map(|kept| (kept.id, kept)).collect();
+            let page = self.table.rows_by_id(&ids).await?;
+            self.report(&page, swept);
+            let shown: BTreeSet<i64> = page
+                .rows
+                .iter()
+                .map(|row| row.id)
+                .chain(page.malformed.iter().filter_map(|malformed| malformed.id))
+                .collect();
+            let (known, new): (Vec<_>, Vec<_>) =
+                page.rows.into_iter().partition(|row| kept.contains_key(&row.id));
+            let known: Vec<_> =
+                known.into_iter().filter_map(|row| Some((*kept.get(&row.id)?, row))).collect();
+            let gone: Vec<_> = kept.into_values().filter(|kept| !shown.contains(&kept.id)).collect();
+            let accepted = self.in_time(self.inbox.accept(&new)).await?;
+            let replaced = self.in_time(self.inbox.replace(&known)).await?;
+            swept.removed += self.in_time(self.inbox.remove(&gone)).await?;
+            swept.add(&accepted);
+            swept.add(&replaced);
+            ids = [accepted.differing, replaced.differing].concat();
         }
-        let accepted = self.in_time(self.inbox.accept(rows)).await?;
-        self.known.add(rows.iter().map(|row| row.id));
-        Ok(accepted)
+        // Somebody changes these rows all the time. The comparison of kept rows looks at them again.
+        warn!(rows = ids.len(), "rows changed each time they were read; they are read again later");
+        Ok(())
+    }
+
+    /// Tells of rows that can't become pairs, each once.
+    fn report(&self, page: &Page, swept: &mut Swept) {
+        for malformed in &page.malformed {
+            if malformed.id.is_none_or(|id| self.reported.add(id)) {
+                swept.malformed += 1;
+                warn!(id = malformed.id, "skipped a row: a column is missing or has another type");
+            }
+        }
     }
 
     pub(super) async fn in_time<T>(

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::audit::{Auditor, Invisible};
 use super::backoff;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Position};
 use super::merge::Ingest;
 use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
@@ -25,7 +25,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 impl<I: Inbox> Ingest<I> {
     /// Sweeps until `stop` is cancelled: at start, on request, and every minute regardless.
     pub(super) async fn sweep(&self, stop: &CancellationToken) {
-        let mut cursor = None;
+        let mut position = None;
         let mut auditor = Auditor::default();
         let mut audit_due = Instant::now();
         let mut failures = 0;
@@ -47,11 +47,13 @@ impl<I: Inbox> Ingest<I> {
                 // next one.
                 let made = self.sweep_trigger.made();
                 let named = self.sweep_trigger.rows();
-                self.sweep_once(&mut cursor).await?;
-                self.look_at(&named, cursor.unwrap_or_default()).await?;
+                self.revise_changed().await?;
+                self.sweep_once(&mut position).await?;
+                let cursor = position.as_ref().map_or(0, |position: &Position| position.cursor);
+                self.look_at(&named, cursor).await?;
                 self.sweep_trigger.served(made);
                 if Instant::now() >= audit_due {
-                    match self.audit(&mut auditor, cursor.unwrap_or_default()).await {
+                    match self.audit(&mut auditor, cursor).await {
                         // Counting may fail on a large table. A failed audit must not delay the
                         // next sweep.
                         Err(SweepError::Rest(error)) => {
@@ -83,7 +85,7 @@ impl<I: Inbox> Ingest<I> {
         }
     }
 
-    async fn sweep_once(&self, known_cursor: &mut Option<i64>) -> Result<(), SweepError> {
+    async fn sweep_once(&self, known: &mut Option<Position>) -> Result<(), SweepError> {
         let begun = Instant::now();
         let reported = AtomicU64::new(0);
         let total = OnceLock::new();
@@ -96,12 +98,12 @@ impl<I: Inbox> Ingest<I> {
             }
         };
         let sweeper = self.sweeper(&progress);
-        let mut cursor = match *known_cursor {
-            Some(cursor) => cursor,
-            None => sweeper.in_time(self.inbox.cursor()).await?,
+        let mut position = match known.take() {
+            Some(position) => position,
+            None => sweeper.in_time(self.inbox.position()).await?,
         };
         let mut swept = Swept::default();
-        let from = cursor;
+        let from = position.cursor;
         // The number of rows ahead matters only once a sweep is long. The sweep never waits for it,
         // as the table may fail to count.
         let counting = async {
@@ -112,10 +114,11 @@ impl<I: Inbox> Ingest<I> {
             std::future::pending().await
         };
         let result = tokio::select! {
-            result = sweeper.run(&mut cursor, &mut swept) => result,
+            result = sweeper.run(&mut position, &mut swept) => result,
             never = counting => never,
         };
-        *known_cursor = Some(cursor);
+        let cursor = position.cursor;
+        *known = Some(position);
         self.status.send_modify(|status| status.backfill = None);
         self.count(&swept);
         result?;
@@ -137,6 +140,19 @@ impl<I: Inbox> Ingest<I> {
         let before = self.status.borrow().rows_by_sweep;
         self.sweep_once(&mut None).await?;
         Ok(self.status.borrow().rows_by_sweep - before)
+    }
+
+    /// Looks at the rows that were named as updated or deleted.
+    async fn revise_changed(&self) -> Result<(), SweepError> {
+        let changed = self.sweep_trigger.changed_rows();
+        self.sweep_trigger.forget_changed(&changed);
+        let mut swept = Swept::default();
+        let revised = self.sweeper(&|_, _| {}).revise(&changed, &mut swept).await;
+        self.count(&swept);
+        if revised.is_err() {
+            changed.iter().for_each(|id| self.sweep_trigger.changed(*id));
+        }
+        revised
     }
 
     /// Reads those of the named rows that are below the range over which the sweep just looked
@@ -165,7 +181,32 @@ impl<I: Inbox> Ingest<I> {
             status.duplicates += swept.accepted.duplicates;
             status.refused += swept.accepted.refused;
             status.malformed += swept.malformed;
+            status.changed += swept.accepted.changed;
+            status.removed += swept.removed;
         });
+        self.tell_series(swept.accepted.series);
+        if let Some(rows) = swept.vanished {
+            self.tell_vanished(rows);
+        }
+        let (changed, removed) = (swept.accepted.changed, swept.removed);
+        if changed + removed > 0 {
+            info!(changed, removed, "rows have changed in the table, or were deleted from it");
+            self.emit(IngestEvent::Revised { changed, removed });
+        }
+    }
+
+    /// Tells, once, that kept rows are no longer in the table.
+    fn tell_vanished(&self, rows: u64) {
+        let before = self.status.borrow().vanished;
+        self.status.send_modify(|status| status.vanished = rows);
+        if rows > before {
+            warn!(
+                rows,
+                "kept rows are no longer in the table, or its policies hide them; they stay in training. If they \
+                 must be forgotten, run `autovalidate forget --vanished`"
+            );
+            self.emit(IngestEvent::Vanished { rows });
+        }
     }
 
     /// Compares the table with the inbox, and reports once when no row is visible.

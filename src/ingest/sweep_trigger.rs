@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 /// Largest number of named rows; the sweep and the audit find further rows without a name.
 const MAX_NAMED: usize = 1000;
+/// Largest number of rows named as changed; the comparison of kept rows finds further ones.
+const MAX_CHANGED: usize = 10_000;
 
 /// Handle that asks the ingest for a sweep, for instance from a webhook. Asking is cheap, and many
 /// requests make one sweep. Clones share their requests.
@@ -21,6 +23,7 @@ pub struct SweepTrigger {
 struct Requests {
     notify: Notify,
     named: Mutex<BTreeSet<i64>>,
+    changed: Mutex<BTreeSet<i64>>,
     /// Number of requests so far.
     made: AtomicU64,
     /// Number of requests that were made before the last complete sweep began.
@@ -60,6 +63,21 @@ impl SweepTrigger {
         self.sweep();
     }
 
+    /// Asks for a sweep now, and for a look at this row, which was updated or deleted.
+    pub fn changed(&self, id: i64) {
+        let mut changed = self.changed_ids();
+        if changed.len() < MAX_CHANGED {
+            changed.insert(id);
+        }
+        drop(changed);
+        self.sweep();
+    }
+
+    /// Returns the rows named as changed so far, in ascending order.
+    pub(super) fn changed_rows(&self) -> Vec<i64> {
+        self.changed_ids().iter().copied().collect()
+    }
+
     pub(super) async fn asked(&self) {
         self.requests.notify.notified().await;
     }
@@ -69,12 +87,24 @@ impl SweepTrigger {
         self.named().iter().copied().collect()
     }
 
+    /// Forgets these changed rows, before the ingest reads them: a later change names a row anew.
+    pub(super) fn forget_changed(&self, ids: &[i64]) {
+        let mut changed = self.changed_ids();
+        for id in ids {
+            changed.remove(id);
+        }
+    }
+
     /// Forgets these rows, which the ingest has read.
     pub(super) fn forget(&self, ids: &[i64]) {
         let mut named = self.named();
         for id in ids {
             named.remove(id);
         }
+    }
+
+    fn changed_ids(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.requests.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn named(&self) -> MutexGuard<'_, BTreeSet<i64>> {

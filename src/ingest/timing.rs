@@ -16,6 +16,9 @@ pub struct IngestTiming {
     pub min_sweep_interval: Duration,
     /// Number of rows per request; at most the server's limit (1000 on Supabase).
     pub page: usize,
+    /// Number of kept rows that each sweep compares with the table, to find changes and deletions that
+    /// nothing told of.
+    pub compare: usize,
     /// Range below the cursor that is searched for late commits, in ids.
     pub overlap: i64,
     /// Number of rows received but not yet delivered; further rows are left to a sweep.
@@ -33,6 +36,7 @@ impl Default for IngestTiming {
             audit_every: Duration::from_secs(600),
             min_sweep_interval: Duration::from_millis(250),
             page: 1000,
+            compare: 100,
             overlap: 1000,
             buffer: 1024,
             steady: Duration::from_secs(30),

@@ -4,6 +4,8 @@
 //! unsigned), so the worker takes nothing of the row from it: the sweep reads the row from the
 //! table.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -61,21 +63,27 @@ impl Failure for WebhookError {
     }
 }
 
-/// Hint that a row was inserted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Hint that a row was inserted, updated or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hint {
-    /// Id of the row, when the body carried one.
-    pub id: Option<i64>,
+    /// Id of an inserted row, when the body carried one.
+    pub inserted: Option<i64>,
+    /// Ids of an updated or deleted row: the ids that it has and had.
+    pub changed: Vec<i64>,
 }
 
 #[derive(Deserialize)]
 struct Body {
+    #[serde(default, rename = "type")]
+    event: Option<String>,
     #[serde(default)]
     schema: Option<String>,
     #[serde(default)]
     table: Option<String>,
     #[serde(default)]
     record: Option<Map<String, Value>>,
+    #[serde(default)]
+    old_record: Option<Map<String, Value>>,
 }
 
 /// Checks the secret in constant time and reads the hint. The caller answers 2xx at once and asks a
@@ -94,11 +102,24 @@ pub fn receive(
         return Err(WebhookError::TooLarge { bytes: body.len() });
     }
     let body: Body = serde_json::from_slice(body).map_err(WebhookError::Body)?;
-    let is = |said: Option<String>, ours: &str| said.is_none_or(|said| said == ours);
-    if !is(body.schema, &access.schema) || !is(body.table, &access.table) {
+    // The trigger of a partition names the partition, which is usually named after its table.
+    let is_ours = |table: &str| {
+        table.strip_prefix(access.table.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    if body.schema.is_some_and(|schema| schema != access.schema)
+        || body.table.is_some_and(|table| !is_ours(&table))
+    {
         return Err(WebhookError::OtherTable);
     }
-    Ok(Hint { id: body.record.and_then(|record| access.columns.id_of(&record)) })
+    let id = |record: Option<Map<String, Value>>| access.columns.id_of(&record?);
+    let (new, old) = (id(body.record), id(body.old_record));
+    match body.event.as_deref() {
+        Some("UPDATE" | "DELETE") => {
+            let ids: BTreeSet<i64> = new.into_iter().chain(old).collect();
+            Ok(Hint { inserted: None, changed: ids.into_iter().collect() })
+        }
+        _ => Ok(Hint { inserted: new, changed: Vec::new() }),
+    }
 }
 
 /// Checks the secret in constant time.
@@ -130,7 +151,7 @@ mod tests {
     #[test]
     fn only_the_secret_opens() {
         let body = br#"{"type":"INSERT","table":"typo_training_dataset","record":{"id":5},"user_id":null}"#;
-        assert_eq!(ask(Some(b"open sesame"), body).expect("ours").id, Some(5));
+        assert_eq!(ask(Some(b"open sesame"), body).expect("ours").inserted, Some(5));
         assert!(matches!(ask(None, body), Err(WebhookError::Secret)));
         assert!(matches!(ask(Some(b""), body), Err(WebhookError::Secret)));
         assert!(matches!(ask(Some(b"open"), body), Err(WebhookError::Secret)));
@@ -141,7 +162,20 @@ mod tests {
         let large = vec![b' '; MAX_BODY_BYTES + 1];
         assert!(matches!(ask(Some(b"open sesame"), &large), Err(WebhookError::TooLarge { .. })));
         assert!(matches!(ask(Some(b"open sesame"), br#"{"table":"t"}"#), Err(WebhookError::OtherTable)));
-        assert_eq!(ask(Some(b"open sesame"), b"{}").expect("a hint").id, None);
+        assert_eq!(ask(Some(b"open sesame"), b"{}").expect("a hint"), Hint::default());
+    }
+
+    #[test]
+    fn updates_and_deletions_name_the_row_as_it_was_and_as_it_is() {
+        let changed = |body: &str| ask(Some(b"open sesame"), body.as_bytes()).expect("a hint").changed;
+        let update =
+            r#"{"type":"UPDATE","table":"typo_training_dataset","record":{"id":5},"old_record":{"id":4}}"#;
+        assert_eq!(changed(update), [4, 5]);
+        let deletion =
+            r#"{"type":"DELETE","table":"typo_training_dataset_2026","record":null,"old_record":{"id":4}}"#;
+        assert_eq!(changed(deletion), [4], "from a partition");
+        let other = ask(Some(b"open sesame"), br#"{"type":"DELETE","table":"typo_training_datasets"}"#);
+        assert!(matches!(other, Err(WebhookError::OtherTable)));
     }
 
     proptest! {

@@ -33,9 +33,12 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
             "corrected" => columns.corrected = name,
             "domain" => columns.domain = name,
             "created_at" => columns.created_at = name,
+            "updated_at" => columns.updated_at = name,
             _ => reader.problem(
                 "SUPABASE_COLUMNS",
-                format!("has {column:?}; the columns are id, typo, corrected, domain and created_at"),
+                format!(
+                    "has {column:?}; the columns are id, typo, corrected, domain, created_at and updated_at"
+                ),
             ),
         }
     }

@@ -1,30 +1,27 @@
 //! The ingest's inbox: the pairs' stream, with the sweep's cursor beside it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::BrokerHandles;
-use crate::broker::Records;
+use crate::broker::{BrokerError, Records};
 use crate::correction::Row;
-use crate::corrections::{BurstLimit, Corrections, KnownNames, ScreeningRules};
+use crate::corrections::{Appended, BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
 use crate::ingest::{
-    Accepted, CatalogError, CatalogSource, Inbox, InboxError, Ingest, IngestTiming, RestError, TableAccess,
+    Accepted, CatalogError, CatalogSource, Inbox, InboxError, Ingest, IngestTiming, Position, RestError,
+    TableAccess,
 };
+use crate::row_identity::KeptRow;
+use crate::run::erase_snapshots;
 use crate::settings::Settings;
 
-/// Key of the cursor in the bucket of state that survives a restart.
-const CURSOR: &str = "sweep_cursor";
-
-/// Id up to which the sweep has handed over every row.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Cursor {
-    id: i64,
-}
+/// Key of the sweep's position in the bucket of state that survives a restart.
+const POSITION: &str = "sweep_cursor";
 
 /// Age at which the catalog's names are read again, since a catalog grows.
 const CATALOG_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -35,8 +32,10 @@ const CATALOG_RETRY_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct DurableInbox {
     corrections: Corrections,
-    cursors: Records<Cursor>,
+    positions: Records<Position>,
     sources: ScreeningSources,
+    /// Folder with the rows of runs, from which erased rows must go, too.
+    data_dir: PathBuf,
     /// Time at which the screening rules must be rebuilt; `None` until they are built.
     rules_due: Mutex<Option<Instant>>,
 }
@@ -58,12 +57,13 @@ pub(super) fn ingest(
 ) -> Result<Ingest<DurableInbox>, RestError> {
     let inbox = DurableInbox {
         corrections: handles.corrections.clone(),
-        cursors: handles.streams.state(),
+        positions: handles.streams.state(),
         sources: ScreeningSources {
             catalog: settings.catalog.clone(),
             burst: settings.burst,
             access: access.clone(),
         },
+        data_dir: settings.data_dir.clone(),
         rules_due: Mutex::default(),
     };
     let timing = IngestTiming { sweep_every: settings.sweep_every, ..IngestTiming::default() };
@@ -106,12 +106,36 @@ impl DurableInbox {
 impl Inbox for DurableInbox {
     async fn accept(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
         self.refresh_rules().await.map_err(InboxError::new)?;
-        let appended = self.corrections.append(rows).await.map_err(InboxError::new)?;
-        Ok(Accepted {
-            stored: appended.stored as u64,
-            duplicates: appended.duplicates as u64,
-            refused: appended.refused as u64,
-        })
+        if rows.is_empty() {
+            return Ok(Accepted::default());
+        }
+        accepted(self.corrections.append(rows).await)
+    }
+
+    async fn replace(&self, rows: &[(KeptRow, Row)]) -> Result<Accepted, InboxError> {
+        if rows.is_empty() {
+            return Ok(Accepted::default());
+        }
+        self.refresh_rules().await.map_err(InboxError::new)?;
+        accepted(self.corrections.replace(rows).await)
+    }
+
+    async fn remove(&self, rows: &[KeptRow]) -> Result<u64, InboxError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let removed = self.corrections.remove(rows).await.map_err(InboxError::new)?;
+        let numbers = rows.iter().map(|kept| kept.number).collect();
+        erase_snapshots(&self.data_dir, numbers).await.map_err(InboxError::new)?;
+        Ok(removed as u64)
+    }
+
+    async fn kept(&self, ids: &[i64]) -> Result<Vec<KeptRow>, InboxError> {
+        self.corrections.kept(ids).await.map_err(InboxError::new)
+    }
+
+    async fn kept_between(&self, after: i64, last: i64) -> Result<Vec<KeptRow>, InboxError> {
+        self.corrections.kept_between(after, last).await.map_err(InboxError::new)
     }
 
     async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {
@@ -122,17 +146,32 @@ impl Inbox for DurableInbox {
         self.corrections.missing(ids).await.map_err(InboxError::new)
     }
 
-    async fn cursor(&self) -> Result<i64, InboxError> {
-        let cursor = self.cursors.load(CURSOR).await.map_err(InboxError::new)?;
-        Ok(cursor.map_or(0, |(cursor, _)| cursor.id))
+    async fn position(&self) -> Result<Position, InboxError> {
+        let stored = self.positions.load(POSITION).await.map_err(InboxError::new)?;
+        Ok(stored.map_or_else(Position::default, |(position, _)| position))
     }
 
-    async fn advance(&self, id: i64) -> Result<(), InboxError> {
-        // Several listeners share the cursor, and it only ever grows.
-        let advanced = self.cursors.update(CURSOR, |stored| match stored {
-            Some(stored) if stored.id >= id => None,
-            Some(_) | None => Some(Cursor { id }),
+    async fn advance(&self, position: &Position) -> Result<(), InboxError> {
+        // Several listeners share the position, and its cursor only ever grows within a series.
+        let advanced = self.positions.update(POSITION, |stored| {
+            let (series, cursor) = stored
+                .map(|stored| (stored.series, stored.cursor))
+                .max(Some((position.series, position.cursor)))?;
+            let next = Position { series, cursor, ..position.clone() };
+            (stored != Some(&next)).then_some(next)
         });
         advanced.await.map_err(InboxError::new)
     }
+}
+
+fn accepted(appended: Result<Appended, BrokerError>) -> Result<Accepted, InboxError> {
+    let appended = appended.map_err(InboxError::new)?;
+    Ok(Accepted {
+        stored: appended.stored as u64,
+        duplicates: appended.duplicates as u64,
+        refused: appended.refused as u64,
+        changed: appended.changed as u64,
+        differing: appended.differing,
+        series: appended.series,
+    })
 }

@@ -85,6 +85,7 @@ impl Worker {
             false => None,
         };
         let handles = BrokerHandles::open(settings).await?;
+        handles.corrections.complete_erasures().await?;
         let mut tasks = Tasks::default();
 
         let mut views = Views {

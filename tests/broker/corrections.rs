@@ -18,11 +18,11 @@ async fn a_batch_sent_twice_is_kept_once() {
     let corrections = bench.corrections().await;
     let batch = rows(1..=1500);
     let first = within(DEADLINE, corrections.append(&batch)).await.unwrap();
-    assert_eq!(first, Appended { stored: 1500, duplicates: 0, refused: 0 });
+    assert_eq!(first, Appended { stored: 1500, duplicates: 0, refused: 0, ..Appended::default() });
     let again = within(DEADLINE, corrections.append(&batch)).await.unwrap();
-    assert_eq!(again, Appended { stored: 0, duplicates: 1500, refused: 0 });
+    assert_eq!(again, Appended { stored: 0, duplicates: 1500, refused: 0, ..Appended::default() });
     let twice_in_one = within(DEADLINE, corrections.append(&[row(1501), row(1501)])).await.unwrap();
-    assert_eq!(twice_in_one, Appended { stored: 1, duplicates: 1, refused: 0 });
+    assert_eq!(twice_in_one, Appended { stored: 1, duplicates: 1, refused: 0, ..Appended::default() });
     assert_eq!(corrections.last_sequence().await.unwrap(), 1501);
 }
 
@@ -40,8 +40,8 @@ async fn the_ledger_refuses_what_the_brokers_window_has_forgotten() {
     window_passes(&bench).await;
     let reopened = bench.corrections().await;
     let again = within(DEADLINE, reopened.append(&batch)).await.unwrap();
-    assert_eq!(again, Appended { stored: 0, duplicates: 3, refused: 0 });
-    assert_eq!(reopened.highest_id().await.unwrap(), Some(7));
+    assert_eq!(again, Appended { stored: 0, duplicates: 3, refused: 0, ..Appended::default() });
+    assert_eq!(reopened.highest_number().await.unwrap(), Some(7));
 }
 
 /// Waits until the broker stores a repeated message id: by then it has forgotten all earlier ids.
@@ -75,7 +75,7 @@ async fn two_workers_keep_a_row_once() {
     let late = within(DEADLINE, other.append(&rows(5..=12))).await.unwrap();
     assert_eq!(late.stored, 2);
     assert_eq!(late.duplicates, 6);
-    assert_eq!(one.highest_id().await.unwrap(), Some(12));
+    assert_eq!(one.highest_number().await.unwrap(), Some(12));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,12 +102,12 @@ async fn refused_rows_are_quarantined_with_the_reason_and_not_counted() {
     let also_unchanged = Row { corrected: "TOYTA 4".into(), ..row(4) };
     let batch = [row(1), empty.clone(), unchanged, also_unchanged];
     let appended = within(DEADLINE, corrections.append(&batch)).await.unwrap();
-    assert_eq!(appended, Appended { stored: 1, duplicates: 0, refused: 3 });
+    assert_eq!(appended, Appended { stored: 1, duplicates: 0, refused: 3, ..Appended::default() });
 
     let counts = corrections.quarantined_counts().await.unwrap();
     assert_eq!(counts, BTreeMap::from([(Refusal::Empty, 1), (Refusal::Unchanged, 2)]));
     assert_eq!(corrections.count_after(0).await.unwrap(), 1);
-    assert_eq!(corrections.highest_id().await.unwrap(), Some(4), "a sweep continues after refused rows");
+    assert_eq!(corrections.highest_number().await.unwrap(), Some(4), "a sweep continues after refused rows");
 
     let stream = bench.connection.jetstream().get_stream(QUARANTINE).await.unwrap();
     let message = stream.direct_get(1).await.unwrap();
@@ -117,7 +117,7 @@ async fn refused_rows_are_quarantined_with_the_reason_and_not_counted() {
     assert_eq!(serde_json::from_slice::<Row>(&message.payload).unwrap(), empty);
 
     let again = within(DEADLINE, bench.corrections().await.append(&batch)).await.unwrap();
-    assert_eq!(again, Appended { stored: 0, duplicates: 4, refused: 0 });
+    assert_eq!(again, Appended { stored: 0, duplicates: 4, refused: 0, ..Appended::default() });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +183,7 @@ async fn a_row_too_large_for_a_message_holds_up_nothing() {
     let huge = "\u{1}x".repeat(2_000_000);
     let batch = [Row { typo: huge.clone(), ..row(1) }, Row { domain: huge, ..row(2) }, row(3)];
     let appended = within(DEADLINE, corrections.append(&batch)).await.unwrap();
-    assert_eq!(appended, Appended { stored: 2, duplicates: 0, refused: 1 });
+    assert_eq!(appended, Appended { stored: 2, duplicates: 0, refused: 1, ..Appended::default() });
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
     assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(snapshot.rows[0].1.typo, row(2).typo);

@@ -47,7 +47,7 @@ async fn a_killed_server_comes_back_with_its_data() {
         }
     })
     .await;
-    assert_eq!(appended, Appended { stored: 10, duplicates: 10, refused: 0 });
+    assert_eq!(appended, Appended { stored: 10, duplicates: 10, refused: 0, ..Appended::default() });
     assert_eq!(within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap().rows.len(), 60);
 }
 
@@ -65,7 +65,7 @@ async fn a_clean_stop_ends_the_child_and_keeps_the_data() {
         within(DEADLINE, Connection::open(&Broker::Embedded(options(folder.path())))).await.unwrap();
     let streams = within(DEADLINE, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap();
     let corrections = within(DEADLINE, Corrections::open(&streams, "pairs")).await.unwrap();
-    assert_eq!(corrections.highest_id().await.unwrap(), Some(3));
+    assert_eq!(corrections.highest_number().await.unwrap(), Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,16 +5,17 @@
 #![allow(clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autovalidate::correction::Row;
 use autovalidate::failure::{Failure, RetryDirective};
 use autovalidate::ingest::{
-    Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, RealtimeDeadlines,
-    SweepTrigger, TableAccess,
+    Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, Position,
+    RealtimeDeadlines, SweepTrigger, TableAccess,
 };
+use autovalidate::row_identity::KeptRow;
 use autovalidate_fakes::supabase::{Options, Supabase};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
@@ -29,7 +30,9 @@ const NEVER: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub struct Memory {
     rows: watch::Sender<BTreeMap<i64, Row>>,
-    cursor: watch::Sender<i64>,
+    /// Version of each row's text, and the number of times that the ids have started anew.
+    versions: Mutex<(BTreeMap<i64, u16>, u32)>,
+    position: watch::Sender<Position>,
     failing: AtomicBool,
     held: watch::Sender<bool>,
     refused_calls: AtomicU64,
@@ -57,15 +60,60 @@ impl Inbox for Memory {
         }
         self.held.subscribe().wait_for(|held| !held).await.expect("the inbox lives");
         let mut accepted = Accepted::default();
+        let (versions, series) = &mut *self.versions.lock().expect("no panic while locked");
         self.rows.send_modify(|stored| {
             for row in rows {
-                match stored.insert(row.id, row.clone()) {
-                    None => accepted.stored += 1,
-                    Some(_) => accepted.duplicates += 1,
+                match stored.get(&row.id) {
+                    Some(known) if known == row => accepted.duplicates += 1,
+                    Some(known) if known.created_at == row.created_at => accepted.differing.push(row.id),
+                    known => {
+                        *series += u32::from(known.is_some());
+                        accepted.stored += 1;
+                        versions.insert(row.id, 1);
+                        stored.insert(row.id, row.clone());
+                    }
                 }
             }
         });
+        accepted.series = *series;
         Ok(accepted)
+    }
+
+    async fn replace(&self, rows: &[(KeptRow, Row)]) -> Result<Accepted, InboxError> {
+        let mut accepted = Accepted::default();
+        let (versions, series) = &mut *self.versions.lock().expect("no panic while locked");
+        self.rows.send_modify(|stored| {
+            for (kept, row) in rows {
+                if stored.get(&row.id) == Some(row) {
+                    accepted.duplicates += 1;
+                } else if versions.get(&row.id) == Some(&kept.version) {
+                    accepted.stored += 1;
+                    accepted.changed += 1;
+                    versions.insert(row.id, kept.version + 1);
+                    stored.insert(row.id, row.clone());
+                } else {
+                    accepted.differing.push(row.id);
+                }
+            }
+        });
+        accepted.series = *series;
+        Ok(accepted)
+    }
+
+    async fn remove(&self, rows: &[KeptRow]) -> Result<u64, InboxError> {
+        let mut removed = 0;
+        self.rows.send_modify(|stored| {
+            removed = rows.iter().filter(|kept| stored.remove(&kept.id).is_some()).count() as u64;
+        });
+        Ok(removed)
+    }
+
+    async fn kept(&self, ids: &[i64]) -> Result<Vec<KeptRow>, InboxError> {
+        Ok(self.kept_rows(|id| ids.contains(&id)))
+    }
+
+    async fn kept_between(&self, after: i64, last: i64) -> Result<Vec<KeptRow>, InboxError> {
+        Ok(self.kept_rows(|id| id > after && id <= last))
     }
 
     async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {
@@ -77,12 +125,12 @@ impl Inbox for Memory {
         Ok(ids.iter().copied().filter(|id| !rows.contains_key(id)).collect())
     }
 
-    async fn cursor(&self) -> Result<i64, InboxError> {
-        Ok(*self.cursor.borrow())
+    async fn position(&self) -> Result<Position, InboxError> {
+        Ok(self.position.borrow().clone())
     }
 
-    async fn advance(&self, id: i64) -> Result<(), InboxError> {
-        self.cursor.send_replace(id);
+    async fn advance(&self, position: &Position) -> Result<(), InboxError> {
+        self.position.send_replace(position.clone());
         Ok(())
     }
 }
@@ -102,7 +150,26 @@ impl Memory {
     }
 
     pub fn cursor_now(&self) -> i64 {
-        *self.cursor.borrow()
+        self.position.borrow().cursor
+    }
+
+    fn kept_rows(&self, wanted: impl Fn(i64) -> bool) -> Vec<KeptRow> {
+        // Always locked before the rows.
+        let versions = self.versions.lock().expect("no panic while locked");
+        let rows = self.rows.borrow();
+        let ids = rows.keys().copied().filter(|id| wanted(*id));
+        ids.map(|id| KeptRow { id, number: id, version: versions.0.get(&id).copied().unwrap_or_default() })
+            .collect()
+    }
+
+    /// Waits until a row has this typo.
+    #[track_caller]
+    pub fn has_typo(&self, id: i64, typo: &str) -> impl Future<Output = ()> {
+        let (mut rows, typo) = (self.rows.subscribe(), typo.to_owned());
+        within(DEADLINE, async move {
+            let shows = |rows: &BTreeMap<i64, Row>| rows.get(&id).is_some_and(|row| row.typo == typo);
+            rows.wait_for(shows).await.expect("the inbox lives");
+        })
     }
 
     /// Waits until exactly these ids are stored.

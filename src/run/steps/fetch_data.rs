@@ -6,7 +6,7 @@ use crate::broker::RunRecord;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::stage::Stage;
-use crate::run::storage::{NameLists, RowSource, RunRows, Snapshots, blocking};
+use crate::run::storage::{NameLists, RowSource, RunRows, Snapshots, blocking, erase_snapshots};
 
 use super::{Step, StepContext, StepOutput, to_json};
 
@@ -31,6 +31,8 @@ impl Step for FetchData {
 
     async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<FetchedData>, RunError> {
         let pipeline = context.pipeline;
+        // Rows may have been erased by another worker, on another disk.
+        erase_snapshots(&pipeline.plan.data_dir, pipeline.corrections.erased().await?).await?;
         let (mut dataset, source) = match self.load_snapshot(context).await? {
             Some(dataset) => (dataset, RowSource::Snapshot),
             None => (self.read_stream(context).await?, RowSource::Stream),

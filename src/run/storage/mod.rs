@@ -26,5 +26,5 @@ pub(in crate::run) use model_cache::{BaseModel, ModelCache, on_disk};
 pub use model_cache::{ModelFinder, ModelOrigin};
 pub(in crate::run) use name_lists::NameLists;
 pub(in crate::run) use run_dir::{Companions, RunDir};
-pub use snapshots::RowSource;
+pub use snapshots::{RowSource, erase_snapshots};
 pub(in crate::run) use snapshots::{RunRows, Snapshots};

@@ -15,7 +15,7 @@ use crate::evaluate::HoldOut;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 
-use super::files::{keep_newest, replace_json_lines};
+use super::files::{blocking, entries, keep_newest, replace_json_lines};
 
 /// Name of the folder of snapshots below the data directory.
 const SNAPSHOTS: &str = "snapshots";
@@ -120,6 +120,49 @@ impl Snapshots {
     }
 }
 
+/// Removes the stored rows of every run that read one of these rows, given by number. Such a run can
+/// then not be repeated any more. Returns the number of runs.
+///
+/// # Errors
+/// [`RunError::File`] when a file can't be read or removed.
+pub async fn erase_snapshots(data_dir: &Path, erased: BTreeSet<i64>) -> Result<usize, RunError> {
+    let snapshots = Snapshots::new(data_dir);
+    if erased.is_empty() {
+        return Ok(0);
+    }
+    blocking(move || snapshots.erase(&erased)).await
+}
+
+impl Snapshots {
+    fn erase(&self, erased: &BTreeSet<i64>) -> Result<usize, RunError> {
+        /// Id of a row; absent in the line of names.
+        #[derive(Deserialize)]
+        struct LineId {
+            id: Option<i64>,
+        }
+        let mut removed = 0;
+        for path in entries(&self.folder)? {
+            let text = match std::fs::read(&path) {
+                Ok(text) => text,
+                // Another worker on the same disk has removed it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(RunError::file("read", &path)(error)),
+            };
+            let mut ids = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            // A line that can't be read may hold anything.
+            let holds = ids.any(|line| match serde_json::from_slice::<LineId>(line) {
+                Ok(LineId { id }) => id.is_some_and(|id| erased.contains(&id)),
+                Err(_) => true,
+            });
+            if holds {
+                std::fs::remove_file(&path).map_err(RunError::file("remove", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +176,24 @@ mod tests {
             domain: "brand".into(),
             created_at: None,
         }
+    }
+
+    #[test]
+    fn the_rows_of_every_run_that_read_an_erased_row_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path());
+        let rows = |ids: &[i64]| RunRows {
+            rows: ids.iter().map(|id| row(*id)).collect(),
+            released: BTreeSet::new(),
+            names: vec![("brand".to_owned(), "Kia".to_owned())],
+        };
+        for (hash, ids) in [("aa", [1, 2].as_slice()), ("bb", &[2, 3]), ("cc", &[4])] {
+            snapshots.store(hash, &rows(ids)).unwrap();
+        }
+        std::fs::write(snapshots.folder.join("dd.jsonl.part"), b"{\"id\":7,\"ty").unwrap();
+        assert_eq!(snapshots.erase(&BTreeSet::from([2, 9])).unwrap(), 3, "half a file is removed, too");
+        assert!(snapshots.load("aa").is_none() && snapshots.load("bb").is_none());
+        assert_eq!(snapshots.load("cc").unwrap().rows.len(), 1);
     }
 
     #[test]

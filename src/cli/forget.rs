@@ -1,0 +1,196 @@
+//! `autovalidate forget`: rows whose text is erased for good.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::corrections::{Corrections, Forgotten};
+use crate::ingest::Table;
+use crate::row_identity::id_of;
+use crate::run::{PairLineage, erase_snapshots, trace_pair};
+use crate::settings::{Needs, Settings};
+
+use super::{CliError, CommandOutcome, handles, print_json, repository};
+
+/// Number of ids that one request reads from the table.
+const IDS_PER_REQUEST: usize = 1000;
+
+/// Erases rows for good: their text is deleted, no later model learns from them, and no sweep brings
+/// them back. Prints which versions learned from them.
+///
+/// Example: autovalidate forget 4711
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Ids of the rows in the table.
+    #[arg(required_unless_present_any = ["where_typo", "vanished"], allow_negative_numbers = true)]
+    ids: Vec<i64>,
+    /// Also erases every row with this typo, whatever its case and white space.
+    #[arg(long, value_name = "TEXT")]
+    where_typo: Option<String>,
+    /// Also erases every row that is no longer in the table. Needs a key that sees every row.
+    #[arg(long)]
+    vanished: bool,
+    /// Lists the rows, and erases nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Outcome of the command.
+#[derive(Serialize)]
+struct Erased {
+    /// Ids of the rows in the table.
+    ids: Vec<i64>,
+    #[serde(flatten)]
+    forgotten: Forgotten,
+    /// Number of runs on this machine that can't be repeated any more.
+    runs_without_rows: usize,
+    /// Versions that learned from one of the rows, or are built on one that did; `None` when the model
+    /// repository is not known.
+    versions: Option<Vec<String>>,
+    /// Newest version that learned from none of the rows.
+    untouched: Option<String>,
+}
+
+pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
+    let settings = Settings::from_process(Needs::default())?;
+    let handles = handles().await?;
+    let done = act(&settings, &handles.corrections, &args).await;
+    handles.streams.connection().close().await;
+    done.map(|()| CommandOutcome::Done)
+}
+
+async fn act(settings: &Settings, corrections: &Corrections, args: &Args) -> Result<(), CliError> {
+    let mut ids: BTreeSet<i64> = args.ids.iter().copied().collect();
+    if let Some(typo) = &args.where_typo {
+        ids.extend(corrections.ids_of_typo(typo).await?);
+    }
+    if args.vanished {
+        ids.extend(vanished(settings, corrections).await?);
+    }
+    let ids: Vec<i64> = ids.into_iter().collect();
+    if args.dry_run {
+        return list(&ids, args.json);
+    }
+    let forgotten = corrections.forget(&ids).await?;
+    let numbers: BTreeSet<i64> = forgotten.numbers.iter().copied().collect();
+    let runs_without_rows = erase_snapshots(&settings.data_dir, numbers).await?;
+    // The rows are erased, whether the repository answers or not.
+    let lineages = match settings.hub.is_some() || std::env::var_os("HF_REPO").is_some() {
+        true => Some(lineages(&forgotten.numbers).await),
+        false => None,
+    };
+    let (lineages, unknown) = match lineages {
+        Some(Ok(lineages)) => (Some(lineages), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let erased = Erased {
+        ids,
+        forgotten,
+        runs_without_rows,
+        versions: lineages.as_deref().map(versions_to_rebuild),
+        untouched: lineages.as_deref().and_then(newest_untouched),
+    };
+    if args.json {
+        print_json(&erased)?
+    } else {
+        print(&erased, args)
+    }
+    unknown.map_or(Ok(()), Err)
+}
+
+/// Returns the ids of kept rows that the table shows no more.
+async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<i64>, CliError> {
+    let Some(access) = &settings.supabase else {
+        return Err(CliError::plain("SUPABASE_URL is not set", "Set it and SUPABASE_SERVICE_KEY."));
+    };
+    if !access.bypasses_policies() {
+        return Err(CliError::plain(
+            "the table's policies may hide rows from this key",
+            "Set SUPABASE_SERVICE_KEY: only with it, a row that does not show is certainly gone.",
+        ));
+    }
+    let failed = |error: crate::ingest::RestError| CliError::Plain {
+        what: "the table can't be read".to_owned(),
+        advice: crate::failure::Failure::advice(&error),
+        source: Some(error.into()),
+    };
+    let table = Table::new(access).map_err(failed)?;
+    let (mut shown, mut after) = (BTreeSet::new(), i64::MIN);
+    loop {
+        let ids = table.ids_between(after, i64::MAX, IDS_PER_REQUEST).await.map_err(failed)?;
+        let Some(last) = ids.last() else { break };
+        after = *last;
+        shown.extend(ids);
+    }
+    let kept = corrections.kept_between(i64::MIN, i64::MAX).await?;
+    Ok(kept.into_iter().map(|kept| kept.id).filter(|id| !shown.contains(id)).collect())
+}
+
+/// Follows each row through all versions.
+async fn lineages(numbers: &[i64]) -> Result<Vec<Vec<PairLineage>>, CliError> {
+    let (_, repository) = repository()?;
+    let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
+    let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
+    Ok(numbers.iter().map(|number| trace_pair(*number, &names, &receipts)).collect())
+}
+
+fn versions_to_rebuild(lineages: &[Vec<PairLineage>]) -> Vec<String> {
+    let all = lineages.iter().flatten().filter(|lineage| lineage.rebuild != Some(false));
+    let versions: BTreeSet<&str> = all.map(|lineage| lineage.version.as_str()).collect();
+    versions.into_iter().map(str::to_owned).collect()
+}
+
+fn newest_untouched(lineages: &[Vec<PairLineage>]) -> Option<String> {
+    let touched: BTreeSet<String> = versions_to_rebuild(lineages).into_iter().collect();
+    let all: BTreeSet<&str> = lineages
+        .iter()
+        .flatten()
+        .filter(|lineage| lineage.on_hub)
+        .map(|lineage| lineage.version.as_str())
+        .collect();
+    all.into_iter().rev().find(|version| !touched.contains(*version)).map(str::to_owned)
+}
+
+fn list(ids: &[i64], as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return print_json(&ids);
+    }
+    ids.iter().for_each(|id| println!("{id}"));
+    println!("{} rows would be erased", ids.len());
+    Ok(())
+}
+
+fn print(erased: &Erased, args: &Args) {
+    let Erased { forgotten: Forgotten { numbers, unknown, messages }, .. } = erased;
+    for number in numbers {
+        println!("row {}: erased", id_of(*number));
+    }
+    for id in unknown {
+        println!("row {id}: was not stored, and will not be");
+    }
+    println!("{} rows, {messages} messages", numbers.len() + unknown.len());
+    if erased.runs_without_rows > 0 {
+        println!("{} runs can't be repeated any more: their rows are erased", erased.runs_without_rows);
+    }
+    if !args.vanished {
+        println!("the table itself is as it was: delete the rows there, too");
+    }
+    match erased.versions.as_deref() {
+        None => println!("set HF_REPO to see which versions learned from them"),
+        Some([]) => println!("no version learned from them"),
+        Some(versions) => {
+            println!("versions that learned from them, or may have: {}", versions.join(", "));
+            let base = erased.untouched.as_deref();
+            let base = base.map_or_else(
+                || "the model that BASE_MODEL names".to_owned(),
+                |version| format!("models/finetuned-embedding-model-{version}.zip"),
+            );
+            println!("to replace them with a model that did not: autovalidate enqueue --base-model {base}");
+            println!("then delete their zips from the model repository");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Storing of rows: new rows, and rows whose text has changed.
+//!
+//! A row with a known id and another text may be a change, but it may also be an old copy: Realtime
+//! can deliver an insert after a sweep has read the row's next version. Only the table knows. So
+//! [`append`](Corrections::append) reports such rows, the caller reads them again, and
+//! [`replace`](Corrections::replace) stores what the table says. A replacement names the version that
+//! was stored before the row was read: when another worker has stored a newer one meanwhile, the
+//! replacement does not take place, and the row is reported again.
+
+use std::collections::{HashMap, VecDeque};
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::digest::RowDigest;
+use super::ledger::{Entry, Place, Recognition};
+use super::message_id::MessageId;
+use super::{Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState};
+use crate::broker::BrokerError;
+use crate::broker::{CORRECTIONS, QUARANTINE};
+use crate::correction::{Refusal, Row, subject_token};
+use crate::row_identity::{KeptRow, series_of};
+
+/// Header of a row whose texts were cut because they would not fit into a message.
+pub const SHORTENED_HEADER: &str = "Shortened";
+
+/// Longest text that is stored, in characters. Four such texts fit into any server's largest
+/// message. The texts of a pair that may be trained on are far shorter, so only its domain or date
+/// can be cut.
+const MAX_STORED_CHARACTERS: usize = 4 * crate::correction::MAX_CHARACTERS;
+
+/// Largest number of publishes that await their acknowledgement at the same time.
+const PUBLISHES_IN_FLIGHT: usize = 512;
+
+/// Outcome of storing a batch of rows.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Number of rows stored for training.
+    pub stored: usize,
+    /// Number of rows that were stored before, or that were erased.
+    pub duplicates: usize,
+    /// Number of rows stored in quarantine.
+    pub refused: usize,
+    /// Number of the rows stored, for training or in quarantine, that replaced an earlier text.
+    pub changed: usize,
+    /// Ids of rows that are stored with another text. Nothing was stored for them: read them again from
+    /// the table, and [`replace`](Corrections::replace) them.
+    pub differing: Vec<i64>,
+    /// Current series of the table's ids. It grows when the ids start anew.
+    pub series: u32,
+}
+
+impl Corrections {
+    /// Stores rows that are new: those that may be trained on as pairs, the others in quarantine.
+    /// Every row is durable when this method returns, or reported as differing. After an error, some
+    /// rows may be stored; appending the same rows again is always safe.
+    ///
+    /// # Errors
+    /// [`BrokerError::Publish`], [`BrokerError::Request`], [`BrokerError::TimedOut`],
+    /// [`BrokerError::Encode`].
+    pub async fn append(&self, rows: &[Row]) -> Result<Appended, BrokerError> {
+        if rows.is_empty() {
+            return Ok(Appended::default());
+        }
+        // Held over the whole batch, so that a row that two tasks append at once is published once.
+        let mut known = self.current().await?;
+        let mut batch = Batch::new(self, &mut known);
+        for row in rows {
+            let digest = RowDigest::of(row);
+            match batch.recognize(row.id, digest) {
+                Recognition::Repeat => batch.appended.duplicates += 1,
+                Recognition::Changed(kept) => batch.appended.differing.push(kept.id),
+                Recognition::New(number) => batch.store(row, digest, number, 1).await?,
+            }
+        }
+        batch.finish().await
+    }
+
+    /// Stores the text that rows have in the table now. Each row was read from the table after `KeptRow`
+    /// was read from the ledger.
+    ///
+    /// # Errors
+    /// The errors of [`append`](Self::append).
+    pub async fn replace(&self, rows: &[(KeptRow, Row)]) -> Result<Appended, BrokerError> {
+        if rows.is_empty() {
+            return Ok(Appended::default());
+        }
+        let mut known = self.current().await?;
+        let mut batch = Batch::new(self, &mut known);
+        for (kept, row) in rows {
+            let digest = RowDigest::of(row);
+            match batch.recognize(row.id, digest) {
+                Recognition::Repeat => batch.appended.duplicates += 1,
+                Recognition::New(number) => batch.store(row, digest, number, 1).await?,
+                Recognition::Changed(now) if now == *kept => {
+                    batch.store(row, digest, kept.number, kept.version.saturating_add(1)).await?;
+                }
+                Recognition::Changed(now) => batch.appended.differing.push(now.id),
+            }
+        }
+        batch.finish().await
+    }
+}
+
+/// Rows on their way into the streams.
+struct Batch<'a> {
+    corrections: &'a Corrections,
+    known: &'a mut StreamState,
+    now: Timestamp,
+    /// Digest of each row sent in this batch, by its id in the table.
+    sent: HashMap<i64, (RowDigest, KeptRow)>,
+    waiting: VecDeque<InFlight>,
+    appended: Appended,
+}
+
+impl<'a> Batch<'a> {
+    fn new(corrections: &'a Corrections, known: &'a mut StreamState) -> Self {
+        Self {
+            corrections,
+            known,
+            now: Timestamp::now(),
+            sent: HashMap::new(),
+            waiting: VecDeque::new(),
+            appended: Appended::default(),
+        }
+    }
+
+    /// Recognizes a row by the ledger, and by the rows of this batch that are not in the ledger yet.
+    fn recognize(&self, id: i64, digest: RowDigest) -> Recognition {
+        match self.sent.get(&id) {
+            Some((sent, _)) if sent.content == digest.content => Recognition::Repeat,
+            Some((_, kept)) => Recognition::Changed(*kept),
+            None => self.known.ledger.recognize(id, digest),
+        }
+    }
+
+    /// Screens a row and publishes it.
+    async fn store(
+        &mut self,
+        row: &Row,
+        digest: RowDigest,
+        number: i64,
+        version: u16,
+    ) -> Result<(), BrokerError> {
+        if self.waiting.len() == PUBLISHES_IN_FLIGHT {
+            self.settle_oldest().await?;
+        }
+        self.known.ledger.begin_series_of(number);
+        let kept = KeptRow { id: row.id, number, version };
+        self.sent.insert(row.id, (digest, kept));
+        let refusal = self.known.judge(row, number, self.now);
+        self.waiting.push_back(self.corrections.publish(row, digest, kept, refusal).await?);
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Appended, BrokerError> {
+        while !self.waiting.is_empty() {
+            self.settle_oldest().await?;
+        }
+        self.appended.series = self.known.ledger.series();
+        Ok(self.appended)
+    }
+
+    /// Awaits the oldest acknowledgement, and only then adds the row to the ledger.
+    async fn settle_oldest(&mut self) -> Result<(), BrokerError> {
+        let Some(publish) = self.waiting.pop_front() else { return Ok(()) };
+        let InFlight { kept, digest, refusal, stream, acknowledged } = publish;
+        let ack = acknowledged.await.map_err(|source| BrokerError::Publish { stream, source })?;
+        if ack.duplicate {
+            // Another worker has stored this version of the row, perhaps with another text. The next
+            // read of the ledger tells.
+            match kept.version {
+                1 => self.appended.duplicates += 1,
+                _ => self.appended.differing.push(kept.id),
+            }
+            return Ok(());
+        }
+        let place = if refusal.is_some() { Place::Quarantine } else { Place::Pairs };
+        self.known.ledger.record(kept.number, Entry { digest, version: kept.version, place });
+        self.known.released.remove(&kept.number);
+        self.appended.changed += usize::from(kept.version > 1);
+        let read = match refusal {
+            None => {
+                self.appended.stored += 1;
+                &mut self.known.corrections_read
+            }
+            Some(_) => {
+                self.appended.refused += 1;
+                &mut self.known.quarantine_read
+            }
+        };
+        // Our own message need not be read back, unless someone else's messages came in between.
+        if ack.sequence == *read + 1 {
+            *read = ack.sequence;
+        }
+        Ok(())
+    }
+}
+
+/// A publish that awaits its acknowledgement.
+struct InFlight {
+    kept: KeptRow,
+    digest: RowDigest,
+    refusal: Option<Refusal>,
+    stream: &'static str,
+    acknowledged: PublishAckFuture,
+}
+
+/// Encodes a row, which has its id in the table, as the body of a message. The message id says the
+/// series, too; the body says it for other programs.
+pub(super) fn encode(row: &Row, number: i64) -> Result<Vec<u8>, BrokerError> {
+    #[derive(Serialize)]
+    struct StoredRow<'r> {
+        #[serde(flatten)]
+        row: &'r Row,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        series: Option<u32>,
+    }
+    let series = Some(series_of(number)).filter(|series| *series > 0);
+    Ok(serde_json::to_vec(&StoredRow { row, series })?)
+}
+
+impl Corrections {
+    async fn publish(
+        &self,
+        row: &Row,
+        digest: RowDigest,
+        kept: KeptRow,
+        judged: Result<i64, Refusal>,
+    ) -> Result<InFlight, BrokerError> {
+        let mut headers = HeaderMap::new();
+        let id = MessageId::of_row(kept.number, kept.version);
+        headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
+        headers.insert(DIGEST_HEADER, digest.to_string());
+        let (subject, refusal) = match judged {
+            Ok(minute) => {
+                headers.insert(MINUTE_HEADER, minute.to_string());
+                (format!("corrections.{}", subject_token(&row.domain)), None)
+            }
+            Err(refusal) => {
+                headers.insert(REFUSAL_HEADER, refusal.name());
+                (format!("quarantine.{refusal}"), Some(refusal))
+            }
+        };
+        let short = shortened(row);
+        if short.is_some() {
+            headers.insert(SHORTENED_HEADER, "true");
+        }
+        let body = encode(short.as_ref().unwrap_or(row), kept.number)?;
+        let message = PublishMessage::build().headers(headers).payload(body.into());
+        let stream = if refusal.is_some() { QUARANTINE } else { CORRECTIONS };
+        let acknowledged = self
+            .streams
+            .context()
+            .send_publish(subject, message)
+            .await
+            .map_err(|source| BrokerError::Publish { stream, source })?;
+        Ok(InFlight { kept, digest, refusal, stream, acknowledged })
+    }
+}
+
+impl StreamState {
+    /// Decides whether a row may be trained on, as far as a single row shows. Returns the minute in
+    /// which the row counts.
+    fn judge(&mut self, row: &Row, number: i64, now: Timestamp) -> Result<i64, Refusal> {
+        row.check()?;
+        self.rules.check_name(row)?;
+        let numbered = Row { id: number, ..row.clone() };
+        let minute = self.history.minute(&numbered, now);
+        if self.rules.burst.is_some_and(|burst| self.history.is_full(minute, &burst)) {
+            return Err(Refusal::Burst);
+        }
+        // Counted before it is stored: a row that fails to be stored comes again.
+        self.history.record(number, minute);
+        Ok(minute)
+    }
+}
+
+/// Returns the row with its texts cut, or `None` when none is too long. A row that fits into no
+/// message would block all rows behind it.
+fn shortened(row: &Row) -> Option<Row> {
+    let long = |text: &str| text.chars().nth(MAX_STORED_CHARACTERS).is_some();
+    let cut = |text: &str| text.chars().take(MAX_STORED_CHARACTERS).collect::<String>();
+    let texts =
+        [row.typo.as_str(), &row.corrected, &row.domain, row.created_at.as_deref().unwrap_or_default()];
+    texts.into_iter().any(long).then(|| Row {
+        id: row.id,
+        typo: cut(&row.typo),
+        corrected: cut(&row.corrected),
+        domain: cut(&row.domain),
+        created_at: row.created_at.as_deref().map(cut),
+    })
+}

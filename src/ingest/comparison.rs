@@ -1,0 +1,103 @@
+//! Comparison of kept rows with the table, a page with each sweep, round after round.
+//!
+//! Nothing tells for certain that a row has changed or was deleted: Realtime's and the webhook's
+//! messages can get lost, and few tables have a column with the time of the last update. So each sweep
+//! also reads a small page of rows that are kept already. It also notices that the table's ids have
+//! started anew, because then even the first page differs.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::inbox::{Inbox, Position};
+use super::sweep::{Sweep, SweepError, Swept};
+
+/// Number of kept rows that may be missing from a page and still count as deleted one by one.
+const FEW: usize = 10;
+/// Time that a transaction may take between its update of a row and its commit.
+const LATE_COMMIT: Duration = Duration::from_secs(5 * 60);
+
+impl<I: Inbox> Sweep<'_, I> {
+    /// Compares the next page of kept rows with the table. After the last page, begins a new round.
+    pub(super) async fn compare_page(
+        &self,
+        position: &mut Position,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        let mut begin = position.compared;
+        let mut page = self.table.page_after(begin, self.compare).await?;
+        let mut tail = None;
+        if page.last_id.is_none() && begin > 0 {
+            tail = Some((begin, position.cursor));
+            begin = 0;
+            page = self.table.page_after(begin, self.compare).await?;
+        }
+        let shown: BTreeSet<i64> = page
+            .rows
+            .iter()
+            .map(|row| row.id)
+            .chain(page.malformed.iter().filter_map(|malformed| malformed.id))
+            .collect();
+        let last = page.last_id;
+        self.hand_over(page, swept).await?;
+        if let Some((after, last)) = tail {
+            self.look_for_vanished(after, last, &shown, swept).await?;
+            swept.vanished = Some(self.vanishing.swap(0, Ordering::Relaxed));
+        }
+        self.look_for_vanished(begin, last.unwrap_or(position.cursor), &shown, swept).await?;
+        position.compared = last.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Looks for kept rows that the table shows no more. A few of them were deleted. Many at once may
+    /// have been hidden by a policy, or moved away with the whole table, and only a person can tell:
+    /// they stay, and are counted. The same holds for a key that the policies may hide rows from.
+    async fn look_for_vanished(
+        &self,
+        after: i64,
+        last: i64,
+        shown: &BTreeSet<i64>,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        let kept = self.in_time(self.inbox.kept_between(after, last)).await?;
+        let vanished: Vec<i64> = kept.iter().map(|kept| kept.id).filter(|id| !shown.contains(id)).collect();
+        let few = vanished.len() <= FEW || vanished.len() * 2 <= kept.len();
+        if !vanished.is_empty() && few && !shown.is_empty() && self.table.access().bypasses_policies() {
+            self.revise(&vanished, swept).await
+        } else {
+            self.vanishing.fetch_add(vanished.len() as u64, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    /// Reads the rows that were updated since the last sweep, where the table has a column with the
+    /// time of the last update.
+    pub(super) async fn read_updates(
+        &self,
+        position: &mut Position,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        if !self.table.has_updated_at().await? {
+            return Ok(());
+        }
+        let Some(mark) = &position.updated else {
+            // Earlier updates are left to the comparison.
+            position.updated = self.table.newest_update().await?;
+            return Ok(());
+        };
+        let parsed = mark.parse::<Timestamp>().ok();
+        let late = SignedDuration::try_from(LATE_COMMIT).unwrap_or_default();
+        let since = parsed.and_then(|mark| mark.checked_sub(late).ok());
+        let mut place = (since.map_or_else(|| mark.clone(), |since| since.to_string()), i64::MIN);
+        loop {
+            let (page, next) = self.table.updated_after(&place, self.page).await?;
+            let Some(next) = next else { break };
+            self.hand_over(page, swept).await?;
+            position.updated = Some(next.0.clone());
+            place = next;
+        }
+        Ok(())
+    }
+}
