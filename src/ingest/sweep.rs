@@ -13,14 +13,12 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::inbox::{Accepted, Inbox, InboxError};
-use super::rest::{Page, Table};
+use super::page::Page;
+use super::rest::Table;
 use super::rest_error::RestError;
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
 
-/// Smallest page, in rows. A statement that takes too long is retried with half the rows, but never
-/// with fewer than this.
-const MIN_PAGE: usize = 50;
 /// Time within which the inbox must answer.
 const INBOX_DEADLINE: Duration = Duration::from_secs(60);
 /// Largest number of ids remembered; a forgotten id costs one more look at a known row.
@@ -91,6 +89,7 @@ impl KnownIds {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         page.rows.retain(|row| !known.contains(&row.id));
         page.malformed.retain(|malformed| malformed.id.is_none_or(|id| !known.contains(&id)));
+        page.unreadable.retain(|unreadable| !known.contains(&unreadable.id));
     }
 
     fn forget_below(&self, id: i64) {
@@ -154,14 +153,14 @@ impl<I: Inbox> Sweep<'_, I> {
     }
 
     async fn read_on(&self, cursor: &mut i64, swept: &mut Swept) -> Result<(), SweepError> {
-        let mut size = self.page;
         let mut read = 0;
-        let mut page = self.next_page(*cursor, &mut size).await?;
+        let mut page = self.table.page_after(*cursor, self.page).await?;
         while let Some(last) = page.last_id {
-            read += (page.rows.len() + page.malformed.len()) as u64;
+            read += (page.rows.len() + page.malformed.len() + page.unreadable.len()) as u64;
             // The next page is read while this one is written. Neither is cut short: this page is
             // kept even when reading the next one fails.
-            let (kept, next) = tokio::join!(self.keep(page, last, swept), self.next_page(last, &mut size));
+            let (kept, next) =
+                tokio::join!(self.keep(page, last, swept), self.table.page_after(last, self.page));
             kept?;
             *cursor = last;
             (self.progress)(read, last);
@@ -175,15 +174,6 @@ impl<I: Inbox> Sweep<'_, I> {
         self.in_time(self.inbox.advance(last)).await
     }
 
-    async fn next_page(&self, after: i64, size: &mut usize) -> Result<Page, SweepError> {
-        loop {
-            match self.table.page_after(after, *size).await {
-                Err(RestError::StatementTimeout) if *size > MIN_PAGE => *size = (*size / 2).max(MIN_PAGE),
-                page => return Ok(page?),
-            }
-        }
-    }
-
     pub(super) async fn hand_over(&self, mut page: Page, swept: &mut Swept) -> Result<(), SweepError> {
         self.known.leave_out(&mut page);
         let accepted = self.accept(&page.rows).await?;
@@ -194,7 +184,12 @@ impl<I: Inbox> Sweep<'_, I> {
             swept.malformed += 1;
             warn!(id = malformed.id, "skipped a row: a column is missing or has another type");
         }
+        for unreadable in &page.unreadable {
+            swept.malformed += 1;
+            warn!(id = unreadable.id, "skipped: {unreadable}");
+        }
         self.known.add(page.malformed.iter().filter_map(|malformed| malformed.id));
+        self.known.add(page.unreadable.iter().map(|unreadable| unreadable.id));
         Ok(())
     }
 
