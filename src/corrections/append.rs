@@ -80,6 +80,32 @@ impl Corrections {
         batch.finish().await
     }
 
+    /// Stores a row in quarantine of which only the id is known. A row that is stored already stays as
+    /// it is. Once the row can be read, its text replaces this one.
+    ///
+    /// # Errors
+    /// The errors of [`append`](Self::append).
+    pub async fn refuse(&self, id: i64, refusal: Refusal) -> Result<Appended, BrokerError> {
+        let mut known = self.current().await?;
+        let mut batch = Batch::new(self, &mut known);
+        match batch.recognize(id, RowDigest::UNKNOWN) {
+            Recognition::New(number) => {
+                let row = Row {
+                    id,
+                    typo: String::new(),
+                    corrected: String::new(),
+                    domain: String::new(),
+                    created_at: None,
+                };
+                batch
+                    .publish(&row, RowDigest::UNKNOWN, KeptRow { id, number, version: 1 }, Err(refusal))
+                    .await?;
+            }
+            Recognition::Repeat | Recognition::Changed(_) => batch.appended.duplicates += 1,
+        }
+        batch.finish().await
+    }
+
     /// Stores the text that rows have in the table now. Each row was read from the table after `KeptRow`
     /// was read from the ledger.
     ///
@@ -150,10 +176,19 @@ impl<'a> Batch<'a> {
             self.settle_oldest().await?;
         }
         self.known.ledger.begin_series_of(number);
-        let kept = KeptRow { id: row.id, number, version };
+        let judged = self.known.judge(row, number, self.now);
+        self.publish(row, digest, KeptRow { id: row.id, number, version }, judged).await
+    }
+
+    async fn publish(
+        &mut self,
+        row: &Row,
+        digest: RowDigest,
+        kept: KeptRow,
+        judged: Result<i64, Refusal>,
+    ) -> Result<(), BrokerError> {
         self.sent.insert(row.id, (digest, kept));
-        let refusal = self.known.judge(row, number, self.now);
-        self.waiting.push_back(self.corrections.publish(row, digest, kept, refusal).await?);
+        self.waiting.push_back(self.corrections.publish(row, digest, kept, judged).await?);
         Ok(())
     }
 

@@ -14,9 +14,6 @@ use super::sql;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::failure::{Failure, RetryDirective};
 
-/// Number of ids read per request.
-const IDS_PER_PAGE: usize = 1000;
-
 /// The table shows no row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invisible {
@@ -121,7 +118,7 @@ impl Auditor {
         let before = swept.accepted.stored + swept.accepted.refused;
         let mut after = i64::MIN;
         while after < cursor {
-            let ids = sweep.table.ids_between(after, cursor, IDS_PER_PAGE.min(sweep.page)).await?;
+            let ids = sweep.table.ids_between(after, cursor, sweep.page).await?;
             let Some(last) = ids.last() else { break };
             after = *last;
             let missing = sweep.in_time(sweep.inbox.missing(&ids)).await?;

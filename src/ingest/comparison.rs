@@ -34,12 +34,7 @@ impl<I: Inbox> Sweep<'_, I> {
             begin = 0;
             page = self.table.page_after(begin, self.compare).await?;
         }
-        let shown: BTreeSet<i64> = page
-            .rows
-            .iter()
-            .map(|row| row.id)
-            .chain(page.malformed.iter().filter_map(|malformed| malformed.id))
-            .collect();
+        let shown = page.ids();
         let last = page.last_id;
         self.hand_over(page, swept).await?;
         if let Some((after, last)) = tail {
@@ -90,14 +85,16 @@ impl<I: Inbox> Sweep<'_, I> {
         let parsed = mark.parse::<Timestamp>().ok();
         let late = SignedDuration::try_from(LATE_COMMIT).unwrap_or_default();
         let since = parsed.and_then(|mark| mark.checked_sub(late).ok());
-        let mut place = (since.map_or_else(|| mark.clone(), |since| since.to_string()), i64::MIN);
+        let mut place = (since.map_or_else(|| mark.clone(), |since| since.to_string()), None);
         loop {
-            let (page, next) = self.table.updated_after(&place, self.page).await?;
-            let Some(next) = next else { break };
-            self.hand_over(page, swept).await?;
+            let (mut ids, next) = self.table.updated_after(&place, self.page).await?;
+            let Some(next) = next else { return Ok(()) };
+            // Ids above the cursor were not read yet: this is no update, but a row inserted just now.
+            ids.retain(|id| *id <= position.cursor);
+            self.reported.leave_out(&mut ids);
+            self.revise(&ids, swept).await?;
             position.updated = Some(next.0.clone());
             place = next;
         }
-        Ok(())
     }
 }

@@ -24,6 +24,10 @@ pub trait Inbox: Send + Sync {
     /// differing.
     fn replace(&self, rows: &[(KeptRow, Row)]) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
 
+    /// Keeps a row out of training that is too large to be read, by its id alone. A row that is kept
+    /// already stays as it is.
+    fn refuse(&self, id: i64) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
+
     /// Erases rows that are no longer in the table, and returns their number. Leaves out a row that
     /// has changed in the inbox since [`kept`](Self::kept) returned it.
     fn remove(&self, rows: &[KeptRow]) -> impl Future<Output = Result<u64, InboxError>> + Send;

@@ -9,6 +9,8 @@
 //! inbox              the port through which rows leave the ingest
 //! access             address, key and columns of the table; decoding of a record
 //! rest               the table through PostgREST
+//! page               rows of one answer, held against the question
+//! page_size          number of rows per request, learned from the answers
 //! rest_error         error answers of PostgREST and of the gateway in front of it
 //! realtime           one Realtime session: its socket and its deadlines
 //! realtime_session   protocol state of a session: join, heartbeats, frames
@@ -37,6 +39,8 @@ mod comparison;
 mod disconnect_reason;
 mod inbox;
 mod merge;
+mod page;
+mod page_size;
 mod probe;
 mod realtime;
 mod realtime_event;
@@ -58,9 +62,10 @@ pub use catalog::{CatalogError, CatalogSource, NoCatalog};
 pub use disconnect_reason::{DisconnectReason, ProtocolStep};
 pub use inbox::{Accepted, Inbox, InboxError, Position};
 pub use merge::Ingest;
+pub use page::{Page, Unreadable, UnreadableReason};
 pub use probe::subscribes;
 pub use realtime_event::RealtimeDeadlines;
-pub use rest::{Page, Table};
+pub use rest::Table;
 pub use rest_error::RestError;
 pub use status::{Backfill, IngestEvent, IngestStatus, ReportedError};
 pub use sweep::SweepError;

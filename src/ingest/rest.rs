@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
+use tracing::debug;
 use url::Url;
 
-use super::access::{AccessError, Malformed, TableAccess};
+use super::access::{AccessError, TableAccess};
+use super::page::{Page, Record, UnreadableReason, check_range};
+use super::page_size::{MAX_ROWS, PageSize};
 use super::rest_error::RestError;
 use crate::answer::{AnswerError, read_body};
-use crate::correction::Row;
+use crate::failure::chain;
 
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,24 +29,25 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 const IDS_PER_REQUEST: usize = 100;
 
 /// Read-only client of the corrections table.
+///
+/// Every reading method asks for pages of a size that the table's answers allow, whatever its caller
+/// wants at most, and shares what it learned with the others and with all clones. Its errors are
+/// those that a smaller page does not mend.
 #[derive(Debug, Clone)]
 pub struct Table {
     client: Client,
     url: Url,
     access: TableAccess,
+    size: Arc<PageSize>,
     pub(super) has_updated_at: Arc<OnceCell<bool>>,
 }
 
-/// Rows that one call read from the table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Rows that could be decoded.
-    pub rows: Vec<Row>,
-    /// Rows that could not be decoded.
-    pub malformed: Vec<Malformed>,
-    /// Highest id among all of them; `None` only when the page is empty. Only an empty page means
-    /// the end of the table: a short page may come from the server's row limit.
-    pub last_id: Option<i64>,
+/// Question for one page, without its size.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) select: &'a str,
+    pub(super) filters: Vec<(&'a str, String)>,
+    pub(super) order: String,
 }
 
 impl Table {
@@ -61,7 +66,8 @@ impl Table {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(RestError::Request)?;
-        Ok(Self { client, url, access: access.clone(), has_updated_at: Arc::default() })
+        let (size, has_updated_at) = (Arc::default(), Arc::default());
+        Ok(Self { client, url, access: access.clone(), size, has_updated_at })
     }
 
     /// Returns the table's address, key and columns.
@@ -69,30 +75,48 @@ impl Table {
         &self.access
     }
 
-    /// Returns the next rows with an id above `cursor`, at most `limit`, in order of id.
+    /// Returns the next rows with an id above `cursor`, at most `limit`, in order of id. A row that
+    /// can't be read even alone is in [`Page::unreadable`].
     ///
     /// # Errors
     /// [`RestError`].
     pub async fn page_after(&self, cursor: i64, limit: usize) -> Result<Page, RestError> {
-        let filter = (self.access.columns.id.as_str(), format!("gt.{cursor}"));
-        let page = self.page(&self.access.columns.names().join(","), &[filter], limit).await?;
-        self.decode(&page)
+        let select = self.access.columns.names().join(",");
+        let records = match self.read(&self.question(&select, cursor, i64::MAX), limit).await {
+            Ok(records) => records,
+            Err(error) => return self.unreadable(cursor, i64::MAX, error).await,
+        };
+        self.size.got_past(cursor);
+        check_range(&self.access.columns, &records, cursor, i64::MAX)?;
+        Page::decode(&self.access.columns, &records)
     }
 
-    /// Returns the rows with these ids, in any order; ids that do not exist are left out.
+    /// Returns the rows with these ids, in any order; ids that do not exist are left out. A row that
+    /// can't be read even alone is in [`Page::unreadable`].
     ///
     /// # Errors
     /// [`RestError`].
     pub async fn rows_by_id(&self, ids: &[i64]) -> Result<Page, RestError> {
-        let select = self.access.columns.names().join(",");
+        let (columns, select) = (&self.access.columns, self.access.columns.names().join(","));
         let mut found = Page::default();
-        for ids in ids.chunks(IDS_PER_REQUEST) {
-            let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-            let filter = (self.access.columns.id.as_str(), format!("in.({list})"));
-            let page = self.decode(&self.page(&select, &[filter], ids.len()).await?)?;
-            found.rows.extend(page.rows);
-            found.malformed.extend(page.malformed);
-            found.last_id = found.last_id.max(page.last_id);
+        let mut left = ids;
+        while !left.is_empty() {
+            let asked = self.size.rows(IDS_PER_REQUEST.min(left.len()));
+            let (some, rest) = left.split_at(asked);
+            let list = some.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+            let filters = vec![(columns.id.as_str(), format!("in.({list})"))];
+            let question = Question { select: &select, filters, order: self.by_id() };
+            let page = match (self.page(&question, asked).await, some) {
+                (Ok(records), _) => Page::decode(columns, &records)?,
+                (Err(error), _) if self.size.failed(asked, &error) => continue,
+                (Err(error), [id]) => self.unreadable(id.saturating_sub(1), *id, error).await?,
+                (Err(error), _) => return Err(error),
+            };
+            if let Some(row) = page.rows.iter().find(|row| !some.contains(&row.id)) {
+                return Err(RestError::NotAsked { got: row.id });
+            }
+            found.append(page);
+            left = rest;
         }
         Ok(found)
     }
@@ -103,10 +127,11 @@ impl Table {
     /// # Errors
     /// [`RestError`].
     pub async fn ids_between(&self, after: i64, last: i64, limit: usize) -> Result<Vec<i64>, RestError> {
-        let id = self.access.columns.id.as_str();
-        let filters = [(id, format!("gt.{after}")), (id, format!("lte.{last}"))];
-        let page = self.page(id, &filters, limit).await?;
-        Ok(page.iter().filter_map(|record| self.access.columns.id_of(record)).collect())
+        let columns = &self.access.columns;
+        let records = self.read(&self.question(&columns.id, after, last), limit).await?;
+        check_range(columns, &records, after, last)?;
+        let ids: Vec<_> = records.iter().filter_map(|record| columns.id_of(record)).collect();
+        if ids.is_empty() && !records.is_empty() { Err(RestError::NoIds) } else { Ok(ids) }
     }
 
     /// Returns the number of rows that the key's role can see.
@@ -122,11 +147,8 @@ impl Table {
     /// # Errors
     /// [`RestError`].
     pub async fn count_up_to(&self, last: i64) -> Result<u64, RestError> {
-        let id = self.access.columns.id.as_str();
-        let last = format!("lte.{last}");
-        let query = [("select", id), ("limit", "1"), (id, &last)];
-        let request = self.client.get(self.url.clone()).query(&query).header("prefer", "count=exact");
-        let response = self.send(request).await?;
+        let question = self.question(&self.access.columns.id, i64::MIN, last);
+        let response = self.send(self.request(&question, 1).header("prefer", "count=exact")).await?;
         let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
         let total = range.and_then(|range| range.rsplit_once('/')).and_then(|(_, total)| total.parse().ok());
         total.ok_or(RestError::Gateway { status: response.status().as_u16() })
@@ -136,6 +158,9 @@ impl Table {
     /// then `beside`. Without a column `beside`, its value is empty. Rows with a blank `column` are
     /// left out. Reads by keyset, so that rows inserted meanwhile do not shift the pages that are
     /// still to be read.
+    ///
+    /// # Errors
+    /// [`RestError`].
     pub(super) async fn texts(
         &self,
         column: &str,
@@ -145,21 +170,27 @@ impl Table {
         let order =
             beside.map_or_else(|| format!("{column}.asc"), |beside| format!("{column}.asc,{beside}.asc"));
         let mut texts: Vec<(String, String)> = Vec::new();
-        let mut rest = (column.to_owned(), "not.is.null".to_owned());
+        let first = vec![(column, "not.is.null".to_owned())];
+        let mut question = Question { select: &select, filters: first, order };
+        let mut previous = None;
         loop {
-            let query = [("select", select.as_str()), ("order", &order), ("limit", "1000")];
-            let request = self.client.get(self.url.clone()).query(&query).query(&[&rest]);
-            let body = bounded(self.send(request).await?).await?;
-            let page: Vec<Map<String, Value>> = serde_json::from_slice(&body).map_err(RestError::Body)?;
+            let page = self.read(&question, MAX_ROWS).await?;
             let Some(last) = page.last() else { return Ok(texts) };
-            let text = |record: &Map<String, Value>, name: &str| {
-                record.get(name).and_then(Value::as_str).map(str::to_owned)
-            };
+            let text =
+                |record: &Record, name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
             let Some(name) = text(last, column) else { return Err(RestError::NoTexts) };
-            rest = match beside {
-                Some(beside) => ("or".to_owned(), beyond((column, &name), (beside, text(last, beside)))),
-                None => (column.to_owned(), format!("gt.{name}")),
+            let place = (name, beside.and_then(|beside| text(last, beside)));
+            // The next question excludes this place, so only another question's answer ends there.
+            if previous.as_ref() == Some(&place) {
+                return Err(RestError::SamePage);
+            }
+            question.filters = match beside {
+                Some(beside) => {
+                    vec![("or", beyond((column, &place.0), (beside, place.1.clone())))]
+                }
+                None => vec![(column, format!("gt.{}", place.0))],
             };
+            previous = Some(place);
             for record in &page {
                 let name = text(record, column).filter(|name| !name.trim().is_empty());
                 let beside = beside.and_then(|beside| text(record, beside)).unwrap_or_default();
@@ -172,27 +203,62 @@ impl Table {
         }
     }
 
-    pub(super) async fn page(
-        &self,
-        select: &str,
-        filters: &[(&str, String)],
-        limit: usize,
-    ) -> Result<Vec<Map<String, Value>>, RestError> {
-        self.page_in(select, filters, &format!("{}.asc", self.access.columns.id), limit).await
+    /// Builds the question for the ids above `after` and up to `last`. A bound that excludes nothing
+    /// is left out: in a column of a smaller type than `bigint`, the comparison would fail.
+    fn question<'a>(&'a self, select: &'a str, after: i64, last: i64) -> Question<'a> {
+        let id = self.access.columns.id.as_str();
+        let above = (after > i64::MIN).then(|| (id, format!("gt.{after}")));
+        let up_to = (last < i64::MAX).then(|| (id, format!("lte.{last}")));
+        Question { select, filters: above.into_iter().chain(up_to).collect(), order: self.by_id() }
     }
 
-    pub(super) async fn page_in(
-        &self,
-        select: &str,
-        filters: &[(&str, String)],
-        order: &str,
-        limit: usize,
-    ) -> Result<Vec<Map<String, Value>>, RestError> {
-        let limit = limit.to_string();
-        let query = [("select", select), ("order", order), ("limit", &limit)];
-        let request = self.client.get(self.url.clone()).query(&query).query(filters);
-        let body = bounded(self.send(request).await?).await?;
-        serde_json::from_slice(&body).map_err(RestError::Body)
+    fn by_id(&self) -> String {
+        format!("{}.asc", self.access.columns.id)
+    }
+
+    /// Reads one page of at most `most` records, and smaller ones until one gets through.
+    pub(super) async fn read(&self, question: &Question<'_>, most: usize) -> Result<Vec<Record>, RestError> {
+        loop {
+            let asked = self.size.rows(most);
+            match self.page(question, asked).await {
+                Err(error) if self.size.failed(asked, &error) => {
+                    debug!(asked, error = chain(&error), "asking for a smaller page");
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Returns the page for a row that fails alone, with `error`: the first row above `after` and up to
+    /// `last`. Its id may be read nevertheless.
+    ///
+    /// # Errors
+    /// `error` itself, when the row is not certainly the reason.
+    async fn unreadable(&self, after: i64, last: i64, error: RestError) -> Result<Page, RestError> {
+        let reason = match &error {
+            error if error.is_about_size() => UnreadableReason::TooLarge,
+            error if error.may_be_about_one_row() && self.size.gives_up_row_after(after) => {
+                UnreadableReason::DatabaseFails
+            }
+            _ => return Err(error),
+        };
+        let ids = self.ids_between(after, last, 1).await?;
+        Ok(ids.first().map_or_else(Page::default, |id| Page::of_unreadable(*id, reason)))
+    }
+
+    /// Asks once for `asked` records, and learns from the answer.
+    async fn page(&self, question: &Question<'_>, asked: usize) -> Result<Vec<Record>, RestError> {
+        let begun = Instant::now();
+        let body = bounded(self.send(self.request(question, asked)).await?).await?;
+        let records: Vec<Record> = serde_json::from_slice(&body).map_err(RestError::Body)?;
+        self.size.succeeded(asked, records.len(), begun.elapsed());
+        Ok(records)
+    }
+
+    fn request(&self, question: &Question<'_>, rows: usize) -> RequestBuilder {
+        let limit = rows.to_string();
+        let query = [("select", question.select), ("order", &question.order), ("limit", &limit)];
+        self.client.get(self.url.clone()).query(&query).query(&question.filters)
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RestError> {
@@ -203,22 +269,6 @@ impl Table {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = bounded(response).await?;
         Err(RestError::of_answer(&self.access, status, &headers, &body))
-    }
-
-    pub(super) fn decode(&self, records: &[Map<String, Value>]) -> Result<Page, RestError> {
-        let columns = &self.access.columns;
-        let mut page = Page::default();
-        for record in records {
-            page.last_id = page.last_id.max(columns.id_of(record));
-            match columns.decode(record) {
-                Ok(row) => page.rows.push(row),
-                Err(malformed) => page.malformed.push(malformed),
-            }
-        }
-        if page.last_id.is_none() && !records.is_empty() {
-            return Err(RestError::NoIds);
-        }
-        Ok(page)
     }
 }
 
@@ -242,6 +292,8 @@ fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
     let schema = HeaderValue::from_str(&access.schema).map_err(|_| AccessError::Address)?;
     headers.insert(HeaderName::from_static("accept-profile"), schema);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // A cached page shows rows of the past.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(headers)
 }
 

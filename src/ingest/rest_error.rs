@@ -7,6 +7,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use super::access::{AccessError, TableAccess};
+use super::page_size::SmallerPage;
 use super::sql;
 use crate::failure::{Failure, RetryDirective};
 use crate::retry::retry_after;
@@ -84,6 +85,26 @@ pub enum RestError {
         /// Limit in bytes.
         limit: usize,
     },
+    /// A gateway refuses an answer or a request of this size (413).
+    #[error("a gateway refuses an answer of this size (HTTP 413)")]
+    PayloadTooLarge,
+    /// The answer holds a row that was not asked for, or rows in another order: a cache or a proxy
+    /// answered another question. Reading on would never advance, or skip rows.
+    #[error("the answer holds row {got}, which was not asked for, or not in this order")]
+    NotAsked {
+        /// Id of the row in the answer.
+        got: i64,
+    },
+    /// The answer to the question for the next page is the page before: a cache or a proxy answered
+    /// another question.
+    #[error("the next page is the page before")]
+    SamePage,
+    /// The id column holds texts, such as uuids.
+    #[error("the id column {column} holds texts, such as uuids, and not whole numbers")]
+    TextIds {
+        /// Name of the column.
+        column: String,
+    },
     /// A page has rows, but none with a whole number as its id.
     #[error("no row of a page has a whole number in its id column")]
     NoIds,
@@ -106,6 +127,44 @@ impl RestError {
         if let Self::Busy { retry_after, .. } = self { *retry_after } else { None }
     }
 
+    /// Returns the remedy of a smaller page.
+    pub(super) fn smaller_page(&self) -> SmallerPage {
+        match self {
+            Self::StatementTimeout | Self::TooLarge { .. } | Self::PayloadTooLarge => SmallerPage::MayHelp,
+            Self::Body(_) => SmallerPage::MayHelpLater,
+            Self::Busy { status, .. } | Self::Gateway { status } if *status >= 500 => {
+                SmallerPage::MayHelpLater
+            }
+            Self::Request(error) if error.is_timeout() || error.is_body() => SmallerPage::MayHelpLater,
+            Self::TableAccess(_)
+            | Self::Request(_)
+            | Self::Key { .. }
+            | Self::NotPermitted { .. }
+            | Self::MissingTable { .. }
+            | Self::MissingSchema { .. }
+            | Self::MissingColumn { .. }
+            | Self::Busy { .. }
+            | Self::Gateway { .. }
+            | Self::NotAsked { .. }
+            | Self::SamePage
+            | Self::TextIds { .. }
+            | Self::NoIds
+            | Self::NoTexts
+            | Self::Refused { .. } => SmallerPage::IsNoRemedy,
+        }
+    }
+
+    /// Returns true when the answer's size is certainly the reason. For a page of one row, that row
+    /// is too large.
+    pub(super) fn is_about_size(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::PayloadTooLarge)
+    }
+
+    /// Returns true when, for a page of one row, that row may be the reason.
+    pub(super) fn may_be_about_one_row(&self) -> bool {
+        matches!(self, Self::StatementTimeout)
+    }
+
     /// Classifies an answer that is not a success.
     pub(super) fn of_answer(
         access: &TableAccess,
@@ -124,6 +183,7 @@ impl RestError {
         let number = status.as_u16();
         match (number, code.as_deref().unwrap_or_default()) {
             (_, "57014") => Self::StatementTimeout,
+            (413, _) => Self::PayloadTooLarge,
             (_, "42501") => Self::NotPermitted { sql: sql::policies(access) },
             (_, "PGRST205" | "42P01") => Self::MissingTable {
                 schema: access.schema.clone(),
@@ -143,6 +203,7 @@ impl RestError {
 
     fn of_gateway(status: StatusCode, headers: &HeaderMap) -> Self {
         match status.as_u16() {
+            413 => Self::PayloadTooLarge,
             status @ (401 | 403) => Self::Key { status, code: None },
             status @ (429 | 503 | 504) => Self::Busy { status, retry_after: retry_after(headers) },
             status => Self::Gateway { status },
@@ -158,13 +219,17 @@ impl Failure for RestError {
             | Self::StatementTimeout
             | Self::Gateway { .. }
             | Self::Body(_)
-            | Self::TooLarge { .. } => RetryDirective::Retry,
+            | Self::TooLarge { .. }
+            | Self::PayloadTooLarge
+            | Self::NotAsked { .. }
+            | Self::SamePage => RetryDirective::Retry,
             Self::TableAccess(_)
             | Self::Key { .. }
             | Self::NotPermitted { .. }
             | Self::MissingTable { .. }
             | Self::MissingSchema { .. }
             | Self::MissingColumn { .. }
+            | Self::TextIds { .. }
             | Self::NoIds
             | Self::NoTexts
             | Self::Refused { .. } => RetryDirective::Person,
@@ -192,7 +257,18 @@ impl Failure for RestError {
             Self::Busy { .. } | Self::StatementTimeout | Self::Gateway { .. } | Self::Body(_) => {
                 "Nothing to do: the worker tries again.".to_owned()
             }
-            Self::TooLarge { .. } => "Check the table for rows with very long texts.".to_owned(),
+            Self::TooLarge { .. } | Self::PayloadTooLarge => {
+                "Check the table for rows with very long texts.".to_owned()
+            }
+            Self::NotAsked { .. } | Self::SamePage => {
+                "Let no cache or proxy answer in front of SUPABASE_URL: it must pass on every query under /rest/v1 \
+                 as it is. The worker tries again."
+                    .to_owned()
+            }
+            Self::TextIds { column } => format!(
+                "Give the table an id column of whole numbers (bigint generated always as identity) and name it in \
+                 SUPABASE_COLUMNS, in place of {column}. Ids that are uuids or other texts can't be read yet."
+            ),
             Self::NoIds => "The id column must be a bigint; check which column the settings name.".to_owned(),
             Self::NoTexts => "Let CATALOG name a column that holds text.".to_owned(),
             Self::Refused { .. } => {

@@ -17,14 +17,12 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::inbox::{Accepted, Inbox, InboxError, Position};
-use super::rest::{Page, Table};
+use super::page::{Page, UnreadableReason};
+use super::rest::Table;
 use super::rest_error::RestError;
 use crate::failure::{Failure, RetryDirective};
 use crate::row_identity::KeptRow;
 
-/// Smallest page, in rows. A statement that takes too long is retried with half the rows, but never
-/// with fewer than this.
-const MIN_PAGE: usize = 50;
 /// Time within which the inbox must answer.
 const INBOX_DEADLINE: Duration = Duration::from_secs(60);
 /// Largest number of ids remembered; a forgotten id is told again.
@@ -89,7 +87,7 @@ impl ReportedIds {
         new
     }
 
-    fn leave_out(&self, ids: &mut Vec<i64>) {
+    pub(super) fn leave_out(&self, ids: &mut Vec<i64>) {
         let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ids.retain(|id| !reported.contains(id));
     }
@@ -178,16 +176,15 @@ impl<I: Inbox> Sweep<'_, I> {
     }
 
     async fn read_on(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
-        let mut size = self.page;
         let mut read = 0;
-        let mut page = self.next_page(position.cursor, &mut size).await?;
+        let mut page = self.table.page_after(position.cursor, self.page).await?;
         while let Some(last) = page.last_id {
-            read += (page.rows.len() + page.malformed.len()) as u64;
+            read += (page.rows.len() + page.malformed.len() + page.unreadable.len()) as u64;
             let reached = Position { cursor: last, ..position.clone() };
             // The next page is read while this one is written. Neither is cut short: this page is
             // kept even when reading the next one fails.
             let (kept, next) =
-                tokio::join!(self.keep(page, &reached, swept), self.next_page(last, &mut size));
+                tokio::join!(self.keep(page, &reached, swept), self.table.page_after(last, self.page));
             kept?;
             *position = reached;
             (self.progress)(read, last);
@@ -201,18 +198,9 @@ impl<I: Inbox> Sweep<'_, I> {
         self.in_time(self.inbox.advance(reached)).await
     }
 
-    async fn next_page(&self, after: i64, size: &mut usize) -> Result<Page, SweepError> {
-        loop {
-            match self.table.page_after(after, *size).await {
-                Err(RestError::StatementTimeout) if *size > MIN_PAGE => *size = (*size / 2).max(MIN_PAGE),
-                page => return Ok(page?),
-            }
-        }
-    }
-
     /// Hands a page to the inbox. Rows that the inbox keeps with another text are read again.
     pub(super) async fn hand_over(&self, page: Page, swept: &mut Swept) -> Result<(), SweepError> {
-        self.report(&page, swept);
+        self.report(&page, swept).await?;
         if !page.rows.is_empty() {
             let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
             swept.add(&accepted);
@@ -234,13 +222,8 @@ impl<I: Inbox> Sweep<'_, I> {
             let kept = self.in_time(self.inbox.kept(&ids)).await?;
             let kept: BTreeMap<i64, KeptRow> = kept.into_iter().map(|kept| (kept.id, kept)).collect();
             let page = self.table.rows_by_id(&ids).await?;
-            self.report(&page, swept);
-            let shown: BTreeSet<i64> = page
-                .rows
-                .iter()
-                .map(|row| row.id)
-                .chain(page.malformed.iter().filter_map(|malformed| malformed.id))
-                .collect();
+            self.report(&page, swept).await?;
+            let shown = page.ids();
             let (known, new): (Vec<_>, Vec<_>) =
                 page.rows.into_iter().partition(|row| kept.contains_key(&row.id));
             let known: Vec<_> =
@@ -258,14 +241,26 @@ impl<I: Inbox> Sweep<'_, I> {
         Ok(())
     }
 
-    /// Tells of rows that can't become pairs, each once.
-    fn report(&self, page: &Page, swept: &mut Swept) {
+    /// Tells of rows that can't become pairs, each once. A row that is too large to be read is also kept
+    /// in quarantine, by its id alone.
+    async fn report(&self, page: &Page, swept: &mut Swept) -> Result<(), SweepError> {
         for malformed in &page.malformed {
             if malformed.id.is_none_or(|id| self.reported.add(id)) {
                 swept.malformed += 1;
                 warn!(id = malformed.id, "skipped a row: a column is missing or has another type");
             }
         }
+        for unreadable in &page.unreadable {
+            if unreadable.reason == UnreadableReason::TooLarge {
+                let refused = self.in_time(self.inbox.refuse(unreadable.id)).await?;
+                swept.add(&refused);
+            }
+            if self.reported.add(unreadable.id) {
+                swept.malformed += u64::from(unreadable.reason != UnreadableReason::TooLarge);
+                warn!(id = unreadable.id, "{unreadable}");
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn in_time<T>(

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::BrokerHandles;
 use crate::broker::{BrokerError, Records};
-use crate::correction::Row;
+use crate::correction::{Refusal, Row};
 use crate::corrections::{Appended, BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
 use crate::ingest::{
@@ -118,6 +118,10 @@ impl Inbox for DurableInbox {
         }
         self.refresh_rules().await.map_err(InboxError::new)?;
         accepted(self.corrections.replace(rows).await)
+    }
+
+    async fn refuse(&self, id: i64) -> Result<Accepted, InboxError> {
+        accepted(self.corrections.refuse(id, Refusal::TooLong).await)
     }
 
     async fn remove(&self, rows: &[KeptRow]) -> Result<u64, InboxError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use autovalidate::failure::{Failure, RetryDirective};
-use autovalidate::ingest::{CatalogError, CatalogSource};
+use autovalidate::ingest::{CatalogError, CatalogSource, RestError};
 use autovalidate_fakes::supabase::RestFault;
 
 use crate::support::DEADLINE;
@@ -35,6 +35,14 @@ async fn every_name_of_a_table_is_read_past_the_servers_cap() {
         matches!(&error, CatalogError::Table(_)) && error.directive() == RetryDirective::Person,
         "{error:?}"
     );
+    supabase.faults().limit_statement_rows(Some(300));
+    let names = read("table:typo_training_dataset.corrected.domain").await.expect("names");
+    assert_eq!(names.len(), 2300, "smaller pages get through");
+    supabase.faults().limit_statement_rows(None);
+    supabase.faults().serve_stale_pages(true);
+    let error = read("table:typo_training_dataset.corrected").await.expect_err("the same page again");
+    assert!(matches!(&error, CatalogError::Table(RestError::SamePage)), "{error:?}");
+    supabase.faults().serve_stale_pages(false);
     supabase.faults().fail_rest(RestFault::Status(503), 1);
     let error = read("table:typo_training_dataset.corrected").await.expect_err("down");
     assert_eq!(error.directive(), RetryDirective::Retry);

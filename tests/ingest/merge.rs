@@ -208,6 +208,58 @@ async fn trouble_with_the_table_passes_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn the_look_back_gets_through_a_database_that_cancels_long_statements() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let late = supabase.reserve();
+    for _ in 0..900 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    supabase.faults().limit_statement_rows(Some(200));
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
+    ingest.settled().await;
+    inbox.holds(2..=901).await;
+    supabase.commit(late, "hunday", "Hyundai", "brand");
+    let last = supabase.insert("hunday", "Hyundai", "brand");
+    ingest.sweep_trigger.sweep();
+    inbox.holds(1..=last).await;
+    assert_eq!(ingest.status.borrow().sweep_trouble, None);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_large_to_be_read_holds_nothing_up() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    supabase.faults().limit_answer_bytes(Some(4000));
+    supabase.insert(&"x".repeat(9000), "Toyota", "brand");
+    let last = supabase.insert("toyta", "Toyota", "brand");
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
+    inbox.holds([last]).await;
+    ingest.status_is(|status| status.malformed == 1).await;
+    let later = supabase.insert("toyta", "Toyota", "brand");
+    ingest.sweep_trigger.sweep();
+    inbox.holds([last, later]).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_advance_is_told_and_asked_for_after_a_pause() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    supabase.insert("toyta", "Toyota", "brand");
+    supabase.faults().serve_stale_pages(true);
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
+    let status = ingest.status_is(|status| status.sweep_trouble.is_some()).await;
+    let trouble = status.sweep_trouble.expect("a trouble");
+    assert!(trouble.error.contains("was not asked for") && trouble.advice.contains("cache"), "{trouble:?}");
+    supabase.faults().serve_stale_pages(false);
+    let last = supabase.insert("toyta", "Toyota", "brand");
+    inbox.holds(1..=last).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
 async fn a_full_buffer_leaves_the_rest_to_a_sweep() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { buffer: 1, ..timing() });

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod changes;
 mod connection;
 mod fault_load;
 mod merge;

@@ -4,7 +4,7 @@
 const { createClient } = require("@supabase/supabase-js");
 const WebSocket = require("ws");
 
-const [url, key, table] = process.argv.slice(2);
+const [url, key, table, serviceKey] = process.argv.slice(2);
 const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
 const signal = () => {
   let resolve;
@@ -15,13 +15,19 @@ const signal = () => {
 async function main() {
   // Node.js before version 22 has no built-in WebSocket.
   const client = createClient(url, key, { realtime: { transport: WebSocket }, auth: { persistSession: false } });
-  const [subscribed, arrived, closed] = [signal(), signal(), signal()];
+  const [subscribed, arrived, deleted, closed] = [signal(), signal(), signal(), signal()];
   const channel = client.channel("typos");
   let rows = 0;
   channel.on("postgres_changes", { event: "INSERT", schema: "public", table }, (payload) => {
     say("row", { type: payload.eventType, row: payload.new, errors: payload.errors });
     rows += 1;
     if (rows === 3) arrived.resolve();
+  });
+  channel.on("postgres_changes", { event: "*", schema: "public", table }, (payload) => {
+    if (payload.eventType !== "INSERT") {
+      say("change", { type: payload.eventType, new: payload.new, old: payload.old, errors: payload.errors });
+    }
+    if (payload.eventType === "DELETE") deleted.resolve();
   });
   channel.on("system", {}, (payload) => {
     say("system", { status: payload.status, message: payload.message });
@@ -55,6 +61,15 @@ async function main() {
   await answer("keyset", read().or("typo.gt.toyta,and(typo.eq.toyta,id.gt.1)").order("id", { ascending: false }));
   await answer("range", read().order("id").range(1, 1));
   await answer("in", read().in("typo", ["tojota", "a,b"]));
+
+  const admin = createClient(url, serviceKey, { auth: { persistSession: false } });
+  const changed = { typo: "toiota" };
+  await answer("update", admin.from(table).update(changed).eq("id", 2).select("id,typo"));
+  await answer("update by anon", client.from(table).update(changed).eq("id", 3).select("id,typo"));
+  await answer("update of all rows", admin.from(table).update(changed));
+  await answer("unknown column updated", admin.from(table).update({ nope: 1 }).eq("id", 2));
+  await answer("delete", admin.from(table).delete({ count: "exact" }).in("id", [3, 77]));
+  await deleted.promise;
 
   say("ready");
   await closed.promise;

@@ -1,4 +1,5 @@
-"""Subscribes with the official client, inserts a pair over HTTP, and prints the events, one JSON object per line."""
+"""Subscribes with the official client, inserts, changes and deletes a pair over HTTP, and prints the events, one JSON
+object per line."""
 
 import asyncio
 import json
@@ -7,17 +8,18 @@ import urllib.request
 
 from realtime import AsyncRealtimeClient
 
-url, key, table = sys.argv[1:4]
+url, key, table, service_key = sys.argv[1:5]
 
 
 def say(event, **fields):
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
-def insert():
+def write(method, query, body, key):
     request = urllib.request.Request(
-        f"{url}/rest/v1/{table}",
-        data=json.dumps({"typo": "toyta", "corrected": "Toyota", "domain": "brand"}).encode(),
+        f"{url}/rest/v1/{table}{query}",
+        method=method,
+        data=json.dumps(body).encode() if body else None,
         headers={
             "apikey": key,
             "Authorization": f"Bearer {key}",
@@ -32,12 +34,20 @@ def insert():
 async def main():
     subscribed = asyncio.Event()
     arrived = asyncio.Event()
+    deleted = asyncio.Event()
     closed = asyncio.Event()
 
     def on_row(payload):
         data = payload["data"]
         say("row", record=data["record"], type=str(getattr(data["type"], "value", data["type"])))
         arrived.set()
+
+    def on_change(payload):
+        data = payload["data"]
+        kind = str(getattr(data["type"], "value", data["type"]))
+        say("change", type=kind, record=data.get("record"), old_record=data.get("old_record"))
+        if kind == "DELETE":
+            deleted.set()
 
     def on_state(state, error):
         say("state", state=state.value)
@@ -51,11 +61,20 @@ async def main():
     client = AsyncRealtimeClient(f"{url}/realtime/v1", key)
     channel = client.channel("typos")
     channel.on_postgres_changes("INSERT", on_row, table=table, schema="public")
+    channel.on_postgres_changes("UPDATE", on_change, table=table, schema="public")
+    channel.on_postgres_changes("DELETE", on_change, table=table, schema="public")
     channel.on_system(on_system)
     await channel.subscribe(on_state)
     await asyncio.wait_for(subscribed.wait(), 10)
-    say("inserted", id=await asyncio.to_thread(insert))
+    pair = {"typo": "toyta", "corrected": "Toyota", "domain": "brand"}
+    id = await asyncio.to_thread(write, "POST", "", pair, key)
+    say("inserted", id=id)
     await asyncio.wait_for(arrived.wait(), 10)
+    await asyncio.to_thread(write, "PATCH", f"?id=eq.{id}", {"typo": "tojota"}, service_key)
+    # The server drops the event of a row that is gone when it looks.
+    await asyncio.sleep(0.5)
+    await asyncio.to_thread(write, "DELETE", f"?id=eq.{id}", None, service_key)
+    await asyncio.wait_for(deleted.wait(), 10)
     await channel.unsubscribe()
     await asyncio.wait_for(closed.wait(), 10)
     await client.close()

@@ -18,6 +18,7 @@ async fn the_official_client_subscribes_and_gets_a_row() {
         .arg(supabase.url().as_str().trim_end_matches('/'))
         .arg(supabase.anon_key())
         .arg("typo_training_dataset")
+        .arg(supabase.service_key())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .output();
@@ -35,6 +36,12 @@ async fn the_official_client_subscribes_and_gets_a_row() {
     assert_eq!(row["type"], "INSERT");
     assert_eq!(row["record"]["id"], find("inserted")["id"]);
     assert_eq!(row["record"]["corrected"], "Toyota");
+    let changes: Vec<_> = events.iter().filter(|line| line["event"] == "change").collect();
+    assert_eq!(changes.iter().map(|line| &line["type"]).collect::<Vec<_>>(), ["UPDATE", "DELETE"]);
+    assert_eq!(changes[0]["record"]["typo"], "tojota");
+    let key = json!({"id": row["record"]["id"]});
+    assert_eq!((&changes[0]["old_record"], &changes[1]["old_record"]), (&key, &key));
+    assert_eq!(changes[1]["record"], Value::Null);
     supabase.shutdown().await;
 }
 
@@ -47,6 +54,7 @@ async fn the_official_javascript_client_inserts_subscribes_and_is_told_what_is_w
         .arg(supabase.url().as_str().trim_end_matches('/'))
         .arg(supabase.anon_key())
         .arg("typo_training_dataset")
+        .arg(supabase.service_key())
         .env("NODE_PATH", node_modules())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -87,6 +95,8 @@ async fn the_official_javascript_client_inserts_subscribes_and_is_told_what_is_w
         ("unknown column written", 400, "PGRST204"),
         ("taken id", 409, "23505"),
         ("single of many", 406, "PGRST116"),
+        ("update of all rows", 400, "21000"),
+        ("unknown column updated", 400, "PGRST204"),
     ] {
         assert_eq!(
             (&answer(name)["status"], &answer(name)["code"]),
@@ -101,5 +111,17 @@ async fn the_official_javascript_client_inserts_subscribes_and_is_told_what_is_w
     assert_eq!(answer("keyset")["data"], json!([second]));
     assert_eq!(answer("range")["data"], json!([second]));
     assert_eq!(answer("in")["data"], json!([third]));
+
+    assert_eq!(answer("update")["data"], json!([{"id": 2, "typo": "toiota"}]));
+    assert_eq!(
+        (&answer("update by anon")["data"], &answer("update by anon")["status"]),
+        (&json!([]), &json!(200))
+    );
+    assert_eq!((&answer("delete")["status"], &answer("delete")["count"]), (&json!(204), &json!(1)));
+    let changes = all("change");
+    let types: Vec<_> = changes.iter().map(|line| &line["type"]).collect();
+    assert_eq!(types, ["UPDATE", "DELETE"], "a subscription to * hears of both");
+    assert_eq!((&changes[0]["new"]["typo"], &changes[0]["old"]), (&json!("toiota"), &json!({"id": 2})));
+    assert_eq!((&changes[1]["new"], &changes[1]["old"]), (&json!({}), &json!({"id": 3})));
     supabase.shutdown().await;
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use autovalidate::failure::{Failure, RetryDirective};
-use autovalidate::ingest::{RestError, Table, TableAccess};
+use autovalidate::ingest::{RestError, Table, TableAccess, UnreadableReason};
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 use serde_json::{Value, json};
 
@@ -72,6 +72,132 @@ async fn a_row_of_other_types_is_named_and_the_rest_of_the_page_is_read() {
     assert_eq!(page.last_id, Some(last));
 }
 
+/// Returns a table of `rows` pairs.
+async fn filled(rows: usize) -> Supabase {
+    let supabase = supabase().await;
+    for _ in 0..rows {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    supabase
+}
+
+/// Inserts a row with a typo of this many characters.
+fn insert_long(supabase: &Supabase, characters: usize) -> i64 {
+    supabase.insert(&"x".repeat(characters), "Toyota", "brand")
+}
+
+#[tokio::test]
+async fn every_read_gets_through_a_database_that_cancels_long_statements() {
+    let supabase = filled(1000).await;
+    supabase.faults().limit_statement_rows(Some(7));
+    let table = table(&access(&supabase));
+    let page = within(DEADLINE, table.page_after(0, 1000)).await.expect("a page");
+    assert_eq!(page.rows.len(), 7);
+    let ids = within(DEADLINE, table.ids_between(100, 900, 1000)).await.expect("ids");
+    assert!(ids.len() <= 7 && ids[0] == 101, "{ids:?}");
+    let ids: Vec<_> = (1..=300).collect();
+    let page = within(DEADLINE, table.rows_by_id(&ids)).await.expect("rows");
+    assert!(page.rows.iter().map(|row| row.id).eq(1..=300));
+
+    // A clone has learned the same, and a new client begins anew.
+    let requests = |table: Table| async move { within(DEADLINE, table.page_after(0, 1000)).await };
+    assert!(requests(table.clone()).await.expect("a page").rows.len() <= 7);
+    supabase.faults().limit_statement_rows(None);
+    for _ in 0..200 {
+        let page = within(DEADLINE, table.page_after(0, 1000)).await.expect("a page");
+        assert!(!page.rows.is_empty());
+    }
+    let page = within(DEADLINE, table.page_after(0, 1000)).await.expect("a page");
+    assert_eq!(page.rows.len(), 1000, "the size grew back");
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_large_alone_is_named_and_the_others_are_read() {
+    let supabase = filled(3).await;
+    let large = [insert_long(&supabase, 9000), insert_long(&supabase, 9000)];
+    let last = supabase.insert("hunday", "Hyundai", "brand");
+    supabase.faults().limit_answer_bytes(Some(4000));
+    let table = table(&access(&supabase));
+    let (mut cursor, mut seen, mut unreadable) = (0, Vec::new(), Vec::new());
+    loop {
+        let page = within(DEADLINE, table.page_after(cursor, 1000)).await.expect("a page");
+        let Some(last) = page.last_id else { break };
+        cursor = last;
+        seen.extend(page.rows.iter().map(|row| row.id));
+        unreadable.extend(page.unreadable);
+    }
+    assert_eq!(seen, [1, 2, 3, last]);
+    assert_eq!(unreadable.iter().map(|row| row.id).collect::<Vec<_>>(), large);
+    assert!(unreadable.iter().all(|row| row.reason == UnreadableReason::TooLarge));
+
+    let page = within(DEADLINE, table.rows_by_id(&[1, large[0], last])).await.expect("rows");
+    assert_eq!(page.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [1, last]);
+    assert_eq!(page.unreadable.iter().map(|row| row.id).collect::<Vec<_>>(), [large[0]]);
+}
+
+#[tokio::test]
+async fn many_long_rows_come_in_smaller_pages() {
+    let supabase = filled(3).await;
+    for _ in 0..12 {
+        insert_long(&supabase, 1_500_000);
+    }
+    let last = insert_long(&supabase, 17 << 20);
+    let table = table(&access(&supabase));
+    let (mut cursor, mut rows, mut unreadable) = (0, 0, Vec::new());
+    loop {
+        let page = within(DEADLINE, table.page_after(cursor, 1000)).await.expect("a page");
+        let Some(last) = page.last_id else { break };
+        cursor = last;
+        rows += page.rows.len();
+        unreadable.extend(page.unreadable.iter().map(|row| row.id));
+    }
+    assert_eq!((rows, unreadable, cursor), (15, vec![last], last));
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_fails_at_is_given_up_after_three_tries() {
+    let supabase = filled(2).await;
+    let table = table(&access(&supabase));
+    supabase.faults().limit_statement_rows(Some(0));
+    for _ in 0..4 {
+        // Its id can't be read either, so the table is the reason and no row is given up.
+        let error = within(DEADLINE, table.page_after(0, 1000)).await.expect_err("cancelled");
+        assert!(matches!(error, RestError::StatementTimeout), "{error:?}");
+    }
+    supabase.faults().limit_statement_rows(None);
+    let page = within(DEADLINE, table.page_after(0, 1000)).await.expect("a page");
+    assert_eq!((page.rows.len(), page.unreadable.len()), (1, 0));
+    // From here on only the row's texts can't be read.
+    for _ in 0..2 {
+        supabase.faults().fail_rest(RestFault::StatementTimeout, 2);
+        let error = within(DEADLINE, table.page_after(1, 1)).await.expect_err("cancelled");
+        assert!(matches!(error, RestError::StatementTimeout), "{error:?}");
+        supabase.faults().clear_rest();
+    }
+    supabase.faults().fail_rest(RestFault::StatementTimeout, 1);
+    let page = within(DEADLINE, table.page_after(1, 1)).await.expect("a page");
+    assert_eq!(page.unreadable.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+    assert_eq!((page.unreadable[0].reason, page.last_id), (UnreadableReason::DatabaseFails, Some(2)));
+}
+
+#[tokio::test]
+async fn a_cache_that_answers_the_same_page_is_told() {
+    let supabase = filled(5).await;
+    let table = table(&access(&supabase));
+    supabase.faults().serve_stale_pages(true);
+    let page = within(DEADLINE, table.page_after(0, 2)).await.expect("a page");
+    assert_eq!(page.last_id, Some(2));
+    for error in [
+        within(DEADLINE, table.page_after(2, 2)).await.expect_err("the same page"),
+        within(DEADLINE, table.ids_between(3, 5, 9)).await.expect_err("another range"),
+        within(DEADLINE, table.rows_by_id(&[5])).await.expect_err("another row"),
+    ] {
+        assert!(matches!(error, RestError::NotAsked { .. }), "{error:?}");
+        assert_eq!(error.directive(), RetryDirective::Retry);
+        assert!(error.advice().contains("cache"), "{}", error.advice());
+    }
+}
+
 #[tokio::test]
 async fn a_legacy_service_key_is_sent_as_bearer_too() {
     let supabase = supabase().await;
@@ -133,8 +259,9 @@ async fn what_passes_is_tried_again() {
     assert!(matches!(refusal(&supabase, &access).await, RestError::Gateway { status: 502 }));
     fault(RestFault::Html(503));
     assert!(matches!(refusal(&supabase, &access).await, RestError::Busy { status: 503, .. }));
-    fault(RestFault::StatementTimeout);
+    supabase.faults().limit_statement_rows(Some(0));
     assert!(matches!(refusal(&supabase, &access).await, RestError::StatementTimeout));
+    supabase.faults().limit_statement_rows(None);
     fault(RestFault::Truncated);
     let error = refusal(&supabase, &access).await;
     assert!(matches!(error, RestError::Body(_)), "{error:?}");

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use autovalidate_fakes::supabase::{Options, Supabase};
+use autovalidate_fakes::supabase::{Options, Supabase, Webhook};
 use futures::{SinkExt, Stream, StreamExt};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -79,6 +79,76 @@ async fn counts_and_ranges_follow_postgrest() {
     assert_eq!((status.as_u16(), &error["code"]), (416, &json!("PGRST103")));
     let (status, _, error) = read("id=gt.x").await;
     assert_eq!((status.as_u16(), &error["code"]), (400, &json!("22P02")));
+}
+
+#[tokio::test]
+async fn an_old_row_is_whole_only_with_full_replica_identity_and_without_policies() {
+    for (row_level_security, whole_when_deleted) in [(false, true), (true, false)] {
+        let options = Options {
+            full_replica_identity: true,
+            row_level_security,
+            poll: Duration::from_millis(10),
+            subscribed_delay: Duration::ZERO,
+            ..Options::default()
+        };
+        let supabase = Supabase::start(options).await.expect("the stand-in starts");
+        let query = format!("apikey={}&vsn=2.0.0", supabase.anon_key());
+        let socket =
+            within(DEADLINE, WebSocketFactory::create(address(&supabase, &query))).await.expect("a socket");
+        let (mut write, mut read) = socket.split();
+        let wanted = ["UPDATE", "DELETE"]
+            .map(|event| json!({"event": event, "schema": "public", "table": "typo_training_dataset"}));
+        let join = json!(["1", "1", "realtime:a", "phx_join", {"config": {"postgres_changes": wanted}}]);
+        write.send(Message::text(join.to_string())).await.expect("sent");
+        let echo = next(&mut read).await[4]["response"]["postgres_changes"].clone();
+        assert_eq!(next(&mut read).await[4]["message"], "Subscribed to PostgreSQL");
+
+        let id = supabase.insert("toyta", "Toyota", "brand");
+        supabase.update(id, "tojota", "Toyota", "brand");
+        let updated = next(&mut read).await[4].clone();
+        assert_eq!(updated["ids"], json!([echo[0]["id"]]));
+        assert_eq!(updated["data"]["record"]["typo"], "tojota");
+        assert_eq!(updated["data"]["old_record"]["typo"], "toyta");
+        supabase.delete(id);
+        let deleted = next(&mut read).await[4].clone();
+        assert_eq!((&deleted["ids"], &deleted["data"]["type"]), (&json!([echo[1]["id"]]), &json!("DELETE")));
+        assert_eq!(deleted["data"]["old_record"]["typo"].is_string(), whole_when_deleted, "{deleted}");
+        assert!(deleted["data"].get("record").is_none());
+
+        supabase.insert("a", "b", "brand");
+        supabase.truncate_restart_identity();
+        assert_eq!((supabase.ids(), supabase.insert("a", "b", "brand")), (Vec::new(), 1));
+    }
+}
+
+#[tokio::test]
+async fn the_webhook_tells_of_updates_and_deletes() {
+    let (bodies, mut called) = tokio::sync::mpsc::unbounded_channel();
+    let hook = axum::routing::post(move |axum::Json(body): axum::Json<Value>| async move {
+        bodies.send(body).expect("the test listens");
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(axum::serve(listener, axum::Router::new().route("/hook", hook)).into_future());
+    let webhook = Webhook {
+        url: url.parse().expect("a URL"),
+        header: "x-secret".to_owned(),
+        secret: "secret".to_owned(),
+    };
+    let options = Options { webhook: Some(webhook), ..Options::default() };
+    let supabase = Supabase::start(options).await.expect("the stand-in starts");
+    let id = supabase.insert("toyta", "Toyota", "brand");
+    let inserted = within(DEADLINE, called.recv()).await.expect("a call");
+    assert_eq!((&inserted["type"], &inserted["old_record"]), (&json!("INSERT"), &Value::Null));
+    supabase.update(id, "tojota", "Toyota", "brand");
+    let updated = within(DEADLINE, called.recv()).await.expect("a call");
+    assert_eq!((&updated["type"], &updated["old_record"]["typo"]), (&json!("UPDATE"), &json!("toyta")));
+    assert_eq!(updated["record"]["typo"], "tojota");
+    supabase.delete(id);
+    let deleted = within(DEADLINE, called.recv()).await.expect("a call");
+    assert_eq!((&deleted["type"], &deleted["record"]), (&json!("DELETE"), &Value::Null));
+    assert_eq!(deleted["old_record"]["id"], id);
+    server.abort();
 }
 
 async fn next(frames: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin)) -> Value {

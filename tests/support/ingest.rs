@@ -100,6 +100,24 @@ impl Inbox for Memory {
         Ok(accepted)
     }
 
+    async fn refuse(&self, id: i64) -> Result<Accepted, InboxError> {
+        let row = Row {
+            id,
+            typo: String::new(),
+            corrected: String::new(),
+            domain: String::new(),
+            created_at: None,
+        };
+        let mut refused = 0;
+        self.rows.send_modify(|stored| {
+            stored.entry(id).or_insert_with(|| {
+                refused = 1;
+                row
+            });
+        });
+        Ok(Accepted { refused, duplicates: 1 - refused, ..Accepted::default() })
+    }
+
     async fn remove(&self, rows: &[KeptRow]) -> Result<u64, InboxError> {
         let mut removed = 0;
         self.rows.send_modify(|stored| {

@@ -8,7 +8,7 @@ use super::Shared;
 use super::filter::{Filter, list};
 use super::frame::Frame;
 use super::keys::Role;
-use super::table::{COLUMNS, Commit, Record, commit_timestamp};
+use super::table::{COLUMNS, ChangeKind, Commit, Record, commit_timestamp};
 
 /// Size in bytes above which a change loses its long values.
 const MAX_CHANGE_BYTES: usize = 1 << 20;
@@ -67,12 +67,12 @@ impl Binding {
         Ok(Self { id, echo, filters })
     }
 
-    fn wants(&self, schema: &str, table: &str, row: &Record) -> bool {
+    fn wants(&self, kind: ChangeKind, schema: &str, table: &str, row: &Record) -> bool {
         let matches = |key: &str, default: &str, wanted: &str| {
             let value = self.echo.get(key).and_then(Value::as_str).unwrap_or(default);
             value == "*" || value == wanted
         };
-        matches("event", "*", "INSERT")
+        matches("event", "*", kind.name())
             && matches("schema", "public", schema)
             && matches("table", "*", table)
             && self.filters.iter().all(|filter| filter.matches(row))
@@ -123,35 +123,59 @@ pub(super) fn system(extension: &str, status: &str, message: &str) -> Value {
     json!({"extension": extension, "status": status, "message": message})
 }
 
-/// Returns the payload of a row event, or `None` when no entry of the channel asks for the row.
+/// Returns the payload of a change's event, or `None` when no entry of the channel asks for it.
 pub(super) fn row_event(
     shared: &Shared,
     channel: &Channel,
     role: Option<Role>,
     commit: &Commit,
 ) -> Option<Value> {
-    let (schema, table) = (&shared.options.schema, &shared.options.table);
-    let wanting = channel.bindings.iter().filter(|binding| binding.wants(schema, table, &commit.record));
+    let (schema, table, kind) = (&shared.options.schema, &shared.options.table, commit.kind);
+    let wanting =
+        channel.bindings.iter().filter(|binding| binding.wants(kind, schema, table, &commit.record));
     let ids: Vec<_> = wanting.map(|binding| binding.id).collect();
     if ids.is_empty() {
         return None;
     }
     let mut data = json!({
-        "schema": schema, "table": table, "type": "INSERT", "errors": null,
+        "schema": schema, "table": table, "type": kind.name(), "errors": null,
         "commit_timestamp": commit_timestamp(commit.at),
         "columns": COLUMNS.map(|(name, kind)| json!({"name": name, "type": kind})),
-        "record": commit.record,
     });
+    if kind != ChangeKind::Delete {
+        data["record"] = json!(commit.record);
+    }
+    if let Some(old) = &commit.old {
+        data["old_record"] = json!(known_before(shared, kind, old));
+    }
+    let records = ["record", "old_record"].map(|name| data[name].is_object().then_some(name));
+    let records: Vec<_> = records.into_iter().flatten().collect();
     let barred = shared.faults.revoked() && role != Some(Role::Service);
     if barred || shared.faults.events_broken() {
         data["errors"] = json!(["Error 401: Unauthorized"]);
-        (data["columns"], data["record"]) = (json!([]), json!({}));
+        data["columns"] = json!([]);
+        records.iter().for_each(|name| data[*name] = json!({}));
         data["commit_timestamp"] = Value::Null;
-    } else if data["record"].to_string().len() > MAX_CHANGE_BYTES {
+    } else if records.iter().map(|name| data[*name].to_string().len()).sum::<usize>() > MAX_CHANGE_BYTES {
         data["errors"] = json!(["Error 413: Payload Too Large"]);
-        let short = |value: &Value| value.to_string().len() <= MAX_VALUE_BYTES;
-        let kept: Map<_, _> = commit.record.clone().into_iter().filter(|(_, value)| short(value)).collect();
-        data["record"] = Value::Object(kept);
+        for name in records {
+            let Value::Object(record) = data[name].take() else { continue };
+            let short = |value: &Value| value.to_string().len() <= MAX_VALUE_BYTES;
+            let kept: Map<_, _> = record.into_iter().filter(|(_, value)| short(value)).collect();
+            data[name] = Value::Object(kept);
+        }
     }
     Some(json!({"ids": ids, "data": data}))
+}
+
+/// Returns the columns of the row before a change that the server knows: the primary key, or all of
+/// them with `replica identity full`. With row-level security, a delete shows only the key, because
+/// no policy can be checked for a row that is gone.
+fn known_before(shared: &Shared, kind: ChangeKind, old: &Record) -> Record {
+    let options = &shared.options;
+    let whole = options.full_replica_identity && !(kind == ChangeKind::Delete && options.row_level_security);
+    old.iter()
+        .filter(|(name, _)| whole || *name == "id")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

@@ -56,6 +56,9 @@ struct Switches {
     event_errors: bool,
     rest: VecDeque<RestFault>,
     rest_latency: Duration,
+    statement_rows: Option<usize>,
+    answer_bytes: Option<usize>,
+    stale_pages: bool,
     commit_delay: Duration,
     hidden_rows: bool,
     revoked: bool,
@@ -132,6 +135,24 @@ impl Faults {
     /// Delays every REST response by `latency`.
     pub fn delay_rest(&self, latency: Duration) {
         self.switches().rest_latency = latency;
+    }
+
+    /// Cancels every statement that returns more than this many rows, as a statement timeout on a slow
+    /// table does; `None` lets all through again.
+    pub fn limit_statement_rows(&self, most: Option<usize>) {
+        self.switches().statement_rows = most;
+    }
+
+    /// Answers 413 in place of every page larger than this many bytes, as a gateway does; `None` lets
+    /// all through again.
+    pub fn limit_answer_bytes(&self, most: Option<usize>) {
+        self.switches().answer_bytes = most;
+    }
+
+    /// Answers every read with the first page served from now on, as a cache that ignores the query
+    /// does (or answers from the table again).
+    pub fn serve_stale_pages(&self, on: bool) {
+        self.switches().stale_pages = on;
     }
 
     /// Makes rows inserted from now on visible after a random part of this delay. An HTTP write
@@ -216,6 +237,18 @@ impl Faults {
 
     pub(super) fn rest_latency(&self) -> Duration {
         self.switches().rest_latency
+    }
+
+    pub(super) fn statement_rows(&self) -> Option<usize> {
+        self.switches().statement_rows
+    }
+
+    pub(super) fn answer_bytes(&self) -> Option<usize> {
+        self.switches().answer_bytes
+    }
+
+    pub(super) fn pages_stale(&self) -> bool {
+        self.switches().stale_pages
     }
 
     pub(super) fn commit_delay(&self) -> Duration {

@@ -7,19 +7,21 @@
 //! ```text
 //! table      rows and commit log
 //! keys       API keys and their roles
-//! rest       PostgREST: reads and writes over HTTP
+//! rest       PostgREST: reads and inserts over HTTP
+//! change     PostgREST: updates and deletes over HTTP
 //! query      PostgREST query strings: select, filters, order, limit
 //! filter     conditions on rows
 //! upgrade    Realtime's websocket upgrade
 //! realtime   session of one websocket
 //! channel    joined channels and the payloads for them
 //! frame      Phoenix framing, versions 1 and 2
-//! webhook    one POST per row
+//! webhook    one POST per changed row
 //! faults     switches that inject faults
 //! script     the fault switches by name, for the command line
 //! late       transactions that commit late
 //! ```
 
+mod change;
 mod channel;
 mod faults;
 mod filter;
@@ -82,7 +84,13 @@ pub struct Options {
     pub silence: Duration,
     /// Time without a channel after which Realtime closes a socket.
     pub idle: Duration,
-    /// Endpoint called for every inserted row.
+    /// True when the table has `replica identity full`: events then carry the whole row before a
+    /// change, not just its primary key.
+    pub full_replica_identity: bool,
+    /// True when the table has row-level security: the event of a deletion then carries the primary
+    /// key only, and the `anon` role can change no row.
+    pub row_level_security: bool,
+    /// Endpoint called for every inserted, updated and deleted row.
     pub webhook: Option<Webhook>,
     /// The fault switches. Keep a clone to flip them later.
     pub faults: Faults,
@@ -101,6 +109,8 @@ impl Default for Options {
             subscribed_delay: Duration::from_millis(50),
             silence: Duration::from_secs(60),
             idle: Duration::from_secs(600),
+            full_replica_identity: false,
+            row_level_security: true,
             webhook: None,
             faults: Faults::default(),
         }
@@ -151,6 +161,8 @@ struct Shared {
     faults: Faults,
     keys: Keys,
     table: Mutex<Table>,
+    /// Page that a cache keeps while it serves stale pages.
+    stale_page: Mutex<Option<Vec<Record>>>,
     commits: watch::Sender<usize>,
     late: mpsc::UnboundedSender<Late>,
     stop: CancellationToken,
@@ -161,6 +173,16 @@ impl Shared {
         // No code panics while it holds the lock, and a commit is complete once its row is in the
         // log.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the page that a client gets: this one, or an older one while stale pages are served.
+    fn cached(&self, page: Vec<Record>) -> Vec<Record> {
+        let mut stale = self.stale_page.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.faults.pages_stale() {
+            *stale = None;
+            return page;
+        }
+        stale.get_or_insert(page).clone()
     }
 
     /// Commits at once, or after a random part of the commit delay when that fault is switched on.
@@ -181,13 +203,18 @@ impl Shared {
     /// Commits several rows as one transaction. When an id is taken, returns `None` and commits
     /// nothing.
     fn commit_all(&self, rows: Vec<(i64, Record)>) -> Option<Vec<Record>> {
+        self.change(|table, at| table.commit_all(rows, at))
+    }
+
+    /// Changes the table as one transaction, dated by the database's clock.
+    fn change<T>(&self, change: impl FnOnce(&mut Table, Timestamp) -> T) -> T {
         let at = Timestamp::now() + self.faults.clock_skew();
-        let (records, committed) = {
+        let (changed, committed) = {
             let mut table = self.table();
-            (table.commit_all(rows, at)?, table.committed())
+            (change(&mut table, at), table.committed())
         };
         self.commits.send_replace(committed);
-        Some(records)
+        changed
     }
 }
 
@@ -230,6 +257,7 @@ impl Supabase {
             options,
             keys: Keys::local(),
             table: Mutex::default(),
+            stale_page: Mutex::default(),
             commits: watch::Sender::new(0),
             stop: CancellationToken::new(),
         });
@@ -240,7 +268,10 @@ impl Supabase {
             tasks.spawn(webhook::call(Arc::clone(&shared), target, client, shared.commits.subscribe()));
         }
         let app = Router::new()
-            .route("/rest/v1/{table}", get(rest::read).post(rest::write))
+            .route(
+                "/rest/v1/{table}",
+                get(rest::read).post(rest::write).patch(change::patch).delete(change::delete),
+            )
             .route("/realtime/v1/websocket", get(upgrade::upgrade))
             .route("/socket/websocket", get(upgrade::upgrade))
             .with_state(Arc::clone(&shared));
@@ -284,7 +315,7 @@ impl Supabase {
         &self.shared.faults
     }
 
-    /// Returns a receiver for the number of rows committed so far, which changes with every commit.
+    /// Returns a receiver for the number of changes committed so far, which grows with every commit.
     pub fn commits(&self) -> watch::Receiver<usize> {
         self.shared.commits.subscribe()
     }
@@ -313,10 +344,25 @@ impl Supabase {
         self.shared.table().ids()
     }
 
-    /// Deletes a row and returns true when the row existed. Realtime sends no event, because the
-    /// worker subscribes to inserts only.
+    /// Changes a pair as another client would, and returns true when the row exists.
+    pub fn update(&self, id: i64, typo: &str, corrected: &str, domain: &str) -> bool {
+        self.update_values(id, &pair(typo, corrected, domain))
+    }
+
+    /// Changes columns of a row to arbitrary values, and returns true when the row exists.
+    pub fn update_values(&self, id: i64, values: &Map<String, Value>) -> bool {
+        self.shared.change(|table, at| table.update(id, values, at)).is_some()
+    }
+
+    /// Deletes a row as another client would, and returns true when the row existed.
     pub fn delete(&self, id: i64) -> bool {
-        self.shared.table().delete(id)
+        self.shared.change(|table, at| table.delete(id, at)).is_some()
+    }
+
+    /// Deletes all rows and starts the ids at 1 again, as `truncate ... restart identity` does.
+    /// Neither Realtime nor the webhook tells.
+    pub fn truncate_restart_identity(&self) {
+        self.shared.change(|table, _| table.truncate_restart_identity());
     }
 
     /// Inserts a row with arbitrary values, such as a number in a text column, and returns its id.

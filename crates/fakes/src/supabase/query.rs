@@ -112,7 +112,13 @@ impl Query {
         (page.collect(), total)
     }
 
-    fn matches(&self, row: &Record) -> bool {
+    /// Returns true when the query has a condition on the rows.
+    pub(super) fn is_conditional(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
+    /// Returns true when the row satisfies every condition.
+    pub(super) fn matches(&self, row: &Record) -> bool {
         self.filters.iter().all(|filter| filter.matches(row))
     }
 

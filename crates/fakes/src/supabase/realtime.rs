@@ -18,6 +18,7 @@ use super::channel::{Channel, Stage, bindings, row_event, system};
 use super::faults::SocketFault;
 use super::frame::{Frame, Framing};
 use super::keys::Role;
+use super::table::ChangeKind;
 
 /// Time until the server subscribes again by itself, in multiples of
 /// [`subscribed_delay`](super::Options::subscribed_delay).
@@ -215,7 +216,7 @@ impl Session {
         }
     }
 
-    /// Polls the write-ahead log: sends the frames that are due, then the committed rows.
+    /// Polls the write-ahead log: sends the frames that are due, then the committed changes.
     fn poll(&mut self) {
         let now = Instant::now();
         for (_, frame) in self.delayed.extract_if(.., |(due, _)| *due <= now) {
@@ -234,13 +235,20 @@ impl Session {
                     self.outbox.push(channel.system(topic, system("postgres_changes", status, &text)));
                 }
                 Stage::Live { position } => {
-                    let commits = self.shared.table().since(position);
+                    let table = self.shared.table();
+                    let commits = table.since(position);
+                    // The server looks every changed row up, so it drops the changes of rows that are
+                    // gone by now.
+                    let there: Vec<_> = commits.iter().map(|commit| table.holds(commit.id)).collect();
+                    drop(table);
                     channel.stage = Stage::Live { position: position + commits.len() };
                     let role = self.shared.keys.role(&channel.token);
-                    if role != Some(Role::Service) && self.shared.faults.rows_hidden() {
-                        continue;
-                    }
-                    for commit in commits {
+                    let hidden = role != Some(Role::Service) && self.shared.faults.rows_hidden();
+                    for (commit, there) in commits.into_iter().zip(there) {
+                        // No policy can be checked for a row that is gone, so every deletion is sent.
+                        if commit.kind != ChangeKind::Delete && (hidden || !there) {
+                            continue;
+                        }
                         let Some(event) = row_event(&self.shared, channel, role, &commit) else { continue };
                         if self.shared.faults.take_dropped_event() {
                             continue;

@@ -1,4 +1,4 @@
-//! PostgREST: reads and writes of the table over HTTP.
+//! PostgREST: reads and inserts over HTTP.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,6 +44,9 @@ pub(super) async fn read(
             }
             false => query.page(shared.table().rows(i64::MIN..=i64::MAX), max_rows),
         };
+        if shared.faults.statement_rows().is_some_and(|most| page.len() > most) {
+            return Err(cancelled());
+        }
         if counted && query.offset > 0 && query.offset >= total {
             return Err(error(416, "PGRST103", "Requested range not satisfiable"));
         }
@@ -53,6 +56,10 @@ pub(super) async fn read(
         };
         let status = if counted && page.len() < total { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         let total = if counted { total.to_string() } else { "*".to_owned() };
+        let page = shared.cached(page);
+        if shared.faults.answer_bytes().is_some_and(|most| json!(page).to_string().len() > most) {
+            return Ok(gateway_page(413));
+        }
         let mut response = rows_body(status, page, &headers)?;
         if let Ok(range) = HeaderValue::from_str(&format!("{span}/{total}")) {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
@@ -111,7 +118,11 @@ fn columns(query: &str) -> Option<Vec<String>> {
 }
 
 /// Parses the objects of a write's body.
-fn records(shared: &Shared, body: &[u8], columns: Option<Vec<String>>) -> Result<Vec<Record>, Refusal> {
+pub(super) fn records(
+    shared: &Shared,
+    body: &[u8],
+    columns: Option<Vec<String>>,
+) -> Result<Vec<Record>, Refusal> {
     let mut records = match serde_json::from_slice(body) {
         Ok(Value::Object(record)) => vec![record],
         Ok(Value::Array(items)) => items.into_iter().map(object).collect::<Result<_, _>>()?,
@@ -141,7 +152,7 @@ fn records(shared: &Shared, body: &[u8], columns: Option<Vec<String>>) -> Result
 
 /// Handles a request: applies the injected faults, checks the key, schema, and table, then calls
 /// `work`.
-async fn answer(
+pub(super) async fn answer(
     shared: &Shared,
     table: &str,
     headers: &HeaderMap,
@@ -153,9 +164,7 @@ async fn answer(
     match fault {
         Some(RestFault::Status(status)) => return injected(status),
         Some(RestFault::Html(status)) => return gateway_page(status),
-        Some(RestFault::StatementTimeout) => {
-            return error(500, "57014", "canceling statement due to statement timeout").into_response();
-        }
+        Some(RestFault::StatementTimeout) => return cancelled().into_response(),
         Some(RestFault::Truncated) | None => {}
     }
     let allowed = role(shared, headers).and_then(|role| {
@@ -202,7 +211,7 @@ fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Refusal> {
     }
 }
 
-fn refused(shared: &Shared, query: &QueryError) -> Refusal {
+pub(super) fn refused(shared: &Shared, query: &QueryError) -> Refusal {
     match query {
         QueryError::Parse(text) => error(400, "PGRST100", text),
         QueryError::Column(name) => {
@@ -223,7 +232,7 @@ fn object(item: Value) -> Result<Record, Refusal> {
 }
 
 /// Converts a JSON value to the column's text, as PostgreSQL does.
-fn as_column((name, value): (String, Value)) -> (String, Value) {
+pub(super) fn as_column((name, value): (String, Value)) -> (String, Value) {
     let value = match value {
         value @ (Value::Null | Value::String(_)) => value,
         other if name == "id" => other,
@@ -233,7 +242,7 @@ fn as_column((name, value): (String, Value)) -> (String, Value) {
 }
 
 /// An error response.
-struct Refusal {
+pub(super) struct Refusal {
     status: u16,
     body: Value,
 }
@@ -245,8 +254,12 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn error(status: u16, code: &str, message: &str) -> Refusal {
+pub(super) fn error(status: u16, code: &str, message: &str) -> Refusal {
     Refusal { status, body: json!({"code": code, "message": message, "details": null, "hint": null}) }
+}
+
+fn cancelled() -> Refusal {
+    error(500, "57014", "canceling statement due to statement timeout")
 }
 
 fn injected(status: u16) -> Response {
@@ -273,7 +286,11 @@ fn json_body(status: StatusCode, body: &Value) -> Response {
 }
 
 /// Returns rows in the form that the client accepts: an array, or a single object.
-fn rows_body(status: StatusCode, rows: Vec<Record>, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub(super) fn rows_body(
+    status: StatusCode,
+    rows: Vec<Record>,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
     if !text(headers, "accept").is_some_and(|kinds| kinds.contains("application/vnd.pgrst.object")) {
         return Ok(json_body(status, &json!(rows)));
     }
@@ -295,7 +312,7 @@ async fn truncated(response: Response) -> Response {
     Response::from_parts(parts, Body::from(whole.slice(..whole.len() / 2)))
 }
 
-fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+pub(super) fn prefers(headers: &HeaderMap, preference: &str) -> bool {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|value| value.trim() == preference)
 }

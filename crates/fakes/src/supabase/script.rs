@@ -55,7 +55,7 @@ enum Value {
     Duration(Duration),
 }
 
-const FAULTS: [Entry; 26] = [
+const FAULTS: [Entry; 29] = [
     Entry {
         name: "cut-sockets",
         kind: Kind::Every(|faults| faults.strike(SocketFault::Kill)),
@@ -180,6 +180,21 @@ const FAULTS: [Entry; 26] = [
         name: "rest-timeout",
         kind: Kind::Every(|faults| faults.fail_rest(RestFault::StatementTimeout, 1)),
         help: "cancels a REST request's SQL statement, as a statement timeout does",
+    },
+    Entry {
+        name: "statement-rows",
+        kind: Kind::Number(|faults, most| faults.limit_statement_rows(usize::try_from(most).ok())),
+        help: "cancels every REST statement that returns more rows than this",
+    },
+    Entry {
+        name: "answer-bytes",
+        kind: Kind::Number(|faults, most| faults.limit_answer_bytes(usize::try_from(most).ok())),
+        help: "answers 413 in place of every REST page larger than this",
+    },
+    Entry {
+        name: "stale-pages",
+        kind: Kind::Switch(|faults| faults.serve_stale_pages(true)),
+        help: "answers every REST read with the same page, as a cache that ignores the query does",
     },
     Entry {
         name: "rest-latency",

@@ -24,15 +24,38 @@ pub(super) fn has_column(name: &str) -> bool {
     COLUMNS.iter().any(|(column, _)| *column == name)
 }
 
-/// One committed insert.
+/// Kind of a change, by the name that Realtime and webhooks give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChangeKind {
+    Insert,
+    Update,
+    Delete,
+}
+
+impl ChangeKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// One committed change of a row.
 #[derive(Debug)]
 pub(super) struct Commit {
+    pub(super) id: i64,
+    pub(super) kind: ChangeKind,
+    /// Row after the change; for a delete, the row before it.
     pub(super) record: Record,
+    /// Row before an update or a delete.
+    pub(super) old: Option<Record>,
     pub(super) at: Timestamp,
 }
 
-/// Rows by id, and a log of them in commit order. As with a PostgreSQL sequence, an id is assigned
-/// before the commit, so the two orders differ when transactions overlap.
+/// Rows by id, and a log of their changes in commit order. As with a PostgreSQL sequence, an id is
+/// assigned before the commit, so the two orders differ when transactions overlap.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: BTreeMap<i64, Arc<Commit>>,
@@ -47,7 +70,8 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Takes the next id of the sequence. No id is assigned twice, committed or not.
+    /// Takes the next id of the sequence. No id is assigned twice, committed or not, unless the
+    /// sequence is restarted.
     pub(super) fn reserve(&mut self) -> i64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -74,12 +98,49 @@ impl Table {
                 .iter()
                 .map(|(name, _)| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
                 .collect();
-            let commit = Arc::new(Commit { record: record.clone(), at });
-            self.rows.insert(id, Arc::clone(&commit));
-            self.log.push(commit);
+            self.log(Commit { id, kind: ChangeKind::Insert, record: record.clone(), old: None, at });
             record
         };
         Some(rows.into_iter().map(commit).collect())
+    }
+
+    /// Changes columns of a row, and returns the row. Returns `None` when there is no such row, or
+    /// when its new id is taken.
+    pub(super) fn update(&mut self, id: i64, values: &Record, at: Timestamp) -> Option<Record> {
+        let old = self.rows.get(&id)?.record.clone();
+        let mut record = old.clone();
+        record.extend(values.clone().into_iter().filter(|(name, _)| has_column(name)));
+        let new_id = record["id"].as_i64()?;
+        if new_id != id && self.rows.contains_key(&new_id) {
+            return None;
+        }
+        self.rows.remove(&id);
+        let kind = ChangeKind::Update;
+        self.log(Commit { id: new_id, kind, record: record.clone(), old: Some(old), at });
+        Some(record)
+    }
+
+    /// Deletes a row, and returns it.
+    pub(super) fn delete(&mut self, id: i64, at: Timestamp) -> Option<Record> {
+        let record = self.rows.remove(&id)?.record.clone();
+        let old = Some(record.clone());
+        self.log(Commit { id, kind: ChangeKind::Delete, record: record.clone(), old, at });
+        Some(record)
+    }
+
+    /// Deletes all rows and restarts the sequence of ids, as `truncate ... restart identity` does.
+    /// Neither Realtime nor a row's webhook hears of it.
+    pub(super) fn truncate_restart_identity(&mut self) {
+        self.rows.clear();
+        self.next_id = 1;
+    }
+
+    fn log(&mut self, commit: Commit) {
+        let commit = Arc::new(commit);
+        if commit.kind != ChangeKind::Delete {
+            self.rows.insert(commit.id, Arc::clone(&commit));
+        }
+        self.log.push(commit);
     }
 
     /// Returns every visible row with an id in this range, ordered by id.
@@ -106,11 +167,12 @@ impl Table {
         self.rows.keys().copied().collect()
     }
 
-    pub(super) fn delete(&mut self, id: i64) -> bool {
-        self.rows.remove(&id).is_some()
+    /// Returns true when a row with this id is visible.
+    pub(super) fn holds(&self, id: i64) -> bool {
+        self.rows.contains_key(&id)
     }
 
-    /// Returns the number of committed inserts, which is the position of the log's end.
+    /// Returns the number of committed changes, which is the position of the log's end.
     pub(super) fn committed(&self) -> usize {
         self.log.len()
     }
@@ -150,6 +212,25 @@ mod tests {
         let some = vec![(7, Record::new()), (slow, Record::new())];
         assert!(table.commit_all(some, Timestamp::UNIX_EPOCH).is_none());
         assert_eq!((table.ids(), table.committed()), (vec![slow, quick], 2));
+    }
+
+    #[test]
+    fn changes_are_logged_with_the_row_before_and_a_truncate_is_not() {
+        let (mut table, at) = (Table::default(), Timestamp::UNIX_EPOCH);
+        let id = table.reserve();
+        table.commit(id, Record::from_iter([("typo".to_owned(), "a".into())]), at);
+        let changes = Record::from_iter([("typo".to_owned(), "b".into()), ("nope".to_owned(), 1.into())]);
+        assert_eq!(table.update(id, &changes, at).map(|row| row["typo"].clone()), Some("b".into()));
+        assert!(table.update(9, &changes, at).is_none() && table.delete(9, at).is_none());
+        assert_eq!(table.delete(id, at).map(|row| row["typo"].clone()), Some("b".into()));
+        let logged = table.since(0);
+        let kinds: Vec<_> = logged.iter().map(|commit| commit.kind).collect();
+        assert_eq!(kinds, [ChangeKind::Insert, ChangeKind::Update, ChangeKind::Delete]);
+        assert_eq!(logged[1].old.as_ref().map(|old| old["typo"].clone()), Some("a".into()));
+        let next = table.reserve();
+        table.commit(next, Record::new(), at);
+        table.truncate_restart_identity();
+        assert_eq!((table.ids(), table.committed(), table.reserve()), (Vec::new(), 4, 1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The database webhook: one POST per committed row, without retries, as `pg_net` does.
+//! The database webhook: one POST per committed change of a row, without retries, as `pg_net` does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::table::ChangeKind;
 use super::{Shared, Webhook};
 
 /// Time that `pg_net` waits for a response.
@@ -14,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Number of concurrent requests of `pg_net`.
 const CONCURRENT: usize = 200;
 
-/// Calls the endpoint for every row committed from now on, until the stand-in stops.
+/// Calls the endpoint for every change of a row committed from now on, until the stand-in stops.
 pub(super) async fn call(
     shared: Arc<Shared>,
     target: Webhook,
@@ -33,9 +34,11 @@ pub(super) async fn call(
             if calls.len() >= CONCURRENT {
                 calls.join_next().await;
             }
+            // A trigger sees the whole row before the change, whatever the replica identity is.
+            let record = (commit.kind != ChangeKind::Delete).then_some(&commit.record);
             let body = json!({
-                "type": "INSERT", "table": shared.options.table, "schema": shared.options.schema,
-                "record": commit.record, "old_record": null,
+                "type": commit.kind.name(), "table": shared.options.table, "schema": shared.options.schema,
+                "record": record, "old_record": commit.old,
             });
             let request = client
                 .post(target.url.clone())

@@ -1,0 +1,153 @@
+//! Rows that change in the table, are deleted from it, or have ids that other rows had before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use autovalidate::ingest::{IngestEvent, IngestTiming, TableAccess};
+use autovalidate_fakes::supabase::{RestFault, Supabase};
+
+use crate::support::ingest::{Memory, Running, access, supabase, timing};
+
+/// Returns access with a key that sees every row.
+fn service(supabase: &Supabase) -> TableAccess {
+    TableAccess { key: supabase.service_key().to_owned().into(), ..access(supabase) }
+}
+
+fn insert(supabase: &Supabase, count: usize) {
+    for number in 0..count {
+        supabase.insert(&format!("toyta {number}"), "Toyota", "brand");
+    }
+}
+
+/// Sweeps until the comparison of kept rows has gone through the whole table once.
+async fn compare_all(ingest: &mut Running, sweeps: u64) {
+    let swept = ingest.status.borrow().sweeps;
+    for number in 1..=sweeps {
+        ingest.sweep_trigger.sweep();
+        ingest.status_is(|status| status.sweeps >= swept + number).await;
+    }
+}
+
+#[tokio::test]
+async fn an_update_and_a_deletion_arrive_over_realtime() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    insert(&supabase, 3);
+    let quiet = IngestTiming { compare: 1, ..timing() };
+    let mut ingest = Running::start(service(&supabase), &inbox, quiet);
+    ingest.settled().await;
+    inbox.holds(1..=3).await;
+    assert!(supabase.update(3, "totoya", "Toyota", "brand"));
+    inbox.has_typo(3, "totoya").await;
+    assert!(supabase.delete(2));
+    inbox.holds([1, 3]).await;
+    let status = ingest.status_is(|status| status.removed == 1).await;
+    assert_eq!(status.changed, 1);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn changes_that_nothing_told_of_are_found_by_comparing_a_page_with_each_sweep() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    insert(&supabase, 50);
+    let mut ingest = Running::start(service(&supabase), &inbox, IngestTiming { compare: 20, ..timing() });
+    ingest.settled().await;
+    inbox.holds(1..=50).await;
+    supabase.update(7, "first", "Toyota", "brand");
+    supabase.update(50, "last", "Toyota", "brand");
+    supabase.delete(33);
+    compare_all(&mut ingest, 5).await;
+    inbox.has_typo(7, "first").await;
+    inbox.has_typo(50, "last").await;
+    inbox.holds((1..=32).chain(34..=50)).await;
+    supabase.delete(50);
+    compare_all(&mut ingest, 5).await;
+    inbox.holds((1..=32).chain(34..=49)).await;
+    assert_eq!(ingest.status.borrow().vanished, 0);
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_whose_ids_start_anew_is_told_and_taken_in() {
+    for before in [60, 5] {
+        let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+        supabase.faults().drop_events(u64::MAX);
+        insert(&supabase, before);
+        let small = IngestTiming { compare: 10, overlap: 3, ..timing() };
+        let mut ingest = Running::start(access(&supabase), &inbox, small);
+        ingest.settled().await;
+        inbox.holds(1..=before as i64).await;
+        supabase.truncate_restart_identity();
+        for number in 1..=40 {
+            supabase.insert(&format!("hunday {number}"), "Hyundai", "brand");
+        }
+        ingest.sweep_trigger.sweep();
+        let series = ingest.event(|event| match event {
+            IngestEvent::IdsStartedAnew { series } => Some(series),
+            _ => None,
+        });
+        assert!(series.await >= 1);
+        for id in 1..=40 {
+            inbox.has_typo(id, &format!("hunday {id}")).await;
+        }
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rows_that_vanish_in_masses_or_behind_policies_are_told_and_stay() {
+    for everything in [true, false] {
+        let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+        supabase.faults().drop_events(u64::MAX);
+        insert(&supabase, 40);
+        let access = if everything { service(&supabase) } else { access(&supabase) };
+        let mut ingest = Running::start(access, &inbox, timing());
+        ingest.settled().await;
+        inbox.holds(1..=40).await;
+        let gone = if everything { 1..=30 } else { 1..=3 };
+        let count = gone.clone().count() as u64;
+        for id in gone {
+            supabase.delete(id);
+        }
+        ingest.sweep_trigger.sweep();
+        let told = ingest.event(|event| match event {
+            IngestEvent::Vanished { rows } => Some(rows),
+            _ => None,
+        });
+        assert_eq!(told.await, count);
+        inbox.holds(1..=40).await;
+        assert_eq!(ingest.status.borrow().removed, 0);
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_older_than_what_a_sweep_has_read_changes_nothing() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
+    ingest.settled().await;
+    // The insert's event waits in front of the inbox while the row changes in the table.
+    inbox.hold(true);
+    let id = supabase.insert("first", "Toyota", "brand");
+    ingest.status_is(|status| status.undelivered == 1).await;
+    supabase.update(id, "second", "Toyota", "brand");
+    inbox.hold(false);
+    inbox.has_typo(id, "second").await;
+    compare_all(&mut ingest, 3).await;
+    inbox.has_typo(id, "second").await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_revision_that_fails_is_made_again() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    insert(&supabase, 2);
+    let quick = IngestTiming { sweep_every: Duration::from_secs(3600), compare: 1, ..timing() };
+    let mut ingest = Running::start(access(&supabase), &inbox, quick);
+    ingest.settled().await;
+    inbox.holds(1..=2).await;
+    supabase.faults().fail_rest(RestFault::Status(503), 1);
+    supabase.update(2, "totoya", "Toyota", "brand");
+    inbox.has_typo(2, "totoya").await;
+    ingest.stop().await;
+}
