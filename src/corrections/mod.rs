@@ -11,10 +11,16 @@
 //! reading.rs     counts, notices of new pairs, snapshots
 //! quarantine.rs  a person's decisions about rows kept out of training: list, release, drop
 //! screening.rs   screening of a row beyond its own text: catalog names, burst limit
+//! history.rs     history of the rate of rows, and the burst limit
+//! burst.rs       bursts: their ids, and what is logged about them
+//! created_at.rs  date of a row, in the forms that PostgreSQL writes
 //! ledger.rs      the dedup ledger: a set of row ids
 //! scan.rs        one ordered read of a range of a stream
 //! ```
 
+mod burst;
+mod created_at;
+mod history;
 mod ledger;
 mod quarantine;
 mod reading;
@@ -23,23 +29,30 @@ mod screening;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::Message;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use self::burst::BurstLog;
+pub use self::burst::{Burst, BurstId, NotABurstId};
+use self::created_at::DateLog;
+pub use self::history::BurstLimit;
+use self::history::{History, minute_of};
 use self::ledger::Ledger;
 pub use self::quarantine::{Decided, Quarantined};
 pub use self::reading::{Arrivals, Snapshot};
 use self::scan::{Depth, scan};
-use self::screening::History;
-pub use self::screening::{BurstLimit, KnownNames, ScreeningRules};
+pub use self::screening::{KnownNames, ScreeningRules};
 use crate::broker::BrokerError;
-use crate::broker::{CORRECTIONS, QUARANTINE, Streams};
+use crate::broker::{CORRECTIONS, Clock, QUARANTINE, Records, Streams, timestamp};
 use crate::correction::{Refusal, Row, subject_token};
 
 /// Header of a quarantined row that names its [`Refusal`].
@@ -51,8 +64,12 @@ pub const SHORTENED_HEADER: &str = "Shortened";
 /// Header of a pair that a person released; it names the refusal that was overruled.
 pub const RELEASED_HEADER: &str = "Released";
 
-/// Header of a pair with the minute, since 1970, in which the burst limit counted it.
+/// Header of a pair, or of a row of a burst, with the minute, since 1970, in which the burst limit
+/// counted it.
 const MINUTE_HEADER: &str = "Minute";
+
+/// Key of [`SweptTable`] in the bucket of state that survives a restart.
+const SWEPT_TABLE: &str = "swept_table";
 
 /// Suffix of a dropped row's message id.
 const DROPPED_SUFFIX: &str = ":dropped";
@@ -87,6 +104,13 @@ pub struct Corrections {
     known: Arc<Mutex<StreamState>>,
 }
 
+/// Record of the sweeps that reached the end of the table.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct SweptTable {
+    /// Newest minute of the rows known then, by their own dates. Later rows count as no older.
+    floor: i64,
+}
+
 /// State read from both streams, and the sequence up to which each stream has been read.
 #[derive(Debug, Default)]
 struct StreamState {
@@ -94,6 +118,8 @@ struct StreamState {
     /// Ids of rows that a person released into the pairs.
     released: BTreeSet<i64>,
     history: History,
+    bursts: BurstLog,
+    dates: DateLog,
     rules: ScreeningRules,
     corrections_read: u64,
     quarantine_read: u64,
@@ -111,8 +137,35 @@ impl Corrections {
         }
         let corrections =
             Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) };
-        corrections.catch_up(&mut *corrections.known.lock().await).await?;
+        let swept = corrections.swept_table().load(SWEPT_TABLE).await?;
+        let mut known = corrections.known.lock().await;
+        corrections.catch_up(&mut known).await?;
+        if let Some((SweptTable { floor }, _)) = swept {
+            known.history.raise_floor(floor);
+        }
+        drop(known);
         Ok(corrections)
+    }
+
+    fn swept_table(&self) -> Records<SweptTable> {
+        self.streams.state()
+    }
+
+    /// Notes that a sweep has handed over every row up to the end of the table. `took` is the time
+    /// since it began. Only rows that come later are held to the burst limit.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`], [`BrokerError::Unreadable`].
+    pub async fn swept(&self, took: Duration) -> Result<(), BrokerError> {
+        let now = self.streams.clock().now();
+        let began = now.saturating_sub(took).unwrap_or(now);
+        // A floor that can't be saved is saved by a later sweep: it rises with every new row.
+        let Some(floor) = self.known.lock().await.history.swept(minute_of(began)) else { return Ok(()) };
+        let change = |stored: Option<&SweptTable>| match stored {
+            Some(stored) if stored.floor >= floor => None,
+            Some(_) | None => Some(SweptTable { floor }),
+        };
+        self.swept_table().update(SWEPT_TABLE, change).await
     }
 
     /// Stores rows: those that may be trained on as pairs, the others in quarantine. Every row is
@@ -132,7 +185,9 @@ impl Corrections {
         self.catch_up(&mut known).await?;
         let mut waiting = VecDeque::with_capacity(PUBLISHES_IN_FLIGHT);
         let mut sent = Ledger::default();
-        let now = Timestamp::now();
+        let clock = self.streams.clock();
+        clock.refresh().await?;
+        let now = minute_of(clock.now());
         for row in rows {
             if known.ids.contains(row.id) || !sent.insert(row.id) {
                 appended.duplicates += 1;
@@ -149,6 +204,7 @@ impl Corrections {
         for publish in waiting {
             settle(publish, &mut known, &mut appended).await?;
         }
+        known.tell(now);
         Ok(appended)
     }
 
@@ -187,17 +243,18 @@ impl Corrections {
         Ok(ids.iter().copied().filter(|id| !known.ids.contains(*id)).collect())
     }
 
-    async fn publish(&self, row: &Row, judged: Result<i64, Refusal>) -> Result<InFlight, BrokerError> {
+    async fn publish(&self, row: &Row, judged: Judged) -> Result<InFlight, BrokerError> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}", self.table, row.id));
-        let (subject, refusal) = match judged {
-            Ok(minute) => {
-                headers.insert(MINUTE_HEADER, minute.to_string());
-                (format!("corrections.{}", subject_token(&row.domain)), None)
-            }
-            Err(refusal) => {
+        let Judged { minute, refusal } = judged;
+        if let Some(minute) = minute {
+            headers.insert(MINUTE_HEADER, minute.to_string());
+        }
+        let subject = match refusal {
+            None => format!("corrections.{}", subject_token(&row.domain)),
+            Some(refusal) => {
                 headers.insert(REFUSAL_HEADER, refusal.name());
-                (format!("quarantine.{refusal}"), Some(refusal))
+                format!("quarantine.{refusal}")
             }
         };
         let body = match shortened(row) {
@@ -225,7 +282,13 @@ impl Corrections {
             tokio::try_join!(last_sequence(corrections), last_sequence(quarantine))?;
         if corrections_last < known.corrections_read || quarantine_last < known.quarantine_read {
             tracing::warn!("a stream of pairs lost messages; rebuilding the ledger");
-            *known = StreamState { rules: std::mem::take(&mut known.rules), ..StreamState::default() };
+            let floor = known.history.floor();
+            *known = StreamState {
+                rules: std::mem::take(&mut known.rules),
+                dates: std::mem::take(&mut known.dates),
+                ..StreamState::default()
+            };
+            floor.and_then(|floor| known.history.raise_floor(floor));
         }
         let StreamState { ids, released, history, corrections_read, quarantine_read, .. } = known;
         for (stream, read, last) in [
@@ -240,11 +303,13 @@ impl Corrections {
                 if headers.get(RELEASED_HEADER).is_some() {
                     released.insert(id);
                 }
-                let minute = headers.get(MINUTE_HEADER).and_then(|minute| minute.as_str().parse().ok());
-                if ids.insert(id)
-                    && let Some(minute) = minute
+                let new = ids.insert(id);
+                if new
+                    && headers.get(REFUSAL_HEADER).is_none()
+                    && let Some(minute) = minute_in(headers)
                 {
-                    history.record(id, minute);
+                    // A worker whose clock was ahead counted its rows in the future.
+                    history.record(stored_at(&message).map_or(minute, |at| minute.min(minute_of(at))));
                 }
             })
             .await?;
@@ -262,20 +327,48 @@ impl Corrections {
     }
 }
 
+/// Decision about a row, as far as a single row and the rate show.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    /// Minute in which the row counts; `None` for a row that is refused for its text.
+    minute: Option<i64>,
+    refusal: Option<Refusal>,
+}
+
 impl StreamState {
-    /// Decides whether a row may be trained on, as far as a single row shows. Returns the minute in
-    /// which the row counts.
-    fn judge(&mut self, row: &Row, now: Timestamp) -> Result<i64, Refusal> {
-        row.check()?;
-        self.rules.check_name(row)?;
-        let minute = self.history.minute(row, now);
-        if self.rules.burst.is_some_and(|burst| self.history.is_full(minute, &burst)) {
-            return Err(Refusal::Burst);
+    /// Decides whether a row may be trained on.
+    fn judge(&mut self, row: &Row, now: i64) -> Judged {
+        if let Err(refusal) = row.check().and_then(|()| self.rules.check_name(row)) {
+            return Judged { minute: None, refusal: Some(refusal) };
+        }
+        let created_at = self.dates.read(row.created_at.as_deref());
+        let burst = self.rules.burst;
+        let minute = self.history.minute(created_at, now, burst.as_ref());
+        if let Some(limit) = burst.and_then(|burst| self.history.excess(minute, &burst)) {
+            self.bursts.refused(minute, limit, now);
+            return Judged { minute: Some(minute), refusal: Some(Refusal::Burst) };
         }
         // Counted before it is stored: a row that fails to be stored comes again.
-        self.history.record(row.id, minute);
-        Ok(minute)
+        self.history.record(minute);
+        Judged { minute: Some(minute), refusal: None }
     }
+
+    /// Logs what a batch of rows has shown.
+    fn tell(&mut self, now: i64) {
+        self.dates.tell();
+        for notice in self.bursts.notices(&self.history, now) {
+            notice.log();
+        }
+    }
+}
+
+fn minute_in(headers: &HeaderMap) -> Option<i64> {
+    headers.get(MINUTE_HEADER)?.as_str().parse().ok()
+}
+
+/// Returns the time at which a message was stored, by the broker's clock.
+fn stored_at(message: &Message) -> Option<Timestamp> {
+    message.info().ok().map(|info| timestamp(info.published.unix_timestamp_nanos()))
 }
 
 /// Returns the row with its texts cut, or `None` when none is too long. A row that fits into no

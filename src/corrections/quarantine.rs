@@ -15,11 +15,10 @@ use serde::Serialize;
 
 use super::scan::{Depth, scan};
 use super::{
-    Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER,
-    last_sequence,
+    BurstId, Corrections, DROPPED_SUFFIX, REFUSAL_HEADER, RELEASED_HEADER, RELEASED_SUFFIX, SHORTENED_HEADER,
+    last_sequence, minute_in, minute_of, stored_at,
 };
 use crate::broker::BrokerError;
-use crate::broker::timestamp;
 use crate::broker::{CORRECTIONS, QUARANTINE};
 use crate::correction::{Refusal, Row, subject_token};
 
@@ -35,6 +34,8 @@ pub struct Quarantined {
     pub refusal: Refusal,
     /// Time at which the row was stored, by the broker's clock.
     pub at: Timestamp,
+    /// Minute in which the row counted, if it is part of a burst.
+    pub burst: Option<BurstId>,
     /// Set when the row's texts were cut to fit into a message.
     pub shortened: bool,
     /// The row.
@@ -69,12 +70,15 @@ impl Corrections {
             };
             // A tombstone has no row.
             let Ok(row) = serde_json::from_slice::<Row>(&message.payload) else { return };
-            let at = message.info().map(|info| timestamp(info.published.unix_timestamp_nanos()));
+            let at = stored_at(&message).unwrap_or_default();
+            // Rows that an earlier version stored have no minute of their own.
+            let minute = message.headers.as_ref().and_then(minute_in).unwrap_or_else(|| minute_of(at));
             if reason.is_none_or(|reason| reason == refusal) {
                 found.push(Quarantined {
                     sequence,
                     refusal,
-                    at: at.unwrap_or_default(),
+                    at,
+                    burst: (refusal == Refusal::Burst).then_some(BurstId(minute)),
                     shortened: header(SHORTENED_HEADER).is_some(),
                     row,
                 });

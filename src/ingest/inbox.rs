@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
@@ -31,6 +32,13 @@ pub trait Inbox: Send + Sync {
 
     /// Records durably that a sweep has handed over every row visible up to this id.
     fn advance(&self, id: i64) -> impl Future<Output = Result<(), InboxError>> + Send;
+
+    /// Notes that a sweep has handed over every row up to the end of the table. `took` is the time
+    /// since it began. Nothing is lost if this fails.
+    fn swept(&self, took: Duration) -> impl Future<Output = Result<(), InboxError>> + Send {
+        let _ = took;
+        std::future::ready(Ok(()))
+    }
 }
 
 /// Outcome of a batch of rows.

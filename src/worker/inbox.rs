@@ -135,4 +135,8 @@ impl Inbox for DurableInbox {
         });
         advanced.await.map_err(InboxError::new)
     }
+
+    async fn swept(&self, took: Duration) -> Result<(), InboxError> {
+        self.corrections.swept(took).await.map_err(InboxError::new)
+    }
 }
