@@ -25,7 +25,7 @@
 //! watching.rs     watch that goes on through failures
 //! version.rs      oldest nats-server that works
 //! records.rs      typed records, changed by compare-and-swap
-//! clock.rs        clock as an argument
+//! clock.rs        clock as an argument, and the broker's clock
 //! error.rs        errors, with advice for each
 //! ```
 
@@ -53,7 +53,7 @@ mod watching;
 
 pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
 pub(crate) use clock::timestamp;
-pub use clock::{Clock, SystemClock};
+pub use clock::{BrokerClock, Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
 pub use error::BrokerError;
 pub use event_stage::{ENDED, QUEUED, REFUSED, SETTLED};

@@ -4,9 +4,11 @@ use std::marker::PhantomData;
 
 use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::clock::timestamp;
 use super::error::BrokerError;
 
 /// Number of records that [`Records::all`] reads at the same time.
@@ -49,6 +51,15 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
 
     /// Reads a record, with the revision that [`Records::save`] needs.
     pub(crate) async fn load(&self, key: &str) -> Result<Option<(T, Revision)>, BrokerError> {
+        Ok(self.load_dated(key).await?.map(|(record, revision, _)| (record, revision)))
+    }
+
+    /// Reads a record, with the revision that [`Records::save`] needs, and the time at which it was
+    /// written, by the broker's clock.
+    pub(crate) async fn load_dated(
+        &self,
+        key: &str,
+    ) -> Result<Option<(T, Revision, Timestamp)>, BrokerError> {
         let entry = self.store.entry(key).await.map_err(BrokerError::request("reading a record"))?;
         // A deleted key returns a marker entry.
         let Some(entry) = entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put)
@@ -56,7 +67,10 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             return Ok(None);
         };
         match serde_json::from_slice(&entry.value) {
-            Ok(record) => Ok(Some((record, Revision(entry.revision)))),
+            Ok(record) => {
+                let written_at = timestamp(entry.created.unix_timestamp_nanos());
+                Ok(Some((record, Revision(entry.revision), written_at)))
+            }
             Err(source) => Err(BrokerError::Unreadable { bucket: self.bucket, key: key.to_owned(), source }),
         }
     }

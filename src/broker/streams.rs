@@ -21,6 +21,7 @@ use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::clock::{BrokerClock, Clock};
 use super::connection::Connection;
 use super::error::BrokerError;
 use super::event_stage::{QUEUED, SETTLED};
@@ -93,6 +94,7 @@ struct Parts {
     events: Stream,
     runs: kv::Store,
     state: kv::Store,
+    clock: BrokerClock,
 }
 
 impl Streams {
@@ -127,8 +129,19 @@ impl Streams {
         })
         .await?;
         let connection = connection.clone();
+        let clock = BrokerClock::new(context, &corrections.cached_info().config.name);
+        clock.refresh().await?;
         Ok(Self {
-            parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }),
+            parts: Arc::new(Parts {
+                connection,
+                corrections,
+                quarantine,
+                training,
+                events,
+                runs,
+                state,
+                clock,
+            }),
         })
     }
 
@@ -164,14 +177,30 @@ impl Streams {
         let runs = ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?;
         let state = ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?;
         let connection = connection.clone();
+        let clock = BrokerClock::new(context, &corrections.cached_info().config.name);
+        clock.refresh().await?;
         Ok(Self {
-            parts: Arc::new(Parts { connection, corrections, quarantine, training, events, runs, state }),
+            parts: Arc::new(Parts {
+                connection,
+                corrections,
+                quarantine,
+                training,
+                events,
+                runs,
+                state,
+                clock,
+            }),
         })
     }
 
     /// Returns the connection that the streams use.
     pub fn connection(&self) -> &Connection {
         &self.parts.connection
+    }
+
+    /// Returns the broker's clock.
+    pub fn clock(&self) -> &BrokerClock {
+        &self.parts.clock
     }
 
     pub(crate) fn context(&self) -> &jetstream::Context {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::correction::{Refusal, Row};
-use crate::corrections::{Decided, Quarantined, Snapshot};
+use crate::corrections::{Burst, BurstId, Decided, Quarantined, Snapshot};
 use crate::row_identity::id_of;
 use crate::run::Conflicts;
 use crate::worker::BrokerHandles;
@@ -23,13 +23,16 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Lists rows by id and reason, without their text.
+    /// Lists rows by id and reason, without their text, and bursts with their ids.
     ///
     /// Example: autovalidate quarantine list --json
     List {
         /// Lists only the rows with this reason.
         #[arg(long, value_parser = reason)]
         reason: Option<Refusal>,
+        /// Lists only the rows of the burst with this id.
+        #[arg(long, conflicts_with = "reason")]
+        burst: Option<BurstId>,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -46,7 +49,7 @@ enum Action {
     },
     /// Accepts rows: they are trained on and never quarantined again.
     ///
-    /// Example: autovalidate quarantine release 4711 4712
+    /// Example: autovalidate quarantine release --burst 2026-01-02T03:04Z
     Release(Which),
     /// Deletes rows for good; only their ids and reasons stay.
     ///
@@ -58,11 +61,14 @@ enum Action {
 #[derive(clap::Args)]
 struct Which {
     /// Ids of the rows.
-    #[arg(required_unless_present = "reason", conflicts_with = "reason")]
+    #[arg(required_unless_present_any = ["reason", "burst"], conflicts_with_all = ["reason", "burst"])]
     ids: Vec<i64>,
     /// Selects all rows with this reason instead of ids.
     #[arg(long, value_parser = reason)]
     reason: Option<Refusal>,
+    /// Selects all rows of the burst with this id, which the log and `quarantine list` show.
+    #[arg(long, conflicts_with = "reason")]
+    burst: Option<BurstId>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -95,6 +101,32 @@ impl Kept {
             Place::Pairs { row } => row,
         }
     }
+
+    /// Returns the minute in which the row counts, if it is part of a burst.
+    fn burst(&self) -> Option<BurstId> {
+        match &self.place {
+            Place::Quarantine(quarantined) => quarantined.burst,
+            Place::Pairs { .. } => None,
+        }
+    }
+}
+
+/// Returns the bursts among these rows.
+fn bursts(kept: &[Kept]) -> Vec<Burst> {
+    Burst::among(kept.iter().filter_map(Kept::burst))
+}
+
+/// Returns the rows of the burst that includes this minute.
+async fn of_burst(handles: &BrokerHandles, id: BurstId) -> Result<Vec<Kept>, CliError> {
+    let mut kept = kept(handles, Some(Refusal::Burst)).await?;
+    let Some(burst) = bursts(&kept).into_iter().find(|burst| burst.includes(id)) else {
+        return Err(CliError::plain(
+            format!("no burst with this id is kept out of training: {id}"),
+            "`autovalidate quarantine list --reason burst` shows those that are.",
+        ));
+    };
+    kept.retain(|kept| kept.burst().is_some_and(|minute| burst.includes(minute)));
+    Ok(kept)
 }
 
 fn reason(text: &str) -> Result<Refusal, String> {
@@ -111,7 +143,8 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
 
 async fn act(handles: &BrokerHandles, action: Action) -> Result<(), CliError> {
     match action {
-        Action::List { reason, json } => list(&kept(handles, reason).await?, json),
+        Action::List { burst: Some(burst), json, .. } => list(&of_burst(handles, burst).await?, json),
+        Action::List { reason, json, .. } => list(&kept(handles, reason).await?, json),
         Action::Show { id, json } => {
             let all = kept(handles, None).await?;
             let found: Vec<_> = all.iter().filter(|kept| kept.id() == id).collect();
@@ -143,12 +176,26 @@ async fn kept(handles: &BrokerHandles, reason: Option<Refusal>) -> Result<Vec<Ke
 }
 
 fn list(kept: &[Kept], as_json: bool) -> Result<(), CliError> {
+    let bursts = bursts(kept);
     if as_json {
-        let rows: Vec<_> = kept.iter().map(|kept| json!({"id": kept.id(), "reason": kept.refusal})).collect();
-        return print_json(&rows);
+        let row = |kept: &Kept| {
+            let mut row = json!({"id": kept.id(), "reason": kept.refusal});
+            let minute = kept.burst();
+            let burst = bursts.iter().find(|burst| minute.is_some_and(|minute| burst.includes(minute)));
+            if let Some(burst) = burst {
+                row["burst"] = json!(burst.id);
+            }
+            row
+        };
+        return print_json(&kept.iter().map(row).collect::<Vec<_>>());
     }
     for kept in kept {
         println!("{:>12}  {}", kept.id(), kept.refusal);
+    }
+    for Burst { id, last, rows } in &bursts {
+        println!(
+            "burst {id}: {rows} rows until {last}; `autovalidate quarantine release --burst {id}` accepts them"
+        );
     }
     println!("{} rows are kept out of training", kept.len());
     Ok(())
@@ -169,8 +216,11 @@ fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
 
 async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result<(), CliError> {
     let wanted: BTreeSet<i64> = which.ids.iter().copied().collect();
-    let mut kept = kept(handles, which.reason).await?;
-    if which.reason.is_none() {
+    let mut kept = match which.burst {
+        Some(burst) => of_burst(handles, burst).await?,
+        None => kept(handles, which.reason).await?,
+    };
+    if which.reason.is_none() && which.burst.is_none() {
         kept.retain(|kept| wanted.contains(&kept.id()));
         let found: BTreeSet<i64> = kept.iter().map(|kept| kept.id()).collect();
         let missing: Vec<i64> = wanted.difference(&found).copied().collect();

@@ -1,5 +1,6 @@
 //! `autovalidate status`: status of the worker.
 
+use crate::broker::Clock;
 use crate::launcher::StartState;
 use crate::worker::Status;
 
@@ -19,6 +20,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let handles = handles().await?;
     let status = Status::collect(&handles).await?;
     let quarantined = handles.corrections.quarantined_counts().await?;
+    let now = handles.streams.clock().now();
     handles.streams.connection().close().await;
     if args.json {
         let mut value = serde_json::to_value(&status).map_err(crate::broker::BrokerError::from)?;
@@ -29,7 +31,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     println!("{} of {} pairs wait for the next run", status.pending, status.threshold);
     if let Some(due) = status.due {
-        let when = if due.at <= jiff::Timestamp::now() { "now".to_owned() } else { format!("at {}", due.at) };
+        let when = if due.at <= now { "now".to_owned() } else { format!("at {}", due.at) };
         println!("the next run is due {when}: {}", due.reason);
     }
     for (refusal, count) in quarantined {

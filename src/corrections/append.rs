@@ -13,15 +13,14 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::digest::RowDigest;
 use super::ledger::{Entry, Place, Recognition};
 use super::message_id::MessageId;
-use super::{Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState};
+use super::{Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState, minute_of};
 use crate::broker::BrokerError;
-use crate::broker::{CORRECTIONS, QUARANTINE};
+use crate::broker::{CORRECTIONS, Clock, QUARANTINE};
 use crate::correction::{Refusal, Row, subject_token};
 use crate::row_identity::{KeptRow, series_of};
 
@@ -68,7 +67,7 @@ impl Corrections {
         }
         // Held over the whole batch, so that a row that two tasks append at once is published once.
         let mut known = self.current().await?;
-        let mut batch = Batch::new(self, &mut known);
+        let mut batch = Batch::new(self, &mut known).await?;
         for row in rows {
             let digest = RowDigest::of(row);
             match batch.recognize(row.id, digest) {
@@ -87,7 +86,7 @@ impl Corrections {
     /// The errors of [`append`](Self::append).
     pub async fn refuse(&self, id: i64, refusal: Refusal) -> Result<Appended, BrokerError> {
         let mut known = self.current().await?;
-        let mut batch = Batch::new(self, &mut known);
+        let mut batch = Batch::new(self, &mut known).await?;
         match batch.recognize(id, RowDigest::UNKNOWN) {
             Recognition::New(number) => {
                 let row = Row {
@@ -98,7 +97,7 @@ impl Corrections {
                     created_at: None,
                 };
                 batch
-                    .publish(&row, RowDigest::UNKNOWN, KeptRow { id, number, version: 1 }, Err(refusal))
+                    .publish(&row, RowDigest::UNKNOWN, KeptRow { id, number, version: 1 }, Judged { minute: None, refusal: Some(refusal) })
                     .await?;
             }
             Recognition::Repeat | Recognition::Changed(_) => batch.appended.duplicates += 1,
@@ -116,7 +115,7 @@ impl Corrections {
             return Ok(Appended::default());
         }
         let mut known = self.current().await?;
-        let mut batch = Batch::new(self, &mut known);
+        let mut batch = Batch::new(self, &mut known).await?;
         for (kept, row) in rows {
             let digest = RowDigest::of(row);
             match batch.recognize(row.id, digest) {
@@ -136,7 +135,8 @@ impl Corrections {
 struct Batch<'a> {
     corrections: &'a Corrections,
     known: &'a mut StreamState,
-    now: Timestamp,
+    /// Current minute, by the broker's clock.
+    now: i64,
     /// Digest of each row sent in this batch, by its id in the table.
     sent: HashMap<i64, (RowDigest, KeptRow)>,
     waiting: VecDeque<InFlight>,
@@ -144,15 +144,17 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(corrections: &'a Corrections, known: &'a mut StreamState) -> Self {
-        Self {
+    async fn new(corrections: &'a Corrections, known: &'a mut StreamState) -> Result<Self, BrokerError> {
+        let clock = corrections.streams.clock();
+        clock.refresh().await?;
+        Ok(Self {
             corrections,
             known,
-            now: Timestamp::now(),
+            now: minute_of(clock.now()),
             sent: HashMap::new(),
             waiting: VecDeque::new(),
             appended: Appended::default(),
-        }
+        })
     }
 
     /// Recognizes a row by the ledger, and by the rows of this batch that are not in the ledger yet.
@@ -176,7 +178,7 @@ impl<'a> Batch<'a> {
             self.settle_oldest().await?;
         }
         self.known.ledger.begin_series_of(number);
-        let judged = self.known.judge(row, number, self.now);
+        let judged = self.known.judge(row, self.now);
         self.publish(row, digest, KeptRow { id: row.id, number, version }, judged).await
     }
 
@@ -185,7 +187,7 @@ impl<'a> Batch<'a> {
         row: &Row,
         digest: RowDigest,
         kept: KeptRow,
-        judged: Result<i64, Refusal>,
+        judged: Judged,
     ) -> Result<(), BrokerError> {
         self.sent.insert(row.id, (digest, kept));
         self.waiting.push_back(self.corrections.publish(row, digest, kept, judged).await?);
@@ -196,6 +198,7 @@ impl<'a> Batch<'a> {
         while !self.waiting.is_empty() {
             self.settle_oldest().await?;
         }
+        self.known.tell(self.now);
         self.appended.series = self.known.ledger.series();
         Ok(self.appended)
     }
@@ -265,20 +268,21 @@ impl Corrections {
         row: &Row,
         digest: RowDigest,
         kept: KeptRow,
-        judged: Result<i64, Refusal>,
+        judged: Judged,
     ) -> Result<InFlight, BrokerError> {
         let mut headers = HeaderMap::new();
         let id = MessageId::of_row(kept.number, kept.version);
         headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
         headers.insert(DIGEST_HEADER, digest.to_string());
-        let (subject, refusal) = match judged {
-            Ok(minute) => {
-                headers.insert(MINUTE_HEADER, minute.to_string());
-                (format!("corrections.{}", subject_token(&row.domain)), None)
-            }
-            Err(refusal) => {
+        let Judged { minute, refusal } = judged;
+        if let Some(minute) = minute {
+            headers.insert(MINUTE_HEADER, minute.to_string());
+        }
+        let subject = match refusal {
+            None => format!("corrections.{}", subject_token(&row.domain)),
+            Some(refusal) => {
                 headers.insert(REFUSAL_HEADER, refusal.name());
-                (format!("quarantine.{refusal}"), Some(refusal))
+                format!("quarantine.{refusal}")
             }
         };
         let short = shortened(row);
@@ -298,20 +302,30 @@ impl Corrections {
     }
 }
 
+/// Decision about a row, as far as a single row and the rate show.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    /// Minute in which the row counts; `None` for a row that is refused for its text.
+    minute: Option<i64>,
+    refusal: Option<Refusal>,
+}
+
 impl StreamState {
-    /// Decides whether a row may be trained on, as far as a single row shows. Returns the minute in
-    /// which the row counts.
-    fn judge(&mut self, row: &Row, number: i64, now: Timestamp) -> Result<i64, Refusal> {
-        row.check()?;
-        self.rules.check_name(row)?;
-        let numbered = Row { id: number, ..row.clone() };
-        let minute = self.history.minute(&numbered, now);
-        if self.rules.burst.is_some_and(|burst| self.history.is_full(minute, &burst)) {
-            return Err(Refusal::Burst);
+    /// Decides whether a row may be trained on.
+    fn judge(&mut self, row: &Row, now: i64) -> Judged {
+        if let Err(refusal) = row.check().and_then(|()| self.rules.check_name(row)) {
+            return Judged { minute: None, refusal: Some(refusal) };
+        }
+        let created_at = self.dates.read(row.created_at.as_deref());
+        let burst = self.rules.burst;
+        let minute = self.history.minute(created_at, now, burst.as_ref());
+        if let Some(limit) = burst.and_then(|burst| self.history.excess(minute, &burst)) {
+            self.bursts.refused(minute, limit, now);
+            return Judged { minute: Some(minute), refusal: Some(Refusal::Burst) };
         }
         // Counted before it is stored: a row that fails to be stored comes again.
-        self.history.record(number, minute);
-        Ok(minute)
+        self.history.record(minute);
+        Judged { minute: Some(minute), refusal: None }
     }
 }
 

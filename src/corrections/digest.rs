@@ -3,11 +3,9 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
+use super::created_at::CreatedAt;
 use crate::correction::Row;
 
 /// Digest of a row's texts and of the time of its insert. Every stored row carries it in a header,
@@ -61,19 +59,12 @@ fn first_bytes(digest: Sha256) -> u64 {
 }
 
 /// Digests a time. PostgREST and Realtime write the same time in different ways, so the time is
-/// digested, not its text. A time without a zone is read as UTC.
+/// digested, not its text.
 fn created(text: &str) -> u32 {
-    let text = text.trim();
-    let micros = text
-        .parse::<Timestamp>()
-        .or_else(|_| {
-            text.parse::<DateTime>().and_then(|at| at.to_zoned(TimeZone::UTC)).map(|at| at.timestamp())
-        })
-        .map(|at| at.as_microsecond());
     let mut time = Sha256::new();
-    match micros {
-        Ok(micros) => time.update(micros.to_le_bytes()),
-        Err(_) => time.update(text),
+    match CreatedAt::read(text) {
+        Some(created) => time.update(created.at.as_microsecond().to_le_bytes()),
+        None => time.update(text.trim()),
     }
     // 0 stands for an unknown time.
     ((first_bytes(time) >> 32) as u32).max(1)

@@ -2,8 +2,9 @@
 //!
 //! First a tombstone is stored: from then on no dataset contains the row, and no sweep brings it back.
 //! The tombstone has the row's id, the reason, and a digest of its time of insert, and no text. Then
-//! every message with the row's text is deleted; the broker overwrites the message in its file. A record says that messages
-//! are being deleted, so that the next worker completes what a crash interrupted.
+//! every message with the row's text is deleted; the broker overwrites the message in its file. A
+//! record says that messages are being deleted, so that the next worker completes what a crash
+//! interrupted.
 
 use std::collections::BTreeSet;
 
@@ -202,7 +203,7 @@ impl Corrections {
         headers.insert(DIGEST_HEADER, digest.to_string());
         headers.insert(REFUSAL_HEADER, reason);
         self.store(QUARANTINE, DROPPED_SUBJECT.to_owned(), headers.clone(), Vec::new()).await?;
-        known.record(id, digest, Place::Quarantine, &headers);
+        known.record(id, digest, Place::Quarantine, &headers, None);
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Place {
     Erased,
 }
 
-/// What the ledger knows of a row.
+/// State of a row in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) digest: RowDigest,
@@ -47,7 +47,7 @@ impl Slot {
     }
 }
 
-/// What a row is to the ledger.
+/// Relation of a row to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recognition {
     /// The row is new; this is its number.

@@ -14,6 +14,9 @@
 //! reading.rs     counts, notices of new pairs, snapshots
 //! quarantine.rs  a person's decisions about rows kept out of training: list, release, drop
 //! screening.rs   screening of a row beyond its own text: catalog names, burst limit
+//! history.rs     history of the rate of rows, and the burst limit
+//! burst.rs       bursts: their ids, and what is logged about them
+//! created_at.rs  date of a row, in the forms that PostgreSQL writes
 //! ledger.rs      the dedup ledger: digest, version and place of each row
 //! digest.rs      digest of a row
 //! message_id.rs  message ids
@@ -21,8 +24,11 @@
 //! ```
 
 mod append;
+mod burst;
+mod created_at;
 mod digest;
 mod erase;
+mod history;
 mod ledger;
 mod message_id;
 mod quarantine;
@@ -32,24 +38,32 @@ mod screening;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::Message;
 use async_nats::jetstream::stream::Stream;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use self::append::{Appended, SHORTENED_HEADER};
+use self::burst::BurstLog;
+pub use self::burst::{Burst, BurstId, NotABurstId};
+use self::created_at::DateLog;
 use self::digest::RowDigest;
 pub use self::erase::Forgotten;
+pub use self::history::BurstLimit;
+use self::history::{History, minute_of};
 use self::ledger::{Entry, Ledger, Place};
 use self::message_id::{MessageId, MessageRole};
 pub use self::quarantine::{Decided, Quarantined};
 pub use self::reading::{Arrivals, Snapshot};
 use self::scan::{Depth, scan};
-use self::screening::History;
-pub use self::screening::{BurstLimit, KnownNames, ScreeningRules};
+pub use self::screening::{KnownNames, ScreeningRules};
 use crate::broker::BrokerError;
-use crate::broker::Streams;
+use crate::broker::{Clock, Records, Streams, timestamp};
 use crate::row_identity::KeptRow;
 
 /// Header of a quarantined row that names its [`Refusal`](crate::correction::Refusal).
@@ -58,12 +72,16 @@ pub const REFUSAL_HEADER: &str = "Refusal";
 /// Header of a pair that a person released; it names the refusal that was overruled.
 pub const RELEASED_HEADER: &str = "Released";
 
-/// Header of a pair with the minute, since 1970, in which the burst limit counted it.
+/// Header of a pair, or of a row of a burst, with the minute, since 1970, in which the burst limit
+/// counted it.
 const MINUTE_HEADER: &str = "Minute";
 
 /// Header of every row with the digest of its content; see [`digest`]. Rows that versions before 0.2
 /// stored have none.
 const DIGEST_HEADER: &str = "Digest";
+
+/// Key of [`SweptTable`] in the bucket of state that survives a restart.
+const SWEPT_TABLE: &str = "swept_table";
 
 /// Handle to the pairs on the broker. Clones share one ledger.
 #[derive(Debug, Clone)]
@@ -73,6 +91,13 @@ pub struct Corrections {
     known: Arc<Mutex<StreamState>>,
 }
 
+/// Record of the sweeps that reached the end of the table.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct SweptTable {
+    /// Newest minute of the rows known then, by their own dates. Later rows count as no older.
+    floor: i64,
+}
+
 /// State read from both streams, and the sequence up to which each stream has been read.
 #[derive(Debug, Default)]
 struct StreamState {
@@ -80,6 +105,8 @@ struct StreamState {
     /// Numbers of the rows whose current text a person released into the pairs.
     released: BTreeSet<i64>,
     history: History,
+    bursts: BurstLog,
+    dates: DateLog,
     rules: ScreeningRules,
     corrections_read: u64,
     quarantine_read: u64,
@@ -97,8 +124,34 @@ impl Corrections {
         }
         let corrections =
             Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) };
-        drop(corrections.current().await?);
+        let swept = corrections.swept_table().load(SWEPT_TABLE).await?;
+        let mut known = corrections.current().await?;
+        if let Some((SweptTable { floor }, _)) = swept {
+            known.history.raise_floor(floor);
+        }
+        drop(known);
         Ok(corrections)
+    }
+
+    fn swept_table(&self) -> Records<SweptTable> {
+        self.streams.state()
+    }
+
+    /// Notes that a sweep has handed over every row up to the end of the table. `took` is the time
+    /// since it began. Only rows that come later are held to the burst limit.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`], [`BrokerError::Unreadable`].
+    pub async fn swept(&self, took: Duration) -> Result<(), BrokerError> {
+        let now = self.streams.clock().now();
+        let began = now.saturating_sub(took).unwrap_or(now);
+        // A floor that can't be saved is saved by a later sweep: it rises with every new row.
+        let Some(floor) = self.known.lock().await.history.swept(minute_of(began)) else { return Ok(()) };
+        let change = |stored: Option<&SweptTable>| match stored {
+            Some(stored) if stored.floor >= floor => None,
+            Some(_) | None => Some(SweptTable { floor }),
+        };
+        self.swept_table().update(SWEPT_TABLE, change).await
     }
 
     /// Returns the highest number of any stored row, trained on or not. A sweep's cursor may be lower.
@@ -172,7 +225,13 @@ impl Corrections {
             tokio::try_join!(last_sequence(corrections), last_sequence(quarantine))?;
         if corrections_last < known.corrections_read || quarantine_last < known.quarantine_read {
             tracing::warn!("a stream of pairs lost messages; rebuilding the ledger");
-            *known = StreamState { rules: std::mem::take(&mut known.rules), ..StreamState::default() };
+            let floor = known.history.floor();
+            *known = StreamState {
+                rules: std::mem::take(&mut known.rules),
+                dates: std::mem::take(&mut known.dates),
+                ..StreamState::default()
+            };
+            floor.and_then(|floor| known.history.raise_floor(floor));
         }
         for (stream, place, last) in
             [(corrections, Place::Pairs, corrections_last), (quarantine, Place::Quarantine, quarantine_last)]
@@ -190,7 +249,7 @@ impl Corrections {
                     undigested = Some((undigested.map_or(sequence, |(first, _)| first), sequence));
                     return;
                 }
-                known.record(id, digest.unwrap_or(RowDigest::UNKNOWN), place, headers);
+                known.record(id, digest.unwrap_or(RowDigest::UNKNOWN), place, headers, stored_at(&message));
             })
             .await?;
             if let Some((first, last)) = undigested {
@@ -201,7 +260,7 @@ impl Corrections {
                     if header(headers, DIGEST_HEADER).is_none() && id.role != MessageRole::Tombstone {
                         let row = serde_json::from_slice(&message.payload).ok();
                         let digest = row.map_or(RowDigest::UNKNOWN, |row| RowDigest::of(&row));
-                        known.record(id, digest, place, headers);
+                        known.record(id, digest, place, headers, stored_at(&message));
                     }
                 })
                 .await?;
@@ -220,19 +279,35 @@ impl Corrections {
     }
 }
 
+/// Decision about a row, as far as a single row and the rate show.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    /// Minute in which the row counts; `None` for a row that is refused for its text.
+    minute: Option<i64>,
+    refusal: Option<Refusal>,
+}
+
 impl StreamState {
     /// Records a message of one of the two streams.
-    fn record(&mut self, id: MessageId, digest: RowDigest, place: Place, headers: &HeaderMap) {
+    fn record(
+        &mut self,
+        id: MessageId,
+        digest: RowDigest,
+        place: Place,
+        headers: &HeaderMap,
+        stored_at: Option<Timestamp>,
+    ) {
         let MessageId { number, version, role } = id;
         let place = if role == MessageRole::Tombstone { Place::Erased } else { place };
         let before = self.ledger.get(number);
         self.ledger.record(number, Entry { digest, version, place });
         let after = self.ledger.get(number);
-        let minute = header(headers, MINUTE_HEADER).and_then(|minute| minute.parse().ok());
         if before.is_none()
-            && let Some(minute) = minute
+            && header(headers, REFUSAL_HEADER).is_none()
+            && let Some(minute) = minute_in(headers)
         {
-            self.history.record(number, minute);
+            // A worker whose clock was ahead counted its rows in the future.
+            self.history.record(stored_at.map_or(minute, |at| minute.min(minute_of(at))));
         }
         // A release is a decision about one version of the text.
         match (role, after) {
@@ -247,6 +322,23 @@ impl StreamState {
             _ => {}
         }
     }
+
+    /// Logs what a batch of rows has shown.
+    fn tell(&mut self, now: i64) {
+        self.dates.tell();
+        for notice in self.bursts.notices(&self.history, now) {
+            notice.log();
+        }
+    }
+}
+
+fn minute_in(headers: &HeaderMap) -> Option<i64> {
+    headers.get(MINUTE_HEADER)?.as_str().parse().ok()
+}
+
+/// Returns the time at which a message was stored, by the broker's clock.
+fn stored_at(message: &Message) -> Option<Timestamp> {
+    message.info().ok().map(|info| timestamp(info.published.unix_timestamp_nanos()))
 }
 
 /// Returns the value of a header.

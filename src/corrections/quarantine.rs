@@ -19,11 +19,15 @@ use super::ledger::Place;
 use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{
-    Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header, last_sequence,
+use super::append::encode;
+use super::digest::RowDigest;
+use super::ledger::Place;
+use super::message_id::{MessageId, MessageRole};
+use super::scan::{Depth, scan};
+use super::{
+    BurstId, Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header,
+    last_sequence, minute_in, minute_of, stored_at,
 };
-use crate::broker::BrokerError;
-use crate::broker::CORRECTIONS;
-use crate::broker::timestamp;
 use crate::correction::{Refusal, Row, subject_token};
 use crate::row_identity::id_of;
 
@@ -36,6 +40,8 @@ pub struct Quarantined {
     pub refusal: Refusal,
     /// Time at which the row was stored, by the broker's clock.
     pub at: Timestamp,
+    /// Minute in which the row counted, if it is part of a burst.
+    pub burst: Option<BurstId>,
     /// Set when the row's texts were cut to fit into a message.
     pub shortened: bool,
     /// The row. Its id is the row's [number](crate::row_identity).
@@ -78,12 +84,15 @@ impl Corrections {
                 return;
             }
             let Ok(row) = serde_json::from_slice::<Row>(&message.payload) else { return };
-            let at = message.info().map(|info| timestamp(info.published.unix_timestamp_nanos()));
+            let at = stored_at(&message).unwrap_or_default();
+            // Rows that an earlier version stored have no minute of their own.
+            let minute = minute_in(headers).unwrap_or_else(|| minute_of(at));
             if reason.is_none_or(|reason| reason == refusal) {
                 found.push(Quarantined {
                     sequence,
                     refusal,
-                    at: at.unwrap_or_default(),
+                    at,
+                    burst: (refusal == Refusal::Burst).then_some(BurstId(minute)),
                     shortened: header(headers, SHORTENED_HEADER).is_some(),
                     row: Row { id: id.number, ..row },
                     version: id.version,
@@ -143,7 +152,7 @@ impl Corrections {
         headers.insert(RELEASED_HEADER, refusal.name());
         let subject = format!("corrections.{}", subject_token(&row.domain));
         self.store(CORRECTIONS, subject, headers.clone(), encode(&stored, row.id)?).await?;
-        known.record(id, digest, Place::Pairs, &headers);
+        known.record(id, digest, Place::Pairs, &headers, None);
         tracing::info!(row = stored.id, %refusal, "a person released a row");
         Ok(Decided::Released)
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,13 @@ pub trait Inbox: Send + Sync {
         after: i64,
         last: i64,
     ) -> impl Future<Output = Result<Vec<KeptRow>, InboxError>> + Send;
+
+    /// Notes that a sweep has handed over every row up to the end of the table. `took` is the time
+    /// since it began. Nothing is lost if this fails.
+    fn swept(&self, took: Duration) -> impl Future<Output = Result<(), InboxError>> + Send {
+        let _ = took;
+        std::future::ready(Ok(()))
+    }
 }
 
 /// Position of the sweep in the table.

@@ -122,6 +122,7 @@ impl<I: Inbox> Ingest<I> {
         self.status.send_modify(|status| status.backfill = None);
         self.count(&swept);
         result?;
+        sweeper.in_time(self.inbox.swept(begun.elapsed())).await?;
         self.status.send_modify(|status| {
             status.sweeps += 1;
             status.last_sweep_at = Some(Timestamp::now());

@@ -98,6 +98,17 @@ pub(super) fn claim(stored: Option<&StartRecord>, (job, request): (&JobId, u64),
 }
 
 impl StartRecord {
+    /// Returns this record with its times no later than they can be: `at` no later than `written_at`,
+    /// the time at which the record was written by the broker's clock, and than `now`. The time of
+    /// the next start keeps its distance. A listener whose clock was ahead would otherwise keep all
+    /// others from a start until then.
+    #[must_use]
+    pub(super) fn bounded_by(self, written_at: Timestamp, now: Timestamp) -> Self {
+        let at = self.at.min(written_at).min(now);
+        let ahead = self.at.duration_since(at);
+        Self { at, not_before: self.not_before.saturating_sub(ahead).unwrap_or(at), ..self }
+    }
+
     /// Returns true when the start was made for this request.
     pub(super) fn is_for(&self, job: &JobId, request: u64) -> bool {
         self.job == *job && self.request == request
@@ -202,6 +213,19 @@ mod tests {
         let seen = started.seen_up();
         assert_eq!(wait(&seen, 104), Claim::Wait(at(118)));
         assert!(matches!(wait(&seen, 118), Claim::Start(_)));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_no_start_back() {
+        let hours = 7 * 3600;
+        let ahead = start(None, 1, 100 + hours).started("m1".into(), at(103 + hours));
+        let wait = |record: &StartRecord, now| claim(Some(record), (&JobId::manual(1), 1), at(now));
+        assert_eq!(wait(&ahead, 104), Claim::Wait(at(223 + hours)));
+        assert_eq!(wait(&ahead.clone().bounded_by(at(103), at(104)), 104), Claim::Wait(at(223)));
+        // The broker's own clock was ahead.
+        assert_eq!(wait(&ahead.clone().bounded_by(at(103 + hours), at(104)), 104), Claim::Wait(at(224)));
+        let right = start(None, 1, 100).started("m1".into(), at(103));
+        assert_eq!(right.clone().bounded_by(at(103), at(500)), right);
     }
 
     proptest! {

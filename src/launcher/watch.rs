@@ -95,9 +95,15 @@ impl TrainerStarter {
     /// The errors of the broker. A failed start is not an error: it is recorded, and tried again.
     pub async fn look(&self) -> Result<Look, BrokerError> {
         let Some((job, request)) = self.jobs.first_outstanding().await? else { return Ok(Look::NoJob) };
-        let stored = self.starts.load(KEY).await?;
+        self.clock.refresh().await?;
+        let now = self.clock.now();
+        let stored = self
+            .starts
+            .load_dated(KEY)
+            .await?
+            .map(|(record, revision, written_at)| (record.bounded_by(written_at, now), revision));
         let last = stored.as_ref().map(|(record, _)| record);
-        let claimed = match claim(last, (&job, request), self.clock.now()) {
+        let claimed = match claim(last, (&job, request), now) {
             Claim::Start(record) => record,
             Claim::Wait(until) => {
                 let awaited = last.is_some_and(StartRecord::awaits_trainer);

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::policy::Reason;
+use super::policy::{Reason, is_after};
 use crate::broker::{BrokerError, JobId, JobRequest, Records, Revision, Streams};
 
 const KEY: &str = "trigger";
@@ -48,6 +48,29 @@ impl Intent {
 }
 
 impl Coverage {
+    /// Returns this coverage with the end of the last run no later than the time at which the
+    /// coverage was written, by the broker's clock. A worker whose clock was ahead would otherwise
+    /// begin a cooldown in the future.
+    #[must_use]
+    pub(super) fn bounded_by(self, written_at: Timestamp) -> Self {
+        Self { last_run_ended_at: self.last_run_ended_at.map(|ended| ended.min(written_at)), ..self }
+    }
+
+    /// Returns this coverage with the end of the last run at `now`, if it lies well after `now`: the
+    /// broker's own clock was ahead and is right again. `None` if there is nothing to mend.
+    #[must_use]
+    pub(super) fn mended(&self, now: Timestamp) -> Option<Self> {
+        let ended = self.last_run_ended_at.filter(|ended| is_after(*ended, now))?;
+        tracing::warn!(%ended, %now, "the last run ended in the future; its cooldown begins now");
+        Some(Self { last_run_ended_at: Some(now), ..self.clone() })
+    }
+
+    /// Records the end of a run that covers the pairs up to a sequence, or none.
+    pub(super) fn end_run(&mut self, sequence: Option<u64>, now: Timestamp) {
+        self.covered_sequence = self.covered_sequence.max(sequence.unwrap_or_default());
+        self.last_run_ended_at = self.last_run_ended_at.max(Some(now));
+    }
+
     /// Returns this coverage with the pairs up to a sequence covered by a new intent, and the
     /// intent.
     pub(super) fn intend(&self, last_sequence: u64, reason: Reason) -> (Self, Intent) {
@@ -71,13 +94,18 @@ impl CoverageStore {
 
     /// Reads the coverage without creating it.
     pub(super) async fn read(&self) -> Result<Coverage, BrokerError> {
-        Ok(self.records.load(KEY).await?.map(|(coverage, _)| coverage).unwrap_or_default())
+        Ok(self.stored().await?.map(|(coverage, _)| coverage).unwrap_or_default())
+    }
+
+    async fn stored(&self) -> Result<Option<(Coverage, Revision)>, BrokerError> {
+        let stored = self.records.load_dated(KEY).await?;
+        Ok(stored.map(|(coverage, revision, written_at)| (coverage.bounded_by(written_at), revision)))
     }
 
     /// Reads the coverage, creating it when no worker has done so before.
     pub(super) async fn load(&self) -> Result<(Coverage, Revision), BrokerError> {
         loop {
-            if let Some(found) = self.records.load(KEY).await? {
+            if let Some(found) = self.stored().await? {
                 return Ok(found);
             }
             match self.records.create(KEY, &Coverage::default()).await {
@@ -100,13 +128,13 @@ impl CoverageStore {
 
     /// Applies a change, retrying until no other worker changed the coverage in between.
     pub(super) async fn change(&self, change: impl Fn(&mut Coverage)) -> Result<(), BrokerError> {
-        self.records
-            .update(KEY, |stored| {
-                let before = stored.cloned().unwrap_or_default();
-                let mut coverage = before.clone();
-                change(&mut coverage);
-                (coverage != before).then_some(coverage)
-            })
-            .await
+        loop {
+            let (before, revision) = self.load().await?;
+            let mut coverage = before.clone();
+            change(&mut coverage);
+            if coverage == before || self.save(&coverage, revision).await? {
+                return Ok(());
+            }
+        }
     }
 }

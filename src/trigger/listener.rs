@@ -91,7 +91,9 @@ impl Trigger {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
     pub async fn next_due(&self) -> Result<Option<DueJob>, BrokerError> {
+        self.clock.refresh().await?;
         let coverage = self.coverage_store.read().await?;
+        let coverage = coverage.mended(self.clock.now()).unwrap_or(coverage);
         let (state, _) = self.state(&coverage).await?;
         Ok(next_due(&self.policy, &state))
     }
@@ -111,7 +113,7 @@ impl Trigger {
             last_run_ended_at: coverage.last_run_ended_at,
             run_in_flight: self.jobs.outstanding().await? > 0,
         };
-        Ok((state, arrivals.last_sequence))
+        Ok((state.bounded_by(self.clock.now()), arrivals.last_sequence))
     }
 
     /// Records the end of a run that trained on all pairs up to a stream sequence: these pairs stop
@@ -133,13 +135,9 @@ impl Trigger {
     }
 
     async fn run_ended(&self, sequence: Option<u64>) -> Result<(), BrokerError> {
+        self.clock.refresh().await?;
         let now = self.clock.now();
-        self.coverage_store
-            .change(|coverage| {
-                coverage.covered_sequence = coverage.covered_sequence.max(sequence.unwrap_or_default());
-                coverage.last_run_ended_at = coverage.last_run_ended_at.max(Some(now));
-            })
-            .await?;
+        self.coverage_store.change(|coverage| coverage.end_run(sequence, now)).await?;
         self.wake();
         Ok(())
     }
@@ -151,7 +149,12 @@ impl Trigger {
     /// The errors of the queue; the next look finishes whatever was left half done.
     pub async fn look(&self) -> Result<Decision, BrokerError> {
         loop {
+            self.clock.refresh().await?;
             let (coverage, revision) = self.coverage_store.load().await?;
+            if let Some(mended) = coverage.mended(self.clock.now()) {
+                self.coverage_store.save(&mended, revision).await?;
+                continue;
+            }
             if let Some(intent) = &coverage.intent {
                 self.publish(intent).await?;
                 continue;

@@ -67,6 +67,27 @@ pub struct DueJob {
     pub reason: Reason,
 }
 
+/// Time by which the clocks of the servers of a cluster may differ. A stored time that lies further
+/// in the future is wrong.
+const TOLERANCE: Duration = Duration::from_secs(60);
+
+/// Returns true when a stored time lies in the future, by more than clocks in step may differ.
+pub(super) fn is_after(stored: Timestamp, now: Timestamp) -> bool {
+    stored > now.saturating_add(TOLERANCE).unwrap_or(Timestamp::MAX)
+}
+
+impl TriggerState {
+    /// Returns this state without times of pairs that lie in the future: the broker's clock was
+    /// ahead when it stored them. How long they wait is unknown, and counts as long enough, so that
+    /// no wait lasts until that future.
+    #[must_use]
+    pub(super) fn bounded_by(self, now: Timestamp) -> Self {
+        let bounded =
+            |at: Option<Timestamp>| at.map(|at| if is_after(at, now) { Timestamp::UNIX_EPOCH } else { at });
+        Self { oldest_at: bounded(self.oldest_at), newest_at: bounded(self.newest_at), ..self }
+    }
+}
+
 /// Decides at `now` whether a job is due.
 pub fn decide(policy: &TriggerPolicy, state: &TriggerState, now: Timestamp) -> Decision {
     match next_due(policy, state) {

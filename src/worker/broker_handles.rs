@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{
     Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Remote, Runs,
-    StreamSettings, Streams, SystemClock, embedded,
+    StreamSettings, Streams, embedded,
 };
 use crate::corrections::Corrections;
 use crate::settings::{Nats, Settings};
@@ -58,7 +58,7 @@ impl BrokerHandles {
     }
 
     async fn on(streams: &Streams, settings: &Settings) -> Result<Self, WorkerError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(streams.clock().clone());
         let table =
             settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
         let corrections = Corrections::open(streams, table).await?;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::BrokerHandles;
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Clock};
 use crate::failure::chain;
 use crate::http::{HookGate, Server};
 use crate::ingest::{IngestStatus, SweepTrigger};
@@ -135,7 +135,8 @@ impl IdleWatch {
         if jobs > 0 {
             return Ok(Some(Busy::Jobs(jobs)));
         }
-        let soon = Timestamp::now().saturating_add(self.after).unwrap_or(Timestamp::MAX);
+        let now = self.handles.streams.clock().now();
+        let soon = now.saturating_add(self.after).unwrap_or(Timestamp::MAX);
         if let Decision::WaitUntil(at) = decision
             && at <= soon
         {

@@ -166,6 +166,10 @@ impl Inbox for DurableInbox {
         });
         advanced.await.map_err(InboxError::new)
     }
+
+    async fn swept(&self, took: Duration) -> Result<(), InboxError> {
+        self.corrections.swept(took).await.map_err(InboxError::new)
+    }
 }
 
 fn accepted(appended: Result<Appended, BrokerError>) -> Result<Accepted, InboxError> {

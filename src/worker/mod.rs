@@ -35,7 +35,7 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{BrokerError, CheckpointStore, StatusService, SystemClock};
+use crate::broker::{BrokerError, CheckpointStore, StatusService};
 use crate::http::{HookGate, Hooks, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::IngestEvent;
@@ -236,7 +236,8 @@ fn trainer_starter(
     setting: &TrainerStart,
 ) -> Result<Option<TrainerStarter>, WorkerError> {
     let Some(launcher) = launcher(setting)? else { return Ok(None) };
-    Ok(Some(TrainerStarter::new(&handles.streams, &handles.jobs, launcher, Arc::new(SystemClock))))
+    let clock = Arc::new(handles.streams.clock().clone());
+    Ok(Some(TrainerStarter::new(&handles.streams, &handles.jobs, launcher, clock)))
 }
 
 /// Returns the launcher that is set.
@@ -284,7 +285,7 @@ impl Trainer {
                 CheckpointPlace::Disk => None,
                 CheckpointPlace::JetStream => Some(CheckpointStore::new(&handles.streams)),
             },
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(handles.streams.clock().clone()),
             plan: RunSettings {
                 recipe: settings.recipe.clone(),
                 synthesis: settings.synthesis.clone(),

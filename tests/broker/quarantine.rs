@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use autovalidate::broker::BrokerError;
 use autovalidate::correction::{Refusal, Row};
@@ -72,6 +73,7 @@ async fn a_burst_is_cut_and_a_restarted_worker_remembers_what_is_usual() {
     corrections.set_screen(ScreeningRules { names: None, burst }).await;
     let usual: Vec<_> = (0..40).map(|id| dated(id, id / 4)).collect();
     assert_eq!(within(DEADLINE, corrections.append(&usual)).await.unwrap().stored, 40);
+    within(DEADLINE, corrections.swept(Duration::ZERO)).await.unwrap();
 
     let restarted = bench.corrections().await;
     restarted.set_screen(ScreeningRules { names: None, burst }).await;

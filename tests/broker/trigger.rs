@@ -163,6 +163,40 @@ async fn the_cooldown_and_quiet_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_whose_clock_is_hours_ahead_holds_no_job_back() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let cooldown = Duration::from_secs(1);
+    let policy = TriggerPolicy { cooldown, ..TEN };
+    let clock = bench.streams.clock().clone();
+    // An earlier version follows its own clock.
+    let ahead = Arc::new(ManualClock::new(clock.now() + Duration::from_secs(7 * 3600)));
+    let queue = || Arc::new(jobs.clone());
+    let trainer = Trigger::new(&bench.streams, &corrections, queue(), policy.clone(), ahead);
+    within(DEADLINE, trainer.ended()).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
+
+    let listener = Trigger::new(&bench.streams, &corrections, queue(), policy, Arc::new(clock.clone()));
+    let due = within(DEADLINE, listener.next_due()).await.unwrap().unwrap();
+    assert!(due.at <= clock.now() + cooldown, "due at {}", due.at);
+    let cancel = CancellationToken::new();
+    let running = spawn(&listener, &cancel);
+    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(1, 10));
+    cancel.cancel();
+    within(DEADLINE, running).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_brokers_clock_is_read_from_the_server() {
+    let bench = TestBroker::new().await;
+    let clock = bench.streams.clock();
+    within(DEADLINE, clock.refresh()).await.unwrap();
+    let difference = clock.now().duration_since(Timestamp::now()).abs();
+    assert!(difference.as_secs() < 60, "{difference}: the server runs on this machine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
     let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
