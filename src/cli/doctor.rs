@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, chain};
 use crate::hub::Repository;
-use crate::ingest::{Invisible, Table};
+use crate::ingest::{Invisible, RestError, Table};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::onnx::Runtime;
 
@@ -41,17 +41,23 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     if let Some(access) = &settings.supabase {
         let rows = async {
             let table = Table::new(access)?;
-            // Reading a page proves that every column exists, which the count alone doesn't.
-            table.page_after(i64::MIN, 1).await?;
-            table.count().await
+            // Reading a page as the worker does proves that every column exists, and that the id
+            // column can be compared with a number. The count alone proves neither.
+            table.page_after(0, 1).await?;
+            Ok::<_, RestError>((table.count().await?, table.is_undated()))
         };
         let found = tokio::time::timeout(CHECK_TIMEOUT, rows).await;
         report(
             "table",
             match found {
-                Ok(Ok(visible)) => match Invisible::of(access, visible, 0) {
-                    Some(invisible) => Err(told(invisible)),
-                    None => Ok(format!("{visible} rows of {} can be read", access.table)),
+                Ok(Ok((visible, undated))) => match (Invisible::of(access, visible, 0), undated) {
+                    (Some(invisible), _) => Err(told(invisible)),
+                    (None, false) => Ok(format!("{visible} rows of {} can be read", access.table)),
+                    (None, true) => Ok(format!(
+                        "{visible} rows of {} can be read; without the time of their insert, they count as \
+                         written when they arrive",
+                        access.table
+                    )),
                 },
                 Ok(Err(error)) => Err(told(error)),
                 Err(_) => Err(late()),

@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// Name of the table.
     #[arg(long, default_value = "typo_training_dataset", value_parser = name)]
     table: String,
+    /// Lets the worker read with the app's key (anon or publishable), and so everybody who has it.
+    #[arg(long)]
+    public_read: bool,
     /// URL of this worker's webhook, which wakes a sleeping worker.
     #[arg(long, value_parser = webhook)]
     webhook: Option<Url>,
@@ -47,10 +50,18 @@ fn webhook(text: &str) -> Result<Url, String> {
     }
 }
 
+/// Line of the environment template for the key that reads the table.
+fn key(public_read: bool) -> &'static str {
+    match public_read {
+        true => "SUPABASE_ANON_KEY=<the project's anon or publishable key>",
+        false => "SUPABASE_SERVICE_KEY=<the project's secret key (sb_secret_...) or service_role key>",
+    }
+}
+
 const ENVIRONMENT: &str = "\
 -- Environment of the worker:
 --   SUPABASE_URL=https://<project>.supabase.co
---   SUPABASE_ANON_KEY=<the project's anon or publishable key>
+--   {key}
 --   HF_TOKEN=<a token with write access>
 --   HF_REPO=<owner/name of the model repository>
 --   TRAIN_THRESHOLD=100
@@ -85,15 +96,22 @@ pub(super) fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         columns: Default::default(),
     };
     let mut parts = vec![
-        format!("{ENVIRONMENT}{}", others(args)),
+        format!("{}{}", ENVIRONMENT.replace("{key}", key(args.public_read)), others(args)),
         format!(
-            "-- A new table, which the app fills with the anon key. Leave these two out if the table already exists.\n{}\n{}\n",
+            "-- A new table, which the app fills with the anon key, with or without a signed-in user. Leave these two\n\
+             -- out if the table already exists.\n{}\n{}\n",
             sql::table(&access),
             sql::protection(&access)
         ),
-        format!("-- The worker may read it.\n{}\n", sql::policies(&access)),
+        format!("-- The worker may read it with a service key.\n{}\n", sql::service_grants(&access)),
         format!("-- Row changes over Realtime.\n{}\n", sql::publication(&access)),
     ];
+    if args.public_read {
+        parts.push(format!(
+            "-- Everybody who has the app's key may read the table, and so may a worker with that key.\n{}\n",
+            sql::policies(&access)
+        ));
+    }
     if let Some(webhook) = &args.webhook {
         let tick = webhook
             .join("tick")

@@ -28,7 +28,7 @@ pub struct TableAccess {
 /// Names of the table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// Column of the primary key, a `bigint` that increases.
+    /// Column of the primary key, a whole number that increases.
     pub id: String,
     /// Column of the text as it was typed.
     pub typo: String,
@@ -38,7 +38,7 @@ pub struct Columns {
     pub domain: String,
     /// Column of the time of the last update, for a table that has one; empty to look for none.
     pub updated_at: String,
-    /// Column of the time of the insert.
+    /// Column of the time of the insert; empty for a table without one.
     pub created_at: String,
 }
 
@@ -157,11 +157,12 @@ impl Columns {
         [&self.id, &self.typo, &self.corrected, &self.domain, &self.created_at]
     }
 
-    /// Returns the id of a record, from a whole number or from its decimal text.
+    /// Returns the id of a record, from a whole number or from its decimal text. A `numeric` column
+    /// may write a whole number with a fraction of zeros.
     pub(super) fn id_of(&self, record: &Map<String, Value>) -> Option<i64> {
         match record.get(&self.id)? {
             Value::String(text) => text.parse().ok(),
-            value => value.as_i64(),
+            value => value.as_i64().or_else(|| whole(value.as_f64()?)),
         }
     }
 
@@ -185,6 +186,12 @@ impl Columns {
     }
 }
 
+/// Returns a number without a fraction as an integer, if a float holds it exactly.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +209,8 @@ mod tests {
         let number = decode(&json!({"id": 8, "typo": 1, "corrected": "b", "domain": "c"}));
         assert_eq!(number, Err(Malformed { id: Some(8) }));
         assert_eq!(decode(&json!({"id": 1.5})), Err(Malformed { id: None }));
+        let numeric = decode(&json!({"id": 9.00, "typo": "a", "corrected": "b", "domain": "c"}));
+        assert_eq!(numeric.map(|row| (row.id, row.created_at)), Ok((9, None)));
     }
 
     #[test]

@@ -11,7 +11,10 @@
 //! rest               the table through PostgREST
 //! page               rows of one answer, held against the question
 //! page_size          number of rows per request, learned from the answers
-//! rest_error         error answers of PostgREST and of the gateway in front of it
+//! rest_error         reasons why the table can't be read
+//! answer_kind        kinds of the answers in place of rows
+//! error_answer       an answer in place of rows, with the server's words and an advice
+//! server_message     the server's own words in such an answer
 //! realtime           one Realtime session: its socket and its deadlines
 //! realtime_session   protocol state of a session: join, heartbeats, frames
 //! realtime_event     events that a session reports, and its deadlines
@@ -32,11 +35,13 @@
 //! ```
 
 mod access;
+mod answer_kind;
 mod audit;
 mod backoff;
 mod catalog;
 mod comparison;
 mod disconnect_reason;
+mod error_answer;
 mod inbox;
 mod merge;
 mod page;
@@ -47,6 +52,7 @@ mod realtime_event;
 mod realtime_session;
 mod rest;
 mod rest_error;
+mod server_message;
 pub mod sql;
 mod status;
 mod sweep;
@@ -57,9 +63,11 @@ mod updates;
 pub mod webhook;
 
 pub use access::{AccessError, Columns, Malformed, TableAccess};
+pub use answer_kind::AnswerKind;
 pub use audit::Invisible;
 pub use catalog::{CatalogError, CatalogSource, NoCatalog};
 pub use disconnect_reason::{DisconnectReason, ProtocolStep};
+pub use error_answer::ErrorAnswer;
 pub use inbox::{Accepted, Inbox, InboxError, Position};
 pub use merge::Ingest;
 pub use page::{Page, Unreadable, UnreadableReason};
@@ -67,6 +75,7 @@ pub use probe::subscribes;
 pub use realtime_event::RealtimeDeadlines;
 pub use rest::Table;
 pub use rest_error::RestError;
+pub use server_message::ServerMessage;
 pub use status::{Backfill, IngestEvent, IngestStatus, ReportedError};
 pub use sweep::SweepError;
 pub use sweep_trigger::SweepTrigger;

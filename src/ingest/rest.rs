@@ -1,18 +1,22 @@
 //! The table through PostgREST: keyset pages, rows by id, and counts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, info};
 use url::Url;
 
 use super::access::{AccessError, TableAccess};
+use super::error_answer::ErrorAnswer;
 use super::page::{Page, Record, UnreadableReason, check_range};
 use super::page_size::{MAX_ROWS, PageSize};
 use super::rest_error::RestError;
@@ -25,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer that is read, in bytes: a thousand rows of 16 KiB.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Largest body of a refusal that is read, in bytes.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
 /// Number of ids in one `id=in.(..)`: 100 ids of 19 digits keep the address below 8 KB.
 const IDS_PER_REQUEST: usize = 100;
 
@@ -40,6 +46,8 @@ pub struct Table {
     access: TableAccess,
     size: Arc<PageSize>,
     pub(super) has_updated_at: Arc<OnceCell<bool>>,
+    /// True once the table turned out to have no column of the time of the insert.
+    undated: Arc<AtomicBool>,
 }
 
 /// Question for one page, without its size.
@@ -66,13 +74,19 @@ impl Table {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(RestError::Request)?;
-        let (size, has_updated_at) = (Arc::default(), Arc::default());
-        Ok(Self { client, url, access: access.clone(), size, has_updated_at })
+        let (size, undated, has_updated_at) = Default::default();
+        Ok(Self { client, url, access: access.clone(), size, undated, has_updated_at })
     }
 
     /// Returns the table's address, key and columns.
     pub fn access(&self) -> &TableAccess {
         &self.access
+    }
+
+    /// Returns true when rows are read without the time of their insert: the settings name no such
+    /// column, or the table turned out to have none.
+    pub fn is_undated(&self) -> bool {
+        self.access.columns.created_at.is_empty() || self.undated.load(Ordering::Relaxed)
     }
 
     /// Returns the next rows with an id above `cursor`, at most `limit`, in order of id. A row that
@@ -81,9 +95,12 @@ impl Table {
     /// # Errors
     /// [`RestError`].
     pub async fn page_after(&self, cursor: i64, limit: usize) -> Result<Page, RestError> {
-        let select = self.access.columns.names().join(",");
+        let select = self.select();
         let records = match self.read(&self.question(&select, cursor, i64::MAX), limit).await {
             Ok(records) => records,
+            Err(error) if self.goes_on_undated(&error) => {
+                return Box::pin(self.page_after(cursor, limit)).await;
+            }
             Err(error) => return self.unreadable(cursor, i64::MAX, error).await,
         };
         self.size.got_past(cursor);
@@ -97,7 +114,7 @@ impl Table {
     /// # Errors
     /// [`RestError`].
     pub async fn rows_by_id(&self, ids: &[i64]) -> Result<Page, RestError> {
-        let (columns, select) = (&self.access.columns, self.access.columns.names().join(","));
+        let columns = &self.access.columns;
         let mut found = Page::default();
         let mut left = ids;
         while !left.is_empty() {
@@ -105,10 +122,13 @@ impl Table {
             let (some, rest) = left.split_at(asked);
             let list = some.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
             let filters = vec![(columns.id.as_str(), format!("in.({list})"))];
+            let select = self.select();
             let question = Question { select: &select, filters, order: self.by_id() };
             let page = match (self.page(&question, asked).await, some) {
                 (Ok(records), _) => Page::decode(columns, &records)?,
-                (Err(error), _) if self.size.failed(asked, &error) => continue,
+                (Err(error), _) if self.size.failed(asked, &error) || self.goes_on_undated(&error) => {
+                    continue;
+                }
                 (Err(error), [id]) => self.unreadable(id.saturating_sub(1), *id, error).await?,
                 (Err(error), _) => return Err(error),
             };
@@ -151,7 +171,7 @@ impl Table {
         let response = self.send(self.request(&question, 1).header("prefer", "count=exact")).await?;
         let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
         let total = range.and_then(|range| range.rsplit_once('/')).and_then(|(_, total)| total.parse().ok());
-        total.ok_or(RestError::Gateway { status: response.status().as_u16() })
+        total.ok_or(RestError::NoCount)
     }
 
     /// Returns every `(beside, column)` pair of values once, in the table's order of `column` and
@@ -212,6 +232,24 @@ impl Table {
         Question { select, filters: above.into_iter().chain(up_to).collect(), order: self.by_id() }
     }
 
+    /// Returns the list of columns to read.
+    fn select(&self) -> String {
+        let names = self.access.columns.names();
+        let read = if self.is_undated() { &names[..4] } else { &names[..] };
+        read.join(",")
+    }
+
+    /// Returns true when reading goes on without the time of the insert, because the table turned out
+    /// to have no such column. The rows then count as written when they arrive.
+    fn goes_on_undated(&self, error: &RestError) -> bool {
+        let goes_on = error.lacks_created_at(&self.access) && !self.undated.swap(true, Ordering::Relaxed);
+        if goes_on {
+            let column = &self.access.columns.created_at;
+            info!(column, "the table has no such column; rows count as written when they arrive");
+        }
+        goes_on
+    }
+
     fn by_id(&self) -> String {
         format!("{}.asc", self.access.columns.id)
     }
@@ -263,12 +301,15 @@ impl Table {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RestError> {
         let response = request.send().await.map_err(|error| RestError::Request(error.without_url()))?;
-        if response.status().is_success() {
+        let page = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_web_page = page.is_some_and(|kind| kind.starts_with("text/html"));
+        if response.status().is_success() && !is_web_page {
             return Ok(response);
         }
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = bounded(response).await?;
-        Err(RestError::of_answer(&self.access, status, &headers, &body))
+        // A refusal is told even when its body can't be read.
+        let body = read_body(response, MAX_REFUSAL_BYTES).await.unwrap_or_default();
+        Err(RestError::Answer(Box::new(ErrorAnswer::new(&self.access, status, &headers, &body))))
     }
 }
 

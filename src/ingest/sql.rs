@@ -14,14 +14,14 @@ const SECRET_PLACEHOLDER: &str = "<WEBHOOK_SECRET>";
 /// the table exists.
 pub fn table(access: &TableAccess) -> String {
     let name = qualified(access);
-    let [id, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
+    let [id, typo, corrected, domain, _] = access.columns.names().map(quoted);
+    let created_at = created_at(access, "");
     format!(
         "create table if not exists {name} (\n  \
            {id} bigint generated always as identity primary key,\n  \
            {typo} text not null,\n  \
            {corrected} text not null,\n  \
-           {domain} text not null,\n  \
-           {created_at} timestamptz not null default now()\n\
+           {domain} text not null{created_at}\n\
          );"
     )
 }
@@ -30,19 +30,30 @@ pub fn table(access: &TableAccess) -> String {
 /// schema. Harmless when no column is missing.
 pub fn columns(access: &TableAccess) -> String {
     let name = qualified(access);
-    let [_, typo, corrected, domain, created_at] = access.columns.names().map(quoted);
+    let [_, typo, corrected, domain, _] = access.columns.names().map(quoted);
+    let created_at = created_at(access, "add column if not exists ");
     format!(
         "alter table {name}\n  \
            add column if not exists {typo} text not null default '',\n  \
            add column if not exists {corrected} text not null default '',\n  \
-           add column if not exists {domain} text not null default '',\n  \
-           add column if not exists {created_at} timestamptz not null default now();\n\
+           add column if not exists {domain} text not null default ''{created_at};\n\
          notify pgrst, 'reload schema';"
     )
 }
 
-/// Returns SQL that lets the `anon` role read, whether row level security is on or off. A
-/// `service_role` key needs none of this.
+/// Returns SQL that lets the `service_role` read, for a worker with a service key. Newer projects
+/// grant no role anything on a new table. The role passes policies by, so it needs none.
+pub fn service_grants(access: &TableAccess) -> String {
+    format!(
+        "grant usage on schema {schema} to service_role;\n\
+         grant select on {name} to service_role;",
+        schema = quoted(&access.schema),
+        name = qualified(access),
+    )
+}
+
+/// Returns SQL that lets the `anon` role read, whether row level security is on or off. Anybody who
+/// has the app's key can then read every row, so a `service_role` key is better.
 ///
 /// The SQL never turns row level security on: on a table without it, that would lock out the app,
 /// which inserts.
@@ -58,17 +69,24 @@ pub fn policies(access: &TableAccess) -> String {
     )
 }
 
-/// Returns SQL that lets the `anon` role insert, as the app does, and turns row level security on,
-/// so that the database refuses everything that no policy allows. For a new table only: a table in
-/// use may have readers and writers that need policies of their own.
+/// Returns SQL that lets the app insert, with and without a signed-in user (`authenticated` and
+/// `anon`), and turns row level security on, so that the database refuses everything that no policy
+/// allows. For a new table only: a table in use may have readers and writers that need policies of
+/// their own.
+///
+/// What a project grants by default is taken back first: a role without `delete` can't delete even
+/// where a later policy would let it.
 pub fn protection(access: &TableAccess) -> String {
     let name = qualified(access);
     let policy = quoted(&format!("{} writable by the app", access.table));
     format!(
-        "grant insert on {name} to anon;\n\
+        "grant usage on schema {schema} to anon, authenticated;\n\
+         revoke all on {name} from anon, authenticated;\n\
+         grant insert on {name} to anon, authenticated;\n\
          drop policy if exists {policy} on {name};\n\
-         create policy {policy} on {name} for insert to anon with check (true);\n\
-         alter table {name} enable row level security;"
+         create policy {policy} on {name} for insert to anon, authenticated with check (true);\n\
+         alter table {name} enable row level security;",
+        schema = quoted(&access.schema),
     )
 }
 
@@ -105,7 +123,7 @@ pub fn calls(access: &TableAccess, webhook: &Url, tick: &Url, header: &str) -> S
            end if;\n  \
            drop trigger if exists notify_trainer on {name};\n  \
            execute format(\n    \
-             'create trigger notify_trainer after insert on %s for each row '\n    \
+             'create trigger notify_trainer after insert or update or delete on %s for each row '\n    \
              'execute function supabase_functions.http_request(%L, ''POST'', %L, ''{{}}'', ''5000'')',\n    \
              {table}, {webhook}, headers);\n  \
            perform cron.schedule({job}, '7 * * * *', format(\n    \
@@ -126,6 +144,14 @@ pub fn calls(access: &TableAccess, webhook: &Url, tick: &Url, header: &str) -> S
          do {body};",
         body = dollar_quoted(&body),
     )
+}
+
+/// Returns a further line for the column of the time of the insert, for a table that is to have one.
+fn created_at(access: &TableAccess, before: &str) -> String {
+    match access.columns.created_at.as_str() {
+        "" => String::new(),
+        name => format!(",\n  {before}{} timestamptz not null default now()", quoted(name)),
+    }
 }
 
 fn qualified(access: &TableAccess) -> String {
@@ -169,9 +195,18 @@ mod tests {
         let access = access();
         assert!(!policies(&access).contains("enable row level security"));
         // Once row level security is on, the app must still be allowed to insert.
-        let (insert, enable) = ("for insert to anon", "enable row level security");
+        let (insert, enable) = ("for insert to anon, authenticated", "enable row level security");
         let protection = protection(&access);
         assert!(protection.find(insert).is_some_and(|place| protection.find(enable) > Some(place)));
+    }
+
+    #[test]
+    fn a_table_without_the_time_of_the_insert_gets_no_such_column() {
+        let mut access = access();
+        assert!(columns(&access).contains("add column if not exists \"created_at\" timestamptz"));
+        assert!(table(&access).contains("\"created_at\" timestamptz"));
+        access.columns.created_at = String::new();
+        assert!(!columns(&access).contains("timestamptz") && !table(&access).contains("timestamptz"));
     }
 
     #[test]
@@ -181,6 +216,7 @@ mod tests {
         let name = r#""public"."a""; drop table b; --""#;
         assert!(table(&access).contains(name) && publication(&access).contains(name));
         assert!(policies(&access).contains(name) && protection(&access).contains(name));
+        assert!(service_grants(&access).contains(name));
         assert_eq!(literal("it's"), "'it''s'");
         access.table = "a$call$ 'b' $xcall$".to_owned();
         let calls = calls_of(&access);

@@ -6,7 +6,8 @@ use crate::ingest::{CatalogSource, Columns};
 use super::reader::SettingsReader;
 
 /// Reads the column names from `[columns]` in the file and from `SUPABASE_COLUMNS`, written as
-/// `id=pk,typo=wrong`. The variable wins.
+/// `id=pk,typo=wrong`. The variable wins. An empty name for `created_at` says that the table has no
+/// such column.
 pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
     let mut columns = Columns::default();
     let mut entries = reader.table("columns").unwrap_or_default();
@@ -20,7 +21,8 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
     }
     for (column, name) in entries {
         // PostgREST's syntax would split such names, and Realtime has no quoting at all.
-        if name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
+        let nameless = name.is_empty() && column != "created_at";
+        if nameless || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
             reader.problem(
                 "SUPABASE_COLUMNS",
                 format!("names {name:?}; a column name may only have letters, digits and _"),
@@ -85,7 +87,9 @@ mod tests {
         let (renamed, problems) = with("SUPABASE_COLUMNS", "id=pk, corrected = right", columns);
         assert_eq!((renamed.id.as_str(), renamed.corrected.as_str()), ("pk", "right"));
         assert_eq!((renamed.typo.as_str(), problems.len()), ("typo", 0));
-        for wrong in ["id", "id=a,typo=b c", "name=x", "id=a),select(*"] {
+        let (undated, problems) = with("SUPABASE_COLUMNS", "created_at=", columns);
+        assert_eq!((undated.created_at.as_str(), problems.len()), ("", 0));
+        for wrong in ["id", "id=", "id=a,typo=b c", "name=x", "id=a),select(*"] {
             assert!(!with("SUPABASE_COLUMNS", wrong, columns).1.is_empty(), "{wrong}");
         }
     }

@@ -14,7 +14,8 @@ const signal = () => {
 
 async function main() {
   // Node.js before version 22 has no built-in WebSocket.
-  const client = createClient(url, key, { realtime: { transport: WebSocket }, auth: { persistSession: false } });
+  const options = { realtime: { transport: WebSocket }, auth: { persistSession: false } };
+  const client = createClient(url, key, options);
   const [subscribed, arrived, deleted, closed] = [signal(), signal(), signal(), signal()];
   const channel = client.channel("typos");
   let rows = 0;
@@ -62,7 +63,7 @@ async function main() {
   await answer("range", read().order("id").range(1, 1));
   await answer("in", read().in("typo", ["tojota", "a,b"]));
 
-  const admin = createClient(url, serviceKey, { auth: { persistSession: false } });
+  const admin = createClient(url, serviceKey, options);
   const changed = { typo: "toiota" };
   await answer("update", admin.from(table).update(changed).eq("id", 2).select("id,typo"));
   await answer("update by anon", client.from(table).update(changed).eq("id", 3).select("id,typo"));

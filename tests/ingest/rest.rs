@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use autovalidate::failure::{Failure, RetryDirective};
-use autovalidate::ingest::{RestError, Table, TableAccess, UnreadableReason};
+use autovalidate::ingest::{AnswerKind, RestError, Table, TableAccess, UnreadableReason};
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ async fn a_row_that_the_database_fails_at_is_given_up_after_three_tries() {
     for _ in 0..4 {
         // Its id can't be read either, so the table is the reason and no row is given up.
         let error = within(DEADLINE, table.page_after(0, 1000)).await.expect_err("cancelled");
-        assert!(matches!(error, RestError::StatementTimeout), "{error:?}");
+        assert_eq!(error.kind(), Some(AnswerKind::StatementTimeout), "{error:?}");
     }
     supabase.faults().limit_statement_rows(None);
     let page = within(DEADLINE, table.page_after(0, 1000)).await.expect("a page");
@@ -171,7 +171,7 @@ async fn a_row_that_the_database_fails_at_is_given_up_after_three_tries() {
     for _ in 0..2 {
         supabase.faults().fail_rest(RestFault::StatementTimeout, 2);
         let error = within(DEADLINE, table.page_after(1, 1)).await.expect_err("cancelled");
-        assert!(matches!(error, RestError::StatementTimeout), "{error:?}");
+        assert_eq!(error.kind(), Some(AnswerKind::StatementTimeout), "{error:?}");
         supabase.faults().clear_rest();
     }
     supabase.faults().fail_rest(RestFault::StatementTimeout, 1);
@@ -213,31 +213,59 @@ async fn a_legacy_service_key_is_sent_as_bearer_too() {
 }
 
 #[tokio::test]
-async fn what_a_person_must_mend_says_so_and_how() {
+async fn what_a_person_must_mend_says_so_and_how_in_the_servers_words() {
     let supabase = supabase().await;
     let good = access(&supabase);
-
-    let error = refusal(&supabase, &TableAccess { key: "wrong".to_owned().into(), ..good.clone() }).await;
-    assert!(matches!(error, RestError::Key { status: 401, .. }), "{error:?}");
-    assert_eq!(error.directive(), RetryDirective::Person);
-
-    let error = refusal(&supabase, &TableAccess { table: "nowhere".to_owned(), ..good.clone() }).await;
-    assert!(matches!(error, RestError::MissingTable { .. }), "{error:?}");
-    assert_eq!(error.directive(), RetryDirective::Person);
-    assert!(error.advice().contains(r#"create table if not exists "public"."nowhere""#));
-
     let mut renamed = good.clone();
     renamed.columns.typo = "mistake".to_owned();
-    let error = refusal(&supabase, &renamed).await;
-    assert!(
-        matches!(&error, RestError::MissingColumn { detail, .. } if detail.contains("mistake")),
-        "{error:?}"
-    );
-    assert!(error.advice().contains(r#"add column if not exists "mistake" text"#));
-    assert_eq!(error.directive(), RetryDirective::Person);
+    for (access, kind, words, advice) in [
+        (
+            TableAccess { key: "wrong".to_owned().into(), ..good.clone() },
+            AnswerKind::KeyRefused,
+            "Invalid API key",
+            "API Keys",
+        ),
+        (
+            TableAccess { table: "nowhere".to_owned(), ..good.clone() },
+            AnswerKind::MissingTable,
+            "Could not find the table 'public.nowhere'",
+            r#"create table if not exists "public"."nowhere""#,
+        ),
+        (
+            renamed,
+            AnswerKind::MissingColumn,
+            "column typo_training_dataset.mistake does not exist",
+            r#"add column if not exists "mistake" text"#,
+        ),
+        (
+            TableAccess { schema: "private".to_owned(), ..good },
+            AnswerKind::MissingSchema,
+            "Invalid schema",
+            "Data API",
+        ),
+    ] {
+        let error = refusal(&supabase, &access).await;
+        assert_eq!((error.kind(), error.directive()), (Some(kind), RetryDirective::Person), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.advice().contains(advice), "{}", error.advice());
+    }
+}
 
-    let error = refusal(&supabase, &TableAccess { schema: "private".to_owned(), ..good }).await;
-    assert!(matches!(error, RestError::MissingSchema { .. }), "{error:?}");
+#[tokio::test]
+async fn a_table_without_the_time_of_the_insert_is_read_without_it() {
+    let supabase = filled(3).await;
+    let mut access = access(&supabase);
+    access.columns.created_at = "written_at".to_owned();
+    let found_out = table(&access);
+    let page = within(DEADLINE, found_out.page_after(0, 10)).await.expect("a page");
+    assert_eq!((page.rows.len(), page.rows[0].created_at.clone()), (3, None));
+    let page = within(DEADLINE, found_out.rows_by_id(&[2])).await.expect("a row");
+    assert_eq!(page.rows.len(), 1);
+    let page = within(DEADLINE, table(&access).rows_by_id(&[2])).await.expect("a row");
+    assert_eq!((page.rows.len(), page.rows[0].created_at.clone()), (1, None));
+    access.columns.created_at = String::new();
+    let page = within(DEADLINE, table(&access).page_after(0, 10)).await.expect("a page");
+    assert_eq!(page.rows.len(), 3);
 }
 
 #[tokio::test]
@@ -250,17 +278,20 @@ async fn what_passes_is_tried_again() {
     let error = refusal(&supabase, &access).await;
     let second = Some(Duration::from_secs(1));
     assert!(
-        matches!(error, RestError::Busy { status: 429, retry_after } if retry_after == second),
+        matches!(&error, RestError::Answer(answer)
+            if answer.kind == AnswerKind::RateLimited && answer.retry_after == second),
         "{error:?}"
     );
     fault(RestFault::Status(503));
-    assert!(matches!(refusal(&supabase, &access).await, RestError::Busy { status: 503, .. }));
+    assert_eq!(refusal(&supabase, &access).await.kind(), Some(AnswerKind::DatabaseDown));
     fault(RestFault::Html(502));
-    assert!(matches!(refusal(&supabase, &access).await, RestError::Gateway { status: 502 }));
+    let error = refusal(&supabase, &access).await;
+    assert_eq!(error.kind(), Some(AnswerKind::Busy));
+    assert!(error.to_string().contains("HTTP 502): Bad gateway"), "{error}");
     fault(RestFault::Html(503));
-    assert!(matches!(refusal(&supabase, &access).await, RestError::Busy { status: 503, .. }));
+    assert_eq!(refusal(&supabase, &access).await.kind(), Some(AnswerKind::Busy));
     supabase.faults().limit_statement_rows(Some(0));
-    assert!(matches!(refusal(&supabase, &access).await, RestError::StatementTimeout));
+    assert_eq!(refusal(&supabase, &access).await.kind(), Some(AnswerKind::StatementTimeout));
     supabase.faults().limit_statement_rows(None);
     fault(RestFault::Truncated);
     let error = refusal(&supabase, &access).await;

@@ -182,6 +182,28 @@ fn init_prints_sql_and_an_environment() {
 }
 
 #[test]
+fn init_lets_the_app_insert_and_only_on_request_everybody_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = |arguments: &[&str]| {
+        let output = autovalidate(&[&["init"], arguments].concat(), &[], folder.path());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (private, public) = (init(&[]), init(&["--public-read"]));
+    for text in [&private, &public] {
+        assert!(
+            text.contains("grant select on \"public\".\"typo_training_dataset\" to service_role;"),
+            "{text}"
+        );
+        assert!(text.contains("for insert to anon, authenticated"), "{text}");
+    }
+    assert!(
+        private.contains("SUPABASE_SERVICE_KEY=") && !private.contains("for select to anon"),
+        "{private}"
+    );
+    assert!(public.contains("SUPABASE_ANON_KEY=") && public.contains("for select to anon"), "{public}");
+}
+
+#[test]
 fn init_refuses_names_that_would_break_out_of_a_comment() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [["init", "--table", "a\nb"], ["init", "--schema", ""]] {

@@ -15,14 +15,15 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Number of concurrent requests of `pg_net`.
 const CONCURRENT: usize = 200;
 
-/// Calls the endpoint for every change of a row committed from now on, until the stand-in stops.
+/// Calls the endpoint for every change of a row, until the stand-in stops.
 pub(super) async fn call(
     shared: Arc<Shared>,
     target: Webhook,
     client: reqwest::Client,
     mut commits: watch::Receiver<usize>,
 ) {
-    let mut position = *commits.borrow_and_update();
+    // The table is empty when the stand-in starts, which may be long before this task first runs.
+    let mut position = 0;
     let mut calls = JoinSet::new();
     loop {
         let fresh = shared.table().since(position);
