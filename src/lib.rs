@@ -20,7 +20,8 @@
 //! evaluate     hold-out, retrieval metrics, baselines, gate
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
-//! correction   the training pair: validation, normalizing, templates
+//! correction   the training pair: validation, templates
+//! text         identity of a text: normalizing
 //! ```
 //!
 //! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
@@ -45,5 +46,6 @@ pub mod retry;
 pub mod run;
 pub mod settings;
 pub mod synthesis;
+pub mod text;
 pub mod trigger;
 pub mod worker;

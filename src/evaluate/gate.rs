@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::retrieval::{Rank, reciprocal};
 use super::{Cohorts, Query};
+use crate::correction::normalize;
 
 /// Result of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -141,7 +142,7 @@ impl Gate {
         let overall = judge_differences(&differences, policy);
         let mut by_domain: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (query, difference) in queries.iter().zip(&differences) {
-            by_domain.entry(query.domain.clone()).or_default().push(*difference);
+            by_domain.entry(normalize(&query.domain)).or_default().push(*difference);
         }
         let domains: BTreeMap<String, Judgment> = by_domain
             .into_iter()
