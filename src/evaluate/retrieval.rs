@@ -217,6 +217,13 @@ pub struct Retrieval {
     pub macro_mean: Scores,
     /// Scores by domain; a domain without queries is absent.
     pub domains: BTreeMap<String, Scores>,
+    /// Number of domains with queries that an [outline](super::Report::outline) leaves out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_domains: usize,
+}
+
+pub(super) fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Retrieval {
@@ -238,6 +245,6 @@ impl Retrieval {
             mrr_at_10: mean(|scores| scores.mrr_at_10),
             recall_at_3: mean(|scores| scores.recall_at_3),
         };
-        Self { overall, macro_mean, domains }
+        Self { overall, macro_mean, domains, other_domains: 0 }
     }
 }

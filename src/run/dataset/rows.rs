@@ -129,6 +129,7 @@ impl Dataset {
             held_out_ids: held_out_ids.into_iter().collect(),
             left_out_ids: left_out_ids.into_iter().collect(),
             hash,
+            omitted: None,
         };
         Self { pairs, slips, queries, query_rows, catalog, summary }
     }
