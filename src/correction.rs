@@ -1,8 +1,7 @@
 //! The training pair: a typo, and the correction a person accepted.
 //!
-//! Owns the row as the table stores it, the rules that decide whether a row may be trained on, the
-//! normalizing that decides whether two texts are equal, and the templates that render a text as
-//! model input. Never accesses a network, a file or a clock.
+//! Owns the row as the table stores it, the rules that decide whether a row may be trained on, and
+//! the templates that render a text as model input. Never accesses a network, a file or a clock.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +9,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
-/// Maximum length of a typo or correction, in characters. Longer ones are not trained on.
+use crate::text::{collapse, compose};
+
+pub use crate::text::normalize;
+
+/// Maximum length of a typo, correction or domain, in characters. Longer ones are not trained on.
 pub const MAX_CHARACTERS: usize = 256;
 
 /// One row of the corrections table, as PostgREST, Realtime and a webhook deliver it.
@@ -70,9 +73,9 @@ impl fmt::Debug for Row {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Refusal {
-    /// The typo or the correction is empty after trimming.
+    /// The typo or the correction is empty, or has no visible character.
     Empty,
-    /// The typo or the correction is longer than [`MAX_CHARACTERS`].
+    /// The typo, the correction or the domain is longer than [`MAX_CHARACTERS`].
     TooLong,
     /// The typo or the correction holds a control character.
     ControlCharacters,
@@ -121,10 +124,11 @@ impl Row {
     /// The first [`Refusal`] that applies, in the order of [`Refusal::ALL`].
     pub fn check(&self) -> Result<(), Refusal> {
         let sides = [self.typo.as_str(), self.corrected.as_str()];
-        if sides.iter().any(|text| text.trim().is_empty()) {
+        if sides.iter().any(|text| compose(text).is_empty()) {
             return Err(Refusal::Empty);
         }
-        if sides.iter().any(|text| text.chars().count() > MAX_CHARACTERS) {
+        let too_long = |text: &str| text.chars().count() > MAX_CHARACTERS;
+        if sides.iter().any(|text| too_long(text)) || too_long(&self.domain) {
             return Err(Refusal::TooLong);
         }
         if sides.iter().any(|text| text.chars().any(char::is_control)) {
@@ -137,29 +141,15 @@ impl Row {
     }
 }
 
-/// Normalizes a text: trims it, converts it to lower case, and collapses each run of white space to
-/// one space. Two texts with the same result count as the same entry.
-pub fn normalize(text: &str) -> String {
-    let mut normal = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !normal.is_empty() {
-            normal.push(' ');
-        }
-        normal.extend(word.chars().flat_map(char::to_lowercase));
-    }
-    normal
-}
-
-/// Converts a domain to one token of a message subject: lower-case ASCII letters, digits, `-` and
-/// `_`. Every other character becomes `_`, and an empty domain becomes `unknown`. A subject's `.`,
-/// `*`, `>` and spaces can't pass through.
+/// Converts a domain to one token of a message subject: the [normalized](normalize) domain in ASCII
+/// letters, digits, `-` and `_`. Every other character becomes `_`, and an empty domain becomes
+/// `unknown`. A subject's `.`, `*`, `>` and spaces can't pass through.
 pub fn subject_token(domain: &str) -> String {
-    let token: String = domain
-        .trim()
+    let token: String = normalize(domain)
         .chars()
         .take(64)
-        .map(|c| match c.to_ascii_lowercase() {
-            c @ ('a'..='z' | '0'..='9' | '-' | '_') => c,
+        .map(|c| match c {
+            'a'..='z' | '0'..='9' | '-' | '_' => c,
             _ => '_',
         })
         .collect();
@@ -169,28 +159,56 @@ pub fn subject_token(domain: &str) -> String {
 /// Templates that render a text as model input by its domain, such as `car brand: toyta`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Templates {
-    /// Template per domain; `{text}` stands for the text.
-    pub domains: BTreeMap<String, String>,
+    /// Template per normalized domain; `{text}` stands for the text.
+    #[serde(deserialize_with = "by_normalized_domain")]
+    domains: BTreeMap<String, String>,
     /// Template of every other domain.
-    pub fallback: String,
+    fallback: String,
+}
+
+/// Reads templates of earlier versions, which kept a domain as it was spelled in the settings.
+fn by_normalized_domain<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let domains = BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(domains.into_iter().map(|(domain, template)| (normalize(&domain), template)).collect())
 }
 
 impl Default for Templates {
     /// The backend's templates: `car brand: {text}` for `brand`, and `car model: {text}` for every
     /// other domain.
     fn default() -> Self {
-        Self {
-            domains: BTreeMap::from([("brand".to_owned(), "car brand: {text}".to_owned())]),
-            fallback: "car model: {text}".to_owned(),
-        }
+        Self::new([("brand".to_owned(), "car brand: {text}".to_owned())], "car model: {text}".to_owned())
     }
 }
 
 impl Templates {
+    /// Collects templates from `(domain, template)`, and the template of every other domain. Of
+    /// several templates for one normalized domain, the last one counts.
+    pub fn new(domains: impl IntoIterator<Item = (String, String)>, fallback: String) -> Self {
+        let domains = domains.into_iter().map(|(domain, template)| (normalize(&domain), template));
+        Self { domains: domains.collect(), fallback }
+    }
+
+    /// Replaces the templates of domains, and keeps the one of every other domain.
+    #[must_use]
+    pub fn with_domains(self, domains: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self::new(domains, self.fallback)
+    }
+
+    /// Returns true when a domain has a template of its own.
+    pub fn has(&self, domain: &str) -> bool {
+        self.domains.contains_key(&normalize(domain))
+    }
+
     /// Renders `text` of `domain` as model input.
+    ///
+    /// The text stays as a person typed it, with white space trimmed and collapsed: the backend
+    /// sends a query as typed, and the model's tokenizer decides whether case, accents and invisible
+    /// characters matter. Names are [composed](compose) before they get here.
     pub fn render(&self, domain: &str, text: &str) -> String {
-        let template = self.domains.get(domain).unwrap_or(&self.fallback);
-        template.replace("{text}", &clean(text))
+        let template = self.domains.get(&normalize(domain)).unwrap_or(&self.fallback);
+        template.replace("{text}", &collapse(text))
     }
 
     /// Splits a rendered text into its domain and its text; the domain is `None` for the fallback
@@ -207,12 +225,6 @@ impl Templates {
         });
         fitting.max_by_key(|(length, ..)| *length).map(|(_, domain, text)| (domain, text))
     }
-}
-
-/// Trims a text and collapses its inner white space. The case stays: the tokenizer decides whether
-/// case matters.
-fn clean(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -234,10 +246,14 @@ mod tests {
     fn a_row_is_refused_for_the_first_reason_that_applies() {
         assert_eq!(row("toyta", "Toyota").check(), Ok(()));
         assert_eq!(row("  ", "Toyota").check(), Err(Refusal::Empty));
+        assert_eq!(row("toyta", "\u{feff}\u{200e}").check(), Err(Refusal::Empty), "nobody sees a text");
         assert_eq!(row(&"x".repeat(257), "Toyota").check(), Err(Refusal::TooLong));
         assert_eq!(row(&"é".repeat(256), "Toyota").check(), Ok(()), "characters are counted, not bytes");
+        let domain = "x".repeat(257);
+        assert_eq!(Row { domain, ..row("toyta", "Toyota") }.check(), Err(Refusal::TooLong));
         assert_eq!(row("toy\u{0}ta", "Toyota").check(), Err(Refusal::ControlCharacters));
         assert_eq!(row(" toyota", "TOYOTA ").check(), Err(Refusal::Unchanged));
+        assert_eq!(row("e\u{301}lan\u{200e}", "Élan").check(), Err(Refusal::Unchanged));
     }
 
     #[test]
@@ -247,7 +263,7 @@ mod tests {
             assert_eq!(templates.parse(&templates.render(domain, "land rovr")), Some((parsed, "land rovr")));
         }
         assert_eq!(templates.parse("toyta"), None);
-        let bare = Templates { domains: BTreeMap::new(), fallback: "{text}".to_owned() };
+        let bare = Templates::new([], "{text}".to_owned());
         assert_eq!(bare.parse("car brand: toyta"), None);
     }
 
@@ -272,18 +288,37 @@ mod tests {
         assert_eq!(templates.render("trim", "GLX"), "car model: GLX");
     }
 
+    #[test]
+    fn a_domain_is_one_however_it_is_spelled() {
+        let spelled =
+            ["größe", "GRÖSSE ".replace("SS", "ß").as_str(), "gro\u{308}ße", " Gro\u{308}\u{200b}ße"]
+                .map(str::to_owned);
+        for key in &spelled {
+            let templates = Templates::new([(key.clone(), "size: {text}".to_owned())], "{text}".to_owned());
+            for domain in &spelled {
+                assert_eq!(templates.render(domain, " XL "), "size: XL", "{key:?} {domain:?}");
+                assert!(templates.has(domain));
+                assert_eq!(subject_token(domain), "gr__e", "{domain:?}");
+            }
+        }
+        let earlier = r#"{"domains":{"Brand":"brand: {text}"},"fallback":"{text}"}"#;
+        let earlier: Templates = serde_json::from_str(earlier).unwrap();
+        assert_eq!(earlier.render("brand ", "Kia"), "brand: Kia");
+        assert_eq!(subject_token(" Car  Brand"), "car_brand");
+    }
+
+    #[test]
+    fn a_typo_reaches_the_model_as_it_was_typed() {
+        let templates = Templates::default();
+        assert_eq!(templates.render("Brand", " cite\u{301}  Z\u{200d}"), "car brand: cite\u{301} Z\u{200d}");
+    }
+
     proptest! {
         #[test]
         fn a_subject_token_is_always_one_safe_token(domain in ".{0,80}") {
             let token = subject_token(&domain);
             prop_assert!(!token.is_empty() && token.len() <= 64);
             prop_assert!(token.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_'));
-        }
-
-        #[test]
-        fn normalizing_twice_changes_nothing(text in ".{0,40}") {
-            let once = normalize(&text);
-            prop_assert_eq!(normalize(&once), once);
         }
     }
 }

@@ -22,6 +22,8 @@
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, normalizing, templates
 //! row_identity number of a row, and version of its text
+//! correction   the training pair: validation, templates
+//! text         identity of a text: normalizing
 //! ```
 //!
 //! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
@@ -47,5 +49,6 @@ pub mod row_identity;
 pub mod run;
 pub mod settings;
 pub mod synthesis;
+pub mod text;
 pub mod trigger;
 pub mod worker;

@@ -39,6 +39,8 @@ const TRANSFER: Duration = Duration::from_secs(100);
 /// Age at which a checkpoint is dropped: a run whose checkpoint was not replaced for
 /// this long won't be retried.
 const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Largest part of a checkpoint in one message, in bytes.
+const MAX_CHUNK: usize = 128 * 1024;
 /// Age at which chunks without an object are removed: the worker that sent them has crashed.
 const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 /// Number of checkpoints that the bucket has room for: the current one, one in transfer, and two
@@ -74,8 +76,11 @@ impl CheckpointStore {
             let mut bytes = tokio::fs::File::open(file).await.map_err(unreadable)?;
             let size = bytes.metadata().await.map_err(unreadable)?.len();
             let bucket = self.bucket_for(size).await?;
+            let largest = self.connection.client().max_payload();
             let metadata = ObjectMetadata {
                 name: id.to_string(),
+                // The client's own chunks are larger than some servers' messages.
+                chunk_size: Some(MAX_CHUNK.min(largest / 2).max(1024)),
                 metadata: HashMap::from([(STEP.to_owned(), step.to_string())]),
                 ..ObjectMetadata::default()
             };

@@ -126,6 +126,14 @@ pub enum BrokerError {
         /// Purpose of the request.
         what: &'static str,
     },
+    /// The server or the stream takes only smaller messages.
+    #[error("the NATS server takes only smaller messages: {what}")]
+    TooLarge {
+        /// Purpose of the message.
+        what: &'static str,
+        /// Error of the client or the server.
+        source: Source,
+    },
     /// A message was not stored, or its acknowledgement was lost.
     #[error("a message for {stream} was not acknowledged")]
     Publish {
@@ -217,6 +225,18 @@ impl BrokerError {
         move |error| Self::Request { what, source: error.into() }
     }
 
+    /// Returns a function for `map_err` that adds the purpose of the message that was not stored. One
+    /// that is too large has a kind of its own, since sending it again can't succeed.
+    pub(super) fn sending<E: Into<Source>>(what: &'static str) -> impl Fn(E) -> Self {
+        move |error| {
+            let source = error.into();
+            match is_too_large(source.as_ref()) {
+                true => Self::TooLarge { what, source },
+                false => Self::Request { what, source },
+            }
+        }
+    }
+
     /// Maps a connection error: refused credentials have a kind of their own.
     pub(super) fn connect(source: async_nats::ConnectError) -> Self {
         match source.kind() {
@@ -265,6 +285,7 @@ impl Failure for BrokerError {
             | Self::SetUp { .. }
             | Self::NotSetUp { .. }
             | Self::Mismatch { .. }
+            | Self::TooLarge { .. }
             | Self::InvalidTable
             | Self::Unreadable { .. } => RetryDirective::Person,
             Self::Exists { .. }
@@ -316,6 +337,9 @@ impl Failure for BrokerError {
             Self::Request { .. } | Self::TimedOut { .. } | Self::Publish { .. } => {
                 "Temporary failures of NATS are retried; check the server if they last.".into()
             }
+            Self::TooLarge { .. } => {
+                "Raise `max_payload` of the NATS server to 64 KiB or more (1 MB is its default), and the limit of the account on the size of a message.".into()
+            }
             Self::Conflict { .. } => "Read the record again and repeat the change.".into(),
             Self::Exists { .. } => "Use the existing record.".into(),
             Self::Unreadable { bucket, key, .. } => {
@@ -352,6 +376,15 @@ fn is_out_of_storage(error: &(dyn Error + 'static)) -> bool {
     ]
     .iter()
     .any(|reason| text.contains(reason))
+}
+
+/// Returns true when the client or the server refuses a message for its size. The client passes the
+/// server's reason on as text only.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    let text = crate::failure::chain(error);
+    ["max payload size exceeded", "message size exceeds maximum allowed"]
+        .iter()
+        .any(|reason| text.contains(reason))
 }
 
 #[cfg(test)]

@@ -9,8 +9,12 @@ use serde_json::Value;
 use super::clock::Clock;
 use super::error::BrokerError;
 use super::job_id::JobId;
+use super::message_size::{MAX_MESSAGE, fit_detail};
 use super::streams::{Streams, TRAINING_EVENTS};
 use crate::correction::subject_token;
+
+/// Largest detail of an event, in bytes of JSON. The rest of an event has less than a kilobyte.
+const MAX_DETAIL: usize = MAX_MESSAGE - 1024;
 
 /// One event, as stored on the stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,11 +57,13 @@ impl Events {
     }
 
     /// Publishes an event and waits until it is stored. `stage` becomes one token of the subject,
-    /// so all characters except lowercase letters, digits, `-` and `_` are replaced.
+    /// so all characters except lowercase letters, digits, `-` and `_` are replaced. Fields of the
+    /// detail that would make the event too large are left out.
     ///
     /// # Errors
     /// [`BrokerError::Publish`], [`BrokerError::Encode`].
-    pub async fn publish(&self, job: &JobId, stage: &str, detail: Value) -> Result<(), BrokerError> {
+    pub async fn publish(&self, job: &JobId, stage: &str, mut detail: Value) -> Result<(), BrokerError> {
+        fit_detail(&mut detail, MAX_DETAIL);
         let stage = subject_token(stage);
         let subject = format!("training.events.{job}.{stage}");
         let event = Event { job: job.clone(), stage, at: self.clock.now(), detail };

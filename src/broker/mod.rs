@@ -17,6 +17,7 @@
 //! control.rs      cancel and retry
 //! job.rs          delivered job: kept alive, then settled
 //! runs.rs         run records
+//! message_size.rs bound on the size of records and events
 //! checkpoints.rs  checkpoints in the object store, for trainers that share no disk
 //! events.rs       progress and outcomes, for subscribers
 //! status.rs       status service
@@ -40,6 +41,7 @@ mod events;
 mod job;
 mod job_id;
 mod jobs;
+mod message_size;
 mod records;
 mod request;
 mod run_state;
@@ -61,6 +63,7 @@ pub use events::{Event, Events};
 pub use job::Job;
 pub use job_id::{JobId, NotAJobId};
 pub use jobs::{JobSettings, Jobs};
+pub use message_size::{MAX_MESSAGE, is_left_out};
 pub(crate) use records::Records;
 pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};

@@ -45,7 +45,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
                 Err(BrokerError::Exists { bucket: self.bucket, key: key.to_owned() })
             }
-            Err(error) => Err(BrokerError::request("creating a record")(error)),
+            Err(error) => Err(BrokerError::sending("creating a record")(error)),
         }
     }
 
@@ -88,7 +88,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
                 Err(BrokerError::Conflict { bucket: self.bucket, key: key.to_owned() })
             }
-            Err(error) => Err(BrokerError::request("saving a record")(error)),
+            Err(error) => Err(BrokerError::sending("saving a record")(error)),
         }
     }
 

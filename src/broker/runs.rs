@@ -11,11 +11,13 @@ use serde_json::Value;
 
 use super::error::BrokerError;
 use super::job_id::JobId;
+use super::message_size::{MAX_MESSAGE, size};
 use super::records::{Records, Revision};
 use super::request::JobRequest;
 use super::run_state::RunState;
 use super::streams::Streams;
 use crate::failure::{Failure, RetryDirective, chain};
+use crate::text::shorten;
 
 /// An error as stored in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +31,15 @@ pub struct RecordedError {
 }
 
 impl RecordedError {
-    /// Records an error.
+    /// Records an error. A message may hold a server's answer of any length, so it is cut to 2,000
+    /// bytes, and the advice to 1,000.
     pub fn new(failure: &dyn Failure) -> Self {
-        Self { message: chain(failure), advice: failure.advice(), remedy: failure.directive() }
+        let plain = |text: &str, limit| shorten(text, limit).replace(char::is_control, " ");
+        Self {
+            message: plain(&chain(failure), 2_000),
+            advice: plain(&failure.advice(), 1_000),
+            remedy: failure.directive(),
+        }
     }
 }
 
@@ -144,6 +152,9 @@ pub struct RunRecord {
     /// Stages, in the order in which they began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageRecord>,
+    /// Number of earlier stages that the record no longer lists, to bound its size.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub earlier_stages: u64,
     /// Scores of the model and of its baselines.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub metrics: Value,
@@ -185,6 +196,7 @@ impl RunRecord {
             lineage: Value::Null,
             settings: Value::Null,
             stages: Vec::new(),
+            earlier_stages: 0,
             metrics: Value::Null,
             verdict: None,
             release: None,
@@ -233,13 +245,20 @@ impl Runs {
         self.records.load(id.as_str()).await
     }
 
-    /// Replaces a record, unless it was changed since `revision`.
+    /// Replaces a record, unless it was changed since `revision`. A record above [`MAX_MESSAGE`], as
+    /// earlier versions wrote, is stored without its [largest figures](RunRecord::fit).
     ///
     /// # Errors
     /// [`BrokerError::Conflict`] when another worker has taken over the run: stop.
+    /// [`BrokerError::TooLarge`] when the server takes only smaller messages.
     /// [`BrokerError::Request`], [`BrokerError::Encode`].
     pub async fn save(&self, record: &RunRecord, revision: Revision) -> Result<Revision, BrokerError> {
-        self.records.save(record.id.as_str(), record, revision).await
+        if size(record) <= MAX_MESSAGE {
+            return self.records.save(record.id.as_str(), record, revision).await;
+        }
+        let mut record = record.clone();
+        record.fit(MAX_MESSAGE);
+        self.records.save(record.id.as_str(), &record, revision).await
     }
 
     /// Stores a request to cancel a run, for the worker that holds the run or will take it up.
@@ -273,6 +292,10 @@ impl Runs {
         runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn cancel_key(id: &JobId) -> String {

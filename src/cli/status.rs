@@ -44,6 +44,9 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     for job in &status.queued {
         println!("waiting: {job}");
     }
+    if status.queued_more > 0 {
+        println!("waiting: {} more", status.queued_more);
+    }
     if let Some(start) = &status.trainer_start {
         match (&start.error, start.state) {
             (Some(error), _) => {

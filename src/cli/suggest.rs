@@ -10,6 +10,7 @@ use crate::evaluate::fuzzy_ratio;
 use crate::hub::Repository;
 use crate::run::{ModelFinder, RunError, Scorer, read_rows};
 use crate::settings::{Needs, Settings};
+use crate::text::compose;
 use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome, handles, print_json};
@@ -52,17 +53,19 @@ struct Answer {
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let (of_text, typo) = settings.templates.parse(&args.text).unwrap_or((Some("brand"), &args.text));
-    let domain = args.domain.as_deref().or(of_text);
+    let domain = args.domain.as_deref().or(of_text).map(normalize);
+    let domain = domain.as_deref();
     // A text in the fallback template says only that its domain has no template of its own.
     let wanted = |of: &str| match domain {
         Some(domain) => of == domain,
-        None => !settings.templates.domains.contains_key(of),
+        None => !settings.templates.has(of),
     };
     let mut names: BTreeMap<String, (String, String)> = BTreeMap::new();
     for (of, name) in Box::pin(known(&args, &settings)).await? {
+        let of = normalize(&of);
         if of.is_empty() || wanted(&of) {
             let of = if of.is_empty() { domain.unwrap_or_default().to_owned() } else { of };
-            names.entry(normalize(&name)).or_insert((of, name));
+            names.entry(normalize(&name)).or_insert((of, compose(&name)));
         }
     }
     if names.is_empty() {

@@ -127,6 +127,7 @@ fn figures(stage: &str, figures: &serde_json::Value) -> String {
                 .as_object()
                 .map(|domains| domains.values().filter_map(serde_json::Value::as_u64).sum())
                 .unwrap_or_default();
+            let training = training + figures["omitted"]["pairs"].as_u64().unwrap_or_default();
             let count = |name: &str| figures[name].as_u64().unwrap_or_default();
             let held_out = count("new_typos") + count("unseen_corrections") + count("newest");
             format!("{} rows: {training} pairs to train on, {held_out} held out", count("rows"))

@@ -20,7 +20,8 @@ use super::quarantine::delete;
 use super::scan::{Depth, scan};
 use super::{Corrections, DIGEST_HEADER, REFUSAL_HEADER, StreamState, last_sequence};
 use crate::broker::{BrokerError, QUARANTINE};
-use crate::correction::{Row, normalize};
+use crate::correction::Row;
+use crate::text::normalize;
 use crate::row_identity::{KeptRow, id_of};
 
 /// Subject of the tombstones.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Side;
 use crate::correction::normalize;
+use crate::text::compose;
 
 /// A held-out pair as a query: the typo, and the name it should find. No `Debug`, because it holds
 /// text that people typed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Domain whose names are searched.
+    /// Domain whose names are searched, normalized.
     pub domain: String,
     /// Text that was typed.
     pub typo: String,
@@ -19,7 +20,7 @@ pub struct Query {
     pub side: Side,
 }
 
-/// Names that queries are looked up in, by domain. Each name occurs once per domain.
+/// Names that queries are looked up in, by normalized domain. Each name occurs once per domain.
 #[derive(Clone, Default)]
 pub struct Catalog {
     domains: BTreeMap<String, Names>,
@@ -28,7 +29,7 @@ pub struct Catalog {
 /// Names of one domain, in the given order.
 #[derive(Clone, Default)]
 pub(super) struct Names {
-    /// Names as they are spelled.
+    /// Names as they are spelled, composed.
     pub(super) spelled: Vec<String>,
     /// Position by normalized name.
     positions: HashMap<String, usize>,
@@ -42,16 +43,16 @@ impl Names {
 }
 
 impl Catalog {
-    /// Builds a catalog from `(domain, name)` pairs. Names that are equal after normalizing count
-    /// as one; the first spelling is kept.
-    pub fn new<D: Into<String>, N: Into<String>>(names: impl IntoIterator<Item = (D, N)>) -> Self {
+    /// Builds a catalog from `(domain, name)` pairs. Domains and names that are equal after
+    /// normalizing count as one; the first spelling of a name is kept, [composed](compose).
+    pub fn new<D: AsRef<str>, N: AsRef<str>>(names: impl IntoIterator<Item = (D, N)>) -> Self {
         let mut domains: BTreeMap<String, Names> = BTreeMap::new();
         for (domain, name) in names {
-            let name = name.into();
-            let names = domains.entry(domain.into()).or_default();
+            let name = name.as_ref();
+            let names = domains.entry(normalize(domain.as_ref())).or_default();
             let next = names.spelled.len();
-            if *names.positions.entry(normalize(&name)).or_insert(next) == next {
-                names.spelled.push(name);
+            if *names.positions.entry(normalize(name)).or_insert(next) == next {
+                names.spelled.push(compose(name));
             }
         }
         Self { domains }
@@ -73,6 +74,6 @@ impl Catalog {
     }
 
     pub(super) fn names(&self, domain: &str) -> Option<&Names> {
-        self.domains.get(domain)
+        self.domains.get(&normalize(domain))
     }
 }

@@ -12,8 +12,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::retrieval::{Rank, reciprocal};
+use super::retrieval::{Rank, is_zero, reciprocal};
 use super::{Cohorts, Query};
+use crate::correction::normalize;
+use crate::text::label;
+
+/// Largest number of domains that a sentence names.
+const NAMED: usize = 8;
 
 /// Result of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -110,6 +115,9 @@ pub struct Gate {
     pub overall: Judgment,
     /// Comparison for each domain.
     pub domains: BTreeMap<String, Judgment>,
+    /// Number of domains that an [outline](super::Report::outline) leaves out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_domains: usize,
     /// Comparison on the newest window; `None` when the run has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Judgment>,
@@ -141,7 +149,7 @@ impl Gate {
         let overall = judge_differences(&differences, policy);
         let mut by_domain: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (query, difference) in queries.iter().zip(&differences) {
-            by_domain.entry(query.domain.clone()).or_default().push(*difference);
+            by_domain.entry(normalize(&query.domain)).or_default().push(*difference);
         }
         let domains: BTreeMap<String, Judgment> = by_domain
             .into_iter()
@@ -162,14 +170,26 @@ impl Gate {
             Verdict::Worse => false,
             Verdict::CannotTell => policy.publish_when_unsure,
         };
-        Self { verdict, publish, overall, domains, newest, legacy }
+        Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy }
     }
 
     /// Iterates over the judgments of the parts, each with its name: the domains, then the cohorts.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &Judgment)> {
         let domains = self.domains.iter().map(|(domain, judgment)| (domain.as_str(), judgment));
+        domains.chain(self.cohorts())
+    }
+
+    /// Iterates over the judgments of the parts, as [`parts`](Self::parts) does, with at most `most`
+    /// domains: those that tell most.
+    pub fn main_parts(&self, most: usize) -> impl Iterator<Item = (&str, &Judgment)> {
+        let telling = self.most_telling(most);
+        let domains = self.domains.iter().map(|(domain, judgment)| (domain.as_str(), judgment));
+        domains.filter(move |(domain, _)| telling.contains(domain)).chain(self.cohorts())
+    }
+
+    fn cohorts(&self) -> impl Iterator<Item = (&str, &Judgment)> {
         let cohorts = [("the newest rows", &self.newest), ("what earlier versions knew", &self.legacy)];
-        domains.chain(cohorts.into_iter().filter_map(|(name, judgment)| Some((name, judgment.as_ref()?))))
+        cohorts.into_iter().filter_map(|(name, judgment)| Some((name, judgment.as_ref()?)))
     }
 
     /// Returns the decision and its reasons as one sentence for people.
@@ -181,8 +201,14 @@ impl Gate {
             self.verdict.words()
         );
         for verdict in [Verdict::Worse, Verdict::CannotTell] {
-            let parts: Vec<&str> =
-                self.parts().filter(|(_, part)| part.verdict == verdict).map(|(name, _)| name).collect();
+            // Anybody may insert a domain of any name, and any number of them.
+            let of_verdict = |(_, part): &(&str, &Judgment)| part.verdict == verdict;
+            let mut parts: Vec<String> =
+                self.main_parts(NAMED).filter(of_verdict).map(|(name, _)| label(name)).collect();
+            match self.parts().filter(of_verdict).count() - parts.len() {
+                0 => {}
+                more => parts.push(format!("{more} more domains")),
+            }
             if !parts.is_empty() {
                 sentence.push_str(&format!("; {} on {}", verdict.words(), parts.join(", ")));
             }

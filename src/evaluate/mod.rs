@@ -16,6 +16,7 @@
 //! sanity       checks that the model's embeddings are usable and its speed acceptable
 //! gate         verdict (better, no worse, worse, cannot tell) and the decision to publish
 //! report       all results in one struct
+//! outline      the report without the figures whose number grows with the domains
 //! table        the report on one screen
 //! ```
 
@@ -24,6 +25,7 @@ mod cohort;
 mod fuzzy;
 mod gate;
 mod holdout;
+mod outline;
 mod report;
 mod retrieval;
 mod sanity;

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, Query};
-use crate::correction::Templates;
+use crate::correction::{Templates, normalize};
 use crate::failure::{Failure, RetryDirective};
 
 /// Rank of the right name among all names of its domain; 1 is the top. `None` when the name has no
@@ -119,14 +119,14 @@ fn score<E: std::error::Error + 'static>(
         }
     };
 
-    let mut by_domain: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut by_domain: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, query) in queries.iter().enumerate() {
-        by_domain.entry(&query.domain).or_default().push(index);
+        by_domain.entry(normalize(&query.domain)).or_default().push(index);
     }
     for (domain, indices) in by_domain {
-        let Some(names) = catalog.names(domain) else { continue };
+        let Some(names) = catalog.names(&domain) else { continue };
         let mut name_embeddings =
-            embed(names.spelled.iter().map(|name| templates.render(domain, name)).collect())?;
+            embed(names.spelled.iter().map(|name| templates.render(&domain, name)).collect())?;
         // The length of a query's embedding scales all its cosines equally, so only the names are
         // normalized.
         for mut row in name_embeddings.rows_mut() {
@@ -136,7 +136,7 @@ fn score<E: std::error::Error + 'static>(
             }
         }
         let query_embeddings =
-            embed(indices.iter().map(|&index| templates.render(domain, &queries[index].typo)).collect())?;
+            embed(indices.iter().map(|&index| templates.render(&domain, &queries[index].typo)).collect())?;
         if name_embeddings.ncols() != query_embeddings.ncols() {
             return Err(EvaluateError::Width {
                 names: name_embeddings.ncols(),
@@ -217,6 +217,13 @@ pub struct Retrieval {
     pub macro_mean: Scores,
     /// Scores by domain; a domain without queries is absent.
     pub domains: BTreeMap<String, Scores>,
+    /// Number of domains with queries that an [outline](super::Report::outline) leaves out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_domains: usize,
+}
+
+pub(super) fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Retrieval {
@@ -224,7 +231,7 @@ impl Retrieval {
     pub fn of<'a>(ranked: impl IntoIterator<Item = (&'a Query, Rank)>) -> Self {
         let mut by_domain: BTreeMap<String, Vec<Rank>> = BTreeMap::new();
         for (query, rank) in ranked {
-            by_domain.entry(query.domain.clone()).or_default().push(rank);
+            by_domain.entry(normalize(&query.domain)).or_default().push(rank);
         }
         let overall = Scores::of(by_domain.values().flatten().copied());
         let domains: BTreeMap<String, Scores> =
@@ -238,6 +245,6 @@ impl Retrieval {
             mrr_at_10: mean(|scores| scores.mrr_at_10),
             recall_at_3: mean(|scores| scores.recall_at_3),
         };
-        Self { overall, macro_mean, domains }
+        Self { overall, macro_mean, domains, other_domains: 0 }
     }
 }

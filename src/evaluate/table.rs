@@ -9,6 +9,8 @@ use super::{Comparison, EndToEnd, Gate, Group, Judgment, Report};
 const NAME: usize = 25;
 /// Width of the column that names a judgment's part.
 const JUDGED: usize = 26;
+/// Largest number of domains that a table lists.
+const LISTED: usize = 20;
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,10 +42,14 @@ impl Report {
     fn part(&self, out: &mut fmt::Formatter<'_>, name: &str, part: fn(&Group) -> &Comparison) -> fmt::Result {
         let whole = part(&self.held_out);
         self.row(out, name, Some(whole), |scores| Some(&scores.overall))?;
-        for domain in whole.after.domains.keys() {
+        let listed = self.gate.most_telling(LISTED);
+        let domains = whole.after.domains.keys().filter(|domain| listed.contains(domain.as_str()));
+        for domain in domains.clone() {
             self.row(out, &format!("  {domain}"), Some(whole), |scores| scores.domains.get(domain))?;
         }
-        if whole.after.domains.len() > 1 {
+        let count = whole.after.domains.len() + whole.after.other_domains;
+        more_domains(out, count - domains.count())?;
+        if count > 1 {
             self.row(out, "  mean of the domains", Some(whole), |scores| Some(&scores.macro_mean))?;
         }
         for (name, group) in self.groups().into_iter().skip(1) {
@@ -88,7 +94,7 @@ impl fmt::Display for Gate {
     /// Writes the verdict, then the verdict of each part on its own line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "verdict: {} (new model against live, mean reciprocal rank)", self.verdict.words())?;
-        for (name, judgment) in [("all", &self.overall)].into_iter().chain(self.parts()) {
+        for (name, judgment) in [("all", &self.overall)].into_iter().chain(self.main_parts(LISTED)) {
             let Judgment { verdict, queries, difference, lower, upper } = judgment;
             let name: String = name.chars().take(JUDGED).collect();
             writeln!(
@@ -97,6 +103,11 @@ impl fmt::Display for Gate {
                 verdict.words()
             )?;
         }
-        Ok(())
+        more_domains(out, self.domains.len().saturating_sub(LISTED) + self.other_domains)
     }
+}
+
+/// Writes a line that stands for the domains that are not listed, if there are any.
+fn more_domains(out: &mut fmt::Formatter<'_>, count: usize) -> fmt::Result {
+    if count > 0 { writeln!(out, "  and {count} more domains, in the receipt") } else { Ok(()) }
 }

@@ -54,6 +54,8 @@ pub struct Card {
     pub synthesized_pairs: usize,
     /// Scores per domain.
     pub scores: Vec<DomainScores>,
+    /// Number of domains that `scores` lacks.
+    pub more_domains: usize,
     /// Reason for publishing the release, in one sentence.
     pub verdict: String,
     /// Training settings by name.
@@ -129,6 +131,9 @@ impl Card {
                     "| {domain} | {queries} | {model} | {accuracy_at_1:.3} | {mrr_at_10:.3} | {recall_at_3:.3} |"
                 )?;
             }
+        }
+        if self.more_domains > 0 {
+            writeln!(out, "\nThe receipt has the scores of {} more domains.", self.more_domains)?;
         }
         writeln!(out, "\n{}\n", line(&self.verdict))
     }
@@ -255,6 +260,7 @@ mod tests {
             held_out_pairs: 60,
             synthesized_pairs: 1_820,
             scores: vec![DomainScores { domain: "a|b\nc".into(), queries: 7, before: scores, after }],
+            more_domains: 0,
             verdict: "Better on\nevery domain.".into(),
             settings: vec![("epochs".into(), "4".into())],
         }

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::answer_kind::AnswerKind;
 use super::page::Record;
 use super::rest::{Question, Table, beyond};
 use super::rest_error::RestError;
@@ -25,7 +26,7 @@ impl Table {
             let question = Question { select: column, filters: Vec::new(), order: format!("{column}.desc") };
             match self.read(&question, 1).await {
                 Ok(_) => Ok(true),
-                Err(RestError::MissingColumn { .. }) => Ok(false),
+                Err(RestError::Answer(answer)) if answer.kind == AnswerKind::MissingColumn => Ok(false),
                 Err(error) => Err(error),
             }
         });

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::evaluate::{Comparison, Group, Judgment, Report, Retrieval, Scores};
+use crate::text::label;
 
 use super::RunReport;
 use super::plot::{Interval, bars, escape, intervals, losses};
@@ -13,6 +14,9 @@ const STYLE: &str = include_str!("page.css");
 /// CSS class and name of each matcher, in the order of their bars.
 const SERIES: [(&str, &str); 4] =
     [("fuzzy", "fuzzy ratio"), ("base", "base model"), ("live", "live model"), ("new", "new model")];
+
+/// Largest number of domains that the page shows.
+const SHOWN: usize = 12;
 
 /// A part of every group: its id, its title, its description, and its accessor.
 type Part = (&'static str, &'static str, &'static str, fn(&Group) -> &Comparison);
@@ -44,6 +48,10 @@ pub fn page(run: &RunReport) -> String {
     body.push_str("<h2>Training</h2>");
     let by_epoch = run.training.epoch_losses.iter().zip(1..);
     let rows = by_epoch.map(|(loss, epoch): (_, u32)| vec![format!("epoch {epoch}"), format!("{loss:.4}")]);
+    let thin = match run.steps_per_loss() {
+        1 => "each step's loss".to_owned(),
+        steps => format!("the mean loss of {steps} steps each"),
+    };
     let floor = run.least_loss();
     let below = floor.map_or(String::new(), |least| {
         format!(
@@ -53,9 +61,9 @@ pub fn page(run: &RunReport) -> String {
     });
     figure(
         &mut body,
-        &losses(&run.training.losses, floor),
+        &losses(&run.training.losses, run.steps_per_loss(), floor),
         &format!(
-            "Thin: each step's loss. Thick: the mean over neighboring steps. Each epoch has new synthetic typos.{below}"
+            "Thin: {thin}. Thick: the mean over neighboring steps. Each epoch has new synthetic typos.{below}"
         ),
         &table("Mean loss of each epoch", &["epoch", "loss"], rows),
     );
@@ -88,9 +96,13 @@ fn scores(body: &mut String, report: &Report) {
         let whole = part(&report.held_out);
         let mut groups: Vec<(String, [Option<&Scores>; 4])> =
             vec![("all".to_owned(), each(whole, |scores| Some(&scores.overall)))];
-        for domain in whole.after.domains.keys() {
-            groups.push((domain.clone(), each(whole, |scores| scores.domains.get(domain))));
+        let shown = report.gate.most_telling(SHOWN);
+        let domains = whole.after.domains.keys().filter(|domain| shown.contains(domain.as_str()));
+        for domain in domains.clone() {
+            groups.push((label(domain), each(whole, |scores| scores.domains.get(domain))));
         }
+        let count = whole.after.domains.len() + whole.after.other_domains;
+        let more = more_domains(count - domains.count());
         for (name, group) in report.groups().into_iter().skip(1) {
             groups.push((name.to_owned(), each(part(group), |scores| Some(&scores.overall))));
         }
@@ -105,7 +117,7 @@ fn scores(body: &mut String, report: &Report) {
             })
             .collect();
         let mean = each(whole, |scores| Some(&scores.macro_mean));
-        if whole.after.domains.len() > 1 {
+        if count > 1 {
             groups.push(("mean of the domains".to_owned(), mean));
         }
         let rows = groups.iter().flat_map(|(name, scores)| {
@@ -120,7 +132,8 @@ fn scores(body: &mut String, report: &Report) {
             body,
             &bars(id, &title, &SERIES, &drawn),
             &format!(
-                "{title}. {told} Below each group is its number of typos; a question mark means too few for a verdict."
+                "{title}. {told}{more} Below each group is its number of typos; a question mark means too few for a \
+                 verdict."
             ),
             &table(&title, &["typos", "queries", "matcher", "accuracy@1", "MRR@10", "recall@3"], rows),
         );
@@ -132,6 +145,15 @@ fn scores(body: &mut String, report: &Report) {
          with the live model and {:.3} with the new model.</p>",
         served.before, served.after
     );
+}
+
+/// Returns a sentence about the domains that are not shown, if there are any.
+fn more_domains(count: usize) -> String {
+    if count > 0 {
+        format!(" {count} more domains are not shown; the receipt has them.")
+    } else {
+        String::new()
+    }
 }
 
 /// Returns the scores of the fuzzy matcher and of the three models; `None` for scores without a
@@ -149,11 +171,11 @@ fn change(body: &mut String, report: &Report) {
     body.push_str("<h2>Change from the live model</h2>");
     let rows: Vec<Interval> = [("all", &report.gate.overall)]
         .into_iter()
-        .chain(report.gate.parts())
+        .chain(report.gate.main_parts(SHOWN))
         .map(|(name, judgment)| {
             let Judgment { verdict, queries, difference, lower, upper } = *judgment;
             let said = format!("{} ({queries} queries)", verdict.words());
-            Interval { name: name.to_owned(), said, difference, lower, upper }
+            Interval { name: label(name), said, difference, lower, upper }
         })
         .collect();
     let cells = rows.iter().map(|row| {
@@ -165,10 +187,11 @@ fn change(body: &mut String, report: &Report) {
         Some(_) => "A drop on what earlier versions knew is forgetting.",
         None => "Forgetting is not measured: there is no earlier version.",
     };
+    let more = more_domains(report.gate.domains.len().saturating_sub(SHOWN) + report.gate.other_domains);
     figure(
         body,
         &intervals(title, report.policy.margin, &rows),
-        &format!("{title}. Dashed: the tolerated loss, {}. {forgetting}", report.policy.margin),
+        &format!("{title}. Dashed: the tolerated loss, {}. {forgetting}{more}", report.policy.margin),
         &table(title, &["typos", "change", "lower bound", "upper bound", "verdict"], cells),
     );
 }

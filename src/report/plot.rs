@@ -43,15 +43,17 @@ fn tick(range: f64) -> f64 {
     steps.into_iter().find(|step| range / step <= 6.0).unwrap_or(power * 10.0)
 }
 
-/// Draws the loss of each step, the running mean, and the lower bound of the loss, if there is one.
-pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
+/// Draws the losses, each the mean of `steps` optimizer steps, their running mean, and the lower
+/// bound of the loss, if there is one.
+pub(super) fn losses(losses: &[f32], steps: usize, floor: Option<f32>) -> String {
     const HEIGHT: f64 = 280.0;
     let (left, right, top_edge, bottom) = (52.0, 12.0, 12.0, 40.0);
     let losses: Vec<f64> = losses.iter().map(|loss| f64::from(*loss)).collect();
     let smooth = running_mean(&losses, (losses.len() / 20).max(1));
     let floor = floor.map(f64::from);
     let top = losses.iter().copied().chain(floor).fold(0.0, f64::max).max(1e-6) * 1.05;
-    let last = losses.len().saturating_sub(1).max(1) as f64;
+    let steps = steps as f64;
+    let last = losses.len().saturating_sub(1).max(1) as f64 * steps;
     let x = |step: f64| left + (WIDTH - left - right) * step / last;
     let y = |loss: f64| HEIGHT - bottom - (HEIGHT - top_edge - bottom) * loss / top;
     let mut marks = String::new();
@@ -72,7 +74,7 @@ pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
         let points: Vec<String> = values
             .iter()
             .enumerate()
-            .map(|(step, loss)| format!("{:.1},{:.1}", x(step as f64), y(*loss)))
+            .map(|(place, loss)| format!("{:.1},{:.1}", x(place as f64 * steps), y(*loss)))
             .collect();
         let _ = write!(marks, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
     }
@@ -80,7 +82,7 @@ pub(super) fn losses(losses: &[f32], floor: Option<f32>) -> String {
     let description = match (smooth.first(), smooth.last()) {
         (Some(first), Some(last)) => format!(
             "The mean over neighboring steps is {first:.3} at the start and {last:.3} after {} steps.{least}",
-            losses.len()
+            losses.len() as f64 * steps
         ),
         _ => "No step was taken.".to_owned(),
     };

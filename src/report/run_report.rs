@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::broker::RunRecord;
+use crate::broker::{RunRecord, is_left_out};
 use crate::evaluate::Report;
 use crate::failure::{Failure, RetryDirective};
 use crate::run::{DatasetSummary, Stage};
@@ -51,6 +51,9 @@ pub enum RunReportError {
     /// The run has no scores.
     #[error("the run has not been evaluated")]
     NotEvaluated,
+    /// The run's record was too large for the broker with these figures.
+    #[error("the run's figures were too large for its record")]
+    LeftOut,
     /// The report's data is malformed.
     #[error("can't parse the run's figures")]
     Unreadable(#[source] serde_json::Error),
@@ -65,6 +68,9 @@ impl Failure for RunReportError {
         match self {
             Self::NotEvaluated => {
                 "Wait until the run's evaluate stage has ended; `autovalidate runs list` shows the state of each run."
+            }
+            Self::LeftOut => {
+                "Give the receipt of the run's release instead: models/receipts/<version>.json in HF_REPO, or training_report.json in the zip."
             }
             Self::Unreadable(_) => {
                 "Give a run's id, a receipt (training_report.json), or a file that `autovalidate train --report` wrote."
@@ -92,13 +98,16 @@ impl RunReport {
         // A stage appears once per attempt that reached it; the last entry counts.
         let figures = |stage: Stage| {
             let of_stage = record.stages.iter().rev().filter(|entry| entry.stage == stage.name());
-            of_stage.map(|entry| &entry.figures).find(|figures| !figures.is_null())
+            of_stage.map(|entry| &entry.figures).find(|figures| !figures.is_null() && !is_left_out(figures))
         };
+        let left_out =
+            record.stages.iter().map(|entry| &entry.figures).chain([&record.metrics]).any(is_left_out);
+        let missing = if left_out { RunReportError::LeftOut } else { RunReportError::NotEvaluated };
         let (Some(dataset), Some(train)) = (figures(Stage::FetchData), figures(Stage::Train)) else {
-            return Err(RunReportError::NotEvaluated);
+            return Err(missing);
         };
-        if record.metrics.is_null() {
-            return Err(RunReportError::NotEvaluated);
+        if record.metrics.is_null() || is_left_out(&record.metrics) {
+            return Err(missing);
         }
         fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, RunReportError> {
             T::deserialize(value).map_err(RunReportError::Unreadable)
@@ -158,6 +167,12 @@ impl RunReport {
             fact("stages", Some(each.collect::<Vec<_>>().join(", ")));
         }
         facts
+    }
+
+    /// Returns the number of optimizer steps whose mean is one loss of the training's summary: 1
+    /// unless the summary is an outline.
+    pub(super) fn steps_per_loss(&self) -> usize {
+        self.training.steps.div_ceil(self.training.losses.len().max(1)).max(1)
     }
 
     /// Returns the lower bound of a full batch's loss, or `None` when the bound is zero

@@ -90,10 +90,15 @@ pub enum RunError {
     #[error("another worker has taken up the run")]
     Overtaken,
     /// Too many attempts failed, or ended without recording an error: killed, or out of memory.
-    #[error("{attempts} attempts failed, or ended without recording an error")]
+    #[error(
+        "{attempts} attempts failed, or ended without recording an error{}",
+        last.as_ref().map_or(String::new(), |last| format!("; the last recorded error: {last}"))
+    )]
     TooManyAttempts {
         /// Number of attempts.
         attempts: u64,
+        /// Message of the last error that an attempt has recorded.
+        last: Option<String>,
     },
     /// Neither the record nor the receipt says how the model was trained.
     #[error(

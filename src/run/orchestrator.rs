@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use autovalidate_finetune::train::Recipe;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Job, JobRequest, RunRecord, RunState};
+use crate::broker::{Job, JobRequest, RecordedError, RunRecord, RunState};
 use crate::failure::{Failure, RetryDirective, chain};
 
 use super::error::{Interruption, RunError};
@@ -22,7 +22,7 @@ use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
     StepContext, Train, publish_package, record_known_rollback, to_json,
 };
-use super::storage::{ModelCache, RunDir, remove_stored_checkpoint};
+use super::storage::{ModelCache, RunDir, leave_error, remove_stored_checkpoint, take_error};
 use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
@@ -46,19 +46,42 @@ impl Pipeline {
             }
         };
         let watchdog = RunWatchdog::new(self.runs.clone(), &recorder.record, stop);
-        let attempted = match recorder.record.failures {
-            failures if failures >= ATTEMPTS => Err(RunError::TooManyAttempts { attempts: failures }),
-            _ => Box::pin(self.attempt(&mut recorder, job.request(), &watchdog)).await,
+        let attempts = recorder.record.failures;
+        let (closed, failure) = match take_error(&self.plan.data_dir, job.id(), recorder.record.attempts) {
+            // The last attempt failed in a way that another attempt repeats.
+            Some(left) if attempts >= ATTEMPTS || left.remedy != RetryDirective::Retry => {
+                (Self::close_left(&mut recorder, left.clone()).await, Some(left))
+            }
+            _ => {
+                let attempted = match attempts >= ATTEMPTS {
+                    true => Err(RunError::TooManyAttempts { attempts, last: last_message(&recorder.record) }),
+                    false => Box::pin(self.attempt(&mut recorder, job.request(), &watchdog)).await,
+                };
+                let failure = attempted.as_ref().err().filter(|error| error.interruption().is_none());
+                let failure = failure.map(|error| RecordedError::new(error));
+                (self.close(&mut recorder, attempted).await, failure)
+            }
         };
-        self.close(&mut recorder, attempted).await.unwrap_or_else(|error| {
+        closed.unwrap_or_else(|error| {
             tracing::warn!(job = %job.id(), error = chain(&error), "a run's record can't be closed");
             match error.interruption() {
                 Some(Interruption::Overtaken) => AttemptEnding::Overtaken,
                 Some(Interruption::Stopping | Interruption::Cancelled) | None => {
+                    // The record says only that the attempt began. The next one finds the reason here.
+                    let failure = failure.unwrap_or_else(|| RecordedError::new(&error));
+                    leave_error(&self.plan.data_dir, job.id(), recorder.record.attempts, failure);
                     AttemptEnding::Retry { failures: recorder.record.failures + 1 }
                 }
             }
         })
+    }
+
+    /// Ends a run with the error of an earlier attempt, which could not record it.
+    async fn close_left(recorder: &mut RunRecorder, error: RecordedError) -> Result<AttemptEnding, RunError> {
+        let (job, message) = (&recorder.record.id, &error.message);
+        tracing::warn!(%job, error = message, "an attempt failed, and could not record it");
+        recorder.end(RunState::Failed, Some(error)).await?;
+        Ok(AttemptEnding::Closed(RunState::Failed))
     }
 
     /// Performs one attempt: publishes the package of an earlier attempt, or makes a new model;
@@ -232,7 +255,7 @@ impl Pipeline {
         recorder: &mut RunRecorder,
         error: &RunError,
     ) -> Result<AttemptEnding, RunError> {
-        recorder.end(RunState::Refused, Some(error)).await?;
+        recorder.end(RunState::Refused, Some(RecordedError::new(error))).await?;
         let (job, advice) = (&recorder.record.id, error.advice());
         tracing::warn!(%job, error = chain(error), advice, "the model was not published");
         let covered = recorder.record.last_sequence.unwrap_or_default();
@@ -247,11 +270,16 @@ impl Pipeline {
             RetryDirective::Person | RetryDirective::Never => false,
         };
         let state = if again { RunState::Queued } else { RunState::Failed };
-        recorder.end(state, Some(error)).await?;
+        recorder.end(state, Some(RecordedError::new(error))).await?;
         let (job, advice) = (&recorder.record.id, error.advice());
         tracing::warn!(%job, failures, again, error = chain(error), advice, "an attempt failed");
         Ok(if again { AttemptEnding::Retry { failures } } else { AttemptEnding::Closed(state) })
     }
+}
+
+/// Returns the message of the last error that an attempt of this run has recorded.
+fn last_message(record: &RunRecord) -> Option<String> {
+    record.error.as_ref().map(|error| error.message.clone())
 }
 
 /// Returns the ending of a run whose record is already final: an earlier attempt was cut off

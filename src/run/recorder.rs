@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::broker::{
-    BrokerError, Clock, ENDED, Events, Job, RecordedError, Revision, RunRecord, RunState, Runs, StageRecord,
+    BrokerError, Clock, ENDED, Events, Job, MAX_MESSAGE, RecordedError, Revision, RunRecord, RunState, Runs,
+    StageRecord,
 };
 use crate::failure::chain;
 
@@ -154,10 +155,10 @@ impl RunRecorder {
     pub(in crate::run) async fn end(
         &mut self,
         state: RunState,
-        error: Option<&RunError>,
+        error: Option<RecordedError>,
     ) -> Result<(), RunError> {
         self.record.state = state;
-        self.record.error = error.map(|error| RecordedError::new(error));
+        self.record.error = error;
         self.record.ended_at = state.is_final().then(|| self.clock.now());
         self.save().await?;
         let detail = json!({
@@ -170,13 +171,17 @@ impl RunRecorder {
         Ok(())
     }
 
-    /// Saves the record, even when the broker is briefly unavailable or its answer is lost.
+    /// Saves the record, even when the broker is briefly unavailable or its answer is lost. A record
+    /// that is too large for the server is saved without its largest figures.
     ///
     /// # Errors
     /// [`RunError::Overtaken`] when another worker has taken up the run or the record is gone,
     /// otherwise the broker's error.
     pub(in crate::run) async fn save(&mut self) -> Result<(), RunError> {
         let mut tries = 1;
+        if self.record.fit(MAX_MESSAGE) {
+            tracing::info!(job = %self.record.id, "the largest figures were left out of a run's record");
+        }
         loop {
             let error = match Box::pin(self.runs.save(&self.record, self.revision)).await {
                 Ok(revision) => {
@@ -185,6 +190,14 @@ impl RunRecorder {
                 }
                 Err(error) => error,
             };
+            if matches!(error, BrokerError::TooLarge { .. }) {
+                // The same record is refused each time, and so is every larger one.
+                if self.record.halve() {
+                    tracing::warn!(job = %self.record.id, error = chain(&error), "saving a run's record without its largest figures");
+                    continue;
+                }
+                return Err(error.into());
+            }
             let conflict = matches!(error, BrokerError::Conflict { .. });
             match Box::pin(self.runs.load(&self.record.id)).await {
                 // This try or an earlier one saved the record, and the broker's answer was lost.

@@ -22,13 +22,14 @@ mod ingest;
 mod reader;
 mod trainer_start;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::correction::Templates;
+use crate::correction::{Templates, normalize};
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, RetryDirective};
 use crate::synthesis::SynthesisSettings;
@@ -323,18 +324,22 @@ fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
 
 fn templates(reader: &mut SettingsReader<'_>) -> Templates {
     let Some(entries) = reader.table("templates") else { return Templates::default() };
-    let mut templates = Templates { domains: Default::default(), fallback: Templates::default().fallback };
+    let mut templates = BTreeMap::new();
     for (domain, template) in entries {
         if !template.contains("{text}") {
             reader.problem(&format!("templates.{domain}"), "must contain {text}");
         }
-        if domain == "default" {
-            templates.fallback = template;
-        } else {
-            templates.domains.insert(domain, template);
+        if templates.insert(normalize(&domain), template).is_some() {
+            reader.problem(
+                &format!("templates.{domain}"),
+                "is the same domain as another one, spelled differently",
+            );
         }
     }
-    templates
+    match templates.remove("default") {
+        Some(fallback) => Templates::new(templates, fallback),
+        None => Templates::default().with_domains(templates),
+    }
 }
 
 fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {

@@ -40,7 +40,7 @@ pub struct Synthesizer {
     rates: SlipRates,
     settings: SynthesisSettings,
     hold_out: HoldOut,
-    /// Additional typos that must not be made, normalized, by domain.
+    /// Additional typos that must not be made, by domain; both are normalized.
     forbidden: HashMap<String, HashSet<String>>,
 }
 
@@ -56,7 +56,7 @@ impl Synthesizer {
     #[must_use]
     pub fn without<'a>(mut self, typos: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         for (domain, typo) in typos {
-            self.forbidden.entry(domain.to_owned()).or_default().insert(normalize(typo));
+            self.forbidden.entry(normalize(domain)).or_default().insert(normalize(typo));
         }
         self
     }

@@ -8,6 +8,12 @@ use crate::trigger::DueJob;
 
 use super::BrokerHandles;
 
+/// Largest number of waiting runs that a status lists.
+const MAX_QUEUED: usize = 100;
+/// Largest size of the last run's record in a status, in bytes of JSON. The rest of the status has
+/// less than 16 KiB.
+const MAX_LAST_RUN: usize = 40 * 1024;
+
 /// Status of the whole installation: what waits, what runs, and what is due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -20,20 +26,23 @@ pub struct Status {
     pub due: Option<DueJob>,
     /// Job in progress.
     pub current_job: Option<JobId>,
-    /// Runs that wait, in the order in which they will be taken.
+    /// Runs that wait, in the order in which they will be taken; at most 100.
     #[serde(default)]
     pub queued: Vec<JobId>,
+    /// Number of further runs that wait.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queued_more: usize,
     /// The last start of a trainer by a listener.
     #[serde(default)]
     pub trainer_start: Option<StartRecord>,
-    /// Record of the last run that ended.
+    /// Record of the last run that ended, without its largest figures.
     pub last_run: Option<RunRecord>,
     /// Version of the worker.
     pub version: String,
 }
 
 impl Status {
-    /// Collects the status. Reads the record of every run.
+    /// Collects the status, which is one message of limited size. Reads the record of every run.
     ///
     /// # Errors
     /// The errors of the queue.
@@ -41,16 +50,27 @@ impl Status {
         let runs = handles.runs.list().await?;
         let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
         let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);
-        let queued = queued.map(|run| run.id.clone()).collect();
+        let mut queued: Vec<JobId> = queued.map(|run| run.id.clone()).collect();
+        let queued_more = queued.len().saturating_sub(MAX_QUEUED);
+        queued.truncate(MAX_QUEUED);
+        let mut last_run = runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at);
+        if let Some(run) = &mut last_run {
+            run.fit(MAX_LAST_RUN);
+        }
         Ok(Self {
             pending: handles.trigger.pending().await?,
             threshold: handles.trigger.policy().threshold,
             due: handles.trigger.next_due().await?,
             current_job: running,
             queued,
+            queued_more,
             trainer_start: TrainerStarter::last_start(&handles.streams).await?,
-            last_run: runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at),
+            last_run,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -61,6 +61,7 @@ async fn the_status_is_answered_and_the_service_is_found() {
         due: None,
         current_job: Some(JobId::manual(3)),
         queued: vec![JobId::manual(4)],
+        queued_more: 0,
         trainer_start: None,
         last_run: None,
         version: "1.2.3".into(),

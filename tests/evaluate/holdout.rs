@@ -1,6 +1,6 @@
 //! The hold-out: the text alone decides.
 
-use autovalidate::evaluate::{HoldOut, Side};
+use autovalidate::evaluate::{HoldOut, Side, is_validation};
 use proptest::prelude::*;
 
 #[test]
@@ -19,6 +19,33 @@ fn known_pairs_stay_where_they_were_put() {
 // Computed independently of the code, with the SHA-256 of another language.
 const HELD_OUT_TYPOS: [usize; 4] = [24, 47, 49, 55];
 const HELD_OUT_CORRECTIONS: [usize; 3] = [7, 31, 48];
+
+#[test]
+fn one_text_in_several_encodings_is_on_one_side_and_a_composed_one_stays_where_it_was() {
+    let half = HoldOut { typos: 0.5, corrections: 0.5, ..HoldOut::default() };
+    // Computed like the sides above, from the composed text in lower case.
+    for (text, held_out) in [
+        ("citroën", true),
+        ("škoda fabia", false),
+        ("größe", false),
+        ("çelik", true),
+        ("mazda é", true),
+        ("señor", true),
+    ] {
+        let decomposed = ["e\u{308}", "s\u{30c}", "o\u{308}", "c\u{327}", "e\u{301}", "n\u{303}"];
+        let letters = ["ë", "š", "ö", "ç", "é", "ñ"].iter().zip(decomposed);
+        let other = letters.fold(text.to_owned(), |text, (composed, other)| text.replace(composed, other));
+        assert_ne!(text, other);
+        for spelled in [text, &other, &format!("\u{feff}{text}\u{200e}"), &text.to_uppercase()] {
+            // `ß` has no single letter in upper case.
+            if !spelled.contains("SS") {
+                assert_eq!(half.holds_typo(spelled), held_out, "{spelled:?}");
+                assert_eq!(half.side(spelled, spelled), half.side(text, text), "{spelled:?}");
+                assert_eq!(is_validation(spelled), is_validation(text), "{spelled:?}");
+            }
+        }
+    }
+}
 
 #[test]
 fn the_shares_are_what_the_settings_say() {

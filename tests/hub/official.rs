@@ -76,6 +76,7 @@ async fn the_official_client_reads_the_card_and_its_figures() {
         held_out_pairs: 60,
         synthesized_pairs: 1_820,
         scores: vec![domain("overall", 60), domain("a \"b\": <!-- c\\\n- d", 7), domain("nobody asked", 0)],
+        more_domains: 0,
         verdict: "Better: on every domain.".into(),
         settings: vec![("epochs".into(), "4".into())],
     };

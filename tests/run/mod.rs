@@ -10,3 +10,4 @@ mod meanwhile;
 mod pipeline;
 mod processes;
 mod replay;
+mod sizes;

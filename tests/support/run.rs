@@ -67,10 +67,14 @@ impl RunHarness {
     }
 
     async fn with(ack_wait: Duration) -> Self {
-        let bench = TestBroker::new().await;
+        Self::on(TestBroker::new().await, &rows(), ack_wait).await
+    }
+
+    /// Creates a harness on a given broker, with these pairs.
+    pub async fn on(bench: TestBroker, pairs: &[Row], ack_wait: Duration) -> Self {
         let hub = Hub::start(Options::new(bench.folder.path().join("hub"))).await.unwrap();
         let corrections = bench.corrections().await;
-        within(DEADLINE, corrections.append(&rows())).await.unwrap();
+        within(DEADLINE, corrections.append(pairs)).await.unwrap();
         let jobs = bench.jobs(JobSettings { ack_wait, ..JobSettings::default() }).await;
         let policy =
             TriggerPolicy { threshold: 1_000, max_wait: None, quiet: None, cooldown: Duration::ZERO };

@@ -26,9 +26,9 @@ impl Conflicts {
     /// correction that a person released wins over all others; among several released ones, the
     /// latest wins. The order of the rows doesn't matter.
     pub fn among<'a>(rows: impl IntoIterator<Item = &'a Row>, released: &BTreeSet<i64>) -> Self {
-        let mut typos: BTreeMap<(&str, String), BTreeMap<String, BTreeSet<i64>>> = BTreeMap::new();
+        let mut typos: BTreeMap<(String, String), BTreeMap<String, BTreeSet<i64>>> = BTreeMap::new();
         for row in rows {
-            let corrections = typos.entry((row.domain.as_str(), normalize(&row.typo))).or_default();
+            let corrections = typos.entry((normalize(&row.domain), normalize(&row.typo))).or_default();
             corrections.entry(normalize(&row.corrected)).or_default().insert(row.id);
         }
         let mut conflicts = Self::default();
@@ -106,6 +106,18 @@ mod tests {
         assert_eq!(left_out(&["Skoda", "Toyota", "Toyota"], &[]), (vec![1], vec![]));
         assert_eq!(left_out(&["Skoda", "Toyota"], &[]), (vec![], vec![1, 2]));
         assert_eq!(left_out(&["Skoda", "Skoda", "Toyota", "Toyota", "Toyota"], &[]).1.len(), 5);
+    }
+
+    #[test]
+    fn one_correction_in_several_encodings_is_no_conflict() {
+        assert_eq!(
+            left_out(&["Citroën", "Citroe\u{308}n", "Citroën\u{200e}", "\u{feff}CITROËN"], &[]),
+            (vec![], vec![])
+        );
+        let mut rows = rows(&["Citroën", "Skoda"]);
+        rows[1].domain = "Brand\u{200b} ".to_owned();
+        let conflicts = Conflicts::among(&rows, &BTreeSet::new());
+        assert_eq!(conflicts.undecided.len(), 2, "one domain, one typo, two corrections");
     }
 
     #[test]

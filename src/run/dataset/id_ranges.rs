@@ -32,6 +32,16 @@ impl IdRanges {
         self.0.iter().map(|(first, last)| last.abs_diff(*first).saturating_add(1)).sum()
     }
 
+    /// Returns the lowest ranges, as many as have at most `limit` bytes in the text form.
+    pub fn head(&self, limit: usize) -> Self {
+        let mut bytes = 0;
+        let fitting = self.0.iter().take_while(|(first, last)| {
+            bytes += Self(vec![(*first, *last)]).to_string().len() + 1;
+            bytes <= limit + 1
+        });
+        Self(fitting.copied().collect())
+    }
+
     /// Checks that parsed ranges ascend.
     fn checked(ranges: Vec<(i64, i64)>) -> Result<Self, NotIdRanges> {
         let ascends = ranges.iter().all(|(first, last)| first <= last)
@@ -136,6 +146,14 @@ mod tests {
             prop_assert_eq!(ranges.count(), ids.len() as u64);
             prop_assert!(ranges.0.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
             prop_assert_eq!(ranges.to_string().parse(), Ok(ranges));
+        }
+
+        #[test]
+        fn the_head_is_the_start_of_the_text(ids in prop::collection::btree_set(any::<i64>(), 0..40), limit in 0_usize..400) {
+            let ranges: IdRanges = ids.into_iter().collect();
+            let (head, all) = (ranges.head(limit).to_string(), ranges.to_string());
+            prop_assert!(head.len() <= limit && all.starts_with(&head));
+            prop_assert_eq!(head == all, all.len() <= limit);
         }
 
         #[test]

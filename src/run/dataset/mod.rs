@@ -30,4 +30,4 @@ pub use receipt_rows::RECEIPT;
 pub(in crate::run) use receipt_rows::last_row;
 pub use rows::Dataset;
 pub use rows_file::{RowsFileError, read_rows};
-pub use summary::DatasetSummary;
+pub use summary::{DatasetSummary, Omitted};

@@ -6,6 +6,7 @@ use crate::correction::{Row, Templates, normalize};
 use crate::evaluate::{Catalog, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
 use crate::run::dataset::{Conflicts, DatasetSummary, NameList};
+use crate::text::compose;
 use autovalidate_finetune::train::PairTexts;
 
 use super::names::hash_names;
@@ -14,8 +15,8 @@ use super::names::hash_names;
 pub struct Dataset {
     /// Training pairs, rendered; each distinct pair once.
     pub pairs: Vec<PairTexts>,
-    /// Typo and correction of each training pair as people wrote them. The rates of synthetic slips
-    /// are learned from these texts.
+    /// Typo and correction of each training pair, [composed](compose). The rates of synthetic slips
+    /// are learned from these texts, and a letter with an accent is one letter.
     pub slips: Vec<(String, String)>,
     /// Held-out queries, one per held-out pair.
     pub queries: Vec<Query>,
@@ -68,7 +69,9 @@ impl Dataset {
                 left_out_ids.push(row.id);
                 continue;
             }
-            let pair = (row.domain.clone(), normalize(&row.typo), normalize(&row.corrected));
+            let domain = normalize(&row.domain);
+            let corrected = compose(&row.corrected);
+            let pair = (domain.clone(), normalize(&row.typo), normalize(&corrected));
             let earlier = seen.get(&pair).copied();
             // A row that repeats a pair is used in the same way as the first row of the pair.
             let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
@@ -83,17 +86,17 @@ impl Dataset {
                 continue;
             }
             seen.insert(pair, side);
-            names.push((row.domain.clone(), row.corrected.clone()));
+            names.push((domain.clone(), corrected.clone()));
             match side {
                 Side::Train => {
-                    *training.entry(row.domain.clone()).or_insert(0) += 1;
                     pairs.push(PairTexts {
                         negatives: Vec::new(),
                         row: row.id,
-                        anchor: templates.render(&row.domain, &row.typo),
-                        positive: templates.render(&row.domain, &row.corrected),
+                        anchor: templates.render(&domain, &row.typo),
+                        positive: templates.render(&domain, &corrected),
                     });
-                    slips.push((row.typo, row.corrected));
+                    slips.push((compose(&row.typo), corrected));
+                    *training.entry(domain).or_insert(0) += 1;
                 }
                 side => {
                     match side {
@@ -102,12 +105,7 @@ impl Dataset {
                         Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
                     }
                     query_rows.push(row.id);
-                    queries.push(Query {
-                        domain: row.domain,
-                        typo: row.typo,
-                        corrected: row.corrected,
-                        side,
-                    });
+                    queries.push(Query { domain, typo: row.typo, corrected, side });
                 }
             }
         }
@@ -131,6 +129,7 @@ impl Dataset {
             held_out_ids: held_out_ids.into_iter().collect(),
             left_out_ids: left_out_ids.into_iter().collect(),
             hash,
+            omitted: None,
         };
         Self { pairs, slips, queries, query_rows, catalog, summary }
     }
@@ -154,10 +153,13 @@ impl Dataset {
             .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), name.clone())))
             .collect();
         let domains: BTreeSet<String> = known.iter().map(|(domain, _)| domain.clone()).collect();
-        let added = names.iter().flat_map(|(domain, name)| {
+        // Nobody can type a name without a visible character.
+        let visible = names.iter().filter(|(_, name)| !normalize(name).is_empty());
+        let added = visible.flat_map(|(domain, name)| {
+            let domain = normalize(domain);
             let of: Vec<String> = match domain.is_empty() {
                 true => domains.iter().cloned().collect(),
-                false => vec![domain.clone()],
+                false => vec![domain],
             };
             of.into_iter().map(move |domain| (domain, name.clone()))
         });
@@ -224,6 +226,31 @@ mod tests {
         assert_eq!(summary.catalog, 1);
         assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
         assert_eq!(of(&[42]).summary.catalog, 2, "a person said so");
+    }
+
+    #[test]
+    fn a_pair_and_a_domain_in_several_encodings_are_one() {
+        let mut rows =
+            vec![row(1, "citroe\u{308}nn", "Citroe\u{308}n"), row(2, "Citroënn", "CITROËN\u{200e}")];
+        rows.push(row(3, "citroën", "Citroe\u{308}n"));
+        for (row, domain) in rows.iter_mut().zip(["Größe ", "gro\u{308}ße", "GRÖßE\u{200b}"]) {
+            row.domain = domain.into();
+        }
+        let names = [("GRÖßE", "citroën"), ("gro\u{308}ße", "Kia"), ("größe", "\u{feff} ")];
+        let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+        let nothing_held_out =
+            HoldOut { typos: 0.0, corrections: 0.0, newest: crate::evaluate::NewestWindow::Count(0) };
+        let templates =
+            Templates::new([("Größe".to_owned(), "size: {text}".to_owned())], "{text}".to_owned());
+        let dataset = Dataset::new(rows, &nothing_held_out, &templates).with_names(&names);
+        let summary = &dataset.summary;
+        assert_eq!((summary.repeated, summary.refused, summary.outvoted + summary.undecided), (1, 1, 0));
+        assert_eq!(summary.training, BTreeMap::from([("größe".to_owned(), 1)]));
+        assert_eq!((summary.catalog, summary.names_added), (2, 1));
+        // The typo as a person typed it, the name as everybody reads it.
+        assert_eq!(dataset.pairs[0].anchor, "size: citroe\u{308}nn");
+        assert_eq!(dataset.pairs[0].positive, "size: Citroën");
+        assert_eq!(dataset.slips, [("citroënn".to_owned(), "Citroën".to_owned())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Summary of a run's dataset: counts, ids and hashes. Never holds the text of a pair.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::correction::Refusal;
 use crate::run::dataset::{IdRanges, NameList};
+use crate::text::label;
+
+/// Number of domains whose training pairs the outline of a summary counts one by one.
+const MOST_DOMAINS: usize = 16;
+/// Longest list of ids in the outline of a summary, in bytes.
+const MOST_ID_BYTES: usize = 1024;
 
 /// Counts, ids and hashes of a dataset, without any text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,12 +67,60 @@ pub struct DatasetSummary {
     pub names: Option<NameList>,
     /// SHA-256 of the rows read, in the order of their ids, and of the names added.
     pub hash: String,
+    /// Counts of what an outline leaves out; `None` for a complete summary, as in a receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<Omitted>,
+}
+
+/// Counts of what the outline of a summary leaves out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omitted {
+    /// Number of domains that `training` lacks.
+    pub domains: usize,
+    /// Number of training pairs of these domains.
+    pub pairs: usize,
+    /// Number of ids that `row_ids` lacks: the highest ones.
+    pub row_ids: u64,
+    /// Number of ids that `held_out_ids` lacks: the highest ones.
+    pub held_out_ids: u64,
+    /// Number of ids that `left_out_ids` lacks: the highest ones.
+    pub left_out_ids: u64,
 }
 
 impl DatasetSummary {
+    /// Returns the summary without the figures whose number grows with the rows and domains: it
+    /// keeps the largest domains and the lowest ids, and counts the others. Run records and events
+    /// are messages of limited size; a receipt is a file and has the complete summary.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let mut omitted = self.omitted.unwrap_or_default();
+        let mut domains: Vec<_> = self.training.iter().collect();
+        domains.sort_by_key(|(name, pairs)| (Reverse(**pairs), *name));
+        let mut training = BTreeMap::new();
+        for (place, (domain, pairs)) in domains.into_iter().enumerate() {
+            let name = label(domain);
+            if place < MOST_DOMAINS && !training.contains_key(&name) {
+                training.insert(name, *pairs);
+            } else {
+                omitted.domains += 1;
+                omitted.pairs += pairs;
+            }
+        }
+        let head = |ids: &IdRanges, omitted: &mut u64| {
+            let head = ids.head(MOST_ID_BYTES);
+            *omitted += ids.count() - head.count();
+            head
+        };
+        let row_ids = head(&self.row_ids, &mut omitted.row_ids);
+        let held_out_ids = head(&self.held_out_ids, &mut omitted.held_out_ids);
+        let left_out_ids = head(&self.left_out_ids, &mut omitted.left_out_ids);
+        let omitted = (omitted != Omitted::default()).then_some(omitted);
+        Self { training, row_ids, held_out_ids, left_out_ids, omitted, ..self.clone() }
+    }
+
     /// Returns the number of training pairs.
     pub fn training_pairs(&self) -> usize {
-        self.training.values().sum()
+        self.training.values().sum::<usize>() + self.omitted.map_or(0, |omitted| omitted.pairs)
     }
 
     /// Returns the number of held-out pairs.

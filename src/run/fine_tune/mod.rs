@@ -9,14 +9,17 @@
 //! scorer           a model folder that is scored on a run's queries
 //! comparison       the trained model against the live and the original one, and the verdict
 //! validation_set   the held-out queries that decide an early stop
+//! outline          the summary of a training without the figures whose number grows with its steps
 //! ```
 
 mod comparison;
+mod outline;
 mod scorer;
 mod session;
 mod validation_set;
 
 pub use comparison::ModelComparison;
+pub(in crate::run) use outline::training_outline;
 pub use scorer::Scorer;
 pub(in crate::run) use scorer::{Embedder, embed};
 pub use session::{FineTuneSession, SessionFigures, TrainedModel, TrainingSpec};

@@ -43,12 +43,12 @@ impl Step for Evaluate {
             Ok((trained, report))
         })
         .await?;
-        let figures = to_json(&report)?;
+        let figures = to_json(report.outline())?;
         Ok(StepOutput { output: Evaluated { trained, report, live, original }, figures })
     }
 
     fn record(output: &Evaluated, record: &mut RunRecord) -> Result<(), RunError> {
-        record.metrics = to_json(&output.report)?;
+        record.metrics = to_json(output.report.outline())?;
         record.verdict = Some(output.report.gate.verdict.name().to_owned());
         Ok(())
     }

@@ -38,9 +38,9 @@ impl Step for FetchData {
             None => (self.read_stream(context).await?, RowSource::Stream),
         };
         dataset.summary.quarantined = pipeline.corrections.quarantined_counts().await?;
-        let mut figures = to_json(&dataset.summary)?;
+        let mut figures = to_json(dataset.summary.outline())?;
         figures["source"] = json!(source);
-        // An earlier attempt has recorded the ids, and there may be many of them.
+        // An earlier attempt has recorded the ids.
         if let (RowSource::Snapshot, Some(figures)) = (source, figures.as_object_mut()) {
             figures.retain(|name, _| !name.ends_with("_ids"));
         }

@@ -9,7 +9,7 @@ use autovalidate_finetune::train::{Checkpoints, Interval, Progress, Recipe, Trai
 use crate::broker::{Events, JobId};
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
-use crate::run::fine_tune::{FineTuneSession, TrainedModel, TrainingSpec};
+use crate::run::fine_tune::{FineTuneSession, TrainedModel, TrainingSpec, training_outline};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, CheckpointSync, blocking};
 
@@ -67,7 +67,7 @@ impl Step for Train<'_> {
             }
             done => done?,
         };
-        let figures = json!({ "study": trained.figures, "training": trained.summary });
+        let figures = json!({ "study": trained.figures, "training": training_outline(&trained.summary) });
         StepOutput::new(trained, figures)
     }
 }

@@ -10,11 +10,13 @@
 //! model_cache       models downloaded from the Hub, and the choice of base model
 //! name_lists        the lists of names that runs have read from `CATALOG`
 //! checkpoint_sync   the copying of checkpoints to the broker and back
+//! left_error        the error of an attempt that could not record it
 //! files             file operations with the run's errors
 //! ```
 
 mod checkpoint_sync;
 mod files;
+mod left_error;
 mod model_cache;
 mod name_lists;
 mod run_dir;
@@ -22,6 +24,7 @@ mod snapshots;
 
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
 pub(in crate::run) use files::{blocking, entries};
+pub(in crate::run) use left_error::{leave_error, take_error};
 pub(in crate::run) use model_cache::{BaseModel, ModelCache, on_disk};
 pub use model_cache::{ModelFinder, ModelOrigin};
 pub(in crate::run) use name_lists::NameLists;

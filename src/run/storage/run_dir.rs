@@ -7,6 +7,7 @@
 //! <data dir>/jobs/<job>/<release>.zip  the finished zip
 //! <data dir>/jobs/<job>/README.md      the model card of the zip
 //! <data dir>/jobs/<job>/receipt.json   the receipt of the zip
+//! <data dir>/jobs/<job>/error.json     the error of an attempt that could not record it
 //! ```
 
 use std::path::{Path, PathBuf};

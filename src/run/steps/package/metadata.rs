@@ -8,6 +8,10 @@ use crate::run::dataset::DatasetSummary;
 use crate::run::fine_tune::{SessionFigures, TrainedModel};
 use crate::run::provenance::{Lineage, Receipt, release_scores};
 use crate::run::storage::{BaseModel, ModelOrigin};
+use crate::text::label;
+
+/// Largest number of domains whose scores a card shows. The receipt has all of them.
+const CARD_DOMAINS: usize = 20;
 
 /// Everything that the receipt and the card state about a run.
 pub(super) struct ReleaseMetadata<'a> {
@@ -51,7 +55,7 @@ impl ReleaseMetadata<'_> {
     pub(super) fn card(&self, dimensions: usize, figures: &SessionFigures) -> Card {
         let all = &self.report.held_out.all;
         let row = |domain: &str, before: &Scores, after: &Scores| DomainScores {
-            domain: domain.to_owned(),
+            domain: label(domain),
             queries: after.queries,
             before: release_scores(before),
             after: release_scores(after),
@@ -59,8 +63,10 @@ impl ReleaseMetadata<'_> {
         let mut scores = vec![row("overall", &all.before.overall, &all.after.overall)];
         let left = &self.report.held_out.slice;
         scores.push(row("where the fuzzy matcher gives up", &left.before.overall, &left.after.overall));
+        let listed = self.report.gate.most_telling(CARD_DOMAINS);
         for (domain, after) in &all.after.domains {
-            if let Some(before) = all.before.domains.get(domain) {
+            if let Some(before) = all.before.domains.get(domain).filter(|_| listed.contains(domain.as_str()))
+            {
                 scores.push(row(domain, before, after));
             }
         }
@@ -95,6 +101,7 @@ impl ReleaseMetadata<'_> {
             trained_pairs: self.dataset.training_pairs(),
             held_out_pairs: self.dataset.held_out(),
             synthesized_pairs: figures.synthesized,
+            more_domains: all.after.domains.len().saturating_sub(CARD_DOMAINS),
             scores,
             verdict: self.report.gate.sentence(),
             settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),

@@ -21,9 +21,9 @@ use crate::evaluate::Report;
 use crate::hub::{Digest, ReleaseName, Stamp};
 use crate::run::dataset::{DatasetSummary, RECEIPT};
 use crate::run::error::RunError;
-use crate::run::fine_tune::TrainedModel;
+use crate::run::fine_tune::{TrainedModel, training_outline};
 use crate::run::pipeline::Pipeline;
-use crate::run::provenance::{Lineage, weights_digest};
+use crate::run::provenance::{Lineage, Receipt, weights_digest};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, Companions, blocking};
 
@@ -34,6 +34,8 @@ use metadata::ReleaseMetadata;
 /// Lowest allowed cosine between the trained and the exported model's embeddings of a text. Allows
 /// for rounding only.
 const PARITY: f32 = 0.9999;
+/// Largest receipt with the scores of every domain, in bytes.
+const MAX_RECEIPT: usize = 8 << 20;
 /// Number of texts that are compared.
 const PARITY_TEXTS: usize = 32;
 
@@ -153,7 +155,7 @@ fn build(
     let weights_sha256 = weights_digest(&exported)?;
     let lineage = Lineage { weights_sha256: Some(weights_sha256), ..metadata.lineage.clone() };
     let receipt = metadata.receipt(trained, lineage, exported.config.hidden, cosine);
-    let receipt = serde_json::to_string_pretty(&receipt).map_err(BrokerError::from)?;
+    let receipt = receipt_text(receipt, MAX_RECEIPT)?;
     let card = metadata.card(exported.config.hidden, &trained.figures).to_string();
     for (name, text) in [(RECEIPT, &receipt), ("README.md", &card)] {
         let path = model.join(name);
@@ -169,6 +171,18 @@ fn build(
     Ok(Built { zip, companions: Companions { card, receipt }, figures })
 }
 
+/// Serializes a receipt. One of more than `most` bytes has the outline of its scores and losses, but
+/// every id: the Hub's files are read up to a limit, and the lineage of pairs depends on the ids.
+fn receipt_text(mut receipt: Receipt, most: usize) -> Result<String, RunError> {
+    let text = serde_json::to_string_pretty(&receipt).map_err(BrokerError::from)?;
+    if text.len() <= most {
+        return Ok(text);
+    }
+    receipt.report = receipt.report.outline();
+    receipt.training = training_outline(&receipt.training);
+    Ok(serde_json::to_string_pretty(&receipt).map_err(BrokerError::from)?)
+}
+
 /// Returns the lowest cosine between corresponding rows of two matrices.
 fn lowest_cosine(one: &Array2<f32>, other: &Array2<f32>) -> f32 {
     one.rows()
@@ -176,4 +190,24 @@ fn lowest_cosine(one: &Array2<f32>, other: &Array2<f32>) -> f32 {
         .zip(other.rows())
         .map(|(a, b)| a.dot(&b) / (a.dot(&a).sqrt() * b.dot(&b).sqrt()))
         .fold(1.0, f32::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_receipt_keeps_its_ids_and_outlines_its_scores() {
+        let fixture = include_str!("../../../../tests/fixtures/version-0.1.0/receipt.json");
+        let mut receipt: Receipt = serde_json::from_str(fixture).unwrap();
+        let judged = receipt.report.gate.overall;
+        receipt.report.gate.domains = (0..50).map(|number| (format!("form {number}"), judged)).collect();
+        receipt.dataset.row_ids = (0..20_000).step_by(2).collect();
+        let whole = serde_json::to_string_pretty(&receipt).unwrap();
+        assert_eq!(receipt_text(receipt.clone(), whole.len()).unwrap(), whole);
+        let text = receipt_text(receipt.clone(), whole.len() - 1).unwrap();
+        let outlined: Receipt = serde_json::from_str(&text).unwrap();
+        assert_eq!(outlined.dataset, receipt.dataset);
+        assert_eq!((outlined.report.gate.domains.len(), outlined.report.gate.other_domains), (8, 42));
+    }
 }
