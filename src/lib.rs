@@ -20,9 +20,8 @@
 //! evaluate     hold-out, retrieval metrics, baselines, gate
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
-//! correction   the training pair: validation, normalizing, templates
-//! row_identity number of a row, and version of its text
 //! correction   the training pair: validation, templates
+//! row_identity number of a row, and version of its text
 //! text         identity of a text: normalizing
 //! ```
 //!

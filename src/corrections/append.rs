@@ -97,7 +97,12 @@ impl Corrections {
                     created_at: None,
                 };
                 batch
-                    .publish(&row, RowDigest::UNKNOWN, KeptRow { id, number, version: 1 }, Judged { minute: None, refusal: Some(refusal) })
+                    .publish(
+                        &row,
+                        RowDigest::UNKNOWN,
+                        KeptRow { id, number, version: 1 },
+                        Judged { minute: None, refusal: Some(refusal) },
+                    )
                     .await?;
             }
             Recognition::Repeat | Recognition::Changed(_) => batch.appended.duplicates += 1,

@@ -21,8 +21,8 @@ use super::scan::{Depth, scan};
 use super::{Corrections, DIGEST_HEADER, REFUSAL_HEADER, StreamState, last_sequence};
 use crate::broker::{BrokerError, QUARANTINE};
 use crate::correction::Row;
-use crate::text::normalize;
 use crate::row_identity::{KeptRow, id_of};
+use crate::text::normalize;
 
 /// Subject of the tombstones.
 const DROPPED_SUBJECT: &str = "quarantine.dropped";

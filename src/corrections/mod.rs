@@ -279,14 +279,6 @@ impl Corrections {
     }
 }
 
-/// Decision about a row, as far as a single row and the rate show.
-#[derive(Debug, Clone, Copy)]
-struct Judged {
-    /// Minute in which the row counts; `None` for a row that is refused for its text.
-    minute: Option<i64>,
-    refusal: Option<Refusal>,
-}
-
 impl StreamState {
     /// Records a message of one of the two streams.
     fn record(

@@ -19,15 +19,10 @@ use super::ledger::Place;
 use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{
-use super::append::encode;
-use super::digest::RowDigest;
-use super::ledger::Place;
-use super::message_id::{MessageId, MessageRole};
-use super::scan::{Depth, scan};
-use super::{
     BurstId, Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header,
     last_sequence, minute_in, minute_of, stored_at,
 };
+use crate::broker::{BrokerError, CORRECTIONS};
 use crate::correction::{Refusal, Row, subject_token};
 use crate::row_identity::id_of;
 
