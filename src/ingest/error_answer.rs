@@ -36,7 +36,10 @@ impl fmt::Display for ErrorAnswer {
         if let Some(code) = &self.said.code {
             write!(formatter, ", code {code}")?;
         }
-        write!(formatter, "): {}", self.said)
+        match self.said.message {
+            Some(_) => write!(formatter, "): {}", self.said),
+            None => formatter.write_str(")"),
+        }
     }
 }
 

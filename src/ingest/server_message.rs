@@ -171,6 +171,8 @@ mod tests {
         assert!(said.says("PERMISSION denied"));
         assert_eq!(of(r#"{"error":"requested path is invalid"}"#).to_string(), "requested path is invalid");
         assert_eq!(of(r#"{"code":7,"details":[{"a":1}]}"#).to_string(), "no message");
+        let said = ServerMessage::of_json(br#"{"message":"exceed_egress_quota"}"#, "x");
+        assert_eq!(said.map(|said| said.to_string()).as_deref(), Some("exceed_egress_quota"));
         assert_eq!(ServerMessage::of_json(b"<html>", ""), None);
         assert_eq!(ServerMessage::of_json(b"[1]", ""), None);
     }
