@@ -183,7 +183,7 @@ impl<'a> Batch<'a> {
             self.settle_oldest().await?;
         }
         self.known.ledger.begin_series_of(number);
-        let judged = self.known.judge(row, self.now);
+        let judged = self.known.judge(row, version, self.now);
         self.publish(row, digest, KeptRow { id: row.id, number, version }, judged).await
     }
 
@@ -316,10 +316,12 @@ struct Judged {
 }
 
 impl StreamState {
-    /// Decides whether a row may be trained on.
-    fn judge(&mut self, row: &Row, now: i64) -> Judged {
-        if let Err(refusal) = row.check().and_then(|()| self.rules.check_name(row)) {
-            return Judged { minute: None, refusal: Some(refusal) };
+    /// Decides whether a version of a row may be trained on. A row whose text changes is not counted
+    /// again: a correction of many rows at once is no burst, and only the table's owner can make one.
+    fn judge(&mut self, row: &Row, version: u16, now: i64) -> Judged {
+        let refusal = row.check().and_then(|()| self.rules.check_name(row)).err();
+        if refusal.is_some() || version > 1 {
+            return Judged { minute: None, refusal };
         }
         let created_at = self.dates.read(row.created_at.as_deref());
         let burst = self.rules.burst;
