@@ -53,6 +53,13 @@ impl Setup {
         Streams::ensure(&connection, &StreamSettings::default()).await.expect("streams")
     }
 
+    /// Opens a second connection to streams that a worker has set up, and changes nothing.
+    pub async fn existing_streams(&self) -> Streams {
+        let remote = Remote { urls: vec![self.url.clone()], ..Remote::default() };
+        let connection = Connection::open(&Broker::Remote(remote)).await.expect("a connection");
+        Streams::existing(&connection).await.expect("streams")
+    }
+
     /// Starts a worker that listens and does not train. The worker is killed when dropped.
     pub fn listener(&self, settings: &[(&str, &str)]) -> Child {
         Command::new(&self.program)
@@ -184,14 +191,7 @@ pub async fn run_fault_load(load: &FaultLoad, program: &Path, nats: &Path) -> Fa
         }
     }
     let recovery = Instant::now();
-    let switches = setup.supabase.faults();
-    switches.silence_heartbeats(false);
-    switches.silence_joins(false);
-    switches.duplicate_events(false);
-    switches.break_events(false);
-    switches.drop_events(0);
-    switches.clear_rest();
-    switches.delay_commits(Duration::ZERO);
+    calm(&setup.supabase);
     let mut commits = setup.supabase.commits();
     let settled = async {
         commits.wait_for(|committed| *committed == load.inserts).await.expect("the stand-in lives");
@@ -215,7 +215,22 @@ pub async fn run_fault_load(load: &FaultLoad, program: &Path, nats: &Path) -> Fa
     }
 }
 
-fn inject(supabase: &Supabase, random: &mut ChaCha8Rng) {
+/// Ends every fault that lasts.
+pub fn calm(supabase: &Supabase) {
+    let faults = supabase.faults();
+    faults.silence_heartbeats(false);
+    faults.silence_joins(false);
+    faults.duplicate_events(false);
+    faults.break_events(false);
+    faults.drop_events(0);
+    faults.clear_rest();
+    faults.delay_commits(Duration::ZERO);
+    faults.limit_statement_rows(None);
+    faults.limit_answer_bytes(None);
+}
+
+/// Injects a random fault.
+pub fn inject(supabase: &Supabase, random: &mut ChaCha8Rng) {
     let faults = supabase.faults();
     match random.random_range(0..16) {
         0 | 1 => faults.strike(SocketFault::Kill),

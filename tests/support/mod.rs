@@ -3,6 +3,7 @@
 //! `scripts/setup` installs.
 
 pub mod broker;
+pub mod change_load;
 pub mod crash;
 pub mod fault_load;
 pub mod hub;

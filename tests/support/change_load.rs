@@ -1,0 +1,201 @@
+#![allow(dead_code, unreachable_pub)]
+//! Fault run of a real worker with rows that change: inserts, updates, deletions and a truncation that
+//! starts the ids anew, on a table that is slow at times, while every kind of fault is injected and the
+//! worker is killed repeatedly. At the end, the data must be the table's rows with their newest text,
+//! and the rows that were there before the truncation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use autovalidate::broker::Streams;
+use autovalidate::correction::Row;
+use autovalidate::corrections::Corrections;
+use autovalidate::row_identity::id_of;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::fault_load::{FaultLoad, Setup, calm, inject, quick};
+
+/// Time limit for the worker to catch up with the table.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(180);
+/// Pause between two comparisons of the data with the table. The worker is another process.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Texts of a row; the run never gives two rows or two versions the same ones.
+type Texts = (i64, String, String);
+
+/// State of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The row has this text in the table.
+    Current,
+    /// The row had this text before the truncation.
+    Archived,
+    /// The row has another text now.
+    Replaced,
+    /// The row was deleted.
+    Deleted,
+}
+
+/// Result of a fault run.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ChangeReport {
+    pub inserted: usize,
+    pub updated: usize,
+    pub deleted: usize,
+    pub faults: usize,
+    /// Texts of the table, or from before the truncation, that are not in the data.
+    pub lost: usize,
+    /// Texts in the data that the table never had, and second copies.
+    pub surplus: usize,
+    /// Texts in the data that were replaced in the table.
+    pub stale: usize,
+    /// Texts in the data of rows that were deleted.
+    pub undead: usize,
+    pub took: Duration,
+    /// Time from the last change until the data was right.
+    pub recovery: Duration,
+}
+
+impl ChangeReport {
+    pub fn is_right(&self) -> bool {
+        self.lost + self.surplus + self.stale + self.undead == 0
+    }
+}
+
+/// The table as it should be, and everything it ever held.
+struct Truth {
+    fates: BTreeMap<Texts, Fate>,
+    counter: usize,
+}
+
+impl Truth {
+    /// Returns texts that no row has had. One row in twenty is unfit for training, and must be kept out
+    /// of it.
+    fn new_texts(&mut self, random: &mut ChaCha8Rng) -> (String, String) {
+        self.counter += 1;
+        let typo = if random.random_bool(0.05) { " ".to_owned() } else { format!("toyta{}", self.counter) };
+        (typo, format!("Toyota {}", self.counter))
+    }
+
+    /// Returns a random row of the table.
+    fn pick(&self, random: &mut ChaCha8Rng) -> Option<Texts> {
+        let current: Vec<_> = self.fates.iter().filter(|(_, fate)| **fate == Fate::Current).collect();
+        let place = (!current.is_empty()).then(|| random.random_range(0..current.len()))?;
+        current.get(place).map(|(texts, _)| (*texts).clone())
+    }
+
+    /// Compares the data with the table.
+    fn compare(&self, stored: &[Row]) -> ChangeReport {
+        let mut report = ChangeReport::default();
+        let mut seen: BTreeMap<Texts, usize> = BTreeMap::new();
+        for row in stored {
+            *seen.entry((id_of(row.id), row.typo.clone(), row.corrected.clone())).or_default() += 1;
+        }
+        for (texts, times) in &seen {
+            match self.fates.get(texts) {
+                Some(Fate::Current | Fate::Archived) => report.surplus += times - 1,
+                Some(Fate::Replaced) => report.stale += times,
+                Some(Fate::Deleted) => report.undead += times,
+                None => report.surplus += times,
+            }
+        }
+        let wanted = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Current | Fate::Archived));
+        report.lost = wanted.filter(|(texts, _)| !seen.contains_key(*texts)).count();
+        report
+    }
+}
+
+/// Returns every row in the data, trained on or in quarantine.
+async fn stored(streams: &Streams) -> Vec<Row> {
+    let corrections = Corrections::open(streams, "typo_training_dataset").await.expect("the pairs");
+    let pairs = corrections.snapshot(u64::MAX).await.expect("a snapshot");
+    let quarantined = corrections.quarantined(None).await.expect("the quarantine");
+    pairs.rows.into_iter().map(|(_, row)| row).chain(quarantined.into_iter().map(|kept| kept.row)).collect()
+}
+
+/// Waits until the data is right, or the deadline passes. Returns the last comparison.
+async fn settle(setup: &Setup, truth: &Truth) -> ChangeReport {
+    calm(&setup.supabase);
+    let streams = setup.existing_streams().await;
+    let begun = Instant::now();
+    let mut glance = tokio::time::interval(GLANCE);
+    loop {
+        glance.tick().await;
+        let report = truth.compare(&stored(&streams).await);
+        if report.is_right() || begun.elapsed() > RECOVERY_DEADLINE {
+            return ChangeReport { recovery: begun.elapsed(), ..report };
+        }
+    }
+}
+
+/// Performs the fault run.
+pub async fn run_change_load(load: &FaultLoad, program: &Path, nats: &Path) -> ChangeReport {
+    let setup = Setup::new(program, nats, quick(), None).await;
+    let mut random = ChaCha8Rng::seed_from_u64(load.seed);
+    let mut kills: Vec<usize> = (0..load.kills).map(|_| random.random_range(1..load.inserts)).collect();
+    kills.sort_unstable();
+    let every = (load.inserts / 80).max(1);
+    // Only with a key that sees every row, a deletion that nothing tells of is followed. The rows come
+    // much faster than people type, so no rate is a burst.
+    let settings =
+        [("SWEEP_EVERY", "1s"), ("SUPABASE_SERVICE_KEY", setup.supabase.service_key()), ("BURST_FACTOR", "0")];
+    let mut worker = setup.listener(&settings);
+    let begun = Instant::now();
+    let mut timing = tokio::time::interval(Duration::from_secs_f64(1.0 / load.inserts_per_second));
+    let mut truth = Truth { fates: BTreeMap::new(), counter: 0 };
+    let (mut updated, mut deleted, mut faults) = (0, 0, 0);
+    for number in 0..load.inserts {
+        timing.tick().await;
+        let (typo, corrected) = truth.new_texts(&mut random);
+        let id = setup.supabase.insert(&typo, &corrected, "brand");
+        truth.fates.insert((id, typo, corrected), Fate::Current);
+        if random.random_bool(0.15)
+            && let Some(before) = truth.pick(&mut random)
+        {
+            let (typo, corrected) = truth.new_texts(&mut random);
+            // A row whose insert is not committed yet can't be updated.
+            if setup.supabase.update(before.0, &typo, &corrected, "brand") {
+                truth.fates.insert((before.0, typo, corrected), Fate::Current);
+                truth.fates.insert(before, Fate::Replaced);
+                updated += 1;
+            }
+        }
+        if random.random_bool(0.07)
+            && let Some(before) = truth.pick(&mut random)
+            && setup.supabase.delete(before.0)
+        {
+            truth.fates.insert(before, Fate::Deleted);
+            deleted += 1;
+        }
+        if number % every == 0 {
+            match random.random_range(0..10) {
+                0 => setup.supabase.faults().limit_statement_rows(Some(random.random_range(1..60))),
+                1 => setup.supabase.faults().limit_answer_bytes(Some(random.random_range(600..9_000))),
+                _ => inject(&setup.supabase, &mut random),
+            }
+            faults += 1;
+        }
+        while kills.first() == Some(&number) {
+            kills.remove(0);
+            worker.kill().await.expect("the worker lives");
+            worker = setup.listener(&settings);
+        }
+        if number == load.inserts / 2 {
+            // A row that was deleted, and of whose deletion the worker has not heard, can't be told from
+            // a truncated one.
+            let report = settle(&setup, &truth).await;
+            if !report.is_right() {
+                return report;
+            }
+            setup.supabase.truncate_restart_identity();
+            for fate in truth.fates.values_mut().filter(|fate| **fate == Fate::Current) {
+                *fate = Fate::Archived;
+            }
+        }
+    }
+    let report = settle(&setup, &truth).await;
+    drop(worker);
+    ChangeReport { inserted: load.inserts, updated, deleted, faults, took: begun.elapsed(), ..report }
+}
