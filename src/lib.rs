@@ -21,6 +21,7 @@
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, normalizing, templates
+//! redaction    removal of secrets from texts that are printed, logged or recorded
 //! ```
 //!
 //! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
@@ -40,6 +41,7 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod launcher;
+pub mod redaction;
 pub mod report;
 pub mod retry;
 pub mod run;

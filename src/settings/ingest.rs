@@ -2,6 +2,7 @@
 
 use crate::corrections::BurstLimit;
 use crate::ingest::{CatalogSource, Columns};
+use crate::redaction::quote;
 
 use super::reader::SettingsReader;
 
@@ -14,7 +15,8 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
         for entry in text.split(',') {
             match entry.split_once('=') {
                 Some((column, name)) => entries.push((column.trim().to_owned(), name.trim().to_owned())),
-                None => reader.problem("SUPABASE_COLUMNS", format!("has {entry:?}; it must be column=name")),
+                None => reader
+                    .problem("SUPABASE_COLUMNS", format!("has {}; it must be column=name", quote(entry))),
             }
         }
     }
@@ -23,7 +25,7 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
         if name.is_empty() || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
             reader.problem(
                 "SUPABASE_COLUMNS",
-                format!("names {name:?}; a column name may only have letters, digits and _"),
+                format!("names {}; a column name may only have letters, digits and _", quote(&name)),
             );
             continue;
         }
@@ -35,7 +37,7 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
             "created_at" => columns.created_at = name,
             _ => reader.problem(
                 "SUPABASE_COLUMNS",
-                format!("has {column:?}; the columns are id, typo, corrected, domain and created_at"),
+                format!("has {}; the columns are id, typo, corrected, domain and created_at", quote(&column)),
             ),
         }
     }
@@ -46,12 +48,12 @@ pub(super) fn catalog(reader: &mut SettingsReader<'_>) -> Option<CatalogSource> 
     let text = reader.text("CATALOG")?;
     match text.parse() {
         Ok(CatalogSource::File(path)) if !path.exists() => {
-            reader.problem("CATALOG", format!("is {}, which doesn't exist", path.display()));
+            reader.problem("CATALOG", format!("is {}, which doesn't exist", quote(&text)));
             None
         }
         Ok(source) => Some(source),
         Err(error) => {
-            reader.problem("CATALOG", format!("is {text:?}, {error}"));
+            reader.problem("CATALOG", format!("is {}, {error}", quote(&text)));
             None
         }
     }
@@ -93,7 +95,7 @@ mod tests {
         std::fs::write(file.path(), "[columns]\ntypo = \"wrong\"\n").expect("written");
         let mut reader = SettingsReader::new(&|_| None, Some(file.path()));
         assert_eq!(columns(&mut reader).typo, "wrong");
-        reader.report_unknown();
+        reader.finish();
         assert!(reader.problems.is_empty(), "{:?}", reader.problems);
     }
 

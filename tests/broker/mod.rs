@@ -2,17 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod access;
 mod bench;
 mod checkpoints;
 mod control;
 mod corrections;
 pub(crate) mod crash_points;
 mod credentials;
+mod domain;
 mod embedded;
 mod foreign_clients;
 mod jobs;
 mod quarantine;
 mod records;
+mod refusals;
 mod remote;
 mod trigger;
 mod trigger_faults;

@@ -4,6 +4,7 @@
 mod commands;
 mod path;
 mod releases;
+mod secrets;
 mod settings;
 mod stand_ins;
 mod wrong_input;
