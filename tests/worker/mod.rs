@@ -2,6 +2,7 @@
 //! encoder.
 
 mod commands;
+mod doctor;
 mod path;
 mod releases;
 mod secrets;
