@@ -86,7 +86,10 @@ fn login(url: &Url) -> Option<Option<UrlLogin>> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(Vec<String>, Option<(String, String)>), String> {
+    /// Addresses, and the name and secret of the login.
+    type Read = (Vec<String>, Option<(String, String)>);
+
+    fn read(text: &str) -> Result<Read, String> {
         let (urls, login) = parse(text)?;
         Ok((
             urls,
