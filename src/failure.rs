@@ -1,7 +1,17 @@
 //! The contract of every error in this program, shared with the fine-tuning crate.
 
-pub use autovalidate_finetune::failure::{Failure, RetryDirective, chain};
+use std::error::Error;
+
+pub use autovalidate_finetune::failure::{Failure, RetryDirective};
 use tokio::task::JoinError;
+
+use crate::redaction::redact;
+
+/// Formats an error and all its sources on one line, `outer: middle: inner`, without the secrets
+/// that a source may quote. Whatever prints, logs or records an error takes its text from here.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    redact(&autovalidate_finetune::failure::chain(error)).into_owned()
+}
 
 /// The message of a task that ended without a result: its panic's text, or that it was cancelled.
 pub fn panic_message(error: JoinError) -> String {
@@ -20,6 +30,12 @@ pub fn panic_message(error: JoinError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_in_a_source_is_not_told() {
+        let error = std::io::Error::other("can't reach nats://u:s3cr3t@host");
+        assert_eq!(chain(&error), "can't reach nats://***@host");
+    }
 
     #[tokio::test]
     async fn a_panic_is_told_by_its_message() {

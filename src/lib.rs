@@ -22,6 +22,7 @@
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, templates
 //! row_identity number of a row, and version of its text
+//! redaction    removal of secrets from texts that are printed, logged or recorded
 //! text         identity of a text: normalizing
 //! ```
 //!
@@ -42,6 +43,7 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod launcher;
+pub mod redaction;
 pub mod report;
 pub mod retry;
 pub mod row_identity;

@@ -1,17 +1,16 @@
 //! Connection to the broker, with checks of its version and of JetStream.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Event;
 use async_nats::jetstream;
 use async_nats::jetstream::context::ContextBuilder;
-use secrecy::{ExposeSecret, SecretString};
+use async_nats::{Event, ServerError};
 use tokio::sync::watch;
 
 use super::embedded::{self, Server};
 use super::error::BrokerError;
+use super::remote::Remote;
 use super::version::{OLDEST_SERVER, is_new_enough};
 
 /// Time that the server has to accept a connection.
@@ -28,21 +27,6 @@ pub enum Broker {
     Embedded(embedded::Options),
     /// A server or cluster that this process does not supervise.
     Remote(Remote),
-}
-
-/// A server or cluster that this process does not supervise.
-#[derive(Debug, Clone, Default)]
-pub struct Remote {
-    /// Server addresses, such as `nats://one:4222` or `tls://one:4222`. Any one of them gives
-    /// access to the whole cluster.
-    pub urls: Vec<String>,
-    /// Path of a credentials file (JWT and nkey seed), as `nsc` writes it.
-    pub credentials: Option<PathBuf>,
-    /// Authentication token.
-    pub token: Option<SecretString>,
-    /// File of PEM certificates to trust in addition to the system's, for a server with a private
-    /// certificate authority.
-    pub authority: Option<PathBuf>,
 }
 
 /// A connection to a server that passed all checks. Clones share the connection.
@@ -62,7 +46,7 @@ impl Connection {
     /// # Errors
     /// Those of [`Server::start`], [`BrokerError::Connect`], [`BrokerError::Refused`],
     /// [`BrokerError::Credentials`], [`BrokerError::ServerTooOld`], [`BrokerError::TimedOut`],
-    /// [`BrokerError::JetStreamUnavailable`].
+    /// [`BrokerError::NotPermitted`], [`BrokerError::JetStreamUnavailable`].
     pub async fn open(broker: &Broker) -> Result<Self, BrokerError> {
         match broker {
             Broker::Embedded(options) => {
@@ -77,7 +61,8 @@ impl Connection {
 
     async fn connect(remote: &Remote, server: Option<Arc<Server>>) -> Result<Self, BrokerError> {
         let (connected, connects) = watch::channel(0);
-        let mut options = async_nats::ConnectOptions::new()
+        let (refused, mut refusals) = watch::channel(String::new());
+        let options = async_nats::ConnectOptions::new()
             .name("autovalidate")
             .connection_timeout(CONNECT_DEADLINE)
             .request_timeout(Some(REQUEST_DEADLINE))
@@ -93,6 +78,10 @@ impl Connection {
                     // Sent for each failed attempt; `Disconnected` has been logged already.
                     Event::ClientError(error) => tracing::debug!(%error, "no connection to NATS yet"),
                     Event::Closed => tracing::debug!("the connection to NATS is closed"),
+                    Event::ServerError(ServerError::Other(sentence)) => {
+                        tracing::warn!(sentence, "the NATS server refuses something");
+                        refused.send_replace(sentence);
+                    }
                     event => tracing::warn!(%event, "NATS connection"),
                 }
                 std::future::ready(())
@@ -100,35 +89,37 @@ impl Connection {
         // The client uses the process-wide TLS provider. An error says that one is installed
         // already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        if let Some(path) = &remote.credentials {
-            options = options
-                .credentials_file(path)
-                .await
-                .map_err(|source| BrokerError::Credentials { path: path.clone(), source })?;
-        }
-        if let Some(token) = &remote.token {
-            options = options.token(token.expose_secret().to_owned());
-        }
-        if let Some(path) = &remote.authority {
-            // A named authority is meant to prove the server's identity, which needs TLS.
-            options = options.add_root_certificates(path.clone()).require_tls(true);
-        }
+        let options = remote.apply(options).await?;
         let client = tokio::time::timeout(CONNECT_DEADLINE, Box::pin(options.connect(&remote.urls)))
             .await
             .map_err(|_| BrokerError::TimedOut { what: "connecting" })?
-            .map_err(BrokerError::connect)?;
+            .map_err(|source| BrokerError::connect(source, remote))?;
 
         let version = client.server_info().version;
         if !is_new_enough(&version) {
             return Err(BrokerError::ServerTooOld { found: version, needed: OLDEST_SERVER });
         }
-        let jetstream = ContextBuilder::new().timeout(REQUEST_DEADLINE).build(client.clone());
-        match jetstream.query_account().await {
+        let context = ContextBuilder::new().timeout(REQUEST_DEADLINE);
+        let jetstream = match &remote.domain {
+            Some(domain) => context.domain(domain).build(client.clone()),
+            None => context.build(client.clone()),
+        };
+        let account = tokio::select! {
+            account = jetstream.query_account() => account,
+            // The server answers a request that it does not permit with nothing but this.
+            Ok(sentence) = refusals.wait_for(|sentence| is_permission(sentence)) => {
+                return Err(BrokerError::NotPermitted { sentence: sentence.clone() });
+            }
+        };
+        match account {
             Ok(_) => {}
             Err(error) if error.kind() == jetstream::context::AccountErrorKind::TimedOut => {
                 return Err(BrokerError::TimedOut { what: "asking for the JetStream account" });
             }
-            Err(error) => return Err(BrokerError::JetStreamUnavailable { source: error.into() }),
+            Err(error) => {
+                let domain = remote.domain.clone();
+                return Err(BrokerError::JetStreamUnavailable { domain, source: error.into() });
+            }
         }
         Ok(Self { client, jetstream, connects, server })
     }
@@ -179,4 +170,9 @@ impl Connection {
             server.stop().await;
         }
     }
+}
+
+/// Returns true for the server's sentence about a subject that a client may not use.
+fn is_permission(sentence: &str) -> bool {
+    sentence.to_ascii_lowercase().starts_with("permissions violation")
 }

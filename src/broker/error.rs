@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_nats::ConnectErrorKind;
 
+use super::connect_failure::{ConnectFailure, causes};
 use super::job_id::{JobId, NotAJobId};
+use super::remote::{Login, Remote};
 use super::run_state::RunState;
 use crate::failure::{Failure, RetryDirective};
 
@@ -70,12 +72,25 @@ pub enum BrokerError {
     /// The server can't be reached, or the connection can't be set up.
     #[error("can't connect to NATS")]
     Connect {
+        /// Reason, as far as it can be told.
+        reason: ConnectFailure,
         /// Error of the client.
         source: async_nats::ConnectError,
     },
     /// The server refuses the connection: the credentials are wrong, expired or missing.
-    #[error("the NATS server refuses these credentials")]
-    Refused,
+    #[error("the NATS server refuses these credentials: {sentence}")]
+    Refused {
+        /// Proof that the client presented.
+        login: Login,
+        /// Sentence of the server.
+        sentence: String,
+    },
+    /// The server does not permit this user a subject that every worker needs.
+    #[error("the NATS server does not permit this user enough: {sentence}")]
+    NotPermitted {
+        /// Sentence of the server.
+        sentence: String,
+    },
     /// The credentials file can't be read.
     #[error("can't read the NATS credentials {}", .path.display())]
     Credentials {
@@ -87,6 +102,8 @@ pub enum BrokerError {
     /// The server runs without JetStream, or this account may not use it.
     #[error("JetStream is not available")]
     JetStreamUnavailable {
+        /// JetStream domain that was asked for.
+        domain: Option<String>,
         /// Error of the server.
         source: Source,
     },
@@ -238,13 +255,15 @@ impl BrokerError {
     }
 
     /// Maps a connection error: refused credentials have a kind of their own.
-    pub(super) fn connect(source: async_nats::ConnectError) -> Self {
+    pub(super) fn connect(source: async_nats::ConnectError, remote: &Remote) -> Self {
         match source.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                // The client's error says no more than this kind.
-                Self::Refused
+                // The client puts its own words before the server's.
+                let sentence = causes(&source).last().map(ToString::to_string).unwrap_or_default();
+                let sentence = sentence.trim_start_matches("nats: ").to_owned();
+                Self::Refused { login: remote.login(), sentence }
             }
-            _ => Self::Connect { source },
+            _ => Self::Connect { reason: ConnectFailure::of(&source, remote), source },
         }
     }
 
@@ -257,16 +276,7 @@ impl BrokerError {
 impl Failure for BrokerError {
     fn directive(&self) -> RetryDirective {
         match self {
-            Self::Connect { source } => match source.kind() {
-                ConnectErrorKind::ServerParse
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Tls => RetryDirective::Person,
-                ConnectErrorKind::Dns
-                | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects => RetryDirective::Retry,
-            },
+            Self::Connect { reason, .. } => reason.directive(),
             Self::ServerEnded { .. }
             | Self::ServerNotReady { .. }
             | Self::Request { .. }
@@ -278,7 +288,8 @@ impl Failure for BrokerError {
             | Self::ServerTooOld { .. }
             | Self::StoreInUse { .. }
             | Self::Store { .. }
-            | Self::Refused
+            | Self::Refused { .. }
+            | Self::NotPermitted { .. }
             | Self::CheckpointFile { .. }
             | Self::Credentials { .. }
             | Self::JetStreamUnavailable { .. }
@@ -315,13 +326,22 @@ impl Failure for BrokerError {
             Self::ServerNotReady { .. } => {
                 "A large store takes long to recover: wait, or read nats-server's log lines (RUST_LOG=autovalidate=debug).".into()
             }
-            Self::Connect { .. } => "Check NATS_URL, NATS_CA, and that the server is reachable.".into(),
-            Self::Refused => {
-                "Check NATS_CREDS or NATS_TOKEN: the server does not know this user, or the credentials have expired or were revoked.".into()
+            Self::Connect { reason, .. } => reason.advice().into(),
+            Self::Refused { login, .. } => match login {
+                Login::Anonymous => "Set NATS_USER and NATS_PASSWORD, NATS_TOKEN or NATS_CREDS: the server wants one of them.",
+                Login::Token => "Check NATS_TOKEN, or the token in NATS_URL: it is not the server's.",
+                Login::User => "Check NATS_USER and NATS_PASSWORD, or the user in NATS_URL: the server does not know the user, or the password is wrong.",
+                Login::Credentials => "Check NATS_CREDS: the server does not know this user, or the credentials have expired or were revoked.",
+            }.into(),
+            Self::NotPermitted { .. } => {
+                "Give this user the permissions that docs/reference/nats.md lists, in the server's settings or with `nsc edit user`.".into()
             }
             Self::Credentials { .. } => "Check that NATS_CREDS names a readable credentials file.".into(),
-            Self::JetStreamUnavailable { .. } => {
-                "Enable JetStream in the server and for this account.".into()
+            Self::JetStreamUnavailable { domain: None, .. } => {
+                "Enable JetStream in the server and for this account. If the streams are on other servers, behind a leaf node, set NATS_DOMAIN to the JetStream domain of those.".into()
+            }
+            Self::JetStreamUnavailable { domain: Some(domain), .. } => {
+                format!("Check NATS_DOMAIN: nothing answers in the JetStream domain {domain}. It is the `domain` in the JetStream settings of the servers that store the streams.")
             }
             Self::SetUp { source, .. } if is_out_of_storage(source.as_ref()) => STORAGE_FULL.into(),
             Self::Publish { source, .. } if is_out_of_storage(source) => STORAGE_FULL.into(),

@@ -8,6 +8,8 @@
 //! ```text
 //! embedded/       supervised nats-server child
 //! connection.rs   connection to the broker, with checks of its version and of JetStream
+//! remote.rs       access to a broker that somebody else runs: login, TLS, JetStream domain
+//! connect_failure.rs  reasons for a failed connection, each with the setting that mends it
 //! streams.rs      streams and buckets, and handles to them
 //! set_up.rs       creation, change and check of one stream or bucket
 //! job_id.rs       id of a run
@@ -32,6 +34,7 @@
 
 mod checkpoints;
 mod clock;
+mod connect_failure;
 mod connection;
 mod control;
 pub mod embedded;
@@ -43,6 +46,7 @@ mod job_id;
 mod jobs;
 mod message_size;
 mod records;
+mod remote;
 mod request;
 mod run_state;
 mod runs;
@@ -56,7 +60,8 @@ mod watching;
 pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
 pub(crate) use clock::timestamp;
 pub use clock::{BrokerClock, Clock, SystemClock};
-pub use connection::{Broker, Connection, Remote};
+pub use connect_failure::ConnectFailure;
+pub use connection::{Broker, Connection};
 pub use error::BrokerError;
 pub use event_stage::{ENDED, QUEUED, REFUSED, SETTLED};
 pub use events::{Event, Events};
@@ -66,6 +71,7 @@ pub use jobs::{JobSettings, Jobs};
 pub use message_size::{MAX_MESSAGE, is_left_out};
 pub(crate) use records::Records;
 pub use records::Revision;
+pub use remote::{ClientCertificate, Login, Remote, UserLogin};
 pub use request::{JobRequest, RequestRefusal};
 pub use run_state::RunState;
 pub use runs::{

@@ -259,6 +259,12 @@ fn settings(
             | "NATS_URL"
             | "NATS_CREDS"
             | "NATS_CA"
+            | "NATS_USER"
+            | "NATS_PASSWORD"
+            | "NATS_CERT"
+            | "NATS_KEY"
+            | "NATS_TLS_FIRST"
+            | "NATS_DOMAIN"
             | "NATS_REPLICAS"
             | "NATS_TOKEN" => None,
             "DATA_DIR" => Some(data.clone()),

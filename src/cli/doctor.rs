@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::broker::{Broker, BrokerError, Connection, Streams};
 use crate::failure::{Failure, chain};
 use crate::hub::Repository;
 use crate::ingest::{Invisible, RestError, Table};
-use crate::settings::{Needs, Settings};
+use crate::settings::{Nats, Needs, Settings};
 use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome};
@@ -13,8 +14,8 @@ use super::{CliError, CommandOutcome};
 /// Time that one check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Checks the settings, ONNX Runtime, the table, Realtime, the catalog, the Hub, and the start of
-/// trainers.
+/// Checks the settings, ONNX Runtime, a NATS server that somebody else runs, the table, Realtime,
+/// the catalog, the Hub, and the start of trainers. Changes nothing.
 ///
 /// Example: autovalidate doctor
 #[derive(clap::Args)]
@@ -38,6 +39,12 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
         library.map(|runtime| format!("{}, {} threads", runtime.device(), runtime.threads())).map_err(told),
     );
 
+    // An embedded server belongs to a worker, which starts it with its store.
+    if let Nats::Remote(remote) = &settings.nats {
+        let broker = Broker::Remote(remote.clone());
+        let found = tokio::time::timeout(CHECK_TIMEOUT, Box::pin(nats(&broker))).await;
+        report("NATS", found.unwrap_or_else(|_| Err(late())));
+    }
     if let Some(access) = &settings.supabase {
         let rows = async {
             let table = Table::new(access)?;
@@ -108,6 +115,21 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
             format!("{failed} checks failed"),
             "Fix them in the order shown, then run this again.",
         )),
+    }
+}
+
+/// Connects as a worker does, and looks for the streams without creating them.
+async fn nats(broker: &Broker) -> Result<String, (String, String)> {
+    let connection = Connection::open(broker).await.map_err(told)?;
+    let version = connection.client().server_info().version;
+    let streams = Streams::existing(&connection).await;
+    connection.close().await;
+    match streams {
+        Ok(_) => Ok(format!("nats-server {version} answers and has the worker's streams")),
+        Err(BrokerError::NotSetUp { name }) => Ok(format!(
+            "nats-server {version} answers; {name} is not there yet, and a worker's start creates what is missing"
+        )),
+        Err(error) => Err(told(error)),
     }
 }
 

@@ -65,7 +65,7 @@ const ENVIRONMENT: &str = "\
 --   HF_TOKEN=<a token with write access>
 --   HF_REPO=<owner/name of the model repository>
 --   TRAIN_THRESHOLD=100
---   NATS_URL=embedded              (or nats://host:4222 with NATS_CREDS, NATS_TOKEN, NATS_CA, NATS_REPLICAS)
+--   NATS_URL=embedded              (or nats://user:password@host:4222; see NATS_CREDS, NATS_CA, NATS_REPLICAS)
 --   CATALOG=<file or table of the names that corrections must be among; optional>
 ";
 

@@ -87,7 +87,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::embedded::reachable;
-use crate::broker::{BrokerError, JobId, RunRecord};
+use crate::broker::{BrokerError, JobId, Remote, RunRecord};
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::Repository;
 use crate::settings::{Nats, Needs, Settings, SettingsError};
@@ -269,7 +269,7 @@ async fn handles() -> Result<BrokerHandles, CliError> {
     let mut settings = Settings::from_process(Needs::default())?;
     let own = match &settings.nats {
         Nats::Embedded { address, .. } => Some(*address),
-        Nats::Remote { .. } => None,
+        Nats::Remote(_) => None,
     };
     settings.nats = on_running_broker(settings.nats);
     match (BrokerHandles::connect(&settings).await, own) {
@@ -291,9 +291,9 @@ fn on_running_broker(nats: Nats) -> Nats {
         Nats::Embedded { address, token, .. } => {
             let address = SocketAddr::new(reachable(address.ip()), address.port());
             let urls = vec![format!("nats://{address}")];
-            Nats::Remote { urls, credentials: None, token, authority: None }
+            Nats::Remote(Remote { urls, token, ..Remote::default() })
         }
-        Nats::Remote { .. } => nats,
+        Nats::Remote(_) => nats,
     }
 }
 

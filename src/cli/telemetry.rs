@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::redaction::Redacting;
+
 /// Log level when `RUST_LOG` is not set.
 pub(super) enum DefaultLevel {
     Info,
@@ -34,7 +36,8 @@ pub(super) fn start(default: DefaultLevel) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        // Libraries log addresses and answers, which may hold a password or a key.
+        .with_writer(|| Redacting(std::io::stderr()))
         // When the reader of the log has gone, a message about that has no reader either, and
         // printing it would panic.
         .log_internal_errors(false);

@@ -43,7 +43,7 @@ pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate
         Some(name) => match name.parse::<RepoName>() {
             Ok(repo) => Some(repo),
             Err(_) => {
-                reader.problem("HF_REPO", format!("is {name:?}; it must be owner/name"));
+                reader.refuse("HF_REPO", &name, "owner/name");
                 None
             }
         },
@@ -56,10 +56,27 @@ pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate
 fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: &str) -> Option<Url> {
     let text = reader.text(name)?;
     match Url::parse(&text) {
-        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.host().is_some() => Some(url),
+        Ok(url) if is_http(&url) && is_plain(&url) => Some(url),
+        Ok(url) if is_http(&url) => {
+            let problem = format!(
+                "has a user, a query or a fragment; it must be the address alone, such as {example}, and keys have settings of their own"
+            );
+            reader.problem(name, problem);
+            None
+        }
         _ => {
-            reader.problem(name, format!("is {text:?}; it must be a URL such as {example}"));
+            reader.refuse(name, &text, format_args!("a URL such as {example}"));
             None
         }
     }
+}
+
+/// Returns true for a URL of HTTP.
+pub(super) fn is_http(url: &Url) -> bool {
+    ["http", "https"].contains(&url.scheme()) && url.host().is_some()
+}
+
+/// Returns true for a URL that is an address alone, and so can't hold a key.
+pub(super) fn is_plain(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
+use super::nats_url::{self, UrlLogin};
 use super::reader::SettingsReader;
+use crate::broker::{ClientCertificate, Remote, UserLogin};
 
 /// The NATS server that the worker uses.
 #[derive(Debug, Clone)]
@@ -26,16 +27,7 @@ pub enum Nats {
         token: Option<SecretString>,
     },
     /// A server or cluster that the worker does not supervise.
-    Remote {
-        /// One or several server addresses.
-        urls: Vec<String>,
-        /// Path of a credentials file.
-        credentials: Option<PathBuf>,
-        /// Authentication token.
-        token: Option<SecretString>,
-        /// File of certificates to trust in addition to the system's.
-        authority: Option<PathBuf>,
-    },
+    Remote(Remote),
 }
 
 /// Checks the settings of the embedded server. Anybody who can reach it without a token can read
@@ -73,24 +65,119 @@ pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
     );
     let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
     let program = reader.path("NATS_SERVER");
-    let credentials = reader.existing_path("NATS_CREDS");
-    let token = reader.secret("NATS_TOKEN");
-    let authority = reader.existing_path("NATS_CA");
+    let mut remote = Remote {
+        urls: Vec::new(),
+        credentials: reader.existing_path("NATS_CREDS"),
+        token: reader.secret("NATS_TOKEN"),
+        user: user(reader),
+        authority: reader.existing_path("NATS_CA"),
+        client_certificate: client_certificate(reader),
+        tls_first: reader.parse_or("NATS_TLS_FIRST", "true or false", false, |_| true),
+        domain: domain(reader),
+    };
     match reader.text("NATS_URL") {
-        None => embedded(reader, program, address, sync_every, token),
-        Some(url) if url == "embedded" => embedded(reader, program, address, sync_every, token),
-        Some(urls) => {
-            let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
-            for url in &urls {
-                let known = ["nats", "tls", "ws", "wss"];
-                if !Url::parse(url).is_ok_and(|url| known.contains(&url.scheme()) && url.host().is_some()) {
-                    let problem = format!(
-                        "has {url:?}; it must be `embedded` alone, or a list of URLs such as nats://host:4222"
-                    );
-                    reader.problem("NATS_URL", problem);
+        None => embedded(reader, program, address, sync_every, remote.token),
+        Some(url) if url == "embedded" => embedded(reader, program, address, sync_every, remote.token),
+        Some(text) => {
+            match nats_url::parse(&text) {
+                Ok((urls, login)) => {
+                    remote.urls = urls;
+                    take_login(reader, &mut remote, login);
+                    check_tls(reader, &remote);
                 }
+                Err(problem) => reader.problem("NATS_URL", problem),
             }
-            Nats::Remote { urls, credentials, token, authority }
+            Nats::Remote(remote)
+        }
+    }
+}
+
+/// Reads the user and the password, which need each other.
+fn user(reader: &mut SettingsReader<'_>) -> Option<UserLogin> {
+    match (reader.text("NATS_USER"), reader.secret("NATS_PASSWORD")) {
+        (Some(name), Some(password)) => Some(UserLogin { name, password }),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.problem("NATS_PASSWORD", "is not set, but NATS_USER is; a token belongs into NATS_TOKEN");
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem("NATS_USER", "is not set, but NATS_PASSWORD is");
+            None
+        }
+    }
+}
+
+/// Reads the files of the client's certificate and key, which need each other.
+fn client_certificate(reader: &mut SettingsReader<'_>) -> Option<ClientCertificate> {
+    match (reader.existing_path("NATS_CERT"), reader.existing_path("NATS_KEY")) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader
+                .problem("NATS_KEY", "is not set, but NATS_CERT is; it is the file of the certificate's key");
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem("NATS_CERT", "is not set, but NATS_KEY is");
+            None
+        }
+    }
+}
+
+/// Reads the JetStream domain, which becomes one token of a subject.
+fn domain(reader: &mut SettingsReader<'_>) -> Option<String> {
+    let domain = reader.text("NATS_DOMAIN")?;
+    if domain.contains(|c: char| c.is_whitespace() || matches!(c, '.' | '*' | '>')) {
+        reader.refuse("NATS_DOMAIN", &domain, "one word without spaces, `.`, `*` and `>`");
+    }
+    Some(domain)
+}
+
+/// Takes the user or token that stands in the URL. A second one in the settings is a mistake: only
+/// one of them would be used. A credentials file may go with either, as servers with an
+/// authentication callout want.
+fn take_login(reader: &mut SettingsReader<'_>, remote: &mut Remote, login: Option<UrlLogin>) {
+    let named = match (&remote.user, &remote.token) {
+        (Some(_), Some(_)) => {
+            reader.problem("NATS_TOKEN", "is set, and so is NATS_USER; keep one of them");
+            Some("NATS_USER")
+        }
+        (Some(_), None) => Some("NATS_USER"),
+        (None, Some(_)) => Some("NATS_TOKEN"),
+        (None, None) => None,
+    };
+    if let (Some(_), Some(named)) = (&login, named) {
+        reader.problem("NATS_URL", format!("has a user or a token, and {named} is set; keep one of them"));
+    }
+    match login {
+        None => {}
+        Some(UrlLogin::User(user)) => {
+            reader.hide(user.password.clone());
+            remote.user = Some(user);
+        }
+        Some(UrlLogin::Token(token)) => {
+            reader.hide(token.clone());
+            remote.token = Some(token);
+        }
+    }
+}
+
+/// Reports settings of TLS that an address without TLS would leave without effect.
+fn check_tls(reader: &mut SettingsReader<'_>, remote: &Remote) {
+    if !remote.urls.iter().any(|url| url.starts_with("ws:")) {
+        if remote.tls_first && remote.urls.iter().any(|url| url.starts_with("wss:")) {
+            reader.problem("NATS_TLS_FIRST", "is set, but wss:// always begins with TLS; remove it");
+        }
+        return;
+    }
+    for (name, set) in [
+        ("NATS_CA", remote.authority.is_some()),
+        ("NATS_CERT", remote.client_certificate.is_some()),
+        ("NATS_TLS_FIRST", remote.tls_first),
+    ] {
+        if set {
+            reader.problem(name, "needs TLS, which ws:// in NATS_URL does not have; use wss://");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
         Some("publish") => true,
         Some("hold") => false,
         Some(other) => {
-            reader.problem("GATE_UNSURE", format!("is {other:?}; it must be publish or hold"));
+            reader.refuse("GATE_UNSURE", other, "publish or hold");
             default.publish_when_unsure
         }
     };
@@ -67,8 +67,7 @@ pub(super) fn synthesis(reader: &mut SettingsReader<'_>) -> SynthesisSettings {
         Some("qwertz") => Keyboard::Qwertz,
         Some("azerty") => Keyboard::Azerty,
         Some(other) => {
-            reader
-                .problem("SYNTHESIS_KEYBOARD", format!("is {other:?}; it must be qwerty, qwertz or azerty"));
+            reader.refuse("SYNTHESIS_KEYBOARD", other, "qwerty, qwertz or azerty");
             default.keyboard
         }
     };

@@ -2,6 +2,7 @@
 
 use crate::corrections::BurstLimit;
 use crate::ingest::{CatalogSource, Columns};
+use crate::redaction::quote;
 
 use super::reader::SettingsReader;
 
@@ -15,7 +16,8 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
         for entry in text.split(',') {
             match entry.split_once('=') {
                 Some((column, name)) => entries.push((column.trim().to_owned(), name.trim().to_owned())),
-                None => reader.problem("SUPABASE_COLUMNS", format!("has {entry:?}; it must be column=name")),
+                None => reader
+                    .problem("SUPABASE_COLUMNS", format!("has {}; it must be column=name", quote(entry))),
             }
         }
     }
@@ -25,7 +27,7 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
         if nameless || name.contains(|c: char| !(c.is_alphanumeric() || c == '_')) {
             reader.problem(
                 "SUPABASE_COLUMNS",
-                format!("names {name:?}; a column name may only have letters, digits and _"),
+                format!("names {}; a column name may only have letters, digits and _", quote(&name)),
             );
             continue;
         }
@@ -39,7 +41,8 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
             _ => reader.problem(
                 "SUPABASE_COLUMNS",
                 format!(
-                    "has {column:?}; the columns are id, typo, corrected, domain, created_at and updated_at"
+                    "has {}; the columns are id, typo, corrected, domain, created_at and updated_at",
+                    quote(&column)
                 ),
             ),
         }
@@ -51,12 +54,12 @@ pub(super) fn catalog(reader: &mut SettingsReader<'_>) -> Option<CatalogSource> 
     let text = reader.text("CATALOG")?;
     match text.parse() {
         Ok(CatalogSource::File(path)) if !path.exists() => {
-            reader.problem("CATALOG", format!("is {}, which doesn't exist", path.display()));
+            reader.problem("CATALOG", format!("is {}, which doesn't exist", quote(&text)));
             None
         }
         Ok(source) => Some(source),
         Err(error) => {
-            reader.problem("CATALOG", format!("is {text:?}, {error}"));
+            reader.problem("CATALOG", format!("is {}, {error}", quote(&text)));
             None
         }
     }
@@ -100,7 +103,7 @@ mod tests {
         std::fs::write(file.path(), "[columns]\ntypo = \"wrong\"\n").expect("written");
         let mut reader = SettingsReader::new(&|_| None, Some(file.path()));
         assert_eq!(columns(&mut reader).typo, "wrong");
-        reader.report_unknown();
+        reader.finish();
         assert!(reader.problems.is_empty(), "{:?}", reader.problems);
     }
 

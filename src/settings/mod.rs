@@ -2,12 +2,13 @@
 //!
 //! Owns the names and defaults of settings, and the message that lists every problem at once. Never
 //! reads a setting after startup: other modules receive plain values. Secrets are wrapped and print
-//! as `***`.
+//! as `***`, and so does a password or key in any other setting (`crate::redaction`).
 //!
 //! ```text
 //! reader.rs         lookup in the environment and the file, and the list of problems
 //! accounts.rs       Supabase project and Hub repository
 //! broker.rs         NATS server
+//! nats_url.rs       addresses of a NATS server, with user and password or token
 //! checkpoints.rs    frequency and storage of checkpoints
 //! evaluation.rs     held-out rows, gate, synthetic typos
 //! ingest.rs         column names, catalog, burst limit
@@ -19,6 +20,7 @@ mod broker;
 mod checkpoints;
 mod evaluation;
 mod ingest;
+mod nats_url;
 mod reader;
 mod trainer_start;
 
@@ -32,6 +34,7 @@ use secrecy::SecretString;
 use crate::correction::{Templates, normalize};
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, RetryDirective};
+use crate::redaction::quote;
 use crate::synthesis::SynthesisSettings;
 use crate::trigger::TriggerPolicy;
 use autovalidate_finetune::onnx::Device;
@@ -231,7 +234,7 @@ impl Settings {
             SocketAddr::from(([0, 0, 0, 0], 8080)),
             |_| true,
         );
-        reader.report_unknown();
+        reader.finish();
         if !reader.problems.is_empty() {
             return Err(SettingsError(reader.problems));
         }
@@ -303,7 +306,7 @@ fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
         Some("loss") => Some(Metric::Loss),
         Some("accuracy") => Some(Metric::Accuracy),
         Some(other) => {
-            reader.problem("TRAIN_EARLY_STOP", format!("is {other:?}; it must be off, loss or accuracy"));
+            reader.refuse("TRAIN_EARLY_STOP", other, "off, loss or accuracy");
             None
         }
     };
@@ -313,8 +316,7 @@ fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
         Some(steps) => {
             let parsed = steps.parse().ok().filter(|steps| ranges::ASSESS_EVERY.contains(steps));
             if parsed.is_none() {
-                let problem = format!("is {steps:?}; it must be epoch, or a number of steps from 1");
-                reader.problem("TRAIN_ASSESS_EVERY", problem);
+                reader.refuse("TRAIN_ASSESS_EVERY", steps, "epoch, or a number of steps from 1");
             }
             parsed
         }
@@ -346,7 +348,10 @@ fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {
     let path = reader.path("ORT_DYLIB_PATH").unwrap_or_else(|| PathBuf::from("libonnxruntime.so"));
     // The system's loader resolves a bare name; a path that doesn't exist is reported here.
     if needed && path.components().count() > 1 && !path.exists() {
-        reader.problem("ORT_DYLIB_PATH", format!("is {}, which doesn't exist", path.display()));
+        reader.problem(
+            "ORT_DYLIB_PATH",
+            format!("is {}, which doesn't exist", quote(&path.display().to_string())),
+        );
     }
     path
 }

@@ -6,7 +6,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use autovalidate_finetune::train::ranges::Range;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::redaction::{HIDDEN, is_key, quote, redact, redact_value};
+
+/// Number of characters from which a secret is searched for in other texts. A shorter one is part of
+/// ordinary words.
+const SHORTEST_SECRET: usize = 6;
 
 /// A problem with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +42,7 @@ pub enum SettingSource {
     Default,
 }
 
-/// One setting in force. A secret shows as `***`.
+/// One setting in force. A secret shows as `***`, also inside another setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     /// The setting's name in the environment.
@@ -54,6 +60,9 @@ pub(super) struct SettingsReader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     file: toml::Table,
     known: Vec<String>,
+    secrets: Vec<SecretString>,
+    /// Settings that hold a key, but are not meant to.
+    misplaced: Vec<&'static str>,
     pub(super) problems: Vec<Problem>,
     pub(super) effective: Vec<Effective>,
 }
@@ -65,6 +74,8 @@ impl<'a> SettingsReader<'a> {
             environment,
             file: toml::Table::new(),
             known: Vec::new(),
+            secrets: Vec::new(),
+            misplaced: Vec::new(),
             problems: Vec::new(),
             effective: Vec::new(),
         };
@@ -81,8 +92,19 @@ impl<'a> SettingsReader<'a> {
         reader
     }
 
-    pub(super) fn problem(&mut self, setting: &str, problem: impl Into<String>) {
-        self.problems.push(Problem { setting: setting.to_owned(), problem: problem.into() });
+    pub(super) fn problem(&mut self, setting: &str, problem: impl AsRef<str>) {
+        let problem = redact(problem.as_ref()).into_owned();
+        self.problems.push(Problem { setting: redact_value(setting), problem });
+    }
+
+    /// Reports a value that is not as `expected`. The message quotes the value without its secrets.
+    pub(super) fn refuse(&mut self, setting: &str, value: &str, expected: impl fmt::Display) {
+        self.problem(setting, format!("is {}; it must be {expected}", quote(value)));
+    }
+
+    /// Keeps a secret that is part of another setting from being shown.
+    pub(super) fn hide(&mut self, secret: SecretString) {
+        self.secrets.push(secret);
     }
 
     fn look_up(&mut self, name: &'static str) -> Option<(String, SettingSource)> {
@@ -109,22 +131,27 @@ impl<'a> SettingsReader<'a> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())
     }
 
-    fn note(&mut self, setting: &'static str, value: impl Into<String>, origin: SettingSource) {
-        self.effective.push(Effective { setting, value: value.into(), origin });
+    fn note(&mut self, setting: &'static str, value: impl AsRef<str>, origin: SettingSource) {
+        if is_key(value.as_ref()) {
+            self.misplaced.push(setting);
+        }
+        self.effective.push(Effective { setting, value: redact_value(value.as_ref()), origin });
     }
 
     /// Returns a setting as text, if it is set.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         let (value, origin) = self.look_up(name)?;
-        self.note(name, value.clone(), origin);
+        self.note(name, &value, origin);
         Some(value)
     }
 
     /// Returns a secret, if it is set.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
         let (value, origin) = self.look_up(name)?;
-        self.note(name, "***", origin);
-        Some(SecretString::from(value))
+        self.note(name, HIDDEN, origin);
+        let secret = SecretString::from(value);
+        self.hide(secret.clone());
+        Some(secret)
     }
 
     /// Returns a path, if it is set.
@@ -136,7 +163,7 @@ impl<'a> SettingsReader<'a> {
     pub(super) fn existing_path(&mut self, name: &'static str) -> Option<PathBuf> {
         let path = self.path(name)?;
         if !path.exists() {
-            self.problem(name, format!("is {}, which doesn't exist", path.display()));
+            self.problem(name, format!("is {}, which doesn't exist", quote(&path.display().to_string())));
         }
         Some(path)
     }
@@ -170,7 +197,7 @@ impl<'a> SettingsReader<'a> {
                 parsed
             }
             _ => {
-                self.problem(name, format!("is {value:?}; it must be {expected}"));
+                self.refuse(name, &value, expected);
                 default
             }
         }
@@ -196,10 +223,7 @@ impl<'a> SettingsReader<'a> {
                 Some(duration)
             }
             _ => {
-                self.problem(
-                    name,
-                    format!("is {value:?}; it must be a duration such as 30s, 15m or 2h, or off"),
-                );
+                self.refuse(name, &value, "a duration such as 30s, 15m or 2h, or off");
                 default
             }
         }
@@ -223,12 +247,30 @@ impl<'a> SettingsReader<'a> {
         Some(entries)
     }
 
-    /// Reports keys of the file that name no setting: most of them are misspelled.
-    pub(super) fn report_unknown(&mut self) {
+    /// Reports keys of the file that name no setting, most of which are misspelled, and keys of a
+    /// service in settings that are not secret. Then removes from everything that will be shown what
+    /// is a secret elsewhere in the settings.
+    pub(super) fn finish(&mut self) {
         let unknown: Vec<String> =
             self.file.keys().filter(|key| !self.known.contains(key)).cloned().collect();
         for key in unknown {
             self.problem(&key, "in autovalidate.toml is not a setting");
+        }
+        for name in std::mem::take(&mut self.misplaced) {
+            if !self.problems.iter().any(|problem| problem.setting == name) {
+                self.problem(name, "holds a key or token of a service, which belongs into another setting");
+            }
+        }
+        let secrets: Vec<&str> = self.secrets.iter().map(ExposeSecret::expose_secret).collect();
+        let shown = self.effective.iter_mut().map(|each| &mut each.value);
+        for text in shown.chain(self.problems.iter_mut().map(|each| &mut each.problem)) {
+            for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
+                // A quoted value has its special characters escaped.
+                let quoted = format!("{secret:?}");
+                for form in [*secret, &quoted[1..quoted.len() - 1]] {
+                    *text = text.replace(form, HIDDEN);
+                }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::accounts::{is_http, is_plain};
 use super::reader::SettingsReader;
 use crate::launcher::FlyApp;
 
@@ -37,7 +38,7 @@ pub(super) fn trainer_start(reader: &mut SettingsReader<'_>) -> TrainerStart {
         "FLY_API_HOSTNAME",
         "the URL of the Machines API, such as https://api.machines.dev",
         default.to_owned(),
-        |url: &String| Url::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme())),
+        |url: &String| Url::parse(url).is_ok_and(|url| is_http(&url) && is_plain(&url)),
     );
     let Some(text) = reader.text("TRAINER_START") else { return TrainerStart::None };
     match text.split_once(':') {
@@ -65,10 +66,8 @@ pub(super) fn trainer_start(reader: &mut SettingsReader<'_>) -> TrainerStart {
             }
         }
         _ => {
-            let problem = format!(
-                "is {text:?}; it must be none, fly:<app>, fly:<app>/<process group>, or exec:<command>"
-            );
-            reader.problem("TRAINER_START", problem);
+            let expected = "none, fly:<app>, fly:<app>/<process group>, or exec:<command>";
+            reader.refuse("TRAINER_START", &text, expected);
             TrainerStart::None
         }
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::{
-    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Remote, Runs,
-    StreamSettings, Streams, embedded,
+    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Runs, StreamSettings,
+    Streams, embedded,
 };
 use crate::corrections::Corrections;
 use crate::settings::{Nats, Settings};
@@ -97,11 +97,6 @@ fn broker(nats: &Nats, data_dir: &Path) -> Broker {
             sync_every: *sync_every,
             ..embedded::Options::new(data_dir.join("nats"))
         }),
-        Nats::Remote { urls, credentials, token, authority } => Broker::Remote(Remote {
-            urls: urls.clone(),
-            credentials: credentials.clone(),
-            token: token.clone(),
-            authority: authority.clone(),
-        }),
+        Nats::Remote(remote) => Broker::Remote(remote.clone()),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod access;
 mod bench;
 mod bursts;
 mod changes;
@@ -10,11 +11,13 @@ mod control;
 mod corrections;
 pub(crate) mod crash_points;
 mod credentials;
+mod domain;
 mod embedded;
 mod foreign_clients;
 mod jobs;
 mod quarantine;
 mod records;
+mod refusals;
 mod remote;
 mod trigger;
 mod trigger_faults;

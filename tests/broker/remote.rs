@@ -39,7 +39,7 @@ async fn a_token_opens_the_door_and_a_wrong_one_needs_a_person() {
     let only = |token| Remote { urls: vec![format!("nats://127.0.0.1:{port}")], ..with(token) };
     for token in [Some("wrong"), None] {
         let error = open(only(token)).await.unwrap_err();
-        assert!(matches!(error, BrokerError::Refused), "{error:?}");
+        assert!(matches!(error, BrokerError::Refused { .. }), "{error:?}");
         assert_eq!(error.directive(), RetryDirective::Person, "{error:?}");
     }
 }
@@ -73,10 +73,11 @@ async fn whoever_names_an_authority_is_not_let_through_without_tls() {
 
 /// Creates a certificate for `localhost`, signed by a private certificate authority, with the
 /// system's openssl. Returns the paths of the certificate and its key.
-fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+pub(super) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let (authority, authority_key) = (folder.join("authority.pem"), folder.join("authority.key"));
     let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
     let (request, extensions) = (folder.join("server.csr"), folder.join("server.ext"));
+    std::fs::create_dir_all(folder).unwrap();
     std::fs::write(&extensions, "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
     let run = |arguments: &[&str]| {
         let output = Command::new("openssl").args(arguments).output().unwrap();

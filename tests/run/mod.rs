@@ -7,6 +7,7 @@ mod cluster;
 mod compatibility;
 pub(crate) mod crash_points;
 mod meanwhile;
+mod permissions;
 mod pipeline;
 mod processes;
 mod replay;

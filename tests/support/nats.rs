@@ -51,6 +51,11 @@ impl NatsServer {
         self.listening["nats"][0].as_str().unwrap()
     }
 
+    /// Returns the address for clients that speak through a websocket.
+    pub fn websocket_url(&self) -> &str {
+        self.listening["websocket"][0].as_str().unwrap()
+    }
+
     /// Kills the server without warning, like the loss of its machine.
     pub async fn kill(&mut self) {
         within(DEADLINE, self.child.kill()).await.unwrap();

@@ -2,8 +2,10 @@
 //! encoder.
 
 mod commands;
+mod doctor;
 mod path;
 mod releases;
+mod secrets;
 mod settings;
 mod stand_ins;
 mod wrong_input;
