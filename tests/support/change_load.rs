@@ -139,8 +139,11 @@ pub async fn run_change_load(load: &FaultLoad, program: &Path, nats: &Path) -> C
     let every = (load.inserts / 80).max(1);
     // Only with a key that sees every row, a deletion that nothing tells of is followed. The rows come
     // much faster than people type, so no rate is a burst.
-    let settings =
-        [("SWEEP_EVERY", "1s"), ("SUPABASE_SERVICE_KEY", setup.supabase.service_key()), ("BURST_FACTOR", "0")];
+    let settings = [
+        ("SWEEP_EVERY", "1s"),
+        ("SUPABASE_SERVICE_KEY", setup.supabase.service_key()),
+        ("BURST_FACTOR", "0"),
+    ];
     let mut worker = setup.listener(&settings);
     let begun = Instant::now();
     let mut timing = tokio::time::interval(Duration::from_secs_f64(1.0 / load.inserts_per_second));
