@@ -1,6 +1,9 @@
 //! `autovalidate lineage`: versions that learned from a pair.
 
-use crate::run::{PairLineage, PairUse, trace_pair};
+use serde::Serialize;
+
+use crate::row_identity::series_of;
+use crate::run::{PairLineage, PairUse, numbers_of, trace_pair};
 
 use super::{CliError, CommandOutcome, print_json, repository};
 
@@ -21,20 +24,46 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let (_, repository) = repository()?;
     let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
-    let mut lineages = trace_pair(args.pair, &names, &receipts);
-    lineages.reverse();
+    let mut lines = Vec::new();
+    for number in numbers_of(args.pair, &receipts) {
+        let mut lineages = trace_pair(number, &names, &receipts);
+        lineages.reverse();
+        let series = series_of(number);
+        if args.json {
+            lines.extend(lineages.into_iter().map(|lineage| Line { series, lineage }));
+        } else if lineages.is_empty() {
+            println!("no versions yet");
+        } else {
+            print(args.pair, series, &lineages);
+        }
+    }
     if args.json {
-        print_json(&lineages)?;
-    } else if lineages.is_empty() {
-        println!("no versions yet");
-    } else {
-        print(args.pair, &lineages);
+        print_json(&lines)?;
     }
     Ok(CommandOutcome::Done)
 }
 
-fn print(pair: i64, lineages: &[PairLineage]) {
-    println!("pair {pair}, newest version first:");
+/// A version's relation to one of the rows that have had the id.
+#[derive(Serialize)]
+struct Line {
+    /// Number of times that the table's ids had started anew before the row.
+    #[serde(skip_serializing_if = "is_first")]
+    series: u32,
+    #[serde(flatten)]
+    lineage: PairLineage,
+}
+
+// The signature is what `skip_serializing_if` asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_first(series: &u32) -> bool {
+    *series == 0
+}
+
+fn print(pair: i64, series: u32, lineages: &[PairLineage]) {
+    match series {
+        0 => println!("pair {pair}, newest version first:"),
+        _ => println!("pair {pair} of series {series} of the table's ids, newest version first:"),
+    }
     for lineage in lineages {
         let mut line = format!("  {}  {}", lineage.version, lineage.used);
         if let Some(from) = &lineage.inherited_from {

@@ -2,8 +2,8 @@
 //!
 //! Nothing tells for certain that a row has changed or was deleted: Realtime's and the webhook's
 //! messages can get lost, and few tables have a column with the time of the last update. So each sweep
-//! also reads a small page of rows that are kept already. It also notices that the table's ids have
-//! started anew, because then even the first page differs.
+//! also reads a small page of rows that are kept already, and the table's first rows, which differ when
+//! the table's ids have started anew.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -12,8 +12,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::inbox::{Inbox, Position};
+use super::page::Page;
 use super::sweep::{Sweep, SweepError, Swept};
 
+/// Number of rows at the beginning of the table that are compared with each sweep.
+const FIRST_ROWS: usize = 3;
 /// Number of kept rows that may be missing from a page and still count as deleted one by one.
 const FEW: usize = 10;
 /// Time that a transaction may take between its update of a row and its commit.
@@ -21,6 +24,7 @@ const LATE_COMMIT: Duration = Duration::from_secs(5 * 60);
 
 impl<I: Inbox> Sweep<'_, I> {
     /// Compares the next page of kept rows with the table. After the last page, begins a new round.
+    /// Also compares the first rows of the table: when its ids have started anew, they differ.
     pub(super) async fn compare_page(
         &self,
         position: &mut Position,
@@ -29,21 +33,36 @@ impl<I: Inbox> Sweep<'_, I> {
         let mut begin = position.compared;
         let mut page = self.table.page_after(begin, self.compare).await?;
         let mut tail = None;
-        if page.last_id.is_none() && begin > 0 {
+        if begin > 0 && page.last_id.is_none() {
             tail = Some((begin, position.cursor));
             begin = 0;
             page = self.table.page_after(begin, self.compare).await?;
+        } else if begin > 0 {
+            let first = self.table.page_after(0, FIRST_ROWS.min(self.compare)).await?;
+            self.compare(first, swept).await?;
         }
         let shown = page.ids();
-        let last = page.last_id;
-        self.hand_over(page, swept).await?;
+        let last = page.last_id.unwrap_or(position.cursor);
+        self.compare(page, swept).await?;
         if let Some((after, last)) = tail {
             self.look_for_vanished(after, last, &shown, swept).await?;
             swept.vanished = Some(self.vanishing.swap(0, Ordering::Relaxed));
         }
-        self.look_for_vanished(begin, last.unwrap_or(position.cursor), &shown, swept).await?;
-        position.compared = last.unwrap_or_default();
+        self.look_for_vanished(begin, last, &shown, swept).await?;
+        position.compared = last;
+        if last >= position.cursor {
+            swept.vanished = Some(self.vanishing.swap(0, Ordering::Relaxed));
+            position.compared = 0;
+        }
         Ok(())
+    }
+
+    /// Hands over rows that are known, most of them unchanged. These don't count as repeated rows.
+    async fn compare(&self, page: Page, swept: &mut Swept) -> Result<(), SweepError> {
+        let repeated = swept.accepted.duplicates;
+        let compared = self.hand_over(page, swept).await;
+        swept.accepted.duplicates = repeated;
+        compared
     }
 
     /// Looks for kept rows that the table shows no more. A few of them were deleted. Many at once may

@@ -43,7 +43,7 @@ pub use fine_tune::{FineTuneSession, ModelComparison, Scorer, SessionFigures, Tr
 pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{
     Ancestor, Lineage, PairLineage, PairUse, Receipt, ReplaySpec, Replayed, RollbackError, RollbackOf,
-    RolledBack, Sources, replay, roll_back, trace_pair, weights_digest,
+    RolledBack, Sources, numbers_of, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;
 pub use storage::{ModelFinder, ModelOrigin, RowSource, erase_snapshots};

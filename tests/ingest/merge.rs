@@ -235,11 +235,12 @@ async fn a_row_that_is_too_large_to_be_read_holds_nothing_up() {
     supabase.insert(&"x".repeat(9000), "Toyota", "brand");
     let last = supabase.insert("toyta", "Toyota", "brand");
     let mut ingest = Running::start(access(&supabase), &inbox, timing());
-    inbox.holds([last]).await;
-    ingest.status_is(|status| status.malformed == 1).await;
+    // By its id alone, in quarantine.
+    inbox.holds(1..=last).await;
+    ingest.status_is(|status| status.refused == 1).await;
     let later = supabase.insert("toyta", "Toyota", "brand");
     ingest.sweep_trigger.sweep();
-    inbox.holds([last, later]).await;
+    inbox.holds(1..=later).await;
     ingest.stop().await;
 }
 
@@ -325,18 +326,23 @@ async fn a_key_that_is_refused_once_holds_nothing_up() {
 async fn a_row_that_is_named_is_read_however_old_its_id_is() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     supabase.faults().drop_events(u64::MAX);
+    // The comparison of kept rows, which begins with the lowest ids, does not come as far.
+    for _ in 0..40 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
     let late = supabase.reserve();
     let id = late.id();
     for _ in 0..20 {
         supabase.insert("toyta", "Toyota", "brand");
     }
-    let mut ingest = Running::start(access(&supabase), &inbox, IngestTiming { overlap: 5, ..timing() });
+    let mut ingest =
+        Running::start(access(&supabase), &inbox, IngestTiming { overlap: 5, compare: 1, ..timing() });
     ingest.settled().await;
     supabase.commit(late, "hunday", "Hyundai", "brand");
     ingest.sweep_trigger.sweep();
     ingest.event(swept).await;
-    inbox.holds(2..=21).await;
+    inbox.holds((1..=61).filter(|held| *held != id)).await;
     ingest.sweep_trigger.row(id);
-    inbox.holds(1..=21).await;
+    inbox.holds(1..=61).await;
     ingest.stop().await;
 }

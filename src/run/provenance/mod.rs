@@ -20,7 +20,7 @@ mod replay;
 mod rollback;
 
 pub use lineage::{Ancestor, Lineage, weights_digest};
-pub use pair_lineage::{PairLineage, PairUse, trace_pair};
+pub use pair_lineage::{PairLineage, PairUse, numbers_of, trace_pair};
 pub(in crate::run) use receipt::release_scores;
 pub use receipt::{Receipt, RollbackOf};
 pub use replay::{ReplaySpec, Replayed, Sources, replay};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::ReleaseName;
 
+use crate::row_identity::{number_in, series_of};
 use crate::run::dataset::IdRanges;
 
 /// Use of a pair by a version itself, regardless of what the version inherited.
@@ -80,6 +81,18 @@ impl ReceiptFields {
             _ => PairUse::Unknown,
         }
     }
+}
+
+/// Returns the numbers of all rows that have had this id in the table, as far as versions read them:
+/// the ids may have started anew. The number of the first series is always among them.
+pub fn numbers_of(id: i64, receipts: &BTreeMap<String, Bytes>) -> Vec<i64> {
+    let read: Vec<IdRanges> = receipts
+        .values()
+        .filter_map(|bytes| serde_json::from_slice::<ReceiptFields>(bytes).ok()?.dataset.row_ids)
+        .collect();
+    let last_series = read.iter().filter_map(IdRanges::last).map(series_of).max().unwrap_or_default();
+    let numbers = (0..=last_series).filter_map(|series| number_in(id, series));
+    numbers.filter(|number| *number == id || read.iter().any(|ids| ids.contains(*number))).collect()
 }
 
 /// Follows a pair through all versions, oldest first. `receipts` maps versions to their receipts,
@@ -171,6 +184,17 @@ mod tests {
         assert_eq!(used(4)[..2], [(HeldOut, Some(false)), (HeldOut, Some(false))]);
         assert_eq!(used(5)[..2], [(LeftOut, Some(false)), (Learned, Some(true))]);
         assert!(!trace_pair(1, &releases, &receipts)[0].on_hub);
+    }
+
+    #[test]
+    fn an_id_that_was_used_again_is_several_rows() {
+        let (second, third) = (number_in(4, 1).unwrap(), number_in(4, 2).unwrap());
+        let rows = format!("1..9,{second},{}..{third}", third - 2);
+        let receipts = BTreeMap::from([("01".to_owned(), receipt("acme/base", &rows, "", ""))]);
+        assert_eq!(numbers_of(4, &receipts), [4, second, third]);
+        assert_eq!(numbers_of(9, &receipts), [9]);
+        assert_eq!(numbers_of(3, &receipts), [3, third - 1]);
+        assert_eq!(numbers_of(77, &BTreeMap::new()), [77]);
     }
 
     #[test]

@@ -182,6 +182,10 @@ impl Shared {
             *stale = None;
             return page;
         }
+        // An empty page would look like the end of the table to every question.
+        if stale.is_none() && page.is_empty() {
+            return page;
+        }
         stale.get_or_insert(page).clone()
     }
 
