@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::clock::Clock;
 use super::error::BrokerError;
 use super::job_id::JobId;
-use super::streams::{Streams, TRAINING_EVENTS};
+use super::streams::Streams;
 use crate::correction::subject_token;
 
 /// One event, as stored on the stream.
@@ -59,10 +59,11 @@ impl Events {
     /// [`BrokerError::Publish`], [`BrokerError::Encode`].
     pub async fn publish(&self, job: &JobId, stage: &str, detail: Value) -> Result<(), BrokerError> {
         let stage = subject_token(stage);
-        let subject = format!("training.events.{job}.{stage}");
+        let names = self.streams.names();
+        let subject = names.event_subject(job, &stage);
         let event = Event { job: job.clone(), stage, at: self.clock.now(), detail };
         let body = serde_json::to_vec(&event)?;
-        let failed = |source| BrokerError::Publish { stream: TRAINING_EVENTS, source };
+        let failed = |source| BrokerError::Publish { stream: names.training_events().clone(), source };
         let context = self.streams.context();
         context.publish(subject, body.into()).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())

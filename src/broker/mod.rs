@@ -8,10 +8,15 @@
 //! ```text
 //! embedded/       supervised nats-server child
 //! connection.rs   connection to the broker, with checks of its version and of JetStream
+//! names.rs        names of streams, buckets and subjects, below a namespace
 //! streams.rs      streams and buckets, and handles to them
 //! set_up.rs       creation, change and check of one stream or bucket
+//! ownership.rs    owner mark of a stream
+//! project.rs      project that an owner mark names
+//! size_limits.rs  size limits of the streams
 //! job_id.rs       id of a run
 //! request.rs      request to train, parsed from outside bytes
+//! request_ids.rs  ids of requests that come without one
 //! jobs.rs         queue of requests: add, take, refuse
 //! waiting.rs      run records of requests that wait
 //! control.rs      cancel and retry
@@ -40,18 +45,23 @@ mod events;
 mod job;
 mod job_id;
 mod jobs;
+mod names;
+mod ownership;
+mod project;
 mod records;
 mod request;
+mod request_ids;
 mod run_state;
 mod runs;
 mod set_up;
+mod size_limits;
 mod status;
 mod streams;
 mod version;
 mod waiting;
 mod watching;
 
-pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
+pub use checkpoints::CheckpointStore;
 pub(crate) use clock::timestamp;
 pub use clock::{Clock, SystemClock};
 pub use connection::{Broker, Connection, Remote};
@@ -61,6 +71,8 @@ pub use events::{Event, Events};
 pub use job::Job;
 pub use job_id::{JobId, NotAJobId};
 pub use jobs::{JobSettings, Jobs};
+pub use names::{Name, Names, Namespace, NotANamespace};
+pub use project::Project;
 pub(crate) use records::Records;
 pub use records::Revision;
 pub use request::{JobRequest, RequestRefusal};
@@ -68,9 +80,6 @@ pub use run_state::RunState;
 pub use runs::{
     KnownRollback, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord,
 };
-pub use status::{QueueHealth, STATUS_SERVICE, STATUS_SUBJECT, StatusService, trainer_is_up};
-pub use streams::{
-    CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
-    TRAINING_EVENTS, TRAINING_RUNS,
-};
+pub use status::{QueueHealth, StatusService, ask_status, trainer_is_up, worker_is_up};
+pub use streams::{StreamSettings, Streams};
 pub(crate) use watching::keep_watching;

@@ -39,8 +39,8 @@ use self::scan::{Depth, scan};
 use self::screening::History;
 pub use self::screening::{BurstLimit, KnownNames, ScreeningRules};
 use crate::broker::BrokerError;
-use crate::broker::{CORRECTIONS, QUARANTINE, Streams};
-use crate::correction::{Refusal, Row, subject_token};
+use crate::broker::{Name, Streams};
+use crate::correction::{Refusal, Row};
 
 /// Header of a quarantined row that names its [`Refusal`].
 pub const REFUSAL_HEADER: &str = "Refusal";
@@ -193,11 +193,11 @@ impl Corrections {
         let (subject, refusal) = match judged {
             Ok(minute) => {
                 headers.insert(MINUTE_HEADER, minute.to_string());
-                (format!("corrections.{}", subject_token(&row.domain)), None)
+                (self.streams.names().correction_subject(&row.domain), None)
             }
             Err(refusal) => {
                 headers.insert(REFUSAL_HEADER, refusal.name());
-                (format!("quarantine.{refusal}"), Some(refusal))
+                (self.streams.names().quarantine_subject(refusal), Some(refusal))
             }
         };
         let body = match shortened(row) {
@@ -208,14 +208,15 @@ impl Corrections {
             None => serde_json::to_vec(row)?,
         };
         let message = PublishMessage::build().headers(headers).payload(body.into());
-        let stream = if refusal.is_some() { QUARANTINE } else { CORRECTIONS };
+        let names = self.streams.names();
+        let stream = if refusal.is_some() { names.quarantine() } else { names.corrections() };
         let acknowledged = self
             .streams
             .context()
             .send_publish(subject, message)
             .await
-            .map_err(|source| BrokerError::Publish { stream, source })?;
-        Ok(InFlight { id: row.id, refusal, stream, acknowledged })
+            .map_err(|source| BrokerError::Publish { stream: stream.clone(), source })?;
+        Ok(InFlight { id: row.id, refusal, stream: stream.clone(), acknowledged })
     }
 
     /// Reads the ids that any worker has stored since the ledger was last read.
@@ -298,7 +299,7 @@ fn shortened(row: &Row) -> Option<Row> {
 struct InFlight {
     id: i64,
     refusal: Option<Refusal>,
-    stream: &'static str,
+    stream: Name,
     acknowledged: PublishAckFuture,
 }
 

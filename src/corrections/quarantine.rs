@@ -19,12 +19,12 @@ use super::{
     last_sequence,
 };
 use crate::broker::BrokerError;
+use crate::broker::Name;
 use crate::broker::timestamp;
-use crate::broker::{CORRECTIONS, QUARANTINE};
-use crate::correction::{Refusal, Row, subject_token};
+use crate::correction::{Refusal, Row};
 
-/// Subject of the tombstones of dropped rows.
-const DROPPED_SUBJECT: &str = "quarantine.dropped";
+/// Last token of a tombstone's subject.
+const DROPPED: &str = "dropped";
 
 /// A row kept out of training. `Debug` shows no text, like that of [`Row`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,8 +114,9 @@ impl Corrections {
         // A message id of its own: the row itself may be in the same stream.
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}{RELEASED_SUFFIX}", self.table, row.id));
         headers.insert(RELEASED_HEADER, refusal.name());
-        let subject = format!("corrections.{}", subject_token(&row.domain));
-        self.store(CORRECTIONS, subject, headers, serde_json::to_vec(row)?).await?;
+        let names = self.streams.names();
+        let subject = names.correction_subject(&row.domain);
+        self.store(names.corrections(), subject, headers, serde_json::to_vec(row)?).await?;
         known.released.insert(row.id);
         tracing::info!(row = row.id, %refusal, "a person released a row");
         Ok(Decided::Released)
@@ -157,20 +158,21 @@ impl Corrections {
         // Not the row's own message id, which may still be in the stream's duplicate window.
         headers.insert(NATS_MESSAGE_ID, format!("{}:{id}{DROPPED_SUFFIX}", self.table));
         headers.insert(REFUSAL_HEADER, refusal.name());
-        self.store(QUARANTINE, DROPPED_SUBJECT.to_owned(), headers, Vec::new()).await?;
+        let names = self.streams.names();
+        self.store(names.quarantine(), names.quarantine_subject(DROPPED), headers, Vec::new()).await?;
         tracing::info!(row = id, %refusal, "a person dropped a row");
         Ok(())
     }
 
     async fn store(
         &self,
-        stream: &'static str,
+        stream: &Name,
         subject: String,
         headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<(), BrokerError> {
         let message = PublishMessage::build().headers(headers).payload(body.into());
-        let failed = |source| BrokerError::Publish { stream, source };
+        let failed = |source| BrokerError::Publish { stream: stream.clone(), source };
         self.streams.context().send_publish(subject, message).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())
     }

@@ -11,6 +11,7 @@ mod credentials;
 mod embedded;
 mod foreign_clients;
 mod jobs;
+pub(crate) mod ownership;
 mod quarantine;
 mod records;
 mod remote;

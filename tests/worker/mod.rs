@@ -3,6 +3,7 @@
 
 mod commands;
 mod path;
+mod read_only;
 mod releases;
 mod settings;
 mod stand_ins;
