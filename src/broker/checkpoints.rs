@@ -20,8 +20,9 @@ use super::error::BrokerError;
 use super::job_id::JobId;
 use super::names::{Name, Names};
 use super::ownership::OwnerMark;
-use super::set_up::{Wanted, find_stream, mark_stream, require};
+use super::set_up::{find_stream, mark_stream, require};
 use super::size_limits::{LimitSource, SizeLimit};
+use super::stream_config::Wanted;
 use super::streams::Streams;
 
 /// Metadata key for the number of optimizer steps that a checkpoint has done.

@@ -11,6 +11,7 @@
 //! names.rs        names of streams, buckets and subjects, below a namespace
 //! streams.rs      streams and buckets, and handles to them
 //! set_up.rs       creation, change and check of one stream or bucket
+//! stream_config.rs  settings that a stream should have, and differences
 //! ownership.rs    owner mark of a stream
 //! project.rs      project that an owner mark names
 //! size_limits.rs  size limits of the streams
@@ -56,6 +57,7 @@ mod runs;
 mod set_up;
 mod size_limits;
 mod status;
+mod stream_config;
 mod streams;
 mod version;
 mod waiting;

@@ -15,7 +15,7 @@ use async_nats::jetstream::stream::{Config, State};
 
 use super::error::BrokerError;
 use super::project::Project;
-use super::set_up::Wanted;
+use super::stream_config::Wanted;
 
 /// Number of the form in which this version stores its data.
 const FORMAT: u32 = 1;

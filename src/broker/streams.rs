@@ -33,8 +33,9 @@ use super::names::{Name, Names};
 use super::ownership::{self, OwnerMark};
 use super::project::Project;
 use super::records::Records;
-use super::set_up::{Wanted, bucket, ensure_stream, find_stream, mark_stream};
+use super::set_up::{bucket, ensure_stream, find_stream, mark_stream};
 use super::size_limits::{SizeLimit, SizeLimits};
+use super::stream_config::Wanted;
 
 /// Settings that may differ between installations.
 #[derive(Debug, Clone)]
