@@ -9,11 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::jetstream;
-use async_nats::jetstream::object_store::{
-    Config, DeleteErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
-};
-use async_nats::jetstream::stream::{StorageType, Stream};
+use async_nats::jetstream::object_store::{DeleteErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 
@@ -21,15 +18,12 @@ use super::clock::timestamp;
 use super::connection::Connection;
 use super::error::BrokerError;
 use super::job_id::JobId;
-use super::set_up::{is_not_found, require};
+use super::names::{Name, Names};
+use super::ownership::OwnerMark;
+use super::set_up::{find_stream, mark_stream, require};
+use super::size_limits::{LimitSource, SizeLimit};
+use super::stream_config::Wanted;
 use super::streams::Streams;
-
-/// Name of the bucket of checkpoints.
-pub const TRAINING_CHECKPOINTS: &str = "training_checkpoints";
-/// Name of the stream behind the bucket.
-const STREAM: &str = "OBJ_training_checkpoints";
-/// Prefix of the subject of an object's chunks; the object's id follows.
-const CHUNKS: &str = "$O.training_checkpoints.C.";
 
 /// Metadata key for the number of optimizer steps that a checkpoint has done.
 const STEP: &str = "step";
@@ -50,10 +44,35 @@ const CAPACITY: u64 = 4;
 /// step.
 const ROOM_STEP: u64 = 16 << 20;
 
+/// Prefix of the subject of an object's chunks; the object's id follows.
+fn chunks(bucket: &str) -> String {
+    format!("$O.{bucket}.C.")
+}
+
+/// Returns the settings of the stream behind the bucket, as far as they show whose it is.
+pub(super) fn known(names: &Names) -> Wanted {
+    let bucket = names.training_checkpoints();
+    Wanted {
+        name: Name::from(format!("OBJ_{bucket}")),
+        subjects: vec![format!("{}>", chunks(bucket)), format!("$O.{bucket}.M.>")],
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        max_age: MAX_AGE,
+        size: SizeLimit { bytes: -1, source: LimitSource::Default },
+        per_subject: -1,
+        duplicate_window: Duration::ZERO,
+        replicas: 1,
+        replicas_are_set: false,
+        is_bucket: false,
+    }
+}
+
 /// Handle of the checkpoints on the broker. Clones share the connection.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     connection: Connection,
+    names: Names,
+    mark: OwnerMark,
     replicas: usize,
 }
 
@@ -61,8 +80,8 @@ impl CheckpointStore {
     /// Creates a handle. The bucket gets as many copies as `streams` have, and is created
     /// when it is first needed.
     pub fn new(streams: &Streams) -> Self {
-        let replicas = streams.training().cached_info().config.num_replicas;
-        Self { connection: streams.connection().clone(), replicas }
+        let (connection, names) = (streams.connection().clone(), streams.names().clone());
+        Self { connection, names, mark: streams.mark().clone(), replicas: streams.replicas() }
     }
 
     /// Stores a file as the checkpoint of a run and replaces the previous one.
@@ -114,7 +133,8 @@ impl CheckpointStore {
     pub async fn fetch(&self, id: &JobId, file: &Path) -> Result<(), BrokerError> {
         const WHAT: &str = "fetching a checkpoint";
         bounded(WHAT, async {
-            let bucket = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
+            let bucket =
+                self.connection.jetstream().get_object_store(&**self.names.training_checkpoints()).await;
             let bucket = bucket.map_err(BrokerError::request(WHAT))?;
             let mut object = bucket.get(id.as_str()).await.map_err(BrokerError::request(WHAT))?;
             let unwritable = |source| BrokerError::CheckpointFile { path: file.to_owned(), source };
@@ -148,13 +168,14 @@ impl CheckpointStore {
     async fn sweep(&self, bucket: &ObjectStore, now: Timestamp) -> Result<(), BrokerError> {
         const WHAT: &str = "looking for stranded checkpoints";
         let Some(stream) = self.stream().await? else { return Ok(()) };
-        let chunks = stream.info_with_subjects(format!("{CHUNKS}>")).await;
-        let chunks = chunks.map_err(BrokerError::request(WHAT))?;
+        let chunks = chunks(self.names.training_checkpoints());
+        let stored = stream.info_with_subjects(format!("{chunks}>")).await;
+        let stored = stored.map_err(BrokerError::request(WHAT))?;
         let subjects: Vec<(String, usize)> =
-            chunks.try_collect().await.map_err(BrokerError::request(WHAT))?;
+            stored.try_collect().await.map_err(BrokerError::request(WHAT))?;
         let objects = bucket.list().await.map_err(BrokerError::request(WHAT))?;
         let known: BTreeSet<String> = objects
-            .map_ok(|object| format!("{CHUNKS}{}", object.nuid))
+            .map_ok(|object| format!("{chunks}{}", object.nuid))
             .try_collect()
             .await
             .map_err(BrokerError::request(WHAT))?;
@@ -176,57 +197,66 @@ impl CheckpointStore {
         if self.stream().await?.is_none() {
             return Ok(None);
         }
-        let found = self.connection.jetstream().get_object_store(TRAINING_CHECKPOINTS).await;
+        let found = self.connection.jetstream().get_object_store(&**self.names.training_checkpoints()).await;
         found.map(Some).map_err(BrokerError::request("opening the checkpoints"))
     }
 
     async fn stream(&self) -> Result<Option<Stream>, BrokerError> {
-        match self.connection.jetstream().get_stream(STREAM).await {
-            Ok(stream) => Ok(Some(stream)),
-            Err(error) if is_not_found(&error.kind()) => Ok(None),
-            Err(error) => Err(BrokerError::request("opening the checkpoints")(error)),
-        }
+        find_stream(self.connection.jetstream(), &known(&self.names).name).await
     }
 
     /// Creates or enlarges the bucket so that it has room for checkpoints of this
     /// size, and reads it back.
     async fn bucket_for(&self, size: u64) -> Result<ObjectStore, BrokerError> {
-        let name = TRAINING_CHECKPOINTS;
+        let (name, known) = (self.names.training_checkpoints(), known(&self.names));
         let context = self.connection.jetstream();
         let room = i64::try_from((size * CAPACITY).next_multiple_of(ROOM_STEP)).unwrap_or(i64::MAX);
+        let failed = |source| BrokerError::SetUp { name: name.clone(), source };
         match self.stream().await? {
-            Some(stream) if stream.cached_info().config.max_bytes >= room => {}
             Some(stream) => {
-                let config =
-                    jetstream::stream::Config { max_bytes: room, ..stream.cached_info().config.clone() };
-                let updated = context.update_stream(config).await;
-                updated.map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
+                mark_stream(context, &known, &self.mark, &stream).await?;
+                let found = stream.get_info().await;
+                let config = found.map_err(BrokerError::request("opening the checkpoints"))?.config;
+                if config.max_bytes > 0 && config.max_bytes < room {
+                    let (from, to) = (config.max_bytes, room);
+                    tracing::info!(bucket = %name, from, to, "making room for checkpoints of a larger model");
+                    let updated = context.update_stream(stream::Config { max_bytes: room, ..config }).await;
+                    updated.map_err(|error| failed(error.into()))?;
+                }
             }
             None => {
-                let config = Config {
-                    bucket: name.to_owned(),
+                let mut config = stream::Config {
+                    name: known.name.to_string(),
                     description: Some("Training checkpoints, one object per run".to_owned()),
+                    subjects: known.subjects,
                     max_age: MAX_AGE,
                     max_bytes: room,
                     storage: StorageType::File,
+                    discard: DiscardPolicy::New,
                     num_replicas: self.replicas,
-                    ..Config::default()
+                    allow_rollup: true,
+                    allow_direct: true,
+                    ..stream::Config::default()
                 };
-                let created = context.create_object_store(config).await;
-                created.map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
+                self.mark.set(&mut config);
+                let created = context.create_stream(config).await;
+                created.map_err(|error| failed(error.into()))?;
             }
         }
-        let stream = self.stream().await?.ok_or(BrokerError::Mismatch { name, setting: "name" })?;
+        let stream = self
+            .stream()
+            .await?
+            .ok_or_else(|| BrokerError::Mismatch { name: name.clone(), setting: "name" })?;
         let config = &stream.cached_info().config;
         require(
             name,
             [
-                (config.max_bytes >= room, "max bytes"),
+                (config.max_bytes <= 0 || config.max_bytes >= room, "max bytes"),
                 (config.storage == StorageType::File, "storage"),
                 (config.allow_rollup, "roll-up"),
             ],
         )?;
-        let found = context.get_object_store(name).await;
+        let found = context.get_object_store(&**name).await;
         found.map_err(BrokerError::request("opening the checkpoints"))
     }
 }

@@ -17,7 +17,6 @@ use super::event_stage::{ENDED, QUEUED, SETTLED};
 use super::job_id::JobId;
 use super::jobs::{Jobs, RETRY_HEADER};
 use super::run_state::RunState;
-use super::streams::CANCEL_SUBJECT;
 use super::watching::keep_watching;
 
 /// Name of the durable consumer of cancel requests that all workers share.
@@ -119,7 +118,7 @@ impl Jobs {
         }
     }
 
-    /// Handles the cancel requests published on [`CANCEL_SUBJECT`], until cancelled itself.
+    /// Handles the published cancel requests, until cancelled itself.
     pub async fn keep_cancelling(&self, cancel: &CancellationToken) {
         let trouble = "can't read cancel requests";
         let serve = || async {
@@ -136,7 +135,7 @@ impl Jobs {
         const WHAT: &str = "reading cancellations";
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
-            filter_subject: CANCEL_SUBJECT.to_owned(),
+            filter_subject: self.streams.names().cancel_subject().to_owned(),
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
             ..pull::Config::default()

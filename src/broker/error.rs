@@ -10,6 +10,7 @@ use async_nats::ConnectErrorKind;
 
 use super::connect_failure::{ConnectFailure, causes};
 use super::job_id::{JobId, NotAJobId};
+use super::names::Name;
 use super::remote::{Login, Remote};
 use super::run_state::RunState;
 use crate::failure::{Failure, RetryDirective};
@@ -111,7 +112,7 @@ pub enum BrokerError {
     #[error("can't set up {name}")]
     SetUp {
         /// Name of the stream or bucket.
-        name: &'static str,
+        name: Name,
         /// Error of the server.
         source: Source,
     },
@@ -119,15 +120,37 @@ pub enum BrokerError {
     #[error("there is no {name} on this NATS server")]
     NotSetUp {
         /// Name of the stream or bucket.
-        name: &'static str,
+        name: Name,
     },
     /// A stream or bucket differs from the requested settings when it is read back.
     #[error("{name} has the wrong {setting}")]
     Mismatch {
         /// Name of the stream or bucket.
-        name: &'static str,
+        name: Name,
         /// Setting that differs.
         setting: &'static str,
+    },
+    /// A stream has the name of one of ours, and another program made it.
+    #[error("there is a stream {name} on this NATS server that is not this program's: {difference}")]
+    ForeignStream {
+        /// Name of the stream.
+        name: Name,
+        /// Difference from a stream of this program, as a clause.
+        difference: String,
+    },
+    /// The streams belong to another project.
+    #[error("the streams on this NATS server belong to another project, {owner}; this is {own}")]
+    OtherProject {
+        /// Project that the streams belong to, in words.
+        owner: String,
+        /// Project of this process, in words.
+        own: String,
+    },
+    /// A newer version of this program has set up a stream in a form that this one doesn't know.
+    #[error("a newer version of this program has set up {name}")]
+    NewerFormat {
+        /// Name of the stream.
+        name: Name,
     },
     /// A request to the server failed.
     #[error("NATS request failed: {what}")]
@@ -155,7 +178,7 @@ pub enum BrokerError {
     #[error("a message for {stream} was not acknowledged")]
     Publish {
         /// Stream that the message was meant for.
-        stream: &'static str,
+        stream: Name,
         /// Error of the client.
         source: async_nats::jetstream::context::PublishError,
     },
@@ -163,7 +186,7 @@ pub enum BrokerError {
     #[error("another writer changed the record {bucket}/{key}")]
     Conflict {
         /// Bucket of the record.
-        bucket: &'static str,
+        bucket: Name,
         /// Key of the record.
         key: String,
     },
@@ -171,7 +194,7 @@ pub enum BrokerError {
     #[error("the record {bucket}/{key} already exists")]
     Exists {
         /// Bucket of the record.
-        bucket: &'static str,
+        bucket: Name,
         /// Key of the record.
         key: String,
     },
@@ -179,7 +202,7 @@ pub enum BrokerError {
     #[error("the record {bucket}/{key} can't be read")]
     Unreadable {
         /// Bucket of the record.
-        bucket: &'static str,
+        bucket: Name,
         /// Key of the record.
         key: String,
         /// Error of the parser.
@@ -297,6 +320,9 @@ impl Failure for BrokerError {
             | Self::NotSetUp { .. }
             | Self::Mismatch { .. }
             | Self::TooLarge { .. }
+            | Self::ForeignStream { .. }
+            | Self::OtherProject { .. }
+            | Self::NewerFormat { .. }
             | Self::InvalidTable
             | Self::Unreadable { .. } => RetryDirective::Person,
             Self::Exists { .. }
@@ -346,8 +372,15 @@ impl Failure for BrokerError {
             Self::SetUp { source, .. } if is_out_of_storage(source.as_ref()) => STORAGE_FULL.into(),
             Self::Publish { source, .. } if is_out_of_storage(source) => STORAGE_FULL.into(),
             Self::SetUp { name, .. } => {
-                format!("Check the account's permissions and limits, and that nothing else uses the name or the subjects of {name}.")
+                format!("Check the account's permissions and limits, and that nothing else uses the name or the subjects of {name}. NATS_NAMESPACE gives this program names of its own.")
             }
+            Self::ForeignStream { name, .. } => {
+                format!("Set NATS_NAMESPACE to a name of your own, such as `autovalidate`, on every worker and for commands, or use another NATS account. {name} was left as it is.")
+            }
+            Self::OtherProject { .. } => {
+                "Give this project streams of its own: set NATS_NAMESPACE to another name on all of its workers. If the project has moved from there to here, stop its workers and run `autovalidate adopt` once.".into()
+            }
+            Self::NewerFormat { .. } => "Upgrade this program to the version that the other workers run.".into(),
             Self::NotSetUp { .. } => {
                 "Start `autovalidate worker` once, or check NATS_URL: it must be the server that the worker uses.".into()
             }
@@ -381,7 +414,7 @@ impl Failure for BrokerError {
 }
 
 /// Advice when the server has no room for a stream or a message.
-const STORAGE_FULL: &str = "The broker's storage is full: give the disk of DATA_DIR more room, or raise the limits of the NATS account. Nothing is lost; the rows are in the table.";
+const STORAGE_FULL: &str = "The broker's storage is full: give the disk of DATA_DIR more room, or raise NATS_MAX_BYTES or the limits of the NATS account. Nothing is lost; the rows are in the table.";
 
 /// Returns true when the server says that its storage is full. The client passes the reason of a
 /// refused message on as text only.
@@ -422,7 +455,7 @@ mod tests {
             ("jetstream error: insufficient storage resources available (code 500, error code 10047)", true),
             ("jetstream error: stream name already in use (code 400, error code 10058)", false),
         ] {
-            let error = BrokerError::SetUp { name: "CORRECTIONS", source: text.into() };
+            let error = BrokerError::SetUp { name: "CORRECTIONS".into(), source: text.into() };
             assert_eq!(error.advice() == STORAGE_FULL, full, "{text}");
         }
     }

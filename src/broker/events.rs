@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::error::BrokerError;
 use super::job_id::JobId;
 use super::message_size::{MAX_MESSAGE, fit_detail};
-use super::streams::{Streams, TRAINING_EVENTS};
+use super::streams::Streams;
 use crate::correction::subject_token;
 
 /// Largest detail of an event, in bytes of JSON. The rest of an event has less than a kilobyte.
@@ -65,10 +65,11 @@ impl Events {
     pub async fn publish(&self, job: &JobId, stage: &str, mut detail: Value) -> Result<(), BrokerError> {
         fit_detail(&mut detail, MAX_DETAIL);
         let stage = subject_token(stage);
-        let subject = format!("training.events.{job}.{stage}");
+        let names = self.streams.names();
+        let subject = names.event_subject(job, &stage);
         let event = Event { job: job.clone(), stage, at: self.clock.now(), detail };
         let body = serde_json::to_vec(&event)?;
-        let failed = |source| BrokerError::Publish { stream: TRAINING_EVENTS, source };
+        let failed = |source| BrokerError::Publish { stream: names.training_events().clone(), source };
         let context = self.streams.context();
         context.publish(subject, body.into()).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())

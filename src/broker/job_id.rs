@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Longest job id, in bytes.
@@ -20,21 +21,46 @@ pub struct NotAJobId;
 pub struct JobId(String);
 
 impl JobId {
-    /// Returns the id of a request that came without one. It holds the request's sequence on the
-    /// stream, which is the same at every delivery.
+    /// Returns the id that version 0.1 gave a request that came without one. It holds the request's
+    /// sequence on the stream, and is repeated when the stream is made anew.
     pub fn manual(sequence: u64) -> Self {
         Self(format!("manual-{sequence}"))
     }
 
-    /// Returns the id of the job for the pairs with these stream sequences. Every worker that
-    /// requests this job derives the same id.
+    /// Returns the id of a request that came without one. It holds the time at which the stream of
+    /// requests was created and the request's sequence on it: a stream made anew repeats the
+    /// sequences.
+    pub fn requested(stream_created_at: Timestamp, sequence: u64) -> Self {
+        Self(format!("manual-{}-{sequence}", base36(stream_created_at)))
+    }
+
+    /// Returns the id of the job for the pairs with these stream sequences.
     pub fn for_pairs(first_sequence: u64, last_sequence: u64) -> Self {
         Self(format!("pairs-{first_sequence}-{last_sequence}"))
+    }
+
+    /// Returns the id of the job for the pairs with these sequences on a stream that was made anew at
+    /// this time, when a run on an earlier stream has the id without the time.
+    pub fn for_pairs_anew(stream_created_at: Timestamp, first_sequence: u64, last_sequence: u64) -> Self {
+        Self(format!("pairs-{}-{first_sequence}-{last_sequence}", base36(stream_created_at)))
     }
 
     /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Writes the milliseconds since 1970 with digits and letters, which takes eight of them.
+fn base36(time: Timestamp) -> String {
+    let mut left = u64::try_from(time.as_millisecond()).unwrap_or_default();
+    let mut digits = Vec::new();
+    loop {
+        digits.push(char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(left % 36) as usize]));
+        left /= 36;
+        if left == 0 {
+            return digits.into_iter().rev().collect();
+        }
     }
 }
 

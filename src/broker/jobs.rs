@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
+use async_nats::jetstream::context::{ConsumerInfoError, ConsumerInfoErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::DirectGetErrorKind;
@@ -23,10 +23,12 @@ use super::event_stage::REFUSED;
 use super::events::Events;
 use super::job::{Delivery, Job, hand_back};
 use super::job_id::JobId;
+use super::names::Name;
 use super::request::JobRequest;
+use super::request_ids::RequestIds;
 use super::runs::Runs;
 use super::set_up::require;
-use super::streams::{JOBS_SUBJECT, Streams, TRAINING};
+use super::streams::Streams;
 use crate::retry::Backoff;
 
 /// Name of the durable consumer that all workers share.
@@ -46,13 +48,16 @@ pub struct JobSettings {
     /// Time after a worker's last progress acknowledgement until its job is delivered again. The
     /// worker sends one every third of this time.
     pub ack_wait: Duration,
+    /// True when the operator has set this time. Otherwise a consumer that waits longer keeps its
+    /// time.
+    pub ack_wait_is_set: bool,
     /// Number of jobs that may run at the same time, over all workers.
     pub runs_at_once: i64,
 }
 
 impl Default for JobSettings {
     fn default() -> Self {
-        Self { ack_wait: Duration::from_secs(60), runs_at_once: 1 }
+        Self { ack_wait: Duration::from_secs(60), ack_wait_is_set: false, runs_at_once: 1 }
     }
 }
 
@@ -66,7 +71,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Creates the shared consumer, or updates it to these settings, and reads it back.
+    /// Creates the shared consumer, or gives it these settings, and reads it back. A consumer that
+    /// waits longer for acknowledgements keeps its time, unless the operator has set another.
     ///
     /// # Errors
     /// [`BrokerError::SetUp`], [`BrokerError::Mismatch`].
@@ -76,7 +82,7 @@ impl Jobs {
         settings: JobSettings,
     ) -> Result<Self, BrokerError> {
         let jobs = Self::new(streams, events, settings);
-        jobs.consumer().await?;
+        jobs.ensure_consumer().await?;
         Ok(jobs)
     }
 
@@ -90,14 +96,16 @@ impl Jobs {
     /// however often it is added.
     ///
     /// # Errors
-    /// [`BrokerError::Publish`], [`BrokerError::Encode`].
+    /// [`BrokerError::Publish`], [`BrokerError::Encode`], [`BrokerError::Request`].
     pub async fn enqueue(&self, request: &JobRequest) -> Result<JobId, BrokerError> {
         let mut message = PublishMessage::build().payload(serde_json::to_vec(request)?.into());
         if let Some(id) = &request.job_id {
             message = message.message_id(id.as_str());
         }
+        // Asked for first: once the request is stored, nothing may fail.
+        let ids = RequestIds::of(&self.streams).await?;
         let ack = self.store(message).await?;
-        let id = request.id_at(ack.sequence);
+        let id = ids.id(request, ack.sequence);
         tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
         // The request is stored, so a missing record must not fail it. The worker that takes
         // the job writes the record.
@@ -109,10 +117,11 @@ impl Jobs {
 
     /// Publishes a message to the queue and waits until it is stored.
     pub(super) async fn store(&self, message: PublishMessage) -> Result<PublishAck, BrokerError> {
-        let failed = |source| BrokerError::Publish { stream: TRAINING, source };
+        let names = self.streams.names();
+        let failed = |source| BrokerError::Publish { stream: names.training().clone(), source };
         self.streams
             .context()
-            .send_publish(JOBS_SUBJECT, message)
+            .send_publish(names.jobs_subject().to_owned(), message)
             .await
             .map_err(failed)?
             .await
@@ -135,16 +144,18 @@ impl Jobs {
     /// [`BrokerError::Request`].
     pub async fn first_outstanding(&self) -> Result<Option<(JobId, u64)>, BrokerError> {
         let Some(message) = self.stored_request(1).await? else { return Ok(None) };
+        let ids = RequestIds::of(&self.streams).await?;
         let id = match JobRequest::parse(&message.payload) {
-            Ok(request) => request.id_at(message.sequence),
-            Err(_) => JobId::manual(message.sequence),
+            Ok(request) => ids.id(&request, message.sequence),
+            Err(_) => ids.at(message.sequence),
         };
         Ok(Some((id, message.sequence)))
     }
 
     /// Reads the first request on the queue from the stream sequence `from` on, without taking it.
     pub(super) async fn stored_request(&self, from: u64) -> Result<Option<StreamMessage>, BrokerError> {
-        match self.streams.training().direct_get_next_for_subject(JOBS_SUBJECT, Some(from)).await {
+        let subject = self.streams.names().jobs_subject();
+        match self.streams.training().direct_get_next_for_subject(subject, Some(from)).await {
             Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(BrokerError::request("reading the queue")(error)),
@@ -205,13 +216,16 @@ impl Jobs {
             .await
             .map_err(BrokerError::request(WHAT))?;
         match batch.next().await {
-            Some(message) => self.accept(message.map_err(BrokerError::request(WHAT))?).await,
+            Some(message) => {
+                let ack_wait = consumer.cached_info().config.ack_wait;
+                self.accept(message.map_err(BrokerError::request(WHAT))?, ack_wait).await
+            }
             None => Ok(None),
         }
     }
 
     /// Turns a message into a job, or refuses it permanently.
-    async fn accept(&self, message: Message) -> Result<Option<Job>, BrokerError> {
+    async fn accept(&self, message: Message, ack_wait: Duration) -> Result<Option<Job>, BrokerError> {
         let (sequence, deliveries) = match message.info() {
             Ok(info) => (info.stream_sequence, u64::try_from(info.delivered).unwrap_or_default()),
             Err(source) => return Err(BrokerError::Request { what: "taking a job", source }),
@@ -219,12 +233,13 @@ impl Jobs {
         let Some(reply) = message.reply.clone() else { return Ok(None) };
         let client = self.streams.connection().client().clone();
         let delivery = Delivery { client, reply, events: self.events.clone() };
+        let ids = RequestIds::of(&self.streams).await?;
         let refusal = match JobRequest::parse(&message.payload) {
             Ok(request) => {
-                let id = request.id_at(sequence);
+                let id = ids.id(&request, sequence);
                 let retry = message.headers.as_ref().map_or(0, retry_of);
                 tracing::info!(job = %id, deliveries, retry, "job taken");
-                let job = Job::new(id, request, deliveries, retry, delivery, self.settings.ack_wait);
+                let job = Job::new(id, request, deliveries, retry, delivery, ack_wait);
                 // A failure drops the job, so the broker delivers it again.
                 self.register(job.id(), job.request()).await?;
                 if retry > 0 {
@@ -234,7 +249,7 @@ impl Jobs {
             }
             Err(refusal) => refusal,
         };
-        let id = JobId::manual(sequence);
+        let id = ids.at(sequence);
         tracing::warn!(job = %id, %refusal, "job request refused");
         let detail = json!({ "field": refusal.field(), "problem": refusal.to_string() });
         // The sender must be able to learn of the refusal, so the request is acknowledged only
@@ -248,10 +263,44 @@ impl Jobs {
         Ok(None)
     }
 
-    /// Returns the shared consumer, and creates it again when it was removed.
+    /// Returns the shared consumer as it is, and creates it again when it was removed. Its settings
+    /// are a matter of the start: two workers that disagree must not change them in turns.
     async fn consumer(&self) -> Result<PullConsumer, BrokerError> {
-        let name = "consumer trainer";
-        let JobSettings { ack_wait, runs_at_once } = *self.settings;
+        match self.find_consumer().await? {
+            Some(consumer) => Ok(consumer),
+            None => self.ensure_consumer().await,
+        }
+    }
+
+    async fn find_consumer(&self) -> Result<Option<PullConsumer>, BrokerError> {
+        match self.streams.training().get_consumer(CONSUMER).await {
+            Ok(consumer) => Ok(Some(consumer)),
+            Err(error) => match error.downcast_ref::<ConsumerInfoError>().map(ConsumerInfoError::kind) {
+                Some(ConsumerInfoErrorKind::NotFound) => Ok(None),
+                _ => Err(BrokerError::request("opening the consumer of jobs")(error)),
+            },
+        }
+    }
+
+    /// Creates the shared consumer, or changes the settings that differ, and reads it back.
+    async fn ensure_consumer(&self) -> Result<PullConsumer, BrokerError> {
+        let name = Name::from(format!("consumer {CONSUMER} of {}", self.streams.names().training()));
+        let JobSettings { ack_wait, ack_wait_is_set, runs_at_once } = *self.settings;
+        let found = self.find_consumer().await?;
+        let has = found.as_ref().map(|consumer| consumer.cached_info().config.ack_wait);
+        let ack_wait = match has {
+            Some(longer) if longer > ack_wait && !ack_wait_is_set => {
+                tracing::warn!(
+                    has = ?longer,
+                    wanted = ?ack_wait,
+                    decided_by = "TRAIN_ACK_WAIT",
+                    "the wait for acknowledgements is longer than this worker's and stays; set it explicitly to shorten it"
+                );
+                longer
+            }
+            Some(_) | None => ack_wait,
+        };
+        let base = found.as_ref().map(|consumer| consumer.cached_info().config.clone());
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
             ack_policy: AckPolicy::Explicit,
@@ -259,18 +308,38 @@ impl Jobs {
             max_ack_pending: runs_at_once,
             // The worker gives up a job that always fails, and can say why; the broker can't.
             max_deliver: -1,
-            num_replicas: self.streams.training().cached_info().config.num_replicas,
+            num_replicas: self.streams.replicas(),
             ..pull::Config::default()
         };
+        let differs = base.as_ref().is_none_or(|found| {
+            let settings = (found.ack_wait, found.max_ack_pending, found.max_deliver);
+            // 0 stands for as many copies as the stream has.
+            let copies_differ = ![0, self.streams.replicas()].contains(&found.num_replicas);
+            settings != (ack_wait, runs_at_once, -1) || copies_differ
+        });
+        if let (Some(consumer), false) = (found, differs) {
+            return Ok(consumer);
+        }
+        if let Some(found) = &base {
+            tracing::info!(
+                from = ?found.ack_wait,
+                to = ?ack_wait,
+                decided_by = "TRAIN_ACK_WAIT",
+                "changing the consumer of jobs"
+            );
+        }
         let consumer: PullConsumer = self
             .streams
             .training()
             .create_consumer(config)
             .await
-            .map_err(|error| BrokerError::SetUp { name, source: error.into() })?;
+            .map_err(|error| BrokerError::SetUp { name: name.clone(), source: error.into() })?;
+        if base.is_some() {
+            tracing::info!(ack_wait = ?ack_wait, "changed the consumer of jobs");
+        }
         let found = &consumer.cached_info().config;
         require(
-            name,
+            &name,
             [
                 (found.ack_policy == AckPolicy::Explicit, "ack policy"),
                 (found.ack_wait == ack_wait, "ack wait"),

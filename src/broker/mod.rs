@@ -10,10 +10,16 @@
 //! connection.rs   connection to the broker, with checks of its version and of JetStream
 //! remote.rs       access to a broker that somebody else runs: login, TLS, JetStream domain
 //! connect_failure.rs  reasons for a failed connection, each with the setting that mends it
+//! names.rs        names of streams, buckets and subjects, below a namespace
 //! streams.rs      streams and buckets, and handles to them
 //! set_up.rs       creation, change and check of one stream or bucket
+//! stream_config.rs  settings that a stream should have, and differences
+//! ownership.rs    owner mark of a stream
+//! project.rs      project that an owner mark names
+//! size_limits.rs  size limits of the streams
 //! job_id.rs       id of a run
 //! request.rs      request to train, parsed from outside bytes
+//! request_ids.rs  ids of requests that come without one
 //! jobs.rs         queue of requests: add, take, refuse
 //! waiting.rs      run records of requests that wait
 //! control.rs      cancel and retry
@@ -45,19 +51,25 @@ mod job;
 mod job_id;
 mod jobs;
 mod message_size;
+mod names;
+mod ownership;
+mod project;
 mod records;
 mod remote;
 mod request;
+mod request_ids;
 mod run_state;
 mod runs;
 mod set_up;
+mod size_limits;
 mod status;
+mod stream_config;
 mod streams;
 mod version;
 mod waiting;
 mod watching;
 
-pub use checkpoints::{CheckpointStore, TRAINING_CHECKPOINTS};
+pub use checkpoints::CheckpointStore;
 pub(crate) use clock::timestamp;
 pub use clock::{BrokerClock, Clock, SystemClock};
 pub use connect_failure::ConnectFailure;
@@ -69,6 +81,8 @@ pub use job::Job;
 pub use job_id::{JobId, NotAJobId};
 pub use jobs::{JobSettings, Jobs};
 pub use message_size::{MAX_MESSAGE, is_left_out};
+pub use names::{Name, Names, Namespace, NotANamespace};
+pub use project::Project;
 pub(crate) use records::Records;
 pub use records::Revision;
 pub use remote::{ClientCertificate, Login, Remote, UserLogin};
@@ -77,9 +91,6 @@ pub use run_state::RunState;
 pub use runs::{
     KnownRollback, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord,
 };
-pub use status::{QueueHealth, STATUS_SERVICE, STATUS_SUBJECT, StatusService, trainer_is_up};
-pub use streams::{
-    CANCEL_SUBJECT, CORRECTIONS, JOBS_SUBJECT, QUARANTINE, StreamSettings, Streams, TRAINER_STATE, TRAINING,
-    TRAINING_EVENTS, TRAINING_RUNS,
-};
+pub use status::{QueueHealth, StatusService, ask_status, trainer_is_up, worker_is_up};
+pub use streams::{StreamSettings, Streams};
 pub(crate) use watching::keep_watching;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::clock::timestamp;
 use super::error::BrokerError;
+use super::names::Name;
 
 /// Number of records that [`Records::all`] reads at the same time.
 const READS_IN_FLIGHT: usize = 16;
@@ -21,19 +22,19 @@ pub struct Revision(u64);
 /// A bucket of records of one type.
 #[derive(Debug)]
 pub(crate) struct Records<T> {
-    bucket: &'static str,
+    bucket: Name,
     store: Store,
     record: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Records<T> {
     fn clone(&self) -> Self {
-        Self { bucket: self.bucket, store: self.store.clone(), record: PhantomData }
+        Self { bucket: self.bucket.clone(), store: self.store.clone(), record: PhantomData }
     }
 }
 
 impl<T: Serialize + DeserializeOwned> Records<T> {
-    pub(super) fn new(bucket: &'static str, store: Store) -> Self {
+    pub(super) fn new(bucket: Name, store: Store) -> Self {
         Self { bucket, store, record: PhantomData }
     }
 
@@ -43,7 +44,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         match self.store.create(key, bytes.into()).await {
             Ok(revision) => Ok(Revision(revision)),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                Err(BrokerError::Exists { bucket: self.bucket, key: key.to_owned() })
+                Err(BrokerError::Exists { bucket: self.bucket.clone(), key: key.to_owned() })
             }
             Err(error) => Err(BrokerError::sending("creating a record")(error)),
         }
@@ -71,7 +72,9 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
                 let written_at = timestamp(entry.created.unix_timestamp_nanos());
                 Ok(Some((record, Revision(entry.revision), written_at)))
             }
-            Err(source) => Err(BrokerError::Unreadable { bucket: self.bucket, key: key.to_owned(), source }),
+            Err(source) => {
+                Err(BrokerError::Unreadable { bucket: self.bucket.clone(), key: key.to_owned(), source })
+            }
         }
     }
 
@@ -86,7 +89,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         match self.store.update(key, bytes.into(), revision.0).await {
             Ok(revision) => Ok(Revision(revision)),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-                Err(BrokerError::Conflict { bucket: self.bucket, key: key.to_owned() })
+                Err(BrokerError::Conflict { bucket: self.bucket.clone(), key: key.to_owned() })
             }
             Err(error) => Err(BrokerError::sending("saving a record")(error)),
         }

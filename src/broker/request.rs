@@ -135,12 +135,6 @@ impl JobRequest {
         }
         Ok(request)
     }
-
-    /// Returns the id of the request's run: its own, or one derived from the message's stream
-    /// sequence.
-    pub(super) fn id_at(&self, sequence: u64) -> JobId {
-        self.job_id.clone().unwrap_or_else(|| JobId::manual(sequence))
-    }
 }
 
 /// The fields that have not been read yet.

@@ -4,27 +4,29 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::StatusCode;
+use async_nats::client::RequestErrorKind;
 use async_nats::service::ServiceExt;
 use async_nats::service::error::Error as ServiceError;
+use async_nats::{Request, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::connection::{Connection, REQUEST_DEADLINE};
+use super::connection::REQUEST_DEADLINE;
 use super::error::BrokerError;
+use super::names::Names;
+use super::streams::Streams;
 
-/// Name of the service in `nats micro ls`.
-pub const STATUS_SERVICE: &str = "training-status";
-/// Subject that the service answers on.
-pub const STATUS_SUBJECT: &str = "training.status";
+/// Returns the subject on which every status service of every worker answers with its metadata, as
+/// NATS micro services do.
+fn ping_subject(names: &Names) -> String {
+    format!("$SRV.PING.{}", names.status_service())
+}
 
-/// Subject on which every status service of every worker answers with its metadata, as NATS micro
-/// services do.
-const PING_SUBJECT: &str = "$SRV.PING.training-status";
 /// Metadata of a service whose worker trains.
 const TRAINS: (&str, &str) = ("trains", "yes");
 
@@ -55,33 +57,31 @@ impl StatusService {
     ///
     /// # Errors
     /// [`BrokerError::Request`].
-    pub async fn start<F, S>(connection: &Connection, trains: bool, status: F) -> Result<Self, BrokerError>
+    pub async fn start<F, S>(streams: &Streams, trains: bool, status: F) -> Result<Self, BrokerError>
     where
         F: Fn() -> BoxFuture<'static, Result<S, BrokerError>> + Send + Sync + 'static,
         S: Serialize + Send,
     {
         const WHAT: &str = "starting the status service";
-        let service = connection
-            .client()
+        let (client, names) = (streams.connection().client(), streams.names());
+        let service = client
             .service_builder()
             .description("Status of the AutoValidate trainer")
             .metadata(trains.then(|| (TRAINS.0.to_owned(), TRAINS.1.to_owned())).into_iter().collect())
-            .start(STATUS_SERVICE, env!("CARGO_PKG_VERSION"))
+            .start(names.status_service(), env!("CARGO_PKG_VERSION"))
             .await
             .map_err(BrokerError::request(WHAT))?;
         let mut endpoint = service
             .endpoint_builder()
             .name("status")
-            .add(STATUS_SUBJECT)
+            .add(names.status_subject().to_owned())
             .await
             .map_err(BrokerError::request(WHAT))?;
         // A request right after this call must find the subscriptions in place. The server handles
         // what one client sends in order, so an answer to this ping proves it. A flush would not:
         // it only empties the client's buffer.
-        let ping = format!("{PING_SUBJECT}.{}", service.info().await.id);
-        Box::pin(connection.client().request(ping, Bytes::new()))
-            .await
-            .map_err(BrokerError::request(WHAT))?;
+        let ping = format!("{}.{}", ping_subject(names), service.info().await.id);
+        Box::pin(client.request(ping, Bytes::new())).await.map_err(BrokerError::request(WHAT))?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let answering = tokio::spawn(async move {
@@ -133,23 +133,63 @@ struct Pong {
 ///
 /// # Errors
 /// [`BrokerError::Request`].
-pub async fn trainer_is_up(connection: &Connection, deadline: Duration) -> Result<bool, BrokerError> {
-    const WHAT: &str = "asking for trainers";
-    let client = connection.client();
+pub async fn trainer_is_up(streams: &Streams, deadline: Duration) -> Result<bool, BrokerError> {
+    let trains = |pong: &Pong| pong.metadata.get(TRAINS.0).is_some_and(|value| value == TRAINS.1);
+    answers(streams, deadline, trains).await
+}
+
+/// Returns true as soon as any worker answers; false when none does within `deadline`.
+///
+/// # Errors
+/// [`BrokerError::Request`].
+pub async fn worker_is_up(streams: &Streams, deadline: Duration) -> Result<bool, BrokerError> {
+    answers(streams, deadline, |_| true).await
+}
+
+/// Pings all workers until one answers as asked for.
+async fn answers(
+    streams: &Streams,
+    deadline: Duration,
+    is_meant: impl Fn(&Pong) -> bool,
+) -> Result<bool, BrokerError> {
+    const WHAT: &str = "asking for workers";
+    let client = streams.connection().client();
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(BrokerError::request(WHAT))?;
-    client.publish_with_reply(PING_SUBJECT, inbox, Bytes::new()).await.map_err(BrokerError::request(WHAT))?;
-    let first_trainer = async {
+    let ping = ping_subject(streams.names());
+    client.publish_with_reply(ping, inbox, Bytes::new()).await.map_err(BrokerError::request(WHAT))?;
+    let first = async {
         while let Some(answer) = answers.next().await {
             if answer.status == Some(StatusCode::NO_RESPONDERS) {
                 return false;
             }
             let pong: Option<Pong> = serde_json::from_slice(&answer.payload).ok();
-            if pong.is_some_and(|pong| pong.metadata.get(TRAINS.0).is_some_and(|value| value == TRAINS.1)) {
+            if pong.is_some_and(|pong| is_meant(&pong)) {
                 return true;
             }
         }
         false
     };
-    Ok(tokio::time::timeout(deadline, first_trainer).await.unwrap_or(false))
+    Ok(tokio::time::timeout(deadline, first).await.unwrap_or(false))
+}
+
+/// Asks any worker for its status. Returns `None` when no worker gives one within `deadline`.
+///
+/// # Errors
+/// [`BrokerError::Request`].
+pub async fn ask_status<S: DeserializeOwned>(
+    streams: &Streams,
+    deadline: Duration,
+) -> Result<Option<S>, BrokerError> {
+    let (client, subject) = (streams.connection().client(), streams.names().status_subject().to_owned());
+    let request = Request::new().timeout(Some(deadline));
+    let answer = match client.send_request(subject, request).await {
+        Ok(answer) => answer,
+        Err(error) => match error.kind() {
+            RequestErrorKind::NoResponders | RequestErrorKind::TimedOut => return Ok(None),
+            _ => return Err(BrokerError::request("asking for the status")(error)),
+        },
+    };
+    // A worker of another version, or one that can't collect its status, gives none that can be read.
+    Ok(serde_json::from_slice(&answer.payload).ok())
 }

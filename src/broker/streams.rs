@@ -10,7 +10,8 @@
 //! | `trainer_state` | `trigger`, `cancel.<job>` and others | state that must survive a restart |
 //!
 //! The bucket `training_checkpoints` exists only when it is used: see
-//! [`checkpoints`](super::checkpoints).
+//! [`checkpoints`](super::checkpoints). A namespace goes in front of every name: see
+//! [`Names`]. Each stream carries an owner mark: see [`ownership`](super::ownership).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,52 +19,58 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
+use futures::future::try_join_all;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::clock::{BrokerClock, Clock};
+use super::checkpoints;
+use super::clock::{BrokerClock, Clock, timestamp};
 use super::connection::Connection;
 use super::error::BrokerError;
 use super::event_stage::{QUEUED, SETTLED};
+use super::names::{Name, Names};
+use super::ownership::{self, OwnerMark};
+use super::project::Project;
 use super::records::Records;
-use super::set_up::{Wanted, ensure_bucket, ensure_stream, existing_bucket, existing_stream};
-
-/// Name of the stream of trainable rows.
-pub const CORRECTIONS: &str = "CORRECTIONS";
-/// Name of the stream of refused rows.
-pub const QUARANTINE: &str = "QUARANTINE";
-/// Name of the stream of job requests.
-pub const TRAINING: &str = "TRAINING";
-/// Subject that job requests are published on.
-pub const JOBS_SUBJECT: &str = "training.jobs";
-/// Name of the stream of progress and outcomes.
-pub const TRAINING_EVENTS: &str = "TRAINING_EVENTS";
-/// Subject of requests to cancel a run; the body is the run's id. The events' stream stores these
-/// requests, so that the next worker finds one that was made while no worker was running.
-pub const CANCEL_SUBJECT: &str = "training.cancel";
-/// Name of the bucket of run records.
-pub const TRAINING_RUNS: &str = "training_runs";
-/// Name of the bucket of state that must survive a restart.
-pub const TRAINER_STATE: &str = "trainer_state";
+use super::set_up::{bucket, ensure_stream, find_stream, mark_stream};
+use super::size_limits::{SizeLimit, SizeLimits};
+use super::stream_config::Wanted;
 
 /// Settings that may differ between installations.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {
+    /// Names of the streams and buckets.
+    pub names: Names,
+    /// Project whose pairs the streams hold; `None` on a machine that only trains and has none set.
+    pub project: Option<Project>,
+    /// True when streams of another project become this project's. For a project that has moved.
+    pub takes_over: bool,
     /// Number of copies of every stream and bucket in a cluster: 1, 3 or 5.
     pub replicas: usize,
+    /// True when the operator has set the number of copies. Otherwise streams with more keep them.
+    pub replicas_are_set: bool,
+    /// Largest total size of all streams and buckets but the checkpoints, in bytes, as far as the
+    /// operator has set one.
+    pub max_bytes: Option<u64>,
     /// Time during which the broker itself refuses a message id that it has seen. The dedup ledger
     /// refuses it forever; this window covers two workers that publish at the same moment.
     pub duplicate_window: Duration,
     /// Age at which events are dropped.
     pub events_max_age: Duration,
-    /// Largest total size of the stored events, in bytes.
+    /// Largest total size of the stored events, in bytes, when their stream is created.
     pub events_max_bytes: i64,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
         Self {
+            names: Names::default(),
+            project: None,
+            takes_over: false,
             replicas: 1,
+            replicas_are_set: false,
+            max_bytes: None,
             duplicate_window: Duration::from_secs(10 * 60),
             events_max_age: Duration::from_secs(90 * 24 * 3600),
             events_max_bytes: 256 * 1024 * 1024,
@@ -71,11 +78,65 @@ impl Default for StreamSettings {
     }
 }
 
+impl StreamSettings {
+    /// Returns the settings of the streams themselves, in the order of [`Parts`].
+    fn wanted(&self, sizes: &SizeLimits) -> [Wanted; 6] {
+        let names = &self.names;
+        let kept = |name: &Name, subject: String, size: SizeLimit| Wanted {
+            name: name.clone(),
+            subjects: vec![subject],
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::New,
+            max_age: Duration::ZERO,
+            size,
+            per_subject: -1,
+            duplicate_window: self.duplicate_window,
+            replicas: self.replicas,
+            replicas_are_set: self.replicas_are_set,
+            is_bucket: false,
+        };
+        let records = |bucket: &Name, history: i64, size: SizeLimit| Wanted {
+            per_subject: history,
+            duplicate_window: SHORT_DUPLICATE_WINDOW,
+            is_bucket: true,
+            ..kept(&Name::from(format!("KV_{bucket}")), format!("$KV.{bucket}.>"), size)
+        };
+        [
+            kept(names.corrections(), names.correction_subjects(), sizes.corrections()),
+            kept(names.quarantine(), names.quarantine_subjects(), sizes.quarantine()),
+            Wanted {
+                retention: RetentionPolicy::WorkQueue,
+                duplicate_window: JOB_DUPLICATE_WINDOW,
+                ..kept(names.training(), names.jobs_subject().to_owned(), sizes.training())
+            },
+            Wanted {
+                subjects: vec![names.event_subjects(), names.cancel_subject().to_owned()],
+                discard: DiscardPolicy::Old,
+                max_age: self.events_max_age,
+                duplicate_window: SHORT_DUPLICATE_WINDOW.min(self.events_max_age),
+                ..kept(names.training_events(), String::new(), sizes.events())
+            },
+            records(names.training_runs(), RUN_HISTORY, sizes.runs()),
+            records(names.trainer_state(), 1, sizes.state()),
+        ]
+    }
+
+    /// Returns the same settings for a process that only opens streams: sizes don't matter to it.
+    fn known(&self) -> [Wanted; 6] {
+        self.wanted(&SizeLimits::unlimited(self.events_max_bytes))
+    }
+
+    fn mark(&self) -> OwnerMark {
+        OwnerMark { project: self.project.clone(), takes_over: self.takes_over }
+    }
+}
+
 /// Time during which a job id is refused again. A week outlives any restart between a trigger's
 /// intent and its job.
 const JOB_DUPLICATE_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Duplicate window of events. It is short because events carry no id worth remembering for long.
-const EVENT_DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
+/// Duplicate window of events and records. It is short because they carry no id worth remembering
+/// for long.
+const SHORT_DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
 /// Number of revisions of a run record that the bucket keeps.
 const RUN_HISTORY: i64 = 16;
 
@@ -88,6 +149,8 @@ pub struct Streams {
 #[derive(Debug)]
 struct Parts {
     connection: Connection,
+    names: Names,
+    mark: OwnerMark,
     corrections: Stream,
     quarantine: Stream,
     training: Stream,
@@ -98,12 +161,15 @@ struct Parts {
 }
 
 impl Streams {
-    /// Creates missing streams and buckets, changes those that differ, and reads everything back: a
-    /// server ignores fields that it doesn't know, so only reading back proves that the settings
-    /// are in force. Other settings of an existing stream (placement, compression) belong to the
-    /// operator and are left as they are.
+    /// Creates missing streams and buckets, changes those that differ, marks them as this project's,
+    /// and reads everything back: a server ignores fields that it doesn't know, so only reading back
+    /// proves that the settings are in force. Other settings of an existing stream (placement,
+    /// compression) belong to the operator and are left as they are.
+    ///
+    /// Nothing is changed when any of them belongs to somebody else.
     ///
     /// # Errors
+    /// [`BrokerError::ForeignStream`], [`BrokerError::OtherProject`], [`BrokerError::NewerFormat`],
     /// [`BrokerError::SetUp`], [`BrokerError::Mismatch`], [`BrokerError::Request`].
     pub async fn ensure(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
         // Boxed: setting up is rare and its future is large.
@@ -114,83 +180,100 @@ impl Streams {
     /// with other settings than the worker's can't change the worker's streams.
     ///
     /// # Errors
-    /// [`BrokerError::NotSetUp`], [`BrokerError::Request`].
-    pub async fn existing(connection: &Connection) -> Result<Self, BrokerError> {
-        let context = connection.jetstream();
-        let (corrections, quarantine, training, events, runs, state) = Box::pin(async {
-            tokio::try_join!(
-                existing_stream(context, CORRECTIONS),
-                existing_stream(context, QUARANTINE),
-                existing_stream(context, TRAINING),
-                existing_stream(context, TRAINING_EVENTS),
-                existing_bucket(context, TRAINING_RUNS),
-                existing_bucket(context, TRAINER_STATE),
-            )
-        })
-        .await?;
-        let connection = connection.clone();
-        let clock = BrokerClock::new(context, &corrections.cached_info().config.name);
-        clock.refresh().await?;
-        Ok(Self {
-            parts: Arc::new(Parts {
-                connection,
-                corrections,
-                quarantine,
-                training,
-                events,
-                runs,
-                state,
-                clock,
-            }),
-        })
+    /// [`BrokerError::NotSetUp`], [`BrokerError::ForeignStream`], [`BrokerError::OtherProject`],
+    /// [`BrokerError::NewerFormat`], [`BrokerError::Request`].
+    pub async fn existing(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
+        let wanted = settings.known();
+        let found = Box::pin(find_all(connection.jetstream(), &wanted)).await?;
+        let mark = settings.mark();
+        let mut streams = Vec::new();
+        for (wanted, found) in wanted.iter().zip(found) {
+            let stream = found.ok_or_else(|| BrokerError::NotSetUp { name: wanted.name.clone() })?;
+            mark.judge(wanted, &stream.cached_info().config)?;
+            streams.push(stream);
+        }
+        Box::pin(Self::open(connection, settings, streams)).await
+    }
+
+    /// Gives the streams of another project to this one, for a project that has moved. Changes
+    /// nothing but the owner marks. Returns the project that they belonged to, in words; `None` when
+    /// they had no mark.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotSetUp`], [`BrokerError::ForeignStream`], [`BrokerError::NewerFormat`],
+    /// [`BrokerError::SetUp`], [`BrokerError::Request`].
+    pub async fn adopt(
+        connection: &Connection,
+        settings: &StreamSettings,
+    ) -> Result<Option<String>, BrokerError> {
+        let settings = StreamSettings { takes_over: true, ..settings.clone() };
+        // Judges all streams before it changes the first.
+        let streams = Self::existing(connection, &settings).await?;
+        let before = ownership::owner(&streams.corrections().cached_info().config);
+        let (context, mark) = (connection.jetstream(), settings.mark());
+        let wanted = settings.known();
+        for wanted in wanted.iter().chain([&checkpoints::known(&settings.names)]) {
+            if let Some(stream) = find_stream(context, &wanted.name).await? {
+                mark_stream(context, wanted, &mark, &stream).await?;
+            }
+        }
+        Ok(before)
     }
 
     async fn set_up(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
         let context = connection.jetstream();
-        let kept = |name, subject: &'static str| Wanted {
-            name,
-            subjects: vec![subject],
-            retention: RetentionPolicy::Limits,
-            discard: DiscardPolicy::New,
-            max_age: Duration::ZERO,
-            max_bytes: -1,
-            duplicate_window: settings.duplicate_window,
-            replicas: settings.replicas,
-        };
-        let corrections = ensure_stream(context, kept(CORRECTIONS, "corrections.>")).await?;
-        let quarantine = ensure_stream(context, kept(QUARANTINE, "quarantine.>")).await?;
-        let jobs = Wanted {
-            retention: RetentionPolicy::WorkQueue,
-            duplicate_window: JOB_DUPLICATE_WINDOW,
-            ..kept(TRAINING, JOBS_SUBJECT)
-        };
-        let training = ensure_stream(context, jobs).await?;
-        let events = Wanted {
-            subjects: vec!["training.events.>", CANCEL_SUBJECT],
-            discard: DiscardPolicy::Old,
-            max_age: settings.events_max_age,
-            max_bytes: settings.events_max_bytes,
-            duplicate_window: EVENT_DUPLICATE_WINDOW.min(settings.events_max_age),
-            ..kept(TRAINING_EVENTS, "training.events.>")
-        };
-        let events = ensure_stream(context, events).await?;
-        let runs = ensure_bucket(context, TRAINING_RUNS, RUN_HISTORY, settings.replicas).await?;
-        let state = ensure_bucket(context, TRAINER_STATE, 1, settings.replicas).await?;
-        let connection = connection.clone();
-        let clock = BrokerClock::new(context, &corrections.cached_info().config.name);
+        let account = context.query_account().await;
+        let account = account.map_err(BrokerError::request("asking for the limits of the account"))?;
+        let sizes =
+            SizeLimits::new(&account, settings.replicas, settings.max_bytes, settings.events_max_bytes);
+        let (wanted, mark) = (settings.wanted(&sizes), settings.mark());
+        // Everything is judged before anything is changed.
+        for (wanted, found) in wanted.iter().zip(find_all(context, &wanted).await?) {
+            if let Some(stream) = found {
+                mark.judge(wanted, &stream.cached_info().config)?;
+            }
+        }
+        let known_checkpoints = checkpoints::known(&settings.names);
+        let checkpoints = find_stream(context, &known_checkpoints.name).await?;
+        if let Some(stream) = &checkpoints {
+            mark.judge(&known_checkpoints, &stream.cached_info().config)?;
+        }
+        let mut streams = Vec::new();
+        for wanted in &wanted {
+            streams.push(ensure_stream(context, wanted, &mark).await?);
+        }
+        if let Some(stream) = &checkpoints {
+            mark_stream(context, &known_checkpoints, &mark, stream).await?;
+        }
+        Self::open(connection, settings, streams).await
+    }
+
+    async fn open(
+        connection: &Connection,
+        settings: &StreamSettings,
+        streams: Vec<Stream>,
+    ) -> Result<Self, BrokerError> {
+        let (context, names) = (connection.jetstream(), settings.names.clone());
+        let (runs, state) =
+            tokio::try_join!(bucket(context, names.training_runs()), bucket(context, names.trainer_state()))?;
+        let mut streams = streams.into_iter();
+        let mut next =
+            |name: &Name| streams.next().ok_or_else(|| BrokerError::NotSetUp { name: name.clone() });
+        let clock = BrokerClock::new(context, names.corrections());
         clock.refresh().await?;
-        Ok(Self {
-            parts: Arc::new(Parts {
-                connection,
-                corrections,
-                quarantine,
-                training,
-                events,
-                runs,
-                state,
-                clock,
-            }),
-        })
+        let parts = Parts {
+            clock,
+            corrections: next(names.corrections())?,
+            quarantine: next(names.quarantine())?,
+            training: next(names.training())?,
+            events: next(names.training_events())?,
+            runs,
+            state,
+            connection: connection.clone(),
+            mark: settings.mark(),
+            names,
+        };
+        Ok(Self { parts: Arc::new(parts) })
     }
 
     /// Returns the connection that the streams use.
@@ -201,6 +284,35 @@ impl Streams {
     /// Returns the broker's clock.
     pub fn clock(&self) -> &BrokerClock {
         &self.parts.clock
+    }
+
+    /// Returns the names of the streams, buckets and subjects.
+    pub fn names(&self) -> &Names {
+        &self.parts.names
+    }
+
+    /// Returns the project that the streams belong to, in words, as it was when they were opened.
+    pub fn owner(&self) -> Option<String> {
+        ownership::owner(&self.parts.corrections.cached_info().config)
+    }
+
+    /// Returns the number of copies of the streams.
+    pub fn replicas(&self) -> usize {
+        self.parts.training.cached_info().config.num_replicas
+    }
+
+    /// Returns the time at which the stream of pairs was created.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`].
+    pub(crate) async fn corrections_created_at(&self) -> Result<Timestamp, BrokerError> {
+        let info = self.parts.corrections.get_info().await;
+        let info = info.map_err(BrokerError::request("asking for a stream's state"))?;
+        Ok(timestamp(info.created.unix_timestamp_nanos()))
+    }
+
+    pub(super) fn mark(&self) -> &OwnerMark {
+        &self.parts.mark
     }
 
     pub(crate) fn context(&self) -> &jetstream::Context {
@@ -224,12 +336,12 @@ impl Streams {
     }
 
     pub(super) fn runs<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
-        Records::new(TRAINING_RUNS, self.parts.runs.clone())
+        Records::new(self.parts.names.training_runs().clone(), self.parts.runs.clone())
     }
 
     /// Returns the bucket of state that must survive a restart, for records of one type.
     pub(crate) fn state<T: Serialize + DeserializeOwned>(&self) -> Records<T> {
-        Records::new(TRAINER_STATE, self.parts.state.clone())
+        Records::new(self.parts.names.trainer_state().clone(), self.parts.state.clone())
     }
 
     /// Returns a stream that yields once for every settled job. A notice that is lost with a
@@ -253,8 +365,16 @@ impl Streams {
         &self,
         stage: &str,
     ) -> Result<impl futures::Stream<Item = ()> + Send + use<>, BrokerError> {
-        let subscription =
-            self.parts.connection.client().subscribe(format!("training.events.*.{stage}")).await;
+        let subject = self.parts.names.stage_subject(stage);
+        let subscription = self.parts.connection.client().subscribe(subject).await;
         Ok(subscription.map_err(BrokerError::request("watching the events of jobs"))?.map(drop))
     }
+}
+
+/// Opens these streams, as far as they exist.
+async fn find_all(
+    context: &jetstream::Context,
+    wanted: &[Wanted],
+) -> Result<Vec<Option<Stream>>, BrokerError> {
+    try_join_all(wanted.iter().map(|wanted| find_stream(context, &wanted.name))).await
 }

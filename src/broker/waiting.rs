@@ -15,8 +15,8 @@ use super::event_stage::QUEUED;
 use super::job_id::JobId;
 use super::jobs::{Jobs, retry_of};
 use super::request::JobRequest;
+use super::request_ids::RequestIds;
 use super::runs::RunRecord;
-use super::streams::JOBS_SUBJECT;
 use super::watching::keep_watching;
 
 /// Pause between a notice and the next read of the queue; it doubles with every read up to
@@ -59,10 +59,11 @@ impl Jobs {
     /// Writes the missing records of requests from the stream sequence `from` on. Returns the
     /// sequence after the last request that was read.
     async fn register_from(&self, mut from: u64) -> Result<u64, BrokerError> {
+        let mut ids = None;
         for _ in 0..LOOK_AHEAD {
             let Some(message) = self.stored_request(from).await? else { break };
             if let Ok(request) = JobRequest::parse(&message.payload) {
-                let id = request.id_at(message.sequence);
+                let id = self.ids(&mut ids).await?.id(&request, message.sequence);
                 self.register(&id, &request).await?;
                 let retry = retry_of(&message.headers);
                 if retry > 0 {
@@ -74,14 +75,23 @@ impl Jobs {
         Ok(from)
     }
 
+    /// Returns the ids of requests, which are asked for once in a read that finds a request.
+    async fn ids(&self, known: &mut Option<RequestIds>) -> Result<RequestIds, BrokerError> {
+        match known {
+            Some(ids) => Ok(*ids),
+            None => Ok(*known.insert(RequestIds::of(&self.streams).await?)),
+        }
+    }
+
     /// Removes the request of a run from the queue, unless it is for a later retry than this one.
     /// Returns true when there was one.
     pub(super) async fn remove_waiting(&self, id: &JobId, retry: u64) -> Result<bool, BrokerError> {
-        let (mut from, mut removed) = (1, false);
+        let (mut from, mut removed, mut ids) = (1, false, None);
         for _ in 0..LOOK_AHEAD {
             let Some(message) = self.stored_request(from).await? else { break };
+            let ids = self.ids(&mut ids).await?;
             let is_of_run = JobRequest::parse(&message.payload)
-                .is_ok_and(|request| request.id_at(message.sequence) == *id)
+                .is_ok_and(|request| ids.id(&request, message.sequence) == *id)
                 && retry_of(&message.headers) <= retry;
             if is_of_run {
                 let deleted = self.streams.training().delete_message(message.sequence).await;
@@ -104,7 +114,7 @@ impl Jobs {
             .streams
             .connection()
             .client()
-            .subscribe(JOBS_SUBJECT)
+            .subscribe(self.streams.names().jobs_subject().to_owned())
             .await
             .map_err(BrokerError::request("watching the queue"))?;
         let (mut from, mut pause) = (1, REREAD_DELAY);

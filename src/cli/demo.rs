@@ -63,12 +63,14 @@ impl Demo {
         terminal: Terminal,
         threshold: u64,
     ) -> Result<Self, CliError> {
-        let client = worker.handles().streams.connection().client();
-        let events = client.subscribe("training.events.>").await.map_err(|source| CliError::Plain {
-            what: "events can't be followed".to_owned(),
-            advice: "Start again.".to_owned(),
-            source: Some(Box::new(source)),
-        })?;
+        let streams = &worker.handles().streams;
+        let client = streams.connection().client();
+        let events =
+            client.subscribe(streams.names().event_subjects()).await.map_err(|source| CliError::Plain {
+                what: "events can't be followed".to_owned(),
+                advice: "Start again.".to_owned(),
+                source: Some(Box::new(source)),
+            })?;
         // The subscription must reach the server before the first event is published.
         client.flush().await.map_err(|source| CliError::Plain {
             what: "events can't be followed".to_owned(),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Repository;
 use crate::settings::{FILE, Needs, Settings};
-use crate::worker::{Role, Worker};
+use crate::worker::{Role, Worker, WorkerOptions};
 use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
@@ -153,7 +153,9 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
     let pairs = args.pairs.unwrap_or(PAIRS);
     let settings = settings(&args, pairs, &data, &supabase, &hub)?;
     let signals = tokio::spawn(stop_on_signal(stop.clone(), at_once.clone()));
-    let mut worker = Box::pin(Worker::start(&settings, Role::All, stop.clone())).await?;
+    // The stand-in's address changes with every start, and the folder's streams stay.
+    let options = WorkerOptions { takes_over: true, ..Role::All.into() };
+    let mut worker = Box::pin(Worker::start(&settings, options, stop.clone())).await?;
     let terminal = Terminal::new();
     introduce(&terminal, &settings, &worker, &supabase);
     let mut demo = Demo::watch(&mut worker, terminal, settings.trigger.threshold).await?;

@@ -7,6 +7,7 @@ use crate::failure::{Failure, chain};
 use crate::hub::Repository;
 use crate::ingest::{Invisible, RestError, Table};
 use crate::settings::{Nats, Needs, Settings};
+use crate::worker::stream_settings;
 use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome};
@@ -42,7 +43,7 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     // An embedded server belongs to a worker, which starts it with its store.
     if let Nats::Remote(remote) = &settings.nats {
         let broker = Broker::Remote(remote.clone());
-        let found = tokio::time::timeout(CHECK_TIMEOUT, Box::pin(nats(&broker))).await;
+        let found = tokio::time::timeout(CHECK_TIMEOUT, Box::pin(nats(&broker, &settings))).await;
         report("NATS", found.unwrap_or_else(|_| Err(late())));
     }
     if let Some(access) = &settings.supabase {
@@ -119,10 +120,10 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
 }
 
 /// Connects as a worker does, and looks for the streams without creating them.
-async fn nats(broker: &Broker) -> Result<String, (String, String)> {
+async fn nats(broker: &Broker, settings: &Settings) -> Result<String, (String, String)> {
     let connection = Connection::open(broker).await.map_err(told)?;
     let version = connection.client().server_info().version;
-    let streams = Streams::existing(&connection).await;
+    let streams = Streams::existing(&connection, &stream_settings(settings)).await;
     connection.close().await;
     match streams {
         Ok(_) => Ok(format!("nats-server {version} answers and has the worker's streams")),

@@ -16,6 +16,7 @@
 //! suggest.rs     nearest names to a typo
 //! enqueue.rs     request to start a run
 //! status.rs      status of the worker
+//! adopt.rs       streams of a project that has moved
 //! tick.rs        one look from anywhere, for a scheduler
 //! runs.rs        run records, cancel and retry
 //! replay.rs      repeat of a run, to compare the weights
@@ -51,6 +52,7 @@ macro_rules! println {
     ($($part:tt)*) => { $crate::cli::print_line(format_args!($($part)*)) };
 }
 
+mod adopt;
 mod artifacts;
 #[cfg(feature = "dev")]
 mod demo;
@@ -117,6 +119,7 @@ enum Command {
     Suggest(suggest::Args),
     Enqueue(enqueue::Args),
     Status(status::Args),
+    Adopt(adopt::Args),
     Tick(tick::Args),
     Runs(runs::Args),
     Models(models::Args),
@@ -229,6 +232,7 @@ pub fn main() -> ExitCode {
             Command::Suggest(args) => Box::pin(suggest::run(args)).await,
             Command::Enqueue(args) => Box::pin(enqueue::run(args)).await,
             Command::Status(args) => Box::pin(status::run(args)).await,
+            Command::Adopt(args) => Box::pin(adopt::run(args, at_once.clone())).await,
             Command::Tick(args) => Box::pin(tick::run(args, at_once.clone())).await,
             Command::Runs(args) => Box::pin(runs::run(args)).await,
             Command::Models(args) => Box::pin(models::run(args)).await,
@@ -281,6 +285,19 @@ async fn handles() -> Result<BrokerHandles, CliError> {
             })
         }
         (handles, _) => Ok(handles?),
+    }
+}
+
+/// Returns settings that connect to the embedded server of a running worker if there is one, and
+/// that start one otherwise.
+async fn on_broker_that_runs(nats: Nats) -> Nats {
+    match &nats {
+        Nats::Embedded { address, .. }
+            if tokio::net::TcpStream::connect((reachable(address.ip()), address.port())).await.is_ok() =>
+        {
+            on_running_broker(nats)
+        }
+        Nats::Embedded { .. } | Nats::Remote { .. } => nats,
     }
 }
 

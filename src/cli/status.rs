@@ -1,12 +1,20 @@
 //! `autovalidate status`: status of the worker.
 
-use crate::broker::Clock;
+use std::time::Duration;
+
+use crate::broker::{Clock, ask_status};
 use crate::launcher::StartState;
 use crate::worker::Status;
 
 use super::{CliError, CommandOutcome, handles, print_json};
 
+/// Time in which a worker answers. It may wait a second itself, for a trainer.
+const WORKER_ANSWERS: Duration = Duration::from_secs(3);
+
 /// Shows pending pairs, the next run that is due, the current job, and the last run.
+///
+/// A running worker answers with its own settings, such as the threshold. When none does, the
+/// settings of this machine are shown.
 ///
 /// Example: autovalidate status --json
 #[derive(clap::Args)]
@@ -18,7 +26,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let handles = handles().await?;
-    let status = Status::collect(&handles).await?;
+    let (status, of_worker) = match ask_status::<Status>(&handles.streams, WORKER_ANSWERS).await? {
+        Some(status) => (status, true),
+        None => (Status::collect(&handles).await?, false),
+    };
     let quarantined = handles.corrections.quarantined_counts().await?;
     let now = handles.streams.clock().now();
     handles.streams.connection().close().await;
@@ -26,10 +37,24 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         let mut value = serde_json::to_value(&status).map_err(crate::broker::BrokerError::from)?;
         value["quarantined"] =
             serde_json::to_value(&quarantined).map_err(crate::broker::BrokerError::from)?;
+        value["worker_answered"] = of_worker.into();
         print_json(&value)?;
         return Ok(CommandOutcome::Done);
     }
     println!("{} of {} pairs wait for the next run", status.pending, status.threshold);
+    if !of_worker {
+        println!(
+            "no worker answers: the number that starts a run, and the time, are this machine's settings"
+        );
+    }
+    if let Some(settings) = &status.settings {
+        if let Some(project) = &settings.project {
+            println!("project: {project}");
+        }
+        if let Some(namespace) = &settings.namespace {
+            println!("namespace: {namespace}");
+        }
+    }
     if let Some(due) = status.due {
         let when = if due.at <= now { "now".to_owned() } else { format!("at {}", due.at) };
         println!("the next run is due {when}: {}", due.reason);
@@ -37,9 +62,12 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     for (refusal, count) in quarantined {
         println!("{count} rows are kept out of training: {refusal}");
     }
-    match &status.current_job {
-        Some(job) => println!("working on {job}"),
-        None => println!("no run in progress"),
+    match (&status.current_job, status.trainer_up) {
+        (Some(job), Some(false)) => {
+            println!("{job} has begun, but no trainer answers; the next one to be up goes on with it");
+        }
+        (Some(job), Some(true) | None) => println!("working on {job}"),
+        (None, _) => println!("no run in progress"),
     }
     for job in &status.queued {
         println!("waiting: {job}");

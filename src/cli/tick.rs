@@ -3,12 +3,11 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::broker::embedded::reachable;
-use crate::settings::{Nats, Needs, Settings};
+use crate::settings::{Needs, Settings};
 use crate::worker::{BrokerHandles, Tick, TrainerLook};
 
 use super::signals::stop_on_signal;
-use super::{CliError, CommandOutcome, on_running_broker, print_json};
+use super::{CliError, CommandOutcome, on_broker_that_runs, print_json};
 
 /// Looks once at everything that waits, and exits: sweeps the table, starts a run that is due, and
 /// starts a trainer when a job waits.
@@ -26,11 +25,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let mut settings = Settings::from_process(Needs { supabase: true, ..Needs::default() })?;
-    if let Nats::Embedded { address, .. } = &settings.nats
-        && tokio::net::TcpStream::connect((reachable(address.ip()), address.port())).await.is_ok()
-    {
-        settings.nats = on_running_broker(settings.nats);
-    }
+    settings.nats = on_broker_that_runs(settings.nats).await;
     let stop = CancellationToken::new();
     let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));
     let handles = BrokerHandles::open(&settings).await?;

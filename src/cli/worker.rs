@@ -55,7 +55,8 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
         return Ok(CommandOutcome::Done);
     }
     let stop = CancellationToken::new();
-    let options = WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle };
+    let options =
+        WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle, ..WorkerOptions::default() };
     // Signals are handled from here on: their default action would leave nats-server behind. A stop
     // during the start ends the worker right after it, with its nats-server.
     let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));

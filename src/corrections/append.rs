@@ -20,8 +20,8 @@ use super::ledger::{Entry, Place, Recognition};
 use super::message_id::MessageId;
 use super::{Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState, minute_of};
 use crate::broker::BrokerError;
-use crate::broker::{CORRECTIONS, Clock, QUARANTINE};
-use crate::correction::{Refusal, Row, subject_token};
+use crate::broker::{Clock, Name};
+use crate::correction::{Refusal, Row};
 use crate::row_identity::{KeptRow, series_of};
 
 /// Header of a row whose texts were cut because they would not fit into a message.
@@ -249,7 +249,7 @@ struct InFlight {
     kept: KeptRow,
     digest: RowDigest,
     refusal: Option<Refusal>,
-    stream: &'static str,
+    stream: Name,
     acknowledged: PublishAckFuture,
 }
 
@@ -279,15 +279,16 @@ impl Corrections {
         let id = MessageId::of_row(kept.number, kept.version);
         headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
         headers.insert(DIGEST_HEADER, digest.to_string());
+        let names = self.streams.names();
         let Judged { minute, refusal } = judged;
         if let Some(minute) = minute {
             headers.insert(MINUTE_HEADER, minute.to_string());
         }
         let subject = match refusal {
-            None => format!("corrections.{}", subject_token(&row.domain)),
+            None => names.correction_subject(&row.domain),
             Some(refusal) => {
                 headers.insert(REFUSAL_HEADER, refusal.name());
-                format!("quarantine.{refusal}")
+                names.quarantine_subject(refusal)
             }
         };
         let short = shortened(row);
@@ -296,14 +297,14 @@ impl Corrections {
         }
         let body = encode(short.as_ref().unwrap_or(row), kept.number)?;
         let message = PublishMessage::build().headers(headers).payload(body.into());
-        let stream = if refusal.is_some() { QUARANTINE } else { CORRECTIONS };
+        let stream = if refusal.is_some() { names.quarantine() } else { names.corrections() };
         let acknowledged = self
             .streams
             .context()
             .send_publish(subject, message)
             .await
-            .map_err(|source| BrokerError::Publish { stream, source })?;
-        Ok(InFlight { kept, digest, refusal, stream, acknowledged })
+            .map_err(|source| BrokerError::Publish { stream: stream.clone(), source })?;
+        Ok(InFlight { kept, digest, refusal, stream: stream.clone(), acknowledged })
     }
 }
 

@@ -19,13 +19,13 @@ use super::message_id::{MessageId, MessageRole};
 use super::quarantine::delete;
 use super::scan::{Depth, scan};
 use super::{Corrections, DIGEST_HEADER, REFUSAL_HEADER, StreamState, last_sequence};
-use crate::broker::{BrokerError, QUARANTINE};
+use crate::broker::BrokerError;
 use crate::correction::Row;
 use crate::row_identity::{KeptRow, id_of};
 use crate::text::normalize;
 
-/// Subject of the tombstones.
-const DROPPED_SUBJECT: &str = "quarantine.dropped";
+/// Last token of the tombstones' subject.
+const DROPPED: &str = "dropped";
 /// Reason in the tombstone of a row that was deleted from the table.
 const DELETED: &str = "deleted";
 /// Reason in the tombstone of a row that a person wants forgotten.
@@ -203,7 +203,9 @@ impl Corrections {
         headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
         headers.insert(DIGEST_HEADER, digest.to_string());
         headers.insert(REFUSAL_HEADER, reason);
-        self.store(QUARANTINE, DROPPED_SUBJECT.to_owned(), headers.clone(), Vec::new()).await?;
+        let names = self.streams.names();
+        self.store(names.quarantine(), names.quarantine_subject(DROPPED), headers.clone(), Vec::new())
+            .await?;
         known.record(id, digest, Place::Quarantine, &headers, None);
         Ok(())
     }

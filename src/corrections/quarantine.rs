@@ -22,8 +22,8 @@ use super::{
     BurstId, Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header,
     last_sequence, minute_in, minute_of, stored_at,
 };
-use crate::broker::{BrokerError, CORRECTIONS};
-use crate::correction::{Refusal, Row, subject_token};
+use crate::broker::{BrokerError, Name};
+use crate::correction::{Refusal, Row};
 use crate::row_identity::id_of;
 
 /// A row kept out of training. `Debug` shows no text, like that of [`Row`].
@@ -145,8 +145,9 @@ impl Corrections {
         headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
         headers.insert(DIGEST_HEADER, digest.to_string());
         headers.insert(RELEASED_HEADER, refusal.name());
-        let subject = format!("corrections.{}", subject_token(&row.domain));
-        self.store(CORRECTIONS, subject, headers.clone(), encode(&stored, row.id)?).await?;
+        let names = self.streams.names();
+        let subject = names.correction_subject(&row.domain);
+        self.store(names.corrections(), subject, headers.clone(), encode(&stored, row.id)?).await?;
         known.record(id, digest, Place::Pairs, &headers, None);
         tracing::info!(row = stored.id, %refusal, "a person released a row");
         Ok(Decided::Released)
@@ -191,13 +192,13 @@ impl Corrections {
 
     pub(super) async fn store(
         &self,
-        stream: &'static str,
+        stream: &Name,
         subject: String,
         headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<(), BrokerError> {
         let message = PublishMessage::build().headers(headers).payload(body.into());
-        let failed = |source| BrokerError::Publish { stream, source };
+        let failed = |source| BrokerError::Publish { stream: stream.clone(), source };
         self.streams.context().send_publish(subject, message).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())
     }

@@ -13,7 +13,6 @@ use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{Corrections, last_sequence};
 use crate::broker::BrokerError;
-use crate::broker::CORRECTIONS;
 use crate::broker::timestamp;
 use crate::correction::{Refusal, Row};
 
@@ -77,7 +76,8 @@ impl Corrections {
         if state.messages == 0 || from > state.last_sequence {
             return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });
         }
-        let first = match stream.direct_get_next_for_subject("corrections.>", Some(from)).await {
+        let subjects = self.streams.names().correction_subjects();
+        let first = match stream.direct_get_next_for_subject(&subjects, Some(from)).await {
             Ok(first) => first,
             // An operator deleted every later pair.
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
@@ -142,7 +142,8 @@ impl Corrections {
         if snapshot.malformed > 0 {
             tracing::warn!(
                 count = snapshot.malformed,
-                "messages on {CORRECTIONS} hold no trainable row and are left out"
+                stream = %self.streams.names().corrections(),
+                "messages hold no trainable row and are left out"
             );
         }
         Ok(snapshot)
@@ -154,12 +155,13 @@ impl Corrections {
     /// [`BrokerError::Request`].
     pub async fn quarantined_counts(&self) -> Result<BTreeMap<Refusal, u64>, BrokerError> {
         const WHAT: &str = "counting quarantined rows";
-        let subjects = self.streams.quarantine().info_with_subjects("quarantine.>").await;
+        let names = self.streams.names();
+        let subjects = self.streams.quarantine().info_with_subjects(names.quarantine_subjects()).await;
         subjects
             .map_err(BrokerError::request(WHAT))?
             .map_err(BrokerError::request(WHAT))
             .try_filter_map(|(subject, count)| async move {
-                let reason = subject.strip_prefix("quarantine.").and_then(Refusal::from_name);
+                let reason = names.quarantine_reason(&subject).and_then(Refusal::from_name);
                 Ok(reason.map(|reason| (reason, count as u64)))
             })
             .try_collect()

@@ -107,14 +107,14 @@ impl TrainerStarter {
             Claim::Start(record) => record,
             Claim::Wait(until) => {
                 let awaited = last.is_some_and(StartRecord::awaits_trainer);
-                if awaited && trainer_is_up(self.streams.connection(), self.answer).await? {
+                if awaited && trainer_is_up(&self.streams, self.answer).await? {
                     return self.saw_trainer(&job, request).await;
                 }
                 return Ok(Look::Waiting(job, until));
             }
         };
         let patience = if claimed.starts > 0 { PATIENCE_BEFORE_REPEAT } else { 1 };
-        if trainer_is_up(self.streams.connection(), self.answer * patience).await? {
+        if trainer_is_up(&self.streams, self.answer * patience).await? {
             return Ok(Look::TrainerUp);
         }
         let written = match &stored {

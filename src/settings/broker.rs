@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::byte_size::ByteSize;
 use super::nats_url::{self, UrlLogin};
 use super::reader::SettingsReader;
-use crate::broker::{ClientCertificate, Remote, UserLogin};
+use crate::broker::{ClientCertificate, Names, Namespace, Remote, UserLogin};
 
 /// The NATS server that the worker uses.
 #[derive(Debug, Clone)]
@@ -28,6 +29,45 @@ pub enum Nats {
     },
     /// A server or cluster that the worker does not supervise.
     Remote(Remote),
+}
+
+/// Settings of the streams on the NATS server.
+#[derive(Debug, Clone)]
+pub struct NatsStreams {
+    /// Names of the streams, buckets and subjects, below the namespace.
+    pub names: Names,
+    /// Number of copies of every stream and bucket in a cluster.
+    pub replicas: usize,
+    /// True when the number of copies is set.
+    pub replicas_are_set: bool,
+    /// Largest total size of the streams and buckets, in bytes, if it is set.
+    pub max_bytes: Option<u64>,
+}
+
+/// Smallest value of `NATS_MAX_BYTES`: the smallest share of it holds a large job request.
+const LEAST_BYTES: u64 = 32 << 20;
+
+/// Reads the settings of the streams.
+pub(super) fn streams(reader: &mut SettingsReader<'_>) -> NatsStreams {
+    let namespace = reader.text("NATS_NAMESPACE").and_then(|text| match text.parse::<Namespace>() {
+        Ok(namespace) => Some(namespace),
+        Err(_) => {
+            reader.problem("NATS_NAMESPACE", format!("is {text:?}; it must be {}", Namespace::EXPECTED));
+            None
+        }
+    });
+    let replicas_are_set = reader.is_set("NATS_REPLICAS");
+    let replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
+    let max_bytes = reader.text("NATS_MAX_BYTES").and_then(|text| match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes)) if bytes >= LEAST_BYTES => Some(bytes),
+        Ok(_) | Err(_) => {
+            let problem =
+                format!("is {text:?}; it must be a size from 32MiB, such as 512MiB, 4GB or 1073741824");
+            reader.problem("NATS_MAX_BYTES", problem);
+            None
+        }
+    });
+    NatsStreams { names: Names::new(namespace), replicas, replicas_are_set, max_bytes }
 }
 
 /// Checks the settings of the embedded server. Anybody who can reach it without a token can read

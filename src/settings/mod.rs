@@ -7,8 +7,9 @@
 //! ```text
 //! reader.rs         lookup in the environment and the file, and the list of problems
 //! accounts.rs       Supabase project and Hub repository
-//! broker.rs         NATS server
+//! broker.rs         NATS server and streams
 //! nats_url.rs       addresses of a NATS server, with user and password or token
+//! byte_size.rs      sizes such as `512MiB`
 //! checkpoints.rs    frequency and storage of checkpoints
 //! evaluation.rs     held-out rows, gate, synthetic typos
 //! ingest.rs         column names, catalog, burst limit
@@ -17,6 +18,7 @@
 
 mod accounts;
 mod broker;
+mod byte_size;
 mod checkpoints;
 mod evaluation;
 mod ingest;
@@ -42,7 +44,7 @@ use autovalidate_finetune::train::{EarlyStop, Metric, Recipe, ranges};
 
 use reader::SettingsReader;
 
-pub use broker::Nats;
+pub use broker::{Nats, NatsStreams};
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
 pub use reader::{Effective, Problem, SettingSource};
 pub use trainer_start::TrainerStart;
@@ -91,11 +93,13 @@ pub struct Settings {
     pub hub: Option<crate::hub::HubAccess>,
     /// The NATS server that the worker uses.
     pub nats: Nats,
-    /// Number of copies of every stream and bucket in a cluster.
-    pub nats_replicas: usize,
+    /// Streams on the NATS server.
+    pub nats_streams: NatsStreams,
     /// Time after a worker's last progress acknowledgement until its job is delivered to another
     /// worker.
     pub ack_wait: Duration,
+    /// True when this time is set.
+    pub ack_wait_is_set: bool,
     /// Time that a stopping worker has to finish its work.
     pub stop_deadline: Duration,
     /// The way in which a listener starts a trainer.
@@ -204,7 +208,8 @@ impl Settings {
         let burst = ingest::burst(&mut reader);
         let hub = accounts::hub(&mut reader, needs.hub);
         let nats = broker::nats(&mut reader);
-        let nats_replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
+        let nats_streams = broker::streams(&mut reader);
+        let ack_wait_is_set = reader.is_set("TRAIN_ACK_WAIT");
         let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
         let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
         let trainer_start = trainer_start::trainer_start(&mut reader);
@@ -245,8 +250,9 @@ impl Settings {
             burst,
             hub,
             nats,
-            nats_replicas,
+            nats_streams,
             ack_wait,
+            ack_wait_is_set,
             stop_deadline,
             trainer_start,
             checkpoints,

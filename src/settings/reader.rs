@@ -126,6 +126,12 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
+    /// Returns true when the environment or the file has a value for this setting.
+    pub(super) fn is_set(&self, name: &'static str) -> bool {
+        let in_environment = (self.environment)(name).is_some_and(|value| !value.trim().is_empty());
+        in_environment || self.file.contains_key(&name.to_ascii_lowercase())
+    }
+
     /// Returns a variable that the platform sets for each machine. It is not a setting.
     pub(super) fn platform(&self, name: &str) -> Option<String> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())

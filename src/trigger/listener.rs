@@ -169,7 +169,11 @@ impl Trigger {
             }
             let decision = decide(&self.policy, &state, self.clock.now());
             let Decision::Fire(reason) = decision else { return Ok(decision) };
-            let (intended, intent) = coverage.intend(last_sequence, reason);
+            let (mut intended, mut intent) = coverage.intend(last_sequence, reason);
+            if let Some(job_id) = self.id_made_anew(&intent).await? {
+                intent.job_id = job_id;
+                intended.intent = Some(intent.clone());
+            }
             // When the save fails, another worker has covered the same pairs: look again.
             if self.coverage_store.save(&intended, revision).await? {
                 tracing::info!(job = %intent.job_id, pairs = state.pending, %reason, "trigger fires");
@@ -177,6 +181,16 @@ impl Trigger {
                 return Ok(decision);
             }
         }
+    }
+
+    /// Returns another id for a job whose id a run on an earlier stream has: a stream of pairs that
+    /// was deleted and made anew repeats the sequences, while the run records stay.
+    async fn id_made_anew(&self, intent: &Intent) -> Result<Option<JobId>, BrokerError> {
+        let Some((record, _)) = self.runs.load(&intent.job_id).await? else { return Ok(None) };
+        let created_at = self.streams.corrections_created_at().await?;
+        let is_older = record.created_at < created_at;
+        let (first, last) = (intent.first_sequence, intent.last_sequence);
+        Ok(is_older.then(|| JobId::for_pairs_anew(created_at, first, last)))
     }
 
     /// Publishes an intended job and clears the intent. Repeating either step, or racing another

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::{
-    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, QueueHealth, Runs, StreamSettings,
-    Streams, embedded,
+    Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, Project, QueueHealth, Runs,
+    StreamSettings, Streams, embedded,
 };
 use crate::corrections::Corrections;
-use crate::settings::{Nats, Settings};
+use crate::settings::{Nats, NatsStreams, Settings};
 use crate::trigger::Trigger;
 
 use super::WorkerError;
@@ -37,10 +37,36 @@ impl BrokerHandles {
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
-        let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
-        let replicas = settings.nats_replicas;
-        let streams =
-            Streams::ensure(&connection, &StreamSettings { replicas, ..StreamSettings::default() }).await?;
+        Self::open_with(settings, stream_settings(settings)).await
+    }
+
+    /// Does the same as [`BrokerHandles::open`], and takes over streams of another project.
+    ///
+    /// # Errors
+    /// [`WorkerError::Queue`].
+    pub(super) async fn take_over(settings: &Settings) -> Result<Self, WorkerError> {
+        let streams = StreamSettings { takes_over: true, ..stream_settings(settings) };
+        Self::open_with(settings, streams).await
+    }
+
+    async fn open_with(settings: &Settings, streams: StreamSettings) -> Result<Self, WorkerError> {
+        let connection = Self::connection(settings).await?;
+        match Box::pin(Self::set_up(&connection, settings, &streams)).await {
+            Ok(handles) => Ok(handles),
+            Err(error) => {
+                // An embedded server is stopped cleanly.
+                connection.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn set_up(
+        connection: &Connection,
+        settings: &Settings,
+        streams: &StreamSettings,
+    ) -> Result<Self, WorkerError> {
+        let streams = Streams::ensure(connection, streams).await?;
         let handles = Box::pin(Self::on(&streams, settings)).await?;
         // Creates the consumer, or gives it these settings.
         let settings = job_settings(settings);
@@ -53,8 +79,16 @@ impl BrokerHandles {
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn connect(settings: &Settings) -> Result<Self, WorkerError> {
-        let connection = Connection::open(&broker(&settings.nats, &settings.data_dir)).await?;
-        Self::on(&Streams::existing(&connection).await?, settings).await
+        let connection = Self::connection(settings).await?;
+        Self::on(&Streams::existing(&connection, &stream_settings(settings)).await?, settings).await
+    }
+
+    /// Connects to the broker, after starting it if it is embedded.
+    ///
+    /// # Errors
+    /// [`WorkerError::Queue`].
+    pub async fn connection(settings: &Settings) -> Result<Connection, WorkerError> {
+        Ok(Connection::open(&broker(&settings.nats, &settings.data_dir)).await?)
     }
 
     async fn on(streams: &Streams, settings: &Settings) -> Result<Self, WorkerError> {
@@ -83,8 +117,23 @@ impl BrokerHandles {
     }
 }
 
+/// Returns the settings of the streams.
+pub fn stream_settings(settings: &Settings) -> StreamSettings {
+    let NatsStreams { names, replicas, replicas_are_set, max_bytes } = settings.nats_streams.clone();
+    let project = settings.supabase.as_ref();
+    StreamSettings {
+        names,
+        project: project.map(|access| Project::new(&access.url, &access.schema, &access.table)),
+        replicas,
+        replicas_are_set,
+        max_bytes,
+        ..StreamSettings::default()
+    }
+}
+
 fn job_settings(settings: &Settings) -> JobSettings {
-    JobSettings { ack_wait: settings.ack_wait, ..JobSettings::default() }
+    let (ack_wait, ack_wait_is_set) = (settings.ack_wait, settings.ack_wait_is_set);
+    JobSettings { ack_wait, ack_wait_is_set, ..JobSettings::default() }
 }
 
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {

@@ -43,12 +43,12 @@ use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
 use crate::run::{JobConsumer, Pipeline, RunSettings};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
-pub use broker_handles::BrokerHandles;
+pub use broker_handles::{BrokerHandles, stream_settings};
 pub use error::WorkerError;
 pub use idle::SHORTEST_IDLE;
 pub use options::WorkerOptions;
 pub use role::Role;
-pub use status::Status;
+pub use status::{Status, StatusSettings};
 pub use tick::{Tick, TrainerLook};
 
 use idle::{IdleWatch, IngestActivity};
@@ -75,7 +75,7 @@ impl Worker {
         options: impl Into<WorkerOptions>,
         stop: CancellationToken,
     ) -> Result<Self, WorkerError> {
-        let WorkerOptions { role, exit_when_idle } = options.into();
+        let WorkerOptions { role, exit_when_idle, takes_over } = options.into();
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|source| WorkerError::DataDir { path: settings.data_dir.clone(), source })?;
         // The trainer's resources come first, so that a wrong library or repository is reported
@@ -84,7 +84,10 @@ impl Worker {
             true => Some(Trainer::open(settings)?),
             false => None,
         };
-        let handles = BrokerHandles::open(settings).await?;
+        let handles = match takes_over {
+            true => BrokerHandles::take_over(settings).await?,
+            false => BrokerHandles::open(settings).await?,
+        };
         handles.corrections.complete_erasures().await?;
         let mut tasks = Tasks::default();
 
@@ -163,7 +166,7 @@ impl Worker {
         });
         let answering =
             on_each_call(&handles, |handles| async move { Status::collect(&handles).await }.boxed());
-        let status = StatusService::start(handles.streams.connection(), role.trains(), answering).await?;
+        let status = StatusService::start(&handles.streams, role.trains(), answering).await?;
         tracing::info!(%role, %http, "worker started");
         let stop_deadline = settings.stop_deadline;
         Ok(Self { handles, tasks, stop, stop_deadline, http, ingest: ingest_events, status })

@@ -11,10 +11,13 @@ pub struct WorkerOptions {
     pub role: Role,
     /// Time without any work after which the worker exits; `None` keeps it running.
     pub exit_when_idle: Option<Duration>,
+    /// True when streams of another project are taken over: for stand-ins, whose address changes with
+    /// every start.
+    pub takes_over: bool,
 }
 
 impl From<Role> for WorkerOptions {
     fn from(role: Role) -> Self {
-        Self { role, exit_when_idle: None }
+        Self { role, ..Self::default() }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use autovalidate::broker::QUARANTINE;
 use autovalidate::correction::{Refusal, Row};
 use autovalidate::corrections::{Appended, Corrections};
 use autovalidate::row_identity::number_in;
@@ -187,7 +186,7 @@ async fn a_forgotten_row_leaves_no_text_anywhere_and_never_comes_back() {
     assert_eq!((forgotten.numbers, forgotten.unknown, forgotten.messages), (vec![1], vec![99], 3));
     assert!(!holds_text(bench.folder.path(), "John Q. Public"));
     assert!(!holds_text(bench.folder.path(), "john q. public"));
-    let tombstone = bench.connection.jetstream().get_stream(QUARANTINE).await.unwrap();
+    let tombstone = bench.connection.jetstream().get_stream("QUARANTINE").await.unwrap();
     let tombstone = tombstone.get_last_raw_message_by_subject("quarantine.dropped").await.unwrap();
     assert!(tombstone.payload.is_empty());
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use autovalidate::broker::{
-    BrokerError, CANCEL_SUBJECT, JobId, JobRequest, JobSettings, Jobs, RunState, Runs,
-};
+use autovalidate::broker::{BrokerError, JobId, JobRequest, JobSettings, Jobs, RunState, Runs};
 use futures::{FutureExt, StreamExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +41,8 @@ async fn a_manual_request_during_a_run_is_seen_at_once() {
     let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
     assert_eq!((answer["stream"].as_str(), answer["seq"].as_u64()), (Some("TRAINING"), Some(2)));
     let event = next_event(&mut queued).await;
-    assert_eq!(event.job, JobId::manual(2));
-    assert_eq!(state(&runs, &JobId::manual(2)).await, RunState::Queued);
+    assert_eq!(event.job, bench.requested(2).await);
+    assert_eq!(state(&runs, &bench.requested(2).await).await, RunState::Queued);
     stop.cancel();
     within(DEADLINE, task).await.unwrap();
 }
@@ -59,7 +57,7 @@ async fn a_run_that_is_cancelled_before_its_start_leaves_the_queue_and_nobody_ha
     }
     let in_hand = next(&jobs).await;
     let mut settled = bench.listen("training.events.*.settled").await;
-    let second = JobId::manual(2);
+    let second = bench.requested(2).await;
     assert_eq!(within(DEADLINE, jobs.cancel(&second)).await.unwrap(), RunState::Queued);
     assert_eq!(next_event(&mut settled).await.job, second);
     assert_eq!(jobs.outstanding().await.unwrap(), 2, "the job in hand, and the third");
@@ -70,7 +68,7 @@ async fn a_run_that_is_cancelled_before_its_start_leaves_the_queue_and_nobody_ha
     assert_eq!(jobs.outstanding().await.unwrap(), 2);
     within(DEADLINE, in_hand.complete()).await.unwrap();
     let third = next(&jobs).await;
-    assert_eq!(third.id(), &JobId::manual(3));
+    assert_eq!(third.id(), &bench.requested(3).await);
     within(DEADLINE, third.complete()).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
 }
@@ -85,7 +83,7 @@ async fn a_long_queue_is_not_read_again_for_each_request() {
     let client = bench.connection.client();
     for sequence in 1..=WAITING {
         client.publish("training.jobs", "{}".into()).await.unwrap();
-        assert_eq!(next_event(&mut queued).await.job, JobId::manual(sequence));
+        assert_eq!(next_event(&mut queued).await.job, bench.requested(sequence).await);
     }
     // The first worker stops, so that every read that is seen from here on is the second one's.
     stop.cancel();
@@ -122,7 +120,10 @@ async fn what_was_asked_for_while_no_worker_ran_is_registered_by_the_next_and_ga
     let listed = within(DEADLINE, Runs::new(&bench.streams).list()).await.unwrap();
     let mut ids: Vec<_> = listed.iter().map(|run| (run.id.clone(), run.state)).collect();
     ids.sort_by_key(|(id, _)| id.clone());
-    assert_eq!(ids, [(JobId::manual(1), RunState::Queued), (JobId::manual(3), RunState::Queued)]);
+    assert_eq!(
+        ids,
+        [(bench.requested(1).await, RunState::Queued), (bench.requested(3).await, RunState::Queued)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,17 +132,17 @@ async fn a_queued_run_is_cancelled_by_a_plain_publish_even_while_no_worker_ran()
     let jobs = bench.jobs(JobSettings::default()).await;
     let client = bench.connection.client();
     client.publish("training.jobs", "".into()).await.unwrap();
-    client.publish(CANCEL_SUBJECT, "manual-99".into()).await.unwrap();
-    client.publish(CANCEL_SUBJECT, "not a run!".into()).await.unwrap();
-    client.publish(CANCEL_SUBJECT, "manual-1\n".into()).await.unwrap();
+    client.publish("training.cancel", "manual-99".into()).await.unwrap();
+    client.publish("training.cancel", "not a run!".into()).await.unwrap();
+    client.publish("training.cancel", format!("{}\n", bench.requested(1).await).into()).await.unwrap();
     client.flush().await.unwrap();
     let mut ended = bench.listen("training.events.*.ended").await;
     let (stop, task) = watch(&jobs);
     let event = next_event(&mut ended).await;
-    assert_eq!((event.job, event.detail["state"].as_str()), (JobId::manual(1), Some("cancelled")));
+    assert_eq!((event.job, event.detail["state"].as_str()), (bench.requested(1).await, Some("cancelled")));
     let runs = Runs::new(&bench.streams);
-    assert_eq!(state(&runs, &JobId::manual(1)).await, RunState::Cancelled);
-    let again = within(DEADLINE, jobs.cancel(&JobId::manual(1))).await.unwrap_err();
+    assert_eq!(state(&runs, &bench.requested(1).await).await, RunState::Cancelled);
+    let again = within(DEADLINE, jobs.cancel(&bench.requested(1).await)).await.unwrap_err();
     assert!(matches!(again, BrokerError::RunEnded { state: RunState::Cancelled, .. }), "{again:?}");
     stop.cancel();
     within(DEADLINE, task).await.unwrap();
@@ -162,7 +163,7 @@ async fn a_running_run_is_told_to_stop_and_a_retry_is_not() {
     assert!(!runs.is_cancel_requested(&id, 1).await.unwrap());
     // The cancel request and the worker's own save do not conflict.
     runs.save(&record, revision).await.unwrap();
-    let unknown = within(DEADLINE, jobs.cancel(&JobId::manual(99))).await.unwrap_err();
+    let unknown = within(DEADLINE, jobs.cancel(&bench.requested(99).await)).await.unwrap_err();
     assert!(matches!(unknown, BrokerError::UnknownRun { .. }), "{unknown:?}");
 }
 

@@ -104,7 +104,7 @@ async fn everything_is_stored_in_the_domain_behind_a_leaf_node() {
 
     // The hub's own clients see it.
     let direct = open(remote(&[("NATS_URL", hub.url())])).await.unwrap();
-    let streams = within(DEADLINE, Streams::existing(&direct)).await.unwrap();
+    let streams = within(DEADLINE, Streams::existing(&direct, &StreamSettings::default())).await.unwrap();
     let corrections = within(DEADLINE, Corrections::open(&streams, "pairs")).await.unwrap();
     assert_eq!(within(DEADLINE, corrections.last_sequence()).await.unwrap(), 3);
 
@@ -124,6 +124,6 @@ async fn a_leaf_node_with_jetstream_of_its_own_is_passed_by() {
     let connection = open(remote(&[("NATS_URL", leaf.url()), ("NATS_DOMAIN", "hub")])).await.unwrap();
     exercise(&connection, folder.path()).await;
     let near = open(remote(&[("NATS_URL", leaf.url())])).await.unwrap();
-    let error = within(DEADLINE, Streams::existing(&near)).await.unwrap_err();
+    let error = within(DEADLINE, Streams::existing(&near, &StreamSettings::default())).await.unwrap_err();
     assert!(matches!(error, BrokerError::NotSetUp { .. }), "{error:?}");
 }

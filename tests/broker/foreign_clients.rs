@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use autovalidate::broker::{JobId, JobSettings, STATUS_SUBJECT, StatusService};
+use autovalidate::broker::{JobId, JobSettings, StatusService};
 use autovalidate::worker::Status;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,7 @@ asyncio.run(main())
     assert_eq!(run(&bench, program).await.trim(), "2");
     let cancel = CancellationToken::new();
     let published = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
-    assert_eq!(published.id(), &JobId::manual(1));
+    assert_eq!(published.id(), &bench.requested(1).await);
     within(DEADLINE, published.complete()).await.unwrap();
     let requested = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
     assert_eq!(requested.request().reason.as_deref(), Some("after cleanup"));
@@ -64,10 +64,12 @@ async fn the_status_is_answered_and_the_service_is_found() {
         queued_more: 0,
         trainer_start: None,
         last_run: None,
+        trainer_up: Some(true),
+        settings: None,
         version: "1.2.3".into(),
     };
     let answer = status.clone();
-    let service = StatusService::start(&bench.connection, false, move || {
+    let service = StatusService::start(&bench.streams, false, move || {
         let status = answer.clone();
         async move { Ok(status) }.boxed()
     });
@@ -86,7 +88,7 @@ asyncio.run(main())
 "#;
     let printed: serde_json::Value = serde_json::from_str(&run(&bench, program).await).unwrap();
     assert_eq!(serde_json::from_value::<Status>(printed["status"].clone()).unwrap(), status);
-    assert_eq!(printed["info"]["endpoints"][0]["subject"], STATUS_SUBJECT);
+    assert_eq!(printed["info"]["endpoints"][0]["subject"], "training.status");
 
     drop(service);
     // A request during the shutdown of the service gets no answer; a later one gets "no
@@ -95,7 +97,7 @@ asyncio.run(main())
     within(DEADLINE, async {
         let request = || async_nats::Request::new().timeout(Some(Duration::from_millis(200)));
         loop {
-            match client.send_request(STATUS_SUBJECT, request()).await {
+            match client.send_request("training.status", request()).await {
                 Err(error) if error.kind() == RequestErrorKind::NoResponders => return,
                 _ => tokio::task::yield_now().await,
             }

@@ -9,7 +9,8 @@ use crate::support::DEADLINE;
 use crate::support::broker::{TestBroker, next_event};
 use crate::support::within;
 
-const SHORT_WAIT: JobSettings = JobSettings { ack_wait: Duration::from_secs(1), runs_at_once: 1 };
+const SHORT_WAIT: JobSettings =
+    JobSettings { ack_wait: Duration::from_secs(1), ack_wait_is_set: true, runs_at_once: 1 };
 
 async fn next(jobs: &Jobs) -> autovalidate::broker::Job {
     within(DEADLINE, jobs.next(&CancellationToken::new())).await.unwrap()
@@ -55,7 +56,7 @@ async fn a_dropped_job_comes_again_under_the_same_id() {
     bench.connection.client().publish("training.jobs", "".into()).await.unwrap();
     let first = next(&jobs).await;
     let id = first.id().clone();
-    assert_eq!(id, JobId::manual(1));
+    assert_eq!(id, bench.requested(1).await);
     drop(first);
     let second = next(&jobs).await;
     assert_eq!((second.id(), second.deliveries()), (&id, 2));
@@ -96,7 +97,7 @@ async fn one_run_at_a_time_over_all_workers() {
     let job = next(&jobs).await;
     assert!(!comes_within(&jobs, Duration::from_secs(1)).await, "two runs at once");
     within(DEADLINE, job.complete()).await.unwrap();
-    assert_eq!(next(&jobs).await.id(), &JobId::manual(2));
+    assert_eq!(next(&jobs).await.id(), &bench.requested(2).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,10 +109,10 @@ async fn a_bad_body_is_refused_with_an_event_and_the_next_job_is_served() {
         bench.connection.jetstream().publish("training.jobs", body.into()).await.unwrap().await.unwrap();
     }
     let job = next(&jobs).await;
-    assert_eq!(job.id(), &JobId::manual(4));
+    assert_eq!(job.id(), &bench.requested(4).await);
     for (sequence, field) in [(1, None), (2, Some("epochs")), (3, Some("epoch"))] {
         let event = next_event(&mut refusals).await;
-        assert_eq!(event.job, JobId::manual(sequence));
+        assert_eq!(event.job, bench.requested(sequence).await);
         assert_eq!(event.stage, "refused");
         assert_eq!(event.detail["field"].as_str(), field);
     }
@@ -138,5 +139,5 @@ async fn a_removed_consumer_is_made_again() {
     let stream = bench.connection.jetstream().get_stream("TRAINING").await.unwrap();
     stream.delete_consumer("trainer").await.unwrap();
     within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
-    assert_eq!(next(&jobs).await.id(), &JobId::manual(1));
+    assert_eq!(next(&jobs).await.id(), &bench.requested(1).await);
 }

@@ -15,6 +15,7 @@ mod domain;
 mod embedded;
 mod foreign_clients;
 mod jobs;
+pub(crate) mod ownership;
 mod quarantine;
 mod records;
 mod refusals;

@@ -215,3 +215,30 @@ async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
     assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
     assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_pairs_that_is_made_anew_starts_runs_again() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let trigger = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
+    look(&trigger).await;
+    let first = next(&jobs).await;
+    assert_eq!(first.id(), &JobId::for_pairs(1, 10));
+    within(DEADLINE, first.complete()).await.unwrap();
+
+    bench.connection.jetstream().delete_stream("CORRECTIONS").await.unwrap();
+    bench.another_worker().await;
+    look(&trigger).await;
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
+    assert!(matches!(look(&trigger).await, Decision::Fire(_)));
+    // The id of the first run would find its record, and train nothing.
+    let again = next(&jobs).await;
+    assert!(
+        again.id().as_str().ends_with("-1-10") && again.id() != &JobId::for_pairs(1, 10),
+        "{}",
+        again.id()
+    );
+    assert_eq!((again.request().first_sequence, again.request().last_sequence), (Some(1), Some(10)));
+}

@@ -1,6 +1,6 @@
 //! Checkpoints on the broker: a trainer on another disk resumes the run of a killed one.
 
-use autovalidate::broker::{CheckpointStore, JobId, RunRecord, RunState, TRAINING_CHECKPOINTS};
+use autovalidate::broker::{CheckpointStore, RunRecord, RunState};
 use autovalidate::hub::{Digest, Repository};
 use autovalidate_finetune::model::archive;
 use nix::sys::signal::Signal;
@@ -41,7 +41,7 @@ async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_e
     let store = CheckpointStore::new(&bench.streams);
     let trainer = |name| stage.worker_with(&bench.url(), "trainer", name, &SHARED);
 
-    let id = JobId::manual(1);
+    let id = bench.requested(1).await;
     let mut undisturbed = trainer("undisturbed");
     client.publish("training.jobs", request().into()).await.unwrap();
     event(&mut events, |event| event.job == id && event.stage == "ended").await;
@@ -51,7 +51,7 @@ async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_e
     undisturbed.signal(Signal::SIGTERM);
     assert_eq!(undisturbed.exit_code().await, Some(0));
 
-    let id = JobId::manual(2);
+    let id = bench.requested(2).await;
     let mut killed = trainer("killed");
     client.publish("training.jobs", request().into()).await.unwrap();
     let stored = within(DEADLINE, async {
@@ -83,7 +83,7 @@ async fn a_trainer_with_another_disk_goes_on_from_a_killed_ones_checkpoint_and_e
 
     // An ended run leaves no checkpoint in the store.
     assert_eq!(store.step(&id).await.unwrap(), None);
-    let bucket = format!("OBJ_{TRAINING_CHECKPOINTS}");
+    let bucket = "OBJ_training_checkpoints";
     let bucket = bench.connection.jetstream().get_stream(bucket).await.unwrap();
     let chunks = bucket.info_with_subjects("$O.training_checkpoints.C.>").await.unwrap();
     assert_eq!(futures::TryStreamExt::try_collect::<Vec<_>>(chunks).await.unwrap(), []);

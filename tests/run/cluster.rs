@@ -94,7 +94,7 @@ async fn a_leader_killed_during_a_run_loses_and_doubles_nothing() {
     assert!(first.job.as_str().starts_with("pairs-1-"), "{first:?}");
     let before = stage.releases().await;
 
-    let id = JobId::manual(2);
+    let id = crate::support::broker::requested(&streams, 2).await;
     client.publish("training.jobs", LONG.into()).await.unwrap();
     event(&mut events, |event| event.job == id && event.stage == "train").await;
     let info = streams.connection().jetstream().get_stream("TRAINING").await.unwrap();

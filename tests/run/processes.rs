@@ -160,7 +160,7 @@ async fn two_listeners_and_two_trainers_share_the_work_and_a_killed_trainers_job
     .await;
     assert_eq!(bench.corrections().await.last_sequence().await.unwrap(), PAIRS as u64);
 
-    let id = JobId::manual(2);
+    let id = bench.requested(2).await;
     let before = stage.releases().await;
     bench.connection.client().publish("training.jobs", LONG.into()).await.unwrap();
     event(&mut events, |event| is_progress(event, &id)).await;
@@ -180,7 +180,7 @@ async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_sig
     let (bench, stage) = (TestBroker::new().await, SharedStandIns::new().await);
     within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
     let mut events = bench.listen("training.events.>").await;
-    let (url, id) = (bench.url(), JobId::manual(1));
+    let (url, id) = (bench.url(), bench.requested(1).await);
     let mut first = stage.worker(&url, "trainer", "t1");
     bench.connection.client().publish("training.jobs", LONG.into()).await.unwrap();
     event(&mut events, |event| is_progress(event, &id)).await;

@@ -135,11 +135,12 @@ async fn a_trainer_that_finds_no_job_is_up_for_a_while_and_exits() {
         name => sleeper.environment().get(name).cloned(),
     };
     let settings = Settings::read(&environment, None, Needs::default()).unwrap();
-    let trainer = WorkerOptions { role: Role::Trainer, exit_when_idle: Some(IDLE * 5) };
+    let trainer =
+        WorkerOptions { role: Role::Trainer, exit_when_idle: Some(IDLE * 5), ..WorkerOptions::default() };
     let worker = within(DEADLINE, Worker::start(&settings, trainer, CancellationToken::new())).await.unwrap();
-    assert!(within(DEADLINE, trainer_is_up(&bench.connection, DEADLINE)).await.unwrap());
+    assert!(within(DEADLINE, trainer_is_up(&bench.streams, DEADLINE)).await.unwrap());
     exited(worker).await.unwrap();
-    assert!(!trainer_is_up(&bench.connection, IDLE).await.unwrap());
+    assert!(!trainer_is_up(&bench.streams, IDLE).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

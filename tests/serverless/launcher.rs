@@ -113,10 +113,10 @@ async fn many_listeners_start_one_trainer_for_a_job_and_none_without_a_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_trainer_is_started_while_one_is_up() {
     let bench = Bench::new().await;
-    let up = StatusService::start(&bench.broker.connection, true, || async { Ok(()) }.boxed());
+    let up = StatusService::start(&bench.broker.streams, true, || async { Ok(()) }.boxed());
     let up = within(DEADLINE, up).await.unwrap();
     assert_eq!(bench.look().await, Look::TrainerUp);
-    let listener = StatusService::start(&bench.broker.connection, false, || async { Ok(()) }.boxed());
+    let listener = StatusService::start(&bench.broker.streams, false, || async { Ok(()) }.boxed());
     let _listener = within(DEADLINE, listener).await.unwrap();
     within(DEADLINE, up.stop()).await;
     // The other worker only listens.
@@ -128,7 +128,7 @@ async fn no_trainer_is_started_while_one_is_up() {
 async fn a_trainer_that_came_up_and_died_is_replaced_within_seconds_and_a_retry_gets_one_at_once() {
     let bench = Bench::new().await;
     assert!(matches!(bench.look().await, Look::Started(..)));
-    let up = StatusService::start(&bench.broker.connection, true, || async { Ok(()) }.boxed());
+    let up = StatusService::start(&bench.broker.streams, true, || async { Ok(()) }.boxed());
     let up = within(DEADLINE, up).await.unwrap();
     assert_eq!(bench.look().await, Look::TrainerUp);
     assert!(bench.record().await.came_up);
@@ -139,7 +139,7 @@ async fn a_trainer_that_came_up_and_died_is_replaced_within_seconds_and_a_retry_
     assert_eq!((bench.starts(), bench.record().await.starts), (2, 2));
 
     // A person cancels the run and retries it: this is another request for the same job.
-    let id = autovalidate::broker::JobId::manual(1);
+    let id = bench.broker.requested(1).await;
     within(DEADLINE, bench.jobs.cancel(&id)).await.unwrap();
     within(DEADLINE, bench.jobs.retry(&id)).await.unwrap();
     bench.fly.set_state(&bench.machine, MachineState::Stopped).unwrap();
@@ -332,5 +332,6 @@ async fn a_command_is_run_once_for_a_job() {
     assert!(matches!(within(DEADLINE, starter.look()).await.unwrap(), Look::Waiting(..)));
     bench.next_job().await;
     assert!(matches!(within(DEADLINE, starter.look()).await.unwrap(), Look::Started(..)));
-    assert_eq!(std::fs::read_to_string(file).unwrap(), "manual-1\nmanual-2\n");
+    let (first, second) = (bench.broker.requested(1).await, bench.broker.requested(2).await);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), format!("{first}\n{second}\n"));
 }

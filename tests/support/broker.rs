@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autovalidate::broker::{
-    Broker, Clock, Connection, Event, Events, JobSettings, Jobs, Remote, StreamSettings, Streams,
+    Broker, Clock, Connection, Event, Events, JobId, JobSettings, Jobs, Remote, StreamSettings, Streams,
     SystemClock, embedded,
 };
 use autovalidate::correction::Row;
@@ -66,12 +66,24 @@ impl TestBroker {
         Events::new(&self.streams, Arc::new(SystemClock))
     }
 
+    /// Returns the id of the request with this stream sequence.
+    pub async fn requested(&self, sequence: u64) -> JobId {
+        requested(&self.streams, sequence).await
+    }
+
     /// Subscribes to everything published on a subject from now on.
     pub async fn listen(&self, subject: &'static str) -> async_nats::Subscriber {
         let subscriber = self.connection.client().subscribe(subject).await.unwrap();
         self.connection.client().flush().await.unwrap();
         subscriber
     }
+}
+
+/// Returns the id of the request with this stream sequence.
+pub async fn requested(streams: &Streams, sequence: u64) -> JobId {
+    let stream = streams.connection().jetstream().get_stream(&**streams.names().training()).await.unwrap();
+    let created_at = stream.cached_info().created.unix_timestamp_nanos();
+    JobId::requested(Timestamp::from_nanosecond(created_at).unwrap(), sequence)
 }
 
 /// Waits for the next event of a subscription.

@@ -57,7 +57,7 @@ impl Setup {
     pub async fn existing_streams(&self) -> Streams {
         let remote = Remote { urls: vec![self.url.clone()], ..Remote::default() };
         let connection = Connection::open(&Broker::Remote(remote)).await.expect("a connection");
-        Streams::existing(&connection).await.expect("streams")
+        Streams::existing(&connection, &StreamSettings::default()).await.expect("streams")
     }
 
     /// Starts a worker that listens and does not train. The worker is killed when dropped.

@@ -4,6 +4,7 @@
 mod commands;
 mod doctor;
 mod path;
+mod read_only;
 mod releases;
 mod secrets;
 mod settings;

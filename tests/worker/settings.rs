@@ -308,3 +308,26 @@ fn artifacts_are_written_for_a_model() {
         assert!(out.join(name).metadata().unwrap().len() > 1_000, "{name}");
     }
 }
+
+#[test]
+fn the_streams_have_a_namespace_and_a_total_size() {
+    let read = |namespace: &'static str, bytes: &'static str| {
+        let value = move |name: &str| match name {
+            "NATS_NAMESPACE" => Some(namespace.to_owned()),
+            "NATS_MAX_BYTES" => Some(bytes.to_owned()),
+            _ => None,
+        };
+        Settings::read(&value, None, Needs::default())
+    };
+    let streams = read("shop", "512MiB").unwrap().nats_streams;
+    assert_eq!(&**streams.names.corrections(), "shop_CORRECTIONS");
+    assert_eq!((streams.max_bytes, streams.replicas, streams.replicas_are_set), (Some(512 << 20), 1, false));
+    let plain = read("", "").unwrap().nats_streams;
+    assert_eq!((&**plain.names.corrections(), plain.max_bytes), ("CORRECTIONS", None));
+    for (namespace, bytes, named) in
+        [("Shop", "", "NATS_NAMESPACE"), ("training", "", "NATS_NAMESPACE"), ("", "1MiB", "NATS_MAX_BYTES")]
+    {
+        let told = read(namespace, bytes).unwrap_err().to_string();
+        assert!(told.contains(named) && told.contains("1 problem"), "{told}");
+    }
+}
