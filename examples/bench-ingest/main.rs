@@ -4,6 +4,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "../../tests/support/change_load.rs"]
+mod change_load;
 #[path = "../../tests/support/fault_load.rs"]
 mod fault_load;
 
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use autovalidate_fakes::supabase::Options;
+use change_load::run_change_load;
 use clap::{Parser, ValueEnum};
 use fault_load::{FaultLoad, Setup, run_fault_load};
 use futures::StreamExt;
@@ -69,6 +72,8 @@ enum Part {
     Flushed,
     /// Inserts during faults.
     Faults,
+    /// Inserts, updates, deletions and a truncation during faults.
+    Changes,
 }
 
 #[tokio::main]
@@ -133,6 +138,35 @@ async fn main() {
         figures["fault_run"] = json!({
             "rows": after.rows, "lost": after.lost, "surplus": after.surplus, "faults": after.faults,
             "kills": args.kills, "seconds": after.took.as_secs_f64(), "calm_seconds": after.recovery.as_secs_f64(),
+        });
+    }
+    if wanted(Part::Changes) {
+        let storm = FaultLoad {
+            seed: args.seed,
+            inserts: args.inserts / 5,
+            kills: args.kills,
+            inserts_per_second: args.inserts_per_second,
+        };
+        let after = run_change_load(&storm, &args.program, &args.nats).await;
+        println!(
+            "| fault run with changes, seed {}: {} inserts, {} updates, {} deletions, a truncation, {} faults, {} kills | {} lost, {} surplus, {} stale, {} undead, right {:.1} s after the last change | 0 of each |",
+            args.seed,
+            after.inserted,
+            after.updated,
+            after.deleted,
+            after.faults,
+            args.kills,
+            after.lost,
+            after.surplus,
+            after.stale,
+            after.undead,
+            after.recovery.as_secs_f64()
+        );
+        figures["change_run"] = json!({
+            "inserted": after.inserted, "updated": after.updated, "deleted": after.deleted,
+            "faults": after.faults, "kills": args.kills, "lost": after.lost, "surplus": after.surplus,
+            "stale": after.stale, "undead": after.undead, "seconds": after.took.as_secs_f64(),
+            "calm_seconds": after.recovery.as_secs_f64(),
         });
     }
     if let Some(path) = &args.json {

@@ -425,6 +425,12 @@ mod tests {
             prop_assert_eq!(live(&periods, ahead, has_dates).2, 0);
         }
 
+    }
+
+    proptest! {
+        // A flood has many rows, and each of them is judged.
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
         /// A flood gets no more through than the limit of each minute since the newest row that a
         /// sweep has seen.
         #[test]

@@ -93,7 +93,7 @@ impl<I: Inbox> Sweep<'_, I> {
         position: &mut Position,
         swept: &mut Swept,
     ) -> Result<(), SweepError> {
-        if !self.table.has_updated_at().await? {
+        if !self.table.may_have_updated_at() {
             return Ok(());
         }
         let Some(mark) = &position.updated else {

@@ -10,7 +10,6 @@ use reqwest::header::{
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tracing::{debug, info};
 use url::Url;
@@ -45,7 +44,8 @@ pub struct Table {
     url: Url,
     access: TableAccess,
     size: Arc<PageSize>,
-    pub(super) has_updated_at: Arc<OnceCell<bool>>,
+    /// True once the table turned out to have no column of the time of the last update.
+    pub(super) lacks_updated_at: Arc<AtomicBool>,
     /// True once the table turned out to have no column of the time of the insert.
     undated: Arc<AtomicBool>,
 }
@@ -74,8 +74,8 @@ impl Table {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(RestError::Request)?;
-        let (size, undated, has_updated_at) = Default::default();
-        Ok(Self { client, url, access: access.clone(), size, undated, has_updated_at })
+        let (size, undated, lacks_updated_at) = Default::default();
+        Ok(Self { client, url, access: access.clone(), size, undated, lacks_updated_at })
     }
 
     /// Returns the table's address, key and columns.

@@ -14,13 +14,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::inbox::{Accepted, Inbox, InboxError, Position};
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
-use crate::failure::{Failure, RetryDirective};
+use crate::failure::{Failure, RetryDirective, chain};
 use crate::row_identity::KeptRow;
 
 /// Time within which the inbox must answer.
@@ -146,14 +146,19 @@ impl<I: Inbox> Sweep<'_, I> {
         self.look_back(position.cursor, swept).await?;
         self.read_on(position, swept).await?;
         let before = position.clone();
-        self.read_updates(position, swept).await?;
-        self.compare_page(position, swept).await?;
+        // Whatever keeps updates from being read, the comparison finds them, too.
+        match Box::pin(self.read_updates(position, swept)).await {
+            Err(SweepError::Rest(error)) => debug!(error = chain(&error), "the updates can't be read"),
+            read => read?,
+        }
+        Box::pin(self.compare_page(position, swept)).await?;
         if *position != before {
             self.in_time(self.inbox.advance(position)).await?;
         }
         // A row with the id of another row: rows of the new series may be anywhere below the cursor.
         while swept.accepted.series > position.series {
-            *position = Position { series: swept.accepted.series, cursor: 0, ..position.clone() };
+            *position =
+                Position { series: swept.accepted.series, cursor: 0, compared: 0, ..position.clone() };
             self.read_on(position, swept).await?;
         }
         Ok(())
@@ -204,7 +209,7 @@ impl<I: Inbox> Sweep<'_, I> {
         if !page.rows.is_empty() {
             let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
             swept.add(&accepted);
-            self.revise(&accepted.differing, swept).await?;
+            Box::pin(self.revise(&accepted.differing, swept)).await?;
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ impl<I: Inbox> Ingest<I> {
     /// [`SweepError`]. The rows that were handed over before the error stay stored.
     pub async fn sweep_now(&self) -> Result<u64, SweepError> {
         let before = self.status.borrow().rows_by_sweep;
-        self.sweep_once(&mut None).await?;
+        Box::pin(self.sweep_once(&mut None)).await?;
         Ok(self.status.borrow().rows_by_sweep - before)
     }
 

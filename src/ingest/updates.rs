@@ -1,7 +1,10 @@
 //! Rows that were updated since a given time, for a table that has a column with the time of the last
 //! update.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::Value;
+use tracing::debug;
 
 use super::answer_kind::AnswerKind;
 use super::page::Record;
@@ -13,24 +16,30 @@ use super::rest_error::RestError;
 pub(super) type UpdatePlace = (String, Option<i64>);
 
 impl Table {
-    /// Returns true when the table has a column with the time of the last update. Asks once.
-    ///
-    /// # Errors
-    /// [`RestError`].
-    pub(super) async fn has_updated_at(&self) -> Result<bool, RestError> {
-        let column = self.updated_at();
-        if column.is_empty() {
-            return Ok(false);
-        }
-        let asked = self.has_updated_at.get_or_try_init(|| async {
-            let question = Question { select: column, filters: Vec::new(), order: format!("{column}.desc") };
-            match self.read(&question, 1).await {
-                Ok(_) => Ok(true),
-                Err(RestError::Answer(answer)) if answer.kind == AnswerKind::MissingColumn => Ok(false),
-                Err(error) => Err(error),
+    /// Returns false once the table turned out to have no column with the time of the last update.
+    pub(super) fn may_have_updated_at(&self) -> bool {
+        !self.updated_at().is_empty() && !self.lacks_updated_at.load(Ordering::Relaxed)
+    }
+
+    /// Answers a question about updates. `None` when the table has no such column, which is told once.
+    async fn read_updates(
+        &self,
+        question: &Question<'_>,
+        limit: usize,
+    ) -> Result<Option<Vec<Record>>, RestError> {
+        match self.read(question, limit).await {
+            Ok(records) => Ok(Some(records)),
+            Err(RestError::Answer(answer)) if answer.kind == AnswerKind::MissingColumn => {
+                if !self.lacks_updated_at.swap(true, Ordering::Relaxed) {
+                    debug!(
+                        column = self.updated_at(),
+                        "the table has no such column; changes are found by comparison"
+                    );
+                }
+                Ok(None)
             }
-        });
-        asked.await.copied()
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the time of the last update of any row.
@@ -41,7 +50,7 @@ impl Table {
         let column = self.updated_at();
         let filters = vec![(column, "not.is.null".to_owned())];
         let question = Question { select: column, filters, order: format!("{column}.desc") };
-        let page = self.read(&question, 1).await?;
+        let page = self.read_updates(&question, 1).await?.unwrap_or_default();
         Ok(page.first().and_then(|record| text(record, column)))
     }
 
@@ -64,7 +73,8 @@ impl Table {
             None => (column, format!("gte.{since}")),
         };
         let order = format!("{column}.asc,{}.asc", columns.id);
-        let records = self.read(&Question { select: &select, filters: vec![filter], order }, limit).await?;
+        let question = Question { select: &select, filters: vec![filter], order };
+        let records = self.read_updates(&question, limit).await?.unwrap_or_default();
         let last = records.last().and_then(|last| Some((text(last, column)?, Some(columns.id_of(last)?))));
         // A page that ends where it began would be asked for again without end.
         let last = last.filter(|last| last != place);

@@ -52,7 +52,7 @@ pub(super) fn streams(reader: &mut SettingsReader<'_>) -> NatsStreams {
     let namespace = reader.text("NATS_NAMESPACE").and_then(|text| match text.parse::<Namespace>() {
         Ok(namespace) => Some(namespace),
         Err(_) => {
-            reader.problem("NATS_NAMESPACE", format!("is {text:?}; it must be {}", Namespace::EXPECTED));
+            reader.refuse("NATS_NAMESPACE", &text, Namespace::EXPECTED);
             None
         }
     });
@@ -61,9 +61,7 @@ pub(super) fn streams(reader: &mut SettingsReader<'_>) -> NatsStreams {
     let max_bytes = reader.text("NATS_MAX_BYTES").and_then(|text| match text.parse::<ByteSize>() {
         Ok(ByteSize(bytes)) if bytes >= LEAST_BYTES => Some(bytes),
         Ok(_) | Err(_) => {
-            let problem =
-                format!("is {text:?}; it must be a size from 32MiB, such as 512MiB, 4GB or 1073741824");
-            reader.problem("NATS_MAX_BYTES", problem);
+            reader.refuse("NATS_MAX_BYTES", &text, "a size from 32MiB, such as 512MiB, 4GB or 1073741824");
             None
         }
     });

@@ -37,7 +37,7 @@ impl BrokerHandles {
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
-        Self::open_with(settings, stream_settings(settings)).await
+        Box::pin(Self::open_with(settings, stream_settings(settings))).await
     }
 
     /// Does the same as [`BrokerHandles::open`], and takes over streams of another project.
@@ -46,11 +46,11 @@ impl BrokerHandles {
     /// [`WorkerError::Queue`].
     pub(super) async fn take_over(settings: &Settings) -> Result<Self, WorkerError> {
         let streams = StreamSettings { takes_over: true, ..stream_settings(settings) };
-        Self::open_with(settings, streams).await
+        Box::pin(Self::open_with(settings, streams)).await
     }
 
     async fn open_with(settings: &Settings, streams: StreamSettings) -> Result<Self, WorkerError> {
-        let connection = Self::connection(settings).await?;
+        let connection = Box::pin(Self::connection(settings)).await?;
         match Box::pin(Self::set_up(&connection, settings, &streams)).await {
             Ok(handles) => Ok(handles),
             Err(error) => {
@@ -79,8 +79,9 @@ impl BrokerHandles {
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn connect(settings: &Settings) -> Result<Self, WorkerError> {
-        let connection = Self::connection(settings).await?;
-        Self::on(&Streams::existing(&connection, &stream_settings(settings)).await?, settings).await
+        let connection = Box::pin(Self::connection(settings)).await?;
+        let streams = Streams::existing(&connection, &stream_settings(settings)).await?;
+        Box::pin(Self::on(&streams, settings)).await
     }
 
     /// Connects to the broker, after starting it if it is embedded.

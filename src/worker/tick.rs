@@ -57,8 +57,8 @@ impl Tick {
     /// [`WorkerError`]; the first error, after everything has been tried.
     pub async fn perform(settings: &Settings, handles: &BrokerHandles) -> Result<Self, WorkerError> {
         let swept = Box::pin(sweep(settings, handles)).await;
-        handles.jobs.register_waiting().await?;
-        let decision = handles.trigger.look().await?;
+        Box::pin(handles.jobs.register_waiting()).await?;
+        let decision = Box::pin(handles.trigger.look()).await?;
         let mut trainer = None;
         if let Some(starter) = trainer_starter(handles, &settings.trainer_start)? {
             trainer = match Box::pin(starter.look()).await? {
@@ -76,7 +76,7 @@ impl Tick {
         Ok(Self {
             stored: swept?,
             job_started: matches!(decision, Decision::Fire(_)),
-            due: handles.trigger.next_due().await?,
+            due: Box::pin(handles.trigger.next_due()).await?,
             job: handles.jobs.first_outstanding().await?.map(|(job, _)| job),
             trainer,
         })

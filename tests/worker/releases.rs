@@ -128,6 +128,37 @@ async fn versions_are_listed_traced_made_live_and_made_again() {
     system.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_row_is_told_with_the_versions_that_learned_from_it() {
+    let mut system = TestWorker::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
+    insert(&system.supabase, 120).await;
+    let run = system.ended().await;
+    assert_eq!(run.state, RunState::Done, "{:?}", run.error);
+    let snapshots = || std::fs::read_dir(system.data.join("snapshots")).unwrap().count();
+    assert_eq!(snapshots(), 1);
+    let listed = json(&system, &["models", "list", "--json"]).await;
+
+    let preview = json(&system, &["forget", "1", "2", "--dry-run", "--json"]).await;
+    assert_eq!((preview, snapshots()), (serde_json::json!([1, 2]), 1), "nothing is erased");
+    let forgotten = json(&system, &["forget", "1", "2", "99999", "--json"]).await;
+    assert_eq!(forgotten["numbers"], serde_json::json!([1, 2]));
+    assert_eq!(forgotten["unknown"], serde_json::json!([99999]));
+    assert_eq!((&forgotten["messages"], &forgotten["runs_without_rows"]), (&2.into(), &1.into()));
+    assert_eq!(forgotten["versions"], serde_json::json!([listed[0]["version"]]));
+    assert_eq!(forgotten["untouched"], Value::Null);
+    assert_eq!(snapshots(), 0);
+    let again = told(&system, &["forget", "1"]).await;
+    assert!(again.contains("row 1: was not stored, and will not be"), "{again}");
+    let told = told(&system, &["forget", "3"]).await;
+    assert!(told.contains("enqueue --base-model the model that BASE_MODEL names"), "{told}");
+
+    // The next run learns from none of them.
+    self::told(&system, &["enqueue", "--force"]).await;
+    let next = system.ended().await;
+    assert_eq!((next.state, next.row_count), (RunState::Done, Some(117)), "{:?}", next.error);
+    system.stop().await;
+}
+
 fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
