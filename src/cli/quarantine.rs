@@ -262,6 +262,7 @@ fn not_there(ids: &[i64]) -> CliError {
     let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
     CliError::plain(
         format!("no row with this id is kept out of training: {}", ids.join(", ")),
-        "`autovalidate quarantine list` shows the rows that are.",
+        "`autovalidate quarantine list` shows the rows that are. `autovalidate forget` erases any row, also \
+         one that is trained on.",
     )
 }

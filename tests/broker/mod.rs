@@ -22,3 +22,4 @@ mod refusals;
 mod remote;
 mod trigger;
 mod trigger_faults;
+mod upgrade;

@@ -1,6 +1,6 @@
 //! The rows that runs were trained on, stored by their hash.
 //!
-//! The stream of pairs only grows, so a run's rows can always be read again up to the sequence in
+//! A run's rows can be read again from the stream of pairs, up to the sequence in
 //! its record. After a crash, a snapshot makes this second read unnecessary. It also outlives the
 //! run, so that the run can be replayed.
 
