@@ -12,6 +12,7 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use tokio::sync::MutexGuard;
 
 use super::digest::RowDigest;
 use super::ledger::Place;
@@ -59,13 +60,13 @@ impl Corrections {
     /// # Errors
     /// The errors of [`append`](Self::append).
     pub async fn remove(&self, rows: &[KeptRow]) -> Result<usize, BrokerError> {
-        let mut known = self.current().await?;
+        let known = self.current().await?;
         let unchanged = |kept: &&KeptRow| {
             let now = known.ledger.get(kept.number);
             now.is_some_and(|now| now.version == kept.version && now.place != Place::Erased)
         };
         let numbers: Vec<i64> = rows.iter().filter(unchanged).map(|kept| kept.number).collect();
-        self.erase(&mut known, &numbers, DELETED).await?;
+        self.erase(known, &numbers, DELETED).await?;
         Ok(numbers.len())
     }
 
@@ -75,7 +76,7 @@ impl Corrections {
     /// # Errors
     /// The errors of [`append`](Self::append).
     pub async fn forget(&self, ids: &[i64]) -> Result<Forgotten, BrokerError> {
-        let mut known = self.current().await?;
+        let known = self.current().await?;
         let mut forgotten = Forgotten::default();
         for id in ids {
             match known.ledger.kept_ever(*id) {
@@ -84,7 +85,7 @@ impl Corrections {
             }
         }
         let all: Vec<i64> = forgotten.numbers.iter().chain(&forgotten.unknown).copied().collect();
-        forgotten.messages = self.erase(&mut known, &all, FORGOTTEN).await?;
+        forgotten.messages = self.erase(known, &all, FORGOTTEN).await?;
         Ok(forgotten)
     }
 
@@ -126,15 +127,14 @@ impl Corrections {
     pub async fn complete_erasures(&self) -> Result<(), BrokerError> {
         let erasure = self.streams.state::<Erasure>().load(ERASURE).await?;
         if erasure.is_some_and(|(erasure, _)| erasure.by.is_some()) {
-            let known = self.current().await?;
-            self.erase_messages(&known).await?;
+            self.erase_messages().await?;
         }
         Ok(())
     }
 
     async fn erase(
         &self,
-        known: &mut StreamState,
+        mut known: MutexGuard<'_, StreamState>,
         numbers: &[i64],
         reason: &'static str,
     ) -> Result<usize, BrokerError> {
@@ -143,10 +143,12 @@ impl Corrections {
         }
         self.announce().await?;
         for number in numbers {
-            self.store_tombstone(known, *number, reason).await?;
+            self.store_tombstone(&mut known, *number, reason).await?;
         }
+        // From here on no row comes back. The ingest goes on while the streams are searched.
+        drop(known);
         tracing::info!(rows = numbers.len(), reason, "erased rows");
-        self.erase_messages(known).await
+        self.erase_messages().await
     }
 
     /// Records that messages are being deleted, and returns this process's random number.
@@ -157,17 +159,16 @@ impl Corrections {
     }
 
     /// Deletes every message with the text of an erased row. Returns the number of messages.
-    pub(super) async fn erase_messages(&self, known: &StreamState) -> Result<usize, BrokerError> {
+    pub(super) async fn erase_messages(&self) -> Result<usize, BrokerError> {
         let token = self.announce().await?;
+        let rows = self.erased().await?;
         let mut deleted = 0;
         for stream in [self.streams.corrections(), self.streams.quarantine()] {
             let mut found = Vec::new();
             scan(stream, 1, last_sequence(stream).await?, Depth::Headers, |sequence, message| {
                 let id = message.headers.as_ref().and_then(|headers| self.message_id(headers));
-                let erased = id.is_some_and(|id| {
-                    let place = known.ledger.get(id.number).map(|entry| entry.place);
-                    id.role != MessageRole::Tombstone && place == Some(Place::Erased)
-                });
+                let erased =
+                    id.is_some_and(|id| id.role != MessageRole::Tombstone && rows.contains(&id.number));
                 if erased {
                     found.push(sequence);
                 }

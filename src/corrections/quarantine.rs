@@ -64,20 +64,12 @@ impl Corrections {
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn quarantined(&self, reason: Option<Refusal>) -> Result<Vec<Quarantined>, BrokerError> {
         let stream = self.streams.quarantine();
-        let known = self.current().await?;
         let mut found = Vec::new();
         scan(stream, 1, last_sequence(stream).await?, Depth::Whole, |sequence, message| {
             let Some(headers) = &message.headers else { return };
             let Some(id) = self.message_id(headers) else { return };
             let Some(refusal) = header(headers, REFUSAL_HEADER).and_then(Refusal::from_name) else { return };
-            // A tombstone has no row. The row's text may have changed, and a released row may not be
-            // deleted yet.
-            let current = known.ledger.get(id.number);
-            if !current
-                .is_some_and(|current| current.place == Place::Quarantine && current.version == id.version)
-            {
-                return;
-            }
+            // A tombstone has no row.
             let Ok(row) = serde_json::from_slice::<Row>(&message.payload) else { return };
             let at = stored_at(&message).unwrap_or_default();
             // Rows that an earlier version stored have no minute of their own.
@@ -95,6 +87,13 @@ impl Corrections {
             }
         })
         .await?;
+        // The row's text may have changed, and a released row may not be deleted yet.
+        let known = self.current().await?;
+        found.retain(|kept: &Quarantined| {
+            let current = known.ledger.get(kept.row.id);
+            current
+                .is_some_and(|current| current.place == Place::Quarantine && current.version == kept.version)
+        });
         Ok(found)
     }
 
@@ -163,8 +162,9 @@ impl Corrections {
         self.store_tombstone(&mut known, row.id, refusal.name()).await?;
         delete(self.streams.quarantine(), sequence).await?;
         tracing::info!(row = id_of(row.id), %refusal, "a person dropped a row");
+        drop(known);
         if version > 1 {
-            self.erase_messages(&known).await?;
+            self.erase_messages().await?;
         }
         Ok(Decided::Dropped)
     }
@@ -177,7 +177,8 @@ impl Corrections {
     pub async fn drop_pair(&self, number: i64, refusal: Refusal) -> Result<Decided, BrokerError> {
         let mut known = self.current().await?;
         self.store_tombstone(&mut known, number, refusal.name()).await?;
-        self.erase_messages(&known).await?;
+        drop(known);
+        self.erase_messages().await?;
         tracing::info!(row = id_of(number), %refusal, "a person dropped a row");
         Ok(Decided::Dropped)
     }

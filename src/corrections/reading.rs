@@ -104,8 +104,7 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn snapshot(&self, up_to_sequence: u64) -> Result<Snapshot, BrokerError> {
-        let known = self.current().await?;
-        let to = up_to_sequence.min(known.corrections_read);
+        let to = up_to_sequence.min(self.last_sequence().await?);
         let mut versions: HashMap<i64, (u16, usize)> = HashMap::new();
         let mut rows: Vec<Option<(u64, Row)>> = Vec::new();
         let mut snapshot = Snapshot::default();
@@ -135,7 +134,9 @@ impl Corrections {
         })
         .await?;
         snapshot.rows = rows.into_iter().flatten().collect();
-        // The text of a pair may have changed to one that nobody can learn from.
+        // The text of a pair may have changed to one that nobody can learn from. Only now: the ledger is
+        // not held while a long stream is read, so that the ingest goes on.
+        let known = self.current().await?;
         snapshot
             .rows
             .retain(|(_, row)| known.ledger.get(row.id).is_none_or(|current| current.place == Place::Pairs));

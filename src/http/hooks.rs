@@ -44,7 +44,8 @@ pub(super) async fn database_webhook(
             tracing::debug!(row = hint.inserted, changed = ?hint.changed, "webhook");
             match hint.inserted {
                 Some(id) => hooks.sweep_trigger.row(id),
-                None => hooks.sweep_trigger.sweep(),
+                None if hint.changed.is_empty() => hooks.sweep_trigger.sweep(),
+                None => {}
             }
             hint.changed.iter().for_each(|id| hooks.sweep_trigger.changed(*id));
             accepted(&hooks.gate)

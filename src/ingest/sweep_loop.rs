@@ -42,12 +42,16 @@ impl<I: Inbox> Ingest<I> {
                 // While the table or the inbox fails, only the backoff decides.
                 () = woken, if failures == 0 => {}
             }
+            let sweep_is_due = Instant::now() >= due || self.sweep_trigger.wants_sweep();
             let work = async {
+                self.revise_changed().await?;
+                if !sweep_is_due {
+                    return Ok(());
+                }
                 // Both are read before the sweep begins: a request during the sweep is served by the
                 // next one.
                 let made = self.sweep_trigger.made();
                 let named = self.sweep_trigger.rows();
-                self.revise_changed().await?;
                 self.sweep_once(&mut position).await?;
                 let cursor = position.as_ref().map_or(0, |position: &Position| position.cursor);
                 self.look_at(&named, cursor).await?;
@@ -70,18 +74,21 @@ impl<I: Inbox> Ingest<I> {
                 swept = Box::pin(work) => swept,
             };
             rested = Instant::now() + self.timing.min_sweep_interval;
-            let wait = match swept {
+            match swept {
                 Ok(()) => {
                     failures = 0;
-                    self.timing.sweep_every
+                    if sweep_is_due {
+                        due = Instant::now() + self.timing.sweep_every;
+                    }
                 }
                 Err(error) => {
                     self.fail(&error);
                     failures += 1;
-                    backoff::delay(error.directive(), failures - 1, error.retry_after(), rand::random())
+                    let pause =
+                        backoff::delay(error.directive(), failures - 1, error.retry_after(), rand::random());
+                    due = Instant::now() + pause;
                 }
-            };
-            due = Instant::now() + wait;
+            }
         }
     }
 
@@ -146,14 +153,13 @@ impl<I: Inbox> Ingest<I> {
     /// Looks at the rows that were named as updated or deleted.
     async fn revise_changed(&self) -> Result<(), SweepError> {
         let changed = self.sweep_trigger.changed_rows();
-        self.sweep_trigger.forget_changed(&changed);
+        let ids: Vec<i64> = changed.iter().map(|(id, _)| *id).collect();
         let mut swept = Swept::default();
-        let revised = self.sweeper(&|_, _| {}).revise(&changed, &mut swept).await;
+        let revised = self.sweeper(&|_, _| {}).revise(&ids, &mut swept).await;
         self.count(&swept);
-        if revised.is_err() {
-            changed.iter().for_each(|id| self.sweep_trigger.changed(*id));
-        }
-        revised
+        revised?;
+        self.sweep_trigger.forget_changed(&changed);
+        Ok(())
     }
 
     /// Reads those of the named rows that are below the range over which the sweep just looked

@@ -1,7 +1,7 @@
 //! Requests for a sweep, from a gap in Realtime or from a webhook. A request names the row to read
 //! where it can.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,11 +23,19 @@ pub struct SweepTrigger {
 struct Requests {
     notify: Notify,
     named: Mutex<BTreeSet<i64>>,
-    changed: Mutex<BTreeSet<i64>>,
+    /// Rows named as changed, each with the number of the call that named it last.
+    changed: Mutex<Changes>,
     /// Number of requests so far.
     made: AtomicU64,
     /// Number of requests that were made before the last complete sweep began.
     served: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    rows: BTreeMap<i64, u64>,
+    /// Number of calls so far.
+    calls: u64,
 }
 
 impl SweepTrigger {
@@ -37,8 +45,14 @@ impl SweepTrigger {
         self.requests.notify.notify_one();
     }
 
-    /// Returns true while a request waits for a complete sweep that began after it was made.
+    /// Returns true while a request waits for a complete sweep that began after it was made, or a
+    /// changed row waits for a look.
     pub fn is_behind(&self) -> bool {
+        self.wants_sweep() || !self.changes().rows.is_empty()
+    }
+
+    /// Returns true while a request waits for a complete sweep that began after it was made.
+    pub(super) fn wants_sweep(&self) -> bool {
         self.requests.served.load(Ordering::SeqCst) < self.made()
     }
 
@@ -63,19 +77,22 @@ impl SweepTrigger {
         self.sweep();
     }
 
-    /// Asks for a sweep now, and for a look at this row, which was updated or deleted.
+    /// Asks for a look at this row, which was updated or deleted. Some tables are updated all the time,
+    /// so this asks for no sweep.
     pub fn changed(&self, id: i64) {
-        let mut changed = self.changed_ids();
-        if changed.len() < MAX_CHANGED {
-            changed.insert(id);
+        let mut changes = self.changes();
+        changes.calls += 1;
+        let call = changes.calls;
+        if changes.rows.len() < MAX_CHANGED || changes.rows.contains_key(&id) {
+            changes.rows.insert(id, call);
         }
-        drop(changed);
-        self.sweep();
+        drop(changes);
+        self.requests.notify.notify_one();
     }
 
-    /// Returns the rows named as changed so far, in ascending order.
-    pub(super) fn changed_rows(&self) -> Vec<i64> {
-        self.changed_ids().iter().copied().collect()
+    /// Returns the rows named as changed so far, in ascending order, each with the call that named it.
+    pub(super) fn changed_rows(&self) -> Vec<(i64, u64)> {
+        self.changes().rows.iter().map(|(id, call)| (*id, *call)).collect()
     }
 
     pub(super) async fn asked(&self) {
@@ -87,11 +104,13 @@ impl SweepTrigger {
         self.named().iter().copied().collect()
     }
 
-    /// Forgets these changed rows, before the ingest reads them: a later change names a row anew.
-    pub(super) fn forget_changed(&self, ids: &[i64]) {
-        let mut changed = self.changed_ids();
-        for id in ids {
-            changed.remove(id);
+    /// Forgets these changed rows, which the ingest has read, unless they were named again meanwhile.
+    pub(super) fn forget_changed(&self, read: &[(i64, u64)]) {
+        let mut changes = self.changes();
+        for (id, call) in read {
+            if changes.rows.get(id) == Some(call) {
+                changes.rows.remove(id);
+            }
         }
     }
 
@@ -103,7 +122,7 @@ impl SweepTrigger {
         }
     }
 
-    fn changed_ids(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+    fn changes(&self) -> MutexGuard<'_, Changes> {
         self.requests.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,6 +149,23 @@ mod tests {
         assert!(!sweep_trigger.is_behind());
         sweep_trigger.served(begun);
         assert!(!sweep_trigger.is_behind());
+    }
+
+    #[test]
+    fn a_row_that_changes_while_it_is_read_is_read_again() {
+        let sweep_trigger = SweepTrigger::default();
+        sweep_trigger.changed(7);
+        sweep_trigger.changed(8);
+        assert!(sweep_trigger.is_behind() && !sweep_trigger.wants_sweep());
+        let read = sweep_trigger.changed_rows();
+        sweep_trigger.changed(8);
+        sweep_trigger.forget_changed(&read);
+        let left = sweep_trigger.changed_rows();
+        assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [8]);
+        sweep_trigger.forget_changed(&left);
+        assert!(!sweep_trigger.is_behind());
+        (0..20_000).for_each(|id| sweep_trigger.changed(id));
+        assert_eq!(sweep_trigger.changed_rows().len(), MAX_CHANGED);
     }
 
     #[test]
