@@ -63,18 +63,21 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
 }
 
 async fn act(settings: &Settings, corrections: &Corrections, args: &Args) -> Result<(), CliError> {
-    let mut ids: BTreeSet<i64> = args.ids.iter().copied().collect();
+    let mut chosen = BTreeSet::new();
     if let Some(typo) = &args.where_typo {
-        ids.extend(corrections.ids_of_typo(typo).await?);
+        chosen.extend(corrections.numbers_of_typo(typo).await?);
     }
     if args.vanished {
-        ids.extend(vanished(settings, corrections).await?);
+        chosen.extend(vanished(settings, corrections).await?);
     }
+    let ids: BTreeSet<i64> =
+        args.ids.iter().copied().chain(chosen.iter().map(|number| id_of(*number))).collect();
     let ids: Vec<i64> = ids.into_iter().collect();
     if args.dry_run {
         return list(&ids, args.json);
     }
-    let forgotten = corrections.forget(&ids).await?;
+    let chosen: Vec<i64> = chosen.into_iter().collect();
+    let forgotten = corrections.forget(&args.ids, &chosen).await?;
     let numbers: BTreeSet<i64> = forgotten.numbers.iter().copied().collect();
     let runs_without_rows = erase_snapshots(&settings.data_dir, numbers).await?;
     // The rows are erased, whether the repository answers or not.
@@ -102,7 +105,7 @@ async fn act(settings: &Settings, corrections: &Corrections, args: &Args) -> Res
     unknown.map_or(Ok(()), Err)
 }
 
-/// Returns the ids of kept rows that the table shows no more.
+/// Returns the numbers of kept rows that the table shows no more.
 async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<i64>, CliError> {
     let Some(access) = &settings.supabase else {
         return Err(CliError::plain("SUPABASE_URL is not set", "Set it and SUPABASE_SERVICE_KEY."));
@@ -119,6 +122,8 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
         source: Some(error.into()),
     };
     let table = Table::new(access).map_err(failed)?;
+    // Before the table is read: a row that is stored meanwhile is no candidate.
+    let kept = corrections.kept_between(i64::MIN, i64::MAX).await?;
     let (mut shown, mut after) = (BTreeSet::new(), i64::MIN);
     loop {
         let ids = table.ids_between(after, i64::MAX, IDS_PER_REQUEST).await.map_err(failed)?;
@@ -126,8 +131,11 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
         after = *last;
         shown.extend(ids);
     }
-    let kept = corrections.kept_between(i64::MIN, i64::MAX).await?;
-    Ok(kept.into_iter().map(|kept| kept.id).filter(|id| !shown.contains(id)).collect())
+    let gone: Vec<_> = kept.into_iter().filter(|kept| !shown.contains(&kept.id)).collect();
+    // Rows become visible in the order of their commits, so some may have come since.
+    let ids: Vec<i64> = gone.iter().map(|kept| kept.id).collect();
+    let back = table.rows_by_id(&ids).await.map_err(failed)?.ids();
+    Ok(gone.into_iter().filter(|kept| !back.contains(&kept.id)).map(|kept| kept.number).collect())
 }
 
 /// Follows each row through all versions.

@@ -108,6 +108,9 @@ struct StreamState {
     bursts: BurstLog,
     dates: DateLog,
     rules: ScreeningRules,
+    /// Set when a message with the text of an erased row may be in a stream; counts how often this was
+    /// noticed.
+    undeleted: Option<u64>,
     corrections_read: u64,
     quarantine_read: u64,
 }
@@ -294,6 +297,14 @@ impl StreamState {
         let before = self.ledger.get(number);
         self.ledger.record(number, Entry { digest, version, place });
         let after = self.ledger.get(number);
+        // A tombstone and a message of the same row: the message is still to be deleted.
+        let was_erased = before.is_some_and(|before| before.place == Place::Erased);
+        if before.is_some()
+            && was_erased != (place == Place::Erased)
+            && (was_erased || place == Place::Erased)
+        {
+            self.undeleted = Some(self.undeleted.unwrap_or_default() + 1);
+        }
         if before.is_none()
             && header(headers, REFUSAL_HEADER).is_none()
             && let Some(minute) = minute_in(headers)

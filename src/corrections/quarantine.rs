@@ -131,14 +131,17 @@ impl Corrections {
         refusal: Refusal,
     ) -> Result<Decided, BrokerError> {
         let mut known = self.current().await?;
-        if known.released.contains(&row.id) {
+        let is_erased = known.ledger.get(row.id).is_some_and(|now| now.place == Place::Erased);
+        if known.released.contains(&row.id) || is_erased {
             return Ok(Decided::Already);
         }
-        let current = known.ledger.get(row.id).map_or(1, |entry| entry.version);
-        let version = version.unwrap_or(current);
+        let current = known.ledger.get(row.id);
+        let version = version.or(current.map(|current| current.version)).unwrap_or(1);
         let id = MessageId { number: row.id, version, role: MessageRole::Released };
         let stored = Row { id: id_of(row.id), ..row.clone() };
-        let digest = RowDigest::of(&stored);
+        // Of a row whose texts were cut, only the ledger knows the digest.
+        let current = current.filter(|current| current.version == version);
+        let digest = current.map_or_else(|| RowDigest::of(&stored), |current| current.digest);
         let mut headers = HeaderMap::new();
         // A message id of its own: the row itself may be in the same stream.
         headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
@@ -159,12 +162,18 @@ impl Corrections {
     pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, BrokerError> {
         let Quarantined { sequence, refusal, version, ref row, .. } = *quarantined;
         let mut known = self.current().await?;
+        if known.ledger.get(row.id).is_some_and(|now| now.version != version && now.place != Place::Erased) {
+            // The row has another text now, and the decision was about this one.
+            drop(known);
+            delete(self.streams.quarantine(), sequence).await?;
+            return Ok(Decided::Already);
+        }
         self.store_tombstone(&mut known, row.id, refusal.name()).await?;
+        drop(known);
         delete(self.streams.quarantine(), sequence).await?;
         tracing::info!(row = id_of(row.id), %refusal, "a person dropped a row");
-        drop(known);
         if version > 1 {
-            self.erase_messages().await?;
+            self.complete_erasures().await?;
         }
         Ok(Decided::Dropped)
     }
@@ -178,7 +187,7 @@ impl Corrections {
         let mut known = self.current().await?;
         self.store_tombstone(&mut known, number, refusal.name()).await?;
         drop(known);
-        self.erase_messages().await?;
+        self.complete_erasures().await?;
         tracing::info!(row = id_of(number), %refusal, "a person dropped a row");
         Ok(Decided::Dropped)
     }

@@ -26,6 +26,7 @@ use super::status::{IngestEvent, IngestStatus, ReportedError};
 use super::sweep::{ReportedIds, Sweep, SweepError};
 use super::sweep_trigger::SweepTrigger;
 use super::timing::IngestTiming;
+use super::updates::SeenUpdates;
 use crate::correction::Row;
 use crate::failure::Failure;
 
@@ -44,6 +45,7 @@ pub struct Ingest<I> {
     reported: ReportedIds,
     revising: tokio::sync::Mutex<()>,
     vanishing: AtomicU64,
+    updates: tokio::sync::Mutex<SeenUpdates>,
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
@@ -63,6 +65,7 @@ impl<I: Inbox> Ingest<I> {
             reported: ReportedIds::default(),
             revising: tokio::sync::Mutex::default(),
             vanishing: AtomicU64::new(0),
+            updates: tokio::sync::Mutex::default(),
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
@@ -152,6 +155,7 @@ impl<I: Inbox> Ingest<I> {
                 }
             }
             RealtimeEvent::Changed(id) => self.sweep_trigger.changed(id),
+            RealtimeEvent::Deleted(id) => self.sweep_trigger.deleted(id),
             RealtimeEvent::Partial(id) => {
                 self.sweep_trigger.row(id);
                 self.gap();
@@ -215,6 +219,7 @@ impl<I: Inbox> Ingest<I> {
             reported: &self.reported,
             revising: &self.revising,
             vanishing: &self.vanishing,
+            updates: &self.updates,
             page: self.timing.page,
             compare: self.timing.compare,
             overlap: self.timing.overlap,

@@ -78,7 +78,7 @@ impl Page {
     }
 
     /// Returns the ids of all rows, as far as they could be read.
-    pub(super) fn ids(&self) -> BTreeSet<i64> {
+    pub fn ids(&self) -> BTreeSet<i64> {
         let rows = self.rows.iter().map(|row| row.id);
         let malformed = self.malformed.iter().filter_map(|malformed| malformed.id);
         rows.chain(malformed).chain(self.unreadable.iter().map(|unreadable| unreadable.id)).collect()

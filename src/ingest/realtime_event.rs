@@ -49,8 +49,10 @@ pub(super) enum RealtimeEvent {
     Row(Row),
     /// A row that cannot become a pair.
     Malformed(Malformed),
-    /// The row with this id was updated or deleted.
+    /// The row with this id was updated.
     Changed(i64),
+    /// The row with this id was deleted.
+    Deleted(i64),
     /// An insert that carries only part of the row with this id.
     Partial(i64),
     /// Rows may be missing, so a sweep is needed.

@@ -223,14 +223,15 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
         let id_in = |record: &Value| record.as_object().and_then(|record| self.access.columns.id_of(record));
         match data["type"].as_str() {
             Some("INSERT") => {}
-            Some("UPDATE" | "DELETE") => {
+            Some(kind @ ("UPDATE" | "DELETE")) => {
                 // With row-level security, a deletion has the primary key only.
                 let (new, old) = (id_in(&data["record"]), id_in(&data["old_record"]));
                 let ids: BTreeSet<i64> = new.into_iter().chain(old).collect();
                 if ids.is_empty() {
                     (self.report)(RealtimeEvent::Gap);
                 }
-                ids.into_iter().for_each(|id| (self.report)(RealtimeEvent::Changed(id)));
+                let event = if kind == "DELETE" { RealtimeEvent::Deleted } else { RealtimeEvent::Changed };
+                ids.into_iter().for_each(|id| (self.report)(event(id)));
                 return;
             }
             _ => return,
@@ -295,7 +296,7 @@ mod tests {
         let update = json!({"type": "UPDATE", "errors": null, "record": {"id": 5, "typo": "a"}, "old_record": {"id": 4}});
         assert_eq!(of(update), [RealtimeEvent::Changed(4), RealtimeEvent::Changed(5)], "its id has changed");
         let deletion = json!({"type": "DELETE", "errors": null, "old_record": {"id": 5}});
-        assert_eq!(of(deletion), [RealtimeEvent::Changed(5)]);
+        assert_eq!(of(deletion), [RealtimeEvent::Deleted(5)]);
         let cut = json!({"type": "UPDATE", "errors": ["Error 401: Unauthorized"], "record": {}});
         assert_eq!(of(cut), [RealtimeEvent::Gap]);
     }

@@ -116,15 +116,16 @@ impl Table {
     pub async fn rows_by_id(&self, ids: &[i64]) -> Result<Page, RestError> {
         let columns = &self.access.columns;
         let mut found = Page::default();
-        let mut left = ids;
+        let mut left = ids.to_vec();
         while !left.is_empty() {
             let asked = self.size.rows(IDS_PER_REQUEST.min(left.len()));
-            let (some, rest) = left.split_at(asked);
+            let some: Vec<i64> = left.iter().copied().take(asked).collect();
             let list = some.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
             let filters = vec![(columns.id.as_str(), format!("in.({list})"))];
             let select = self.select();
             let question = Question { select: &select, filters, order: self.by_id() };
-            let page = match (self.page(&question, asked).await, some) {
+            // A view may have several rows with one id, which must show.
+            let page = match (self.page(&question, asked * 2).await, some.as_slice()) {
                 (Ok(records), _) => Page::decode(columns, &records)?,
                 (Err(error), _) if self.size.failed(asked, &error) || self.goes_on_undated(&error) => {
                     continue;
@@ -132,11 +133,17 @@ impl Table {
                 (Err(error), [id]) => self.unreadable(id.saturating_sub(1), *id, error).await?,
                 (Err(error), _) => return Err(error),
             };
-            if let Some(row) = page.rows.iter().find(|row| !some.contains(&row.id)) {
-                return Err(RestError::NotAsked { got: row.id });
+            let shown = page.ids();
+            if let Some(id) = shown.iter().find(|id| !some.contains(id)) {
+                return Err(RestError::NotAsked { got: *id });
+            }
+            // A short answer may come from the server's row limit. Only an empty one says that the rows
+            // are not there.
+            match shown.is_empty() {
+                true => left.drain(..asked).for_each(drop),
+                false => left.retain(|id| !shown.contains(id)),
             }
             found.append(page);
-            left = rest;
         }
         Ok(found)
     }

@@ -9,7 +9,7 @@
 //! show an older state of the row than the inbox has. See [`revise`](Sweep::revise).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use super::inbox::{Accepted, Inbox, InboxError, Position};
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
+use super::updates::SeenUpdates;
+use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::row_identity::KeptRow;
 
@@ -27,6 +29,8 @@ use crate::row_identity::KeptRow;
 const INBOX_DEADLINE: Duration = Duration::from_secs(60);
 /// Largest number of ids remembered; a forgotten id is told again.
 const MAX_REPORTED: usize = 100_000;
+/// Number of rows that are erased in one call to the inbox.
+const REMOVED_AT_ONCE: usize = 500;
 /// Number of times that a row is read again because it changed between two looks.
 const MAX_REVISIONS: usize = 5;
 
@@ -125,6 +129,8 @@ pub(super) struct Sweep<'a, I> {
     /// Held while rows are read again and replaced. Of two reads of a row, the later one is then also
     /// the one that is stored later.
     pub(super) revising: &'a tokio::sync::Mutex<()>,
+    /// Updates that were seen before.
+    pub(super) updates: &'a tokio::sync::Mutex<SeenUpdates>,
     /// Number of vanished rows in the current round of the comparison.
     pub(super) vanishing: &'a AtomicU64,
     /// Number of rows per request.
@@ -209,14 +215,23 @@ impl<I: Inbox> Sweep<'_, I> {
         if !page.rows.is_empty() {
             let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
             swept.add(&accepted);
-            Box::pin(self.revise(&accepted.differing, swept)).await?;
+            Box::pin(self.revise(&accepted.differing, &BTreeSet::new(), swept)).await?;
         }
         Ok(())
     }
 
     /// Brings the inbox up to date with rows that have changed, or may have been deleted: reads them
     /// from the table, stores their text, and erases those that the table has no more.
-    pub(super) async fn revise(&self, ids: &[i64], swept: &mut Swept) -> Result<(), SweepError> {
+    ///
+    /// A row that does not show may only be hidden by a policy. Without a key that bypasses the
+    /// policies, only the rows in `deleted`, which an event or a webhook has named as deleted, are
+    /// erased.
+    pub(super) async fn revise(
+        &self,
+        ids: &[i64],
+        deleted: &BTreeSet<i64>,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
         let mut ids = ids.to_vec();
         for _ in 0..MAX_REVISIONS {
             if ids.is_empty() {
@@ -229,14 +244,20 @@ impl<I: Inbox> Sweep<'_, I> {
             let page = self.table.rows_by_id(&ids).await?;
             self.report(&page, swept).await?;
             let shown = page.ids();
-            let (known, new): (Vec<_>, Vec<_>) =
-                page.rows.into_iter().partition(|row| kept.contains_key(&row.id));
+            let rows = self.leave_out_repeated_ids(page.rows);
+            let (known, new): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| kept.contains_key(&row.id));
             let known: Vec<_> =
                 known.into_iter().filter_map(|row| Some((*kept.get(&row.id)?, row))).collect();
-            let gone: Vec<_> = kept.into_values().filter(|kept| !shown.contains(&kept.id)).collect();
+            let gone = kept.into_values().filter(|kept| !shown.contains(&kept.id));
+            let is_deleted =
+                |kept: &KeptRow| self.table.access().bypasses_policies() || deleted.contains(&kept.id);
+            let (gone, hidden): (Vec<_>, Vec<_>) = gone.partition(is_deleted);
+            self.vanishing.fetch_add(hidden.len() as u64, Ordering::Relaxed);
             let accepted = self.in_time(self.inbox.accept(&new)).await?;
             let replaced = self.in_time(self.inbox.replace(&known)).await?;
-            swept.removed += self.in_time(self.inbox.remove(&gone)).await?;
+            for gone in gone.chunks(REMOVED_AT_ONCE) {
+                swept.removed += self.in_time(self.inbox.remove(gone)).await?;
+            }
             swept.add(&accepted);
             swept.add(&replaced);
             ids = [accepted.differing, replaced.differing].concat();
@@ -244,6 +265,21 @@ impl<I: Inbox> Sweep<'_, I> {
         // Somebody changes these rows all the time. The comparison of kept rows looks at them again.
         warn!(rows = ids.len(), "rows changed each time they were read; they are read again later");
         Ok(())
+    }
+
+    /// Removes rows that share an id, as a view's rows may. Each would replace the other without end.
+    fn leave_out_repeated_ids(&self, mut rows: Vec<Row>) -> Vec<Row> {
+        let mut times: BTreeMap<i64, usize> = BTreeMap::new();
+        for row in &rows {
+            *times.entry(row.id).or_default() += 1;
+        }
+        rows.retain(|row| times.get(&row.id) == Some(&1));
+        for (id, rows) in times.into_iter().filter(|(_, times)| *times > 1) {
+            if self.reported.add(id) {
+                warn!(id, rows, "several rows have this id; the first one that was read stays");
+            }
+        }
+        rows
     }
 
     /// Tells of rows that can't become pairs, each once. A row that is too large to be read is also kept

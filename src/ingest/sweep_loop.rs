@@ -17,7 +17,7 @@ use super::inbox::{Inbox, Position};
 use super::merge::Ingest;
 use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, RetryDirective, chain};
 
 /// Time between two progress reports of a long sweep.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -44,9 +44,8 @@ impl<I: Inbox> Ingest<I> {
             }
             let sweep_is_due = Instant::now() >= due || self.sweep_trigger.wants_sweep();
             let work = async {
-                self.revise_changed().await?;
                 if !sweep_is_due {
-                    return Ok(());
+                    return self.revise_changed().await;
                 }
                 // Both are read before the sweep begins: a request during the sweep is served by the
                 // next one.
@@ -55,6 +54,7 @@ impl<I: Inbox> Ingest<I> {
                 self.sweep_once(&mut position).await?;
                 let cursor = position.as_ref().map_or(0, |position: &Position| position.cursor);
                 self.look_at(&named, cursor).await?;
+                self.revise_changed().await?;
                 self.sweep_trigger.served(made);
                 if Instant::now() >= audit_due {
                     match self.audit(&mut auditor, cursor).await {
@@ -150,14 +150,21 @@ impl<I: Inbox> Ingest<I> {
         Ok(self.status.borrow().rows_by_sweep - before)
     }
 
-    /// Looks at the rows that were named as updated or deleted.
+    /// Looks at the rows that were named as updated or deleted. Rows that can't be looked at are left to
+    /// the comparison, unless the error may pass by itself: a hint comes from outside, and may name
+    /// anything.
     async fn revise_changed(&self) -> Result<(), SweepError> {
         let changed = self.sweep_trigger.changed_rows();
-        let ids: Vec<i64> = changed.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = changed.iter().map(|change| change.id).collect();
+        let deleted = changed.iter().filter(|change| change.is_deleted).map(|change| change.id).collect();
         let mut swept = Swept::default();
-        let revised = self.sweeper(&|_, _| {}).revise(&ids, &mut swept).await;
+        let revised = self.sweeper(&|_, _| {}).revise(&ids, &deleted, &mut swept).await;
         self.count(&swept);
-        revised?;
+        match revised {
+            Err(error) if error.directive() == RetryDirective::Retry => return Err(error),
+            Err(error) => warn!(error = chain(&error), rows = ids.len(), "changed rows can't be read"),
+            Ok(()) => {}
+        }
         self.sweep_trigger.forget_changed(&changed);
         Ok(())
     }

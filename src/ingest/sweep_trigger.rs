@@ -23,7 +23,6 @@ pub struct SweepTrigger {
 struct Requests {
     notify: Notify,
     named: Mutex<BTreeSet<i64>>,
-    /// Rows named as changed, each with the number of the call that named it last.
     changed: Mutex<Changes>,
     /// Number of requests so far.
     made: AtomicU64,
@@ -31,9 +30,18 @@ struct Requests {
     served: AtomicU64,
 }
 
+/// A row that was named as updated or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) id: i64,
+    pub(super) is_deleted: bool,
+    /// Number of the call that named the row last.
+    call: u64,
+}
+
 #[derive(Debug, Default)]
 struct Changes {
-    rows: BTreeMap<i64, u64>,
+    rows: BTreeMap<i64, Change>,
     /// Number of calls so far.
     calls: u64,
 }
@@ -77,22 +85,33 @@ impl SweepTrigger {
         self.sweep();
     }
 
-    /// Asks for a look at this row, which was updated or deleted. Some tables are updated all the time,
-    /// so this asks for no sweep.
+    /// Asks for a look at this row, which was updated. Some tables are updated all the time, so this
+    /// asks for no sweep.
     pub fn changed(&self, id: i64) {
+        self.name_change(id, false);
+    }
+
+    /// Asks for a look at this row, which was deleted.
+    pub fn deleted(&self, id: i64) {
+        self.name_change(id, true);
+    }
+
+    fn name_change(&self, id: i64, is_deleted: bool) {
         let mut changes = self.changes();
         changes.calls += 1;
         let call = changes.calls;
-        if changes.rows.len() < MAX_CHANGED || changes.rows.contains_key(&id) {
-            changes.rows.insert(id, call);
+        let known = changes.rows.get(&id);
+        let is_deleted = is_deleted || known.is_some_and(|known| known.is_deleted);
+        if known.is_some() || changes.rows.len() < MAX_CHANGED {
+            changes.rows.insert(id, Change { id, is_deleted, call });
         }
         drop(changes);
         self.requests.notify.notify_one();
     }
 
-    /// Returns the rows named as changed so far, in ascending order, each with the call that named it.
-    pub(super) fn changed_rows(&self) -> Vec<(i64, u64)> {
-        self.changes().rows.iter().map(|(id, call)| (*id, *call)).collect()
+    /// Returns the rows named as changed so far, in ascending order.
+    pub(super) fn changed_rows(&self) -> Vec<Change> {
+        self.changes().rows.values().copied().collect()
     }
 
     pub(super) async fn asked(&self) {
@@ -105,11 +124,11 @@ impl SweepTrigger {
     }
 
     /// Forgets these changed rows, which the ingest has read, unless they were named again meanwhile.
-    pub(super) fn forget_changed(&self, read: &[(i64, u64)]) {
+    pub(super) fn forget_changed(&self, read: &[Change]) {
         let mut changes = self.changes();
-        for (id, call) in read {
-            if changes.rows.get(id) == Some(call) {
-                changes.rows.remove(id);
+        for change in read {
+            if changes.rows.get(&change.id) == Some(change) {
+                changes.rows.remove(&change.id);
             }
         }
     }
@@ -161,7 +180,7 @@ mod tests {
         sweep_trigger.changed(8);
         sweep_trigger.forget_changed(&read);
         let left = sweep_trigger.changed_rows();
-        assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [8]);
+        assert_eq!(left.iter().map(|change| change.id).collect::<Vec<_>>(), [8]);
         sweep_trigger.forget_changed(&left);
         assert!(!sweep_trigger.is_behind());
         (0..20_000).for_each(|id| sweep_trigger.changed(id));

@@ -1,8 +1,12 @@
 //! Rows that were updated since a given time, for a table that has a column with the time of the last
 //! update.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tracing::debug;
 
@@ -54,8 +58,8 @@ impl Table {
         Ok(page.first().and_then(|record| text(record, column)))
     }
 
-    /// Returns the ids of the next rows after a place in the order of updates, at most `limit`, and the
-    /// place of the last one; `None` when there are no more.
+    /// Returns id and time of update of the next rows after a place in the order of updates, at most
+    /// `limit`, and the place of the last one; `None` when there are no more.
     ///
     /// # Errors
     /// [`RestError`].
@@ -63,7 +67,7 @@ impl Table {
         &self,
         place: &UpdatePlace,
         limit: usize,
-    ) -> Result<(Vec<i64>, Option<UpdatePlace>), RestError> {
+    ) -> Result<(Vec<(i64, String)>, Option<UpdatePlace>), RestError> {
         let columns = &self.access().columns;
         let column = self.updated_at();
         let select = format!("{},{column}", columns.id);
@@ -78,7 +82,8 @@ impl Table {
         let last = records.last().and_then(|last| Some((text(last, column)?, Some(columns.id_of(last)?))));
         // A page that ends where it began would be asked for again without end.
         let last = last.filter(|last| last != place);
-        Ok((records.iter().filter_map(|record| columns.id_of(record)).collect(), last))
+        let rows = records.iter().filter_map(|record| Some((columns.id_of(record)?, text(record, column)?)));
+        Ok((rows.collect(), last))
     }
 
     fn updated_at(&self) -> &str {
@@ -88,4 +93,110 @@ impl Table {
 
 fn text(record: &Record, column: &str) -> Option<String> {
     record.get(column).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Time that a transaction may take between its update of a row and its commit.
+const LATE_COMMIT: SignedDuration = SignedDuration::from_mins(5);
+/// Largest number of updates that are remembered; a forgotten one costs one more look at its row.
+const MAX_SEEN: usize = 50_000;
+
+/// Updates that this process has seen.
+#[derive(Debug, Default)]
+pub(super) struct SeenUpdates {
+    rows: HashMap<i64, String>,
+    /// Place up to which updates were read last, and whether it was the end.
+    reached: Option<(UpdatePlace, bool)>,
+}
+
+impl SeenUpdates {
+    /// Returns the place to begin at. `mark` is the time of the newest update that was read.
+    pub(super) fn next_place(&self, mark: &str, now: Timestamp) -> UpdatePlace {
+        let at = read_time(mark);
+        match &self.reached {
+            // The last sweep did not come to the end.
+            Some((place, false)) => return place.clone(),
+            // Whatever was updated up to this place is committed by now.
+            Some((place, true)) if at.is_some_and(|at| now.duration_since(at) > LATE_COMMIT * 2) => {
+                return place.clone();
+            }
+            Some(_) | None => {}
+        }
+        let since = at.and_then(|at| at.checked_sub(LATE_COMMIT).ok());
+        (since.map_or_else(|| mark.to_owned(), |since| since.to_string()), None)
+    }
+
+    pub(super) fn contains(&self, id: i64, at: &str) -> bool {
+        self.rows.get(&id).is_some_and(|seen| seen == at)
+    }
+
+    pub(super) fn add(&mut self, id: i64, at: String) {
+        if self.rows.len() >= MAX_SEEN {
+            self.rows.clear();
+        }
+        self.rows.insert(id, at);
+    }
+
+    pub(super) fn reached(&mut self, place: &UpdatePlace) {
+        self.reached = Some((place.clone(), false));
+    }
+
+    pub(super) fn reached_the_end(&mut self) {
+        if let Some((_, is_end)) = &mut self.reached {
+            *is_end = true;
+        }
+    }
+}
+
+/// Returns true for a time after `now`. A client may set any time.
+pub(super) fn is_in_the_future(at: &str, now: Timestamp) -> bool {
+    read_time(at).is_some_and(|at| at > now)
+}
+
+/// Reads a time. One without a zone is read as UTC.
+fn read_time(text: &str) -> Option<Timestamp> {
+    let naive = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| naive().map(|at| at.timestamp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_sweep_begins_before_the_newest_update_until_that_one_is_old() {
+        let mut seen = SeenUpdates::default();
+        let mark = "2026-01-01T00:10:00.5+00:00";
+        let begins = |seen: &SeenUpdates, now: &str| seen.next_place(mark, at(now));
+        let before = ("2026-01-01T00:05:00.5Z".to_owned(), None);
+        assert_eq!(begins(&seen, "2026-01-01T00:11:00Z"), before);
+        assert_eq!(
+            seen.next_place("2026-01-01T00:10:00.5", at("2026-01-01T00:11:00Z")),
+            before,
+            "without zone"
+        );
+        let place = (mark.to_owned(), Some(7));
+        seen.reached(&place);
+        assert_eq!(begins(&seen, "2026-01-01T00:11:00Z"), place, "the last sweep was cut short");
+        seen.reached_the_end();
+        assert_eq!(begins(&seen, "2026-01-01T00:11:00Z"), before);
+        assert_eq!(begins(&seen, "2026-01-01T00:30:00Z"), place);
+        assert_eq!(seen.next_place("last week", at("2026-01-01T00:30:00Z")).0, "last week");
+    }
+
+    #[test]
+    fn updates_are_remembered_within_a_bound_and_future_ones_move_nothing() {
+        let mut seen = SeenUpdates::default();
+        seen.add(7, "a".to_owned());
+        assert!(seen.contains(7, "a") && !seen.contains(7, "b") && !seen.contains(8, "a"));
+        (0..2 * MAX_SEEN as i64).for_each(|id| seen.add(id, "a".to_owned()));
+        assert!(seen.rows.len() <= MAX_SEEN);
+        let now = at("2026-01-01T00:00:00Z");
+        assert!(
+            is_in_the_future("2099-01-01 00:00:00", now) && !is_in_the_future("2025-01-01T00:00:00Z", now)
+        );
+    }
 }

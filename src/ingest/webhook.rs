@@ -68,8 +68,10 @@ impl Failure for WebhookError {
 pub struct Hint {
     /// Id of an inserted row, when the body carried one.
     pub inserted: Option<i64>,
-    /// Ids of an updated or deleted row: the ids that it has and had.
+    /// Ids of an updated row: the ids that it has and had.
     pub changed: Vec<i64>,
+    /// Id of a deleted row.
+    pub deleted: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -114,11 +116,12 @@ pub fn receive(
     let id = |record: Option<Map<String, Value>>| access.columns.id_of(&record?);
     let (new, old) = (id(body.record), id(body.old_record));
     match body.event.as_deref() {
-        Some("UPDATE" | "DELETE") => {
+        Some("UPDATE") => {
             let ids: BTreeSet<i64> = new.into_iter().chain(old).collect();
-            Ok(Hint { inserted: None, changed: ids.into_iter().collect() })
+            Ok(Hint { changed: ids.into_iter().collect(), ..Hint::default() })
         }
-        _ => Ok(Hint { inserted: new, changed: Vec::new() }),
+        Some("DELETE") => Ok(Hint { deleted: old, ..Hint::default() }),
+        _ => Ok(Hint { inserted: new, ..Hint::default() }),
     }
 }
 
@@ -167,13 +170,13 @@ mod tests {
 
     #[test]
     fn updates_and_deletions_name_the_row_as_it_was_and_as_it_is() {
-        let changed = |body: &str| ask(Some(b"open sesame"), body.as_bytes()).expect("a hint").changed;
+        let hint = |body: &str| ask(Some(b"open sesame"), body.as_bytes()).expect("a hint");
         let update =
             r#"{"type":"UPDATE","table":"typo_training_dataset","record":{"id":5},"old_record":{"id":4}}"#;
-        assert_eq!(changed(update), [4, 5]);
+        assert_eq!(hint(update).changed, [4, 5]);
         let deletion =
             r#"{"type":"DELETE","table":"typo_training_dataset_2026","record":null,"old_record":{"id":4}}"#;
-        assert_eq!(changed(deletion), [4], "from a partition");
+        assert_eq!(hint(deletion).deleted, Some(4), "from a partition");
         let other = ask(Some(b"open sesame"), br#"{"type":"DELETE","table":"typo_training_datasets"}"#);
         assert!(matches!(other, Err(WebhookError::OtherTable)));
     }

@@ -168,7 +168,9 @@ impl Inbox for DurableInbox {
     }
 
     async fn swept(&self, took: Duration) -> Result<(), InboxError> {
-        self.corrections.swept(took).await.map_err(InboxError::new)
+        self.corrections.swept(took).await.map_err(InboxError::new)?;
+        self.corrections.complete_erasures().await.map_err(InboxError::new)?;
+        Ok(())
     }
 }
 

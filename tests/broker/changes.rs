@@ -179,10 +179,10 @@ async fn a_forgotten_row_leaves_no_text_anywhere_and_never_comes_back() {
     replace(&corrections, std::slice::from_ref(&unfit)).await;
     replace(&corrections, std::slice::from_ref(&personal)).await;
     assert!(holds_text(bench.folder.path(), "John Q. Public"));
-    let ids = within(DEADLINE, corrections.ids_of_typo(" JOHN q. public")).await.unwrap();
+    let ids = within(DEADLINE, corrections.numbers_of_typo(" JOHN q. public")).await.unwrap();
     assert_eq!(ids, [1]);
 
-    let forgotten = within(DEADLINE, corrections.forget(&[1, 99])).await.unwrap();
+    let forgotten = within(DEADLINE, corrections.forget(&[1, 99], &[])).await.unwrap();
     assert_eq!((forgotten.numbers, forgotten.unknown, forgotten.messages), (vec![1], vec![99], 3));
     assert!(!holds_text(bench.folder.path(), "John Q. Public"));
     assert!(!holds_text(bench.folder.path(), "john q. public"));
@@ -209,7 +209,7 @@ async fn an_erasure_that_was_interrupted_is_completed_by_the_next_worker() {
     let ids: Vec<i64> = (1..=20).collect();
     // Dropped at every await in turn, as a crash would end it.
     for polls in 1_usize.. {
-        let forgetting = corrections.forget(&ids);
+        let forgetting = corrections.forget(&ids, &[]);
         let mut forgetting = std::pin::pin!(forgetting);
         let mut left = polls;
         let done = within(

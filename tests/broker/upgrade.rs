@@ -64,7 +64,7 @@ async fn the_store_of_the_last_version_is_adopted_and_its_rows_are_recognized() 
     let appended = within(DEADLINE, corrections.append(&[changed, other])).await.unwrap();
     let expected = Appended { stored: 1, differing: vec![2], series: 1, ..Appended::default() };
     assert_eq!(appended, expected);
-    let forgotten = within(DEADLINE, corrections.forget(&[1])).await.unwrap();
+    let forgotten = within(DEADLINE, corrections.forget(&[1], &[])).await.unwrap();
     assert_eq!((forgotten.numbers, forgotten.messages), (vec![1], 1));
     connection.close().await;
 }

@@ -37,6 +37,8 @@ impl Step for FetchData {
             Some(dataset) => (dataset, RowSource::Snapshot),
             None => (self.read_stream(context).await?, RowSource::Stream),
         };
+        // A row may have been erased while it was read.
+        erase_snapshots(&pipeline.plan.data_dir, pipeline.corrections.erased().await?).await?;
         dataset.summary.quarantined = pipeline.corrections.quarantined_counts().await?;
         let mut figures = to_json(dataset.summary.outline())?;
         figures["source"] = json!(source);

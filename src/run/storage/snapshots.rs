@@ -155,8 +155,12 @@ impl Snapshots {
                 Err(_) => true,
             });
             if holds {
-                std::fs::remove_file(&path).map_err(RunError::file("remove", &path))?;
-                removed += 1;
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(RunError::file("remove", &path)(error));
+                    }
+                    removed_file => removed += usize::from(removed_file.is_ok()),
+                }
             }
         }
         Ok(removed)
