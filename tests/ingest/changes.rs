@@ -6,7 +6,7 @@ use std::time::Duration;
 use autovalidate::ingest::{IngestEvent, IngestTiming, TableAccess};
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 
-use crate::support::ingest::{Memory, Running, access, supabase, timing};
+use crate::support::ingest::{Memory, Running, access, quick_options, supabase, timing};
 
 /// Returns access with a key that sees every row.
 fn service(supabase: &Supabase) -> TableAccess {
@@ -149,5 +149,46 @@ async fn a_revision_that_fails_is_made_again() {
     supabase.faults().fail_rest(RestFault::Status(503), 1);
     supabase.update(2, "totoya", "Toyota", "brand");
     inbox.has_typo(2, "totoya").await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_policy_hides_after_an_update_is_told_and_stays() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    insert(&supabase, 20);
+    let mut ingest = Running::start(access(&supabase), &inbox, timing());
+    ingest.settled().await;
+    inbox.holds(1..=20).await;
+    supabase.faults().drop_events(u64::MAX);
+    // A webhook names the row, and the key's role sees it no more.
+    supabase.delete(7);
+    ingest.sweep_trigger.changed(7);
+    ingest.sweep_trigger.sweep();
+    ingest.status_is(|status| status.vanished > 0).await;
+    inbox.holds(1..=20).await;
+    // A hint of a deletion is certain enough.
+    ingest.sweep_trigger.deleted(7);
+    inbox.holds((1..=6).chain(8..=20)).await;
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn a_short_answer_does_not_say_that_rows_are_gone() {
+    let options = autovalidate_fakes::supabase::Options { max_rows: 5, ..quick_options() };
+    let supabase = Supabase::start(options).await.expect("the stand-in starts");
+    let inbox = Arc::new(Memory::default());
+    insert(&supabase, 40);
+    let mut ingest = Running::start(service(&supabase), &inbox, timing());
+    ingest.settled().await;
+    inbox.holds(1..=40).await;
+    for id in 1..=40 {
+        supabase.update(id, &format!("totoya {id}"), "Toyota", "brand");
+    }
+    supabase.delete(40);
+    for id in 1..=39 {
+        inbox.has_typo(id, &format!("totoya {id}")).await;
+    }
+    inbox.holds(1..=39).await;
+    assert_eq!(ingest.status.borrow().removed, 1);
     ingest.stop().await;
 }

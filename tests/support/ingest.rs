@@ -215,14 +215,18 @@ pub fn timing() -> IngestTiming {
 
 /// Starts a stand-in with very short delays.
 pub async fn supabase() -> Supabase {
-    let options = Options {
+    Supabase::start(quick_options()).await.expect("the stand-in starts")
+}
+
+/// Returns the options of a stand-in with very short delays.
+pub fn quick_options() -> Options {
+    Options {
         poll: Duration::from_millis(10),
         subscribed_delay: Duration::from_millis(20),
         upgrade_error_delay: Duration::from_millis(20),
         join_error_delay: Duration::from_millis(20),
         ..Options::default()
-    };
-    Supabase::start(options).await.expect("the stand-in starts")
+    }
 }
 
 pub fn access(supabase: &Supabase) -> TableAccess {
