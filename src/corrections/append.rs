@@ -71,7 +71,10 @@ impl Corrections {
         for row in rows {
             let digest = RowDigest::of(row);
             match batch.recognize(row.id, digest) {
-                Recognition::Repeat => batch.appended.duplicates += 1,
+                Recognition::Repeat => {
+                    batch.appended.duplicates += 1;
+                    batch.known.ledger.shown(row.id);
+                }
                 Recognition::Changed(kept) => batch.appended.differing.push(kept.id),
                 Recognition::New(number) => batch.store(row, digest, number, 1).await?,
             }

@@ -49,7 +49,8 @@ pub struct Forgotten {
 
 impl Corrections {
     /// Erases rows that were deleted from the table. Leaves out a row whose text has changed since
-    /// `KeptRow` was read: the table has it again. Returns the number of erased rows. Their messages
+    /// `KeptRow` was read: the table has it again. Also leaves out a row of an earlier series of ids that
+    /// the table has not shown since the ids started anew. Returns the number of erased rows. Their messages
     /// are deleted by [`complete_erasures`](Self::complete_erasures).
     ///
     /// # Errors
@@ -59,6 +60,7 @@ impl Corrections {
         let unchanged = |kept: &&KeptRow| {
             let now = known.ledger.get(kept.number);
             now.is_some_and(|now| now.version == kept.version && now.place != Place::Erased)
+                && known.ledger.may_be_in_table(kept.number)
         };
         let numbers: Vec<i64> = rows.iter().filter(unchanged).map(|kept| kept.number).collect();
         self.store_tombstones(&mut known, &numbers, DELETED).await?;

@@ -3,7 +3,7 @@
 //! A million rows with consecutive ids take 16 MB: rows lie in chunks of 256 numbers, sorted, with
 //! 16 bytes each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::digest::RowDigest;
 use crate::row_identity::{KeptRow, id_of, number_in, numbers_between, series_of};
@@ -40,6 +40,10 @@ struct Slot {
     place: Place,
 }
 
+/// Rows of earlier series that the table has shown since the ids started anew: it was not truncated,
+/// but had some ids used again. Kept in memory only; the comparison of kept rows finds them again.
+type ShownAgain = BTreeSet<i64>;
+
 impl Slot {
     fn entry(self) -> Entry {
         let digest = RowDigest { content: self.content, created: self.created };
@@ -64,6 +68,7 @@ pub(super) struct Ledger {
     chunks: BTreeMap<i64, Vec<Slot>>,
     /// Current series of ids: new rows belong to it.
     series: u32,
+    shown_again: ShownAgain,
 }
 
 impl Ledger {
@@ -101,6 +106,23 @@ impl Ledger {
     /// it.
     pub(super) fn begin_series_of(&mut self, number: i64) {
         self.series = self.series.max(series_of(number));
+    }
+
+    /// Notes that the table shows a known row.
+    pub(super) fn shown(&mut self, id: i64) {
+        if self.series > 0
+            && let Some(kept) = self.kept(id)
+            && series_of(kept.number) < self.series
+        {
+            self.shown_again.insert(kept.number);
+        }
+    }
+
+    /// Returns true when the table may still have this row, as far as its number tells: it belongs to
+    /// the current series, or was shown since that began. A row of an earlier series may have gone with
+    /// the whole table, and a deletion of its id may be about a row that was never seen here.
+    pub(super) fn may_be_in_table(&self, number: i64) -> bool {
+        series_of(number) == self.series || self.shown_again.contains(&number)
     }
 
     /// Returns the current series of ids.
@@ -269,6 +291,20 @@ mod tests {
         assert_eq!(ledger.kept_ever(7).len(), 2);
         let now: Vec<_> = ledger.kept_between(0, 100).into_iter().map(|kept| kept.id).collect();
         assert_eq!(now, [7, 8]);
+    }
+
+    #[test]
+    fn a_row_of_an_earlier_series_is_in_the_table_only_if_it_was_shown_again() {
+        let mut ledger = Ledger::default();
+        store(&mut ledger, 7, 1, 100);
+        store(&mut ledger, 8, 2, 100);
+        assert!(ledger.may_be_in_table(7));
+        store(&mut ledger, 8, 3, 200);
+        assert!(!ledger.may_be_in_table(7) && !ledger.may_be_in_table(8));
+        ledger.shown(7);
+        ledger.shown(8);
+        assert!(ledger.may_be_in_table(7) && !ledger.may_be_in_table(8));
+        assert!(ledger.may_be_in_table(number_in(8, 1).unwrap()));
     }
 
     #[test]

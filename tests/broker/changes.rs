@@ -117,6 +117,15 @@ async fn rows_whose_ids_start_anew_are_stored_beside_the_earlier_ones() {
     let current = within(DEADLINE, corrections.kept_between(0, 1000)).await.unwrap();
     assert_eq!(current.len(), 41, "the rows of the current series");
 
+    // A deletion of an id that only an earlier row has is about a row that was never seen here.
+    let earlier = within(DEADLINE, corrections.kept(&[50])).await.unwrap();
+    assert_eq!(within(DEADLINE, corrections.remove(&earlier)).await.unwrap(), 0);
+    // Unless the table has shown the earlier row since.
+    append(&corrections, &[row(50)]).await;
+    assert_eq!(within(DEADLINE, corrections.remove(&earlier)).await.unwrap(), 1);
+    assert_eq!(pairs(&corrections).await.len(), 100);
+    append(&corrections, &[later_row(62)]).await;
+
     let restarted = bench.corrections().await;
     assert_eq!(append(&restarted, &again).await.duplicates, 40);
     assert_eq!(restarted.series().await.unwrap(), 1);
