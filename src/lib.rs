@@ -22,6 +22,7 @@
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, templates
 //! row_identity number of a row, and version of its text
+//! postgres_time a time in the forms that PostgreSQL writes
 //! redaction    removal of secrets from texts that are printed, logged or recorded
 //! text         identity of a text: normalizing
 //! ```
@@ -43,6 +44,7 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod launcher;
+mod postgres_time;
 pub mod redaction;
 pub mod report;
 pub mod retry;

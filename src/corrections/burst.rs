@@ -8,8 +8,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::created_at::CreatedAt;
 use super::history::{History, MinuteLimit, minute_of};
+use crate::postgres_time::PostgresTime;
 
 /// Number of minutes without a further quarantined row after which a burst is over.
 const OVER_AFTER_MINUTES: i64 = 2;
@@ -35,7 +35,7 @@ impl FromStr for BurstId {
     type Err = NotABurstId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        CreatedAt::read(text).map(|read| Self(minute_of(read.at))).ok_or(NotABurstId)
+        PostgresTime::read(text).map(|read| Self(minute_of(read.at))).ok_or(NotABurstId)
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::created_at::CreatedAt;
 use crate::correction::Row;
+use crate::postgres_time::PostgresTime;
 
 /// Digest of a row's texts and of the time of its insert. Every stored row carries it in a header,
 /// so that the ledger can be read without the rows' texts.
@@ -62,7 +62,7 @@ fn first_bytes(digest: Sha256) -> u64 {
 /// digested, not its text.
 fn created(text: &str) -> u32 {
     let mut time = Sha256::new();
-    match CreatedAt::read(text) {
+    match PostgresTime::read(text) {
         Some(created) => time.update(created.at.as_microsecond().to_le_bytes()),
         None => time.update(text.trim()),
     }

@@ -14,7 +14,6 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use futures::future::try_join_all;
 use serde::Serialize;
-use tokio::sync::MutexGuard;
 
 use super::digest::RowDigest;
 use super::ledger::Place;
@@ -125,14 +124,17 @@ impl Corrections {
         Ok(self.current().await?.ledger.erased().collect())
     }
 
-    /// Deletes every message with the text of an erased row, if there may be one. Returns the number of
-    /// messages. Safe to drop at any await: the next call goes on.
+    /// Deletes every message with the text of an erased row, if the ledger has noticed one. Returns the
+    /// number of messages. Safe to drop at any await: the next call goes on.
     ///
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn complete_erasures(&self) -> Result<usize, BrokerError> {
-        let known = self.current().await?;
-        let Some(noticed) = known.undeleted else { return Ok(0) };
+        let known = self.known.lock().await;
+        let noticed = known.undeleted;
+        if noticed == known.deleted {
+            return Ok(0);
+        }
         let rows: BTreeSet<i64> = known.ledger.erased().collect();
         drop(known);
         let mut deleted = 0;
@@ -151,17 +153,16 @@ impl Corrections {
             deleted += found.len();
         }
         tracing::info!(messages = deleted, "the texts of erased rows are deleted");
+        // One that was noticed meanwhile is left to the next call.
         let mut known = self.known.lock().await;
-        // Unless another one was noticed meanwhile.
-        if known.undeleted == Some(noticed) {
-            known.undeleted = None;
-        }
+        known.deleted = known.deleted.max(noticed);
         Ok(deleted)
     }
 
-    async fn store_tombstones(
+    /// Stores the tombstones of rows, given by number.
+    pub(super) async fn store_tombstones(
         &self,
-        known: &mut MutexGuard<'_, StreamState>,
+        known: &mut StreamState,
         numbers: &[i64],
         reason: &'static str,
     ) -> Result<(), BrokerError> {
@@ -182,16 +183,6 @@ impl Corrections {
             tracing::info!(rows = numbers.len(), reason, "erased rows");
         }
         Ok(())
-    }
-
-    /// Stores the tombstone of one row.
-    pub(super) async fn store_tombstone(
-        &self,
-        known: &mut MutexGuard<'_, StreamState>,
-        number: i64,
-        reason: &'static str,
-    ) -> Result<(), BrokerError> {
-        self.store_tombstones(known, &[number], reason).await
     }
 
     fn tombstone(

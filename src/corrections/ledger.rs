@@ -40,10 +40,6 @@ struct Slot {
     place: Place,
 }
 
-/// Rows of earlier series that the table has shown since the ids started anew: it was not truncated,
-/// but had some ids used again. Kept in memory only; the comparison of kept rows finds them again.
-type ShownAgain = BTreeSet<i64>;
-
 impl Slot {
     fn entry(self) -> Entry {
         let digest = RowDigest { content: self.content, created: self.created };
@@ -68,7 +64,9 @@ pub(super) struct Ledger {
     chunks: BTreeMap<i64, Vec<Slot>>,
     /// Current series of ids: new rows belong to it.
     series: u32,
-    shown_again: ShownAgain,
+    /// Rows of earlier series that the table has shown since the ids started anew: it was not truncated,
+    /// but had some ids used again. Kept in memory only; the comparison of kept rows finds them again.
+    shown_again: BTreeSet<i64>,
 }
 
 impl Ledger {
@@ -80,7 +78,7 @@ impl Ledger {
 
     /// Records what a message says of a row. A message of an older version changes nothing.
     pub(super) fn record(&mut self, number: i64, entry: Entry) {
-        self.series = self.series.max(series_of(number));
+        self.begin_series_of(number);
         let chunk = self.chunks.entry(number >> CHUNK_BITS).or_default();
         let Entry { digest: RowDigest { content, created }, version, place } = entry;
         let slot = Slot { content, created, version, low: low(number), place };

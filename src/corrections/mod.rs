@@ -16,7 +16,7 @@
 //! screening.rs   screening of a row beyond its own text: catalog names, burst limit
 //! history.rs     history of the rate of rows, and the burst limit
 //! burst.rs       bursts: their ids, and what is logged about them
-//! created_at.rs  date of a row, in the forms that PostgreSQL writes
+//! date_log.rs    messages about the dates of rows
 //! ledger.rs      the dedup ledger: digest, version and place of each row
 //! digest.rs      digest of a row
 //! message_id.rs  message ids
@@ -25,7 +25,7 @@
 
 mod append;
 mod burst;
-mod created_at;
+mod date_log;
 mod digest;
 mod erase;
 mod history;
@@ -51,7 +51,7 @@ use tokio::sync::{Mutex, MutexGuard};
 pub use self::append::{Appended, SHORTENED_HEADER};
 use self::burst::BurstLog;
 pub use self::burst::{Burst, BurstId, NotABurstId};
-use self::created_at::DateLog;
+use self::date_log::DateLog;
 use self::digest::RowDigest;
 pub use self::erase::Forgotten;
 pub use self::history::BurstLimit;
@@ -108,9 +108,10 @@ struct StreamState {
     bursts: BurstLog,
     dates: DateLog,
     rules: ScreeningRules,
-    /// Set when a message with the text of an erased row may be in a stream; counts how often this was
-    /// noticed.
-    undeleted: Option<u64>,
+    /// Number of times that a message with the text of an erased row was noticed in a stream.
+    undeleted: u64,
+    /// Value of `undeleted` up to which such messages were deleted.
+    deleted: u64,
     corrections_read: u64,
     quarantine_read: u64,
 }
@@ -232,6 +233,8 @@ impl Corrections {
             *known = StreamState {
                 rules: std::mem::take(&mut known.rules),
                 dates: std::mem::take(&mut known.dates),
+                undeleted: known.undeleted,
+                deleted: known.deleted,
                 ..StreamState::default()
             };
             floor.and_then(|floor| known.history.raise_floor(floor));
@@ -298,12 +301,8 @@ impl StreamState {
         self.ledger.record(number, Entry { digest, version, place });
         let after = self.ledger.get(number);
         // A tombstone and a message of the same row: the message is still to be deleted.
-        let was_erased = before.is_some_and(|before| before.place == Place::Erased);
-        if before.is_some()
-            && was_erased != (place == Place::Erased)
-            && (was_erased || place == Place::Erased)
-        {
-            self.undeleted = Some(self.undeleted.unwrap_or_default() + 1);
+        if before.is_some_and(|before| (before.place == Place::Erased) != (place == Place::Erased)) {
+            self.undeleted += 1;
         }
         if before.is_none()
             && header(headers, REFUSAL_HEADER).is_none()

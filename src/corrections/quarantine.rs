@@ -131,11 +131,11 @@ impl Corrections {
         refusal: Refusal,
     ) -> Result<Decided, BrokerError> {
         let mut known = self.current().await?;
-        let is_erased = known.ledger.get(row.id).is_some_and(|now| now.place == Place::Erased);
+        let current = known.ledger.get(row.id);
+        let is_erased = current.is_some_and(|current| current.place == Place::Erased);
         if known.released.contains(&row.id) || is_erased {
             return Ok(Decided::Already);
         }
-        let current = known.ledger.get(row.id);
         let version = version.or(current.map(|current| current.version)).unwrap_or(1);
         let id = MessageId { number: row.id, version, role: MessageRole::Released };
         let stored = Row { id: id_of(row.id), ..row.clone() };
@@ -168,7 +168,7 @@ impl Corrections {
             delete(self.streams.quarantine(), sequence).await?;
             return Ok(Decided::Already);
         }
-        self.store_tombstone(&mut known, row.id, refusal.name()).await?;
+        self.store_tombstones(&mut known, &[row.id], refusal.name()).await?;
         drop(known);
         delete(self.streams.quarantine(), sequence).await?;
         tracing::info!(row = id_of(row.id), %refusal, "a person dropped a row");
@@ -185,7 +185,7 @@ impl Corrections {
     /// The errors of [`append`](Self::append).
     pub async fn drop_pair(&self, number: i64, refusal: Refusal) -> Result<Decided, BrokerError> {
         let mut known = self.current().await?;
-        self.store_tombstone(&mut known, number, refusal.name()).await?;
+        self.store_tombstones(&mut known, &[number], refusal.name()).await?;
         drop(known);
         self.complete_erasures().await?;
         tracing::info!(row = id_of(number), %refusal, "a person dropped a row");

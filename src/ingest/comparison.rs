@@ -8,19 +8,14 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use jiff::Timestamp;
-
 use super::inbox::{Inbox, Position};
 use super::page::Page;
 use super::sweep::{Sweep, SweepError, Swept};
-use super::updates::is_in_the_future;
 
 /// Number of rows at the beginning of the table that are compared with each sweep.
 const FIRST_ROWS: usize = 3;
 /// Number of kept rows that may be missing from a page and still count as deleted one by one.
 const FEW: usize = 10;
-/// Number of pages of updated rows that one sweep reads; the next sweep goes on from there.
-const MAX_UPDATE_PAGES: usize = 10;
 
 impl<I: Inbox> Sweep<'_, I> {
     /// Compares the next page of kept rows with the table. After the last page, begins a new round.
@@ -84,47 +79,5 @@ impl<I: Inbox> Sweep<'_, I> {
             self.vanishing.fetch_add(vanished.len() as u64, Ordering::Relaxed);
             Ok(())
         }
-    }
-
-    /// Looks at the rows that were updated since the last sweep, where the table has a column with the
-    /// time of the last update. An update may be committed late, so each sweep begins some minutes
-    /// before the newest update, until that one is old. A row whose update was seen is not read again.
-    pub(super) async fn read_updates(
-        &self,
-        position: &mut Position,
-        swept: &mut Swept,
-    ) -> Result<(), SweepError> {
-        if !self.table.may_have_updated_at() {
-            return Ok(());
-        }
-        let Some(mark) = position.updated.clone() else {
-            // Earlier updates are left to the comparison.
-            position.updated = self.table.newest_update().await?;
-            return Ok(());
-        };
-        let mut seen = self.updates.lock().await;
-        let mut place = seen.next_place(&mark, Timestamp::now());
-        for _ in 0..MAX_UPDATE_PAGES {
-            let (rows, next) = self.table.updated_after(&place, self.page).await?;
-            let Some(next) = next else {
-                seen.reached_the_end();
-                return Ok(());
-            };
-            // Ids above the cursor were not read yet: this is no update, but a row inserted just now.
-            let mut ids: Vec<i64> = rows
-                .iter()
-                .filter(|(id, at)| *id <= position.cursor && !seen.contains(*id, at))
-                .map(|(id, _)| *id)
-                .collect();
-            self.reported.leave_out(&mut ids);
-            self.revise(&ids, &BTreeSet::new(), swept).await?;
-            rows.into_iter().for_each(|(id, at)| seen.add(id, at));
-            if !is_in_the_future(&next.0, Timestamp::now()) {
-                position.updated = Some(next.0.clone());
-            }
-            seen.reached(&next);
-            place = next;
-        }
-        Ok(())
     }
 }

@@ -155,6 +155,9 @@ impl<I: Inbox> Ingest<I> {
     /// anything.
     async fn revise_changed(&self) -> Result<(), SweepError> {
         let changed = self.sweep_trigger.changed_rows();
+        if changed.is_empty() {
+            return Ok(());
+        }
         let ids: Vec<i64> = changed.iter().map(|change| change.id).collect();
         let deleted = changed.iter().filter(|change| change.is_deleted).map(|change| change.id).collect();
         let mut swept = Swept::default();

@@ -1,32 +1,84 @@
 //! Rows that were updated since a given time, for a table that has a column with the time of the last
 //! update.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tracing::debug;
 
 use super::answer_kind::AnswerKind;
+use super::inbox::{Inbox, Position};
 use super::page::Record;
 use super::rest::{Question, Table, beyond};
 use super::rest_error::RestError;
+use super::sweep::{Sweep, SweepError, Swept};
+use crate::postgres_time::PostgresTime;
+
+/// Time that a transaction may take between its update of a row and its commit.
+const LATE_COMMIT: SignedDuration = SignedDuration::from_mins(5);
+/// Largest number of updates that are remembered; a forgotten one costs one more look at its row.
+const MAX_SEEN: usize = 50_000;
+/// Number of pages of updated rows that one sweep reads; the next sweep goes on from there.
+const MAX_PAGES: usize = 10;
 
 /// Place in the order of updates: the time of a row's last update, and its id; without an id, the place
 /// before every row with that time.
-pub(super) type UpdatePlace = (String, Option<i64>);
+type UpdatePlace = (String, Option<i64>);
+
+impl<I: Inbox> Sweep<'_, I> {
+    /// Looks at the rows that were updated since the last sweep, where the table has a column with the
+    /// time of the last update. An update may be committed late, so each sweep begins some minutes
+    /// before the newest update, until that one is old. A row whose update was seen is not read again.
+    pub(super) async fn read_updates(
+        &self,
+        position: &mut Position,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        if !self.table.may_have_updated_at() {
+            return Ok(());
+        }
+        let Some(mark) = position.updated.clone() else {
+            // Earlier updates are left to the comparison.
+            position.updated = self.table.newest_update().await?;
+            return Ok(());
+        };
+        let mut seen = self.updates.lock().await;
+        let mut place = seen.next_place(&mark, Timestamp::now());
+        for _ in 0..MAX_PAGES {
+            let (rows, next) = self.table.updated_after(&place, self.page).await?;
+            let Some(next) = next else {
+                seen.reached_the_end();
+                return Ok(());
+            };
+            // Ids above the cursor were not read yet: this is no update, but a row inserted just now.
+            let mut ids: Vec<i64> = rows
+                .iter()
+                .filter(|(id, at)| *id <= position.cursor && !seen.contains(*id, at))
+                .map(|(id, _)| *id)
+                .collect();
+            self.reported.leave_out(&mut ids);
+            self.revise(&ids, &BTreeSet::new(), swept).await?;
+            rows.into_iter().for_each(|(id, at)| seen.add(id, at));
+            if !is_in_the_future(&next.0, Timestamp::now()) {
+                position.updated = Some(next.0.clone());
+            }
+            seen.reached(&next);
+            place = next;
+        }
+        Ok(())
+    }
+}
 
 impl Table {
     /// Returns false once the table turned out to have no column with the time of the last update.
-    pub(super) fn may_have_updated_at(&self) -> bool {
+    fn may_have_updated_at(&self) -> bool {
         !self.updated_at().is_empty() && !self.lacks_updated_at.load(Ordering::Relaxed)
     }
 
     /// Answers a question about updates. `None` when the table has no such column, which is told once.
-    async fn read_updates(
+    async fn ask_for_updates(
         &self,
         question: &Question<'_>,
         limit: usize,
@@ -50,11 +102,11 @@ impl Table {
     ///
     /// # Errors
     /// [`RestError`].
-    pub(super) async fn newest_update(&self) -> Result<Option<String>, RestError> {
+    async fn newest_update(&self) -> Result<Option<String>, RestError> {
         let column = self.updated_at();
         let filters = vec![(column, "not.is.null".to_owned())];
         let question = Question { select: column, filters, order: format!("{column}.desc") };
-        let page = self.read_updates(&question, 1).await?.unwrap_or_default();
+        let page = self.ask_for_updates(&question, 1).await?.unwrap_or_default();
         Ok(page.first().and_then(|record| text(record, column)))
     }
 
@@ -63,7 +115,7 @@ impl Table {
     ///
     /// # Errors
     /// [`RestError`].
-    pub(super) async fn updated_after(
+    async fn updated_after(
         &self,
         place: &UpdatePlace,
         limit: usize,
@@ -78,7 +130,7 @@ impl Table {
         };
         let order = format!("{column}.asc,{}.asc", columns.id);
         let question = Question { select: &select, filters: vec![filter], order };
-        let records = self.read_updates(&question, limit).await?.unwrap_or_default();
+        let records = self.ask_for_updates(&question, limit).await?.unwrap_or_default();
         let last = records.last().and_then(|last| Some((text(last, column)?, Some(columns.id_of(last)?))));
         // A page that ends where it began would be asked for again without end.
         let last = last.filter(|last| last != place);
@@ -95,11 +147,6 @@ fn text(record: &Record, column: &str) -> Option<String> {
     record.get(column).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// Time that a transaction may take between its update of a row and its commit.
-const LATE_COMMIT: SignedDuration = SignedDuration::from_mins(5);
-/// Largest number of updates that are remembered; a forgotten one costs one more look at its row.
-const MAX_SEEN: usize = 50_000;
-
 /// Updates that this process has seen.
 #[derive(Debug, Default)]
 pub(super) struct SeenUpdates {
@@ -110,8 +157,8 @@ pub(super) struct SeenUpdates {
 
 impl SeenUpdates {
     /// Returns the place to begin at. `mark` is the time of the newest update that was read.
-    pub(super) fn next_place(&self, mark: &str, now: Timestamp) -> UpdatePlace {
-        let at = read_time(mark);
+    fn next_place(&self, mark: &str, now: Timestamp) -> UpdatePlace {
+        let at = PostgresTime::read(mark).map(|read| read.at);
         match &self.reached {
             // The last sweep did not come to the end.
             Some((place, false)) => return place.clone(),
@@ -125,22 +172,22 @@ impl SeenUpdates {
         (since.map_or_else(|| mark.to_owned(), |since| since.to_string()), None)
     }
 
-    pub(super) fn contains(&self, id: i64, at: &str) -> bool {
+    fn contains(&self, id: i64, at: &str) -> bool {
         self.rows.get(&id).is_some_and(|seen| seen == at)
     }
 
-    pub(super) fn add(&mut self, id: i64, at: String) {
+    fn add(&mut self, id: i64, at: String) {
         if self.rows.len() >= MAX_SEEN {
             self.rows.clear();
         }
         self.rows.insert(id, at);
     }
 
-    pub(super) fn reached(&mut self, place: &UpdatePlace) {
+    fn reached(&mut self, place: &UpdatePlace) {
         self.reached = Some((place.clone(), false));
     }
 
-    pub(super) fn reached_the_end(&mut self) {
+    fn reached_the_end(&mut self) {
         if let Some((_, is_end)) = &mut self.reached {
             *is_end = true;
         }
@@ -148,14 +195,8 @@ impl SeenUpdates {
 }
 
 /// Returns true for a time after `now`. A client may set any time.
-pub(super) fn is_in_the_future(at: &str, now: Timestamp) -> bool {
-    read_time(at).is_some_and(|at| at > now)
-}
-
-/// Reads a time. One without a zone is read as UTC.
-fn read_time(text: &str) -> Option<Timestamp> {
-    let naive = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
-    text.parse().ok().or_else(|| naive().map(|at| at.timestamp()))
+fn is_in_the_future(at: &str, now: Timestamp) -> bool {
+    PostgresTime::read(at).is_some_and(|read| read.at > now)
 }
 
 #[cfg(test)]

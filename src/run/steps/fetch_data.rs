@@ -32,13 +32,17 @@ impl Step for FetchData {
     async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<FetchedData>, RunError> {
         let pipeline = context.pipeline;
         // Rows may have been erased by another worker, on another disk.
-        erase_snapshots(&pipeline.plan.data_dir, pipeline.corrections.erased().await?).await?;
+        let erased = pipeline.corrections.erased().await?;
+        erase_snapshots(&pipeline.plan.data_dir, erased.clone()).await?;
         let (mut dataset, source) = match self.load_snapshot(context).await? {
             Some(dataset) => (dataset, RowSource::Snapshot),
             None => (self.read_stream(context).await?, RowSource::Stream),
         };
-        // A row may have been erased while it was read.
-        erase_snapshots(&pipeline.plan.data_dir, pipeline.corrections.erased().await?).await?;
+        let erased_now = pipeline.corrections.erased().await?;
+        if erased_now != erased {
+            // A row may have been erased while it was read.
+            erase_snapshots(&pipeline.plan.data_dir, erased_now).await?;
+        }
         dataset.summary.quarantined = pipeline.corrections.quarantined_counts().await?;
         let mut figures = to_json(dataset.summary.outline())?;
         figures["source"] = json!(source);

@@ -1,4 +1,4 @@
-//! The date of a row, in the forms that PostgreSQL writes.
+//! A time in the forms that PostgreSQL writes.
 //!
 //! PostgREST writes `2026-01-02T03:04:05.678+00:00`, Realtime and a CSV export may write
 //! `2026-01-02 03:04:05.678+00`, and a column without time zone has no offset at all.
@@ -7,19 +7,19 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
 
-/// A date as far as it can be read.
+/// A time as far as it can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CreatedAt {
+pub(crate) struct PostgresTime {
     /// The instant. One that no [`Timestamp`] can hold, such as `infinity`, is the nearest that one
     /// can.
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
     /// False when the text has no offset. The instant then takes the text to be in UTC.
-    pub(super) zoned: bool,
+    pub(crate) zoned: bool,
 }
 
-impl CreatedAt {
-    /// Reads a date. Returns `None` for a text that PostgreSQL does not write.
-    pub(super) fn read(text: &str) -> Option<Self> {
+impl PostgresTime {
+    /// Reads a time. Returns `None` for a text that PostgreSQL does not write.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         match text {
             "infinity" => return Some(Self { at: Timestamp::MAX, zoned: true }),
@@ -139,59 +139,6 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// Messages about the rows' dates that were logged, so that each is logged once.
-#[derive(Debug, Default)]
-pub(super) struct DateLog {
-    zoneless: Told,
-    unreadable: Told,
-}
-
-#[derive(Debug, Default)]
-struct Told {
-    count: u64,
-    told: bool,
-}
-
-impl Told {
-    /// Returns the count when it is to be told now.
-    fn due(&mut self) -> Option<u64> {
-        let due = !self.told && self.count > 0;
-        self.told |= due;
-        due.then_some(self.count)
-    }
-}
-
-impl DateLog {
-    /// Reads the date of a row, and notes one that has no time zone or can't be read.
-    pub(super) fn read(&mut self, text: Option<&str>) -> Option<Timestamp> {
-        let read = CreatedAt::read(text?);
-        match read {
-            Some(CreatedAt { zoned: true, .. }) => {}
-            Some(CreatedAt { zoned: false, .. }) => self.zoneless.count += 1,
-            None => self.unreadable.count += 1,
-        }
-        read.map(|read| read.at)
-    }
-
-    /// Writes what is new at the end of a batch to the log, without the text of any row.
-    pub(super) fn tell(&mut self) {
-        if let Some(rows) = self.zoneless.due() {
-            tracing::warn!(
-                rows,
-                "created_at has no time zone and is read as UTC; \
-                 if it is in another one, change the column's type to timestamptz"
-            );
-        }
-        if let Some(rows) = self.unreadable.due() {
-            tracing::warn!(
-                rows,
-                "created_at can't be read as a date; such rows count as written at any time since the last \
-                 sweep; make the column a timestamptz with the default now()"
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -199,7 +146,7 @@ mod tests {
     use super::*;
 
     fn zoned(text: &str) -> (String, bool) {
-        let read = CreatedAt::read(text).unwrap_or_else(|| panic!("{text:?} can't be read"));
+        let read = PostgresTime::read(text).unwrap_or_else(|| panic!("{text:?} can't be read"));
         (read.at.to_string(), read.zoned)
     }
 
@@ -237,9 +184,9 @@ mod tests {
     #[test]
     fn dates_beyond_the_calendar_are_its_ends() {
         for text in ["infinity", "294276-12-31T23:59:59+00:00", "9999-12-31T23:59:59-12:00"] {
-            assert_eq!(CreatedAt::read(text).map(|read| read.at), Some(Timestamp::MAX), "{text}");
+            assert_eq!(PostgresTime::read(text).map(|read| read.at), Some(Timestamp::MAX), "{text}");
         }
-        assert_eq!(CreatedAt::read("-infinity").map(|read| read.at), Some(Timestamp::MIN));
+        assert_eq!(PostgresTime::read("-infinity").map(|read| read.at), Some(Timestamp::MIN));
     }
 
     #[test]
@@ -266,19 +213,19 @@ mod tests {
             "2026-01-02T+1:+2:+3Z",
             "99999-99-99",
         ] {
-            assert_eq!(CreatedAt::read(text), None, "{text:?}");
+            assert_eq!(PostgresTime::read(text), None, "{text:?}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,40}") {
-            let _ = CreatedAt::read(&text);
+            let _ = PostgresTime::read(&text);
         }
 
         #[test]
         fn any_text_of_the_right_signs_is_read_or_refused(text in "[0-9TZBC:+. -]{0,40}") {
-            let _ = CreatedAt::read(&text);
+            let _ = PostgresTime::read(&text);
         }
 
         #[test]
@@ -288,7 +235,7 @@ mod tests {
             let spaced = at.strftime("%Y-%m-%d %H:%M:%S+00").to_string();
             prop_assume!(!iso.starts_with('-'));
             for text in [iso, spaced] {
-                prop_assert_eq!(CreatedAt::read(&text), Some(CreatedAt { at, zoned: true }));
+                prop_assert_eq!(PostgresTime::read(&text), Some(PostgresTime { at, zoned: true }));
             }
         }
     }
