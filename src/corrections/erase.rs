@@ -130,7 +130,7 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn complete_erasures(&self) -> Result<usize, BrokerError> {
-        let known = self.known.lock().await;
+        let known = self.current().await?;
         let noticed = known.undeleted;
         if noticed == known.deleted {
             return Ok(0);

@@ -100,8 +100,9 @@ pub struct Accepted {
     pub changed: u64,
     /// Ids of rows that are kept with another text. Nothing was stored for them.
     pub differing: Vec<i64>,
-    /// Current series of the table's ids. It grows when a row has the id of another row.
-    pub series: u32,
+    /// Current series of the table's ids, which grows when a row has the id of another row; `None` when
+    /// there was no row to tell it.
+    pub series: Option<u32>,
 }
 
 /// A failed call to the inbox. Nothing is lost: the ingest tries again.

@@ -228,15 +228,15 @@ impl<I: Inbox> Ingest<I> {
 
     /// Tells, once, that the table's ids have started anew, and asks for a sweep: rows of the new series
     /// may be anywhere below the cursor.
-    pub(super) fn tell_series(&self, series: u32) {
+    pub(super) fn tell_series(&self, series: Option<u32>) {
         let before = self.status.borrow().series;
-        if series > before.unwrap_or(series) {
+        // Before the first sweep has read its position, nobody knows what was told before.
+        let (Some(series), Some(before)) = (series, before) else { return };
+        if series > before {
             warn!(series, "the table's ids have started anew; its rows are taken in beside the earlier ones");
+            self.status.send_modify(|status| status.series = Some(series));
             self.emit(IngestEvent::IdsStartedAnew { series });
             self.sweep_trigger.sweep();
-        }
-        if before.is_none_or(|before| series > before) {
-            self.status.send_modify(|status| status.series = Some(series));
         }
     }
 

@@ -31,7 +31,7 @@ pub struct IngestStatus {
     /// Number of kept rows that the last round of the comparison did not find in the table, and that
     /// were not erased.
     pub vanished: u64,
-    /// Number of times that the table's ids have started anew; `None` until a row was accepted.
+    /// Number of times that the table's ids have started anew; `None` until the first sweep has begun.
     pub series: Option<u32>,
     /// Number of times that rows may have been missed, each of which asked for a sweep.
     pub gaps: u64,

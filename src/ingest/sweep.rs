@@ -162,9 +162,8 @@ impl<I: Inbox> Sweep<'_, I> {
             self.in_time(self.inbox.advance(position)).await?;
         }
         // A row with the id of another row: rows of the new series may be anywhere below the cursor.
-        while swept.accepted.series > position.series {
-            *position =
-                Position { series: swept.accepted.series, cursor: 0, compared: 0, ..position.clone() };
+        while let Some(series) = swept.accepted.series.filter(|series| *series > position.series) {
+            *position = Position { series, cursor: 0, compared: 0, ..position.clone() };
             self.read_on(position, swept).await?;
         }
         Ok(())

@@ -109,6 +109,7 @@ impl<I: Inbox> Ingest<I> {
             Some(position) => position,
             None => sweeper.in_time(self.inbox.position()).await?,
         };
+        self.status.send_modify(|status| _ = status.series.get_or_insert(position.series));
         let mut swept = Swept::default();
         let from = position.cursor;
         // The number of rows ahead matters only once a sweep is long. The sweep never waits for it,

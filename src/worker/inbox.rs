@@ -182,6 +182,6 @@ fn accepted(appended: Result<Appended, BrokerError>) -> Result<Accepted, InboxEr
         refused: appended.refused as u64,
         changed: appended.changed as u64,
         differing: appended.differing,
-        series: appended.series,
+        series: Some(appended.series),
     })
 }

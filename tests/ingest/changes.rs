@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autovalidate::ingest::{IngestEvent, IngestTiming, TableAccess};
+use autovalidate::ingest::{Inbox, IngestEvent, IngestTiming, Position, TableAccess};
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 
 use crate::support::ingest::{Memory, Running, access, quick_options, supabase, timing};
@@ -90,6 +90,29 @@ async fn a_table_whose_ids_start_anew_is_told_and_taken_in() {
         for id in 1..=40 {
             inbox.has_typo(id, &format!("hunday {id}")).await;
         }
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn ids_that_started_anew_are_told_once_whether_the_worker_was_up_or_not() {
+    // The series that the sweep has come to before it stopped.
+    for known in [2, 1] {
+        let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+        inbox.begin_series(2);
+        inbox.advance(&Position { series: known, ..Position::default() }).await.expect("in memory");
+        insert(&supabase, 3);
+        // The first sweep learns nothing of the inbox.
+        supabase.faults().fail_rest(RestFault::Status(503), 1);
+        let mut ingest = Running::start(access(&supabase), &inbox, timing());
+        inbox.holds(1..=3).await;
+        let status = ingest.status_is(|status| status.sweeps > 0).await;
+        assert_eq!(status.series, Some(2));
+        let mut told = 0;
+        while let Ok(event) = ingest.events.try_recv() {
+            told += u32::from(matches!(event, IngestEvent::IdsStartedAnew { series: 2 }));
+        }
+        assert_eq!(told, 2 - known);
         ingest.stop().await;
     }
 }

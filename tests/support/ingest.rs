@@ -75,7 +75,7 @@ impl Inbox for Memory {
                 }
             }
         });
-        accepted.series = *series;
+        accepted.series = Some(*series);
         Ok(accepted)
     }
 
@@ -96,7 +96,7 @@ impl Inbox for Memory {
                 }
             }
         });
-        accepted.series = *series;
+        accepted.series = Some(*series);
         Ok(accepted)
     }
 
@@ -178,6 +178,11 @@ impl Memory {
         let ids = rows.keys().copied().filter(|id| wanted(*id));
         ids.map(|id| KeptRow { id, number: id, version: versions.0.get(&id).copied().unwrap_or_default() })
             .collect()
+    }
+
+    /// Lets the table's ids have started anew this many times.
+    pub fn begin_series(&self, series: u32) {
+        self.versions.lock().expect("no panic while locked").1 = series;
     }
 
     /// Waits until a row has this typo.
