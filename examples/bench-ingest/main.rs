@@ -162,6 +162,9 @@ async fn main() {
             after.undead,
             after.recovery.as_secs_f64()
         );
+        if !after.differences.is_empty() {
+            println!("differences: {}", after.differences.join(", "));
+        }
         figures["change_run"] = json!({
             "inserted": after.inserted, "updated": after.updated, "deleted": after.deleted,
             "faults": after.faults, "kills": args.kills, "lost": after.lost, "surplus": after.surplus,

@@ -182,11 +182,18 @@ impl Ledger {
             .collect()
     }
 
-    /// Returns the rows of the current series with an id above `after` and up to `last`, in order.
+    /// Returns the rows with an id above `after` and up to `last` that the table had when they were seen
+    /// last: those of the current series, and those of earlier ones that were shown since.
     pub(super) fn kept_between(&self, after: i64, last: i64) -> Vec<KeptRow> {
         let numbers = after.checked_add(1).and_then(|first| numbers_between(first, last, self.series));
-        let Some((first, last)) = numbers else { return Vec::new() };
-        self.entries(first, last)
+        let current = numbers.into_iter().flat_map(|(first, last)| self.entries(first, last));
+        let shown = self.shown_again.iter().filter(|number| {
+            let id = id_of(**number);
+            id > after && id <= last && self.kept(id).is_some_and(|kept| kept.number == **number)
+        });
+        let shown = shown.filter_map(|number| Some((*number, self.get(*number)?)));
+        current
+            .chain(shown)
             .filter(|(_, entry)| entry.place != Place::Erased)
             .map(|(number, entry)| kept(number, entry))
             .collect()
@@ -299,8 +306,12 @@ mod tests {
         assert!(ledger.may_be_in_table(7));
         store(&mut ledger, 8, 3, 200);
         assert!(!ledger.may_be_in_table(7) && !ledger.may_be_in_table(8));
+        let ids =
+            |ledger: &Ledger| ledger.kept_between(0, 100).iter().map(|kept| kept.id).collect::<Vec<_>>();
+        assert_eq!(ids(&ledger), [8]);
         ledger.shown(7);
         ledger.shown(8);
+        assert_eq!(ids(&ledger), [8, 7]);
         assert!(ledger.may_be_in_table(7) && !ledger.may_be_in_table(8));
         assert!(ledger.may_be_in_table(number_in(8, 1).unwrap()));
     }

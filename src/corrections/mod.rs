@@ -198,7 +198,8 @@ impl Corrections {
         Ok(ids.iter().filter_map(|id| known.ledger.kept(*id)).collect())
     }
 
-    /// Returns the stored rows of the current series of ids with an id above `after` and up to `last`.
+    /// Returns the stored rows with an id above `after` and up to `last` that the table had when they were
+    /// seen last: those of the current series of ids, and those of earlier ones that it has shown since.
     ///
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].

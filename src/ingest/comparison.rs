@@ -18,8 +18,13 @@ const FIRST_ROWS: usize = 3;
 const FEW: usize = 10;
 
 impl<I: Inbox> Sweep<'_, I> {
+    /// Compares the first rows of the table: when its ids have started anew, they differ.
+    pub(super) async fn compare_first_rows(&self, swept: &mut Swept) -> Result<(), SweepError> {
+        let page = self.table.page_after(0, FIRST_ROWS.min(self.compare)).await?;
+        self.compare(page, swept).await
+    }
+
     /// Compares the next page of kept rows with the table. After the last page, begins a new round.
-    /// Also compares the first rows of the table: when its ids have started anew, they differ.
     pub(super) async fn compare_page(
         &self,
         position: &mut Position,
@@ -32,9 +37,6 @@ impl<I: Inbox> Sweep<'_, I> {
             tail = Some((begin, position.cursor));
             begin = 0;
             page = self.table.page_after(begin, self.compare).await?;
-        } else if begin > 0 {
-            let first = self.table.page_after(0, FIRST_ROWS.min(self.compare)).await?;
-            self.compare(first, swept).await?;
         }
         let shown = page.ids();
         let last = page.last_id.unwrap_or(position.cursor);

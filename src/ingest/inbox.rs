@@ -50,8 +50,8 @@ pub trait Inbox: Send + Sync {
     /// Returns the rows that are kept under these ids.
     fn kept(&self, ids: &[i64]) -> impl Future<Output = Result<Vec<KeptRow>, InboxError>> + Send;
 
-    /// Returns the rows of the current series of ids that are kept, with an id above `after` and up to
-    /// `last`, in order.
+    /// Returns the kept rows with an id above `after` and up to `last` that the table had when they were
+    /// handed over last: not those that went with the whole table before its ids started anew.
     fn kept_between(
         &self,
         after: i64,

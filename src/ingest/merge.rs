@@ -7,7 +7,7 @@
 //! there costs latency only.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -45,6 +45,8 @@ pub struct Ingest<I> {
     reported: ReportedIds,
     revising: tokio::sync::Mutex<()>,
     vanishing: AtomicU64,
+    /// Id up to which a sweep has read; [`i64::MAX`] until the first one has begun.
+    pub(super) cursor: AtomicI64,
     updates: tokio::sync::Mutex<SeenUpdates>,
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
@@ -65,6 +67,7 @@ impl<I: Inbox> Ingest<I> {
             reported: ReportedIds::default(),
             revising: tokio::sync::Mutex::default(),
             vanishing: AtomicU64::new(0),
+            cursor: AtomicI64::new(i64::MAX),
             updates: tokio::sync::Mutex::default(),
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
@@ -168,8 +171,19 @@ impl<I: Inbox> Ingest<I> {
     async fn deliver(&self, mut rows: mpsc::Receiver<Row>, stop: &CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            let mut received = 0;
             let delivered = async {
-                rows.recv_many(&mut batch, BATCH).await;
+                received = rows.recv_many(&mut batch, BATCH).await;
+                // A row with an id that a sweep has passed is a late one, or the table's ids have started
+                // anew. The sweep tells which.
+                let cursor = self.cursor.load(Ordering::Relaxed);
+                batch.retain(|row| {
+                    let is_passed = row.id <= cursor;
+                    if is_passed {
+                        self.sweep_trigger.row(row.id);
+                    }
+                    !is_passed
+                });
                 if batch.is_empty() {
                     return Ok(Accepted::default());
                 }
@@ -202,8 +216,8 @@ impl<I: Inbox> Ingest<I> {
                     }
                 },
             }
-            self.status.send_modify(|status| status.undelivered -= batch.len() as u64);
-            if batch.is_empty() {
+            self.status.send_modify(|status| status.undelivered -= received as u64);
+            if received == 0 {
                 // The channel is closed: the connect loop has stopped.
                 return;
             }

@@ -149,6 +149,12 @@ impl<I: Inbox> Sweep<'_, I> {
     /// with the table. Moves the position with every page that is safely in the inbox. Work done
     /// before an error stays done, and is counted in `swept`.
     pub(super) async fn run(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
+        // Before any other row is read: a row that comes after the ids have started anew must not be taken
+        // for a late one of the series before.
+        if position.cursor > 0 {
+            Box::pin(self.compare_first_rows(swept)).await?;
+        }
+        self.follow_series(position, swept);
         self.look_back(position.cursor, swept).await?;
         self.read_on(position, swept).await?;
         let before = position.clone();
@@ -161,12 +167,20 @@ impl<I: Inbox> Sweep<'_, I> {
         if *position != before {
             self.in_time(self.inbox.advance(position)).await?;
         }
-        // A row with the id of another row: rows of the new series may be anywhere below the cursor.
-        while let Some(series) = swept.accepted.series.filter(|series| *series > position.series) {
-            *position = Position { series, cursor: 0, compared: 0, ..position.clone() };
+        while self.follow_series(position, swept) {
             self.read_on(position, swept).await?;
         }
         Ok(())
+    }
+
+    /// Goes back to the beginning of the table when its ids have started anew: rows of the new series may
+    /// be anywhere below the cursor. Returns true in that case.
+    fn follow_series(&self, position: &mut Position, swept: &Swept) -> bool {
+        let begun = swept.accepted.series.filter(|series| *series > position.series);
+        if let Some(series) = begun {
+            *position = Position { series, cursor: 0, compared: 0, ..position.clone() };
+        }
+        begun.is_some()
     }
 
     async fn look_back(&self, cursor: i64, swept: &mut Swept) -> Result<(), SweepError> {
@@ -255,7 +269,9 @@ impl<I: Inbox> Sweep<'_, I> {
             let accepted = self.in_time(self.inbox.accept(&new)).await?;
             let replaced = self.in_time(self.inbox.replace(&known)).await?;
             for gone in gone.chunks(REMOVED_AT_ONCE) {
-                swept.removed += self.in_time(self.inbox.remove(gone)).await?;
+                let removed = self.in_time(self.inbox.remove(gone)).await?;
+                swept.removed += removed;
+                self.vanishing.fetch_add((gone.len() as u64).saturating_sub(removed), Ordering::Relaxed);
             }
             swept.add(&accepted);
             swept.add(&replaced);

@@ -17,10 +17,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fault_load::{FaultLoad, Setup, calm, inject, quick};
 
-/// Time limit for the worker to catch up with the table.
-const RECOVERY_DEADLINE: Duration = Duration::from_secs(180);
+/// Time limit for the worker to catch up with the table. The runner ends a test after twice this time.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(60);
 /// Pause between two comparisons of the data with the table. The worker is another process.
 const GLANCE: Duration = Duration::from_millis(500);
+
+/// Largest number of differences that are told.
+const MAX_DIFFERENCES: usize = 12;
 
 /// Texts of a row; the run never gives two rows or two versions the same ones.
 type Texts = (i64, String, String);
@@ -53,6 +56,8 @@ pub struct ChangeReport {
     pub stale: usize,
     /// Texts in the data of rows that were deleted.
     pub undead: usize,
+    /// First differences: what, id, and fate of the text.
+    pub differences: Vec<String>,
     pub took: Duration,
     /// Time from the last change until the data was right.
     pub recovery: Duration,
@@ -89,12 +94,22 @@ impl Truth {
     /// Compares the data with the table.
     fn compare(&self, stored: &[Row]) -> ChangeReport {
         let mut report = ChangeReport::default();
+        let mut differences = Vec::new();
         let mut seen: BTreeMap<Texts, usize> = BTreeMap::new();
         for row in stored {
             *seen.entry((id_of(row.id), row.typo.clone(), row.corrected.clone())).or_default() += 1;
         }
+        let mut differ = |what: &str, texts: &Texts, fate: Option<&Fate>| {
+            if differences.len() < MAX_DIFFERENCES {
+                differences.push(format!("{what} {} {fate:?}", texts.0));
+            }
+        };
         for (texts, times) in &seen {
-            match self.fates.get(texts) {
+            let fate = self.fates.get(texts);
+            if !matches!(fate, Some(Fate::Current | Fate::Archived)) || *times > 1 {
+                differ("stored", texts, fate);
+            }
+            match fate {
                 Some(Fate::Current | Fate::Archived) => report.surplus += times - 1,
                 Some(Fate::Replaced) => report.stale += times,
                 Some(Fate::Deleted) => report.undead += times,
@@ -102,8 +117,11 @@ impl Truth {
             }
         }
         let wanted = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Current | Fate::Archived));
-        report.lost = wanted.filter(|(texts, _)| !seen.contains_key(*texts)).count();
-        report
+        for (texts, fate) in wanted.filter(|(texts, _)| !seen.contains_key(*texts)) {
+            differ("lost", texts, Some(fate));
+            report.lost += 1;
+        }
+        ChangeReport { differences, ..report }
     }
 }
 
