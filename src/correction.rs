@@ -9,6 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
+use crate::postgres_time::PostgresTime;
+use crate::row_identity::RowId;
 use crate::text::{collapse, compose};
 
 pub use crate::text::normalize;
@@ -20,10 +22,13 @@ pub const MAX_CHARACTERS: usize = 256;
 ///
 /// `Debug` shows only the id and the lengths: pairs are text that people typed, and such text
 /// doesn't belong in logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Primary key.
+    /// Primary key as a number; see [`RowId`].
     pub id: i64,
+    /// Primary key, where it is a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_id: Option<Box<str>>,
     /// Text that was typed.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub typo: String,
@@ -117,6 +122,24 @@ impl Refusal {
 }
 
 impl Row {
+    /// Returns the row's id as the table has it.
+    pub fn row_id(&self) -> RowId {
+        let text = self.text_id.as_deref().and_then(RowId::of_text);
+        text.unwrap_or_else(|| RowId::of_number(self.id))
+    }
+
+    /// Returns the row's place in the order of inserts: its id, or the time of its insert in microseconds
+    /// where ids are texts.
+    pub fn insert_order(&self) -> i64 {
+        match &self.text_id {
+            None => self.id,
+            Some(_) => {
+                let created = self.created_at.as_deref().and_then(PostgresTime::read);
+                created.map_or(0, |created| created.at.as_microsecond())
+            }
+        }
+    }
+
     /// Checks the row's own text. The reasons that need more than one row (catalog, rate, other
     /// rows) are checked where that knowledge is.
     ///
@@ -238,7 +261,7 @@ mod tests {
             typo: typo.into(),
             corrected: corrected.into(),
             domain: "brand".into(),
-            created_at: None,
+            ..Row::default()
         }
     }
 

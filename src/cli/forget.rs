@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::corrections::{Corrections, Forgotten};
 use crate::ingest::Table;
-use crate::row_identity::id_of;
+use crate::row_identity::{RowId, id_of};
 use crate::run::{PairLineage, erase_snapshots, trace_pair};
 use crate::settings::{Needs, Settings};
 
@@ -23,7 +23,7 @@ const IDS_PER_REQUEST: usize = 1000;
 pub(super) struct Args {
     /// Ids of the rows in the table.
     #[arg(required_unless_present_any = ["where_typo", "vanished"], allow_negative_numbers = true)]
-    ids: Vec<i64>,
+    ids: Vec<RowId>,
     /// Also erases every row with this typo, whatever its case and white space.
     #[arg(long, value_name = "TEXT")]
     where_typo: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Erased {
     /// Ids of the rows in the table.
-    ids: Vec<i64>,
+    ids: Vec<RowId>,
     #[serde(flatten)]
     forgotten: Forgotten,
     /// Number of runs on this machine that can't be repeated any more.
@@ -70,14 +70,15 @@ async fn act(settings: &Settings, corrections: &Corrections, args: &Args) -> Res
     if args.vanished {
         chosen.extend(vanished(settings, corrections).await?);
     }
-    let ids: BTreeSet<i64> =
-        args.ids.iter().copied().chain(chosen.iter().map(|number| id_of(*number))).collect();
-    let ids: Vec<i64> = ids.into_iter().collect();
+    let chosen: Vec<i64> = chosen.into_iter().collect();
+    // Once a row is erased, nothing tells the text that was its id.
+    let ids: BTreeSet<RowId> = args.ids.iter().cloned().chain(corrections.row_ids(&chosen).await?).collect();
+    let ids: Vec<RowId> = ids.into_iter().collect();
     if args.dry_run {
         return list(&ids, args.json);
     }
-    let chosen: Vec<i64> = chosen.into_iter().collect();
-    let forgotten = corrections.forget(&args.ids, &chosen).await?;
+    let named: Vec<i64> = args.ids.iter().map(RowId::number).collect();
+    let forgotten = corrections.forget(&named, &chosen).await?;
     let numbers: BTreeSet<i64> = forgotten.numbers.iter().copied().collect();
     let runs_without_rows = erase_snapshots(&settings.data_dir, numbers).await?;
     // The rows are erased, whether the repository answers or not.
@@ -123,6 +124,13 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
     };
     let table = Table::new(access).map_err(failed)?;
     // Before the table is read: a row that is stored meanwhile is no candidate.
+    let texts = corrections.text_ids_after(i64::MIN, usize::MAX).await?;
+    if !texts.is_empty() {
+        let kept = corrections.kept(&texts.iter().map(RowId::number).collect::<Vec<_>>()).await?;
+        let shown = table.rows_by_id(&texts).await.map_err(failed)?.ids();
+        let gone = kept.into_iter().filter(|kept| !shown.contains(&kept.id));
+        return Ok(gone.map(|kept| kept.number).collect());
+    }
     let kept = corrections.kept_between(i64::MIN, i64::MAX).await?;
     let (mut shown, mut after) = (BTreeSet::new(), i64::MIN);
     loop {
@@ -133,7 +141,7 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
     }
     let gone: Vec<_> = kept.into_iter().filter(|kept| !shown.contains(&kept.id)).collect();
     // Rows become visible in the order of their commits, so some may have come since.
-    let ids: Vec<i64> = gone.iter().map(|kept| kept.id).collect();
+    let ids: Vec<RowId> = gone.iter().map(|kept| kept.id.into()).collect();
     let back = table.rows_by_id(&ids).await.map_err(failed)?.ids();
     Ok(gone.into_iter().filter(|kept| !back.contains(&kept.id)).map(|kept| kept.number).collect())
 }
@@ -163,7 +171,7 @@ fn newest_untouched(lineages: &[Vec<PairLineage>]) -> Option<String> {
     all.into_iter().rev().find(|version| !touched.contains(*version)).map(str::to_owned)
 }
 
-fn list(ids: &[i64], as_json: bool) -> Result<(), CliError> {
+fn list(ids: &[RowId], as_json: bool) -> Result<(), CliError> {
     if as_json {
         return print_json(&ids);
     }
@@ -174,11 +182,15 @@ fn list(ids: &[i64], as_json: bool) -> Result<(), CliError> {
 
 fn print(erased: &Erased, args: &Args) {
     let Erased { forgotten: Forgotten { numbers, unknown, messages }, .. } = erased;
+    let id = |number: i64| {
+        let number = id_of(number);
+        erased.ids.iter().find(|id| id.number() == number).cloned().unwrap_or(number.into())
+    };
     for number in numbers {
-        println!("row {}: erased", id_of(*number));
+        println!("row {}: erased", id(*number));
     }
-    for id in unknown {
-        println!("row {id}: was not stored, and will not be");
+    for number in unknown {
+        println!("row {}: was not stored, and will not be", id(*number));
     }
     println!("{} rows, {messages} messages", numbers.len() + unknown.len());
     if erased.runs_without_rows > 0 {

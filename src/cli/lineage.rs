@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::row_identity::series_of;
+use crate::row_identity::{RowId, series_of};
 use crate::run::{PairLineage, PairUse, numbers_of, trace_pair};
 
 use super::{CliError, CommandOutcome, print_json, repository};
@@ -14,7 +14,7 @@ use super::{CliError, CommandOutcome, print_json, repository};
 pub(super) struct Args {
     /// Id of the pair in the table.
     #[arg(allow_negative_numbers = true)]
-    pair: i64,
+    pair: RowId,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -25,7 +25,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
     let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
     let mut lines = Vec::new();
-    for number in numbers_of(args.pair, &receipts) {
+    for number in numbers_of(args.pair.number(), &receipts) {
         let mut lineages = trace_pair(number, &names, &receipts);
         lineages.reverse();
         let series = series_of(number);
@@ -34,7 +34,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         } else if lineages.is_empty() {
             println!("no versions yet");
         } else {
-            print(args.pair, series, &lineages);
+            print(&args.pair, series, &lineages);
         }
     }
     if args.json {
@@ -59,7 +59,7 @@ fn is_first(series: &u32) -> bool {
     *series == 0
 }
 
-fn print(pair: i64, series: u32, lineages: &[PairLineage]) {
+fn print(pair: &RowId, series: u32, lineages: &[PairLineage]) {
     match series {
         0 => println!("pair {pair}, newest version first:"),
         _ => println!("pair {pair} of series {series} of the table's ids, newest version first:"),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::correction::{Refusal, Row};
 use crate::corrections::{Burst, BurstId, Decided, Quarantined, Snapshot};
-use crate::row_identity::id_of;
+use crate::row_identity::{RowId, id_of};
 use crate::run::Conflicts;
 use crate::worker::BrokerHandles;
 
@@ -42,7 +42,7 @@ enum Action {
     /// Example: autovalidate quarantine show 4711
     Show {
         /// Id of the row.
-        id: i64,
+        id: RowId,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -62,7 +62,7 @@ enum Action {
 struct Which {
     /// Ids of the rows.
     #[arg(required_unless_present_any = ["reason", "burst"], conflicts_with_all = ["reason", "burst"])]
-    ids: Vec<i64>,
+    ids: Vec<RowId>,
     /// Selects all rows with this reason instead of ids.
     #[arg(long, value_parser = reason)]
     reason: Option<Refusal>,
@@ -91,8 +91,9 @@ enum Place {
 
 impl Kept {
     /// Returns the row's id in the table.
-    fn id(&self) -> i64 {
-        id_of(self.row().id)
+    fn id(&self) -> RowId {
+        let row = self.row();
+        Row { id: id_of(row.id), text_id: row.text_id.clone(), ..Row::default() }.row_id()
     }
 
     fn row(&self) -> &Row {
@@ -203,7 +204,7 @@ fn list(kept: &[Kept], as_json: bool) -> Result<(), CliError> {
 
 fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        let row = Row { id: kept.id(), ..kept.row().clone() };
+        let row = Row { id: kept.id().number(), ..kept.row().clone() };
         return print_json(&json!({"reason": kept.refusal, "row": row}));
     }
     let row = kept.row();
@@ -215,15 +216,15 @@ fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
 }
 
 async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result<(), CliError> {
-    let wanted: BTreeSet<i64> = which.ids.iter().copied().collect();
+    let wanted: BTreeSet<RowId> = which.ids.iter().cloned().collect();
     let mut kept = match which.burst {
         Some(burst) => of_burst(handles, burst).await?,
         None => kept(handles, which.reason).await?,
     };
     if which.reason.is_none() && which.burst.is_none() {
         kept.retain(|kept| wanted.contains(&kept.id()));
-        let found: BTreeSet<i64> = kept.iter().map(|kept| kept.id()).collect();
-        let missing: Vec<i64> = wanted.difference(&found).copied().collect();
+        let found: BTreeSet<RowId> = kept.iter().map(|kept| kept.id()).collect();
+        let missing: Vec<RowId> = wanted.difference(&found).cloned().collect();
         if !missing.is_empty() {
             return Err(not_there(&missing));
         }
@@ -258,8 +259,8 @@ async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result
     Ok(())
 }
 
-fn not_there(ids: &[i64]) -> CliError {
-    let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+fn not_there(ids: &[RowId]) -> CliError {
+    let ids: Vec<_> = ids.iter().map(RowId::to_string).collect();
     CliError::plain(
         format!("no row with this id is kept out of training: {}", ids.join(", ")),
         "`autovalidate quarantine list` shows the rows that are. `autovalidate forget` erases any row, also \

@@ -18,11 +18,13 @@ use serde::Serialize;
 use super::digest::RowDigest;
 use super::ledger::{Entry, Place, Recognition};
 use super::message_id::MessageId;
-use super::{Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState, minute_of};
+use super::{
+    Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState, insert_text_id, minute_of,
+};
 use crate::broker::BrokerError;
 use crate::broker::{Clock, Name};
 use crate::correction::{Refusal, Row};
-use crate::row_identity::{KeptRow, series_of};
+use crate::row_identity::{KeptRow, RowId, series_of};
 
 /// Header of a row whose texts were cut because they would not fit into a message.
 pub const SHORTENED_HEADER: &str = "Shortened";
@@ -87,18 +89,13 @@ impl Corrections {
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn refuse(&self, id: i64, refusal: Refusal) -> Result<Appended, BrokerError> {
+    pub async fn refuse(&self, row: &RowId, refusal: Refusal) -> Result<Appended, BrokerError> {
         let mut known = self.current().await?;
         let mut batch = Batch::new(self, &mut known).await?;
+        let id = row.number();
         match batch.recognize(id, RowDigest::UNKNOWN) {
             Recognition::New(number) => {
-                let row = Row {
-                    id,
-                    typo: String::new(),
-                    corrected: String::new(),
-                    domain: String::new(),
-                    created_at: None,
-                };
+                let row = Row { id, text_id: row.text().map(Into::into), ..Row::default() };
                 batch
                     .publish(
                         &row,
@@ -214,7 +211,7 @@ impl<'a> Batch<'a> {
     /// Awaits the oldest acknowledgement, and only then adds the row to the ledger.
     async fn settle_oldest(&mut self) -> Result<(), BrokerError> {
         let Some(publish) = self.waiting.pop_front() else { return Ok(()) };
-        let InFlight { kept, digest, refusal, stream, acknowledged } = publish;
+        let InFlight { kept, text_id, digest, refusal, stream, acknowledged } = publish;
         let ack = acknowledged.await.map_err(|source| BrokerError::Publish { stream, source })?;
         if ack.duplicate {
             // Another worker has stored this version of the row, perhaps with another text. The next
@@ -227,6 +224,9 @@ impl<'a> Batch<'a> {
         }
         let place = if refusal.is_some() { Place::Quarantine } else { Place::Pairs };
         self.known.ledger.record(kept.number, Entry { digest, version: kept.version, place });
+        if let Some(text) = text_id {
+            self.known.ledger.record_text(kept.number, &text);
+        }
         self.known.released.remove(&kept.number);
         self.appended.changed += usize::from(kept.version > 1);
         let read = match refusal {
@@ -250,6 +250,7 @@ impl<'a> Batch<'a> {
 /// A publish that awaits its acknowledgement.
 struct InFlight {
     kept: KeptRow,
+    text_id: Option<Box<str>>,
     digest: RowDigest,
     refusal: Option<Refusal>,
     stream: Name,
@@ -284,6 +285,7 @@ impl Corrections {
         headers.insert(DIGEST_HEADER, digest.to_string());
         let names = self.streams.names();
         let Judged { minute, refusal } = judged;
+        insert_text_id(&mut headers, row.text_id.as_deref());
         if let Some(minute) = minute {
             headers.insert(MINUTE_HEADER, minute.to_string());
         }
@@ -307,7 +309,14 @@ impl Corrections {
             .send_publish(subject, message)
             .await
             .map_err(|source| BrokerError::Publish { stream: stream.clone(), source })?;
-        Ok(InFlight { kept, digest, refusal, stream: stream.clone(), acknowledged })
+        Ok(InFlight {
+            kept,
+            text_id: row.text_id.clone(),
+            digest,
+            refusal,
+            stream: stream.clone(),
+            acknowledged,
+        })
     }
 }
 
@@ -349,6 +358,7 @@ fn shortened(row: &Row) -> Option<Row> {
         [row.typo.as_str(), &row.corrected, &row.domain, row.created_at.as_deref().unwrap_or_default()];
     texts.into_iter().any(long).then(|| Row {
         id: row.id,
+        text_id: row.text_id.clone(),
         typo: cut(&row.typo),
         corrected: cut(&row.corrected),
         domain: cut(&row.domain),

@@ -78,6 +78,7 @@ mod tests {
 
     fn row(typo: &str, created_at: Option<&str>) -> Row {
         Row {
+            text_id: None,
             id: 1,
             typo: typo.to_owned(),
             corrected: "Toyota".to_owned(),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::digest::RowDigest;
-use crate::row_identity::{KeptRow, id_of, number_in, numbers_between, series_of};
+use crate::row_identity::{KeptRow, RowId, id_of, is_text, number_in, numbers_between, series_of};
 
 /// Number of row numbers in a chunk, as a power of two.
 const CHUNK_BITS: u32 = 8;
@@ -67,6 +67,8 @@ pub(super) struct Ledger {
     /// Rows of earlier series that the table has shown since the ids started anew: it was not truncated,
     /// but had some ids used again. Kept in memory only; the comparison of kept rows finds them again.
     shown_again: BTreeSet<i64>,
+    /// Texts of the ids that are texts, unless the row was erased. About a hundred bytes each.
+    texts: BTreeMap<i64, Box<str>>,
 }
 
 impl Ledger {
@@ -93,6 +95,7 @@ impl Ledger {
                     // A tombstone of an earlier version has no digest.
                     let created = if created == 0 { known.created } else { created };
                     *known = Slot { created, ..slot };
+                    self.texts.remove(&id_of(number));
                 } else if (version, place) > (known.version, known.place) {
                     *known = slot;
                 }
@@ -101,14 +104,38 @@ impl Ledger {
     }
 
     /// Begins the series of a number that is about to be stored, so that further new rows belong to
-    /// it.
+    /// it. A text that is used again says nothing of other rows.
     pub(super) fn begin_series_of(&mut self, number: i64) {
-        self.series = self.series.max(series_of(number));
+        if !is_text(number) {
+            self.series = self.series.max(series_of(number));
+        }
+    }
+
+    /// Records the text that a row has as its id.
+    pub(super) fn record_text(&mut self, number: i64, text: &str) {
+        if self.get(number).is_some_and(|entry| entry.place != Place::Erased) {
+            self.texts.insert(id_of(number), text.into());
+        }
+    }
+
+    /// Returns the id that a row has in the table.
+    pub(super) fn row_id(&self, number: i64) -> RowId {
+        let id = id_of(number);
+        self.texts.get(&id).and_then(|text| RowId::of_text(text)).unwrap_or_else(|| RowId::of_number(id))
+    }
+
+    /// Returns the next ids that are texts, in the order of their numbers after `after`, at most `count`.
+    /// Erased rows are left out.
+    pub(super) fn text_ids_after(&self, after: i64, count: usize) -> Vec<RowId> {
+        let ids = after.checked_add(1).map(|first| self.texts.range(first..));
+        let texts = ids.into_iter().flatten().map(|(_, text)| text);
+        texts.filter_map(|text| RowId::of_text(text)).take(count).collect()
     }
 
     /// Notes that the table shows a known row.
     pub(super) fn shown(&mut self, id: i64) {
         if self.series > 0
+            && !is_text(id)
             && let Some(kept) = self.kept(id)
             && series_of(kept.number) < self.series
         {
@@ -120,7 +147,7 @@ impl Ledger {
     /// the current series, or was shown since that began. A row of an earlier series may have gone with
     /// the whole table, and a deletion of its id may be about a row that was never seen here.
     pub(super) fn may_be_in_table(&self, number: i64) -> bool {
-        series_of(number) == self.series || self.shown_again.contains(&number)
+        is_text(number) || series_of(number) == self.series || self.shown_again.contains(&number)
     }
 
     /// Returns the current series of ids.
@@ -148,10 +175,11 @@ impl Ledger {
             }
             latest = latest.or(Some((number, entry)));
         }
+        let series = if is_text(id) { 0 } else { self.series };
         match latest {
-            None => Recognition::New(number_in(id, self.series).unwrap_or(id)),
+            None => Recognition::New(number_in(id, series).unwrap_or(id)),
             Some((number, entry)) => {
-                let series = self.series.max(series_of(number) + 1);
+                let series = series.max(series_of(number) + 1);
                 match number_in(id, series) {
                     Some(number) => Recognition::New(number),
                     None if entry.place == Place::Erased => Recognition::Repeat,
@@ -199,14 +227,16 @@ impl Ledger {
             .collect()
     }
 
-    /// Returns the number of rows with an id up to and including `last`, over all series. Erased rows
-    /// don't count.
+    /// Returns the number of rows with an id up to and including `last`, over all series. Ids that are
+    /// texts are below all others. Erased rows don't count.
     pub(super) fn count_up_to(&self, last: i64) -> u64 {
+        let texts = self.entries(i64::MIN, i64::MAX).take_while(|(number, _)| is_text(*number));
+        let texts = texts.filter(|(_, entry)| entry.place != Place::Erased).count() as u64;
         let of_series = |series| {
             let Some((first, last)) = numbers_between(i64::MIN, last, series) else { return 0 };
             self.entries(first, last).filter(|(_, entry)| entry.place != Place::Erased).count() as u64
         };
-        (0..=self.series).map(of_series).sum()
+        texts + (0..=self.series).map(of_series).sum::<u64>()
     }
 
     /// Returns the highest number.
@@ -224,7 +254,13 @@ impl Ledger {
 
     /// Returns the numbers that an id may have, from the current series down to the first.
     fn numbers_of(&self, id: i64) -> impl Iterator<Item = i64> + use<> {
-        (0..=self.series).rev().filter_map(move |series| number_in(id, series))
+        let last = match is_text(id) {
+            true => (0..)
+                .take_while(|series| number_in(id, *series).is_some_and(|number| self.get(number).is_some()))
+                .count() as u32,
+            false => self.series,
+        };
+        (0..=last).rev().filter_map(move |series| number_in(id, series))
     }
 
     fn entries(&self, first: i64, last: i64) -> impl Iterator<Item = (i64, Entry)> {

@@ -64,7 +64,7 @@ use self::scan::{Depth, scan};
 pub use self::screening::{KnownNames, ScreeningRules};
 use crate::broker::BrokerError;
 use crate::broker::{Clock, Records, Streams, timestamp};
-use crate::row_identity::KeptRow;
+use crate::row_identity::{KeptRow, RowId};
 
 /// Header of a quarantined row that names its [`Refusal`](crate::correction::Refusal).
 pub const REFUSAL_HEADER: &str = "Refusal";
@@ -79,6 +79,10 @@ const MINUTE_HEADER: &str = "Minute";
 /// Header of every row with the digest of its content; see [`digest`]. Rows that versions before 0.2
 /// stored have none.
 const DIGEST_HEADER: &str = "Digest";
+
+/// Header of every row whose id is a text, with that text as a JSON string: a header's own spaces are not
+/// kept. Tombstones have none, since such a text may say who a row is about.
+const TEXT_ID_HEADER: &str = "Text-Id";
 
 /// Key of [`SweptTable`] in the bucket of state that survives a restart.
 const SWEPT_TABLE: &str = "swept_table";
@@ -207,6 +211,23 @@ impl Corrections {
         Ok(self.current().await?.ledger.kept_between(after, last))
     }
 
+    /// Returns the next ids that are texts, in the order of their numbers after `after`, at most `count`.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<RowId>, BrokerError> {
+        Ok(self.current().await?.ledger.text_ids_after(after, count))
+    }
+
+    /// Returns the ids that rows have in the table, by the rows' numbers.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn row_ids(&self, numbers: &[i64]) -> Result<Vec<RowId>, BrokerError> {
+        let known = self.current().await?;
+        Ok(numbers.iter().map(|number| known.ledger.row_id(*number)).collect())
+    }
+
     /// Returns the current series of the table's ids: the number of times that they started anew.
     ///
     /// # Errors
@@ -300,6 +321,11 @@ impl StreamState {
         let place = if role == MessageRole::Tombstone { Place::Erased } else { place };
         let before = self.ledger.get(number);
         self.ledger.record(number, Entry { digest, version, place });
+        if let Some(text) = header(headers, TEXT_ID_HEADER)
+            && let Ok(text) = serde_json::from_str::<String>(text)
+        {
+            self.ledger.record_text(number, &text);
+        }
         let after = self.ledger.get(number);
         // A tombstone and a message of the same row: the message is still to be deleted.
         if before.is_some_and(|before| (before.place == Place::Erased) != (place == Place::Erased)) {
@@ -342,6 +368,13 @@ fn minute_in(headers: &HeaderMap) -> Option<i64> {
 /// Returns the time at which a message was stored, by the broker's clock.
 fn stored_at(message: &Message) -> Option<Timestamp> {
     message.info().ok().map(|info| timestamp(info.published.unix_timestamp_nanos()))
+}
+
+/// Adds the header of a row whose id is a text.
+fn insert_text_id(headers: &mut HeaderMap, text: Option<&str>) {
+    if let Some(text) = text {
+        headers.insert(TEXT_ID_HEADER, serde_json::Value::from(text).to_string());
+    }
 }
 
 /// Returns the value of a header.

@@ -20,7 +20,7 @@ use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{
     BurstId, Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header,
-    last_sequence, minute_in, minute_of, stored_at,
+    insert_text_id, last_sequence, minute_in, minute_of, stored_at,
 };
 use crate::broker::{BrokerError, Name};
 use crate::correction::{Refusal, Row};
@@ -147,6 +147,7 @@ impl Corrections {
         headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
         headers.insert(DIGEST_HEADER, digest.to_string());
         headers.insert(RELEASED_HEADER, refusal.name());
+        insert_text_id(&mut headers, row.text_id.as_deref());
         let names = self.streams.names();
         let subject = names.correction_subject(&row.domain);
         self.store(names.corrections(), subject, headers.clone(), encode(&stored, row.id)?).await?;

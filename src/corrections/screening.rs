@@ -89,7 +89,7 @@ mod tests {
             typo: "toyta".to_owned(),
             corrected: "Toyota".to_owned(),
             domain: "Brand ".to_owned(),
-            created_at: None,
+            ..Row::default()
         }
     }
 

@@ -2,7 +2,8 @@
 //! at the typos people make today. The legacy rows show whether it has forgotten queries that
 //! judged earlier versions.
 //!
-//! Row ids define both cohorts, because ids grow with time. No clock is read.
+//! Places in the order of inserts define both cohorts: row ids, where they grow with time, or the times of
+//! the inserts. No clock is read.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,7 +55,7 @@ impl fmt::Display for NewestWindow {
 }
 
 impl NewestWindow {
-    /// Returns the first id of the window among a run's rows, or `None` when the window is empty.
+    /// Returns the first place of the window among those of a run's rows, or `None` when the window is empty.
     /// The window never covers all rows: the oldest row is always trained on.
     pub fn first_row(self, rows: impl IntoIterator<Item = i64>) -> Option<i64> {
         let mut rows: Vec<i64> = rows.into_iter().collect();
@@ -69,12 +70,12 @@ impl NewestWindow {
     }
 }
 
-/// Row id limits that divide queries into newest and legacy.
+/// Places in the order of inserts that divide queries into newest and legacy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cohorts {
-    /// First id of the newest window; see [`NewestWindow::first_row`].
+    /// First place of the newest window; see [`NewestWindow::first_row`].
     pub newest_from: Option<i64>,
-    /// Last id of the held-out rows that already existed when an earlier version was judged. The
+    /// Last place of the held-out rows that already existed when an earlier version was judged. The
     /// hold-out is fixed by hash, so these rows judged that version too. A worse score on them is
     /// forgetting.
     pub legacy_until: Option<i64>,

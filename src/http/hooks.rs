@@ -41,14 +41,14 @@ pub(super) async fn database_webhook(
     let Some(hooks) = &views.hooks else { return hooks_are_off() };
     match webhook::receive(&hooks.access, &hooks.secret, presented(&headers), &body) {
         Ok(hint) => {
-            tracing::debug!(row = hint.inserted, changed = ?hint.changed, deleted = hint.deleted, "webhook");
+            tracing::debug!(hint = ?hint, "webhook");
             match hint.inserted {
                 Some(id) => hooks.sweep_trigger.row(id),
                 None if hint.changed.is_empty() && hint.deleted.is_none() => hooks.sweep_trigger.sweep(),
                 None => {}
             }
-            hint.changed.iter().for_each(|id| hooks.sweep_trigger.changed(*id));
-            hint.deleted.iter().for_each(|id| hooks.sweep_trigger.deleted(*id));
+            hint.changed.into_iter().for_each(|id| hooks.sweep_trigger.changed(id));
+            hint.deleted.into_iter().for_each(|id| hooks.sweep_trigger.deleted(id));
             accepted(&hooks.gate)
         }
         Err(error) => refused(&error),

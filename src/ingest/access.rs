@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
+use crate::row_identity::{RowId, is_text};
 
 /// A Supabase project's table and the key that reads it.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub struct TableAccess {
 /// Names of the table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// Column of the primary key, a whole number that increases.
+    /// Column of the primary key: a whole number that increases, or a text such as a UUID.
     pub id: String,
     /// Column of the text as it was typed.
     pub typo: String,
@@ -136,15 +137,15 @@ impl TableAccess {
 }
 
 /// A row that cannot become a pair: a column is missing or has another type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// Id of the row, when at least the id could be read.
-    pub id: Option<i64>,
+    pub id: Option<RowId>,
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.id {
+        match &self.id {
             Some(id) => write!(formatter, "row {id} lacks a column or has a column of another type"),
             None => formatter.write_str("a row without a readable id"),
         }
@@ -157,13 +158,17 @@ impl Columns {
         [&self.id, &self.typo, &self.corrected, &self.domain, &self.created_at]
     }
 
-    /// Returns the id of a record, from a whole number or from its decimal text. A `numeric` column
-    /// may write a whole number with a fraction of zeros.
-    pub(super) fn id_of(&self, record: &Map<String, Value>) -> Option<i64> {
+    /// Returns the id of a record. A `numeric` column may write a whole number with a fraction of zeros.
+    pub(super) fn id_of(&self, record: &Map<String, Value>) -> Option<RowId> {
         match record.get(&self.id)? {
-            Value::String(text) => text.parse().ok(),
-            value => value.as_i64().or_else(|| whole(value.as_f64()?)),
+            Value::String(text) => RowId::of_text(text),
+            value => self::number(value).map(RowId::of_number),
         }
+    }
+
+    /// Returns the id of a record, where it is a whole number.
+    pub(super) fn number_of(&self, record: &Map<String, Value>) -> Option<i64> {
+        number(record.get(&self.id)?)
     }
 
     /// Decodes a record as PostgREST, Realtime and a webhook write it. Null becomes an empty text,
@@ -174,16 +179,23 @@ impl Columns {
         let text = |name: &str| match record.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(Value::Null) => Ok(String::new()),
-            _ => Err(Malformed { id: Some(id) }),
+            _ => Err(Malformed { id: Some(id.clone()) }),
         };
         Ok(Row {
-            id,
+            id: id.number(),
+            text_id: id.text().map(Into::into),
             typo: text(&self.typo)?,
             corrected: text(&self.corrected)?,
             domain: text(&self.domain)?,
             created_at: record.get(&self.created_at).and_then(Value::as_str).map(str::to_owned),
         })
     }
+}
+
+/// Returns a value that is a whole number. The lowest ones stand for texts; no table counts down to them.
+fn number(value: &Value) -> Option<i64> {
+    let number = value.as_i64().or_else(|| whole(value.as_f64()?))?;
+    (!is_text(number)).then_some(number)
 }
 
 /// Returns a number without a fraction as an integer, if a float holds it exactly.
@@ -207,7 +219,7 @@ mod tests {
         let row = decode(&json!({"id": "7", "typo": null, "corrected": "b", "domain": "c", "created_at": 5}));
         assert_eq!(row.expect("a row").id, 7);
         let number = decode(&json!({"id": 8, "typo": 1, "corrected": "b", "domain": "c"}));
-        assert_eq!(number, Err(Malformed { id: Some(8) }));
+        assert_eq!(number, Err(Malformed { id: Some(8.into()) }));
         assert_eq!(decode(&json!({"id": 1.5})), Err(Malformed { id: None }));
         let numeric = decode(&json!({"id": 9.00, "typo": "a", "corrected": "b", "domain": "c"}));
         assert_eq!(numeric.map(|row| (row.id, row.created_at)), Ok((9, None)));

@@ -13,6 +13,7 @@ use super::inbox::Inbox;
 use super::sql;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::failure::{Failure, RetryDirective};
+use crate::row_identity::RowId;
 
 /// The table shows no row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,13 +82,15 @@ pub(super) struct Auditor {
 }
 
 impl Auditor {
-    /// Compares all rows up to `cursor`, and hands over the missing ones.
+    /// Compares all rows up to `cursor`, and hands over the missing ones. Where ids are texts, compares all
+    /// rows.
     pub(super) async fn audit<I: Inbox>(
         &mut self,
         sweep: &Sweep<'_, I>,
         cursor: i64,
         swept: &mut Swept,
     ) -> Result<Audited, SweepError> {
+        let cursor = if sweep.table.has_text_ids() { i64::MAX } else { cursor };
         let visible = sweep.table.count_up_to(cursor).await?;
         let kept = sweep.in_time(sweep.inbox.count_up_to(cursor)).await?;
         let invisible = match visible {
@@ -116,14 +119,15 @@ impl Auditor {
         swept: &mut Swept,
     ) -> Result<u64, SweepError> {
         let before = swept.accepted.stored + swept.accepted.refused;
-        let mut after = i64::MIN;
-        while after < cursor {
-            let ids = sweep.table.ids_between(after, cursor, sweep.page).await?;
-            let Some(last) = ids.last() else { break };
-            after = *last;
-            let missing = sweep.in_time(sweep.inbox.missing(&ids)).await?;
-            if !missing.is_empty() {
-                sweep.hand_over(sweep.table.rows_by_id(&missing).await?, swept).await?;
+        if sweep.table.has_text_ids() {
+            sweep.read_every_missing_text_id(swept).await?;
+        } else {
+            let mut after = i64::MIN;
+            while after < cursor {
+                let ids = sweep.table.ids_between(after, cursor, sweep.page).await?;
+                let Some(last) = ids.last() else { break };
+                after = *last;
+                sweep.read_missing(ids.into_iter().map(RowId::of_number).collect(), swept).await?;
             }
         }
         Ok(swept.accepted.stored + swept.accepted.refused - before)

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use super::inbox::{Inbox, Position};
 use super::page::Page;
 use super::sweep::{Sweep, SweepError, Swept};
+use crate::row_identity::RowId;
 
 /// Number of rows at the beginning of the table that are compared with each sweep.
 const FIRST_ROWS: usize = 3;
@@ -43,19 +44,24 @@ impl<I: Inbox> Sweep<'_, I> {
         self.compare(page, swept).await?;
         if let Some((after, last)) = tail {
             self.look_for_vanished(after, last, &shown, swept).await?;
-            swept.vanished = Some(self.vanishing.swap(0, Ordering::Relaxed));
+            self.end_round(swept);
         }
         self.look_for_vanished(begin, last, &shown, swept).await?;
         position.compared = last;
         if last >= position.cursor {
-            swept.vanished = Some(self.vanishing.swap(0, Ordering::Relaxed));
+            self.end_round(swept);
             position.compared = 0;
         }
         Ok(())
     }
 
+    /// Counts the vanished rows of a round.
+    pub(super) fn end_round(&self, swept: &mut Swept) {
+        swept.vanished = Some(self.vanishing.swap(0, Ordering::Relaxed));
+    }
+
     /// Hands over rows that are known, most of them unchanged. These don't count as repeated rows.
-    async fn compare(&self, page: Page, swept: &mut Swept) -> Result<(), SweepError> {
+    pub(super) async fn compare(&self, page: Page, swept: &mut Swept) -> Result<(), SweepError> {
         let repeated = swept.accepted.duplicates;
         let compared = self.hand_over(page, swept).await;
         swept.accepted.duplicates = repeated;
@@ -73,7 +79,18 @@ impl<I: Inbox> Sweep<'_, I> {
         swept: &mut Swept,
     ) -> Result<(), SweepError> {
         let kept = self.in_time(self.inbox.kept_between(after, last)).await?;
-        let vanished: Vec<i64> = kept.iter().map(|kept| kept.id).filter(|id| !shown.contains(id)).collect();
+        let kept: Vec<_> = kept.iter().map(|kept| RowId::of_number(kept.id)).collect();
+        self.follow_vanished(&kept, shown, swept).await
+    }
+
+    /// Looks at those of the kept rows that the table did not show.
+    pub(super) async fn follow_vanished(
+        &self,
+        kept: &[RowId],
+        shown: &BTreeSet<i64>,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        let vanished: Vec<_> = kept.iter().filter(|id| !shown.contains(&id.number())).cloned().collect();
         let few = vanished.len() <= FEW || vanished.len() * 2 <= kept.len();
         if !vanished.is_empty() && few && !shown.is_empty() && self.table.access().bypasses_policies() {
             self.revise(&vanished, &BTreeSet::new(), swept).await

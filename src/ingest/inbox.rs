@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
-use crate::row_identity::KeptRow;
+use crate::row_identity::{KeptRow, RowId};
 
 /// Durable storage for rows.
 ///
@@ -27,7 +27,7 @@ pub trait Inbox: Send + Sync {
 
     /// Keeps a row out of training that is too large to be read, by its id alone. A row that is kept
     /// already stays as it is.
-    fn refuse(&self, id: i64) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
+    fn refuse(&self, id: &RowId) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
 
     /// Erases rows that are no longer in the table, and returns their number. Leaves out a row that
     /// has changed in the inbox since [`kept`](Self::kept) returned it.
@@ -58,6 +58,14 @@ pub trait Inbox: Send + Sync {
         last: i64,
     ) -> impl Future<Output = Result<Vec<KeptRow>, InboxError>> + Send;
 
+    /// Returns the next kept ids that are texts, in the order of their numbers after `after`, at most
+    /// `count`.
+    fn text_ids_after(
+        &self,
+        after: i64,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<RowId>, InboxError>> + Send;
+
     /// Notes that a sweep has handed over every row up to the end of the table. `took` is the time
     /// since it began. Nothing is lost if this fails.
     fn swept(&self, took: Duration) -> impl Future<Output = Result<(), InboxError>> + Send {
@@ -79,12 +87,25 @@ pub struct Position {
     /// between.
     #[serde(rename = "id")]
     pub cursor: i64,
-    /// Id up to which kept rows were compared with the table again, in the current round.
+    /// Id up to which kept rows were compared with the table again, in the current round; as a number where
+    /// ids are texts.
     #[serde(default)]
     pub compared: i64,
+    /// Place up to which every visible row was handed over, where ids are texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inserted: Option<InsertPlace>,
     /// Newest time of an update that was read, where the table has such a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<String>,
+}
+
+/// Place of a row in the order of inserts: the time of its insert, as the database writes it, and its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsertPlace {
+    /// Time of the insert.
+    pub at: String,
+    /// Id of the row.
+    pub id: String,
 }
 
 /// Outcome of a batch of rows.

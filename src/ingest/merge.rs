@@ -23,7 +23,7 @@ use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
 use super::rest_error::RestError;
 use super::status::{IngestEvent, IngestStatus, ReportedError};
-use super::sweep::{ReportedIds, Sweep, SweepError};
+use super::sweep::{ReportedIds, Sweep, SweepError, differing};
 use super::sweep_trigger::SweepTrigger;
 use super::timing::IngestTiming;
 use super::updates::SeenUpdates;
@@ -153,7 +153,7 @@ impl<I: Inbox> Ingest<I> {
                     rows.try_send(row)
                 {
                     self.status.send_modify(|status| status.undelivered -= 1);
-                    self.sweep_trigger.row(row.id);
+                    self.sweep_trigger.row(row.row_id());
                     self.gap();
                 }
             }
@@ -178,9 +178,9 @@ impl<I: Inbox> Ingest<I> {
                 // anew. The sweep tells which.
                 let cursor = self.cursor.load(Ordering::Relaxed);
                 batch.retain(|row| {
-                    let is_passed = row.id <= cursor;
+                    let is_passed = row.text_id.is_none() && row.id <= cursor;
                     if is_passed {
-                        self.sweep_trigger.row(row.id);
+                        self.sweep_trigger.row(row.row_id());
                     }
                     !is_passed
                 });
@@ -190,7 +190,7 @@ impl<I: Inbox> Ingest<I> {
                 let sweeper = self.sweeper(&|_, _| {});
                 let accepted = sweeper.in_time(self.inbox.accept(&batch)).await?;
                 // An event can be older than what a sweep has read.
-                accepted.differing.iter().for_each(|id| self.sweep_trigger.changed(*id));
+                differing(&accepted, &batch).into_iter().for_each(|id| self.sweep_trigger.changed(id));
                 Ok::<_, SweepError>(accepted)
             };
             tokio::select! {

@@ -21,6 +21,7 @@
 //! disconnect_reason  reasons why a session ended
 //! probe              one-time check that row changes can be subscribed to
 //! sweep              keyset reads of every row that the inbox may lack
+//! insert_order       reading by time of insert, where ids are texts
 //! comparison         comparison of kept rows with the table, a page with each sweep
 //! sweep_loop         the loop that sweeps, and audits from time to time
 //! sweep_trigger      requests for a sweep
@@ -43,6 +44,7 @@ mod comparison;
 mod disconnect_reason;
 mod error_answer;
 mod inbox;
+mod insert_order;
 mod merge;
 mod page;
 mod page_size;
@@ -68,7 +70,7 @@ pub use audit::Invisible;
 pub use catalog::{CatalogError, CatalogSource, NoCatalog};
 pub use disconnect_reason::{DisconnectReason, ProtocolStep};
 pub use error_answer::ErrorAnswer;
-pub use inbox::{Accepted, Inbox, InboxError, Position};
+pub use inbox::{Accepted, Inbox, InboxError, InsertPlace, Position};
 pub use merge::Ingest;
 pub use page::{Page, Unreadable, UnreadableReason};
 pub use probe::subscribes;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::access::{Columns, Malformed};
 use super::rest_error::RestError;
 use crate::correction::Row;
+use crate::row_identity::RowId;
 
 /// A record as PostgREST writes it.
 pub(super) type Record = Map<String, Value>;
@@ -21,16 +22,16 @@ pub struct Page {
     pub malformed: Vec<Malformed>,
     /// Rows that can't be read, although their ids can. Reading goes on after them.
     pub unreadable: Vec<Unreadable>,
-    /// Highest id among all of them; `None` only when the page is empty. Only an empty page means
-    /// the end of the table: a short page may come from the server's row limit.
+    /// Highest id among all of them, as a number; `None` only when the page is empty. Only an empty page
+    /// means the end of the table: a short page may come from the server's row limit.
     pub last_id: Option<i64>,
 }
 
 /// A row that can't be read even alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Id of the row.
-    pub id: i64,
+    pub id: RowId,
     /// Reason.
     pub reason: UnreadableReason,
 }
@@ -56,19 +57,19 @@ impl fmt::Display for Unreadable {
 
 impl Page {
     /// Returns a page with one row that can't be read.
-    pub(super) fn of_unreadable(id: i64, reason: UnreadableReason) -> Self {
-        Self { unreadable: vec![Unreadable { id, reason }], last_id: Some(id), ..Self::default() }
+    pub(super) fn of_unreadable(id: RowId, reason: UnreadableReason) -> Self {
+        let last_id = Some(id.number());
+        Self { unreadable: vec![Unreadable { id, reason }], last_id, ..Self::default() }
     }
 
     /// Decodes the records of an answer.
     ///
     /// # Errors
-    /// [`RestError::TextIds`], [`RestError::NoIds`].
+    /// [`RestError::NoIds`].
     pub(super) fn decode(columns: &Columns, records: &[Record]) -> Result<Self, RestError> {
-        check_kind(columns, records)?;
         let mut page = Self::default();
         for record in records {
-            page.last_id = page.last_id.max(columns.id_of(record));
+            page.last_id = page.last_id.max(columns.id_of(record).map(|id| id.number()));
             match columns.decode(record) {
                 Ok(row) => page.rows.push(row),
                 Err(malformed) => page.malformed.push(malformed),
@@ -77,11 +78,13 @@ impl Page {
         if page.last_id.is_none() && !records.is_empty() { Err(RestError::NoIds) } else { Ok(page) }
     }
 
-    /// Returns the ids of all rows, as far as they could be read.
+    /// Returns the ids of all rows as numbers, as far as they could be read.
     pub fn ids(&self) -> BTreeSet<i64> {
         let rows = self.rows.iter().map(|row| row.id);
-        let malformed = self.malformed.iter().filter_map(|malformed| malformed.id);
-        rows.chain(malformed).chain(self.unreadable.iter().map(|unreadable| unreadable.id)).collect()
+        let malformed =
+            self.malformed.iter().filter_map(|malformed| malformed.id.as_ref().map(RowId::number));
+        let unreadable = self.unreadable.iter().map(|unreadable| unreadable.id.number());
+        rows.chain(malformed).chain(unreadable).collect()
     }
 
     /// Appends another page.
@@ -99,7 +102,7 @@ impl Page {
 /// these, reading would never advance, or skip rows.
 ///
 /// # Errors
-/// [`RestError::NotAsked`], [`RestError::TextIds`].
+/// [`RestError::NotAsked`], [`RestError::IdsBecameTexts`].
 pub(super) fn check_range(
     columns: &Columns,
     records: &[Record],
@@ -108,22 +111,22 @@ pub(super) fn check_range(
 ) -> Result<(), RestError> {
     check_kind(columns, records)?;
     let mut before = after;
-    for id in records.iter().filter_map(|record| columns.id_of(record)) {
+    for id in records.iter().filter_map(|record| columns.number_of(record)) {
         // Ids of one page may repeat: a view need not have a key.
         let ascends = id > before || (id == before && id > after);
         if !ascends || id > last {
-            return Err(RestError::NotAsked { got: id });
+            return Err(RestError::NotAsked { got: RowId::of_number(id) });
         }
         before = id;
     }
     Ok(())
 }
 
-/// Checks that no id is a text. Texts are in another order than numbers ("10" is before "9"), so a
-/// cursor would skip rows.
+/// Checks that no id is a text, in a table that is read in the order of its ids. Texts are in another
+/// order than numbers ("10" is before "9"), so a cursor would skip rows.
 fn check_kind(columns: &Columns, records: &[Record]) -> Result<(), RestError> {
     match records.iter().any(|record| record.get(&columns.id).is_some_and(Value::is_string)) {
-        true => Err(RestError::TextIds { column: columns.id.clone() }),
+        true => Err(RestError::IdsBecameTexts { column: columns.id.clone() }),
         false => Ok(()),
     }
 }
@@ -146,20 +149,17 @@ mod tests {
     #[test]
     fn rows_that_were_not_asked_for_are_told() {
         assert!(check(&[], 5, 9).is_ok() && check(&[6, 7, 7, 9], 5, 9).is_ok());
-        assert!(matches!(check(&[1, 2], 5, 9), Err(RestError::NotAsked { got: 1 })));
+        assert!(matches!(check(&[1, 2], 5, 9), Err(RestError::NotAsked { got }) if got.number() == 1));
         assert!(matches!(check(&[5], 5, 9), Err(RestError::NotAsked { .. })), "the cursor itself");
         assert!(matches!(check(&[6, 10], 5, 9), Err(RestError::NotAsked { .. })));
-        assert!(matches!(check(&[8, 6], 5, 9), Err(RestError::NotAsked { got: 6 })));
+        assert!(matches!(check(&[8, 6], 5, 9), Err(RestError::NotAsked { got }) if got.number() == 6));
     }
 
     #[test]
-    fn keys_that_are_text_are_named() {
+    fn ids_that_became_texts_are_told() {
         let texts = records(&[json!("10"), json!("9")]);
         let error = check_range(&Columns::default(), &texts, 0, i64::MAX).unwrap_err();
-        assert!(matches!(&error, RestError::TextIds { column } if column == "id"), "{error:?}");
-        let uuid = records(&[json!("3f1c0c1e-5b1f-4b0a-8a0e-111111111111")]);
-        let error = Page::decode(&Columns::default(), &uuid).unwrap_err();
-        assert!(matches!(error, RestError::TextIds { .. }), "{error:?}");
+        assert!(matches!(&error, RestError::IdsBecameTexts { column } if column == "id"), "{error:?}");
         let none = Page::decode(&Columns::default(), &records(&[json!(1.5)])).unwrap_err();
         assert!(matches!(none, RestError::NoIds), "{none:?}");
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::access::Malformed;
 use crate::correction::Row;
+use crate::row_identity::RowId;
 
 /// Deadlines of a Realtime session.
 #[derive(Debug, Clone)]
@@ -50,11 +51,11 @@ pub(super) enum RealtimeEvent {
     /// A row that cannot become a pair.
     Malformed(Malformed),
     /// The row with this id was updated.
-    Changed(i64),
+    Changed(RowId),
     /// The row with this id was deleted.
-    Deleted(i64),
+    Deleted(RowId),
     /// An insert that carries only part of the row with this id.
-    Partial(i64),
+    Partial(RowId),
     /// Rows may be missing, so a sweep is needed.
     Gap,
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::access::TableAccess;
 use super::disconnect_reason::{DisconnectReason, ProtocolStep};
 use super::realtime_event::{RealtimeDeadlines, RealtimeEvent};
+use crate::row_identity::RowId;
 
 /// Name of the channel; any name works.
 const TOPIC: &str = "realtime:autovalidate-trainer";
@@ -226,7 +227,7 @@ impl<'a, F: FnMut(RealtimeEvent) + Send> RealtimeSession<'a, F> {
             Some(kind @ ("UPDATE" | "DELETE")) => {
                 // With row-level security, a deletion has the primary key only.
                 let (new, old) = (id_in(&data["record"]), id_in(&data["old_record"]));
-                let ids: BTreeSet<i64> = new.into_iter().chain(old).collect();
+                let ids: BTreeSet<RowId> = new.into_iter().chain(old).collect();
                 if ids.is_empty() {
                     (self.report)(RealtimeEvent::Gap);
                 }
@@ -286,7 +287,7 @@ mod tests {
     fn a_change_that_was_cut_short_names_its_row() {
         let data = json!({"type": "INSERT", "errors": ["Error 413: Payload Too Large"], "record": {"id": 5}});
         let (events, reason) = on_topic("postgres_changes", &json!({"ids": [1], "data": data}));
-        assert_eq!(events, [RealtimeEvent::Partial(5)]);
+        assert_eq!(events, [RealtimeEvent::Partial(5.into())]);
         assert!(reason.is_none());
     }
 
@@ -294,9 +295,13 @@ mod tests {
     fn an_update_and_a_deletion_name_their_rows() {
         let of = |data: Value| on_topic("postgres_changes", &json!({"ids": [1], "data": data})).0;
         let update = json!({"type": "UPDATE", "errors": null, "record": {"id": 5, "typo": "a"}, "old_record": {"id": 4}});
-        assert_eq!(of(update), [RealtimeEvent::Changed(4), RealtimeEvent::Changed(5)], "its id has changed");
+        assert_eq!(
+            of(update),
+            [RealtimeEvent::Changed(4.into()), RealtimeEvent::Changed(5.into())],
+            "its id has changed"
+        );
         let deletion = json!({"type": "DELETE", "errors": null, "old_record": {"id": 5}});
-        assert_eq!(of(deletion), [RealtimeEvent::Deleted(5)]);
+        assert_eq!(of(deletion), [RealtimeEvent::Deleted(5.into())]);
         let cut = json!({"type": "UPDATE", "errors": ["Error 401: Unauthorized"], "record": {}});
         assert_eq!(of(cut), [RealtimeEvent::Gap]);
     }

@@ -1,7 +1,7 @@
 //! The table through PostgREST: keyset pages, rows by id, and counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -12,15 +12,17 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, info};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::access::{AccessError, TableAccess};
 use super::error_answer::ErrorAnswer;
+use super::insert_order::IdKind;
 use super::page::{Page, Record, UnreadableReason, check_range};
 use super::page_size::{MAX_ROWS, PageSize};
 use super::rest_error::RestError;
 use crate::answer::{AnswerError, read_body};
 use crate::failure::chain;
+use crate::row_identity::RowId;
 
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,8 +32,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Largest body of a refusal that is read, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
-/// Number of ids in one `id=in.(..)`: 100 ids of 19 digits keep the address below 8 KB.
+/// Largest number of ids in one `id=in.(..)`.
 const IDS_PER_REQUEST: usize = 100;
+/// Largest length of these ids within the address, in bytes. Gateways take addresses of 8 KB.
+const MAX_IDS_BYTES: usize = 6_000;
 
 /// Read-only client of the corrections table.
 ///
@@ -43,11 +47,13 @@ pub struct Table {
     client: Client,
     url: Url,
     access: TableAccess,
-    size: Arc<PageSize>,
+    pub(super) size: Arc<PageSize>,
     /// True once the table turned out to have no column of the time of the last update.
     pub(super) lacks_updated_at: Arc<AtomicBool>,
     /// True once the table turned out to have no column of the time of the insert.
     undated: Arc<AtomicBool>,
+    /// Kind of the table's ids, once a row has shown it.
+    pub(super) id_kind: Arc<OnceLock<IdKind>>,
 }
 
 /// Question for one page, without its size.
@@ -74,8 +80,8 @@ impl Table {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(RestError::Request)?;
-        let (size, undated, lacks_updated_at) = Default::default();
-        Ok(Self { client, url, access: access.clone(), size, undated, lacks_updated_at })
+        let (size, undated, lacks_updated_at, id_kind) = Default::default();
+        Ok(Self { client, url, access: access.clone(), size, undated, lacks_updated_at, id_kind })
     }
 
     /// Returns the table's address, key and columns.
@@ -101,7 +107,10 @@ impl Table {
             Err(error) if self.goes_on_undated(&error) => {
                 return Box::pin(self.page_after(cursor, limit)).await;
             }
-            Err(error) => return self.unreadable(cursor, i64::MAX, error).await,
+            Err(error) => {
+                let question = self.question(&self.access.columns.id, cursor, i64::MAX);
+                return self.unreadable_page(cursor, question, error).await;
+            }
         };
         self.size.got_past(cursor);
         check_range(&self.access.columns, &records, cursor, i64::MAX)?;
@@ -113,14 +122,14 @@ impl Table {
     ///
     /// # Errors
     /// [`RestError`].
-    pub async fn rows_by_id(&self, ids: &[i64]) -> Result<Page, RestError> {
+    pub async fn rows_by_id(&self, ids: &[RowId]) -> Result<Page, RestError> {
         let columns = &self.access.columns;
         let mut found = Page::default();
         let mut left = ids.to_vec();
         while !left.is_empty() {
-            let asked = self.size.rows(IDS_PER_REQUEST.min(left.len()));
-            let some: Vec<i64> = left.iter().copied().take(asked).collect();
-            let list = some.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+            let asked = self.size.rows(fitting(&left));
+            let some = left.get(..asked).unwrap_or(&left).to_vec();
+            let list = some.iter().map(as_value).collect::<Vec<_>>().join(",");
             let filters = vec![(columns.id.as_str(), format!("in.({list})"))];
             let select = self.select();
             let question = Question { select: &select, filters, order: self.by_id() };
@@ -130,18 +139,21 @@ impl Table {
                 (Err(error), _) if self.size.failed(asked, &error) || self.goes_on_undated(&error) => {
                     continue;
                 }
-                (Err(error), [id]) => self.unreadable(id.saturating_sub(1), *id, error).await?,
+                (Err(error), [id]) => {
+                    let question = Question { select: &columns.id, ..question };
+                    self.unreadable_page(id.number().saturating_sub(1), question, error).await?
+                }
                 (Err(error), _) => return Err(error),
             };
             let shown = page.ids();
-            if let Some(id) = shown.iter().find(|id| !some.contains(id)) {
-                return Err(RestError::NotAsked { got: *id });
+            if let Some(id) = shown.iter().find(|shown| !some.iter().any(|id| id.number() == **shown)) {
+                return Err(RestError::NotAsked { got: RowId::of_number(*id) });
             }
             // A short answer may come from the server's row limit. Only an empty one says that the rows
             // are not there.
             match shown.is_empty() {
                 true => left.drain(..asked).for_each(drop),
-                false => left.retain(|id| !shown.contains(id)),
+                false => left.retain(|id| !shown.contains(&id.number())),
             }
             found.append(page);
         }
@@ -157,7 +169,7 @@ impl Table {
         let columns = &self.access.columns;
         let records = self.read(&self.question(&columns.id, after, last), limit).await?;
         check_range(columns, &records, after, last)?;
-        let ids: Vec<_> = records.iter().filter_map(|record| columns.id_of(record)).collect();
+        let ids: Vec<_> = records.iter().filter_map(|record| columns.number_of(record)).collect();
         if ids.is_empty() && !records.is_empty() { Err(RestError::NoIds) } else { Ok(ids) }
     }
 
@@ -240,7 +252,7 @@ impl Table {
     }
 
     /// Returns the list of columns to read.
-    fn select(&self) -> String {
+    pub(super) fn select(&self) -> String {
         let names = self.access.columns.names();
         let read = if self.is_undated() { &names[..4] } else { &names[..] };
         read.join(",")
@@ -248,7 +260,7 @@ impl Table {
 
     /// Returns true when reading goes on without the time of the insert, because the table turned out
     /// to have no such column. The rows then count as written when they arrive.
-    fn goes_on_undated(&self, error: &RestError) -> bool {
+    pub(super) fn goes_on_undated(&self, error: &RestError) -> bool {
         let goes_on = error.lacks_created_at(&self.access) && !self.undated.swap(true, Ordering::Relaxed);
         if goes_on {
             let column = &self.access.columns.created_at;
@@ -257,7 +269,7 @@ impl Table {
         goes_on
     }
 
-    fn by_id(&self) -> String {
+    pub(super) fn by_id(&self) -> String {
         format!("{}.asc", self.access.columns.id)
     }
 
@@ -274,21 +286,37 @@ impl Table {
         }
     }
 
-    /// Returns the page for a row that fails alone, with `error`: the first row above `after` and up to
-    /// `last`. Its id may be read nevertheless.
+    /// Returns the page for a row that fails alone; see [`unreadable`](Self::unreadable).
+    async fn unreadable_page(
+        &self,
+        place: i64,
+        question: Question<'_>,
+        error: RestError,
+    ) -> Result<Page, RestError> {
+        let found = self.unreadable(place, question, error).await?;
+        let id = found.and_then(|(record, reason)| Some((self.access.columns.id_of(&record)?, reason)));
+        Ok(id.map_or_else(Page::default, |(id, reason)| Page::of_unreadable(id, reason)))
+    }
+
+    /// Reads columns of a row that fails as a whole, with `error`: the first one that the question is about,
+    /// after a place in the table. Returns them with the reason.
     ///
     /// # Errors
     /// `error` itself, when the row is not certainly the reason.
-    async fn unreadable(&self, after: i64, last: i64, error: RestError) -> Result<Page, RestError> {
+    pub(super) async fn unreadable(
+        &self,
+        place: i64,
+        question: Question<'_>,
+        error: RestError,
+    ) -> Result<Option<(Record, UnreadableReason)>, RestError> {
         let reason = match &error {
             error if error.is_about_size() => UnreadableReason::TooLarge,
-            error if error.may_be_about_one_row() && self.size.gives_up_row_after(after) => {
+            error if error.may_be_about_one_row() && self.size.gives_up_row_after(place) => {
                 UnreadableReason::DatabaseFails
             }
             _ => return Err(error),
         };
-        let ids = self.ids_between(after, last, 1).await?;
-        Ok(ids.first().map_or_else(Page::default, |id| Page::of_unreadable(*id, reason)))
+        Ok(self.read(&question, 1).await?.pop().map(|record| (record, reason)))
     }
 
     /// Asks once for `asked` records, and learns from the answer.
@@ -355,6 +383,21 @@ pub(super) fn beyond((first, value): (&str, &str), (second, beside): (&str, Opti
             format!("({first}.gt.{value},and({first}.eq.{value},or({second}.gt.{beside},{second}.is.null)))")
         }
     }
+}
+
+/// Returns an id as a value within a list.
+fn as_value(id: &RowId) -> String {
+    id.text().map_or_else(|| id.to_string(), quoted)
+}
+
+/// Returns the number of leading ids that fit into one request, at least one.
+fn fitting(ids: &[RowId]) -> usize {
+    let mut bytes = 0;
+    let fits = |id: &&RowId| {
+        bytes += 1 + form_urlencoded::byte_serialize(as_value(id).as_bytes()).map(str::len).sum::<usize>();
+        bytes <= MAX_IDS_BYTES
+    };
+    ids.iter().take(IDS_PER_REQUEST).take_while(fits).count().max(1)
 }
 
 /// Quotes a text as a value within a list, so that commas and parentheses separate nothing.

@@ -7,6 +7,7 @@ use super::answer_kind::AnswerKind;
 use super::error_answer::ErrorAnswer;
 use super::page_size::SmallerPage;
 use crate::failure::{Failure, RetryDirective};
+use crate::row_identity::RowId;
 
 /// Reason why the table could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,20 +38,32 @@ pub enum RestError {
     #[error("the answer holds row {got}, which was not asked for, or not in this order")]
     NotAsked {
         /// Id of the row in the answer.
-        got: i64,
+        got: RowId,
     },
     /// The answer to the question for the next page is the page before: a cache or a proxy answered
     /// another question.
     #[error("the next page is the page before")]
     SamePage,
-    /// The id column holds texts, such as uuids.
-    #[error("the id column {column} holds texts, such as uuids, and not whole numbers")]
-    TextIds {
+    /// The id column held whole numbers before, and holds texts now.
+    #[error("the id column {column} held whole numbers before, and holds texts now")]
+    IdsBecameTexts {
         /// Name of the column.
         column: String,
     },
-    /// A page has rows, but none with a whole number as its id.
-    #[error("no row of a page has a whole number in its id column")]
+    /// The id column held texts before, and holds whole numbers now.
+    #[error("the id column {column} held texts before, and holds whole numbers now")]
+    IdsBecameNumbers {
+        /// Name of the column.
+        column: String,
+    },
+    /// The ids are texts, and no column has the time of the insert.
+    #[error("the ids in {column} are texts, which tell no order, and no column has the time of the insert")]
+    NoOrder {
+        /// Name of the column of the ids.
+        column: String,
+    },
+    /// A page has rows, but none with an id.
+    #[error("no row of a page has a whole number or a text in its id column")]
     NoIds,
     /// A catalog's column of names holds values that are not text.
     #[error("the column of names holds values that are not text")]
@@ -80,7 +93,9 @@ impl RestError {
             | Self::NoCount
             | Self::NotAsked { .. }
             | Self::SamePage
-            | Self::TextIds { .. }
+            | Self::IdsBecameTexts { .. }
+            | Self::IdsBecameNumbers { .. }
+            | Self::NoOrder { .. }
             | Self::NoIds
             | Self::NoTexts => SmallerPage::IsNoRemedy,
         }
@@ -119,9 +134,12 @@ impl Failure for RestError {
             | Self::NoCount
             | Self::NotAsked { .. }
             | Self::SamePage => RetryDirective::Retry,
-            Self::TableAccess(_) | Self::TextIds { .. } | Self::NoIds | Self::NoTexts => {
-                RetryDirective::Person
-            }
+            Self::TableAccess(_)
+            | Self::IdsBecameTexts { .. }
+            | Self::IdsBecameNumbers { .. }
+            | Self::NoOrder { .. }
+            | Self::NoIds
+            | Self::NoTexts => RetryDirective::Person,
         }
     }
 
@@ -137,12 +155,17 @@ impl Failure for RestError {
                  /rest/v1 and its answer as they are. The worker tries again."
                     .to_owned()
             }
-            Self::TextIds { column } => format!(
-                "Give the table an id column of whole numbers (bigint generated always as identity) and name it in \
-                 SUPABASE_COLUMNS, in place of {column}. Ids that are uuids or other texts can't be read yet."
+            Self::IdsBecameTexts { column } | Self::IdsBecameNumbers { column } => format!(
+                "Name the column that had the ids before in SUPABASE_COLUMNS, in place of {column}. If there is none \
+                 any more, every row counts as new: set NATS_NAMESPACE to a name of its own, and the worker starts \
+                 with empty streams."
+            ),
+            Self::NoOrder { column } => format!(
+                "Add the column (ALTER TABLE … ADD COLUMN created_at timestamptz NOT NULL DEFAULT now()) or name it in \
+                 SUPABASE_COLUMNS. A table whose {column} is a whole number needs none."
             ),
             Self::NoIds => {
-                "Name a column of whole numbers as id in SUPABASE_COLUMNS. A view needs one, too.".to_owned()
+                "Name the primary key as id in SUPABASE_COLUMNS. A view needs such a column, too.".to_owned()
             }
             Self::NoTexts => "Let CATALOG name a column that holds text.".to_owned(),
         }

@@ -17,13 +17,14 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::inbox::{Accepted, Inbox, InboxError, Position};
+use super::insert_order::IdKind;
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
 use super::updates::SeenUpdates;
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective, chain};
-use crate::row_identity::KeptRow;
+use crate::row_identity::{KeptRow, RowId};
 
 /// Time within which the inbox must answer.
 const INBOX_DEADLINE: Duration = Duration::from_secs(60);
@@ -91,9 +92,9 @@ impl ReportedIds {
         new
     }
 
-    pub(super) fn leave_out(&self, ids: &mut Vec<i64>) {
+    pub(super) fn leave_out(&self, ids: &mut Vec<RowId>) {
         let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.retain(|id| !reported.contains(id));
+        ids.retain(|id| !reported.contains(&id.number()));
     }
 }
 
@@ -119,6 +120,16 @@ impl Swept {
         sum.changed += accepted.changed;
         sum.series = sum.series.max(accepted.series);
     }
+}
+
+/// Returns the ids of those of these rows that the inbox keeps with another text.
+pub(super) fn differing(accepted: &Accepted, rows: &[Row]) -> Vec<RowId> {
+    let differs = rows.iter().filter(|row| accepted.differing.contains(&row.id));
+    differs.map(Row::row_id).collect()
+}
+
+fn numbers(ids: &[RowId]) -> Vec<i64> {
+    ids.iter().map(RowId::number).collect()
 }
 
 /// A sweep from one table into one inbox.
@@ -149,6 +160,15 @@ impl<I: Inbox> Sweep<'_, I> {
     /// with the table. Moves the position with every page that is safely in the inbox. Work done
     /// before an error stays done, and is counted in `swept`.
     pub(super) async fn run(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
+        match self.table.id_kind(position).await? {
+            // The table is empty, and no row was read before.
+            None => Ok(()),
+            Some(IdKind::Number) => self.run_by_id(position, swept).await,
+            Some(IdKind::Text) => Box::pin(self.run_by_insert(position, swept)).await,
+        }
+    }
+
+    async fn run_by_id(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
         // Before any other row is read: a row that comes after the ids have started anew must not be taken
         // for a late one of the series before.
         if position.cursor > 0 {
@@ -186,17 +206,30 @@ impl<I: Inbox> Sweep<'_, I> {
     async fn look_back(&self, cursor: i64, swept: &mut Swept) -> Result<(), SweepError> {
         let mut after = cursor.saturating_sub(self.overlap);
         while after < cursor {
-            let mut ids = self.table.ids_between(after, cursor, self.page).await?;
+            let ids = self.table.ids_between(after, cursor, self.page).await?;
             // Only an empty page is the end: a short one may come from the server's row limit.
             let Some(last) = ids.last() else { break };
             after = *last;
+            let mut ids = ids.into_iter().map(RowId::of_number).collect();
             self.reported.leave_out(&mut ids);
-            let missing = self.in_time(self.inbox.missing(&ids)).await?;
-            if !missing.is_empty() {
-                self.hand_over(self.table.rows_by_id(&missing).await?, swept).await?;
-            }
+            self.read_missing(ids, swept).await?;
         }
         Ok(())
+    }
+
+    /// Reads and hands over those of these rows that were never kept.
+    pub(super) async fn read_missing(
+        &self,
+        mut ids: Vec<RowId>,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        let missing: BTreeSet<i64> =
+            self.in_time(self.inbox.missing(&numbers(&ids))).await?.into_iter().collect();
+        ids.retain(|id| missing.contains(&id.number()));
+        match ids.is_empty() {
+            true => Ok(()),
+            false => self.hand_over(self.table.rows_by_id(&ids).await?, swept).await,
+        }
     }
 
     async fn read_on(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
@@ -228,7 +261,7 @@ impl<I: Inbox> Sweep<'_, I> {
         if !page.rows.is_empty() {
             let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
             swept.add(&accepted);
-            Box::pin(self.revise(&accepted.differing, &BTreeSet::new(), swept)).await?;
+            Box::pin(self.revise(&differing(&accepted, &page.rows), &BTreeSet::new(), swept)).await?;
         }
         Ok(())
     }
@@ -241,8 +274,8 @@ impl<I: Inbox> Sweep<'_, I> {
     /// erased.
     pub(super) async fn revise(
         &self,
-        ids: &[i64],
-        deleted: &BTreeSet<i64>,
+        ids: &[RowId],
+        deleted: &BTreeSet<RowId>,
         swept: &mut Swept,
     ) -> Result<(), SweepError> {
         let mut ids = ids.to_vec();
@@ -252,7 +285,7 @@ impl<I: Inbox> Sweep<'_, I> {
             }
             let _revising = self.revising.lock().await;
             // Before the rows are read: a version that somebody else stores meanwhile is noticed.
-            let kept = self.in_time(self.inbox.kept(&ids)).await?;
+            let kept = self.in_time(self.inbox.kept(&numbers(&ids))).await?;
             let kept: BTreeMap<i64, KeptRow> = kept.into_iter().map(|kept| (kept.id, kept)).collect();
             let page = self.table.rows_by_id(&ids).await?;
             self.report(&page, swept).await?;
@@ -262,8 +295,9 @@ impl<I: Inbox> Sweep<'_, I> {
             let known: Vec<_> =
                 known.into_iter().filter_map(|row| Some((*kept.get(&row.id)?, row))).collect();
             let gone = kept.into_values().filter(|kept| !shown.contains(&kept.id));
-            let is_deleted =
-                |kept: &KeptRow| self.table.access().bypasses_policies() || deleted.contains(&kept.id);
+            let is_deleted = |kept: &KeptRow| {
+                self.table.access().bypasses_policies() || deleted.contains(&RowId::of_number(kept.id))
+            };
             let (gone, hidden): (Vec<_>, Vec<_>) = gone.partition(is_deleted);
             self.vanishing.fetch_add(hidden.len() as u64, Ordering::Relaxed);
             let accepted = self.in_time(self.inbox.accept(&new)).await?;
@@ -275,7 +309,10 @@ impl<I: Inbox> Sweep<'_, I> {
             }
             swept.add(&accepted);
             swept.add(&replaced);
-            ids = [accepted.differing, replaced.differing].concat();
+            ids.retain(|id| {
+                let id = id.number();
+                accepted.differing.contains(&id) || replaced.differing.contains(&id)
+            });
         }
         // Somebody changes these rows all the time. The comparison of kept rows looks at them again.
         warn!(rows = ids.len(), "rows changed each time they were read; they are read again later");
@@ -301,19 +338,23 @@ impl<I: Inbox> Sweep<'_, I> {
     /// in quarantine, by its id alone.
     async fn report(&self, page: &Page, swept: &mut Swept) -> Result<(), SweepError> {
         for malformed in &page.malformed {
-            if malformed.id.is_none_or(|id| self.reported.add(id)) {
+            let id = malformed.id.as_ref();
+            if id.is_none_or(|id| self.reported.add(id.number())) {
                 swept.malformed += 1;
-                warn!(id = malformed.id, "skipped a row: a column is missing or has another type");
+                warn!(
+                    id = id.map(tracing::field::display),
+                    "skipped a row: a column is missing or has another type"
+                );
             }
         }
         for unreadable in &page.unreadable {
             if unreadable.reason == UnreadableReason::TooLarge {
-                let refused = self.in_time(self.inbox.refuse(unreadable.id)).await?;
+                let refused = self.in_time(self.inbox.refuse(&unreadable.id)).await?;
                 swept.add(&refused);
             }
-            if self.reported.add(unreadable.id) {
+            if self.reported.add(unreadable.id.number()) {
                 swept.malformed += u64::from(unreadable.reason != UnreadableReason::TooLarge);
-                warn!(id = unreadable.id, "{unreadable}");
+                warn!("{unreadable}");
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use super::merge::Ingest;
 use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
 use crate::failure::{Failure, RetryDirective, chain};
+use crate::row_identity::RowId;
 
 /// Time between two progress reports of a long sweep.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -117,7 +118,9 @@ impl<I: Inbox> Ingest<I> {
         // as the table may fail to count.
         let counting = async {
             long.notified().await;
-            if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), self.table.count_up_to(from)) {
+            // Where ids are texts, only the first sweep is long.
+            let done = async { if from == 0 { Ok(0) } else { self.table.count_up_to(from).await } };
+            if let (Ok(all), Ok(done)) = tokio::join!(self.table.count(), done) {
                 let _ = total.set(all.saturating_sub(done));
             }
             std::future::pending().await
@@ -161,8 +164,9 @@ impl<I: Inbox> Ingest<I> {
         if changed.is_empty() {
             return Ok(());
         }
-        let ids: Vec<i64> = changed.iter().map(|change| change.id).collect();
-        let deleted = changed.iter().filter(|change| change.is_deleted).map(|change| change.id).collect();
+        let ids: Vec<RowId> = changed.iter().map(|change| change.id.clone()).collect();
+        let deleted =
+            changed.iter().filter(|change| change.is_deleted).map(|change| change.id.clone()).collect();
         let mut swept = Swept::default();
         let revised = self.sweeper(&|_, _| {}).revise(&ids, &deleted, &mut swept).await;
         self.count(&swept);
@@ -177,14 +181,13 @@ impl<I: Inbox> Ingest<I> {
 
     /// Reads those of the named rows that are below the range over which the sweep just looked
     /// back.
-    async fn look_at(&self, named: &[i64], cursor: i64) -> Result<(), SweepError> {
+    async fn look_at(&self, named: &[RowId], cursor: i64) -> Result<(), SweepError> {
         let end = cursor.saturating_sub(self.timing.overlap);
-        let old: Vec<_> = named.iter().copied().filter(|id| *id <= end).collect();
+        let is_old = |id: &&RowId| id.text().is_some() || id.number() <= end;
+        let old: Vec<_> = named.iter().filter(is_old).cloned().collect();
         let mut swept = Swept::default();
         if !old.is_empty() {
-            let sweeper = self.sweeper(&|_, _| {});
-            let missing = sweeper.in_time(self.inbox.missing(&old)).await?;
-            sweeper.hand_over(self.table.rows_by_id(&missing).await?, &mut swept).await?;
+            self.sweeper(&|_, _| {}).read_missing(old, &mut swept).await?;
         }
         self.count(&swept);
         self.sweep_trigger.forget(named);

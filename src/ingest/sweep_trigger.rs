@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::row_identity::RowId;
+
 /// Largest number of named rows; the sweep and the audit find further rows without a name.
 const MAX_NAMED: usize = 1000;
 /// Largest number of rows named as changed; the comparison of kept rows finds further ones.
@@ -22,7 +24,7 @@ pub struct SweepTrigger {
 #[derive(Debug, Default)]
 struct Requests {
     notify: Notify,
-    named: Mutex<BTreeSet<i64>>,
+    named: Mutex<BTreeSet<RowId>>,
     changed: Mutex<Changes>,
     /// Number of requests so far.
     made: AtomicU64,
@@ -31,9 +33,9 @@ struct Requests {
 }
 
 /// A row that was named as updated or deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
-    pub(super) id: i64,
+    pub(super) id: RowId,
     pub(super) is_deleted: bool,
     /// Number of the call that named the row last.
     call: u64,
@@ -41,7 +43,7 @@ pub(super) struct Change {
 
 #[derive(Debug, Default)]
 struct Changes {
-    rows: BTreeMap<i64, Change>,
+    rows: BTreeMap<RowId, Change>,
     /// Number of calls so far.
     calls: u64,
 }
@@ -76,10 +78,10 @@ impl SweepTrigger {
 
     /// Asks for a sweep now, and for this row even if it is older than the range over which a sweep
     /// looks back.
-    pub fn row(&self, id: i64) {
+    pub fn row(&self, id: impl Into<RowId>) {
         let mut named = self.named();
         if named.len() < MAX_NAMED {
-            named.insert(id);
+            named.insert(id.into());
         }
         drop(named);
         self.sweep();
@@ -87,23 +89,23 @@ impl SweepTrigger {
 
     /// Asks for a look at this row, which was updated. Some tables are updated all the time, so this
     /// asks for no sweep.
-    pub fn changed(&self, id: i64) {
-        self.name_change(id, false);
+    pub fn changed(&self, id: impl Into<RowId>) {
+        self.name_change(id.into(), false);
     }
 
     /// Asks for a look at this row, which was deleted.
-    pub fn deleted(&self, id: i64) {
-        self.name_change(id, true);
+    pub fn deleted(&self, id: impl Into<RowId>) {
+        self.name_change(id.into(), true);
     }
 
-    fn name_change(&self, id: i64, is_deleted: bool) {
+    fn name_change(&self, id: RowId, is_deleted: bool) {
         let mut changes = self.changes();
         changes.calls += 1;
         let call = changes.calls;
         let known = changes.rows.get(&id);
         let is_deleted = is_deleted || known.is_some_and(|known| known.is_deleted);
         if known.is_some() || changes.rows.len() < MAX_CHANGED {
-            changes.rows.insert(id, Change { id, is_deleted, call });
+            changes.rows.insert(id.clone(), Change { id, is_deleted, call });
         }
         drop(changes);
         self.requests.notify.notify_one();
@@ -111,7 +113,7 @@ impl SweepTrigger {
 
     /// Returns the rows named as changed so far, in ascending order.
     pub(super) fn changed_rows(&self) -> Vec<Change> {
-        self.changes().rows.values().copied().collect()
+        self.changes().rows.values().cloned().collect()
     }
 
     pub(super) async fn asked(&self) {
@@ -119,8 +121,8 @@ impl SweepTrigger {
     }
 
     /// Returns the rows named so far, in ascending order.
-    pub(super) fn rows(&self) -> Vec<i64> {
-        self.named().iter().copied().collect()
+    pub(super) fn rows(&self) -> Vec<RowId> {
+        self.named().iter().cloned().collect()
     }
 
     /// Forgets these changed rows, which the ingest has read, unless they were named again meanwhile.
@@ -134,7 +136,7 @@ impl SweepTrigger {
     }
 
     /// Forgets these rows, which the ingest has read.
-    pub(super) fn forget(&self, ids: &[i64]) {
+    pub(super) fn forget(&self, ids: &[RowId]) {
         let mut named = self.named();
         for id in ids {
             named.remove(id);
@@ -145,7 +147,7 @@ impl SweepTrigger {
         self.requests.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn named(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+    fn named(&self) -> MutexGuard<'_, BTreeSet<RowId>> {
         // Every change is one call, so a panic elsewhere cannot leave the set half changed.
         self.requests.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,7 +182,7 @@ mod tests {
         sweep_trigger.changed(8);
         sweep_trigger.forget_changed(&read);
         let left = sweep_trigger.changed_rows();
-        assert_eq!(left.iter().map(|change| change.id).collect::<Vec<_>>(), [8]);
+        assert_eq!(left.iter().map(|change| change.id.number()).collect::<Vec<_>>(), [8]);
         sweep_trigger.forget_changed(&left);
         assert!(!sweep_trigger.is_behind());
         (0..20_000).for_each(|id| sweep_trigger.changed(id));
@@ -194,6 +196,6 @@ mod tests {
         assert_eq!(sweep_trigger.rows().len(), MAX_NAMED);
         let seen = sweep_trigger.rows();
         sweep_trigger.forget(&seen[1..]);
-        assert_eq!(sweep_trigger.rows(), [0]);
+        assert_eq!(sweep_trigger.rows(), [0.into()]);
     }
 }

@@ -15,9 +15,10 @@ use super::rest::{Question, Table, beyond};
 use super::rest_error::RestError;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::postgres_time::PostgresTime;
+use crate::row_identity::RowId;
 
 /// Time that a transaction may take between its update of a row and its commit.
-const LATE_COMMIT: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const LATE_COMMIT: SignedDuration = SignedDuration::from_mins(5);
 /// Largest number of updates that are remembered; a forgotten one costs one more look at its row.
 const MAX_SEEN: usize = 50_000;
 /// Number of pages of updated rows that one sweep reads; the next sweep goes on from there.
@@ -25,7 +26,7 @@ const MAX_PAGES: usize = 10;
 
 /// Place in the order of updates: the time of a row's last update, and its id; without an id, the place
 /// before every row with that time.
-type UpdatePlace = (String, Option<i64>);
+type UpdatePlace = (String, Option<RowId>);
 
 impl<I: Inbox> Sweep<'_, I> {
     /// Looks at the rows that were updated since the last sweep, where the table has a column with the
@@ -53,14 +54,15 @@ impl<I: Inbox> Sweep<'_, I> {
                 return Ok(());
             };
             // Ids above the cursor were not read yet: this is no update, but a row inserted just now.
-            let mut ids: Vec<i64> = rows
+            let is_read = |id: &RowId| id.text().is_some() || id.number() <= position.cursor;
+            let mut ids: Vec<RowId> = rows
                 .iter()
-                .filter(|(id, at)| *id <= position.cursor && !seen.contains(*id, at))
-                .map(|(id, _)| *id)
+                .filter(|(id, at)| is_read(id) && !seen.contains(id.number(), at))
+                .map(|(id, _)| id.clone())
                 .collect();
             self.reported.leave_out(&mut ids);
             self.revise(&ids, &BTreeSet::new(), swept).await?;
-            rows.into_iter().for_each(|(id, at)| seen.add(id, at));
+            rows.into_iter().for_each(|(id, at)| seen.add(id.number(), at));
             if !is_in_the_future(&next.0, Timestamp::now()) {
                 position.updated = Some(next.0.clone());
             }
@@ -119,7 +121,7 @@ impl Table {
         &self,
         place: &UpdatePlace,
         limit: usize,
-    ) -> Result<(Vec<(i64, String)>, Option<UpdatePlace>), RestError> {
+    ) -> Result<(Vec<(RowId, String)>, Option<UpdatePlace>), RestError> {
         let columns = &self.access().columns;
         let column = self.updated_at();
         let select = format!("{},{column}", columns.id);
@@ -195,7 +197,7 @@ impl SeenUpdates {
 }
 
 /// Returns true for a time after `now`. A client may set any time.
-fn is_in_the_future(at: &str, now: Timestamp) -> bool {
+pub(super) fn is_in_the_future(at: &str, now: Timestamp) -> bool {
     PostgresTime::read(at).is_some_and(|read| read.at > now)
 }
 
@@ -219,7 +221,7 @@ mod tests {
             before,
             "without zone"
         );
-        let place = (mark.to_owned(), Some(7));
+        let place = (mark.to_owned(), Some(7.into()));
         seen.reached(&place);
         assert_eq!(begins(&seen, "2026-01-01T00:11:00Z"), place, "the last sweep was cut short");
         seen.reached_the_end();

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::access::TableAccess;
 use crate::failure::{Failure, RetryDirective};
+use crate::row_identity::RowId;
 
 /// Header that carries the secret.
 pub const SECRET_HEADER: &str = "x-webhook-secret";
@@ -67,11 +68,11 @@ impl Failure for WebhookError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hint {
     /// Id of an inserted row, when the body carried one.
-    pub inserted: Option<i64>,
+    pub inserted: Option<RowId>,
     /// Ids of an updated row: the ids that it has and had.
-    pub changed: Vec<i64>,
+    pub changed: Vec<RowId>,
     /// Id of a deleted row.
-    pub deleted: Option<i64>,
+    pub deleted: Option<RowId>,
 }
 
 #[derive(Deserialize)]
@@ -117,7 +118,7 @@ pub fn receive(
     let (new, old) = (id(body.record), id(body.old_record));
     match body.event.as_deref() {
         Some("UPDATE") => {
-            let ids: BTreeSet<i64> = new.into_iter().chain(old).collect();
+            let ids: BTreeSet<RowId> = new.into_iter().chain(old).collect();
             Ok(Hint { changed: ids.into_iter().collect(), ..Hint::default() })
         }
         Some("DELETE") => Ok(Hint { deleted: old, ..Hint::default() }),
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn only_the_secret_opens() {
         let body = br#"{"type":"INSERT","table":"typo_training_dataset","record":{"id":5},"user_id":null}"#;
-        assert_eq!(ask(Some(b"open sesame"), body).expect("ours").inserted, Some(5));
+        assert_eq!(ask(Some(b"open sesame"), body).expect("ours").inserted, Some(5.into()));
         assert!(matches!(ask(None, body), Err(WebhookError::Secret)));
         assert!(matches!(ask(Some(b""), body), Err(WebhookError::Secret)));
         assert!(matches!(ask(Some(b"open"), body), Err(WebhookError::Secret)));
@@ -173,10 +174,10 @@ mod tests {
         let hint = |body: &str| ask(Some(b"open sesame"), body.as_bytes()).expect("a hint");
         let update =
             r#"{"type":"UPDATE","table":"typo_training_dataset","record":{"id":5},"old_record":{"id":4}}"#;
-        assert_eq!(hint(update).changed, [4, 5]);
+        assert_eq!(hint(update).changed, [4.into(), 5.into()]);
         let deletion =
             r#"{"type":"DELETE","table":"typo_training_dataset_2026","record":null,"old_record":{"id":4}}"#;
-        assert_eq!(hint(deletion).deleted, Some(4), "from a partition");
+        assert_eq!(hint(deletion).deleted, Some(4.into()), "from a partition");
         let other = ask(Some(b"open sesame"), br#"{"type":"DELETE","table":"typo_training_datasets"}"#);
         assert!(matches!(other, Err(WebhookError::OtherTable)));
     }

@@ -13,10 +13,11 @@ use crate::correction::{Refusal, Row};
 use crate::corrections::{Appended, BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
 use crate::ingest::{
-    Accepted, CatalogError, CatalogSource, Inbox, InboxError, Ingest, IngestTiming, Position, RestError,
-    TableAccess,
+    Accepted, CatalogError, CatalogSource, Inbox, InboxError, Ingest, IngestTiming, InsertPlace, Position,
+    RestError, TableAccess,
 };
-use crate::row_identity::KeptRow;
+use crate::postgres_time::PostgresTime;
+use crate::row_identity::{KeptRow, RowId};
 use crate::run::erase_snapshots;
 use crate::settings::Settings;
 
@@ -120,7 +121,7 @@ impl Inbox for DurableInbox {
         accepted(self.corrections.replace(rows).await)
     }
 
-    async fn refuse(&self, id: i64) -> Result<Accepted, InboxError> {
+    async fn refuse(&self, id: &RowId) -> Result<Accepted, InboxError> {
         accepted(self.corrections.refuse(id, Refusal::TooLong).await)
     }
 
@@ -142,6 +143,10 @@ impl Inbox for DurableInbox {
         self.corrections.kept_between(after, last).await.map_err(InboxError::new)
     }
 
+    async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<RowId>, InboxError> {
+        self.corrections.text_ids_after(after, count).await.map_err(InboxError::new)
+    }
+
     async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {
         self.corrections.count_ids_up_to(last).await.map_err(InboxError::new)
     }
@@ -161,7 +166,9 @@ impl Inbox for DurableInbox {
             let (series, cursor) = stored
                 .map(|stored| (stored.series, stored.cursor))
                 .max(Some((position.series, position.cursor)))?;
-            let next = Position { series, cursor, ..position.clone() };
+            let inserted =
+                further(stored.and_then(|stored| stored.inserted.as_ref()), position.inserted.as_ref());
+            let next = Position { series, cursor, inserted: inserted.cloned(), ..position.clone() };
             (stored != Some(&next)).then_some(next)
         });
         advanced.await.map_err(InboxError::new)
@@ -171,6 +178,16 @@ impl Inbox for DurableInbox {
         self.corrections.swept(took).await.map_err(InboxError::new)?;
         self.corrections.complete_erasures().await.map_err(InboxError::new)?;
         Ok(())
+    }
+}
+
+/// Returns the further one of two places in the order of inserts, by their times. The database orders
+/// rows of one moment, so of two such places either one will do: a sweep looks back.
+fn further<'p>(stored: Option<&'p InsertPlace>, reached: Option<&'p InsertPlace>) -> Option<&'p InsertPlace> {
+    let at = |place: &InsertPlace| PostgresTime::read(&place.at).map(|read| read.at);
+    match (stored, reached) {
+        (Some(stored), Some(reached)) if at(stored) > at(reached) => Some(stored),
+        (stored, reached) => reached.or(stored),
     }
 }
 

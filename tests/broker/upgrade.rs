@@ -16,6 +16,7 @@ use crate::support::within;
 fn table() -> Vec<Row> {
     let row = |id: i64| Row {
         id,
+        text_id: None,
         typo: if id > 4 { " ".to_owned() } else { format!("toyta {id}") },
         corrected: format!("Toyota {id}"),
         domain: if id % 2 == 0 { "brand" } else { "model" }.to_owned(),

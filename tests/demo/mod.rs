@@ -43,7 +43,7 @@ fn every_correction_may_be_trained_on_and_no_typo_is_a_name_or_comes_twice() {
             typo: pair.typo.clone(),
             corrected: pair.corrected.into(),
             domain: pair.domain.into(),
-            created_at: None,
+            ..Row::default()
         };
         assert_eq!(row.check(), Ok(()), "{pair:?}");
         assert!(!names.contains(&normalize(&pair.typo)), "{pair:?}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use autovalidate::failure::{Failure, RetryDirective};
 use autovalidate::ingest::{AnswerKind, RestError, Table, TableAccess, UnreadableReason};
+use autovalidate::row_identity::RowId;
 use autovalidate_fakes::supabase::{RestFault, Supabase};
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ async fn rows_come_by_id_in_as_many_requests_as_it_takes() {
     for _ in 0..250 {
         supabase.insert("toyta", "Toyota", "brand");
     }
-    let ids: Vec<_> = (1..=300).collect();
+    let ids: Vec<_> = (1..=300).map(RowId::of_number).collect();
     let page = within(DEADLINE, table(&access(&supabase)).rows_by_id(&ids)).await.expect("rows");
     assert!(page.rows.iter().map(|row| row.id).eq(1..=250));
 }
@@ -67,7 +68,7 @@ async fn a_row_of_other_types_is_named_and_the_rest_of_the_page_is_read() {
     };
     let last = supabase.insert("hunday", "Hyundai", "brand");
     let page = within(DEADLINE, table(&access(&supabase)).page_after(0, 10)).await.expect("a page");
-    assert_eq!(page.malformed.iter().map(|row| row.id).collect::<Vec<_>>(), [Some(odd)]);
+    assert_eq!(page.malformed.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [Some(odd.into())]);
     assert_eq!(page.rows.len(), 2);
     assert_eq!(page.last_id, Some(last));
 }
@@ -95,7 +96,7 @@ async fn every_read_gets_through_a_database_that_cancels_long_statements() {
     assert_eq!(page.rows.len(), 7);
     let ids = within(DEADLINE, table.ids_between(100, 900, 1000)).await.expect("ids");
     assert!(ids.len() <= 7 && ids[0] == 101, "{ids:?}");
-    let ids: Vec<_> = (1..=300).collect();
+    let ids: Vec<_> = (1..=300).map(RowId::of_number).collect();
     let page = within(DEADLINE, table.rows_by_id(&ids)).await.expect("rows");
     assert!(page.rows.iter().map(|row| row.id).eq(1..=300));
 
@@ -127,12 +128,13 @@ async fn a_row_that_is_too_large_alone_is_named_and_the_others_are_read() {
         unreadable.extend(page.unreadable);
     }
     assert_eq!(seen, [1, 2, 3, last]);
-    assert_eq!(unreadable.iter().map(|row| row.id).collect::<Vec<_>>(), large);
+    assert_eq!(unreadable.iter().map(|row| row.id.number()).collect::<Vec<_>>(), large);
     assert!(unreadable.iter().all(|row| row.reason == UnreadableReason::TooLarge));
 
-    let page = within(DEADLINE, table.rows_by_id(&[1, large[0], last])).await.expect("rows");
+    let page =
+        within(DEADLINE, table.rows_by_id(&[1, large[0], last].map(RowId::of_number))).await.expect("rows");
     assert_eq!(page.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [1, last]);
-    assert_eq!(page.unreadable.iter().map(|row| row.id).collect::<Vec<_>>(), [large[0]]);
+    assert_eq!(page.unreadable.iter().map(|row| row.id.number()).collect::<Vec<_>>(), [large[0]]);
 }
 
 #[tokio::test]
@@ -149,9 +151,9 @@ async fn many_long_rows_come_in_smaller_pages() {
         let Some(last) = page.last_id else { break };
         cursor = last;
         rows += page.rows.len();
-        unreadable.extend(page.unreadable.iter().map(|row| row.id));
+        unreadable.extend(page.unreadable.iter().map(|row| row.id.clone()));
     }
-    assert_eq!((rows, unreadable, cursor), (15, vec![last], last));
+    assert_eq!((rows, unreadable, cursor), (15, vec![last.into()], last));
 }
 
 #[tokio::test]
@@ -176,7 +178,7 @@ async fn a_row_that_the_database_fails_at_is_given_up_after_three_tries() {
     }
     supabase.faults().fail_rest(RestFault::StatementTimeout, 1);
     let page = within(DEADLINE, table.page_after(1, 1)).await.expect("a page");
-    assert_eq!(page.unreadable.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(page.unreadable.iter().map(|row| row.id.number()).collect::<Vec<_>>(), [2]);
     assert_eq!((page.unreadable[0].reason, page.last_id), (UnreadableReason::DatabaseFails, Some(2)));
 }
 
@@ -190,7 +192,7 @@ async fn a_cache_that_answers_the_same_page_is_told() {
     for error in [
         within(DEADLINE, table.page_after(2, 2)).await.expect_err("the same page"),
         within(DEADLINE, table.ids_between(3, 5, 9)).await.expect_err("another range"),
-        within(DEADLINE, table.rows_by_id(&[5])).await.expect_err("another row"),
+        within(DEADLINE, table.rows_by_id(&[5.into()])).await.expect_err("another row"),
     ] {
         assert!(matches!(error, RestError::NotAsked { .. }), "{error:?}");
         assert_eq!(error.directive(), RetryDirective::Retry);
@@ -259,9 +261,9 @@ async fn a_table_without_the_time_of_the_insert_is_read_without_it() {
     let found_out = table(&access);
     let page = within(DEADLINE, found_out.page_after(0, 10)).await.expect("a page");
     assert_eq!((page.rows.len(), page.rows[0].created_at.clone()), (3, None));
-    let page = within(DEADLINE, found_out.rows_by_id(&[2])).await.expect("a row");
+    let page = within(DEADLINE, found_out.rows_by_id(&[2.into()])).await.expect("a row");
     assert_eq!(page.rows.len(), 1);
-    let page = within(DEADLINE, table(&access).rows_by_id(&[2])).await.expect("a row");
+    let page = within(DEADLINE, table(&access).rows_by_id(&[2.into()])).await.expect("a row");
     assert_eq!((page.rows.len(), page.rows[0].created_at.clone()), (1, None));
     access.columns.created_at = String::new();
     let page = within(DEADLINE, table(&access).page_after(0, 10)).await.expect("a page");

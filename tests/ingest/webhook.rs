@@ -52,7 +52,7 @@ async fn a_webhook_wakes_the_sweep() {
 
     let id = supabase.insert("toyta", "Toyota", "brand");
     let hint = within(DEADLINE, hinted.recv()).await.expect("a call").expect("a good hint");
-    assert_eq!(hint, Hint { inserted: Some(id), ..Hint::default() });
+    assert_eq!(hint, Hint { inserted: Some(id.into()), ..Hint::default() });
     inbox.holds([id]).await;
     ingest.stop().await;
     server.abort();

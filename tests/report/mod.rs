@@ -18,7 +18,7 @@ fn run() -> RunReport {
             typo: format!("tipo {id}"),
             corrected: format!("Corrected {}", id % 9),
             domain: DOMAIN.to_owned(),
-            created_at: None,
+            ..Row::default()
         })
         .collect();
     let queries: Vec<Query> = rows

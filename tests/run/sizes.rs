@@ -38,7 +38,7 @@ fn row(number: usize, domain: String, gap: i64) -> Row {
         typo: format!("tpyo {number}"),
         corrected: format!("Typo {number}"),
         domain,
-        created_at: None,
+        ..Row::default()
     }
 }
 

@@ -95,6 +95,7 @@ pub async fn next_event(subscriber: &mut async_nats::Subscriber) -> Event {
 /// Returns a row that may be trained on.
 pub fn row(id: i64) -> Row {
     Row {
+        text_id: None,
         id,
         typo: format!("toyta {id}"),
         corrected: format!("Toyota {id}"),

@@ -15,7 +15,7 @@ use autovalidate::ingest::{
     Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, Position,
     RealtimeDeadlines, SweepTrigger, TableAccess,
 };
-use autovalidate::row_identity::KeptRow;
+use autovalidate::row_identity::{KeptRow, RowId};
 use autovalidate_fakes::supabase::{Options, Supabase};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
@@ -100,14 +100,9 @@ impl Inbox for Memory {
         Ok(accepted)
     }
 
-    async fn refuse(&self, id: i64) -> Result<Accepted, InboxError> {
-        let row = Row {
-            id,
-            typo: String::new(),
-            corrected: String::new(),
-            domain: String::new(),
-            created_at: None,
-        };
+    async fn refuse(&self, row: &RowId) -> Result<Accepted, InboxError> {
+        let id = row.number();
+        let row = Row { id, text_id: row.text().map(Into::into), ..Row::default() };
         let mut refused = 0;
         self.rows.send_modify(|stored| {
             stored.entry(id).or_insert_with(|| {
@@ -132,6 +127,12 @@ impl Inbox for Memory {
 
     async fn kept_between(&self, after: i64, last: i64) -> Result<Vec<KeptRow>, InboxError> {
         Ok(self.kept_rows(|id| id > after && id <= last))
+    }
+
+    async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<RowId>, InboxError> {
+        let rows = self.rows.borrow();
+        let texts = rows.range(after..).filter(|(id, row)| **id > after && row.text_id.is_some());
+        Ok(texts.map(|(_, row)| row.row_id()).take(count).collect())
     }
 
     async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {

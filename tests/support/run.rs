@@ -51,7 +51,7 @@ pub fn rows() -> Vec<Row> {
             typo: pair.typo,
             corrected: pair.corrected.to_owned(),
             domain: pair.domain.to_owned(),
-            created_at: None,
+            ..Row::default()
         })
         .collect()
 }

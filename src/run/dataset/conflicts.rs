@@ -12,6 +12,9 @@ use crate::correction::{Row, normalize};
 /// Smallest ratio of the winning correction's votes to the runner-up's votes.
 const MARGIN: usize = 2;
 
+/// Rows for each correction of one typo: each with its place in the order of inserts, and its id.
+type Voters = BTreeMap<String, BTreeSet<(i64, i64)>>;
+
 /// Rows that a dataset leaves out because other rows correct the same typo differently.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conflicts {
@@ -26,10 +29,10 @@ impl Conflicts {
     /// correction that a person released wins over all others; among several released ones, the
     /// latest wins. The order of the rows doesn't matter.
     pub fn among<'a>(rows: impl IntoIterator<Item = &'a Row>, released: &BTreeSet<i64>) -> Self {
-        let mut typos: BTreeMap<(String, String), BTreeMap<String, BTreeSet<i64>>> = BTreeMap::new();
+        let mut typos: BTreeMap<(String, String), Voters> = BTreeMap::new();
         for row in rows {
             let corrections = typos.entry((normalize(&row.domain), normalize(&row.typo))).or_default();
-            corrections.entry(normalize(&row.corrected)).or_default().insert(row.id);
+            corrections.entry(normalize(&row.corrected)).or_default().insert((row.insert_order(), row.id));
         }
         let mut conflicts = Self::default();
         for corrections in typos.into_values().filter(|corrections| corrections.len() > 1) {
@@ -40,7 +43,7 @@ impl Conflicts {
             };
             let losers =
                 corrections.into_iter().filter(|(correction, _)| Some(correction) != winner.as_ref());
-            losing_ids.extend(losers.flat_map(|(_, ids)| ids));
+            losing_ids.extend(losers.flat_map(|(_, rows)| rows).map(|(_, id)| id));
         }
         conflicts
     }
@@ -61,15 +64,15 @@ impl Conflicts {
     }
 }
 
-fn winner<'a>(corrections: &'a BTreeMap<String, BTreeSet<i64>>, released: &BTreeSet<i64>) -> Option<&'a str> {
-    let released_corrections = corrections.iter().filter_map(|(correction, ids)| {
-        let latest = ids.iter().rev().find(|id| released.contains(id))?;
+fn winner<'a>(corrections: &'a Voters, released: &BTreeSet<i64>) -> Option<&'a str> {
+    let released_corrections = corrections.iter().filter_map(|(correction, rows)| {
+        let latest = rows.iter().rev().find(|(_, id)| released.contains(id))?;
         Some((latest, correction))
     });
     if let Some((_, correction)) = released_corrections.max() {
         return Some(correction);
     }
-    let mut votes: Vec<_> = corrections.iter().map(|(correction, ids)| (ids.len(), correction)).collect();
+    let mut votes: Vec<_> = corrections.iter().map(|(correction, rows)| (rows.len(), correction)).collect();
     votes.sort_unstable();
     match votes.as_slice() {
         [.., (next, _), (most, correction)] if *most >= MARGIN * next => Some(correction),
@@ -90,7 +93,7 @@ mod tests {
                 typo: if id % 2 == 0 { "toyta" } else { " TOYTA" }.to_owned(),
                 corrected: (*corrected).to_owned(),
                 domain: "brand".to_owned(),
-                created_at: None,
+                ..Row::default()
             })
             .collect()
     }

@@ -17,6 +17,7 @@
 
 mod conflicts;
 mod id_ranges;
+mod insert_order;
 mod names;
 mod receipt_rows;
 mod rows;

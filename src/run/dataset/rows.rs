@@ -9,6 +9,7 @@ use crate::run::dataset::{Conflicts, DatasetSummary, NameList};
 use crate::text::compose;
 use autovalidate_finetune::train::PairTexts;
 
+use super::insert_order::insert_order;
 use super::names::hash_names;
 
 /// Data that a run trains on and is evaluated with.
@@ -20,7 +21,8 @@ pub struct Dataset {
     pub slips: Vec<(String, String)>,
     /// Held-out queries, one per held-out pair.
     pub queries: Vec<Query>,
-    /// Row id of each held-out query, in the same order.
+    /// Place of each held-out query's row in the order of inserts, which is its id where ids are whole
+    /// numbers. In the same order as the queries.
     pub query_rows: Vec<i64>,
     /// Every name that queries are looked up among.
     pub catalog: Catalog,
@@ -47,7 +49,10 @@ impl Dataset {
         let hash = hash(&rows, released);
         let row_ids = rows.iter().map(|row| row.id).collect();
         let total = rows.len();
-        let newest_from = hold_out.newest.first_row(rows.iter().map(|row| row.id));
+        let order = insert_order(&rows);
+        let newest_from = hold_out.newest.first_row(order.iter().copied());
+        let has_text_ids = rows.iter().any(|row| row.text_id.is_some());
+        let last_insert = order.iter().copied().max().filter(|_| has_text_ids);
         let window = Cohorts { newest_from, legacy_until: None };
 
         let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
@@ -59,7 +64,7 @@ impl Dataset {
         let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
         let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
         let mut query_rows = Vec::new();
-        for row in rows {
+        for (row, place) in rows.into_iter().zip(order) {
             if row.check().is_err() {
                 refused += 1;
                 left_out_ids.push(row.id);
@@ -75,7 +80,7 @@ impl Dataset {
             let earlier = seen.get(&pair).copied();
             // A row that repeats a pair is used in the same way as the first row of the pair.
             let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
-                Side::Train if window.is_newest(row.id) => Side::Newest,
+                Side::Train if window.is_newest(place) => Side::Newest,
                 side => side,
             });
             if side != Side::Train {
@@ -104,7 +109,7 @@ impl Dataset {
                         Side::Newest => newest += 1,
                         Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
                     }
-                    query_rows.push(row.id);
+                    query_rows.push(place);
                     queries.push(Query { domain, typo: row.typo, corrected, side });
                 }
             }
@@ -122,6 +127,7 @@ impl Dataset {
             unseen_corrections,
             newest,
             newest_from: window.newest_from,
+            last_insert,
             catalog: catalog.len(),
             names_added: 0,
             names: None,
@@ -208,7 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(id: i64, typo: &str, corrected: &str) -> Row {
-        Row { id, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), created_at: None }
+        Row { id, typo: typo.into(), corrected: corrected.into(), domain: "brand".into(), ..Row::default() }
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn comma_separated(path: &Path, reader: impl BufRead) -> Result<Vec<Row>, RowsFi
 
 fn row(line: Line, number: u64) -> Row {
     let id = line.id.unwrap_or_else(|| i64::try_from(number).unwrap_or(i64::MAX));
-    Row { id, typo: line.typo, corrected: line.corrected, domain: line.domain, created_at: None }
+    Row { id, typo: line.typo, corrected: line.corrected, domain: line.domain, ..Row::default() }
 }
 
 #[cfg(test)]

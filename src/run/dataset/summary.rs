@@ -44,9 +44,13 @@ pub struct DatasetSummary {
     /// Number of pairs that are held out only because they are in the newest window.
     #[serde(default)]
     pub newest: usize,
-    /// First id of the newest window.
+    /// First row of the newest window: its place in the order of inserts, which is its id where ids are
+    /// whole numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_from: Option<i64>,
+    /// Place of the last row in the order of inserts, where ids are texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_insert: Option<i64>,
     /// Number of names in the catalog.
     #[serde(rename = "catalogue")]
     pub catalog: usize,

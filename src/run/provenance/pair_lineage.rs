@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::ReleaseName;
 
-use crate::row_identity::{number_in, series_of};
+use crate::row_identity::{TEXT_SERIES, is_text, number_in, series_of};
 use crate::run::dataset::IdRanges;
 
 /// Use of a pair by a version itself, regardless of what the version inherited.
@@ -90,7 +90,10 @@ pub fn numbers_of(id: i64, receipts: &BTreeMap<String, Bytes>) -> Vec<i64> {
         .values()
         .filter_map(|bytes| serde_json::from_slice::<ReceiptFields>(bytes).ok()?.dataset.row_ids)
         .collect();
-    let last_series = read.iter().filter_map(IdRanges::last).map(series_of).max().unwrap_or_default();
+    let last_series = match is_text(id) {
+        true => TEXT_SERIES,
+        false => read.iter().filter_map(IdRanges::last).map(series_of).max().unwrap_or_default(),
+    };
     let numbers = (0..=last_series).filter_map(|series| number_in(id, series));
     numbers.filter(|number| *number == id || read.iter().any(|ids| ids.contains(*number))).collect()
 }

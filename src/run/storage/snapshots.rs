@@ -178,7 +178,7 @@ mod tests {
             typo: "a\nb\u{2028}".into(),
             corrected: "c".into(),
             domain: "brand".into(),
-            created_at: None,
+            ..Row::default()
         }
     }
 
