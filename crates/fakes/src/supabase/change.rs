@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::Shared;
 use super::keys::Role;
 use super::query::Query;
-use super::rest::{Refusal, answer, as_column, error, prefers, records, refused, rows_body};
+use super::rest::{Refusal, answer, as_columns, error, parsed, prefers, records, rows_body};
 use super::table::Record;
 
 /// Handles `PATCH /rest/v1/<table>?<conditions>` with an object of new values.
@@ -24,12 +24,12 @@ pub(super) async fn patch(
     answer(&shared, &table, &headers, "content-profile", async |role| {
         let query = conditions(&shared, query.as_deref(), "UPDATE")?;
         let values = match <[Record; 1]>::try_from(records(&shared, &body, None)?) {
-            Ok([values]) => values.into_iter().map(as_column).collect(),
+            Ok([values]) => as_columns(&shared, values)?,
             Err(_) => return Err(error(400, "PGRST102", "Empty or invalid json")),
         };
-        let ids = changeable(&shared, &query, role);
+        let rows = changeable(&shared, &query, role);
         let changed = shared.change(|table, at| {
-            ids.into_iter().filter_map(|id| table.update(id, &values, at)).collect::<Vec<_>>()
+            rows.into_iter().filter_map(|row| table.update(row, &values, at)).collect::<Vec<_>>()
         });
         changed_body(&query, changed, &headers)
     })
@@ -45,9 +45,9 @@ pub(super) async fn delete(
 ) -> Response {
     answer(&shared, &table, &headers, "content-profile", async |role| {
         let query = conditions(&shared, query.as_deref(), "DELETE")?;
-        let ids = changeable(&shared, &query, role);
+        let rows = changeable(&shared, &query, role);
         let deleted = shared
-            .change(|table, at| ids.into_iter().filter_map(|id| table.delete(id, at)).collect::<Vec<_>>());
+            .change(|table, at| rows.into_iter().filter_map(|row| table.delete(row, at)).collect::<Vec<_>>());
         changed_body(&query, deleted, &headers)
     })
     .await
@@ -55,22 +55,20 @@ pub(super) async fn delete(
 
 /// Parses the query. Hosted projects refuse a change of the whole table.
 fn conditions(shared: &Shared, query: Option<&str>, statement: &str) -> Result<Query, Refusal> {
-    let query = Query::parse(query.unwrap_or_default()).map_err(|e| refused(shared, &e))?;
+    let query = parsed(shared, query)?;
     match query.is_conditional() {
         true => Ok(query),
         false => Err(error(400, "21000", &format!("{statement} requires a WHERE clause"))),
     }
 }
 
-/// Returns the ids of the rows that the query selects and the role may change. Row-level security
+/// Returns the numbers of the rows that the query selects and the role may change. Row-level security
 /// without a policy shows the `anon` role no row to change, and is no error.
 fn changeable(shared: &Shared, query: &Query, role: Role) -> Vec<i64> {
     if role == Role::Anon && shared.options.row_level_security {
         return Vec::new();
     }
-    let table = shared.table();
-    let rows = table.rows(i64::MIN..=i64::MAX).filter(|row| query.matches(row));
-    rows.filter_map(|row| row["id"].as_i64()).collect()
+    query.selected(&shared.table())
 }
 
 fn changed_body(query: &Query, rows: Vec<Record>, headers: &HeaderMap) -> Result<Response, Refusal> {

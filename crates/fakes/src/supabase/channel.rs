@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::filter::{Filter, list};
+use super::filter::Filter;
 use super::frame::Frame;
 use super::keys::Role;
-use super::table::{COLUMNS, ChangeKind, Commit, Record, commit_timestamp};
+use super::primary_key::IdType;
+use super::table::{COLUMNS, ChangeKind, Commit, Record, catalog_type, commit_timestamp};
 
 /// Size in bytes above which a change loses its long values.
 const MAX_CHANGE_BYTES: usize = 1 << 20;
@@ -49,13 +50,13 @@ pub(super) struct Binding {
 
 /// Parses the entries of a join's payload. The error is the server's message about a malformed
 /// filter. An entry's id is a hash of the entry, so the same entry always has the same id.
-pub(super) fn bindings(payload: &Value) -> Result<Vec<Binding>, String> {
+pub(super) fn bindings(id_type: IdType, payload: &Value) -> Result<Vec<Binding>, String> {
     let entries = payload.pointer("/config/postgres_changes").and_then(Value::as_array);
-    entries.into_iter().flatten().map(Binding::of).collect()
+    entries.into_iter().flatten().map(|entry| Binding::of(id_type, entry)).collect()
 }
 
 impl Binding {
-    fn of(entry: &Value) -> Result<Self, String> {
+    fn of(id_type: IdType, entry: &Value) -> Result<Self, String> {
         let hash = Sha256::digest(entry.to_string());
         let id = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) & ((1 << 27) - 1);
         let mut echo = entry.clone();
@@ -63,7 +64,7 @@ impl Binding {
             keys.insert("id".to_owned(), id.into());
         }
         let text = entry.get("filter").and_then(Value::as_str).filter(|text| !text.is_empty());
-        let filters = text.map_or_else(|| Ok(Vec::new()), filters)?;
+        let filters = text.map_or_else(|| Ok(Vec::new()), |text| filters(id_type, text))?;
         Ok(Self { id, echo, filters })
     }
 
@@ -81,12 +82,37 @@ impl Binding {
 
 /// Parses filters of the form `column=op.value`, separated by commas. The commas inside `in.(a,b)`
 /// do not separate filters.
-fn filters(text: &str) -> Result<Vec<Filter>, String> {
+fn filters(id_type: IdType, text: &str) -> Result<Vec<Filter>, String> {
     let parted = list(&format!("({text})")).map(|parts| parts.iter().map(|part| part.to_string()).collect());
     let parts: Vec<String> = parted.unwrap_or_else(|| vec![text.to_owned()]);
-    let parse = |part: &String| part.split_once('=').and_then(|(name, test)| Filter::parse(name, test).ok());
+    let parse =
+        |part: &String| part.split_once('=').and_then(|(name, test)| Filter::parse(id_type, name, test).ok());
     let parsed: Option<Vec<_>> = parts.iter().map(parse).collect();
     parsed.ok_or_else(|| format!("Error parsing 'filter' params: {text}"))
+}
+
+/// Splits `(a,b,..)` into its members. Commas within quotes or inner parentheses do not separate
+/// members.
+fn list(text: &str) -> Option<Vec<&str>> {
+    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+    let (mut members, mut begin, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0_usize, false, false);
+    for (place, character) in inner.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '(' => depth += 1,
+            ')' => depth = depth.checked_sub(1)?,
+            ',' if depth == 0 => {
+                members.push(&inner[begin..place]);
+                begin = place + 1;
+            }
+            _ => {}
+        }
+    }
+    members.push(&inner[begin..]);
+    (!quoted && depth == 0).then_some(members)
 }
 
 impl Channel {
@@ -140,7 +166,7 @@ pub(super) fn row_event(
     let mut data = json!({
         "schema": schema, "table": table, "type": kind.name(), "errors": null,
         "commit_timestamp": commit_timestamp(commit.at),
-        "columns": COLUMNS.map(|(name, kind)| json!({"name": name, "type": kind})),
+        "columns": COLUMNS.map(|name| json!({"name": name, "type": catalog_type(shared.options.id_type, name)})),
     });
     if kind != ChangeKind::Delete {
         data["record"] = json!(commit.record);

@@ -6,11 +6,15 @@
 //!
 //! ```text
 //! table      rows and commit log
+//! primary_key  types of the primary key, and made-up ids
+//! place      places of rows in the order of their times
 //! keys       API keys and their roles
 //! rest       PostgREST: reads and inserts over HTTP
 //! change     PostgREST: updates and deletes over HTTP
 //! query      PostgREST query strings: select, filters, order, limit
 //! filter     conditions on rows
+//! grammar    PostgREST's grammar of conditions
+//! bounds     bounds on the rows that conditions can match
 //! upgrade    Realtime's websocket upgrade
 //! realtime   session of one websocket
 //! channel    joined channels and the payloads for them
@@ -21,13 +25,17 @@
 //! late       transactions that commit late
 //! ```
 
+mod bounds;
 mod change;
 mod channel;
 mod faults;
 mod filter;
 mod frame;
+mod grammar;
 mod keys;
 mod late;
+mod place;
+mod primary_key;
 mod query;
 mod realtime;
 mod rest;
@@ -55,6 +63,7 @@ use url::Url;
 pub use faults::{Faults, RestFault, SocketFault};
 use keys::Keys;
 use late::Late;
+pub use primary_key::IdType;
 pub use script::{FaultError, NamedFault};
 use table::{Record, Table};
 
@@ -70,6 +79,8 @@ pub struct Options {
     pub schema: String,
     /// Name of the table.
     pub table: String,
+    /// Type of the table's primary key.
+    pub id_type: IdType,
     /// PostgREST's `db-max-rows`: longer results are truncated silently.
     pub max_rows: usize,
     /// Interval at which Realtime polls the commit log.
@@ -102,6 +113,7 @@ impl Default for Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             schema: "public".to_owned(),
             table: "typo_training_dataset".to_owned(),
+            id_type: IdType::BigInt,
             max_rows: 1000,
             poll: Duration::from_millis(100),
             upgrade_error_delay: Duration::from_secs(2),
@@ -236,7 +248,7 @@ pub struct Supabase {
 pub struct Reservation(i64);
 
 impl Reservation {
-    /// Returns the reserved id.
+    /// Returns the reserved number.
     pub fn id(&self) -> i64 {
         self.0
     }
@@ -258,9 +270,9 @@ impl Supabase {
         let shared = Arc::new(Shared {
             late,
             faults: options.faults.clone(),
-            options,
             keys: Keys::local(),
-            table: Mutex::default(),
+            table: Mutex::new(Table::new(options.id_type)),
+            options,
             stale_page: Mutex::default(),
             commits: watch::Sender::new(0),
             stop: CancellationToken::new(),
@@ -324,7 +336,8 @@ impl Supabase {
         self.shared.commits.subscribe()
     }
 
-    /// Inserts a pair as another client would, and returns its id.
+    /// Inserts a pair as another client would, and returns its number: its id in a `bigint` table.
+    /// Rows of every table are found by their numbers here.
     pub fn insert(&self, typo: &str, corrected: &str, domain: &str) -> i64 {
         let id = self.reserve().id();
         self.shared.submit(id, pair(typo, corrected, domain));
@@ -343,7 +356,14 @@ impl Supabase {
         self.shared.commits.send_replace(committed);
     }
 
-    /// Returns the ids of all visible rows.
+    /// Returns the id of a row as services show it: a made-up one, unless the insert or an update chose
+    /// one. A row that is deleted or not committed yet has one, too, but none of before a
+    /// [`truncate_restart_identity`](Self::truncate_restart_identity).
+    pub fn id_text(&self, id: i64) -> String {
+        self.shared.table().id_text(id)
+    }
+
+    /// Returns the numbers of all visible rows.
     pub fn ids(&self) -> Vec<i64> {
         self.shared.table().ids()
     }
@@ -363,13 +383,14 @@ impl Supabase {
         self.shared.change(|table, at| table.delete(id, at)).is_some()
     }
 
-    /// Deletes all rows and starts the ids at 1 again, as `truncate ... restart identity` does.
-    /// Neither Realtime nor the webhook tells.
+    /// Deletes all rows and starts the numbers at 1 again, as `truncate ... restart identity` does.
+    /// Ids of other types do not come back. Neither Realtime nor the webhook tells.
     pub fn truncate_restart_identity(&self) {
         self.shared.change(|table, _| table.truncate_restart_identity());
     }
 
-    /// Inserts a row with arbitrary values, such as a number in a text column, and returns its id.
+    /// Inserts a row with arbitrary values, such as a number in a text column, and returns its number.
+    /// In a table of uuids or texts, the values may have an `id`.
     pub fn insert_values(&self, values: Map<String, Value>) -> i64 {
         let id = self.shared.table().reserve();
         self.shared.commit(id, values);

@@ -1,12 +1,15 @@
 //! PostgREST query strings: `select`, filters, `order`, `limit`, `offset`.
 
 use std::cmp::Ordering;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use serde_json::Value;
 
+use super::bounds;
 use super::filter::{Filter, QueryError, Test, column, compare};
-use super::table::{COLUMNS, Record};
+use super::place::Moment;
+use super::primary_key::{Cut, IdType};
+use super::table::{COLUMNS, Commit, Record, Table};
 
 /// A parsed query.
 #[derive(Debug)]
@@ -20,9 +23,9 @@ pub(super) struct Query {
 
 impl Query {
     /// Parses the part of a URL after `?`.
-    pub(super) fn parse(query: &str) -> Result<Self, QueryError> {
+    pub(super) fn parse(id_type: IdType, query: &str) -> Result<Self, QueryError> {
         let mut parsed = Self {
-            columns: COLUMNS.map(|(name, _)| name.to_owned()).to_vec(),
+            columns: COLUMNS.map(str::to_owned).to_vec(),
             filters: Vec::new(),
             order: Vec::new(),
             limit: None,
@@ -37,34 +40,45 @@ impl Query {
                 "offset" => parsed.offset = count(&value)?,
                 // A write has `columns`, read elsewhere, and `on_conflict`, which is ignored.
                 "apikey" | "columns" | "on_conflict" => {}
-                name => parsed.filters.push(Filter::parse(name, &value)?),
+                name => parsed.filters.push(Filter::parse(id_type, name, &value)?),
             }
         }
         Ok(parsed)
     }
 
-    /// Returns the range of ids that can match, judged by the filters on the id alone. For an
-    /// ascending order, reading only this range makes a page cheap, as the primary key's index
-    /// does.
-    pub(super) fn ids(&self) -> RangeInclusive<i64> {
-        let (mut first, mut last) = (i64::MIN, i64::MAX);
-        for filter in &self.filters {
-            let Filter::Column(name, Test::Compare(holds, operand)) = filter else { continue };
-            if name != "id" {
-                continue;
-            }
-            let Some(id) = operand.as_i64() else { continue };
-            let (less, equal, greater) =
-                (holds(Ordering::Less), holds(Ordering::Equal), holds(Ordering::Greater));
-            match (less, equal, greater) {
-                (false, true, true) => first = first.max(id),
-                (false, false, true) => first = first.max(id.saturating_add(1)),
-                (true, true, false) => last = last.min(id),
-                (true, false, false) => last = last.min(id.saturating_sub(1)),
-                _ => {}
-            }
+    /// Returns the page of the table that this query asks for, at most `max_rows` long, and, when
+    /// `counted`, the total number of matching rows.
+    pub(super) fn read(&self, table: &Table, max_rows: usize, counted: bool) -> (Vec<Record>, usize) {
+        if self.is_by_id() && (!self.order.is_empty() || table.id_type() == IdType::BigInt) {
+            let total = if counted { table.count(self.ids()) } else { 0 };
+            return (self.page_by_id(table.rows(self.ids()), max_rows), total);
         }
-        first..=last
+        if let Some(keys) = bounds::listed(&self.filters) {
+            return self.page(table.listed(&keys), max_rows);
+        }
+        let order: Vec<_> = self.order.iter().map(|(name, ascending)| (name.as_str(), *ascending)).collect();
+        match order.as_slice() {
+            [("id", ascending), ..] => self.walk(table.rows(self.ids()), *ascending, max_rows, counted),
+            [("created_at", true)] => {
+                self.walk(table.rows_by_time(bounds::places(&self.filters)), true, max_rows, counted)
+            }
+            [("created_at", first), ("id", second), ..] if first == second => {
+                self.walk(table.rows_by_time(bounds::places(&self.filters)), *first, max_rows, counted)
+            }
+            _ => self.page(table.rows_as_inserted(), max_rows),
+        }
+    }
+
+    /// Returns the numbers of all rows that the query selects.
+    pub(super) fn selected(&self, table: &Table) -> Vec<i64> {
+        let selected = |commit: &&Commit| self.matches(&commit.record);
+        table.commits(self.ids()).filter(selected).map(|commit| commit.number).collect()
+    }
+
+    /// Returns the range of ids that can match. For an ascending order, reading only this range makes
+    /// a page cheap, as the primary key's index does.
+    pub(super) fn ids(&self) -> Range<Cut> {
+        bounds::keys(&self.filters)
     }
 
     /// Returns true when rows ordered by id and within [`ids`](Self::ids) need no further filtering
@@ -87,12 +101,35 @@ impl Query {
         rows: impl Iterator<Item = &'a Record>,
         max_rows: usize,
     ) -> Vec<Record> {
+        self.cut_out(rows, max_rows)
+    }
+
+    /// Returns a page of rows that are in the query's order or, unless `ascending`, in its reverse.
+    /// Reads no further than the page's end, unless the rows are counted.
+    fn walk<'a>(
+        &self,
+        rows: impl DoubleEndedIterator<Item = &'a Record> + Clone,
+        ascending: bool,
+        max_rows: usize,
+        counted: bool,
+    ) -> (Vec<Record>, usize) {
+        let matching = rows.filter(|row| self.matches(row));
+        let total = if counted { matching.clone().count() } else { 0 };
+        let page = match ascending {
+            true => self.cut_out(matching, max_rows),
+            false => self.cut_out(matching.rev(), max_rows),
+        };
+        (page, total)
+    }
+
+    /// Returns the page within rows that match and are in order.
+    fn cut_out<'a>(&self, rows: impl Iterator<Item = &'a Record>, max_rows: usize) -> Vec<Record> {
         let length = self.limit.unwrap_or(max_rows).min(max_rows);
         rows.skip(self.offset).take(length).map(|row| self.project(row)).collect()
     }
 
-    /// Returns the page that this query asks for, at most `max_rows` long, and the total number of
-    /// matching rows.
+    /// Filters and sorts rows. Returns the page that this query asks for, at most `max_rows` long, and
+    /// the total number of matching rows.
     pub(super) fn page<'a>(
         &self,
         rows: impl Iterator<Item = &'a Record>,
@@ -101,15 +138,13 @@ impl Query {
         let mut matching: Vec<_> = rows.filter(|row| self.matches(row)).collect();
         matching.sort_by(|left, right| {
             let orders = self.order.iter().map(|(name, ascending)| {
-                let order = sorted(&left[name], &right[name]);
+                let order = sorted(name, &left[name], &right[name]);
                 if *ascending { order } else { order.reverse() }
             });
             orders.fold(Ordering::Equal, Ordering::then)
         });
         let total = matching.len();
-        let length = self.limit.unwrap_or(max_rows).min(max_rows);
-        let page = matching.into_iter().skip(self.offset).take(length).map(|row| self.project(row));
-        (page.collect(), total)
+        (self.cut_out(matching.into_iter(), max_rows), total)
     }
 
     /// Returns true when the query has a condition on the rows.
@@ -141,14 +176,17 @@ fn count(text: &str) -> Result<usize, QueryError> {
     text.parse().map_err(|_| QueryError::Parse(format!("failed to parse limit ({text})")))
 }
 
-/// Orders two values as PostgreSQL does: null sorts above every other value.
-fn sorted(left: &Value, right: &Value) -> Ordering {
-    let order = compare(left, right);
-    order.unwrap_or_else(|| left.is_null().cmp(&right.is_null()))
+/// Orders two values of one column as PostgreSQL does: null sorts above every other value.
+fn sorted(column: &str, left: &Value, right: &Value) -> Ordering {
+    if column == "created_at" {
+        return Moment::of(left).cmp(&Moment::of(right));
+    }
+    compare(column, left, right).unwrap_or_else(|| left.is_null().cmp(&right.is_null()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::primary_key::Key;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
@@ -165,7 +203,8 @@ mod tests {
 
     fn ids(query: &str, max_rows: usize) -> Vec<i64> {
         let rows = rows(1..11);
-        let (page, _) = Query::parse(query).expect("a good query").page(rows.iter(), max_rows);
+        let (page, _) =
+            Query::parse(IdType::BigInt, query).expect("a good query").page(rows.iter(), max_rows);
         page.iter().map(|row| row["id"].as_i64().expect("an id")).collect()
     }
 
@@ -179,7 +218,7 @@ mod tests {
 
     #[test]
     fn mistakes_have_their_kinds() {
-        let mistake = |query| Query::parse(query).err();
+        let mistake = |query| Query::parse(IdType::BigInt, query).err();
         assert_eq!(mistake("nope=eq.1"), Some(QueryError::Column("nope".to_owned())));
         assert_eq!(mistake("id=gt.x"), Some(QueryError::Literal { kind: "bigint", text: "x".to_owned() }));
         assert!(matches!(mistake("id=5"), Some(QueryError::Parse(_))));
@@ -192,11 +231,11 @@ mod tests {
         ) {
             let (above, below) = if strict { ("gt", "lt") } else { ("gte", "lte") };
             let text = format!("id={above}.{first}&id={below}.{last}&order=id.asc&limit={limit}&offset={offset}");
-            let (query, rows) = (Query::parse(&text).expect("a good query"), rows(1..11));
+            let (query, rows) = (Query::parse(IdType::BigInt, &text).expect("a good query"), rows(1..11));
             prop_assert!(query.is_by_id());
             let ids = query.ids();
             let within: Vec<_> =
-                rows.iter().filter(|row| row["id"].as_i64().is_some_and(|id| ids.contains(&id))).collect();
+                rows.iter().filter(|row| row["id"].as_i64().is_some_and(|id| ids.contains(&Cut::before(Key::Number(id))))).collect();
             let (page, total) = query.page(rows.iter(), 5);
             prop_assert_eq!(query.page_by_id(within.iter().copied(), 5), page);
             prop_assert_eq!(within.len(), total);
@@ -205,7 +244,7 @@ mod tests {
         #[test]
         fn any_query_is_read_without_panic(query in ".{0,100}") {
             let rows = rows(1..4);
-            if let Ok(query) = Query::parse(&query) {
+            if let Ok(query) = Query::parse(IdType::BigInt, &query) {
                 prop_assert!(query.page(rows.iter(), 2).0.len() <= 2);
             }
         }

@@ -134,7 +134,7 @@ impl Session {
         if let Some(old) = self.channels.remove(&frame.topic) {
             self.outbox.push(old.closed(&frame.topic));
         }
-        let (bindings, wrong) = match bindings(&frame.payload) {
+        let (bindings, wrong) = match bindings(self.shared.options.id_type, &frame.payload) {
             Ok(bindings) => (bindings, None),
             Err(text) => (Vec::new(), Some(text)),
         };
@@ -239,7 +239,7 @@ impl Session {
                     let commits = table.since(position);
                     // The server looks every changed row up, so it drops the changes of rows that are
                     // gone by now.
-                    let there: Vec<_> = commits.iter().map(|commit| table.holds(commit.id)).collect();
+                    let there: Vec<_> = commits.iter().map(|commit| table.holds(&commit.key)).collect();
                     drop(table);
                     channel.stage = Stage::Live { position: position + commits.len() };
                     let role = self.shared.keys.role(&channel.token);

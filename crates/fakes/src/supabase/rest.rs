@@ -13,6 +13,7 @@ use super::Shared;
 use super::faults::RestFault;
 use super::filter::QueryError;
 use super::keys::Role;
+use super::primary_key::Key;
 use super::query::Query;
 use super::table::{Record, has_column};
 
@@ -31,18 +32,13 @@ pub(super) async fn read(
                 &format!("permission denied for table {}", shared.options.table),
             ));
         }
-        let query = Query::parse(query.as_deref().unwrap_or_default()).map_err(|e| refused(&shared, &e))?;
+        let query = parsed(&shared, query.as_deref())?;
         let hidden = role == Role::Anon && shared.faults.rows_hidden();
         let counted = prefers(&headers, "count=exact");
         let max_rows = shared.options.max_rows;
         let (page, total) = match hidden {
             true => (Vec::new(), 0),
-            false if query.is_by_id() => {
-                let table = shared.table();
-                let total = if counted { table.count(query.ids()) } else { 0 };
-                (query.page_by_id(table.rows(query.ids()), max_rows), total)
-            }
-            false => query.page(shared.table().rows(i64::MIN..=i64::MAX), max_rows),
+            false => query.read(&shared.table(), max_rows, counted),
         };
         if shared.faults.statement_rows().is_some_and(|most| page.len() > most) {
             return Err(cancelled());
@@ -78,18 +74,13 @@ pub(super) async fn write(
     body: Bytes,
 ) -> Response {
     answer(&shared, &table, &headers, "content-profile", async |_| {
-        let query = query.as_deref().unwrap_or_default();
-        let selected = Query::parse(query).map_err(|e| refused(&shared, &e))?;
-        let records = records(&shared, &body, columns(query))?;
+        let selected = parsed(&shared, query.as_deref())?;
+        let records = records(&shared, &body, columns(query.as_deref().unwrap_or_default()))?;
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
-            let id = match record.get("id") {
-                None => shared.table().reserve(),
-                Some(id) => {
-                    id.as_i64().ok_or_else(|| error(400, "22P02", "invalid input syntax for type bigint"))?
-                }
-            };
-            rows.push((id, record.into_iter().map(as_column).collect()));
+            let values = as_columns(&shared, record)?;
+            let number = values.get("id").and_then(Value::as_i64);
+            rows.push((number.unwrap_or_else(|| shared.table().reserve()), values));
         }
         // The ids are already taken, so a longer transaction commits after ones with higher ids.
         tokio::time::sleep(shared.faults.commit_delay().mul_f64(rand::random())).await;
@@ -101,7 +92,8 @@ pub(super) async fn write(
         }
         let mut response = StatusCode::CREATED.into_response();
         if let ([row], true) = (inserted.as_slice(), prefers(&headers, "return=headers-only"))
-            && let Ok(place) = HeaderValue::from_str(&format!("/{table}?id=eq.{}", row["id"]))
+            && let Some(id) = Key::of(&row["id"])
+            && let Ok(place) = HeaderValue::from_str(&format!("/{table}?id=eq.{}", encoded(&id.text())))
         {
             response.headers_mut().insert(header::LOCATION, place);
         }
@@ -211,14 +203,20 @@ fn role(shared: &Shared, headers: &HeaderMap) -> Result<Role, Refusal> {
     }
 }
 
-pub(super) fn refused(shared: &Shared, query: &QueryError) -> Refusal {
+/// Parses the part of a URL after `?`.
+pub(super) fn parsed(shared: &Shared, query: Option<&str>) -> Result<Query, Refusal> {
+    let id_type = shared.options.id_type;
+    Query::parse(id_type, query.unwrap_or_default()).map_err(|error| refused(shared, &error))
+}
+
+fn refused(shared: &Shared, query: &QueryError) -> Refusal {
     match query {
         QueryError::Parse(text) => error(400, "PGRST100", text),
         QueryError::Column(name) => {
             error(400, "42703", &format!("column {}.{name} does not exist", shared.options.table))
         }
         QueryError::Literal { kind, text } => {
-            let code = if *kind == "bigint" { "22P02" } else { "22007" };
+            let code = if *kind == shared.options.id_type.name() { "22P02" } else { "22007" };
             error(400, code, &format!("invalid input syntax for type {kind}: \"{text}\""))
         }
     }
@@ -231,14 +229,36 @@ fn object(item: Value) -> Result<Record, Refusal> {
     }
 }
 
-/// Converts a JSON value to the column's text, as PostgreSQL does.
-pub(super) fn as_column((name, value): (String, Value)) -> (String, Value) {
-    let value = match value {
-        value @ (Value::Null | Value::String(_)) => value,
-        other if name == "id" => other,
-        other => Value::String(other.to_string()),
+/// Converts the JSON values of a row to values of its columns, as PostgreSQL does: whatever is no
+/// string becomes a text, which an id then must be able to be read from.
+pub(super) fn as_columns(shared: &Shared, record: Record) -> Result<Record, Refusal> {
+    let id_type = shared.options.id_type;
+    let value = |(name, value): (String, Value)| {
+        let value = match value {
+            Value::Null if name == "id" => {
+                let relation = &shared.options.table;
+                let text = format!(
+                    "null value in column \"id\" of relation \"{relation}\" violates not-null constraint"
+                );
+                return Err(error(400, "23502", &text));
+            }
+            id if name == "id" => match id_type.read_value(&id) {
+                Some(key) => key.value(),
+                None => {
+                    let text = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                    return Err(refused(shared, &QueryError::Literal { kind: id_type.name(), text }));
+                }
+            },
+            value @ (Value::Null | Value::String(_)) => value,
+            other => Value::String(other.to_string()),
+        };
+        Ok((name, value))
     };
-    (name, value)
+    record.into_iter().map(value).collect()
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// An error response.

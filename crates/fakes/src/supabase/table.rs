@@ -1,27 +1,33 @@
 //! The table and its commit log, in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::place::Place;
+use super::primary_key::{Cut, IdType, Key};
+
 /// A row as PostgREST returns it: a map from column name to value.
 pub(super) type Record = Map<String, Value>;
 
-/// Name and PostgreSQL type of every column, in table order.
-pub(super) const COLUMNS: [(&str, &str); 5] = [
-    ("id", "int8"),
-    ("typo", "text"),
-    ("corrected", "text"),
-    ("domain", "text"),
-    ("created_at", "timestamptz"),
-];
+/// Name of every column, in table order.
+pub(super) const COLUMNS: [&str; 5] = ["id", "typo", "corrected", "domain", "created_at"];
 
 /// Returns true when the table has this column.
 pub(super) fn has_column(name: &str) -> bool {
-    COLUMNS.iter().any(|(column, _)| *column == name)
+    COLUMNS.contains(&name)
+}
+
+/// Returns the name that PostgreSQL's catalog has for the type of a column.
+pub(super) fn catalog_type(id_type: IdType, column: &str) -> &'static str {
+    match column {
+        "id" => id_type.catalog_name(),
+        "created_at" => "timestamptz",
+        _ => "text",
+    }
 }
 
 /// Kind of a change, by the name that Realtime and webhooks give it.
@@ -45,7 +51,10 @@ impl ChangeKind {
 /// One committed change of a row.
 #[derive(Debug)]
 pub(super) struct Commit {
-    pub(super) id: i64,
+    /// Number of the row: the place of its insert in the sequence. In a `bigint` table, this is its id.
+    pub(super) number: i64,
+    /// Primary key of the row after the change.
+    pub(super) key: Key,
     pub(super) kind: ChangeKind,
     /// Row after the change; for a delete, the row before it.
     pub(super) record: Record,
@@ -54,122 +63,214 @@ pub(super) struct Commit {
     pub(super) at: Timestamp,
 }
 
-/// Rows by id, and a log of their changes in commit order. As with a PostgreSQL sequence, an id is
+/// Rows, and a log of their changes in commit order. As with a PostgreSQL sequence, a number is
 /// assigned before the commit, so the two orders differ when transactions overlap.
-#[derive(Debug)]
+///
+/// A row is found by its number here, whatever its primary key is.
+#[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: BTreeMap<i64, Arc<Commit>>,
+    id_type: IdType,
+    rows: BTreeMap<Key, Arc<Commit>>,
+    by_time: BTreeMap<Place, Arc<Commit>>,
+    /// Keys of the rows by number. Empty in a `bigint` table, where the number is the key.
+    keys: BTreeMap<i64, Key>,
+    /// Keys of this series that clients chose, by number; also of rows that are deleted.
+    chosen: HashMap<i64, Key>,
     log: Vec<Arc<Commit>>,
-    next_id: i64,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { rows: BTreeMap::new(), log: Vec::new(), next_id: 1 }
-    }
+    reserved: i64,
+    /// Number of times that the sequence was restarted.
+    series: u64,
 }
 
 impl Table {
-    /// Takes the next id of the sequence. No id is assigned twice, committed or not, unless the
-    /// sequence is restarted.
+    pub(super) fn new(id_type: IdType) -> Self {
+        Self { id_type, ..Self::default() }
+    }
+
+    pub(super) fn id_type(&self) -> IdType {
+        self.id_type
+    }
+
+    /// Takes the next number of the sequence. No number is assigned twice, committed or not, unless
+    /// the sequence is restarted.
     pub(super) fn reserve(&mut self) -> i64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
+        self.reserved += 1;
+        self.reserved
     }
 
     /// Makes a row visible. Missing columns are null, except `created_at`, which is the time of the
     /// insert. Returns `None` when the id is taken.
-    pub(super) fn commit(&mut self, id: i64, values: Record, at: Timestamp) -> Option<Record> {
-        self.commit_all(vec![(id, values)], at)?.pop()
+    pub(super) fn commit(&mut self, number: i64, values: Record, at: Timestamp) -> Option<Record> {
+        self.commit_all(vec![(number, values)], at)?.pop()
     }
 
     /// Makes several rows visible as one transaction. Returns `None` and changes nothing when an id
     /// is taken.
     pub(super) fn commit_all(&mut self, rows: Vec<(i64, Record)>, at: Timestamp) -> Option<Vec<Record>> {
-        let mut ids = BTreeSet::new();
-        if rows.iter().any(|(id, _)| self.rows.contains_key(id) || !ids.insert(*id)) {
+        let keys: Vec<_> = rows.iter().map(|(number, values)| self.key_of_new(*number, values)).collect();
+        let mut distinct = BTreeSet::new();
+        if keys.iter().any(|key| self.rows.contains_key(key) || !distinct.insert(key)) {
             return None;
         }
-        let commit = |(id, mut values): (i64, Record)| {
-            values.insert("id".to_owned(), id.into());
+        let commit = |((number, mut values), key): ((i64, Record), Key)| {
+            values.insert("id".to_owned(), key.value());
             values.entry("created_at").or_insert_with(|| Value::String(timestamptz(at)));
             let record: Record = COLUMNS
                 .iter()
-                .map(|(name, _)| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
+                .map(|name| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
                 .collect();
-            self.log(Commit { id, kind: ChangeKind::Insert, record: record.clone(), old: None, at });
+            self.log(Commit { number, key, kind: ChangeKind::Insert, record: record.clone(), old: None, at });
             record
         };
-        Some(rows.into_iter().map(commit).collect())
+        Some(rows.into_iter().zip(keys).map(commit).collect())
     }
 
     /// Changes columns of a row, and returns the row. Returns `None` when there is no such row, or
-    /// when its new id is taken.
-    pub(super) fn update(&mut self, id: i64, values: &Record, at: Timestamp) -> Option<Record> {
-        let old = self.rows.get(&id)?.record.clone();
+    /// when its new id is taken or not of the type.
+    pub(super) fn update(&mut self, number: i64, values: &Record, at: Timestamp) -> Option<Record> {
+        let old_key = self.key(number)?;
+        let old = self.rows.get(&old_key)?.record.clone();
         let mut record = old.clone();
         record.extend(values.clone().into_iter().filter(|(name, _)| has_column(name)));
-        let new_id = record["id"].as_i64()?;
-        if new_id != id && self.rows.contains_key(&new_id) {
+        let key = self.id_type.read_value(&record["id"])?;
+        if key != old_key && self.rows.contains_key(&key) {
             return None;
         }
-        self.rows.remove(&id);
+        record["id"] = key.value();
+        self.remove(&old_key);
+        let number = if let Key::Number(number) = key { number } else { number };
         let kind = ChangeKind::Update;
-        self.log(Commit { id: new_id, kind, record: record.clone(), old: Some(old), at });
+        self.log(Commit { number, key, kind, record: record.clone(), old: Some(old), at });
         Some(record)
     }
 
     /// Deletes a row, and returns it.
-    pub(super) fn delete(&mut self, id: i64, at: Timestamp) -> Option<Record> {
-        let record = self.rows.remove(&id)?.record.clone();
+    pub(super) fn delete(&mut self, number: i64, at: Timestamp) -> Option<Record> {
+        let key = self.key(number)?;
+        let record = self.remove(&key)?.record.clone();
         let old = Some(record.clone());
-        self.log(Commit { id, kind: ChangeKind::Delete, record: record.clone(), old, at });
+        self.log(Commit { number, key, kind: ChangeKind::Delete, record: record.clone(), old, at });
         Some(record)
     }
 
-    /// Deletes all rows and restarts the sequence of ids, as `truncate ... restart identity` does.
-    /// Neither Realtime nor a row's webhook hears of it.
+    /// Deletes all rows and restarts the sequence of numbers, as `truncate ... restart identity`
+    /// does. Neither Realtime nor a row's webhook hears of it.
     pub(super) fn truncate_restart_identity(&mut self) {
         self.rows.clear();
-        self.next_id = 1;
+        self.by_time.clear();
+        self.keys.clear();
+        self.chosen.clear();
+        self.reserved = 0;
+        self.series += 1;
+    }
+
+    /// Returns the text of a row's id: its current one or its last one, and for a row that is not
+    /// there yet the one that the database makes up.
+    pub(super) fn id_text(&self, number: i64) -> String {
+        let known = self.keys.get(&number).or_else(|| self.chosen.get(&number));
+        known.map_or_else(|| self.id_type.made_up(number, self.series).text(), Key::text)
+    }
+
+    /// Returns the key of a row that exists.
+    fn key(&self, number: i64) -> Option<Key> {
+        match self.id_type {
+            IdType::BigInt => Some(Key::Number(number)),
+            IdType::Uuid | IdType::Text => self.keys.get(&number).cloned(),
+        }
+    }
+
+    /// Returns the key of a row to insert: the one among its values, or one that is made up.
+    fn key_of_new(&self, number: i64, values: &Record) -> Key {
+        let chosen = match self.id_type {
+            IdType::BigInt => None,
+            IdType::Uuid | IdType::Text => values.get("id").and_then(|id| self.id_type.read_value(id)),
+        };
+        chosen.unwrap_or_else(|| self.id_type.made_up(number, self.series))
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<Commit>> {
+        let commit = self.rows.remove(key)?;
+        self.by_time.remove(&Place::of_row(&commit.record["created_at"], key.clone()));
+        self.keys.remove(&commit.number);
+        Some(commit)
     }
 
     fn log(&mut self, commit: Commit) {
         let commit = Arc::new(commit);
+        let key = &commit.key;
         if commit.kind != ChangeKind::Delete {
-            self.rows.insert(commit.id, Arc::clone(&commit));
+            self.rows.insert(key.clone(), Arc::clone(&commit));
+            let place = Place::of_row(&commit.record["created_at"], key.clone());
+            self.by_time.insert(place, Arc::clone(&commit));
+            if self.id_type != IdType::BigInt {
+                self.keys.insert(commit.number, key.clone());
+                if *key != self.id_type.made_up(commit.number, self.series) {
+                    self.chosen.insert(commit.number, key.clone());
+                }
+            }
         }
         self.log.push(commit);
     }
 
-    /// Returns every visible row with an id in this range, ordered by id.
-    pub(super) fn rows(&self, ids: RangeInclusive<i64>) -> impl Iterator<Item = &Record> {
-        let some = (!ids.is_empty()).then(|| self.rows.range(ids));
+    /// Returns the last change of every visible row with a key in this range, ordered by key.
+    pub(super) fn commits(&self, keys: Range<Cut>) -> impl DoubleEndedIterator<Item = &Commit> + Clone {
+        let some = (!keys.is_empty()).then(|| self.rows.range((keys.start.begin(), keys.end.end())));
+        some.into_iter().flatten().map(|(_, commit)| &**commit)
+    }
+
+    /// Returns every visible row with a key in this range, ordered by key.
+    pub(super) fn rows(&self, keys: Range<Cut>) -> impl DoubleEndedIterator<Item = &Record> + Clone {
+        self.commits(keys).map(|commit| &commit.record)
+    }
+
+    /// Returns every visible row with a place in this range, ordered by time and then by key.
+    pub(super) fn rows_by_time(
+        &self,
+        places: Range<Place>,
+    ) -> impl DoubleEndedIterator<Item = &Record> + Clone {
+        let some = (!places.is_empty()).then(|| self.by_time.range(places));
         some.into_iter().flatten().map(|(_, commit)| &commit.record)
     }
 
-    /// Returns the number of visible rows with an id in this range.
-    pub(super) fn count(&self, ids: RangeInclusive<i64>) -> usize {
-        match ids {
-            ids if ids.is_empty() => 0,
-            // The worker's audit asks for the whole table, which needs no iteration.
-            ids if self.rows.first_key_value().is_none_or(|(first, _)| ids.contains(first))
-                && self.rows.last_key_value().is_none_or(|(last, _)| ids.contains(last)) =>
-            {
-                self.rows.len()
+    /// Returns every visible row in the order of the numbers. Without an order, PostgreSQL returns
+    /// rows about as they were inserted.
+    pub(super) fn rows_as_inserted(&self) -> Box<dyn Iterator<Item = &Record> + '_> {
+        match self.id_type {
+            IdType::BigInt => Box::new(self.rows(Cut::First..Cut::Last)),
+            IdType::Uuid | IdType::Text => {
+                Box::new(self.keys.values().filter_map(|key| self.rows.get(key)).map(|commit| &commit.record))
             }
-            ids => self.rows.range(ids).count(),
         }
     }
 
-    pub(super) fn ids(&self) -> Vec<i64> {
-        self.rows.keys().copied().collect()
+    /// Returns the visible rows with these keys.
+    pub(super) fn listed<'a>(&'a self, keys: &'a BTreeSet<Key>) -> impl Iterator<Item = &'a Record> {
+        keys.iter().filter_map(|key| self.rows.get(key)).map(|commit| &commit.record)
     }
 
-    /// Returns true when a row with this id is visible.
-    pub(super) fn holds(&self, id: i64) -> bool {
-        self.rows.contains_key(&id)
+    /// Returns the number of visible rows with a key in this range.
+    pub(super) fn count(&self, keys: Range<Cut>) -> usize {
+        let within = |key: Option<(&Key, &Arc<Commit>)>| {
+            key.is_none_or(|(key, _)| keys.contains(&Cut::before(key.clone())))
+        };
+        // The worker's audit asks for the whole table, which needs no iteration.
+        match within(self.rows.first_key_value()) && within(self.rows.last_key_value()) {
+            true => self.rows.len(),
+            false => self.commits(keys).count(),
+        }
+    }
+
+    /// Returns the numbers of all visible rows.
+    pub(super) fn ids(&self) -> Vec<i64> {
+        match self.id_type {
+            IdType::BigInt => self.rows.values().map(|commit| commit.number).collect(),
+            IdType::Uuid | IdType::Text => self.keys.keys().copied().collect(),
+        }
+    }
+
+    /// Returns true when a row with this key is visible.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        self.rows.contains_key(key)
     }
 
     /// Returns the number of committed changes, which is the position of the log's end.
