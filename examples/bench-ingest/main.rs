@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
-use autovalidate_fakes::supabase::Options;
+use autovalidate_fakes::supabase::{IdType, Options};
 use change_load::run_change_load;
 use clap::{Parser, ValueEnum};
 use fault_load::{FaultLoad, Setup, run_fault_load};
@@ -57,6 +57,27 @@ struct Args {
     /// Seed of the fault run.
     #[arg(long, default_value_t = 4)]
     seed: u64,
+    /// Type of the table's ids, for the back-fills and the fault run with changes.
+    #[arg(long, value_enum, default_value_t = Ids::Bigint)]
+    ids: Ids,
+}
+
+/// Type of the table's ids.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ids {
+    Bigint,
+    Uuid,
+    Text,
+}
+
+impl Ids {
+    fn kind(self) -> IdType {
+        match self {
+            Self::Bigint => IdType::BigInt,
+            Self::Uuid => IdType::Uuid,
+            Self::Text => IdType::Text,
+        }
+    }
 }
 
 /// Part of the benchmark that can run alone.
@@ -147,7 +168,7 @@ async fn main() {
             kills: args.kills,
             inserts_per_second: args.inserts_per_second,
         };
-        let after = run_change_load(&storm, &args.program, &args.nats).await;
+        let after = run_change_load(&storm, args.ids.kind(), &args.program, &args.nats).await;
         println!(
             "| fault run with changes, seed {}: {} inserts, {} updates, {} deletions, a truncation, {} faults, {} kills | {} lost, {} surplus, {} stale, {} undead, right {:.1} s after the last change | 0 of each |",
             args.seed,
@@ -237,7 +258,13 @@ async fn idle(args: &Args) -> Value {
 
 /// Measures the back-fill of an old table that the worker has not seen before.
 async fn backfill(args: &Args, sync_every: Option<Duration>, rows: u64) -> Value {
-    let ground = Setup::new(&args.program, &args.nats, fault_load::quick(), sync_every).await;
+    let ground = Setup::new(
+        &args.program,
+        &args.nats,
+        Options { id_type: args.ids.kind(), ..fault_load::quick() },
+        sync_every,
+    )
+    .await;
     let pairs = (0..rows).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
     ground.supabase.import(pairs, Timestamp::now());
     let worker = ground.listener(&[]);

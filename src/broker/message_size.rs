@@ -175,8 +175,8 @@ mod tests {
 
         #[test]
         fn any_record_fits(
-            sizes in prop::collection::vec((0_usize..20_000, 0_usize..4), 0..60), attempts in 0_usize..100,
-            metrics in 0_usize..200_000, lineage in 0_usize..200_000,
+            sizes in prop::collection::vec((0_usize..3_000, 0_usize..4), 0..60), attempts in 0_usize..100,
+            metrics in 0_usize..30_000, lineage in 0_usize..30_000,
         ) {
             let mut record = record();
             record.stages.extend(sizes.into_iter().map(|(size, name)| stage(&format!("stage {name}"), figures(size))));

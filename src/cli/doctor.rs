@@ -49,9 +49,7 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
     if let Some(access) = &settings.supabase {
         let rows = async {
             let table = Table::new(access)?;
-            // Reading a page as the worker does proves that every column exists, and that the id
-            // column can be compared with a number. The count alone proves neither.
-            table.page_after(0, 1).await?;
+            table.check().await?;
             Ok::<_, RestError>((table.count().await?, table.is_undated()))
         };
         let found = tokio::time::timeout(CHECK_TIMEOUT, rows).await;

@@ -442,7 +442,7 @@ mod tests {
             let newest = history.minutes.last_key_value().map_or(now, |(minute, _)| *minute);
             // A flood that fills half of all minutes with rows moves the median.
             prop_assume!(history.minutes.len() as i64 > 2 * (now + 2 - newest) + LIMIT.after_minutes as i64);
-            let flood = (0..50_000).map(|row: usize| dates[row % dates.len()].map(|date| now + date));
+            let flood = (0..20_000).map(|row: usize| dates[row % dates.len()].map(|date| now + date));
             let kept = keep(&mut history, flood, now + 1);
             // The median minute has at most ten rows.
             let most = 100 * u64::try_from(now + 2 - newest).unwrap();

@@ -111,17 +111,17 @@ impl fmt::Display for Defect {
     }
 }
 
-/// Measures the run time of `after` as a multiple of that of `before`. The result is the median
-/// over rounds in which each closure runs once. They take turns at going first, so that other work
-/// on the machine affects both equally. A result above `slowest` is measured again, and the lowest
-/// result counts. Returns `None` when the run time of `before` is too short to measure.
+/// Returns the run time of `after` as a multiple of that of `before`. Each closure runs once per call and
+/// returns its run time; see [`timed`]. The result is the median over rounds. They take turns at going
+/// first, so that other work on the machine affects both equally. A result above `slowest` is measured
+/// again, and the lowest result counts. Returns `None` when the run time of `before` is too short to measure.
 ///
 /// # Errors
 /// Errors of the closures.
 pub fn slowdown<E>(
     slowest: f64,
-    mut before: impl FnMut() -> Result<(), E>,
-    mut after: impl FnMut() -> Result<(), E>,
+    mut before: impl FnMut() -> Result<Duration, E>,
+    mut after: impl FnMut() -> Result<Duration, E>,
 ) -> Result<Option<f64>, E> {
     // The first call of each closure allocates memory.
     before()?;
@@ -132,12 +132,12 @@ pub fn slowdown<E>(
         for round in 0..ROUNDS {
             let (old, new) = match round % 2 {
                 0 => {
-                    let old = timed(&mut before)?;
-                    (old, timed(&mut after)?)
+                    let old = before()?;
+                    (old, after()?)
                 }
                 _ => {
-                    let new = timed(&mut after)?;
-                    (timed(&mut before)?, new)
+                    let new = after()?;
+                    (before()?, new)
                 }
             };
             if old.is_zero() {
@@ -156,7 +156,11 @@ pub fn slowdown<E>(
     Ok(lowest)
 }
 
-fn timed<E>(work: &mut impl FnMut() -> Result<(), E>) -> Result<Duration, E> {
+/// Measures the run time of a piece of work.
+///
+/// # Errors
+/// The error of the work.
+pub fn timed<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Duration, E> {
     let started = Instant::now();
     work()?;
     Ok(started.elapsed())

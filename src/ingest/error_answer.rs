@@ -121,10 +121,10 @@ fn advice(kind: AnswerKind, access: &TableAccess, location: Option<&str>) -> Str
             sql::columns(access)
         ),
         AnswerKind::ColumnType => format!(
-            "Name an id column of whole numbers (smallint, integer, bigint) in SUPABASE_COLUMNS, in place of {}. \
-             Ids that are uuids or other texts can't be read yet; add one with: alter table ... add column \
-             trainer_id bigint generated always as identity unique;",
-            access.columns.id
+            "Name the primary key and the time of the insert in SUPABASE_COLUMNS, in place of {} and {}. If the type \
+             of the primary key has changed, name the column that has the ids of before, or set NATS_NAMESPACE to a \
+             name of its own, and the worker starts with empty streams.",
+            access.columns.id, access.columns.created_at
         ),
         AnswerKind::PolicyFails => "Mend the policy, view or function of the project that the server's message or \
                                     the project's Postgres log names. A service key passes policies by."
@@ -311,19 +311,19 @@ mod tests {
                 400,
                 r#"{"code":"22P02","details":null,"hint":null,"message":"invalid input syntax for type uuid: \"0\""}"#,
                 Kind::ColumnType,
-                "uuids",
+                "primary key has changed",
             ),
             (
                 400,
                 r#"{"code":"22003","details":null,"hint":null,"message":"value \"9223372036854775807\" is out of range for type integer"}"#,
                 Kind::ColumnType,
-                "whole numbers",
+                "primary key",
             ),
             (
                 404,
                 r#"{"code":"42883","details":null,"hint":"No operator matches the given name and argument types. You might need to add explicit type casts.","message":"operator does not exist: json > unknown"}"#,
                 Kind::ColumnType,
-                "whole numbers",
+                "primary key",
             ),
             (
                 500,

@@ -157,6 +157,26 @@ impl Table {
         Ok(Some(*self.id_kind.get_or_init(|| kind)))
     }
 
+    /// Reads a row as a sweep does. This proves that every column exists, and that the rows have an order.
+    /// The count alone proves neither.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn check(&self) -> Result<(), RestError> {
+        match self.id_kind(&Position::default()).await? {
+            Some(IdKind::Number) => self.page_after(0, 1).await.map(drop),
+            Some(IdKind::Text) => self.inserted_after(None, &Timestamp::now().to_string(), 1).await.map(drop),
+            None => {
+                let select = self.select();
+                let question = Question { select: &select, filters: Vec::new(), order: self.by_id() };
+                match self.read(&question, 1).await {
+                    Err(error) if self.goes_on_undated(&error) => Ok(()),
+                    read => read.map(drop),
+                }
+            }
+        }
+    }
+
     /// Returns the next rows in the order of inserts, up to a time, and the place of the last one; `None`
     /// when there are no more. A row that can't be read even alone is in [`Page::unreadable`].
     ///

@@ -179,17 +179,24 @@ impl<I: Inbox> Ingest<I> {
         Ok(())
     }
 
-    /// Reads those of the named rows that are below the range over which the sweep just looked
-    /// back.
+    /// Reads those of the named rows that are below the range over which the sweep just looked back. Rows
+    /// that can't be read are left to the audit, unless the error may pass by itself: a hint may name
+    /// anything.
     async fn look_at(&self, named: &[RowId], cursor: i64) -> Result<(), SweepError> {
         let end = cursor.saturating_sub(self.timing.overlap);
         let is_old = |id: &&RowId| id.text().is_some() || id.number() <= end;
         let old: Vec<_> = named.iter().filter(is_old).cloned().collect();
         let mut swept = Swept::default();
-        if !old.is_empty() {
-            self.sweeper(&|_, _| {}).read_missing(old, &mut swept).await?;
-        }
+        let read = match old.is_empty() {
+            true => Ok(()),
+            false => self.sweeper(&|_, _| {}).read_missing(old, &mut swept).await,
+        };
         self.count(&swept);
+        match read {
+            Err(error) if error.directive() == RetryDirective::Retry => return Err(error),
+            Err(error) => warn!(error = chain(&error), rows = named.len(), "named rows can't be read"),
+            Ok(()) => {}
+        }
         self.sweep_trigger.forget(named);
         Ok(())
     }

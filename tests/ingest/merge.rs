@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autovalidate::failure::RetryDirective;
-use autovalidate::ingest::{IngestEvent, IngestTiming, RealtimeDeadlines};
+use autovalidate::ingest::{IngestEvent, IngestStatus, IngestTiming, RealtimeDeadlines};
 use autovalidate_fakes::supabase::{RestFault, SocketFault};
 
 use crate::support::ingest::{Memory, Running, access, supabase, timing};
@@ -38,6 +38,12 @@ async fn a_row_arrives_over_realtime_without_waiting_for_a_sweep() {
     ingest.stop().await;
 }
 
+/// Returns the number of rows that no event brought. The first audit may still be running, and find a row
+/// before the sweep does.
+fn read_from_table(status: &IngestStatus) -> u64 {
+    status.rows_by_sweep + status.rows_by_audit
+}
+
 #[tokio::test]
 async fn the_first_sweep_reads_everything_past_the_servers_cap() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
@@ -65,7 +71,7 @@ async fn a_row_committed_late_under_a_low_id_is_found_by_looking_back() {
     supabase.commit(late, "hunday", "Hyundai", "brand");
     ingest.sweep_trigger.sweep();
     inbox.holds(1..=21).await;
-    assert_eq!(ingest.status_is(|status| status.rows_by_sweep == 21).await.rows_by_realtime, 0);
+    assert_eq!(ingest.status_is(|status| read_from_table(status) == 21).await.rows_by_realtime, 0);
     ingest.stop().await;
 }
 
@@ -123,7 +129,7 @@ async fn an_event_without_its_row_is_read_from_the_table() {
     supabase.faults().break_events(false);
     let long = supabase.insert(&"x".repeat(2 << 20), "Toyota", "brand");
     inbox.holds([id, long]).await;
-    assert_eq!(ingest.status_is(|status| status.rows_by_sweep == 2).await.rows_by_realtime, 0);
+    assert_eq!(ingest.status_is(|status| read_from_table(status) == 2).await.rows_by_realtime, 0);
     ingest.stop().await;
 }
 

@@ -9,4 +9,5 @@ mod merge;
 mod official_client;
 mod rest;
 mod stand_in;
+mod text_ids;
 mod webhook;

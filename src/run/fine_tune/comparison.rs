@@ -1,7 +1,7 @@
 //! The comparison of a new model with the live model and the original one, on the same queries.
 
 use crate::correction::Templates;
-use crate::evaluate::{Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, slowdown};
+use crate::evaluate::{Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, slowdown, timed};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
@@ -71,8 +71,12 @@ fn sanity(
     texts: &[String],
     policy: &GatePolicy,
 ) -> Result<Sanity, RunError> {
-    let timed = &texts[..texts.len().min(TIMED_TEXTS)];
-    let slowdown = slowdown(policy.slowest, || live.embed(timed).map(drop), || new.embed(timed).map(drop))?;
+    let texts = &texts[..texts.len().min(TIMED_TEXTS)];
+    let slowdown = slowdown(
+        policy.slowest,
+        || timed(|| live.embed(texts).map(drop)),
+        || timed(|| new.embed(texts).map(drop)),
+    )?;
     let embeddings = new.embed(texts)?;
     Ok(Sanity::check(embeddings.view(), new.normalizes, slowdown, policy.slowest))
 }

@@ -1,0 +1,121 @@
+//! Rows whose ids are texts: stored, changed, erased, and inserted again.
+
+use autovalidate::correction::{Refusal, Row};
+use autovalidate::corrections::{Appended, Corrections};
+use autovalidate::row_identity::{RowId, id_of, number_in};
+use futures::StreamExt;
+
+use crate::support::DEADLINE;
+use crate::support::broker::{TestBroker, row};
+use crate::support::within;
+
+const UUID: &str = "3f1c0c1e-5b1f-4b0a-8a0e-9d5e1f2a7c66";
+const ODD: &str = "  jörg \"x\", 50%  ";
+
+fn text_row(text: &str) -> Row {
+    let id = RowId::of_text(text).unwrap();
+    Row { id: id.number(), text_id: Some(text.into()), ..row(1) }
+}
+
+async fn append(corrections: &Corrections, rows: &[Row]) -> Appended {
+    within(DEADLINE, corrections.append(rows)).await.unwrap()
+}
+
+/// Returns the rows of a dataset.
+async fn pairs(corrections: &Corrections) -> Vec<Row> {
+    let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
+    snapshot.rows.into_iter().map(|(_, row)| row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_stored_once_changed_and_known_by_their_texts_after_a_restart() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let rows = [text_row(UUID), text_row(ODD), text_row("7")];
+    assert_eq!(append(&corrections, &rows).await.stored, 3);
+    assert_eq!(append(&corrections, &rows).await.duplicates, 3);
+    let changed = Row { typo: "totoya".to_owned(), ..text_row(ODD) };
+    assert_eq!(append(&corrections, std::slice::from_ref(&changed)).await.differing, [changed.id]);
+    let kept = within(DEADLINE, corrections.kept(&[changed.id])).await.unwrap();
+    let replaced = within(DEADLINE, corrections.replace(&[(kept[0], changed.clone())])).await.unwrap();
+    assert_eq!((replaced.changed, replaced.series), (1, 0));
+
+    let restarted = bench.corrections().await;
+    assert_eq!(append(&restarted, &[text_row(UUID), changed.clone()]).await.duplicates, 2);
+    assert_eq!(pairs(&restarted).await, [text_row(UUID), text_row("7"), changed]);
+    let ids = within(DEADLINE, restarted.text_ids_after(i64::MIN, 10)).await.unwrap();
+    let mut expected = [UUID, ODD, "7"].map(|text| RowId::of_text(text).unwrap());
+    expected.sort();
+    assert_eq!(
+        ids.iter().map(RowId::text).collect::<Vec<_>>(),
+        expected.iter().map(RowId::text).collect::<Vec<_>>()
+    );
+    let later = within(DEADLINE, restarted.text_ids_after(ids[0].number(), 1)).await.unwrap();
+    assert_eq!(later, ids[1..2]);
+    assert_eq!(restarted.count_ids_up_to(i64::MAX).await.unwrap(), 3);
+    assert!(within(DEADLINE, restarted.missing(&[text_row(UUID).id])).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_row_leaves_neither_text_nor_id_and_may_be_inserted_again() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let (gone, stays) = (text_row("anna@example.org"), text_row(UUID));
+    append(&corrections, &[gone.clone(), stays.clone()]).await;
+    let kept = within(DEADLINE, corrections.kept(&[gone.id])).await.unwrap();
+    assert_eq!(within(DEADLINE, corrections.remove(&kept)).await.unwrap(), 1);
+    within(DEADLINE, corrections.complete_erasures()).await.unwrap();
+    assert_eq!(append(&corrections, std::slice::from_ref(&gone)).await.duplicates, 1, "no copy comes back");
+    assert_eq!(pairs(&corrections).await, std::slice::from_ref(&stays));
+    for stream in ["CORRECTIONS", "QUARANTINE"] {
+        let contents = contents(&bench, stream).await;
+        assert!(!contents.contains("anna@example.org"), "{contents}");
+    }
+
+    let restarted = bench.corrections().await;
+    let again = Row { created_at: Some("2027-01-01T00:00:00Z".to_owned()), ..gone.clone() };
+    let appended = append(&restarted, std::slice::from_ref(&again)).await;
+    assert_eq!((appended.stored, appended.series), (1, 0), "the ids of the table have not started anew");
+    let number = number_in(gone.id, 1).unwrap();
+    assert_eq!(pairs(&restarted).await, [stays, Row { id: number, ..again.clone() }]);
+    assert_eq!(id_of(number), gone.id);
+    let forgotten = within(DEADLINE, restarted.forget(&[gone.id], &[])).await.unwrap();
+    assert_eq!((forgotten.numbers, forgotten.messages), (vec![number], 1));
+    assert_eq!(append(&bench.corrections().await, &[again, gone]).await.duplicates, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_refused_and_released_keeps_its_text() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let id = RowId::of_text(ODD).unwrap();
+    assert_eq!(within(DEADLINE, corrections.refuse(&id, Refusal::TooLong)).await.unwrap().refused, 1);
+    let quarantined = within(DEADLINE, corrections.quarantined(None)).await.unwrap();
+    assert_eq!(quarantined[0].row.row_id().to_string(), ODD);
+
+    let row = text_row(UUID);
+    append(&corrections, std::slice::from_ref(&row)).await;
+    within(DEADLINE, corrections.vouch(&row, Refusal::Conflict)).await.unwrap();
+    let restarted = bench.corrections().await;
+    assert_eq!(
+        within(DEADLINE, restarted.released()).await.unwrap().into_iter().collect::<Vec<_>>(),
+        [row.id]
+    );
+    let ids = within(DEADLINE, restarted.row_ids(&[row.id, id.number(), 5])).await.unwrap();
+    assert_eq!(ids.iter().map(RowId::to_string).collect::<Vec<_>>(), [UUID, ODD, "5"]);
+}
+
+/// Returns the headers and bodies of every message of a stream.
+async fn contents(bench: &TestBroker, name: &str) -> String {
+    use async_nats::jetstream::consumer::pull::OrderedConfig;
+    let stream = bench.streams.connection().jetstream().get_stream(name).await.unwrap();
+    let count = stream.cached_info().state.messages;
+    let messages = stream.create_consumer(OrderedConfig::default()).await.unwrap().messages().await.unwrap();
+    let mut messages = Box::pin(messages.take(usize::try_from(count).unwrap()));
+    let mut all = String::new();
+    while let Some(message) = within(DEADLINE, messages.next()).await {
+        let message = message.unwrap();
+        all.push_str(&format!("{:?} {}\n", message.headers, String::from_utf8_lossy(&message.payload)));
+    }
+    all
+}
