@@ -70,21 +70,8 @@ async fn an_import_of_one_moment_is_released_or_dropped_in_one_line() {
     let flood: Vec<_> = (5_000..5_400).map(|id| dated(id, 5, form)).collect();
     assert_eq!(append(&corrections, &flood).await.refused, 100);
 
-    let url = bench.url();
     let run = async |arguments: &[&str]| {
-        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
-            .arg("quarantine")
-            .args(arguments)
-            .current_dir(bench.folder.path())
-            .envs([
-                ("NATS_URL", url.as_str()),
-                ("SUPABASE_URL", "http://localhost"),
-                ("SUPABASE_ANON_KEY", "key"),
-            ])
-            .env("SUPABASE_TABLE", "pairs")
-            .kill_on_drop(true)
-            .output();
-        let output = within(DEADLINE, command).await.unwrap();
+        let output = bench.command(&[&["quarantine"], arguments].concat()).await;
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     let (_, listed) = run(&["list", "--reason", "burst", "--json"]).await;

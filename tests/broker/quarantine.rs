@@ -117,21 +117,8 @@ async fn a_person_sees_releases_and_drops_rows_on_the_command_line() {
     batch.extend([outvoted, again(6), again(8)]);
     within(DEADLINE, corrections.append(&batch)).await.unwrap();
 
-    let url = bench.url();
     let run = async |arguments: &[&str]| {
-        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
-            .arg("quarantine")
-            .args(arguments)
-            .current_dir(bench.folder.path())
-            .envs([
-                ("NATS_URL", url.as_str()),
-                ("SUPABASE_URL", "http://localhost"),
-                ("SUPABASE_ANON_KEY", "key"),
-            ])
-            .env("SUPABASE_TABLE", "pairs")
-            .kill_on_drop(true)
-            .output();
-        let output = within(DEADLINE, command).await.unwrap();
+        let output = bench.command(&[&["quarantine"], arguments].concat()).await;
         (
             output.status.success(),
             serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Shared setup of these tests: a broker for each test, and rows.
 
 use std::path::Path;
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,6 +70,20 @@ impl TestBroker {
     /// Returns the id of the request with this stream sequence.
     pub async fn requested(&self, sequence: u64) -> JobId {
         requested(&self.streams, sequence).await
+    }
+
+    /// Runs a command of the program beside a worker of this broker, and returns its output.
+    pub async fn command(&self, arguments: &[&str]) -> Output {
+        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("NATS_URL", self.url())
+            .env("SUPABASE_URL", "http://localhost")
+            .env("SUPABASE_ANON_KEY", "key")
+            .env("SUPABASE_TABLE", "pairs")
+            .kill_on_drop(true)
+            .output();
+        within(DEADLINE, command).await.unwrap()
     }
 
     /// Subscribes to everything published on a subject from now on.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use autovalidate::broker::{Event, Job, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock};
 use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
+use autovalidate::evaluate::{Query, Side};
 use autovalidate::hub::{HubAccess, Index, Release, Repository};
 use autovalidate::run::{AttemptEnding, Pipeline, RunSettings};
 use autovalidate::trigger::{Trigger, TriggerPolicy};
@@ -54,6 +55,17 @@ pub fn rows() -> Vec<Row> {
             created_at: None,
         })
         .collect()
+}
+
+/// Returns each row as a held-out query.
+pub fn queries(rows: &[Row]) -> Vec<Query> {
+    let query = |row: &Row| Query {
+        domain: row.domain.clone(),
+        typo: row.typo.clone(),
+        corrected: row.corrected.clone(),
+        side: Side::NewTypo,
+    };
+    rows.iter().map(query).collect()
 }
 
 impl RunHarness {
