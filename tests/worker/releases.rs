@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use autovalidate::broker::RunState;
+use autovalidate::hub::{HubAccess, Repository};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::process::Command;
@@ -159,17 +160,49 @@ async fn a_forgotten_row_is_told_with_the_versions_that_learned_from_it() {
     system.stop().await;
 }
 
+/// A public repository is read without a token, and the settings file may name it.
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_told_with_a_repository_from_the_settings_file_and_no_token() {
+    let mut system = TestWorker::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
+    within(DEADLINE, repository(&system).create_if_missing(false)).await.unwrap();
+    insert(&system.supabase, 120).await;
+    let run = system.ended().await;
+    assert_eq!(run.state, RunState::Done, "{:?}", run.error);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!("hf_repo = {REPO:?}\nhf_endpoint = {:?}\n", system.hub.url().as_str());
+    std::fs::write(folder.path().join("autovalidate.toml"), settings).unwrap();
+    let json = async |arguments: &[&str]| -> Value {
+        let mut command = alone(&system, arguments);
+        command.env("NATS_URL", system.nats_url()).current_dir(&folder);
+        let output = within(DEADLINE, command.output()).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let version = json(&["models", "list", "--json"]).await[0]["version"].clone();
+    assert_eq!(json(&["lineage", "1", "--json"]).await[0]["version"], version);
+    assert_eq!(json(&["forget", "1", "--json"]).await["versions"], serde_json::json!([version]));
+
+    let mut command = alone(&system, &["models", "rollback", version.as_str().unwrap()]);
+    let refused = within(DEADLINE, command.current_dir(&folder).output()).await.unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && told.contains("HF_TOKEN"), "{told}");
+    system.stop().await;
+}
+
 fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-async fn receipt(system: &TestWorker, version: &str) -> Value {
-    let access = autovalidate::hub::HubAccess {
+fn repository(system: &TestWorker) -> Repository {
+    let access = HubAccess {
         endpoint: system.hub.url().clone(),
         token: Some(system.hub.token().clone()),
         repo: REPO.parse().unwrap(),
     };
-    let repository = autovalidate::hub::Repository::open(access).unwrap();
-    let receipts = within(DEADLINE, repository.receipts()).await.unwrap();
+    Repository::open(access).unwrap()
+}
+
+async fn receipt(system: &TestWorker, version: &str) -> Value {
+    let receipts = within(DEADLINE, repository(system).receipts()).await.unwrap();
     serde_json::from_slice(&receipts[version]).unwrap()
 }
