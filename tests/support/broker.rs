@@ -37,8 +37,17 @@ impl TestBroker {
     }
 
     pub async fn with(settings: StreamSettings) -> Self {
+        Self::syncing(None, settings).await
+    }
+
+    /// Starts a server that flushes its store every second, as a worker's does. For thousands of rows.
+    pub async fn quick() -> Self {
+        Self::syncing(Some(Duration::from_secs(1)), StreamSettings::default()).await
+    }
+
+    async fn syncing(sync_every: Option<Duration>, settings: StreamSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let broker = Broker::Embedded(options(folder.path()));
+        let broker = Broker::Embedded(embedded::Options { sync_every, ..options(folder.path()) });
         let connection = within(DEADLINE, Connection::open(&broker)).await.unwrap();
         let streams = within(DEADLINE, Streams::ensure(&connection, &settings)).await.unwrap();
         Self { folder, connection, streams }
