@@ -22,6 +22,7 @@
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, templates
 //! row_identity number of a row, and version of its text
+//! default_value fields that are left out of a record
 //! postgres_time a time in the forms that PostgreSQL writes
 //! redaction    removal of secrets from texts that are printed, logged or recorded
 //! text         identity of a text: normalizing
@@ -38,6 +39,7 @@ pub mod broker;
 pub mod cli;
 pub mod correction;
 pub mod corrections;
+mod default_value;
 pub mod evaluate;
 pub mod failure;
 pub mod http;

@@ -11,6 +11,10 @@ use std::io;
 /// Text that stands in place of a secret.
 pub const HIDDEN: &str = "***";
 
+/// Number of bytes from which a known secret is searched for in other texts. A shorter one, as tests
+/// have, is part of ordinary words.
+pub const SHORTEST_SECRET: usize = 6;
+
 /// Largest number of characters of a refused value that a message repeats.
 const LONGEST_QUOTE: usize = 80;
 

@@ -102,11 +102,13 @@ impl Serialize for RowId {
 #[error("an id is a whole number or a text of at most {MAX_TEXT_BYTES} bytes on one line")]
 pub struct NotAnId;
 
+/// Parses an id as a person writes it. The decimal form of a whole number is that number.
 impl std::str::FromStr for RowId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        Self::of_text(text).ok_or(NotAnId)
+        let id = Self::of_text(text).ok_or(NotAnId)?;
+        Ok(if is_text(id.number) { id } else { Self::of_number(id.number) })
     }
 }
 

@@ -65,13 +65,30 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{ELLIPSIS}", &text[..end]))
 }
 
+/// Puts a text from outside, such as the answer of a server, on one line of at most `limit` bytes.
+/// Each run of white space and control characters becomes one space, so that the line can go to a
+/// terminal, a log or a header.
+pub fn plain_line(text: &str, limit: usize) -> String {
+    let mut line = String::new();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    for word in words.filter(|word| !word.is_empty()) {
+        if line.len() > limit {
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    shorten(&line, limit).into_owned()
+}
+
 /// Longest label, in bytes.
 const LABEL: usize = 64;
 
-/// Turns a text from outside, such as the name of a domain, into a label for a record or a table:
-/// short, and without control characters.
+/// Turns a text from outside, such as the name of a domain, into a label for a record or a table.
 pub fn label(text: &str) -> String {
-    shorten(text, LABEL).replace(char::is_control, " ")
+    plain_line(text, LABEL)
 }
 
 #[cfg(test)]
@@ -121,6 +138,7 @@ mod tests {
         assert_eq!(shorten("größe", 7), "größe");
         assert_eq!(shorten("größe", 6), "gr…");
         assert_eq!(label("a\nb"), "a b");
+        assert_eq!(plain_line(" \u{1b}[31mno\r\n such\u{0}  key ", 99), "[31mno such key");
         assert_eq!(label(&"x".repeat(100)).len(), LABEL);
     }
 
@@ -150,6 +168,8 @@ mod tests {
         #[test]
         fn a_shortened_text_keeps_its_limit(text in ".{0,40}", limit in 3_usize..50) {
             prop_assert!(shorten(&text, limit).len() <= limit);
+            let line = plain_line(&text, limit);
+            prop_assert!(line.len() <= limit && !line.contains(char::is_control));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{DeleteErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore};
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 
@@ -20,9 +20,9 @@ use super::error::BrokerError;
 use super::job_id::JobId;
 use super::names::{Name, Names};
 use super::ownership::OwnerMark;
-use super::set_up::{find_stream, mark_stream, require};
+use super::set_up::{ensure_stream, find_stream};
 use super::size_limits::{LimitSource, SizeLimit};
-use super::stream_config::Wanted;
+use super::stream_config::{StreamUse, Wanted};
 use super::streams::Streams;
 
 /// Metadata key for the number of optimizer steps that a checkpoint has done.
@@ -63,7 +63,7 @@ pub(super) fn known(names: &Names) -> Wanted {
         duplicate_window: Duration::ZERO,
         replicas: 1,
         replicas_are_set: false,
-        is_bucket: false,
+        usage: StreamUse::Checkpoints,
     }
 }
 
@@ -194,69 +194,31 @@ impl CheckpointStore {
 
     /// Returns the bucket, if it exists.
     async fn bucket(&self) -> Result<Option<ObjectStore>, BrokerError> {
-        if self.stream().await?.is_none() {
-            return Ok(None);
+        match self.stream().await? {
+            Some(_) => self.open().await.map(Some),
+            None => Ok(None),
         }
-        let found = self.connection.jetstream().get_object_store(&**self.names.training_checkpoints()).await;
-        found.map(Some).map_err(BrokerError::request("opening the checkpoints"))
     }
 
     async fn stream(&self) -> Result<Option<Stream>, BrokerError> {
         find_stream(self.connection.jetstream(), &known(&self.names).name).await
     }
 
-    /// Creates or enlarges the bucket so that it has room for checkpoints of this
-    /// size, and reads it back.
+    /// Creates or enlarges the bucket so that it has room for checkpoints of this size.
     async fn bucket_for(&self, size: u64) -> Result<ObjectStore, BrokerError> {
-        let (name, known) = (self.names.training_checkpoints(), known(&self.names));
-        let context = self.connection.jetstream();
         let room = i64::try_from((size * CAPACITY).next_multiple_of(ROOM_STEP)).unwrap_or(i64::MAX);
-        let failed = |source| BrokerError::SetUp { name: name.clone(), source };
-        match self.stream().await? {
-            Some(stream) => {
-                mark_stream(context, &known, &self.mark, &stream).await?;
-                let found = stream.get_info().await;
-                let config = found.map_err(BrokerError::request("opening the checkpoints"))?.config;
-                if config.max_bytes > 0 && config.max_bytes < room {
-                    let (from, to) = (config.max_bytes, room);
-                    tracing::info!(bucket = %name, from, to, "making room for checkpoints of a larger model");
-                    let updated = context.update_stream(stream::Config { max_bytes: room, ..config }).await;
-                    updated.map_err(|error| failed(error.into()))?;
-                }
-            }
-            None => {
-                let mut config = stream::Config {
-                    name: known.name.to_string(),
-                    description: Some("Training checkpoints, one object per run".to_owned()),
-                    subjects: known.subjects,
-                    max_age: MAX_AGE,
-                    max_bytes: room,
-                    storage: StorageType::File,
-                    discard: DiscardPolicy::New,
-                    num_replicas: self.replicas,
-                    allow_rollup: true,
-                    allow_direct: true,
-                    ..stream::Config::default()
-                };
-                self.mark.set(&mut config);
-                let created = context.create_stream(config).await;
-                created.map_err(|error| failed(error.into()))?;
-            }
-        }
-        let stream = self
-            .stream()
-            .await?
-            .ok_or_else(|| BrokerError::Mismatch { name: name.clone(), setting: "name" })?;
-        let config = &stream.cached_info().config;
-        require(
-            name,
-            [
-                (config.max_bytes <= 0 || config.max_bytes >= room, "max bytes"),
-                (config.storage == StorageType::File, "storage"),
-                (config.allow_rollup, "roll-up"),
-            ],
-        )?;
-        let found = context.get_object_store(&**name).await;
+        let wanted = Wanted {
+            size: SizeLimit { bytes: room, source: LimitSource::Needed },
+            replicas: self.replicas,
+            ..known(&self.names)
+        };
+        let found = self.stream().await?;
+        ensure_stream(self.connection.jetstream(), &wanted, &self.mark, found).await?;
+        self.open().await
+    }
+
+    async fn open(&self) -> Result<ObjectStore, BrokerError> {
+        let found = self.connection.jetstream().get_object_store(&**self.names.training_checkpoints()).await;
         found.map_err(BrokerError::request("opening the checkpoints"))
     }
 }

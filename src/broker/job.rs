@@ -13,6 +13,7 @@ use super::event_stage::SETTLED;
 use super::events::Events;
 use super::job_id::JobId;
 use super::request::JobRequest;
+use crate::text::plain_line;
 
 /// Number of times an acknowledgement is sent before it is given up; the broker ignores repeats.
 const ACKNOWLEDGE_ATTEMPTS: u32 = 3;
@@ -89,8 +90,7 @@ impl Job {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`]: the job may be delivered again.
     pub async fn give_up(self, reason: &str) -> Result<(), BrokerError> {
-        let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
-        self.settle(format!("+TERM {reason}").into(), "given-up").await
+        self.settle(format!("+TERM {}", plain_line(reason, 200)).into(), "given-up").await
     }
 
     async fn settle(self, word: Bytes, outcome: &str) -> Result<(), BrokerError> {

@@ -103,9 +103,10 @@ impl Jobs {
             message = message.message_id(id.as_str());
         }
         // Asked for first: once the request is stored, nothing may fail.
-        let ids = RequestIds::of(&self.streams).await?;
+        let mut ids = RequestIds::new(&self.streams);
+        ids.prepare(request).await?;
         let ack = self.store(message).await?;
-        let id = ids.id(request, ack.sequence);
+        let id = ids.id(request, ack.sequence).await?;
         tracing::info!(job = %id, duplicate = ack.duplicate, "job enqueued");
         // The request is stored, so a missing record must not fail it. The worker that takes
         // the job writes the record.
@@ -144,10 +145,10 @@ impl Jobs {
     /// [`BrokerError::Request`].
     pub async fn first_outstanding(&self) -> Result<Option<(JobId, u64)>, BrokerError> {
         let Some(message) = self.stored_request(1).await? else { return Ok(None) };
-        let ids = RequestIds::of(&self.streams).await?;
+        let mut ids = RequestIds::new(&self.streams);
         let id = match JobRequest::parse(&message.payload) {
-            Ok(request) => ids.id(&request, message.sequence),
-            Err(_) => ids.at(message.sequence),
+            Ok(request) => ids.id(&request, message.sequence).await?,
+            Err(_) => ids.at(message.sequence).await?,
         };
         Ok(Some((id, message.sequence)))
     }
@@ -233,10 +234,10 @@ impl Jobs {
         let Some(reply) = message.reply.clone() else { return Ok(None) };
         let client = self.streams.connection().client().clone();
         let delivery = Delivery { client, reply, events: self.events.clone() };
-        let ids = RequestIds::of(&self.streams).await?;
+        let mut ids = RequestIds::new(&self.streams);
         let refusal = match JobRequest::parse(&message.payload) {
             Ok(request) => {
-                let id = ids.id(&request, sequence);
+                let id = ids.id(&request, sequence).await?;
                 let retry = message.headers.as_ref().map_or(0, retry_of);
                 tracing::info!(job = %id, deliveries, retry, "job taken");
                 let job = Job::new(id, request, deliveries, retry, delivery, ack_wait);
@@ -249,7 +250,7 @@ impl Jobs {
             }
             Err(refusal) => refusal,
         };
-        let id = ids.at(sequence);
+        let id = ids.at(sequence).await?;
         tracing::warn!(job = %id, %refusal, "job request refused");
         let detail = json!({ "field": refusal.field(), "problem": refusal.to_string() });
         // The sender must be able to learn of the refusal, so the request is acknowledged only

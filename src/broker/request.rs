@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::job_id::JobId;
+use crate::default_value::is_default;
 
 /// Longest body that is parsed, in bytes. A request needs a few hundred.
 const MAX_BODY: usize = 64 * 1024;
@@ -35,10 +36,10 @@ pub struct JobRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
     /// Set to do everything except the upload.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub dry_run: bool,
     /// Set to publish even when the gate says that the model is not better.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub force: bool,
     /// Id of the job; without one, it is derived from the message's stream sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,11 +50,6 @@ pub struct JobRequest {
     /// Stream sequence of the last pair that made the trigger fire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// Reasons to refuse a body. Messages never show text of the body, except the name of a field.

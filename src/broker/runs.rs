@@ -16,8 +16,9 @@ use super::records::{Records, Revision};
 use super::request::JobRequest;
 use super::run_state::RunState;
 use super::streams::Streams;
+use crate::default_value::is_default;
 use crate::failure::{Failure, RetryDirective, chain};
-use crate::text::shorten;
+use crate::text::plain_line;
 
 /// An error as stored in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +35,9 @@ impl RecordedError {
     /// Records an error. A message may hold a server's answer of any length, so it is cut to 2,000
     /// bytes, and the advice to 1,000.
     pub fn new(failure: &dyn Failure) -> Self {
-        let plain = |text: &str, limit| shorten(text, limit).replace(char::is_control, " ");
         Self {
-            message: plain(&chain(failure), 2_000),
-            advice: plain(&failure.advice(), 1_000),
+            message: plain_line(&chain(failure), 2_000),
+            advice: plain_line(&failure.advice(), 1_000),
             remedy: failure.directive(),
         }
     }
@@ -153,7 +153,7 @@ pub struct RunRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageRecord>,
     /// Number of earlier stages that the record no longer lists, to bound its size.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub earlier_stages: u64,
     /// Scores of the model and of its baselines.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -292,10 +292,6 @@ impl Runs {
         runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)
     }
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 fn cancel_key(id: &JobId) -> String {

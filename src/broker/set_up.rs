@@ -6,12 +6,13 @@
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{self, ErrorCode, kv};
+use futures::future::try_join_all;
 
 use super::error::BrokerError;
 use super::names::Name;
 use super::ownership::{OwnerMark, Standing};
 use super::size_limits::LimitSource;
-use super::stream_config::{Difference, Wanted};
+use super::stream_config::{Difference, Revision, Wanted};
 
 /// Smallest size limit that a default is lowered to when the server has little room, in bytes.
 const SMALLEST_DEFAULT: i64 = 1 << 20;
@@ -19,26 +20,51 @@ const SMALLEST_DEFAULT: i64 = 1 << 20;
 /// Number of looks at a stream that others create or remove at the same moment.
 const LOOKS: usize = 5;
 
-/// Creates a stream, or changes the settings that differ, sets the owner mark, and reads the stream
-/// back.
+/// Opens the streams, as far as they exist, and judges each of them. Whoever changes streams asks for
+/// all of them first, so that nothing is changed when one belongs to somebody else.
+pub(super) async fn judged(
+    context: &jetstream::Context,
+    wanted: impl IntoIterator<Item = Wanted>,
+    mark: &OwnerMark,
+) -> Result<Vec<(Wanted, Option<Stream>)>, BrokerError> {
+    let found = wanted.into_iter().map(async |wanted| {
+        let found = find_stream(context, &wanted.name).await?;
+        Ok::<_, BrokerError>((wanted, found))
+    });
+    let found = try_join_all(found).await?;
+    for (wanted, stream) in &found {
+        if let Some(stream) = stream {
+            mark.judge(wanted, &stream.cached_info().config)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Creates a stream, or changes the settings of the found one that differ and sets the owner mark.
+/// After a change, reads the stream back.
 pub(super) async fn ensure_stream(
     context: &jetstream::Context,
     wanted: &Wanted,
     mark: &OwnerMark,
+    mut found: Option<Stream>,
 ) -> Result<Stream, BrokerError> {
     let name = &wanted.name;
     for _ in 0..LOOKS {
-        match find_stream(context, name).await? {
-            Some(found) => {
-                change(context, wanted, mark, &found).await?;
-                let Some(stream) = find_stream(context, name).await? else { continue };
-                return match missing(wanted, mark, &stream.cached_info().config)? {
-                    None => Ok(stream),
-                    Some(setting) => Err(BrokerError::Mismatch { name: name.clone(), setting }),
-                };
+        if let Some(stream) = found {
+            let revision = wanted.revise(&stream.cached_info().config);
+            if !change(context, wanted, mark, &stream, revision).await? {
+                return Ok(stream);
             }
-            // Read again in any case: another worker may have created it at the same moment.
-            None => create(context, wanted, mark).await?,
+            found = find_stream(context, name).await?;
+            if let Some(stream) = &found
+                && let Some(setting) = missing(wanted, mark, &stream.cached_info().config)?
+            {
+                return Err(BrokerError::Mismatch { name: name.clone(), setting });
+            }
+        } else {
+            create(context, wanted, mark).await?;
+            // Looked at again in any case: another worker may have created it at the same moment.
+            found = find_stream(context, name).await?;
         }
     }
     Err(BrokerError::Mismatch { name: name.clone(), setting: "name" })
@@ -46,10 +72,10 @@ pub(super) async fn ensure_stream(
 
 /// Returns the first setting that is still not as wanted.
 fn missing(wanted: &Wanted, mark: &OwnerMark, config: &Config) -> Result<Option<&'static str>, BrokerError> {
-    if mark.judge(wanted, config)? != Standing::Marked {
-        return Ok(Some("owner mark"));
+    match mark.judge(wanted, config)? {
+        Standing::Marked => Ok(wanted.first_change(config)),
+        Standing::Unmarked | Standing::WithoutProject | Standing::TakenOver { .. } => Ok(Some("owner mark")),
     }
-    Ok(wanted.differences(config).into_iter().find(|difference| !difference.stays).map(|each| each.setting))
 }
 
 /// Creates a stream with its mark. A default size limit that the server has no room for is lowered.
@@ -78,8 +104,8 @@ async fn create(context: &jetstream::Context, wanted: &Wanted, mark: &OwnerMark)
             ]
             .contains(&code)
         });
-        let may_be_lowered =
-            wanted.size.source != LimitSource::Operator && config.max_bytes > SMALLEST_DEFAULT;
+        let may_be_lowered = config.max_bytes > SMALLEST_DEFAULT
+            && matches!(wanted.size.source, LimitSource::Account | LimitSource::Default);
         if !has_no_room || !may_be_lowered {
             return Err(BrokerError::SetUp { name: wanted.name.clone(), source: error.into() });
         }
@@ -94,25 +120,31 @@ async fn create(context: &jetstream::Context, wanted: &Wanted, mark: &OwnerMark)
     }
 }
 
-/// Changes the settings of an existing stream that are to be changed, and sets its mark.
-async fn change(
+/// Sets the owner mark of an existing stream, and leaves its settings as they are.
+pub(super) async fn mark_stream(
     context: &jetstream::Context,
     wanted: &Wanted,
     mark: &OwnerMark,
     found: &Stream,
 ) -> Result<(), BrokerError> {
+    let revision = Revision::unchanged(&found.cached_info().config);
+    change(context, wanted, mark, found, revision).await.map(drop)
+}
+
+/// Gives an existing stream a revised configuration and the owner mark. Returns false when it has
+/// both already.
+async fn change(
+    context: &jetstream::Context,
+    wanted: &Wanted,
+    mark: &OwnerMark,
+    found: &Stream,
+    revision: Revision,
+) -> Result<bool, BrokerError> {
     let stream = &*wanted.name;
     let info = found.cached_info();
     let standing = mark.judge(wanted, &info.config)?;
-    let mut config = info.config.clone();
-    let mut changed = Vec::new();
-    let desired = {
-        let mut desired = config.clone();
-        wanted.apply(&mut desired);
-        desired
-    };
-    for difference in wanted.differences(&info.config) {
-        let Difference { setting, found, wanted, decider, stays, copy } = &difference;
+    let Revision { mut config, differences } = revision;
+    for Difference { setting, found, wanted, decider, stays } in &differences {
         let decided_by = decider.told();
         if *stays {
             tracing::warn!(
@@ -123,14 +155,19 @@ async fn change(
                 decided_by,
                 "a stream's setting is higher than this worker's and stays; set it explicitly to lower it"
             );
-            continue;
+        } else {
+            tracing::info!(
+                stream,
+                setting,
+                from = found,
+                to = wanted,
+                decided_by,
+                "changing a stream's setting"
+            );
         }
-        tracing::info!(stream, setting, from = found, to = wanted, decided_by, "changing a stream's setting");
-        copy(&mut config, &desired);
-        changed.push(difference);
     }
     match &standing {
-        Standing::Marked if changed.is_empty() => return Ok(()),
+        Standing::Marked if differences.iter().all(|difference| difference.stays) => return Ok(false),
         Standing::Marked => {}
         Standing::Unmarked => {
             tracing::info!(stream, "adopting a stream that an earlier version made, by marking it as ours");
@@ -147,29 +184,11 @@ async fn change(
         .update_stream(config)
         .await
         .map_err(|error| BrokerError::SetUp { name: wanted.name.clone(), source: error.into() })?;
-    for Difference { setting, found, wanted, .. } in &changed {
+    for Difference { setting, found, wanted, .. } in differences.iter().filter(|difference| !difference.stays)
+    {
         tracing::info!(stream, setting, from = found, to = wanted, "changed a stream's setting");
     }
-    Ok(())
-}
-
-/// Sets the owner mark of an existing stream whose other settings are not checked here.
-pub(super) async fn mark_stream(
-    context: &jetstream::Context,
-    wanted: &Wanted,
-    mark: &OwnerMark,
-    found: &Stream,
-) -> Result<(), BrokerError> {
-    let info = found.cached_info();
-    let standing = mark.judge(wanted, &info.config)?;
-    if standing == Standing::Marked {
-        return Ok(());
-    }
-    let mut config = info.config.clone();
-    mark.put(&standing, &mut config, &info.state);
-    let updated = context.update_stream(config).await;
-    updated.map_err(|error| BrokerError::SetUp { name: wanted.name.clone(), source: error.into() })?;
-    Ok(())
+    Ok(true)
 }
 
 /// Opens a stream, if there is one.

@@ -25,6 +25,8 @@ pub(super) enum LimitSource {
     Operator,
     /// The account has only streams with a limit.
     Account,
+    /// The program needs this much; a larger limit stays.
+    Needed,
     /// The program's default. It applies when a stream is created, and never to an existing one.
     Default,
 }

@@ -4,7 +4,7 @@
 //! (copies, limits, times) is only made larger, unless the operator has set it: another worker or an
 //! administrator may have had a reason.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
@@ -12,8 +12,17 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use super::names::Name;
 use super::size_limits::{LimitSource, SizeLimit};
 
-/// Copies one setting from the wanted configuration into the one that was found.
-type CopySetting = fn(&mut Config, &Config);
+/// Use of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StreamUse {
+    /// Messages on subjects of this program.
+    Messages,
+    /// A key-value bucket.
+    Records,
+    /// The object store of checkpoints, which is created when it is first used. Only settings that
+    /// the program depends on are put right there: its times and copies are the operator's.
+    Checkpoints,
+}
 
 /// The settings of a stream that this program depends on.
 #[derive(Debug)]
@@ -31,8 +40,7 @@ pub(super) struct Wanted {
     pub(super) replicas: usize,
     /// True when the operator has set the number of copies.
     pub(super) replicas_are_set: bool,
-    /// True for the stream behind a key-value bucket.
-    pub(super) is_bucket: bool,
+    pub(super) usage: StreamUse,
 }
 
 /// Source of the value that a setting should have.
@@ -68,7 +76,20 @@ pub(super) struct Difference {
     pub(super) decider: Decider,
     /// True when the stream keeps what it has, which is more than wanted.
     pub(super) stays: bool,
-    pub(super) copy: CopySetting,
+}
+
+/// Configuration that an existing stream should get.
+#[derive(Debug)]
+pub(super) struct Revision {
+    pub(super) config: Config,
+    pub(super) differences: Vec<Difference>,
+}
+
+impl Revision {
+    /// Returns a revision that leaves every setting as it is.
+    pub(super) fn unchanged(found: &Config) -> Self {
+        Self { config: found.clone(), differences: Vec::new() }
+    }
 }
 
 impl Wanted {
@@ -86,114 +107,106 @@ impl Wanted {
         config.num_replicas = self.replicas;
         config.allow_direct = true;
         config.no_ack = false;
-        if self.is_bucket {
-            config.allow_rollup = true;
-            config.deny_delete = true;
+        match self.usage {
+            StreamUse::Messages => {}
+            StreamUse::Records => (config.allow_rollup, config.deny_delete) = (true, true),
+            StreamUse::Checkpoints => config.allow_rollup = true,
         }
     }
 
-    /// Returns the settings that are not as wanted.
-    pub(super) fn differences(&self, found: &Config) -> Vec<Difference> {
-        let mut wanted = found.clone();
-        self.apply(&mut wanted);
+    /// Returns the first setting that is to be changed.
+    pub(super) fn first_change(&self, found: &Config) -> Option<&'static str> {
+        self.revise(found).differences.into_iter().find(|each| !each.stays).map(|each| each.setting)
+    }
+
+    /// Compares a stream with the wanted settings. A setting that stays keeps its value.
+    pub(super) fn revise(&self, found: &Config) -> Revision {
+        let mut to = found.clone();
+        self.apply(&mut to);
         let mut differences = Vec::new();
-        let mut compare = |setting, values: [&dyn Debug; 2], decider, narrows, copy| {
-            let [found, wanted] = values.map(|value| format!("{value:?}"));
-            if found != wanted {
-                let stays = narrows && matches!(decider, Decider::Default(_));
-                differences.push(Difference { setting, found, wanted, decider, stays, copy });
-            }
-        };
-        use Decider::Program;
-        let fixed: [(_, [&dyn Debug; 2], CopySetting); 8] = [
-            ("subjects", [&found.subjects, &wanted.subjects], |to, from| {
-                to.subjects.clone_from(&from.subjects)
-            }),
-            ("retention", [&found.retention, &wanted.retention], |to, from| to.retention = from.retention),
-            ("discard policy", [&found.discard, &wanted.discard], |to, from| to.discard = from.discard),
-            ("storage", [&found.storage, &wanted.storage], |to, from| to.storage = from.storage),
-            ("direct access", [&found.allow_direct, &wanted.allow_direct], |to, from| {
-                to.allow_direct = from.allow_direct
-            }),
-            ("acknowledgement", [&!found.no_ack, &!wanted.no_ack], |to, from| to.no_ack = from.no_ack),
-            ("roll-up", [&found.allow_rollup, &wanted.allow_rollup], |to, from| {
-                to.allow_rollup = from.allow_rollup
-            }),
-            ("protection from deletes", [&found.deny_delete, &wanted.deny_delete], |to, from| {
-                to.deny_delete = from.deny_delete
-            }),
-        ];
-        for (setting, values, copy) in fixed {
-            compare(setting, values, Program, false, copy);
-        }
-        let unset = Decider::Default(None);
-        compare("max messages", [&limit(found.max_messages), &Unlimited], Program, false, |to, from| {
-            to.max_messages = from.max_messages
-        });
-        compare(
-            "max messages per subject",
-            [&limit(found.max_messages_per_subject), &limit(self.per_subject)],
-            unset,
-            is_less(self.per_subject, found.max_messages_per_subject),
-            |to, from| to.max_messages_per_subject = from.max_messages_per_subject,
-        );
-        compare(
-            "max age",
-            [&found.max_age, &self.max_age],
-            unset,
-            !self.max_age.is_zero() && (found.max_age.is_zero() || self.max_age < found.max_age),
-            |to, from| to.max_age = from.max_age,
-        );
-        compare(
-            "duplicate window",
-            [&found.duplicate_window, &self.duplicate_window],
-            unset,
-            self.duplicate_window < found.duplicate_window,
-            |to, from| to.duplicate_window = from.duplicate_window,
-        );
+        let all = &mut differences;
+        let program = Some(Decider::Program);
+        settle(all, "subjects", [&found.subjects, &to.subjects], program, false);
+        settle(all, "retention", [found.retention, to.retention], program, false);
+        settle(all, "discard policy", [found.discard, to.discard], program, false);
+        settle(all, "storage", [found.storage, to.storage], program, false);
+        settle(all, "direct access", [found.allow_direct, to.allow_direct], program, false);
+        settle(all, "acknowledgement", [!found.no_ack, !to.no_ack], program, false);
+        settle(all, "roll-up", [found.allow_rollup, to.allow_rollup], program, false);
+        settle(all, "protection from deletes", [found.deny_delete, to.deny_delete], program, false);
+        settle(all, "max messages", [found.max_messages, to.max_messages].map(Limit::of), program, false);
+
+        let is_operators = self.usage == StreamUse::Checkpoints;
+        let unset = (!is_operators).then_some(Decider::Default(None));
+        let limits = [found.max_messages_per_subject, self.per_subject].map(Limit::of);
+        let limit = settle(all, "max messages per subject", limits, unset, limits[1] < limits[0]);
+        to.max_messages_per_subject = limit.stored();
+        let shortens = !self.max_age.is_zero() && (found.max_age.is_zero() || self.max_age < found.max_age);
+        to.max_age = settle(all, "max age", [found.max_age, self.max_age], unset, shortens);
+        let windows = [found.duplicate_window, self.duplicate_window];
+        to.duplicate_window = settle(all, "duplicate window", windows, unset, windows[1] < windows[0]);
         let replicas = match self.replicas_are_set {
             true => Decider::Operator("NATS_REPLICAS"),
             false => Decider::Default(Some("NATS_REPLICAS")),
         };
-        compare(
-            "replicas",
-            [&found.num_replicas, &self.replicas],
-            replicas,
-            self.replicas < found.num_replicas,
-            |to, from| to.num_replicas = from.num_replicas,
-        );
+        let replicas = (!is_operators).then_some(replicas);
+        let copies = [found.num_replicas, self.replicas];
+        to.num_replicas = settle(all, "replicas", copies, replicas, copies[1] < copies[0]);
+        let sizes = [found.max_bytes, self.size.bytes].map(Limit::of);
         let size = match self.size.source {
             LimitSource::Operator => Some(Decider::Operator("NATS_MAX_BYTES")),
             // A limit that the stream has is as good as ours: the account only wants one.
             LimitSource::Account => (found.max_bytes <= 0).then_some(Decider::Account),
+            // More room than needed is no difference.
+            LimitSource::Needed => (sizes[0] < sizes[1]).then_some(Decider::Program),
             LimitSource::Default => None,
         };
-        if let Some(decider) = size {
-            compare(
-                "max bytes",
-                [&limit(found.max_bytes), &limit(self.size.bytes)],
-                decider,
-                is_less(self.size.bytes, found.max_bytes),
-                |to, from| to.max_bytes = from.max_bytes,
-            );
+        to.max_bytes = settle(all, "max bytes", sizes, size, sizes[1] < sizes[0]).stored();
+        Revision { config: to, differences }
+    }
+}
+
+/// Returns the value that a setting should get, of the found one and the wanted one, and notes their
+/// difference. Without a decider the found value stays unnoted; a default narrows no setting.
+fn settle<T: Debug + PartialEq>(
+    differences: &mut Vec<Difference>,
+    setting: &'static str,
+    [found, wanted]: [T; 2],
+    decider: Option<Decider>,
+    narrows: bool,
+) -> T {
+    let Some(decider) = decider else { return found };
+    if found == wanted {
+        return found;
+    }
+    let stays = narrows && matches!(decider, Decider::Default(_));
+    let [has, should] = [&found, &wanted].map(|value| format!("{value:?}"));
+    differences.push(Difference { setting, found: has, wanted: should, decider, stays });
+    if stays { found } else { wanted }
+}
+
+/// A limit. No limit is the highest.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Limit(i64);
+
+impl Limit {
+    const NONE: i64 = i64::MAX;
+
+    /// Reads a limit as servers store it, where 0 and numbers below it are none.
+    fn of(stored: i64) -> Self {
+        Self(if stored > 0 { stored } else { Self::NONE })
+    }
+
+    fn stored(self) -> i64 {
+        if self.0 == Self::NONE { -1 } else { self.0 }
+    }
+}
+
+impl Debug for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Self::NONE => formatter.write_str("Unlimited"),
+            most => most.fmt(formatter),
         }
-        differences
     }
-}
-
-/// A limit that is not there, for the log.
-#[derive(Debug)]
-struct Unlimited;
-
-/// Returns a limit for the log.
-fn limit(value: i64) -> Box<dyn Debug> {
-    match value {
-        ..=0 => Box::new(Unlimited),
-        value => Box::new(value),
-    }
-}
-
-/// Returns true when a limit is lower than another; none is the highest.
-fn is_less(limit: i64, other: i64) -> bool {
-    limit > 0 && (other <= 0 || limit < other)
 }

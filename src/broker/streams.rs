@@ -19,7 +19,6 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
-use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,9 +32,9 @@ use super::names::{Name, Names};
 use super::ownership::{self, OwnerMark};
 use super::project::Project;
 use super::records::Records;
-use super::set_up::{bucket, ensure_stream, find_stream, mark_stream};
+use super::set_up::{bucket, ensure_stream, judged, mark_stream};
 use super::size_limits::{SizeLimit, SizeLimits};
-use super::stream_config::Wanted;
+use super::stream_config::{StreamUse, Wanted};
 
 /// Settings that may differ between installations.
 #[derive(Debug, Clone)]
@@ -79,8 +78,9 @@ impl Default for StreamSettings {
 }
 
 impl StreamSettings {
-    /// Returns the settings of the streams themselves, in the order of [`Parts`].
-    fn wanted(&self, sizes: &SizeLimits) -> [Wanted; 6] {
+    /// Returns the settings of the streams themselves, in the order of [`Parts`], and last those of the
+    /// checkpoints.
+    fn wanted(&self, sizes: &SizeLimits) -> [Wanted; 7] {
         let names = &self.names;
         let kept = |name: &Name, subject: String, size: SizeLimit| Wanted {
             name: name.clone(),
@@ -93,12 +93,12 @@ impl StreamSettings {
             duplicate_window: self.duplicate_window,
             replicas: self.replicas,
             replicas_are_set: self.replicas_are_set,
-            is_bucket: false,
+            usage: StreamUse::Messages,
         };
         let records = |bucket: &Name, history: i64, size: SizeLimit| Wanted {
             per_subject: history,
             duplicate_window: SHORT_DUPLICATE_WINDOW,
-            is_bucket: true,
+            usage: StreamUse::Records,
             ..kept(&Name::from(format!("KV_{bucket}")), format!("$KV.{bucket}.>"), size)
         };
         [
@@ -118,11 +118,12 @@ impl StreamSettings {
             },
             records(names.training_runs(), RUN_HISTORY, sizes.runs()),
             records(names.trainer_state(), 1, sizes.state()),
+            checkpoints::known(names),
         ]
     }
 
     /// Returns the same settings for a process that only opens streams: sizes don't matter to it.
-    fn known(&self) -> [Wanted; 6] {
+    fn known(&self) -> [Wanted; 7] {
         self.wanted(&SizeLimits::unlimited(self.events_max_bytes))
     }
 
@@ -183,20 +184,13 @@ impl Streams {
     /// [`BrokerError::NotSetUp`], [`BrokerError::ForeignStream`], [`BrokerError::OtherProject`],
     /// [`BrokerError::NewerFormat`], [`BrokerError::Request`].
     pub async fn existing(connection: &Connection, settings: &StreamSettings) -> Result<Self, BrokerError> {
-        let wanted = settings.known();
-        let found = Box::pin(find_all(connection.jetstream(), &wanted)).await?;
-        let mark = settings.mark();
-        let mut streams = Vec::new();
-        for (wanted, found) in wanted.iter().zip(found) {
-            let stream = found.ok_or_else(|| BrokerError::NotSetUp { name: wanted.name.clone() })?;
-            mark.judge(wanted, &stream.cached_info().config)?;
-            streams.push(stream);
-        }
-        Box::pin(Self::open(connection, settings, streams)).await
+        let found = Box::pin(found(connection, settings)).await?;
+        Box::pin(Self::open(connection, settings, found.into_iter().map(|(_, stream)| stream))).await
     }
 
     /// Gives the streams of another project to this one, for a project that has moved. Changes
-    /// nothing but the owner marks. Returns the project that they belonged to, in words; `None` when
+    /// nothing but the owner marks, and nothing at all unless every stream and bucket can be given.
+    /// Safe to repeat after an error. Returns the project that they belonged to, in words; `None` when
     /// they had no mark.
     ///
     /// # Errors
@@ -207,15 +201,11 @@ impl Streams {
         settings: &StreamSettings,
     ) -> Result<Option<String>, BrokerError> {
         let settings = StreamSettings { takes_over: true, ..settings.clone() };
-        // Judges all streams before it changes the first.
-        let streams = Self::existing(connection, &settings).await?;
-        let before = ownership::owner(&streams.corrections().cached_info().config);
-        let (context, mark) = (connection.jetstream(), settings.mark());
-        let wanted = settings.known();
-        for wanted in wanted.iter().chain([&checkpoints::known(&settings.names)]) {
-            if let Some(stream) = find_stream(context, &wanted.name).await? {
-                mark_stream(context, wanted, &mark, &stream).await?;
-            }
+        let found = Box::pin(found(connection, &settings)).await?;
+        let before = found.first().and_then(|(_, stream)| ownership::owner(&stream.cached_info().config));
+        let mark = settings.mark();
+        for (wanted, stream) in &found {
+            mark_stream(connection.jetstream(), wanted, &mark, stream).await?;
         }
         Ok(before)
     }
@@ -226,24 +216,18 @@ impl Streams {
         let account = account.map_err(BrokerError::request("asking for the limits of the account"))?;
         let sizes =
             SizeLimits::new(&account, settings.replicas, settings.max_bytes, settings.events_max_bytes);
-        let (wanted, mark) = (settings.wanted(&sizes), settings.mark());
-        // Everything is judged before anything is changed.
-        for (wanted, found) in wanted.iter().zip(find_all(context, &wanted).await?) {
-            if let Some(stream) = found {
-                mark.judge(wanted, &stream.cached_info().config)?;
-            }
-        }
-        let known_checkpoints = checkpoints::known(&settings.names);
-        let checkpoints = find_stream(context, &known_checkpoints.name).await?;
-        if let Some(stream) = &checkpoints {
-            mark.judge(&known_checkpoints, &stream.cached_info().config)?;
-        }
+        let mark = settings.mark();
         let mut streams = Vec::new();
-        for wanted in &wanted {
-            streams.push(ensure_stream(context, wanted, &mark).await?);
-        }
-        if let Some(stream) = &checkpoints {
-            mark_stream(context, &known_checkpoints, &mark, stream).await?;
+        for (wanted, found) in judged(context, settings.wanted(&sizes), &mark).await? {
+            match (wanted.usage, found) {
+                (StreamUse::Messages | StreamUse::Records, found) => {
+                    streams.push(ensure_stream(context, &wanted, &mark, found).await?);
+                }
+                (StreamUse::Checkpoints, Some(found)) => {
+                    mark_stream(context, &wanted, &mark, &found).await?;
+                }
+                (StreamUse::Checkpoints, None) => {}
+            }
         }
         Self::open(connection, settings, streams).await
     }
@@ -251,7 +235,7 @@ impl Streams {
     async fn open(
         connection: &Connection,
         settings: &StreamSettings,
-        streams: Vec<Stream>,
+        streams: impl IntoIterator<Item = Stream>,
     ) -> Result<Self, BrokerError> {
         let (context, names) = (connection.jetstream(), settings.names.clone());
         let (runs, state) =
@@ -371,10 +355,19 @@ impl Streams {
     }
 }
 
-/// Opens these streams, as far as they exist.
-async fn find_all(
-    context: &jetstream::Context,
-    wanted: &[Wanted],
-) -> Result<Vec<Option<Stream>>, BrokerError> {
-    try_join_all(wanted.iter().map(|wanted| find_stream(context, &wanted.name))).await
+/// Opens the streams and buckets that a worker has set up, and judges all of them. The checkpoints'
+/// bucket comes last, if there is one.
+async fn found(
+    connection: &Connection,
+    settings: &StreamSettings,
+) -> Result<Vec<(Wanted, Stream)>, BrokerError> {
+    let judged = judged(connection.jetstream(), settings.known(), &settings.mark()).await?;
+    let found = judged.into_iter().filter_map(|(wanted, stream)| match (wanted.usage, stream) {
+        (_, Some(stream)) => Some(Ok((wanted, stream))),
+        (StreamUse::Messages | StreamUse::Records, None) => {
+            Some(Err(BrokerError::NotSetUp { name: wanted.name }))
+        }
+        (StreamUse::Checkpoints, None) => None,
+    });
+    found.collect()
 }

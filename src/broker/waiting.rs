@@ -59,11 +59,11 @@ impl Jobs {
     /// Writes the missing records of requests from the stream sequence `from` on. Returns the
     /// sequence after the last request that was read.
     async fn register_from(&self, mut from: u64) -> Result<u64, BrokerError> {
-        let mut ids = None;
+        let mut ids = RequestIds::new(&self.streams);
         for _ in 0..LOOK_AHEAD {
             let Some(message) = self.stored_request(from).await? else { break };
             if let Ok(request) = JobRequest::parse(&message.payload) {
-                let id = self.ids(&mut ids).await?.id(&request, message.sequence);
+                let id = ids.id(&request, message.sequence).await?;
                 self.register(&id, &request).await?;
                 let retry = retry_of(&message.headers);
                 if retry > 0 {
@@ -75,25 +75,16 @@ impl Jobs {
         Ok(from)
     }
 
-    /// Returns the ids of requests, which are asked for once in a read that finds a request.
-    async fn ids(&self, known: &mut Option<RequestIds>) -> Result<RequestIds, BrokerError> {
-        match known {
-            Some(ids) => Ok(*ids),
-            None => Ok(*known.insert(RequestIds::of(&self.streams).await?)),
-        }
-    }
-
     /// Removes the request of a run from the queue, unless it is for a later retry than this one.
     /// Returns true when there was one.
     pub(super) async fn remove_waiting(&self, id: &JobId, retry: u64) -> Result<bool, BrokerError> {
-        let (mut from, mut removed, mut ids) = (1, false, None);
+        let (mut from, mut removed, mut ids) = (1, false, RequestIds::new(&self.streams));
         for _ in 0..LOOK_AHEAD {
             let Some(message) = self.stored_request(from).await? else { break };
-            let ids = self.ids(&mut ids).await?;
-            let is_of_run = JobRequest::parse(&message.payload)
-                .is_ok_and(|request| ids.id(&request, message.sequence) == *id)
-                && retry_of(&message.headers) <= retry;
-            if is_of_run {
+            if retry_of(&message.headers) <= retry
+                && let Ok(request) = JobRequest::parse(&message.payload)
+                && ids.id(&request, message.sequence).await? == *id
+            {
                 let deleted = self.streams.training().delete_message(message.sequence).await;
                 removed |= deleted.map_err(BrokerError::request("removing a request"))?;
             }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::broker::{Connection, StreamSettings, Streams, worker_is_up};
 use crate::settings::{Needs, Settings};
@@ -32,8 +31,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let mut settings = Settings::from_process(Needs { supabase: true, ..Needs::default() })?;
     settings.nats = on_broker_that_runs(settings.nats).await;
-    let stop = CancellationToken::new();
-    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));
+    let (stop, _signals) = stop_on_signal(at_once);
     let connection = BrokerHandles::connection(&settings).await?;
     let streams = stream_settings(&settings);
     let adopted = tokio::select! {

@@ -138,21 +138,20 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
         source: Some(source.into()),
     })?;
 
-    let stop = CancellationToken::new();
+    let (stop, _signals) = stop_on_signal(at_once);
     // Dropping this set at the end of the command stops its tasks.
     let mut fault_tasks = tokio::task::JoinSet::new();
     for fault in faults {
         fault_tasks.spawn(fault.run(supabase.faults().clone(), stop.clone()));
     }
     if args.no_worker {
-        offer(&supabase, &hub, stop, at_once).await?;
+        offer(&supabase, &hub, &stop).await?;
         supabase.shutdown().await;
         hub.shutdown().await;
         return Ok(CommandOutcome::Done);
     }
     let pairs = args.pairs.unwrap_or(PAIRS);
     let settings = settings(&args, pairs, &data, &supabase, &hub)?;
-    let signals = tokio::spawn(stop_on_signal(stop.clone(), at_once.clone()));
     // The stand-in's address changes with every start, and the folder's streams stay.
     let options = WorkerOptions { takes_over: true, ..Role::All.into() };
     let mut worker = Box::pin(Worker::start(&settings, options, stop.clone())).await?;
@@ -192,7 +191,6 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
     }
     stop.cancel();
     let joined = Box::pin(worker.join()).await;
-    signals.abort();
     supabase.shutdown().await;
     hub.shutdown().await;
     joined?;
@@ -203,10 +201,8 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
 async fn offer(
     supabase: &supabase::Supabase,
     hub: &hub::Hub,
-    stop: CancellationToken,
-    at_once: CancellationToken,
+    stop: &CancellationToken,
 ) -> Result<(), CliError> {
-    let signals = tokio::spawn(stop_on_signal(stop.clone(), at_once.clone()));
     let accounts = accounts(supabase, hub);
     let given = |name: &str| value_of(&accounts, name);
     // `doctor` wants a repository that exists.
@@ -218,7 +214,6 @@ async fn offer(
     let lines = accounts.iter().chain([&service]).map(|(name, value)| format!("{name}={value}\n"));
     print_text(&lines.collect::<String>())?;
     stop.cancelled().await;
-    signals.abort();
     Ok(())
 }
 

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::corrections::{Corrections, Forgotten};
+use crate::hub::{HubAccess, Repository};
 use crate::ingest::Table;
 use crate::row_identity::{RowId, id_of};
-use crate::run::{PairLineage, erase_snapshots, trace_pair};
+use crate::run::{PairLineage, erase_snapshots};
 use crate::settings::{Needs, Settings};
 
-use super::{CliError, CommandOutcome, handles, print_json, repository};
+use super::lineage::Versions;
+use super::{CliError, CommandOutcome, handles, print_json};
 
 /// Number of ids that one request reads from the table.
 const IDS_PER_REQUEST: usize = 1000;
@@ -82,15 +84,11 @@ async fn act(settings: &Settings, corrections: &Corrections, args: &Args) -> Res
     let numbers: BTreeSet<i64> = forgotten.numbers.iter().copied().collect();
     let runs_without_rows = erase_snapshots(&settings.data_dir, numbers).await?;
     // The rows are erased, whether the repository answers or not.
-    let lineages = match settings.hub.is_some() || std::env::var_os("HF_REPO").is_some() {
-        true => Some(lineages(&forgotten.numbers).await),
-        false => None,
+    let lineages = match &settings.hub {
+        Some(access) => lineages(access, &forgotten.numbers).await.map(Some),
+        None => Ok(None),
     };
-    let (lineages, unknown) = match lineages {
-        Some(Ok(lineages)) => (Some(lineages), None),
-        Some(Err(error)) => (None, Some(error)),
-        None => (None, None),
-    };
+    let (lineages, unknown) = lineages.map_or_else(|error| (None, Some(error)), |found| (found, None));
     let erased = Erased {
         ids,
         forgotten,
@@ -146,12 +144,10 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
     Ok(gone.into_iter().filter(|kept| !back.contains(&kept.id)).map(|kept| kept.number).collect())
 }
 
-/// Follows each row through all versions.
-async fn lineages(numbers: &[i64]) -> Result<Vec<Vec<PairLineage>>, CliError> {
-    let (_, repository) = repository()?;
-    let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
-    let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
-    Ok(numbers.iter().map(|number| trace_pair(*number, &names, &receipts)).collect())
+/// Follows each row through all versions. A public repository is read without a token.
+async fn lineages(access: &HubAccess, numbers: &[i64]) -> Result<Vec<Vec<PairLineage>>, CliError> {
+    let versions = Versions::read(&Repository::open(access.clone())?).await?;
+    Ok(numbers.iter().map(|number| versions.trace(*number)).collect())
 }
 
 fn versions_to_rebuild(lineages: &[Vec<PairLineage>]) -> Vec<String> {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::broker::embedded::reachable;
 use crate::settings::{Needs, Settings};
+use crate::text::plain_line;
 
 use super::{CliError, CommandOutcome};
 
 /// Limit for the answer. A container runtime gives up after about as long.
 const LIMIT: Duration = Duration::from_secs(4);
-/// Longest part of an answer that is shown, in characters.
+/// Longest part of an answer that is shown, in bytes.
 const SHOWN: usize = 200;
 
 /// Asks the worker on this machine whether it is healthy, and exits with 1 when it is not.
@@ -49,7 +50,7 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
             ))
         };
     }
-    let reason: String = String::from_utf8_lossy(&body).trim().chars().take(SHOWN).collect();
+    let reason = plain_line(&String::from_utf8_lossy(&body), SHOWN);
     Err(CliError::plain(
         format!("the worker at {address} is not healthy ({status}): {reason}"),
         "Read the worker's log; `autovalidate doctor` checks what it needs.",

@@ -1,11 +1,16 @@
 //! `autovalidate lineage`: versions that learned from a pair.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use serde::Serialize;
 
+use crate::hub::{ReleaseName, Repository};
 use crate::row_identity::{RowId, series_of};
 use crate::run::{PairLineage, PairUse, numbers_of, trace_pair};
 
 use super::{CliError, CommandOutcome, print_json, repository};
+use crate::default_value::is_default;
 
 /// Shows which versions learned from a pair, and which would have to be trained again without it.
 ///
@@ -21,12 +26,11 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
-    let (_, repository) = repository()?;
-    let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
-    let names: Vec<_> = releases.into_iter().map(|release| release.name).collect();
+    let (_, repository) = repository(false)?;
+    let versions = Versions::read(&repository).await?;
     let mut lines = Vec::new();
-    for number in numbers_of(args.pair.number(), &receipts) {
-        let mut lineages = trace_pair(number, &names, &receipts);
+    for number in numbers_of(args.pair.number(), &versions.receipts) {
+        let mut lineages = versions.trace(number);
         lineages.reverse();
         let series = series_of(number);
         if args.json {
@@ -43,20 +47,34 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(CommandOutcome::Done)
 }
 
+/// Versions in the model repository.
+pub(super) struct Versions {
+    /// Versions whose zip is there.
+    on_hub: Vec<ReleaseName>,
+    /// Receipts by version, including those of versions whose zip was deleted.
+    receipts: BTreeMap<String, Bytes>,
+}
+
+impl Versions {
+    pub(super) async fn read(repository: &Repository) -> Result<Self, CliError> {
+        let (releases, receipts) = tokio::try_join!(repository.releases(), repository.receipts())?;
+        Ok(Self { on_hub: releases.into_iter().map(|release| release.name).collect(), receipts })
+    }
+
+    /// Follows a row through all versions, oldest first.
+    pub(super) fn trace(&self, number: i64) -> Vec<PairLineage> {
+        trace_pair(number, &self.on_hub, &self.receipts)
+    }
+}
+
 /// A version's relation to one of the rows that have had the id.
 #[derive(Serialize)]
 struct Line {
     /// Number of times that the table's ids had started anew before the row.
-    #[serde(skip_serializing_if = "is_first")]
+    #[serde(skip_serializing_if = "is_default")]
     series: u32,
     #[serde(flatten)]
     lineage: PairLineage,
-}
-
-// The signature is what `skip_serializing_if` asks for.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_first(series: &u32) -> bool {
-    *series == 0
 }
 
 fn print(pair: &RowId, series: u32, lineages: &[PairLineage]) {

@@ -326,9 +326,10 @@ async fn record(handles: &BrokerHandles, id: &str) -> Result<RunRecord, CliError
     Ok(record)
 }
 
-/// Returns the settings and the repository that they name.
-fn repository() -> Result<(Settings, Repository), CliError> {
-    let settings = Settings::from_process(Needs { hub: true, ..Needs::default() })?;
+/// Returns the settings and the model repository that they name. A public one is read without a
+/// token.
+fn repository(writes: bool) -> Result<(Settings, Repository), CliError> {
+    let settings = Settings::from_process(Needs { hub: writes, ..Needs::default() })?;
     let Some(access) = settings.hub.clone() else {
         return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
     };

@@ -39,7 +39,7 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
-    let (settings, repository) = repository()?;
+    let (settings, repository) = repository(matches!(args.command, Command::Rollback { .. }))?;
     match args.command {
         Command::List { json } => {
             let (releases, index) = tokio::try_join!(repository.releases(), repository.index())?;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::broker::BrokerError;
 use crate::correction::{Refusal, Row};
-use crate::corrections::{Burst, BurstId, Decided, Quarantined, Snapshot};
+use crate::corrections::{Burst, BurstId, Corrections, Decided, Quarantined, Snapshot};
 use crate::row_identity::{RowId, id_of};
 use crate::run::Conflicts;
 use crate::worker::BrokerHandles;
@@ -217,6 +218,9 @@ fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
 
 async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result<(), CliError> {
     let wanted: BTreeSet<RowId> = which.ids.iter().cloned().collect();
+    // An interrupted decision has left messages that nobody would list.
+    handles.corrections.complete_releases().await?;
+    handles.corrections.complete_erasures().await?;
     let mut kept = match which.burst {
         Some(burst) => of_burst(handles, burst).await?,
         None => kept(handles, which.reason).await?,
@@ -229,25 +233,15 @@ async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result
             return Err(not_there(&missing));
         }
     }
-    let mut done = Vec::with_capacity(kept.len());
-    for kept in &kept {
-        let corrections = &handles.corrections;
-        let decided = match (&kept.place, release) {
-            (Place::Quarantine(quarantined), true) => corrections.release(quarantined).await?,
-            (Place::Quarantine(quarantined), false) => corrections.drop_quarantined(quarantined).await?,
-            (Place::Pairs { row }, true) => corrections.vouch(row, kept.refusal).await?,
-            (Place::Pairs { row }, false) => corrections.drop_pair(row.id, kept.refusal).await?,
-        };
-        done.push((kept.id(), kept.refusal, decided));
-    }
+    let done = carry_out(&handles.corrections, &kept, release).await?;
+    let done = kept.iter().map(|kept| (kept.id(), kept.refusal)).zip(done);
     if which.json {
         let done: Vec<_> = done
-            .iter()
-            .map(|(id, refusal, decided)| json!({"id": id, "reason": refusal, "decided": decided}))
+            .map(|((id, refusal), decided)| json!({"id": id, "reason": refusal, "decided": decided}))
             .collect();
         return print_json(&done);
     }
-    for (id, refusal, decided) in &done {
+    for ((id, refusal), decided) in done {
         let decided = match decided {
             Decided::Released => "released",
             Decided::Dropped => "dropped",
@@ -255,8 +249,35 @@ async fn decide(handles: &BrokerHandles, which: &Which, release: bool) -> Result
         };
         println!("{id:>12}  {refusal}  {decided}");
     }
-    println!("{} rows", done.len());
+    println!("{} rows", kept.len());
     Ok(())
+}
+
+/// Releases or drops rows, and returns the outcome of each: first those in quarantine, as
+/// [`kept`] lists them.
+async fn carry_out(
+    corrections: &Corrections,
+    kept: &[Kept],
+    release: bool,
+) -> Result<Vec<Decided>, BrokerError> {
+    let (mut quarantined, mut pairs) = (Vec::new(), Vec::new());
+    for kept in kept {
+        match &kept.place {
+            Place::Quarantine(row) => quarantined.push(row),
+            Place::Pairs { row } => pairs.push((row, kept.refusal)),
+        }
+    }
+    let mut done = match release {
+        true => corrections.release(&quarantined).await?,
+        false => corrections.drop_quarantined(&quarantined).await?,
+    };
+    for (row, refusal) in pairs {
+        done.push(match release {
+            true => corrections.vouch(row, refusal).await?,
+            false => corrections.drop_pair(row.id, refusal).await?,
+        });
+    }
+    Ok(done)
 }
 
 fn not_there(ids: &[RowId]) -> CliError {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Time in which the same signal again counts as the first one. `timeout` and some service managers
 /// send a signal both to the process and to its group.
@@ -31,33 +32,34 @@ impl Signals {
     }
 }
 
-/// Returns a task that cancels `stop` on the first signal, and `at_once` on a second one.
+/// Watches for signals: the first one cancels the returned token, and a second one `at_once`. Dropping
+/// the handle ends the watch.
 ///
 /// The call itself registers the handlers: a signal during the start must not end this process by
 /// default, because that would leave nats-server running. For the same reason a second signal does
 /// not exit here: `main` drops everything first, which kills nats-server.
-pub(super) fn stop_on_signal(
-    stop: CancellationToken,
-    at_once: CancellationToken,
-) -> impl Future<Output = ()> {
-    let signals = Signals::register();
-    async move {
-        let mut signals = match signals {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(%error, "signals can't be watched");
-                return;
-            }
-        };
-        let first = signals.next().await;
-        let received = Instant::now();
-        tracing::info!("stopping; a second signal ends at once");
-        stop.cancel();
-        loop {
-            let second = signals.next().await;
-            if second != first || received.elapsed() >= SAME_SIGNAL {
-                at_once.cancel();
-            }
+pub(super) fn stop_on_signal(at_once: CancellationToken) -> (CancellationToken, AbortOnDropHandle<()>) {
+    let (signals, stop) = (Signals::register(), CancellationToken::new());
+    let watch = watch(signals, stop.clone(), at_once);
+    (stop, AbortOnDropHandle::new(tokio::spawn(watch)))
+}
+
+async fn watch(signals: io::Result<Signals>, stop: CancellationToken, at_once: CancellationToken) {
+    let mut signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "signals can't be watched");
+            return;
+        }
+    };
+    let first = signals.next().await;
+    let received = Instant::now();
+    tracing::info!("stopping; a second signal ends at once");
+    stop.cancel();
+    loop {
+        let second = signals.next().await;
+        if second != first || received.elapsed() >= SAME_SIGNAL {
+            at_once.cancel();
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `autovalidate tick`: one look from anywhere, for a scheduler.
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::settings::{Needs, Settings};
 use crate::worker::{BrokerHandles, Tick, TrainerLook};
@@ -26,8 +25,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let mut settings = Settings::from_process(Needs { supabase: true, ..Needs::default() })?;
     settings.nats = on_broker_that_runs(settings.nats).await;
-    let stop = CancellationToken::new();
-    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));
+    let (stop, _signals) = stop_on_signal(at_once);
     let handles = BrokerHandles::open(&settings).await?;
     let tick = tokio::select! {
         tick = Box::pin(Tick::perform(&settings, &handles)) => tick.map_err(CliError::from),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::settings::{Needs, Settings};
 use crate::worker::{Role, SHORTEST_IDLE, Worker, WorkerOptions};
@@ -54,12 +53,11 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
         }
         return Ok(CommandOutcome::Done);
     }
-    let stop = CancellationToken::new();
     let options =
         WorkerOptions { role: args.role, exit_when_idle: args.exit_when_idle, ..WorkerOptions::default() };
     // Signals are handled from here on: their default action would leave nats-server behind. A stop
     // during the start ends the worker right after it, with its nats-server.
-    let _signals = AbortOnDropHandle::new(tokio::spawn(stop_on_signal(stop.clone(), at_once)));
+    let (stop, _signals) = stop_on_signal(at_once);
     let worker = Box::pin(Worker::start(&settings, options, stop)).await?;
     Box::pin(worker.join()).await?;
     Ok(CommandOutcome::Done)

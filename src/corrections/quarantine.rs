@@ -10,6 +10,8 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -19,12 +21,15 @@ use super::ledger::Place;
 use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{
-    BurstId, Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, header,
-    insert_text_id, last_sequence, minute_in, minute_of, stored_at,
+    BurstId, Corrections, DIGEST_HEADER, REFUSAL_HEADER, RELEASED_HEADER, SHORTENED_HEADER, StreamState,
+    header, insert_text_id, last_sequence, minute_in, minute_of, stored_at,
 };
 use crate::broker::{BrokerError, Name};
 use crate::correction::{Refusal, Row};
 use crate::row_identity::id_of;
+
+/// Number of rows that are decided about at the same time.
+const AT_ONCE: usize = 64;
 
 /// A row kept out of training. `Debug` shows no text, like that of [`Row`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +60,15 @@ pub enum Decided {
     Dropped,
     /// The decision had been carried out before.
     Already,
+}
+
+/// A row that a person accepts. Its id is its number.
+#[derive(Clone, Copy)]
+struct Accepted<'r> {
+    row: &'r Row,
+    /// Version of the text that the person has seen; `None` for the current one.
+    version: Option<u16>,
+    refusal: Refusal,
 }
 
 impl Corrections {
@@ -97,20 +111,52 @@ impl Corrections {
         Ok(found)
     }
 
-    /// Moves a quarantined row to the pairs, as accepted by a person. The row is never quarantined
-    /// again, and its correction wins over conflicting ones. Safe to repeat after an error.
+    /// Moves quarantined rows to the pairs, as accepted by a person, many at the same time. The rows are
+    /// never quarantined again, and their corrections win over conflicting ones. Safe to drop at any
+    /// await, and to repeat: [`complete_releases`](Self::complete_releases) then removes what is left.
     ///
     /// # Errors
-    /// [`BrokerError::NotReleasable`] for a row whose own text can't be trained on; otherwise the
-    /// errors of [`append`](Self::append).
-    pub async fn release(&self, quarantined: &Quarantined) -> Result<Decided, BrokerError> {
-        if !quarantined.refusal.is_judgment() || quarantined.row.check().is_err() {
-            return Err(BrokerError::NotReleasable { refusal: quarantined.refusal });
+    /// [`BrokerError::NotReleasable`] when the own text of a row can't be trained on; no row is released
+    /// then. Otherwise the errors of [`append`](Self::append).
+    pub async fn release(&self, rows: &[&Quarantined]) -> Result<Vec<Decided>, BrokerError> {
+        let stays = |kept: &&&Quarantined| !kept.refusal.is_judgment() || kept.row.check().is_err();
+        if let Some(kept) = rows.iter().find(stays) {
+            return Err(BrokerError::NotReleasable { refusal: kept.refusal });
         }
-        let Quarantined { row, refusal, version, .. } = quarantined;
-        let decided = self.vouch_for(row, Some(*version), *refusal).await?;
-        delete(self.streams.quarantine(), quarantined.sequence).await?;
+        let mut decided = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(AT_ONCE) {
+            let accepted: Vec<_> = rows
+                .iter()
+                .map(|kept| Accepted { row: &kept.row, version: Some(kept.version), refusal: kept.refusal })
+                .collect();
+            decided.extend(self.vouch_for(&accepted).await?);
+            delete_all(self.streams.quarantine(), rows.iter().map(|kept| kept.sequence)).await?;
+        }
         Ok(decided)
+    }
+
+    /// Deletes the quarantined message of every row that is among the pairs by a person's decision. A
+    /// release that was interrupted leaves such messages. Returns their number.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
+    pub async fn complete_releases(&self) -> Result<usize, BrokerError> {
+        let (stream, mut found) = (self.streams.quarantine(), Vec::new());
+        scan(stream, 1, last_sequence(stream).await?, Depth::Headers, |sequence, message| {
+            let id = message.headers.as_ref().and_then(|headers| self.message_id(headers));
+            if let Some(id) = id.filter(|id| id.role == MessageRole::Row) {
+                found.push((sequence, id));
+            }
+        })
+        .await?;
+        let known = self.current().await?;
+        found.retain(|(_, id)| {
+            let is_current = known.ledger.get(id.number).is_some_and(|now| now.version == id.version);
+            is_current && known.released.contains(&id.number)
+        });
+        drop(known);
+        delete_all(stream, found.iter().map(|(sequence, _)| *sequence)).await?;
+        Ok(found.len())
     }
 
     /// Appends a row to the pairs once, as accepted by a person. The ledger already holds the row, from
@@ -119,64 +165,71 @@ impl Corrections {
     /// # Errors
     /// The errors of [`append`](Self::append).
     pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, BrokerError> {
-        self.vouch_for(row, None, refusal).await
+        let decided = self.vouch_for(&[Accepted { row, version: None, refusal }]).await?;
+        Ok(decided.first().copied().unwrap_or(Decided::Already))
     }
 
-    /// Appends a version of a row, by default the current one, as accepted by a person. When the text
-    /// has changed since, the decision has no effect: it was about another text.
-    async fn vouch_for(
-        &self,
-        row: &Row,
-        version: Option<u16>,
-        refusal: Refusal,
-    ) -> Result<Decided, BrokerError> {
+    /// Appends rows to the pairs, all at the same time. When the text of one has changed since, the
+    /// decision has no effect on it: it was about another text.
+    async fn vouch_for(&self, rows: &[Accepted<'_>]) -> Result<Vec<Decided>, BrokerError> {
         let mut known = self.current().await?;
-        let current = known.ledger.get(row.id);
-        let is_erased = current.is_some_and(|current| current.place == Place::Erased);
-        if known.released.contains(&row.id) || is_erased {
-            return Ok(Decided::Already);
-        }
-        let version = version.or(current.map(|current| current.version)).unwrap_or(1);
-        let id = MessageId { number: row.id, version, role: MessageRole::Released };
-        let stored = Row { id: id_of(row.id), ..row.clone() };
-        // Of a row whose texts were cut, only the ledger knows the digest.
-        let current = current.filter(|current| current.version == version);
-        let digest = current.map_or_else(|| RowDigest::of(&stored), |current| current.digest);
-        let mut headers = HeaderMap::new();
-        // A message id of its own: the row itself may be in the same stream.
-        headers.insert(NATS_MESSAGE_ID, id.in_table(&self.table));
-        headers.insert(DIGEST_HEADER, digest.to_string());
-        headers.insert(RELEASED_HEADER, refusal.name());
-        insert_text_id(&mut headers, row.text_id.as_deref());
+        let messages: Vec<_> = rows.iter().map(|accepted| known.release(accepted, &self.table)).collect();
         let names = self.streams.names();
-        let subject = names.correction_subject(&row.domain);
-        self.store(names.corrections(), subject, headers.clone(), encode(&stored, row.id)?).await?;
-        known.record(id, digest, Place::Pairs, &headers, None);
-        tracing::info!(row = stored.id, %refusal, "a person released a row");
-        Ok(Decided::Released)
+        let stored = rows.iter().zip(&messages).filter_map(|(accepted, message)| {
+            let (id, _, headers) = message.as_ref()?;
+            let stored = Row { id: id_of(id.number), ..accepted.row.clone() };
+            Some(async move {
+                let subject = names.correction_subject(&stored.domain);
+                self.store(names.corrections(), subject, headers.clone(), encode(&stored, id.number)?).await
+            })
+        });
+        try_join_all(stored).await?;
+        let mut decided = Vec::with_capacity(rows.len());
+        for (Accepted { row, refusal, .. }, message) in rows.iter().zip(&messages) {
+            let Some((id, digest, headers)) = message else {
+                decided.push(Decided::Already);
+                continue;
+            };
+            known.record(*id, *digest, Place::Pairs, headers, None);
+            tracing::info!(row = id_of(row.id), %refusal, "a person released a row");
+            decided.push(Decided::Released);
+        }
+        Ok(decided)
     }
 
-    /// Erases a quarantined row, keeping its id and the reason. Safe to repeat after an error.
+    /// Erases quarantined rows, keeping their ids and the reasons, many at the same time. Safe to drop at
+    /// any await, and to repeat: [`complete_erasures`](Self::complete_erasures) then removes what is left.
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn drop_quarantined(&self, quarantined: &Quarantined) -> Result<Decided, BrokerError> {
-        let Quarantined { sequence, refusal, version, ref row, .. } = *quarantined;
-        let mut known = self.current().await?;
-        if known.ledger.get(row.id).is_some_and(|now| now.version != version && now.place != Place::Erased) {
-            // The row has another text now, and the decision was about this one.
+    pub async fn drop_quarantined(&self, rows: &[&Quarantined]) -> Result<Vec<Decided>, BrokerError> {
+        let mut decided = Vec::with_capacity(rows.len());
+        let alike = rows.chunk_by(|one, next| one.refusal == next.refusal);
+        for rows in alike.flat_map(|rows| rows.chunks(AT_ONCE)) {
+            let mut known = self.current().await?;
+            let mut numbers = Vec::with_capacity(rows.len());
+            for kept in rows {
+                let now = known.ledger.get(kept.row.id);
+                // Such a row has another text now, and the decision was about this one.
+                if now.is_some_and(|now| now.version != kept.version && now.place != Place::Erased) {
+                    decided.push(Decided::Already);
+                } else {
+                    numbers.push(kept.row.id);
+                    decided.push(Decided::Dropped);
+                }
+            }
+            let reason = rows.first().map_or("", |kept| kept.refusal.name());
+            self.store_tombstones(&mut known, &numbers, reason).await?;
             drop(known);
-            delete(self.streams.quarantine(), sequence).await?;
-            return Ok(Decided::Already);
+            delete_all(self.streams.quarantine(), rows.iter().map(|kept| kept.sequence)).await?;
+            for number in numbers {
+                tracing::info!(row = id_of(number), reason, "a person dropped a row");
+            }
         }
-        self.store_tombstones(&mut known, &[row.id], refusal.name()).await?;
-        drop(known);
-        delete(self.streams.quarantine(), sequence).await?;
-        tracing::info!(row = id_of(row.id), %refusal, "a person dropped a row");
-        if version > 1 {
+        if rows.iter().any(|kept| kept.version > 1) {
             self.complete_erasures().await?;
         }
-        Ok(Decided::Dropped)
+        Ok(decided)
     }
 
     /// Erases a pair that a person finds wrong, keeping its id and the reason. No later dataset
@@ -213,6 +266,40 @@ impl Corrections {
         self.streams.context().send_publish(subject, message).await.map_err(failed)?.await.map_err(failed)?;
         Ok(())
     }
+}
+
+impl StreamState {
+    /// Returns the id, the digest and the headers of the message that releases a row; `None` when it was
+    /// released or erased before.
+    fn release(&self, accepted: &Accepted<'_>, table: &str) -> Option<(MessageId, RowDigest, HeaderMap)> {
+        let Accepted { row, version, refusal } = *accepted;
+        let current = self.ledger.get(row.id);
+        let is_erased = current.is_some_and(|current| current.place == Place::Erased);
+        if self.released.contains(&row.id) || is_erased {
+            return None;
+        }
+        let version = version.or(current.map(|current| current.version)).unwrap_or(1);
+        // A message id of its own: the row itself may be in the same stream.
+        let id = MessageId { number: row.id, version, role: MessageRole::Released };
+        // Of a row whose texts were cut, only the ledger knows the digest.
+        let current = current.filter(|current| current.version == version);
+        let digest = current.map_or_else(
+            || RowDigest::of(&Row { id: id_of(row.id), ..row.clone() }),
+            |current| current.digest,
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, id.in_table(table));
+        headers.insert(DIGEST_HEADER, digest.to_string());
+        headers.insert(RELEASED_HEADER, refusal.name());
+        insert_text_id(&mut headers, row.text_id.as_deref());
+        Some((id, digest, headers))
+    }
+}
+
+/// Deletes messages, many at the same time.
+async fn delete_all(stream: &Stream, sequences: impl Iterator<Item = u64>) -> Result<(), BrokerError> {
+    let deleted = futures::stream::iter(sequences.map(|sequence| delete(stream, sequence)));
+    deleted.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Deletes a message. A message that is already gone counts as deleted.

@@ -12,9 +12,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::retrieval::{Rank, is_zero, reciprocal};
+use super::retrieval::{Rank, reciprocal};
 use super::{Cohorts, Query};
 use crate::correction::normalize;
+use crate::default_value::is_default;
 use crate::text::label;
 
 /// Largest number of domains that a sentence names.
@@ -116,7 +117,7 @@ pub struct Gate {
     /// Comparison for each domain.
     pub domains: BTreeMap<String, Judgment>,
     /// Number of domains that an [outline](super::Report::outline) leaves out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub other_domains: usize,
     /// Comparison on the newest window; `None` when the run has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Catalog, Query};
 use crate::correction::{Templates, normalize};
+use crate::default_value::is_default;
 use crate::failure::{Failure, RetryDirective};
 
 /// Rank of the right name among all names of its domain; 1 is the top. `None` when the name has no
@@ -218,12 +219,8 @@ pub struct Retrieval {
     /// Scores by domain; a domain without queries is absent.
     pub domains: BTreeMap<String, Scores>,
     /// Number of domains with queries that an [outline](super::Report::outline) leaves out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub other_domains: usize,
-}
-
-pub(super) fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl Retrieval {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::access::RepoName;
 use super::release::ReleaseName;
 use super::repo_card::{BEGIN, END, OURS, with_note};
+use crate::text::collapse;
 
 /// Retrieval scores of a model: how well it finds the right name for a typo. Each is from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl Card {
             writeln!(out, "model-index:\n- name: {}\n  results:", quoted(self.repo.name()))?;
         }
         for row in scores {
-            let dataset = format!("held-out accepted corrections, {}", line(&row.domain));
+            let dataset = format!("held-out accepted corrections, {}", collapse(&row.domain));
             writeln!(
                 out,
                 "  - task:\n      type: information-retrieval\n      name: Finding the meant name"
@@ -135,7 +136,7 @@ impl Card {
         if self.more_domains > 0 {
             writeln!(out, "\nThe receipt has the scores of {} more domains.", self.more_domains)?;
         }
-        writeln!(out, "\n{}\n", line(&self.verdict))
+        writeln!(out, "\n{}\n", collapse(&self.verdict))
     }
 
     fn settings_table(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -234,14 +235,9 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Joins a text into one line.
-fn line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
-    line(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
+    collapse(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }
 
 #[cfg(test)]

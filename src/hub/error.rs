@@ -11,6 +11,7 @@ use url::Url;
 use super::access::{HubAccess, RepoName};
 use super::release::ReleaseName;
 use crate::failure::{Failure, RetryDirective};
+use crate::text::plain_line;
 
 /// Failure of a step with the Hub. Never holds a token, a signed link, or a file's content.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +143,7 @@ impl HubError {
             StatusCode::TOO_MANY_REQUESTS => Self::Limited { retry_after: None },
             StatusCode::REQUEST_TIMEOUT => Self::Unavailable { status: status.as_u16() },
             _ if status.is_server_error() => Self::Unavailable { status: status.as_u16() },
-            _ => Self::Refused { status: status.as_u16(), message: message.chars().take(200).collect() },
+            _ => Self::Refused { status: status.as_u16(), message: plain_line(message, 200) },
         }
     }
 

@@ -104,46 +104,23 @@ impl AnswerKind {
 
     /// Returns the remedy of a smaller page.
     pub(super) fn smaller_page(self) -> SmallerPage {
-        match self {
-            Self::StatementTimeout | Self::PageTooLarge | Self::RowFails => SmallerPage::MayHelp,
-            Self::Busy => SmallerPage::MayHelpLater,
-            Self::KeyRefused
-            | Self::LegacyKeysDisabled
-            | Self::KeyExpired
-            | Self::KeyFromFuture
-            | Self::KeyInvalid
-            | Self::NotPermitted
-            | Self::MissingTable
-            | Self::MissingSchema
-            | Self::MissingColumn
-            | Self::ColumnType
-            | Self::PolicyFails
-            | Self::ProjectPaused
-            | Self::ProjectRestricted
-            | Self::ServiceNotSetUp
-            | Self::WrongAddress
-            | Self::Moved
-            | Self::Blocked
-            | Self::Ambiguous
-            | Self::RangeRefused
-            | Self::NotAcceptable
-            | Self::Refused
-            | Self::RateLimited
-            | Self::DatabaseDown
-            | Self::Unreachable => SmallerPage::IsNoRemedy,
-        }
+        self.reaction().1
     }
 
     /// Returns the retry directive.
     pub(super) fn directive(self) -> RetryDirective {
+        self.reaction().0
+    }
+
+    fn reaction(self) -> (RetryDirective, SmallerPage) {
         match self {
-            Self::StatementTimeout
-            | Self::PageTooLarge
-            | Self::RowFails
-            | Self::RateLimited
-            | Self::DatabaseDown
-            | Self::Unreachable
-            | Self::Busy => RetryDirective::Retry,
+            Self::StatementTimeout | Self::PageTooLarge | Self::RowFails => {
+                (RetryDirective::Retry, SmallerPage::MayHelp)
+            }
+            Self::Busy => (RetryDirective::Retry, SmallerPage::MayHelpLater),
+            Self::RateLimited | Self::DatabaseDown | Self::Unreachable => {
+                (RetryDirective::Retry, SmallerPage::IsNoRemedy)
+            }
             Self::KeyRefused
             | Self::LegacyKeysDisabled
             | Self::KeyExpired
@@ -164,7 +141,7 @@ impl AnswerKind {
             | Self::Ambiguous
             | Self::RangeRefused
             | Self::NotAcceptable
-            | Self::Refused => RetryDirective::Person,
+            | Self::Refused => (RetryDirective::Person, SmallerPage::IsNoRemedy),
         }
     }
 }

@@ -8,8 +8,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// Largest number of characters kept of each part.
-const MAX_CHARACTERS: usize = 300;
+use crate::redaction::SHORTEST_SECRET;
+use crate::text::plain_line;
+
+/// Longest part that is kept, in bytes.
+const SHOWN: usize = 300;
 
 /// The server's own words. Every part may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,25 +109,11 @@ impl fmt::Display for ServerMessage {
     }
 }
 
-/// Shortest key that counts as a secret, in bytes. A shorter one, of a test, would be found in words.
-const MIN_SECRET_BYTES: usize = 6;
-
 /// Puts a text on one line, cuts it, and leaves the secret out.
 fn shown(text: &str, secret: &str) -> String {
-    let text = match secret.len() < MIN_SECRET_BYTES {
-        true => text.to_owned(),
-        false => text.replace(secret, "…"),
-    };
-    let mut line = String::new();
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    match line.char_indices().nth(MAX_CHARACTERS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    match secret.len() < SHORTEST_SECRET {
+        true => plain_line(text, SHOWN),
+        false => plain_line(&text.replace(secret, "…"), SHOWN),
     }
 }
 
@@ -202,7 +191,7 @@ mod tests {
         fn any_body_is_read_within_bounds(message in ".{0,900}", code in "(22P02|P0001|42501|.{0,8})", noise in "(?s).{0,80}") {
             let body = serde_json::json!({"code": code, "message": message, "hint": noise}).to_string();
             let said = ServerMessage::of_json(body.as_bytes(), "key").expect("an object");
-            prop_assert!(said.to_string().chars().count() <= 3 * (MAX_CHARACTERS + 20));
+            prop_assert!(said.to_string().chars().count() <= 3 * (SHOWN + 20));
             prop_assert!(!said.to_string().chars().any(char::is_control));
             let _ = ServerMessage::of_page(noise.as_bytes(), "key");
         }

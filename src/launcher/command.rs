@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::error::LaunchError;
 use super::{Launch, Launcher};
 use crate::broker::JobId;
+use crate::text::plain_line;
 
 /// Time that the command has to end.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const LAST_MESSAGE: Duration = Duration::from_millis(200);
 /// Longest line that is kept, in bytes; the rest of a longer one is dropped.
 const MAX_LINE_BYTES: usize = 4 << 10;
-/// Longest part of the last message that is shown, in characters.
+/// Longest part of the last message that is shown, in bytes.
 const SHOWN: usize = 300;
 
 /// Variable that holds the id of the job that waits.
@@ -128,9 +129,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 }
 
 fn failed(status: ExitStatus, last_line: &str) -> LaunchError {
-    let last_line = match last_line.trim() {
-        "" => "it printed nothing".to_owned(),
-        line => line.chars().take(SHOWN).collect(),
+    let last_line = match plain_line(last_line, SHOWN) {
+        nothing if nothing.is_empty() => "it printed nothing".to_owned(),
+        line => line,
     };
     LaunchError::CommandFailed { status, last_line }
 }
@@ -181,6 +182,8 @@ mod tests {
             assert_eq!(told(command).await, format!("{ended}unit not found"));
         }
         assert_eq!(told("exit 4").await, format!("{ended}it printed nothing"));
+        let colored = r"printf '\033[31mno \t unit\033[0m\r\n' >&2; exit 4";
+        assert_eq!(told(colored).await, format!("{ended}[31mno unit [0m"), "nothing steers the terminal");
     }
 
     #[tokio::test]

@@ -29,25 +29,13 @@ pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<
 pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::hub::HubAccess> {
     let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
     let token = reader.secret("HF_TOKEN");
-    let repo = reader.text("HF_REPO");
     if needed && token.is_none() {
         reader.problem("HF_TOKEN", "is not set; create a token with write access in the Hub's settings");
     }
-    let repo = match repo {
-        None => {
-            if needed {
-                reader.problem("HF_REPO", "is not set; it is the model repository, owner/name");
-            }
-            None
-        }
-        Some(name) => match name.parse::<RepoName>() {
-            Ok(repo) => Some(repo),
-            Err(_) => {
-                reader.refuse("HF_REPO", &name, "owner/name");
-                None
-            }
-        },
-    };
+    if needed && !reader.is_set("HF_REPO") {
+        reader.problem("HF_REPO", "is not set; it is the model repository, owner/name");
+    }
+    let repo = reader.parse_if_set("HF_REPO", "owner/name", |name| name.parse::<RepoName>().ok());
     let endpoint = endpoint.or_else(|| Url::parse("https://huggingface.co").ok())?;
     Some(crate::hub::HubAccess { endpoint, token, repo: repo? })
 }

@@ -49,22 +49,14 @@ const LEAST_BYTES: u64 = 32 << 20;
 
 /// Reads the settings of the streams.
 pub(super) fn streams(reader: &mut SettingsReader<'_>) -> NatsStreams {
-    let namespace = reader.text("NATS_NAMESPACE").and_then(|text| match text.parse::<Namespace>() {
-        Ok(namespace) => Some(namespace),
-        Err(_) => {
-            reader.refuse("NATS_NAMESPACE", &text, Namespace::EXPECTED);
-            None
-        }
-    });
+    let namespace = reader.parse_if_set("NATS_NAMESPACE", Namespace::EXPECTED, |text| text.parse().ok());
     let replicas_are_set = reader.is_set("NATS_REPLICAS");
     let replicas = reader.parse_or("NATS_REPLICAS", "1, 3 or 5", 1, |n| [1, 3, 5].contains(n));
-    let max_bytes = reader.text("NATS_MAX_BYTES").and_then(|text| match text.parse::<ByteSize>() {
-        Ok(ByteSize(bytes)) if bytes >= LEAST_BYTES => Some(bytes),
-        Ok(_) | Err(_) => {
-            reader.refuse("NATS_MAX_BYTES", &text, "a size from 32MiB, such as 512MiB, 4GB or 1073741824");
-            None
-        }
-    });
+    let max_bytes = reader.parse_if_set(
+        "NATS_MAX_BYTES",
+        "a size from 32MiB, such as 512MiB, 4GB or 1073741824",
+        |text| text.parse().ok().map(|ByteSize(bytes)| bytes).filter(|bytes| *bytes >= LEAST_BYTES),
+    );
     NatsStreams { names: Names::new(namespace), replicas, replicas_are_set, max_bytes }
 }
 
@@ -165,11 +157,10 @@ fn client_certificate(reader: &mut SettingsReader<'_>) -> Option<ClientCertifica
 
 /// Reads the JetStream domain, which becomes one token of a subject.
 fn domain(reader: &mut SettingsReader<'_>) -> Option<String> {
-    let domain = reader.text("NATS_DOMAIN")?;
-    if domain.contains(|c: char| c.is_whitespace() || matches!(c, '.' | '*' | '>')) {
-        reader.refuse("NATS_DOMAIN", &domain, "one word without spaces, `.`, `*` and `>`");
-    }
-    Some(domain)
+    let is_odd = |c: char| c.is_whitespace() || matches!(c, '.' | '*' | '>');
+    reader.parse_if_set("NATS_DOMAIN", "one word without spaces, `.`, `*` and `>`", |domain| {
+        (!domain.contains(is_odd)).then(|| domain.to_owned())
+    })
 }
 
 /// Takes the user or token that stands in the URL. A second one in the settings is a mistake: only

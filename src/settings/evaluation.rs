@@ -30,15 +30,11 @@ pub(super) fn hold_out(reader: &mut SettingsReader<'_>) -> HoldOut {
 
 pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
     let default = GatePolicy::default();
-    let publish_when_unsure = match reader.text("GATE_UNSURE").as_deref() {
-        None => default.publish_when_unsure,
-        Some("publish") => true,
-        Some("hold") => false,
-        Some(other) => {
-            reader.refuse("GATE_UNSURE", other, "publish or hold");
-            default.publish_when_unsure
-        }
-    };
+    let publish_when_unsure = reader.parse_if_set("GATE_UNSURE", "publish or hold", |text| match text {
+        "publish" => Some(true),
+        "hold" => Some(false),
+        _ => None,
+    });
     GatePolicy {
         minimum_queries: reader.parse_or(
             "GATE_MINIMUM_QUERIES",
@@ -51,7 +47,7 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
             (0.5..1.0).contains(n)
         }),
         slowest: reader.parse_or("GATE_SLOWEST", "at least 1", default.slowest, |n: &f64| *n >= 1.0),
-        publish_when_unsure,
+        publish_when_unsure: publish_when_unsure.unwrap_or(default.publish_when_unsure),
         ..default
     }
 }
@@ -61,19 +57,15 @@ pub(super) fn synthesis(reader: &mut SettingsReader<'_>) -> SynthesisSettings {
     let share = |share: &f64| (0.0..=1.0).contains(share);
     let variants =
         reader.parse_or("SYNTHESIS_VARIANTS", "from 0 (off) to 1000", default.variants, |n| *n <= 1_000);
-    let keyboard = match reader.text("SYNTHESIS_KEYBOARD").as_deref() {
-        None => default.keyboard,
-        Some("qwerty") => Keyboard::Qwerty,
-        Some("qwertz") => Keyboard::Qwertz,
-        Some("azerty") => Keyboard::Azerty,
-        Some(other) => {
-            reader.refuse("SYNTHESIS_KEYBOARD", other, "qwerty, qwertz or azerty");
-            default.keyboard
-        }
-    };
+    let keyboard = reader.parse_if_set("SYNTHESIS_KEYBOARD", "qwerty, qwertz or azerty", |text| match text {
+        "qwerty" => Some(Keyboard::Qwerty),
+        "qwertz" => Some(Keyboard::Qwertz),
+        "azerty" => Some(Keyboard::Azerty),
+        _ => None,
+    });
     SynthesisSettings {
         variants,
-        keyboard,
+        keyboard: keyboard.unwrap_or(default.keyboard),
         share: reader.parse_or("SYNTHESIS_SHARE", "from 0 to 1", default.share, share),
         hard_share: reader.parse_or("SYNTHESIS_HARD_SHARE", "from 0 to 1", default.hard_share, share),
         learn_rates: reader.parse_or("SYNTHESIS_LEARN_RATES", "true or false", default.learn_rates, |_| true),

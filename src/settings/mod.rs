@@ -307,27 +307,18 @@ fn recipe(reader: &mut SettingsReader<'_>) -> Recipe {
 }
 
 fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
-    let metric = match reader.text("TRAIN_EARLY_STOP").as_deref() {
-        None | Some("off") => None,
-        Some("loss") => Some(Metric::Loss),
-        Some("accuracy") => Some(Metric::Accuracy),
-        Some(other) => {
-            reader.refuse("TRAIN_EARLY_STOP", other, "off, loss or accuracy");
-            None
-        }
-    };
+    let metric = reader.parse_if_set("TRAIN_EARLY_STOP", "off, loss or accuracy", |text| match text {
+        "off" => Some(None),
+        "loss" => Some(Some(Metric::Loss)),
+        "accuracy" => Some(Some(Metric::Accuracy)),
+        _ => None,
+    });
     let patience = reader.number("TRAIN_PATIENCE", &ranges::PATIENCE, DEFAULT_PATIENCE);
-    let every = match reader.text("TRAIN_ASSESS_EVERY").as_deref() {
-        None | Some("epoch") => None,
-        Some(steps) => {
-            let parsed = steps.parse().ok().filter(|steps| ranges::ASSESS_EVERY.contains(steps));
-            if parsed.is_none() {
-                reader.refuse("TRAIN_ASSESS_EVERY", steps, "epoch, or a number of steps from 1");
-            }
-            parsed
-        }
-    };
-    metric.map(|metric| EarlyStop { metric, patience, every })
+    let every = reader.parse_if_set("TRAIN_ASSESS_EVERY", "epoch, or a number of steps from 1", |text| {
+        let steps = || text.parse().ok().filter(|steps| ranges::ASSESS_EVERY.contains(steps));
+        if text == "epoch" { Some(None) } else { steps().map(Some) }
+    });
+    metric.flatten().map(|metric| EarlyStop { metric, patience, every: every.flatten() })
 }
 
 fn templates(reader: &mut SettingsReader<'_>) -> Templates {

@@ -8,11 +8,7 @@ use std::time::Duration;
 use autovalidate_finetune::train::ranges::Range;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::redaction::{HIDDEN, is_key, quote, redact, redact_value};
-
-/// Number of characters from which a secret is searched for in other texts. A shorter one is part of
-/// ordinary words.
-const SHORTEST_SECRET: usize = 6;
+use crate::redaction::{HIDDEN, SHORTEST_SECRET, is_key, quote, redact, redact_value};
 
 /// A problem with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +107,7 @@ impl<'a> SettingsReader<'a> {
         let key = name.to_ascii_lowercase();
         let of_file = self.file.get(&key).cloned();
         self.known.push(key);
-        if let Some(value) = (self.environment)(name).filter(|value| !value.trim().is_empty()) {
+        if let Some(value) = self.variable(name) {
             return Some((value.trim().to_owned(), SettingSource::Environment));
         }
         match of_file? {
@@ -128,12 +124,12 @@ impl<'a> SettingsReader<'a> {
 
     /// Returns true when the environment or the file has a value for this setting.
     pub(super) fn is_set(&self, name: &'static str) -> bool {
-        let in_environment = (self.environment)(name).is_some_and(|value| !value.trim().is_empty());
-        in_environment || self.file.contains_key(&name.to_ascii_lowercase())
+        self.variable(name).is_some() || self.file.contains_key(&name.to_ascii_lowercase())
     }
 
-    /// Returns a variable that the platform sets for each machine. It is not a setting.
-    pub(super) fn platform(&self, name: &str) -> Option<String> {
+    /// Returns a variable of the environment. One that the platform sets for each machine is read by
+    /// this alone, because it is not a setting.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())
     }
 
@@ -149,6 +145,22 @@ impl<'a> SettingsReader<'a> {
         let (value, origin) = self.look_up(name)?;
         self.note(name, &value, origin);
         Some(value)
+    }
+
+    /// Returns a setting that `parse` takes, if it is set. Any other value is a problem, whose message
+    /// names `expected`.
+    pub(super) fn parse_if_set<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            self.refuse(name, &text, expected);
+        }
+        parsed
     }
 
     /// Returns a secret, if it is set.

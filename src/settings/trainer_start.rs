@@ -33,7 +33,7 @@ pub(super) fn trainer_start(reader: &mut SettingsReader<'_>) -> TrainerStart {
     {
         reader.problem("FLY_API_TOKEN", "has a line break or another character that no token has");
     }
-    let default = if reader.platform("FLY_APP_NAME").is_some() { PRIVATE_API } else { PUBLIC_API };
+    let default = if reader.variable("FLY_APP_NAME").is_some() { PRIVATE_API } else { PUBLIC_API };
     let api = reader.parse_or(
         "FLY_API_HOSTNAME",
         "the URL of the Machines API, such as https://api.machines.dev",
@@ -51,7 +51,7 @@ pub(super) fn trainer_start(reader: &mut SettingsReader<'_>) -> TrainerStart {
                 Some((app, group)) => (app.to_owned(), Some(group.to_owned())),
                 None => (name.to_owned(), None),
             };
-            let own_machine = reader.platform("FLY_MACHINE_ID");
+            let own_machine = reader.variable("FLY_MACHINE_ID");
             match (token, Url::parse(&api)) {
                 (Some(token), Ok(api)) => TrainerStart::Fly(FlyApp { api, token, app, group, own_machine }),
                 (None, _) => {

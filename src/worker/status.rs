@@ -9,6 +9,7 @@ use crate::launcher::{StartRecord, TrainerStarter};
 use crate::trigger::DueJob;
 
 use super::BrokerHandles;
+use crate::default_value::is_default;
 
 /// Largest number of waiting runs that a status lists.
 const MAX_QUEUED: usize = 100;
@@ -32,7 +33,7 @@ pub struct Status {
     #[serde(default)]
     pub queued: Vec<JobId>,
     /// Number of further runs that wait.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub queued_more: usize,
     /// The last start of a trainer by a listener.
     #[serde(default)]
@@ -121,8 +122,4 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
-}
-
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }

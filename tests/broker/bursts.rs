@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use autovalidate::correction::Row;
-use autovalidate::corrections::{Appended, Corrections, ScreeningRules};
+use autovalidate::correction::{Refusal, Row};
+use autovalidate::corrections::{Appended, Corrections, Quarantined, ScreeningRules};
 use jiff::Timestamp;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::support::DEADLINE;
 use crate::support::broker::{TestBroker, row};
+use crate::support::crash::crash_at;
 use crate::support::within;
+
+/// Form in which the table writes times.
+const FORM: &str = "%Y-%m-%dT%H:%M:%S.%6f+00:00";
 
 /// Number of rows that waited while the worker was away.
 const BACKLOG: usize = 2_000;
@@ -23,7 +29,7 @@ fn dated(id: i64, minutes_ago: i64, form: &str) -> Row {
 async fn restarted(bench: &TestBroker) -> Corrections {
     let corrections = bench.corrections().await;
     screen(&corrections).await;
-    let known: Vec<_> = (0..200).map(|id| dated(id, 5_760 - id / 5, "%Y-%m-%dT%H:%M:%S.%6f+00:00")).collect();
+    let known: Vec<_> = (0..200).map(|id| dated(id, 5_760 - id / 5, FORM)).collect();
     assert_eq!(within(DEADLINE, corrections.append(&known)).await.unwrap().stored, 200);
     within(DEADLINE, corrections.swept(Duration::ZERO)).await.unwrap();
     let restarted = bench.corrections().await;
@@ -64,27 +70,13 @@ async fn rows_that_waited_while_the_worker_was_away_are_no_burst() {
 async fn an_import_of_one_moment_is_released_or_dropped_in_one_line() {
     let bench = TestBroker::new().await;
     let corrections = restarted(&bench).await;
-    let form = "%Y-%m-%dT%H:%M:%S.%6f+00:00";
-    let rows: Vec<_> = (1_000..1_500).map(|id| dated(id, 20, form)).collect();
+    let rows: Vec<_> = (1_000..1_500).map(|id| dated(id, 20, FORM)).collect();
     assert_eq!(append(&corrections, &rows).await.refused, 200);
-    let flood: Vec<_> = (5_000..5_400).map(|id| dated(id, 5, form)).collect();
+    let flood: Vec<_> = (5_000..5_400).map(|id| dated(id, 5, FORM)).collect();
     assert_eq!(append(&corrections, &flood).await.refused, 100);
 
-    let url = bench.url();
     let run = async |arguments: &[&str]| {
-        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
-            .arg("quarantine")
-            .args(arguments)
-            .current_dir(bench.folder.path())
-            .envs([
-                ("NATS_URL", url.as_str()),
-                ("SUPABASE_URL", "http://localhost"),
-                ("SUPABASE_ANON_KEY", "key"),
-            ])
-            .env("SUPABASE_TABLE", "pairs")
-            .kill_on_drop(true)
-            .output();
-        let output = within(DEADLINE, command).await.unwrap();
+        let output = bench.command(&[&["quarantine"], arguments].concat()).await;
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     let (_, listed) = run(&["list", "--reason", "burst", "--json"]).await;
@@ -108,4 +100,53 @@ async fn an_import_of_one_moment_is_released_or_dropped_in_one_line() {
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
     assert_eq!(snapshot.rows.len(), 200 + 500 + 300);
     assert_eq!(snapshot.released, (1_300..1_500).collect());
+}
+
+/// Decides about a burst of 2,000 rows by commands that are killed at any await and run again. Returns
+/// the number of rows that each command found in quarantine.
+async fn decide_by_killed_commands(bench: &TestBroker, release: bool, seed: u64) -> Vec<usize> {
+    let mut draw = ChaCha8Rng::seed_from_u64(seed);
+    let mut found = Vec::new();
+    loop {
+        let command = bench.corrections().await;
+        within(DEADLINE, command.complete_releases()).await.unwrap();
+        within(DEADLINE, command.complete_erasures()).await.unwrap();
+        let kept = within(DEADLINE, command.quarantined(Some(Refusal::Burst))).await.unwrap();
+        found.push(kept.len());
+        let kept: Vec<&Quarantined> = kept.iter().collect();
+        let point = draw.random_range(0..500);
+        let done = match release {
+            true => within(DEADLINE, crash_at(point, command.release(&kept))).await,
+            false => within(DEADLINE, crash_at(point, command.drop_quarantined(&kept))).await,
+        };
+        if let Some(done) = done {
+            assert_eq!(done.unwrap().len(), kept.len());
+            return found;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_burst_is_decided_about_once_however_often_the_command_is_killed() {
+    for release in [true, false] {
+        let bench = TestBroker::quick().await;
+        let corrections = restarted(&bench).await;
+        let import: Vec<_> = (1_000..3_300).map(|id| dated(id, 20, FORM)).collect();
+        assert_eq!(append(&corrections, &import).await.refused, 2_000);
+        let found = decide_by_killed_commands(&bench, release, 7).await;
+        assert!(found.iter().filter(|count| (1..2_000).contains(*count)).count() > 2, "{found:?}");
+
+        assert!(within(DEADLINE, corrections.quarantined_counts()).await.unwrap().is_empty());
+        let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
+        let erased = within(DEADLINE, corrections.erased()).await.unwrap();
+        let decided: std::collections::BTreeSet<i64> = (1_300..3_300).collect();
+        if release {
+            assert_eq!((snapshot.rows.len(), erased.len()), (200 + 2_300, 0));
+            assert_eq!(snapshot.released, decided);
+            assert_eq!(corrections.count_after(0).await.unwrap(), 200 + 2_300, "each row is released once");
+        } else {
+            assert_eq!((snapshot.rows.len(), snapshot.released.len()), (200 + 300, 0));
+            assert_eq!(erased, decided);
+        }
+    }
 }

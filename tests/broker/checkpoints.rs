@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream::Config;
 use autovalidate::broker::{BrokerError, CheckpointStore, JobId};
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -88,9 +89,13 @@ async fn the_bucket_grows_with_what_it_is_for_and_what_is_damaged_is_not_taken()
     for megabytes in [1, 5, 1] {
         std::fs::write(&file, vec![7; megabytes << 20]).unwrap();
         within(DEADLINE, store.put(&id, 1, &file)).await.unwrap();
-        rooms.push(stream(&bench).await.cached_info().config.max_bytes >> 20);
+        let config = stream(&bench).await.cached_info().config.clone();
+        rooms.push((config.max_bytes >> 20, config.max_age.as_secs() / 3600));
+        // An operator may drop checkpoints earlier.
+        let shorter = Config { max_age: Duration::from_secs(24 * 3600), ..config };
+        within(DEADLINE, bench.connection.jetstream().update_stream(shorter)).await.unwrap();
     }
-    assert_eq!(rooms, [16, 32, 32]);
+    assert_eq!(rooms, [(16, 14 * 24), (32, 24), (32, 24)]);
     let mut chunks = stream(&bench).await.info_with_subjects("$O.training_checkpoints.C.>").await.unwrap();
     let (subject, _) = within(DEADLINE, chunks.try_next()).await.unwrap().unwrap();
     let first = stream(&bench).await.direct_get_next_for_subject(&subject, None).await.unwrap();

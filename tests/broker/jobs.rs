@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use autovalidate::broker::{JobId, JobRequest, JobSettings, Jobs};
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
@@ -46,6 +47,31 @@ async fn a_request_with_an_id_is_kept_once() {
     within(DEADLINE, next(&jobs).await.complete()).await.unwrap();
     within(DEADLINE, jobs.enqueue(&request)).await.unwrap();
     assert_eq!(jobs.outstanding().await.unwrap(), 0, "not even after it was done");
+}
+
+/// Every triggered job has an id of its own, so nobody asks for the stream that would give one.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_request_without_an_id_asks_for_the_age_of_its_stream() {
+    let bench = TestBroker::new().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    let mut asked = bench.listen("$JS.API.STREAM.INFO.TRAINING").await;
+    let mut count = async || {
+        bench.connection.client().publish("$JS.API.STREAM.INFO.TRAINING", "end".into()).await.unwrap();
+        let mut count = 0;
+        while within(DEADLINE, asked.next()).await.unwrap().payload != "end" {
+            count += 1;
+        }
+        count
+    };
+    let own = JobRequest { job_id: Some("mine".parse().unwrap()), ..JobRequest::default() };
+    for (request, expected) in [(own, 0), (JobRequest::default(), 3)] {
+        let id = within(DEADLINE, jobs.enqueue(&request)).await.unwrap();
+        within(DEADLINE, jobs.register_waiting()).await.unwrap();
+        let job = next(&jobs).await;
+        assert_eq!(job.id(), &id);
+        within(DEADLINE, job.complete()).await.unwrap();
+        assert_eq!(count().await, expected, "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

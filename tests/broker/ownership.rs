@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use autovalidate::broker::{
-    Broker, BrokerError, Connection, Events, JobRequest, JobSettings, Jobs, Names, Project, Remote,
-    RunRecord, Runs, StatusService, StreamSettings, Streams, SystemClock, trainer_is_up,
+    Broker, BrokerError, CheckpointStore, Connection, Events, JobId, JobRequest, JobSettings, Jobs, Names,
+    Project, Remote, RunRecord, Runs, StatusService, StreamSettings, Streams, SystemClock, trainer_is_up,
 };
 use autovalidate::corrections::Corrections;
 use autovalidate::failure::{Failure, RetryDirective};
@@ -137,6 +137,58 @@ async fn a_stream_of_another_program_is_refused_and_left_as_it_is() {
     within(DEADLINE, Streams::ensure(&connection, &StreamSettings { names, ..StreamSettings::default() }))
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_adopts_every_stream_and_bucket_or_none() {
+    let (old, new) = (project("https://old.supabase.co"), project("https://new.supabase.co"));
+    let bench = TestBroker::with(old.clone()).await;
+    let context = bench.connection.jetstream();
+    let photos = Config {
+        name: "OBJ_training_checkpoints".into(),
+        subjects: vec!["photos.>".into()],
+        ..Config::default()
+    };
+    context.create_stream(photos.clone()).await.unwrap();
+    let before = everything(&bench.connection).await;
+    let adopt = async || within(DEADLINE, Streams::adopt(&bench.connection, &new)).await;
+    let refused = adopt().await.unwrap_err();
+    assert!(
+        matches!(&refused, BrokerError::ForeignStream { name, .. } if **name == *photos.name),
+        "{refused:?}"
+    );
+    assert_eq!(everything(&bench.connection).await, before);
+
+    context.delete_stream(&photos.name).await.unwrap();
+    let file = bench.folder.path().join("checkpoint");
+    std::fs::write(&file, "parameters").unwrap();
+    let run = JobId::manual(1);
+    within(DEADLINE, CheckpointStore::new(&bench.streams).put(&run, 7, &file)).await.unwrap();
+    assert_eq!(adopt().await.unwrap().as_deref(), Some("public.pairs at https://old.supabase.co"));
+    for (name, found) in everything(&bench.connection).await {
+        assert!(found.contains("new.supabase.co") && !found.contains("old.supabase.co"), "{name}: {found}");
+    }
+    let streams = ensure(&bench, &new).await.unwrap();
+    assert_eq!(within(DEADLINE, CheckpointStore::new(&streams).step(&run)).await.unwrap(), Some(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_reads_back_only_what_it_has_changed() {
+    let bench = TestBroker::new().await;
+    for (max_bytes, expected) in [(None, vec!["INFO"]), (Some(64 << 20), vec!["INFO", "UPDATE", "INFO"])] {
+        let mut calls = bench.listen("$JS.API.STREAM.*.QUARANTINE").await;
+        ensure(&bench, &StreamSettings { max_bytes, ..StreamSettings::default() }).await.unwrap();
+        bench.connection.client().publish("$JS.API.STREAM.END.QUARANTINE", "".into()).await.unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let message = within(DEADLINE, calls.next()).await.unwrap();
+            match message.subject.split('.').nth(3) {
+                Some("END") | None => break,
+                Some(call) => seen.push(call.to_owned()),
+            }
+        }
+        assert_eq!(seen, expected);
+    }
 }
 
 /// Takes the marks away, as on streams of version 0.1.

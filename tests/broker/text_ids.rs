@@ -119,3 +119,30 @@ async fn contents(bench: &TestBroker, name: &str) -> String {
     }
     all
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_take_and_print_the_texts() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let unfit = Row { typo: " ".to_owned(), ..text_row(ODD) };
+    append(&corrections, &[text_row(UUID), unfit]).await;
+    let run = async |arguments: &[&str]| {
+        let output = bench.command(arguments).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = async |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&run(arguments).await).unwrap()
+    };
+    assert_eq!(json(&["quarantine", "list", "--json"]).await[0]["id"], ODD);
+    assert!(run(&["quarantine", "show", ODD]).await.contains("empty"));
+    let upper = UUID.to_uppercase();
+    let listed = json(&["forget", &upper, "--dry-run", "--json"]).await;
+    assert_eq!(listed, serde_json::json!([upper]));
+    assert!(
+        run(&["forget", "--where-typo", &text_row(UUID).typo]).await.contains(&format!("row {UUID}: erased"))
+    );
+    assert!(run(&["forget", ODD, "unknown"]).await.contains("row unknown: was not stored, and will not be"));
+    assert!(pairs(&corrections).await.is_empty());
+    assert_eq!(append(&corrections, &[text_row("unknown")]).await.duplicates, 1);
+}

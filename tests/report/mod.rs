@@ -2,12 +2,12 @@
 
 use autovalidate::broker::{JobId, JobRequest, RunRecord};
 use autovalidate::correction::{Row, Templates};
-use autovalidate::evaluate::{
-    Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Side,
-};
+use autovalidate::evaluate::{Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, QuerySet, Report};
 use autovalidate::report::{RunReport, RunReportError, page};
 use autovalidate::run::Dataset;
 use autovalidate_finetune::train::Summary;
+
+use crate::support::run::queries;
 
 const DOMAIN: &str = "a<b>&\"c";
 
@@ -21,15 +21,7 @@ fn run() -> RunReport {
             ..Row::default()
         })
         .collect();
-    let queries: Vec<Query> = rows
-        .iter()
-        .map(|row| Query {
-            domain: row.domain.clone(),
-            typo: row.typo.clone(),
-            corrected: row.corrected.clone(),
-            side: Side::NewTypo,
-        })
-        .collect();
+    let queries = queries(&rows);
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let names = Catalog::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
     let (before, after) = (vec![Some(3); 60], vec![Some(1); 60]);

@@ -8,7 +8,7 @@ use autovalidate::broker::{
 };
 use autovalidate::correction::{Row, Templates};
 use autovalidate::evaluate::{
-    Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Side, Verdict,
+    Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Verdict,
 };
 use autovalidate::hub::Repository;
 use autovalidate::report::{RunReport, page};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::broker::TestBroker;
 use crate::support::nats::NatsServer;
-use crate::support::run::{ACK_WAIT, RunHarness, access};
+use crate::support::run::{ACK_WAIT, RunHarness, access, queries};
 use crate::support::{DEADLINE, within};
 
 /// Largest message that some servers take.
@@ -94,12 +94,7 @@ proptest! {
             (0..domains).map(|number| row(number, format!("{number} {}", letter.repeat(length)), gap)).collect();
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let catalog = Catalog::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
-        let queries: Vec<Query> = rows
-            .iter()
-            .map(|row| Query {
-                domain: row.domain.clone(), typo: row.typo.clone(), corrected: row.corrected.clone(), side: Side::NewTypo,
-            })
-            .collect();
+        let queries = queries(&rows);
         let report = report(&queries, &ids, &catalog, &ranks);
         let summary = Dataset::new(rows, &HoldOut::default(), &Templates::default()).summary;
 
@@ -140,15 +135,7 @@ fn of_many_domains_the_worse_ones_are_kept() {
     let rows: Vec<Row> = (0..300).map(|number| row(number, format!("form {}", number % 100), 1)).collect();
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let catalog = Catalog::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
-    let queries: Vec<Query> = rows
-        .iter()
-        .map(|row| Query {
-            domain: row.domain.clone(),
-            typo: row.typo.clone(),
-            corrected: row.corrected.clone(),
-            side: Side::NewTypo,
-        })
-        .collect();
+    let queries = queries(&rows);
     let mut ranks = vec![1; 100];
     ranks[77] = 9;
     let gate = report(&queries, &ids, &catalog, &ranks).outline().gate;

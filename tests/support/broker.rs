@@ -1,6 +1,7 @@
 //! Shared setup of these tests: a broker for each test, and rows.
 
 use std::path::Path;
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,8 +37,17 @@ impl TestBroker {
     }
 
     pub async fn with(settings: StreamSettings) -> Self {
+        Self::syncing(None, settings).await
+    }
+
+    /// Starts a server that flushes its store every second, as a worker's does. For thousands of rows.
+    pub async fn quick() -> Self {
+        Self::syncing(Some(Duration::from_secs(1)), StreamSettings::default()).await
+    }
+
+    async fn syncing(sync_every: Option<Duration>, settings: StreamSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let broker = Broker::Embedded(options(folder.path()));
+        let broker = Broker::Embedded(embedded::Options { sync_every, ..options(folder.path()) });
         let connection = within(DEADLINE, Connection::open(&broker)).await.unwrap();
         let streams = within(DEADLINE, Streams::ensure(&connection, &settings)).await.unwrap();
         Self { folder, connection, streams }
@@ -69,6 +79,20 @@ impl TestBroker {
     /// Returns the id of the request with this stream sequence.
     pub async fn requested(&self, sequence: u64) -> JobId {
         requested(&self.streams, sequence).await
+    }
+
+    /// Runs a command of the program beside a worker of this broker, and returns its output.
+    pub async fn command(&self, arguments: &[&str]) -> Output {
+        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("NATS_URL", self.url())
+            .env("SUPABASE_URL", "http://localhost")
+            .env("SUPABASE_ANON_KEY", "key")
+            .env("SUPABASE_TABLE", "pairs")
+            .kill_on_drop(true)
+            .output();
+        within(DEADLINE, command).await.unwrap()
     }
 
     /// Subscribes to everything published on a subject from now on.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use autovalidate::broker::{Event, Job, JobId, JobRequest, JobSettings, Jobs, RunRecord, Runs, SystemClock};
 use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
+use autovalidate::evaluate::{GatePolicy, Query, Side};
 use autovalidate::hub::{HubAccess, Index, Release, Repository};
 use autovalidate::run::{AttemptEnding, Pipeline, RunSettings};
 use autovalidate::trigger::{Trigger, TriggerPolicy};
@@ -54,6 +55,17 @@ pub fn rows() -> Vec<Row> {
             ..Row::default()
         })
         .collect()
+}
+
+/// Returns each row as a held-out query.
+pub fn queries(rows: &[Row]) -> Vec<Query> {
+    let query = |row: &Row| Query {
+        domain: row.domain.clone(),
+        typo: row.typo.clone(),
+        corrected: row.corrected.clone(),
+        side: Side::NewTypo,
+    };
+    rows.iter().map(query).collect()
 }
 
 impl RunHarness {
@@ -105,7 +117,8 @@ impl RunHarness {
                 hold_out: Default::default(),
                 templates: Default::default(),
                 names: None,
-                gate: Default::default(),
+                // Other tests use the processor, too.
+                gate: GatePolicy { slowest: 100.0, ..GatePolicy::default() },
                 base_model: tiny().display().to_string(),
                 data_dir: data_dir.to_owned(),
                 checkpoint_every: Duration::from_secs(30),

@@ -63,6 +63,8 @@ impl TestWorker {
             ("TRAIN_THREADS", "1".to_owned()),
             ("TRAIN_EPOCHS", "3".to_owned()),
             ("TRAIN_BATCH_SIZE", "16".to_owned()),
+            // Other tests use the processor, too.
+            ("GATE_SLOWEST", "100".to_owned()),
             ("SYNTHESIS_VARIANTS", "2".to_owned()),
         ]);
         environment.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use autovalidate::broker::RunState;
+use autovalidate::hub::{HubAccess, Repository};
+use autovalidate_fakes::{hub, supabase};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::process::Command;
@@ -159,17 +161,87 @@ async fn a_forgotten_row_is_told_with_the_versions_that_learned_from_it() {
     system.stop().await;
 }
 
+/// A public repository is read without a token, and the settings file may name it.
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_told_with_a_repository_from_the_settings_file_and_no_token() {
+    let mut system = TestWorker::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
+    within(DEADLINE, repository(&system).create_if_missing(false)).await.unwrap();
+    insert(&system.supabase, 120).await;
+    let run = system.ended().await;
+    assert_eq!(run.state, RunState::Done, "{:?}", run.error);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!("hf_repo = {REPO:?}\nhf_endpoint = {:?}\n", system.hub.url().as_str());
+    std::fs::write(folder.path().join("autovalidate.toml"), settings).unwrap();
+    let json = async |arguments: &[&str]| -> Value {
+        let mut command = alone(&system, arguments);
+        command.env("NATS_URL", system.nats_url()).current_dir(&folder);
+        let output = within(DEADLINE, command.output()).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let version = json(&["models", "list", "--json"]).await[0]["version"].clone();
+    assert_eq!(json(&["lineage", "1", "--json"]).await[0]["version"], version);
+    assert_eq!(json(&["forget", "1", "--json"]).await["versions"], serde_json::json!([version]));
+
+    let mut command = alone(&system, &["models", "rollback", version.as_str().unwrap()]);
+    let refused = within(DEADLINE, command.current_dir(&folder).output()).await.unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && told.contains("HF_TOKEN"), "{told}");
+    system.stop().await;
+}
+
 fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-async fn receipt(system: &TestWorker, version: &str) -> Value {
-    let access = autovalidate::hub::HubAccess {
+fn repository(system: &TestWorker) -> Repository {
+    let access = HubAccess {
         endpoint: system.hub.url().clone(),
         token: Some(system.hub.token().clone()),
         repo: REPO.parse().unwrap(),
     };
-    let repository = autovalidate::hub::Repository::open(access).unwrap();
-    let receipts = within(DEADLINE, repository.receipts()).await.unwrap();
+    Repository::open(access).unwrap()
+}
+
+async fn receipt(system: &TestWorker, version: &str) -> Value {
+    let receipts = within(DEADLINE, repository(system).receipts()).await.unwrap();
     serde_json::from_slice(&receipts[version]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_uuids_is_learned_from_traced_replayed_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = supabase::Options { id_type: supabase::IdType::Uuid, ..supabase::Options::default() };
+    let supabase = supabase::Supabase::start(options).await.unwrap();
+    let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
+    let settings = [("TRAIN_THRESHOLD", "120")];
+    let mut system = TestWorker::start_with(folder, supabase, hub, &tiny(), &settings).await;
+    insert(&system.supabase, 120).await;
+    let first = system.ended().await;
+    assert_eq!(first.state, RunState::Done, "{:?}", first.error);
+    insert(&system.supabase, 10).await;
+    system.stored(130).await;
+    told(&system, &["enqueue", "--force"]).await;
+    let second = system.ended().await;
+    assert_eq!((second.state, second.row_count), (RunState::Done, Some(130)), "{:?}", second.error);
+
+    let listed = json(&system, &["models", "list", "--json"]).await;
+    let version = |place: usize| listed[place]["version"].as_str().unwrap().to_owned();
+    let receipts = [receipt(&system, &version(1)).await, receipt(&system, &version(0)).await];
+    // The newest rows are those of the second insert, and the others judged the first version.
+    let dataset = |place: usize| &receipts[place]["dataset"];
+    let last = |place: usize| dataset(place)["last_insert"].as_i64().unwrap();
+    assert!(last(0) < dataset(1)["newest_from"].as_i64().unwrap() && last(0) < last(1));
+    assert!((1..=6).contains(&dataset(1)["newest"].as_u64().unwrap()), "one row in twenty");
+    assert!(receipts[1]["report"]["legacy"]["all"]["after"]["overall"]["queries"].as_u64() > Some(0));
+
+    let replayed = json(&system, &["runs", "replay", second.id.as_str(), "--json"]).await;
+    assert_eq!(replayed["identical"], true, "{replayed}");
+    let (first_row, last_row) = (system.supabase.id_text(1), system.supabase.id_text(130));
+    let traced = json(&system, &["lineage", &last_row, "--json"]).await;
+    assert_eq!((&traced[0]["used"] == "absent", &traced[1]["used"]), (false, &"absent".into()), "{traced}");
+    let forgotten = json(&system, &["forget", &first_row, "--json"]).await;
+    assert_eq!((&forgotten["ids"], &forgotten["messages"]), (&serde_json::json!([first_row]), &1.into()));
+    assert_eq!(forgotten["versions"].as_array().map(Vec::len), Some(2), "{forgotten}");
+    system.stop().await;
 }

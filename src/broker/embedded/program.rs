@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::broker::error::BrokerError;
 use crate::broker::version::{OLDEST_SERVER, is_new_enough};
+use crate::text::plain_line;
 
 /// Time that `nats-server --version` may take: long enough for a cold start from a slow disk.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
@@ -46,14 +47,14 @@ pub(super) async fn check_version(program: &Path) -> Result<String, BrokerError>
 }
 
 /// Extracts the version: `nats-server: v2.10.27` becomes `2.10.27`. An answer without a version is
-/// returned as it is, cut to 40 characters.
+/// returned as it is, cut to 40 bytes.
 fn parse_version(answer: &str) -> String {
     let word = answer
         .split_whitespace()
         .map(|word| word.trim_start_matches('v'))
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
         .unwrap_or(answer.trim());
-    word.chars().take(40).collect()
+    plain_line(word, 40)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::machine::Machine;
 use crate::answer::{AnswerError, read_body};
 use crate::launcher::error::LaunchError;
 use crate::retry::retry_after;
+use crate::text::plain_line;
 
 /// Time that one request may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -22,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const WAIT: Duration = Duration::from_secs(60);
 /// Largest answer that is read, in bytes. A machine takes a few kilobytes of a list.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-/// Longest part of an answer that is shown, in characters.
+/// Longest part of an answer that is shown, in bytes.
 const SHOWN: usize = 300;
 /// Starts of messages that tell of missing capacity. They come with status 409, 412, 422 or 503.
 const NO_CAPACITY: [&str; 3] = ["could not reserve resource", "insufficient", "no capacity"];
@@ -162,8 +163,7 @@ impl MachinesApi {
 fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> LaunchError {
     let told: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
     let text = told.error.or(told.message).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    let visible = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    let answer: String = visible.take(SHOWN).collect();
+    let answer = plain_line(&text, SHOWN);
     let no_capacity = NO_CAPACITY.iter().any(|words| answer.contains(words));
     match status {
         StatusCode::UNAUTHORIZED => LaunchError::Unauthorized { answer },

@@ -15,6 +15,7 @@ use crate::broker::{JobId, RecordedError};
 use crate::failure::chain;
 
 use super::files::replace;
+use super::run_dir::folder_of;
 
 /// Largest file that is read, in bytes. An error has a few thousand.
 const MAX_BYTES: u64 = 64 << 10;
@@ -50,7 +51,7 @@ pub(in crate::run) fn take_error(data_dir: &Path, job: &JobId, attempt: u64) -> 
 }
 
 fn path(data_dir: &Path, job: &JobId) -> PathBuf {
-    data_dir.join("jobs").join(job.as_str()).join("error.json")
+    folder_of(data_dir, job).join("error.json")
 }
 
 #[cfg(test)]

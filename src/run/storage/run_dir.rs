@@ -45,11 +45,16 @@ pub(in crate::run) struct RunDir {
     attempt: u64,
 }
 
+/// Returns the folder of a run.
+pub(super) fn folder_of(data_dir: &Path, job: &JobId) -> PathBuf {
+    data_dir.join("jobs").join(job.as_str())
+}
+
 impl RunDir {
     /// Opens a run's folder for an attempt. Removes the unfinished work of earlier attempts; their
     /// finished results stay.
     pub(in crate::run) fn open(data_dir: &Path, job: &JobId, attempt: u64) -> Result<Self, RunError> {
-        let run_dir = Self { folder: data_dir.join("jobs").join(job.as_str()), attempt };
+        let run_dir = Self { folder: folder_of(data_dir, job), attempt };
         std::fs::create_dir_all(&run_dir.folder).map_err(RunError::file("make", &run_dir.folder))?;
         for path in entries(&run_dir.folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
