@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
@@ -129,13 +130,14 @@ impl Row {
     }
 
     /// Returns the row's place in the order of inserts: its id, or the time of its insert in microseconds
-    /// where ids are texts.
+    /// where ids are texts. A row without such a time comes first.
     pub fn insert_order(&self) -> i64 {
         match &self.text_id {
             None => self.id,
             Some(_) => {
-                let created = self.created_at.as_deref().and_then(PostgresTime::read);
-                created.map_or(0, |created| created.at.as_microsecond())
+                let created = self.created_at.as_deref().and_then(PostgresTime::read).map(|read| read.at);
+                let is_finite = |at: &Timestamp| ![Timestamp::MIN, Timestamp::MAX].contains(at);
+                created.filter(is_finite).map_or(0, Timestamp::as_microsecond)
             }
         }
     }

@@ -16,6 +16,7 @@ use async_nats::jetstream::message::PublishMessage;
 use serde::Serialize;
 
 use super::digest::RowDigest;
+use super::erase::DELETED;
 use super::ledger::{Entry, Place, Recognition};
 use super::message_id::MessageId;
 use super::{
@@ -181,6 +182,13 @@ impl<'a> Batch<'a> {
     ) -> Result<(), BrokerError> {
         if self.waiting.len() == PUBLISHES_IN_FLIGHT {
             self.settle_oldest().await?;
+        }
+        if row.text_id.is_some() && series_of(number) > 0 {
+            // A table has one row with such an id, so the earlier one is gone. Its tombstone comes first: after a
+            // crash in between, this row is read again and is new.
+            let earlier = self.known.ledger.kept_ever(row.id);
+            let earlier: Vec<i64> = earlier.iter().map(|kept| kept.number).collect();
+            self.corrections.store_tombstones(self.known, &earlier, DELETED).await?;
         }
         self.known.ledger.begin_series_of(number);
         let judged = self.known.judge(row, version, self.now);

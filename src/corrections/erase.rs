@@ -29,7 +29,7 @@ use crate::text::normalize;
 /// Last token of the tombstones' subject.
 const DROPPED: &str = "dropped";
 /// Reason in the tombstone of a row that was deleted from the table.
-const DELETED: &str = "deleted";
+pub(super) const DELETED: &str = "deleted";
 /// Reason in the tombstone of a row that a person wants forgotten.
 const FORGOTTEN: &str = "forgotten";
 /// Number of tombstones or deletions that are sent at the same time.

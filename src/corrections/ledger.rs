@@ -95,7 +95,10 @@ impl Ledger {
                     // A tombstone of an earlier version has no digest.
                     let created = if created == 0 { known.created } else { created };
                     *known = Slot { created, ..slot };
-                    self.texts.remove(&id_of(number));
+                    // Unless another row has the id now.
+                    if self.kept(id_of(number)).is_none() {
+                        self.texts.remove(&id_of(number));
+                    }
                 } else if (version, place) > (known.version, known.place) {
                     *known = slot;
                 }
@@ -147,7 +150,9 @@ impl Ledger {
     /// the current series, or was shown since that began. A row of an earlier series may have gone with
     /// the whole table, and a deletion of its id may be about a row that was never seen here.
     pub(super) fn may_be_in_table(&self, number: i64) -> bool {
-        is_text(number) || series_of(number) == self.series || self.shown_again.contains(&number)
+        self.texts.contains_key(&id_of(number))
+            || series_of(number) == self.series
+            || self.shown_again.contains(&number)
     }
 
     /// Returns the current series of ids.
@@ -158,7 +163,7 @@ impl Ledger {
     /// Decides what a row is, by its id in the table and its digest.
     ///
     /// A row with a known id and another time of insert is another row: the table's ids have started
-    /// anew. A row that matches an earlier holder of its id is an old copy of that row, read before
+    /// anew, or a row with this text as its id was deleted and another one inserted. A row that matches an earlier holder of its id is an old copy of that row, read before
     /// the ids started anew.
     pub(super) fn recognize(&self, id: i64, digest: RowDigest) -> Recognition {
         let mut latest = None;

@@ -99,13 +99,15 @@ pub struct Position {
     pub updated: Option<String>,
 }
 
-/// Place of a row in the order of inserts: the time of its insert, as the database writes it, and its id.
+/// Place in the order of inserts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsertPlace {
-    /// Time of the insert.
+    /// Time of an insert, as the database writes it.
     pub at: String,
-    /// Id of the row.
-    pub id: String,
+    /// Id of the row; `None` for the place before every row of that time. Only UUIDs are recorded: another
+    /// text may say who a row is about, and the row may be erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// Outcome of a batch of rows.

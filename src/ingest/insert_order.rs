@@ -6,13 +6,19 @@
 //! row may bear any other time, or none: the [audit](super::audit) counts rows, and compares every id when
 //! the counts differ. And a row of which the time lies ahead is read once that time has come.
 //!
+//! An id may be any text that somebody chose. One that is too long for an address, or that can't be an id
+//! here, is passed by together with the rows after it that bear the same time; the audit reads those.
+//!
 //! Changes and deletions are found the other way round than with whole numbers: a page of kept ids is
 //! looked up in the table, so the order in which the database sorts texts does not matter.
 
+use std::sync::{Mutex, PoisonError};
+
 use jiff::Timestamp;
 use serde_json::Value;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::access::Malformed;
 use super::inbox::{Inbox, InsertPlace, Position};
 use super::page::{Page, Record};
 use super::rest::{Question, Table, beyond};
@@ -21,7 +27,10 @@ use super::sweep::{Sweep, SweepError, Swept};
 use super::updates::LATE_COMMIT;
 use crate::failure::chain;
 use crate::postgres_time::PostgresTime;
-use crate::row_identity::RowId;
+use crate::row_identity::{MAX_TEXT_BYTES, RowId, is_uuid};
+
+/// First time that PostgreSQL takes in the usual form, with a day to spare.
+const FIRST_TIME: Timestamp = Timestamp::constant(-62_135_510_400, 0);
 
 /// Kind of a table's ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +41,56 @@ pub(super) enum IdKind {
     Text,
 }
 
+/// Place between two rows in the order of inserts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// Before every row of a time.
+    Before(String),
+    /// After the row with this time and this id.
+    After(String, String),
+    /// After every row of a time.
+    Past(String),
+}
+
+impl Place {
+    fn at(&self) -> &str {
+        match self {
+            Self::Before(at) | Self::After(at, _) | Self::Past(at) => at,
+        }
+    }
+
+    fn of(recorded: InsertPlace) -> Self {
+        match recorded {
+            InsertPlace { at, id: None } => Self::Before(at),
+            InsertPlace { at, id: Some(id) } => Self::After(at, id),
+        }
+    }
+
+    /// Returns the place as it is recorded. What lies between it and this place is read again after a
+    /// restart.
+    fn recorded(&self) -> InsertPlace {
+        let id = match self {
+            Self::After(_, id) if is_uuid(id) => Some(id.clone()),
+            _ => None,
+        };
+        InsertPlace { at: self.at().to_owned(), id }
+    }
+}
+
+/// Time up to which a look-back has read everything that may still be committed.
+#[derive(Debug, Default)]
+pub(super) struct LookedBack(Mutex<Option<String>>);
+
+impl LookedBack {
+    fn is_complete(&self, at: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(at)
+    }
+
+    fn complete(&self, at: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at.to_owned());
+    }
+}
+
 impl<I: Inbox> Sweep<'_, I> {
     /// Sweeps as [`run`](Self::run) does, in the order of inserts.
     pub(super) async fn run_by_insert(
@@ -40,7 +99,7 @@ impl<I: Inbox> Sweep<'_, I> {
         swept: &mut Swept,
     ) -> Result<(), SweepError> {
         match &position.inserted {
-            Some(place) => self.look_back_by_insert(&place.clone(), swept).await?,
+            Some(place) => self.look_back_by_insert(&place.at, swept).await?,
             None => position.compared = i64::MIN,
         }
         self.read_on_by_insert(position, swept).await?;
@@ -57,28 +116,39 @@ impl<I: Inbox> Sweep<'_, I> {
         Ok(())
     }
 
-    async fn look_back_by_insert(&self, last: &InsertPlace, swept: &mut Swept) -> Result<(), SweepError> {
-        let Some(begin) = PostgresTime::read(&last.at) else { return Ok(()) };
-        let Ok(begin) = begin.at.checked_sub(LATE_COMMIT) else { return Ok(()) };
-        // No row has this place: a text is never empty.
-        let mut place = InsertPlace { at: begin.to_string(), id: String::new() };
+    /// Reads the rows that were committed late, up to this time. Once the time is long past, one look is
+    /// enough: an import gives many rows one time.
+    async fn look_back_by_insert(&self, last: &str, swept: &mut Swept) -> Result<(), SweepError> {
+        let Some(end) = PostgresTime::read(last).map(|read| read.at) else { return Ok(()) };
+        if self.looked_back.is_complete(last) {
+            return Ok(());
+        }
+        let is_old = end.duration_until(Timestamp::now()) > 2 * LATE_COMMIT;
+        // PostgreSQL takes no time of the year 0 in this form.
+        let begin = end.checked_sub(LATE_COMMIT).ok().filter(|begin| *begin > FIRST_TIME);
+        let mut place = begin.map(|begin| Place::Before(begin.to_string()));
         loop {
-            let (mut ids, next) = self.table.ids_inserted_after(&place, &last.at, self.page).await?;
-            let Some(next) = next else { return Ok(()) };
-            place = next;
+            let (mut ids, next) = self.table.ids_inserted_after(place.as_ref(), last, self.page).await?;
+            let Some(next) = next else { break };
+            place = Some(next);
             self.reported.leave_out(&mut ids);
             self.read_missing(ids, swept).await?;
         }
+        if is_old {
+            self.looked_back.complete(last);
+        }
+        Ok(())
     }
 
     async fn read_on_by_insert(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
         // The worker's clock may be behind the database's.
         let until = Timestamp::now().saturating_add(LATE_COMMIT).unwrap_or(Timestamp::MAX).to_string();
         let mut read = 0;
-        let mut answer = self.table.inserted_after(position.inserted.as_ref(), &until, self.page).await?;
+        let begin = position.inserted.clone().map(Place::of);
+        let mut answer = self.table.inserted_after(begin.as_ref(), &until, self.page).await?;
         while let (page, Some(last)) = answer {
             read += (page.rows.len() + page.malformed.len() + page.unreadable.len()) as u64;
-            let reached = Position { inserted: Some(last.clone()), ..position.clone() };
+            let reached = Position { inserted: Some(last.recorded()), ..position.clone() };
             // As in the sweep by id, this page is kept even when reading the next one fails.
             let keep = async {
                 self.hand_over(page, swept).await?;
@@ -97,10 +167,19 @@ impl<I: Inbox> Sweep<'_, I> {
     async fn compare_text_ids(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
         let kept = self.in_time(self.inbox.text_ids_after(position.compared, self.compare)).await?;
         if !kept.is_empty() {
-            let page = self.table.rows_by_id(&kept).await?;
-            let shown = page.ids();
-            self.compare(page, swept).await?;
-            self.follow_vanished(&kept, &shown, swept).await?;
+            match self.table.rows_by_id(&kept).await {
+                Ok(page) => {
+                    let shown = page.ids();
+                    self.compare(page, swept).await?;
+                    self.follow_vanished(&kept, &shown, swept).await?;
+                }
+                // A column that takes two texts for one, such as `citext`. Which row is meant, only a person
+                // can tell.
+                Err(error) if error.is_about(&kept) => {
+                    warn!(error = chain(&error), "some kept rows can't be compared with the table");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         position.compared = match kept.last() {
             Some(last) if kept.len() >= self.compare => last.number(),
@@ -145,7 +224,8 @@ impl Table {
             _ => {
                 let column = self.access().columns.id.as_str();
                 let question = Question { select: column, filters: Vec::new(), order: self.by_id() };
-                let records = self.read(&question, 1).await?;
+                // Not `read`: a failure says nothing of the size of pages.
+                let records = self.page(&question, 1).await?;
                 match records.first().map(|record| record.get(column)) {
                     None => return Ok(None),
                     Some(Some(Value::String(_))) => IdKind::Text,
@@ -184,10 +264,10 @@ impl Table {
     /// [`RestError::NoOrder`] for a table without the time of the insert; otherwise [`RestError`].
     async fn inserted_after(
         &self,
-        place: Option<&InsertPlace>,
+        place: Option<&Place>,
         until: &str,
         limit: usize,
-    ) -> Result<(Page, Option<InsertPlace>), RestError> {
+    ) -> Result<(Page, Option<Place>), RestError> {
         let columns = &self.access().columns;
         if self.is_undated() {
             return Err(RestError::NoOrder { column: columns.id.clone() });
@@ -195,12 +275,15 @@ impl Table {
         let select = self.select();
         let question = self.by_insert(&select, place, until);
         // A number that differs from place to place.
-        let number = place.and_then(|place| RowId::of_text(&place.id)).map_or(i64::MIN, |id| id.number());
+        let number = match place {
+            Some(Place::After(_, id)) => RowId::of_text(id).map_or(0, |id| id.number()),
+            Some(Place::Before(_) | Place::Past(_)) | None => i64::MIN,
+        };
         match self.read(&question, limit).await {
             Ok(records) => {
                 self.size.got_past(number);
                 let last = self.last_place(&records, place)?;
-                Ok((Page::decode(columns, &records)?, last))
+                Ok((Page::decode_any(columns, &records), last))
             }
             Err(error) if error.lacks_created_at(self.access()) => {
                 Err(RestError::NoOrder { column: columns.id.clone() })
@@ -211,9 +294,12 @@ impl Table {
                 let Some((record, reason)) = self.unreadable(number, question, error).await? else {
                     return Ok((Page::default(), None));
                 };
-                let id = columns.id_of(&record).ok_or(RestError::NoIds)?;
                 let last = self.last_place(std::slice::from_ref(&record), place)?;
-                Ok((Page::of_unreadable(id, reason), last))
+                let page = match columns.id_of(&record) {
+                    Some(id) => Page::of_unreadable(id, reason),
+                    None => Page { malformed: vec![Malformed { id: None }], ..Page::default() },
+                };
+                Ok((page, last))
             }
         }
     }
@@ -225,13 +311,13 @@ impl Table {
     /// [`RestError`].
     async fn ids_inserted_after(
         &self,
-        place: &InsertPlace,
+        place: Option<&Place>,
         until: &str,
         limit: usize,
-    ) -> Result<(Vec<RowId>, Option<InsertPlace>), RestError> {
+    ) -> Result<(Vec<RowId>, Option<Place>), RestError> {
         let select = self.place();
-        let records = self.read(&self.by_insert(&select, Some(place), until), limit).await?;
-        let last = self.last_place(&records, Some(place))?;
+        let records = self.read(&self.by_insert(&select, place, until), limit).await?;
+        let last = self.last_place(&records, place)?;
         let columns = &self.access().columns;
         Ok((records.iter().filter_map(|record| columns.id_of(record)).collect(), last))
     }
@@ -251,7 +337,11 @@ impl Table {
         let filters = after.map(|after| (column, format!("gt.{after}"))).into_iter().collect();
         let question = Question { select: column, filters, order: self.by_id() };
         let records = self.read(&question, limit).await?;
-        let last = records.last().map(|last| text(last, column)).transpose()?;
+        // One that does not fit is passed by: the next page begins after the last one that does.
+        let mut last = None;
+        for record in &records {
+            last = Some(text(record, column)?).filter(|text| fits(text)).or(last);
+        }
         if last.is_some() && last.as_deref() == after {
             return Err(RestError::SamePage);
         }
@@ -265,49 +355,59 @@ impl Table {
     }
 
     /// Builds the question for the rows after a place and up to a time.
-    fn by_insert<'q>(&'q self, select: &'q str, place: Option<&InsertPlace>, until: &str) -> Question<'q> {
+    fn by_insert<'q>(&'q self, select: &'q str, place: Option<&Place>, until: &str) -> Question<'q> {
         let columns = &self.access().columns;
         let (id, created_at) = (columns.id.as_str(), columns.created_at.as_str());
-        let after = place.map(|InsertPlace { at, id: last }| match last.as_str() {
-            "" => (created_at, format!("gte.{at}")),
-            last => ("or", beyond((created_at, at), (id, Some(last.to_owned())))),
-        });
-        let until = (created_at, format!("lte.{until}"));
-        let filters = after.into_iter().chain([until]).collect();
+        let mut filters = vec![(created_at, format!("lte.{until}"))];
+        match place {
+            None => {}
+            Some(Place::Before(at)) => filters.push((created_at, format!("gte.{at}"))),
+            Some(Place::Past(at)) => filters.push((created_at, format!("gt.{at}"))),
+            Some(Place::After(at, last)) => {
+                // The first filter lets PostgreSQL begin within an index; it can't with the second one alone.
+                filters.push((created_at, format!("gte.{at}")));
+                filters.push(("or", beyond((created_at, at), (id, Some(last.clone())))));
+            }
+        }
         Question { select, filters, order: format!("{created_at}.asc,{id}.asc") }
     }
 
-    /// Returns the place of the last of these records, which were asked for as those after a place.
+    /// Returns the place of the last of these records, which were asked for as those after a place. A view
+    /// may repeat a record.
     ///
     /// # Errors
     /// [`RestError::NotAsked`], [`RestError::SamePage`] when a cache or a proxy has answered with other
     /// rows: reading would never advance. [`RestError::IdsBecameNumbers`], [`RestError::NoIds`].
-    fn last_place(
-        &self,
-        records: &[Record],
-        after: Option<&InsertPlace>,
-    ) -> Result<Option<InsertPlace>, RestError> {
+    fn last_place(&self, records: &[Record], after: Option<&Place>) -> Result<Option<Place>, RestError> {
         let columns = &self.access().columns;
-        let mut last = after.cloned();
+        let mut last: Option<Place> = None;
         for record in records {
             if record.get(&columns.id).is_some_and(Value::is_number) {
                 return Err(RestError::IdsBecameNumbers { column: columns.id.clone() });
             }
-            let next = InsertPlace { at: text(record, &columns.created_at)?, id: text(record, &columns.id)? };
-            if last.as_ref() == Some(&next) {
+            let (at, id) = (text(record, &columns.created_at)?, text(record, &columns.id)?);
+            let next = match fits(&id) {
+                true => Place::After(at, id.clone()),
+                false => Place::Past(at),
+            };
+            if last.is_none() && after == Some(&next) {
                 return Err(RestError::SamePage);
             }
-            let time = |place: &InsertPlace| PostgresTime::read(&place.at).map(|read| read.at);
-            if let Some(before) = &last
+            let time = |place: &Place| PostgresTime::read(place.at()).map(|read| read.at);
+            if let Some(before) = last.as_ref().or(after)
                 && time(&next) < time(before)
-                && let Some(got) = RowId::of_text(&next.id)
             {
-                return Err(RestError::NotAsked { got });
+                return Err(RestError::NotAsked { got: RowId::of_text(&id).unwrap_or(RowId::of_number(0)) });
             }
             last = Some(next);
         }
-        Ok(if records.is_empty() { None } else { last })
+        Ok(last)
     }
+}
+
+/// Returns true for an id that can be part of an address.
+fn fits(id: &str) -> bool {
+    id.len() <= MAX_TEXT_BYTES
 }
 
 fn text(record: &Record, column: &str) -> Result<String, RestError> {

@@ -18,6 +18,7 @@ use super::access::TableAccess;
 use super::backoff;
 use super::disconnect_reason::DisconnectReason;
 use super::inbox::{Accepted, Inbox};
+use super::insert_order::LookedBack;
 use super::realtime;
 use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
@@ -48,6 +49,7 @@ pub struct Ingest<I> {
     /// Id up to which a sweep has read; [`i64::MAX`] until the first one has begun.
     pub(super) cursor: AtomicI64,
     updates: tokio::sync::Mutex<SeenUpdates>,
+    looked_back: LookedBack,
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
@@ -69,6 +71,7 @@ impl<I: Inbox> Ingest<I> {
             vanishing: AtomicU64::new(0),
             cursor: AtomicI64::new(i64::MAX),
             updates: tokio::sync::Mutex::default(),
+            looked_back: LookedBack::default(),
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
@@ -234,6 +237,7 @@ impl<I: Inbox> Ingest<I> {
             revising: &self.revising,
             vanishing: &self.vanishing,
             updates: &self.updates,
+            looked_back: &self.looked_back,
             page: self.timing.page,
             compare: self.timing.compare,
             overlap: self.timing.overlap,
@@ -246,7 +250,8 @@ impl<I: Inbox> Ingest<I> {
         let before = self.status.borrow().series;
         // Before the first sweep has read its position, nobody knows what was told before.
         let (Some(series), Some(before)) = (series, before) else { return };
-        if series > before {
+        // A text that is used again says nothing of the others.
+        if series > before && !self.table.has_text_ids() {
             warn!(series, "the table's ids have started anew; its rows are taken in beside the earlier ones");
             self.status.send_modify(|status| status.series = Some(series));
             self.emit(IngestEvent::IdsStartedAnew { series });

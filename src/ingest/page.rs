@@ -67,6 +67,12 @@ impl Page {
     /// # Errors
     /// [`RestError::NoIds`].
     pub(super) fn decode(columns: &Columns, records: &[Record]) -> Result<Self, RestError> {
+        let page = Self::decode_any(columns, records);
+        if page.last_id.is_none() && !records.is_empty() { Err(RestError::NoIds) } else { Ok(page) }
+    }
+
+    /// Decodes the records of an answer, even if none has an id that can be used.
+    pub(super) fn decode_any(columns: &Columns, records: &[Record]) -> Self {
         let mut page = Self::default();
         for record in records {
             page.last_id = page.last_id.max(columns.id_of(record).map(|id| id.number()));
@@ -75,7 +81,7 @@ impl Page {
                 Err(malformed) => page.malformed.push(malformed),
             }
         }
-        if page.last_id.is_none() && !records.is_empty() { Err(RestError::NoIds) } else { Ok(page) }
+        page
     }
 
     /// Returns the ids of all rows as numbers, as far as they could be read.

@@ -320,7 +320,7 @@ impl Table {
     }
 
     /// Asks once for `asked` records, and learns from the answer.
-    async fn page(&self, question: &Question<'_>, asked: usize) -> Result<Vec<Record>, RestError> {
+    pub(super) async fn page(&self, question: &Question<'_>, asked: usize) -> Result<Vec<Record>, RestError> {
         let begun = Instant::now();
         let body = bounded(self.send(self.request(question, asked)).await?).await?;
         let records: Vec<Record> = serde_json::from_slice(&body).map_err(RestError::Body)?;

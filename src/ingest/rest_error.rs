@@ -7,7 +7,7 @@ use super::answer_kind::AnswerKind;
 use super::error_answer::ErrorAnswer;
 use super::page_size::SmallerPage;
 use crate::failure::{Failure, RetryDirective};
-use crate::row_identity::RowId;
+use crate::row_identity::{RowId, is_uuid};
 
 /// Reason why the table could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,17 @@ pub enum RestError {
 }
 
 impl RestError {
+    /// Returns true when the ids that were asked for may be the reason: they are no values of the column, or
+    /// the column takes two texts for one, as `citext` does. A number or a UUID is written in one way only,
+    /// so other rows come from a cache then.
+    pub(super) fn is_about(&self, ids: &[RowId]) -> bool {
+        match self {
+            Self::NotAsked { .. } => ids.iter().any(|id| id.text().is_some_and(|text| !is_uuid(text))),
+            Self::Answer(answer) => matches!(answer.kind, AnswerKind::ColumnType | AnswerKind::Refused),
+            _ => false,
+        }
+    }
+
     /// Returns the kind of the answer, when the service answered something else than rows.
     pub fn kind(&self) -> Option<AnswerKind> {
         if let Self::Answer(answer) = self { Some(answer.kind) } else { None }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::inbox::{Accepted, Inbox, InboxError, Position};
-use super::insert_order::IdKind;
+use super::insert_order::{IdKind, LookedBack};
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
@@ -51,6 +51,12 @@ pub enum SweepError {
 }
 
 impl SweepError {
+    /// Returns true when the ids that were asked for may be the reason: they are no values of the column, or
+    /// the column takes two texts for one.
+    pub(super) fn is_about(&self, ids: &[RowId]) -> bool {
+        matches!(self, Self::Rest(error) if error.is_about(ids))
+    }
+
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rest(error) => error.retry_after(),
@@ -144,6 +150,8 @@ pub(super) struct Sweep<'a, I> {
     pub(super) updates: &'a tokio::sync::Mutex<SeenUpdates>,
     /// Number of vanished rows in the current round of the comparison.
     pub(super) vanishing: &'a AtomicU64,
+    /// Time up to which the sweep has looked back, where ids are texts.
+    pub(super) looked_back: &'a LookedBack,
     /// Number of rows per request.
     pub(super) page: usize,
     /// Number of kept rows that each sweep compares with the table.

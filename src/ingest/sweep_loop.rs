@@ -1,6 +1,7 @@
 //! The ingest's third loop: sweep after sweep, an audit from time to time, and the status and
 //! events of both.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::inbox::{Inbox, Position};
 use super::merge::Ingest;
 use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
-use crate::failure::{Failure, RetryDirective, chain};
+use crate::failure::{Failure, chain};
 use crate::row_identity::RowId;
 
 /// Time between two progress reports of a long sweep.
@@ -152,53 +153,75 @@ impl<I: Inbox> Ingest<I> {
     /// [`SweepError`]. The rows that were handed over before the error stay stored.
     pub async fn sweep_now(&self) -> Result<u64, SweepError> {
         let before = self.status.borrow().rows_by_sweep;
-        Box::pin(self.sweep_once(&mut None)).await?;
+        let mut position = None;
+        Box::pin(self.sweep_once(&mut position)).await?;
+        if self.table.has_text_ids() {
+            // A sweep alone does not read a row that bears an earlier time.
+            let mut swept = Swept::default();
+            Box::pin(Auditor::default().audit(&self.sweeper(&|_, _| {}), i64::MAX, &mut swept)).await?;
+            self.count(&swept);
+        }
         Ok(self.status.borrow().rows_by_sweep - before)
     }
 
-    /// Looks at the rows that were named as updated or deleted. Rows that can't be looked at are left to
-    /// the comparison, unless the error may pass by itself: a hint comes from outside, and may name
-    /// anything.
+    /// Looks at the rows that were named as updated or deleted.
     async fn revise_changed(&self) -> Result<(), SweepError> {
         let changed = self.sweep_trigger.changed_rows();
-        if changed.is_empty() {
-            return Ok(());
-        }
         let ids: Vec<RowId> = changed.iter().map(|change| change.id.clone()).collect();
-        let deleted =
+        let deleted: BTreeSet<RowId> =
             changed.iter().filter(|change| change.is_deleted).map(|change| change.id.clone()).collect();
-        let mut swept = Swept::default();
-        let revised = self.sweeper(&|_, _| {}).revise(&ids, &deleted, &mut swept).await;
-        self.count(&swept);
-        match revised {
-            Err(error) if error.directive() == RetryDirective::Retry => return Err(error),
-            Err(error) => warn!(error = chain(&error), rows = ids.len(), "changed rows can't be read"),
-            Ok(()) => {}
-        }
+        self.follow_hints(&ids, Some(&deleted)).await?;
         self.sweep_trigger.forget_changed(&changed);
         Ok(())
     }
 
-    /// Reads those of the named rows that are below the range over which the sweep just looked back. Rows
-    /// that can't be read are left to the audit, unless the error may pass by itself: a hint may name
-    /// anything.
+    /// Reads those of the named rows that are below the range over which the sweep just looked back.
     async fn look_at(&self, named: &[RowId], cursor: i64) -> Result<(), SweepError> {
         let end = cursor.saturating_sub(self.timing.overlap);
         let is_old = |id: &&RowId| id.text().is_some() || id.number() <= end;
         let old: Vec<_> = named.iter().filter(is_old).cloned().collect();
-        let mut swept = Swept::default();
-        let read = match old.is_empty() {
-            true => Ok(()),
-            false => self.sweeper(&|_, _| {}).read_missing(old, &mut swept).await,
-        };
-        self.count(&swept);
-        match read {
-            Err(error) if error.directive() == RetryDirective::Retry => return Err(error),
-            Err(error) => warn!(error = chain(&error), rows = named.len(), "named rows can't be read"),
-            Ok(()) => {}
-        }
+        self.follow_hints(&old, None).await?;
         self.sweep_trigger.forget(named);
         Ok(())
+    }
+
+    /// Follows hints about changed rows, with those that name a deletion in `changed`, or else about rows that
+    /// may be missing; all at once or, if that fails, one by one. A hint comes from outside and may name
+    /// anything: one that the table does not take is passed by, and left to comparison and audit.
+    async fn follow_hints(&self, ids: &[RowId], changed: Option<&BTreeSet<RowId>>) -> Result<(), SweepError> {
+        let mut swept = Swept::default();
+        let mut followed = self.follow(ids, changed, &mut swept).await;
+        if followed.as_ref().is_err_and(|error| error.is_about(ids)) {
+            followed = Ok(());
+            for id in ids.iter().map(std::slice::from_ref) {
+                match self.follow(id, changed, &mut swept).await {
+                    Err(error) if error.is_about(id) => {
+                        warn!(id = %id[0], error = chain(&error), "no row has this id");
+                    }
+                    Err(error) => {
+                        followed = Err(error);
+                        break;
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        self.count(&swept);
+        followed
+    }
+
+    async fn follow(
+        &self,
+        ids: &[RowId],
+        changed: Option<&BTreeSet<RowId>>,
+        swept: &mut Swept,
+    ) -> Result<(), SweepError> {
+        let sweeper = self.sweeper(&|_, _| {});
+        match changed {
+            _ if ids.is_empty() => Ok(()),
+            Some(deleted) => sweeper.revise(ids, deleted, swept).await,
+            None => sweeper.read_missing(ids.to_vec(), swept).await,
+        }
     }
 
     /// Adds a sweep's result to the status.

@@ -126,12 +126,14 @@ impl Table {
         let column = self.updated_at();
         let select = format!("{},{column}", columns.id);
         let (since, id) = place;
-        let filter = match id {
-            Some(id) => ("or", beyond((column, since), (&columns.id, Some(id.to_string())))),
-            None => (column, format!("gte.{since}")),
-        };
+        // The first filter lets PostgreSQL begin within an index; it can't with the second one alone.
+        let mut filters = vec![(column, format!("gte.{since}"))];
+        if let Some(id) = id {
+            let id = id.text().map_or_else(|| id.to_string(), str::to_owned);
+            filters.push(("or", beyond((column, since), (&columns.id, Some(id)))));
+        }
         let order = format!("{column}.asc,{}.asc", columns.id);
-        let question = Question { select: &select, filters: vec![filter], order };
+        let question = Question { select: &select, filters, order };
         let records = self.ask_for_updates(&question, limit).await?.unwrap_or_default();
         let last = records.last().and_then(|last| Some((text(last, column)?, Some(columns.id_of(last)?))));
         // A page that ends where it began would be asked for again without end.

@@ -146,3 +146,33 @@ async fn commands_take_and_print_the_texts() {
     assert!(pairs(&corrections).await.is_empty());
     assert_eq!(append(&corrections, &[text_row("unknown")]).await.duplicates, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_inserted_again_replaces_the_one_that_had_its_id() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let (first, other) = (text_row("form-7"), text_row("8"));
+    append(&corrections, &[first.clone(), other.clone()]).await;
+    let second = Row {
+        typo: "hunday".to_owned(),
+        created_at: Some("2027-01-01T00:00:00Z".to_owned()),
+        ..first.clone()
+    };
+    append(&corrections, std::slice::from_ref(&second)).await;
+    within(DEADLINE, corrections.complete_erasures()).await.unwrap();
+    let number = number_in(first.id, 1).unwrap();
+    assert_eq!(pairs(&corrections).await, [other.clone(), Row { id: number, ..second.clone() }]);
+    for corrections in [corrections, bench.corrections().await] {
+        assert_eq!(append(&corrections, &[first.clone(), second.clone()]).await.duplicates, 2);
+        let ids = within(DEADLINE, corrections.text_ids_after(i64::MIN, 9)).await.unwrap();
+        assert_eq!(ids.iter().filter_map(RowId::text).collect::<Vec<_>>(), ["form-7", "8"]);
+    }
+    // Digits that are inserted again say nothing of the others: their deletion is followed.
+    let corrections = bench.corrections().await;
+    let seven = Row { created_at: Some("2027-01-01T00:00:00Z".to_owned()), ..text_row("7") };
+    append(&corrections, &[text_row("7"), seven]).await;
+    append(&corrections, &[Row { created_at: Some("2028-01-01T00:00:00Z".to_owned()), ..text_row("7") }])
+        .await;
+    let kept = within(DEADLINE, corrections.kept(&[other.id])).await.unwrap();
+    assert_eq!(within(DEADLINE, corrections.remove(&kept)).await.unwrap(), 1);
+}

@@ -232,12 +232,21 @@ async fn an_empty_table_is_read_once_it_has_rows_whatever_their_ids_are() {
 
 #[tokio::test]
 async fn a_hint_with_an_id_of_another_kind_stops_nothing() {
-    for (kind, hint) in [(IdType::BigInt, "form-7"), (IdType::Uuid, "form-7"), (IdType::Uuid, "7")] {
+    for (kind, hint) in [
+        (IdType::BigInt, "form-7"),
+        (IdType::BigInt, "07"),
+        (IdType::Uuid, "form-7"),
+        (IdType::Uuid, "7"),
+        (IdType::Uuid, "{3F1C0C1E5B1F4B0A8A0E9D5E1F2A7C66}"),
+    ] {
         let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));
         supabase.faults().drop_events(u64::MAX);
         let row = supabase.insert("toyta", "Toyota", "brand");
         let mut ingest = Running::start(service(&supabase), &inbox, timing());
         ingest.settled().await;
+        // A good hint beside a wrong one is followed.
+        let changed = supabase.insert("to be deleted", "Toyota", "brand");
+        supabase.delete(changed);
         let hint = RowId::of_text(hint).expect("an id");
         ingest.sweep_trigger.row(hint.clone());
         ingest.sweep_trigger.changed(hint.clone());
@@ -254,6 +263,56 @@ async fn a_hint_with_an_id_of_another_kind_stops_nothing() {
         inbox.holds(ids).await;
         let trigger = ingest.sweep_trigger.clone();
         ingest.status_is(|status| status.sweep_trouble.is_none() && !trigger.is_behind()).await;
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_can_not_be_asked_for_stops_nothing() {
+    let (supabase, inbox) = (table_of(IdType::Text).await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    let insert_id = |id: &str, created_at: &str| {
+        let values = json!({"id": id, "typo": "toyta", "corrected": "Toyota", "domain": "brand", "created_at": created_at});
+        supabase.insert_values(serde_json::from_value(values).expect("an object"));
+        RowId::of_text(id).map(|id| id.number())
+    };
+    let (long, longer) = ("é".repeat(500), "a".repeat(20_000));
+    let one_moment = "2026-01-01T00:00:00+00:00";
+    let odd = ["", "a\tb", &longer].map(|id| insert_id(id, one_moment));
+    assert_eq!(odd, [None, None, None]);
+    let mut ids: Vec<i64> =
+        ["b", "z\\\"(,)", &long, "zz"].iter().filter_map(|id| insert_id(id, one_moment)).collect();
+    ids.extend(insert_id("year one", "0001-01-01T00:00:00+00:00"));
+    ids.sort_unstable();
+    let mut ingest =
+        Running::start(service(&supabase), &inbox, IngestTiming { page: 1, compare: 2, ..timing() });
+    inbox.holds(ids.clone()).await;
+    sweep(&mut ingest, 5).await;
+    ids.extend(insert(&supabase, 3).into_keys());
+    ids.sort_unstable();
+    sweep(&mut ingest, 5).await;
+    inbox.holds(ids).await;
+    let status = ingest.status_is(|status| status.sweep_trouble.is_none()).await;
+    assert!(status.malformed >= 3, "{status:?}");
+    ingest.stop().await;
+}
+
+#[tokio::test]
+async fn many_rows_of_one_old_time_are_not_read_again_with_each_sweep() {
+    for kind in KINDS {
+        let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));
+        supabase.faults().drop_events(u64::MAX);
+        let pairs =
+            (0..500).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
+        supabase.import(pairs, "2026-01-01T00:00:00Z".parse().expect("a time"));
+        let mut ingest =
+            Running::start(access(&supabase), &inbox, IngestTiming { page: 50, compare: 1, ..timing() });
+        ingest.status_is(|status| status.audits > 0).await;
+        sweep(&mut ingest, 2).await;
+        let before = supabase.reads();
+        sweep(&mut ingest, 3).await;
+        let requests = supabase.reads() - before;
+        assert!(requests <= 3 * 5, "{requests} requests in three sweeps");
         ingest.stop().await;
     }
 }

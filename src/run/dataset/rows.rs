@@ -64,7 +64,10 @@ impl Dataset {
         let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
         let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
         let mut query_rows = Vec::new();
-        for (row, place) in rows.into_iter().zip(order) {
+        // Of rows that repeat a pair, the oldest one decides.
+        let mut rows: Vec<(i64, Row)> = order.into_iter().zip(rows).collect();
+        rows.sort_by_key(|(place, _)| *place);
+        for (place, row) in rows {
             if row.check().is_err() {
                 refused += 1;
                 left_out_ids.push(row.id);

@@ -46,6 +46,7 @@ mod webhook;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -175,6 +176,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Page that a cache keeps while it serves stale pages.
     stale_page: Mutex<Option<Vec<Record>>>,
+    /// Number of reads so far.
+    reads: AtomicU64,
     commits: watch::Sender<usize>,
     late: mpsc::UnboundedSender<Late>,
     stop: CancellationToken,
@@ -274,6 +277,7 @@ impl Supabase {
             table: Mutex::new(Table::new(options.id_type)),
             options,
             stale_page: Mutex::default(),
+            reads: AtomicU64::new(0),
             commits: watch::Sender::new(0),
             stop: CancellationToken::new(),
         });
@@ -361,6 +365,11 @@ impl Supabase {
     /// [`truncate_restart_identity`](Self::truncate_restart_identity).
     pub fn id_text(&self, id: i64) -> String {
         self.shared.table().id_text(id)
+    }
+
+    /// Returns the number of reads of the table so far, over HTTP.
+    pub fn reads(&self) -> u64 {
+        self.shared.reads.load(Ordering::Relaxed)
     }
 
     /// Returns the numbers of all visible rows.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -23,6 +24,7 @@ pub(super) async fn read(
     Path(table): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
+    shared.reads.fetch_add(1, Ordering::Relaxed);
 ) -> Response {
     answer(&shared, &table, &headers, "accept-profile", async |role| {
         if role == Role::Anon && shared.faults.revoked() {
