@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use autovalidate_fakes::supabase::{Options, SocketFault, Supabase};
+use autovalidate_fakes::supabase::{IdType, Options, SocketFault, Supabase};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -124,4 +124,76 @@ async fn the_official_javascript_client_inserts_subscribes_and_is_told_what_is_w
     assert_eq!((&changes[0]["new"]["typo"], &changes[0]["old"]), (&json!("toiota"), &json!({"id": 2})));
     assert_eq!((&changes[1]["new"], &changes[1]["old"]), (&json!({}), &json!({"id": 3})));
     supabase.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_official_javascript_client_reads_and_writes_rows_by_uuid_and_by_text() {
+    let uuid = "0b4ee0c0-5b7e-4b0c-8d0e-2a6f4c1d9e11";
+    for (id_type, chosen) in [(IdType::Uuid, uuid), (IdType::Text, "an id, chosen")] {
+        let options = Options { id_type, ..Options::default() };
+        let supabase = Supabase::start(options).await.expect("the stand-in starts");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/official_client_ids.cjs");
+        let client = tokio::process::Command::new("node")
+            .arg(script)
+            .arg(supabase.url().as_str().trim_end_matches('/'))
+            .arg(supabase.anon_key())
+            .arg("typo_training_dataset")
+            .arg(supabase.service_key())
+            .arg(chosen)
+            .env("NODE_PATH", node_modules())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .output();
+        let output = within(Duration::from_secs(60), client).await.expect("node runs");
+        let events: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON line"))
+            .collect();
+        assert!(output.status.success(), "{events:#?}");
+
+        let ids: Vec<_> = (1..=15).map(|number| supabase.id_text(number)).collect();
+        let find = |event: &str| events.iter().find(|line| line["event"] == event).expect("this event");
+        assert_eq!((&find("inserted")["ids"], &find("chosen")["id"]), (&json!(ids), &json!(chosen)));
+        let shown: Vec<_> =
+            events.iter().filter(|line| line["event"] == "row").map(|line| line["id"].clone()).collect();
+        assert_eq!(shown, ids.iter().map(String::as_str).chain([chosen]).collect::<Vec<_>>());
+        assert_eq!(find("deleted")["old"], json!({"id": ids[2]}));
+
+        let answers = || events.iter().filter(|line| line["event"] == "answer");
+        let answer = |name: &str| answers().find(|line| line["name"] == name).expect("this answer");
+        let mut sorted = ids.clone();
+        sorted.sort();
+        let place = sorted.iter().position(|id| *id == ids[0]).expect("the first row");
+        let mut down = sorted[..=place].to_vec();
+        down.reverse();
+        assert_eq!(answer("eq")["ids"], json!(ids));
+        for (name, expected) in [
+            ("in", ids.as_slice()),
+            ("order", &sorted),
+            ("gt", &sorted[place + 1..]),
+            ("lte", &down),
+            ("keyset", &sorted),
+            ("update", &ids[1..2]),
+            ("delete", &ids[2..3]),
+        ] {
+            let mut found = answer(name)["ids"].clone();
+            if name == "in" {
+                // Without an order, any order is right.
+                let mut unordered: Vec<String> = serde_json::from_value(found).expect("texts");
+                unordered.sort_by_key(|id| ids.iter().position(|known| known == id));
+                found = json!(unordered);
+            }
+            assert_eq!(found, json!(expected), "{name}");
+        }
+        assert_eq!(answer("taken id")["code"], "23505");
+        let number = answer("number");
+        match id_type {
+            IdType::Uuid => {
+                assert_eq!((&number["status"], &number["code"]), (&json!(400), &json!("22P02")));
+                assert_eq!(number["message"], "invalid input syntax for type uuid: \"0\"");
+            }
+            _ => assert_eq!(number["status"], 200, "a number is a text, too"),
+        }
+        supabase.shutdown().await;
+    }
 }

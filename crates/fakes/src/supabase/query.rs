@@ -187,7 +187,9 @@ fn sorted(column: &str, left: &Value, right: &Value) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::super::primary_key::Key;
+    use super::super::table::timestamptz;
     use super::*;
+    use jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -224,6 +226,111 @@ mod tests {
         assert!(matches!(mistake("id=5"), Some(QueryError::Parse(_))));
     }
 
+    const ID_TYPES: [IdType; 3] = [IdType::BigInt, IdType::Uuid, IdType::Text];
+
+    /// Returns a table with a row for each time, given in seconds or as null.
+    fn table(id_type: IdType, times: &[Option<i64>]) -> Table {
+        let mut table = Table::new(id_type);
+        for time in times {
+            let time = time.map_or(Value::Null, |time| at(time).into());
+            let number = table.reserve();
+            table.commit(number, Record::from_iter([("created_at".to_owned(), time)]), Timestamp::UNIX_EPOCH);
+        }
+        table
+    }
+
+    fn at(time: i64) -> String {
+        timestamptz(Timestamp::from_second(time).expect("in range"))
+    }
+
+    fn encoded(pairs: &[(&str, &str)]) -> String {
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    }
+
+    /// A condition, without the table whose values it compares.
+    #[derive(Debug, Clone)]
+    enum Shape {
+        /// Column, operator, and the number of the row with the operand.
+        Test(bool, &'static str, usize),
+        Listed(Vec<usize>),
+        Nested(&'static str, Vec<Shape>),
+    }
+
+    impl Shape {
+        /// Returns the condition as a member of a list.
+        fn text(&self, table: &Table) -> String {
+            let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let id = |row: &usize| quoted(&table.id_text(*row as i64));
+            match self {
+                Self::Test(true, operator, row) => format!("id.{operator}.{}", id(row)),
+                Self::Test(false, operator, row) => {
+                    format!("created_at.{operator}.{}", quoted(&at(*row as i64)))
+                }
+                Self::Listed(rows) => {
+                    format!("id.in.({})", rows.iter().map(id).collect::<Vec<_>>().join(","))
+                }
+                Self::Nested(word, members) => {
+                    let members: Vec<_> = members.iter().map(|member| member.text(table)).collect();
+                    format!("{word}({})", members.join(","))
+                }
+            }
+        }
+    }
+
+    fn shapes() -> impl Strategy<Value = Shape> {
+        let operator = prop::sample::select(vec!["eq", "neq", "gt", "gte", "lt", "lte", "not.gt"]);
+        let test = (any::<bool>(), operator, 1_usize..12).prop_map(|(id, op, row)| Shape::Test(id, op, row));
+        let listed = prop::collection::vec(1_usize..12, 1..4).prop_map(Shape::Listed);
+        prop_oneof![4 => test, 1 => listed].prop_recursive(3, 12, 3, |inner| {
+            let word = prop::sample::select(vec!["or", "and", "not.or", "not.and"]);
+            (word, prop::collection::vec(inner, 1..4))
+                .prop_map(|(word, members)| Shape::Nested(word, members))
+        })
+    }
+
+    #[test]
+    fn a_page_by_time_begins_where_the_last_one_ended() {
+        for id_type in ID_TYPES {
+            let table = table(id_type, &[Some(7); 100]);
+            let (mut place, mut seen) = (None, Vec::new());
+            loop {
+                let filter = place.as_ref().map(|(time, id)| {
+                    format!("(created_at.gt.\"{time}\",and(created_at.eq.\"{time}\",id.gt.{id}))")
+                });
+                let mut pairs = vec![("order", "created_at.asc,id.asc"), ("limit", "30")];
+                pairs.extend(filter.as_deref().map(|filter| ("or", filter)));
+                let query = Query::parse(id_type, &encoded(&pairs)).expect("a good query");
+                assert_eq!(table.rows_by_time(bounds::places(&query.filters)).count(), 100 - seen.len());
+                let (page, _) = query.read(&table, 1000, false);
+                let Some(last) = page.last() else { break };
+                place =
+                    Some((last["created_at"].as_str().expect("a time").to_owned(), last["id"].to_string()));
+                seen.extend(page.iter().map(|row| Key::of(&row["id"]).expect("a key")));
+            }
+            assert!(seen.len() == 100 && seen.is_sorted(), "{id_type:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_order_rows_are_in_that_of_their_inserts() {
+        for id_type in ID_TYPES {
+            let table = table(id_type, &[None; 20]);
+            let (page, _) = Query::parse(id_type, "").expect("a good query").read(&table, 15, false);
+            let ids: Vec<_> = page.iter().map(|row| Key::of(&row["id"]).expect("a key").text()).collect();
+            assert_eq!(ids, (1..=15).map(|number| table.id_text(number)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_literal_must_be_of_the_ids_type() {
+        let mistake = |query| Query::parse(IdType::Uuid, query).err();
+        let literal = |text: &str| Some(QueryError::Literal { kind: "uuid", text: text.to_owned() });
+        assert_eq!(mistake("id=gt.0"), literal("0"));
+        assert_eq!(mistake("id=in.(0b4ee0c0-5b7e-4b0c-8d0e-2a6f4c1d9e11,7)"), literal("7"));
+        assert_eq!(mistake("or=(id.eq.x,id.eq.y)"), literal("x"));
+        assert!(Query::parse(IdType::Text, "id=gt.0").is_ok());
+    }
+
     proptest! {
         #[test]
         fn the_way_by_id_gives_the_same_page(
@@ -239,6 +346,36 @@ mod tests {
             let (page, total) = query.page(rows.iter(), 5);
             prop_assert_eq!(query.page_by_id(within.iter().copied(), 5), page);
             prop_assert_eq!(within.len(), total);
+        }
+
+        #[test]
+        fn every_way_gives_the_page_of_a_sorted_table(
+            times in prop::collection::vec(prop::option::of(1_i64..6), 0..12),
+            filters in prop::collection::vec(shapes(), 0..3),
+            order in prop::sample::select(vec![
+                "", "id.asc", "id.desc", "created_at.asc,id.asc", "created_at.desc,id.desc",
+                "created_at.asc,id.desc", "id.asc,created_at.desc", "domain.asc,id.asc",
+            ]),
+            limit in 0_usize..12,
+            offset in 0_usize..4,
+            deleted in 1_i64..14,
+        ) {
+            for id_type in ID_TYPES {
+                let mut table = table(id_type, &times);
+                table.delete(deleted, Timestamp::UNIX_EPOCH);
+                let filters: Vec<_> = filters.iter().map(|filter| format!("({})", filter.text(&table))).collect();
+                let (limit, offset) = (limit.to_string(), offset.to_string());
+                let mut pairs = vec![("limit", limit.as_str()), ("offset", &offset)];
+                pairs.extend(filters.iter().map(|filter| ("and", filter.as_str())));
+                if !order.is_empty() {
+                    pairs.push(("order", order));
+                }
+                let query = Query::parse(id_type, &encoded(&pairs)).expect("a good query");
+                let expected = query.page(table.rows_as_inserted(), 5);
+                prop_assert_eq!(query.read(&table, 5, true), expected.clone());
+                prop_assert_eq!(query.read(&table, 5, false).0, expected.0);
+                prop_assert_eq!(query.selected(&table).len(), expected.1);
+            }
         }
 
         #[test]

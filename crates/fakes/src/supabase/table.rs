@@ -334,6 +334,61 @@ mod tests {
         assert_eq!((table.ids(), table.committed(), table.reserve()), (Vec::new(), 4, 1));
     }
 
+    fn with_id(id: &str) -> Record {
+        Record::from_iter([("id".to_owned(), id.into())])
+    }
+
+    #[test]
+    fn rows_with_other_ids_are_found_by_their_numbers() {
+        let at = Timestamp::UNIX_EPOCH;
+        for id_type in [IdType::Uuid, IdType::Text] {
+            let mut table = Table::new(id_type);
+            let (first, second) = (table.reserve(), table.reserve());
+            let before = table.id_text(first);
+            for number in [second, first] {
+                let row = table.commit(number, Record::new(), at).expect("a new id");
+                assert_eq!(row["id"], table.id_text(number));
+            }
+            assert_eq!((table.ids(), table.id_text(first)), (vec![first, second], before.clone()));
+            assert!(table.commit(first, Record::new(), at).is_none(), "the id is taken");
+            let third = table.reserve();
+            assert!(table.commit(third, with_id(&before), at).is_none(), "the id is taken");
+
+            let deleted = table.delete(first, at).expect("a row");
+            assert_eq!((&deleted["id"], table.id_text(first)), (&before.as_str().into(), before.clone()));
+            assert!(table.delete(first, at).is_none() && table.update(first, &Record::new(), at).is_none());
+            table.commit(third, with_id(&before), at).expect("the id is free again");
+            assert_eq!((table.ids(), table.id_text(third)), (vec![second, third], before.clone()));
+
+            table.truncate_restart_identity();
+            let anew = table.reserve();
+            table.commit(anew, Record::new(), at).expect("a new id");
+            assert_eq!((anew, table.ids()), (first, vec![first]));
+            assert_ne!(table.id_text(anew), before);
+            assert!(table.commit_all(vec![(5, with_id(&before))], at).is_some());
+        }
+    }
+
+    #[test]
+    fn a_row_keeps_its_number_when_its_id_changes() {
+        let (mut table, at) = (Table::new(IdType::Uuid), Timestamp::UNIX_EPOCH);
+        for number in [1, 2] {
+            table.commit(number, Record::new(), at).expect("a new id");
+        }
+        let (old, chosen) = (table.id_text(1), "0b4ee0c0-5b7e-4b0c-8d0e-2a6f4c1d9e11");
+        assert!(table.update(1, &with_id("0"), at).is_none(), "no uuid");
+        assert!(table.update(1, &with_id(&table.id_text(2)), at).is_none(), "taken");
+        assert_eq!(table.update(1, &with_id(&chosen.to_uppercase()), at).expect("a row")["id"], chosen);
+        assert_eq!((table.ids(), table.id_text(1)), (vec![1, 2], chosen.to_owned()));
+        let logged = table.since(2);
+        assert_eq!(logged[0].old.as_ref().map(|old| &old["id"]), Some(&old.as_str().into()));
+        assert!(table.holds(&logged[0].key) && !table.holds(&Key::Text(old.as_str().into())));
+        table.delete(1, at);
+        assert_eq!((table.ids(), table.id_text(1)), (vec![2], chosen.to_owned()));
+        let places = Place::FIRST..Place::LAST;
+        assert_eq!((table.rows_by_time(places).count(), table.count(Cut::First..Cut::Last)), (1, 1));
+    }
+
     #[test]
     fn times_are_written_as_the_services_do() {
         let at = Timestamp::from_microsecond(1_795_341_004_809_500).expect("in range");
