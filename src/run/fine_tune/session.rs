@@ -107,7 +107,7 @@ impl FineTuneSession {
         let validation = split_validation_set(&recipe, &mut dataset);
         let first = examples.epoch(0);
         let short = first.iter().filter(|pair| pair.negatives.len() < recipe.hard_negatives);
-        let embedder = Embedder { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
+        let embedder = Embedder { tokenizer, encoder: Encoder::of(runtime, &base)? };
         let figures = SessionFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
@@ -142,7 +142,7 @@ impl FineTuneSession {
         checkpoints: Option<Checkpoints>,
     ) -> Result<TrainedModel, RunError> {
         let vocabulary = self.parameters.vocabulary().clone();
-        let normalizes = self.base.head.normalize;
+        let normalizes = self.base.has_unit_length();
         let mut resumable;
         let observer: &mut dyn Observer = match checkpoints {
             Some(checkpoints) => {

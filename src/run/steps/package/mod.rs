@@ -154,9 +154,9 @@ fn build(
     }
     let weights_sha256 = weights_digest(&exported)?;
     let lineage = Lineage { weights_sha256: Some(weights_sha256), ..metadata.lineage.clone() };
-    let receipt = metadata.receipt(trained, lineage, exported.config.hidden, cosine);
+    let receipt = metadata.receipt(trained, lineage, exported.dimension, cosine);
     let receipt = receipt_text(receipt, MAX_RECEIPT)?;
-    let card = metadata.card(exported.config.hidden, &trained.figures).to_string();
+    let card = metadata.card(exported.dimension, &trained.figures).to_string();
     for (name, text) in [(RECEIPT, &receipt), ("README.md", &card)] {
         let path = model.join(name);
         std::fs::write(&path, text).map_err(RunError::file("write", &path))?;
