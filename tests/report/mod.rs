@@ -6,7 +6,7 @@ use autovalidate::evaluate::{
     Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Side,
 };
 use autovalidate::report::{RunReport, RunReportError, page};
-use autovalidate::run::Dataset;
+use autovalidate::run::{Dataset, NameCoverage};
 use autovalidate_finetune::train::Summary;
 
 const DOMAIN: &str = "a<b>&\"c";
@@ -53,6 +53,7 @@ fn run() -> RunReport {
         .unwrap(),
         report,
         onnx_parity: Some(0.999_999),
+        name_coverage: NameCoverage::default(),
         stages: vec![("train".to_owned(), 1.0)],
     }
 }

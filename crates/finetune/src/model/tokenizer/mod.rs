@@ -65,6 +65,10 @@ pub(super) struct TextSettings {
 }
 
 impl Tokenizer {
+    /// Libraries whose reading of the folder gives a text the ids that [`encode`](Self::encode)
+    /// returns. A text with other ids in one of them is an error.
+    pub const READINGS: [&str; 2] = ["transformers 4", "transformers 5"];
+
     /// Opens the tokenizer in the encoder's folder.
     pub(super) fn open(
         folder: &Path,
