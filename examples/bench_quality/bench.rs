@@ -59,7 +59,7 @@ impl Bench {
         }
         let vocabulary = Vocabulary::of(&tokens);
         let mut parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary.clone())?;
-        let mut encoder = Encoder::new(runtime, &folder.config, folder.head)?;
+        let mut encoder = Encoder::of(runtime, folder)?;
         let mut ranks = |parameters: &ParameterBuffer| -> Result<Vec<Rank>> {
             model_ranks(&dataset.queries, &dataset.catalog, templates, |texts| {
                 let compact: Option<Vec<Vec<u32>>> =

@@ -141,6 +141,9 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         "{} synthetic typos per epoch, {} of the token table's rows",
         session.figures.synthesized, session.figures.vocabulary
     );
+    for warning in session.figures.name_coverage.warnings() {
+        println!("{warning}");
+    }
     if session.figures.short_of_negatives > 0 {
         println!(
             "{} pairs of an epoch have fewer hard negatives than requested: their domains have too few names",

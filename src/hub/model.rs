@@ -34,7 +34,8 @@ pub(super) async fn download(
     let commit = listing::head(wire).await?;
     let items: Vec<Item> =
         listing::files(wire, &commit).await?.into_iter().filter(|item| belongs(&item.path)).collect();
-    if !items.iter().any(|item| item.path == "modules.json") {
+    // A folder of transformers has no list of modules.
+    if !items.iter().any(|item| ["modules.json", "config.json"].contains(&item.path.as_str())) {
         return Err(HubError::NoFile { path: "modules.json".to_owned() });
     }
     let parent = folder.parent().unwrap_or(Path::new("."));

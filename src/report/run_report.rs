@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::broker::{RunRecord, is_left_out};
 use crate::evaluate::Report;
 use crate::failure::{Failure, RetryDirective};
-use crate::run::{DatasetSummary, Stage};
+use crate::run::{DatasetSummary, NameCoverage, Stage};
 use autovalidate_finetune::train::{Recipe, Summary};
 
 /// Report of a run: its data, its training, and its scores. Receipts and the files of
@@ -40,6 +40,9 @@ pub struct RunReport {
     /// Lowest cosine between the trained model's embeddings and those of the exported ONNX model.
     #[serde(default)]
     pub onnx_parity: Option<f32>,
+    /// Coverage of the names by the model's tokenizer.
+    #[serde(default)]
+    pub name_coverage: NameCoverage,
     /// Duration of each stage in seconds, in order of execution.
     #[serde(default)]
     pub stages: Vec<(String, f64)>,
@@ -128,6 +131,7 @@ impl RunReport {
             training: read(&train["training"])?,
             report: read(&record.metrics)?,
             onnx_parity: figures(Stage::Package).and_then(|figures| read(&figures["onnx_parity"]).ok()),
+            name_coverage: read(&train["study"]["name_coverage"]).unwrap_or_default(),
             stages: stages.collect(),
         })
     }
@@ -162,6 +166,9 @@ impl RunReport {
         let slowdown = self.report.sanity.slowdown;
         fact("encode time", slowdown.map(|factor| format!("{factor:.2} times that of the live model")));
         fact("ONNX export", self.onnx_parity.map(|cosine| format!("lowest cosine {cosine:.6}")));
+        for warning in self.name_coverage.warnings() {
+            fact("names", Some(warning));
+        }
         if !self.stages.is_empty() {
             let each = self.stages.iter().map(|(stage, seconds)| format!("{stage} {seconds:.1} s"));
             fact("stages", Some(each.collect::<Vec<_>>().join(", ")));

@@ -74,6 +74,9 @@ pub enum RunError {
         /// Lowest cosine over the compared texts.
         cosine: f32,
     },
+    /// The exported folder's tokenizer gives other ids than the trained model's.
+    #[error("the exported model's tokenizer gives a text other ids than the trained model's")]
+    OtherTokens,
     /// The computing thread panicked: a bug in this program or in the ONNX Runtime.
     #[error("the computation panicked: {message}")]
     Panicked {
@@ -207,6 +210,7 @@ impl RunError {
             | Self::NoSuchModel { .. }
             | Self::NoNewerName
             | Self::Parity { .. }
+            | Self::OtherTokens
             | Self::Panicked { .. }
             | Self::TooManyAttempts { .. }
             | Self::NotReplayable
@@ -261,6 +265,7 @@ impl Failure for RunError {
             | Self::TooManyAttempts { .. } => RetryDirective::Person,
             Self::Cancelled
             | Self::Parity { .. }
+            | Self::OtherTokens
             | Self::Panicked { .. }
             | Self::NotReplayable
             | Self::OtherRows { .. } => RetryDirective::Never,
@@ -313,7 +318,7 @@ impl Failure for RunError {
                 "Replay the run where its DATA_DIR is, or set NATS_URL to the broker that has its pairs."
             }
             Self::NoNewerName => "Remove the wrongly named file below models/ in the repository.",
-            Self::Parity { .. } | Self::Panicked { .. } => {
+            Self::Parity { .. } | Self::OtherTokens | Self::Panicked { .. } => {
                 "This is a bug: report it together with the run's record."
             }
         }

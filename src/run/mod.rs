@@ -39,11 +39,13 @@ pub use dataset::{
     RowsFileError, read_rows,
 };
 pub use error::RunError;
-pub use fine_tune::{FineTuneSession, ModelComparison, Scorer, SessionFigures, TrainedModel, TrainingSpec};
+pub use fine_tune::{
+    FineTuneSession, ModelComparison, NameCoverage, Scorer, SessionFigures, TrainedModel, TrainingSpec,
+};
 pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{
-    Ancestor, Lineage, PairLineage, PairUse, Receipt, ReplaySpec, Replayed, RollbackError, RollbackOf,
-    RolledBack, Sources, numbers_of, replay, roll_back, trace_pair, weights_digest,
+    Ancestor, Lineage, PairLineage, PairUse, ParityProof, Receipt, ReplaySpec, Replayed, RollbackError,
+    RollbackOf, RolledBack, Sources, numbers_of, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;
 pub use storage::{ModelFinder, ModelOrigin, RowSource, erase_snapshots};

@@ -4,7 +4,7 @@ use autovalidate::broker::{JobId, JobRequest, RunRecord};
 use autovalidate::correction::{Row, Templates};
 use autovalidate::evaluate::{Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, QuerySet, Report};
 use autovalidate::report::{RunReport, RunReportError, page};
-use autovalidate::run::Dataset;
+use autovalidate::run::{Dataset, NameCoverage};
 use autovalidate_finetune::train::Summary;
 
 use crate::support::run::queries;
@@ -45,6 +45,7 @@ fn run() -> RunReport {
         .unwrap(),
         report,
         onnx_parity: Some(0.999_999),
+        name_coverage: NameCoverage::default(),
         stages: vec![("train".to_owned(), 1.0)],
     }
 }

@@ -62,6 +62,28 @@ fn early_stop_is_steered_by_questions_that_do_not_judge() {
 }
 
 #[test]
+fn names_that_the_model_cannot_tell_apart_or_see_whole_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = corrections(100);
+    // The model's vocabulary has no Chinese character, so two names of two characters are equal to it.
+    for (typo, name) in [("honda", "\u{672c}\u{7530}"), ("toyota", "\u{4e30}\u{7530}")] {
+        csv.push_str(&format!("{typo},{name},chinese\n"));
+    }
+    csv.push_str(&format!("long,{},lengthy\n", "verylong".repeat(10)));
+    std::fs::write(folder.path().join("pairs.csv"), csv).unwrap();
+    let train = "train --data pairs.csv --out model --report report.json --epochs 1 --variants 0";
+    let told = succeeded(&autovalidate(folder.path(), &train.split_whitespace().collect::<Vec<_>>()));
+    let coverage = &read_json(folder.path(), "report.json")["study"]["name_coverage"];
+    let count = |field: &str| coverage[field].as_u64().unwrap();
+    assert_eq!((count("alike"), count("cut")), (2, 1), "{coverage}");
+    assert_eq!(coverage["alike_rows"].as_array().unwrap().len(), 2, "{coverage}");
+    assert_eq!(coverage["cut_rows"].as_array().unwrap().len(), 1, "{coverage}");
+    assert!(told.contains("2 of") && told.contains("can't tell them apart"), "{told}");
+    assert!(told.contains("1 of") && told.contains("are cut"), "{told}");
+    assert!(!told.contains('\u{7530}'), "no name is shown: {told}");
+}
+
+#[test]
 fn pairs_that_have_too_few_hard_negatives_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let mut csv = corrections(150);

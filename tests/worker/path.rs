@@ -47,6 +47,8 @@ async fn corrections_become_a_published_model() {
     assert_eq!(receipt.job, "pairs-1-120");
     assert_eq!(receipt.dataset.rows, 120);
     assert!(receipt.onnx_parity > 0.9999);
+    let proof = receipt.parity_proof.as_ref().unwrap();
+    assert!(proof.texts > 0 && proof.tokenized_as == ["transformers 4", "transformers 5"], "{proof:?}");
     let training = receipt.training;
     assert!(training.epoch_losses.last() < training.epoch_losses.first(), "{:?}", training.epoch_losses);
     assert_eq!(system.hub.commits(REPO).await.len(), 2, "the commit that made the repo, and the release's");

@@ -62,8 +62,12 @@ impl Scorer {
         let tokenizer = folder.tokenizer()?;
         let vocabulary = Vocabulary::of(&tokenizer.encode(texts)?.texts);
         let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
-        let encoder = Encoder::new(runtime, &folder.config, folder.head)?;
-        Ok(Self { embedder: Embedder { tokenizer, encoder }, parameters, normalizes: folder.head.normalize })
+        let encoder = Encoder::of(runtime, folder)?;
+        Ok(Self {
+            embedder: Embedder { tokenizer, encoder },
+            parameters,
+            normalizes: folder.has_unit_length(),
+        })
     }
 
     /// Embeds texts that are among those the model was opened with.

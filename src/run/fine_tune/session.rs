@@ -17,7 +17,9 @@ use autovalidate_finetune::train::{
 
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
-use crate::run::fine_tune::{Embedder, ModelComparison, Scorer, ValidationSet, split_validation_set};
+use crate::run::fine_tune::{
+    Embedder, ModelComparison, NameCoverage, Scorer, ValidationSet, split_validation_set,
+};
 
 /// Settings that decide how a model is trained.
 #[derive(Debug, Clone)]
@@ -68,6 +70,9 @@ pub struct SessionFigures {
     /// doesn't use them.
     #[serde(default)]
     pub steering: usize,
+    /// Coverage of the names by the model's tokenizer.
+    #[serde(default)]
+    pub name_coverage: NameCoverage,
 }
 
 impl FineTuneSession {
@@ -107,7 +112,11 @@ impl FineTuneSession {
         let validation = split_validation_set(&recipe, &mut dataset);
         let first = examples.epoch(0);
         let short = first.iter().filter(|pair| pair.negatives.len() < recipe.hard_negatives);
-        let embedder = Embedder { tokenizer, encoder: Encoder::new(runtime, &base.config, base.head)? };
+        let name_coverage = NameCoverage::of(&dataset, &tokenizer, &templates)?;
+        for warning in name_coverage.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let embedder = Embedder { tokenizer, encoder: Encoder::of(runtime, &base)? };
         let figures = SessionFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
@@ -115,6 +124,7 @@ impl FineTuneSession {
             synthesized: first.len() - dataset.pairs.len(),
             short_of_negatives: short.count(),
             steering: validation.len(),
+            name_coverage,
         };
         let runtime = runtime.clone();
         Ok(Self {
@@ -142,7 +152,7 @@ impl FineTuneSession {
         checkpoints: Option<Checkpoints>,
     ) -> Result<TrainedModel, RunError> {
         let vocabulary = self.parameters.vocabulary().clone();
-        let normalizes = self.base.head.normalize;
+        let normalizes = self.base.has_unit_length();
         let mut resumable;
         let observer: &mut dyn Observer = match checkpoints {
             Some(checkpoints) => {
@@ -223,6 +233,14 @@ impl TrainedModel {
             queries.take(count).map(|query| self.templates.render(&query.domain, &query.typo)).collect();
         texts.extend(self.dataset.pairs.iter().take(count - texts.len()).map(|pair| pair.anchor.clone()));
         texts
+    }
+
+    /// Returns the token ids of texts, as the model was trained on them.
+    ///
+    /// # Errors
+    /// [`RunError::Model`] when the tokenizer refuses a text.
+    pub fn token_ids(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, RunError> {
+        Ok(self.model.embedder.tokenizer.encode(texts)?.texts)
     }
 
     /// Embeds texts of this run with the trained parameters.

@@ -70,7 +70,7 @@ impl Ancestor {
 /// [`RunError::File`] when a file can't be read.
 pub fn weights_digest(folder: &ModelFolder) -> Result<Digest, RunError> {
     let is_weights = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
-    let mut files: Vec<PathBuf> = entries(folder.path())?.into_iter().filter(is_weights).collect();
+    let mut files: Vec<PathBuf> = entries(&folder.encoder_path())?.into_iter().filter(is_weights).collect();
     files.sort();
     let mut hasher = Hasher::default();
     let read = |path: &Path, hasher: &mut Hasher| hasher.read_from(&mut std::fs::File::open(path)?);

@@ -22,6 +22,6 @@ mod rollback;
 pub use lineage::{Ancestor, Lineage, weights_digest};
 pub use pair_lineage::{PairLineage, PairUse, numbers_of, trace_pair};
 pub(in crate::run) use receipt::release_scores;
-pub use receipt::{Receipt, RollbackOf};
+pub use receipt::{ParityProof, Receipt, RollbackOf};
 pub use replay::{ReplaySpec, Replayed, Sources, replay};
 pub use rollback::{RollbackError, RolledBack, roll_back};

@@ -9,6 +9,7 @@ use crate::hub::{Digest, Entry, Metrics, ReleaseName, ReleaseScores};
 use autovalidate_finetune::train::Summary;
 
 use crate::run::dataset::DatasetSummary;
+use crate::run::fine_tune::NameCoverage;
 use crate::run::provenance::Lineage;
 
 /// Input, settings and results of a run. Contains counts, ids and hashes, but no text of a pair.
@@ -35,12 +36,27 @@ pub struct Receipt {
     pub report: Report,
     /// Lowest cosine between the trained model's embeddings and those of the exported ONNX model.
     pub onnx_parity: f32,
+    /// Texts and tokenizations that `onnx_parity` was measured with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity_proof: Option<ParityProof>,
+    /// Coverage of the names by the model's tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_coverage: Option<NameCoverage>,
     /// Command that trains the same model again.
     pub replay: String,
     /// Version that this release repeats, if it is a rollback. All other fields then describe the
     /// repeated version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<RollbackOf>,
+}
+
+/// Texts and tokenizations of a comparison between the trained and the exported model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParityProof {
+    /// Number of texts.
+    pub texts: usize,
+    /// Ways in which each text was tokenized, all with the same ids.
+    pub tokenized_as: Vec<String>,
 }
 
 /// Version that a rollback repeats, with the circumstances of the rollback.

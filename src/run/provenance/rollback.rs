@@ -220,7 +220,7 @@ impl Rewriting {
             version: self.release.version().to_owned(),
             path: self.release.path(),
             weights_sha256,
-            dimension: Some(model.config.hidden),
+            dimension: Some(model.dimension),
             published_at: self.rollback.at,
             rollback_of: Some(self.rollback.version),
             ..known

@@ -57,6 +57,9 @@ impl Step for LoadBase<'_> {
                 self.cache.base(self.wanted.as_deref()).await
             })
             .await?;
+        for remark in model.folder.remarks() {
+            tracing::warn!(model = model.label, "{remark}");
+        }
         let (model, ancestor) = blocking(move || {
             let ancestor = Ancestor::of(&model)?;
             Ok((model, ancestor))

@@ -220,5 +220,5 @@ fn unpacked(cache: &Path) -> Option<PathBuf> {
         .ok()?
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| path.join("modules.json").exists())
+        .find(|path| ["modules.json", "config.json"].iter().any(|name| path.join(name).exists()))
 }

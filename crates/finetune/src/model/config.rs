@@ -1,6 +1,7 @@
 //! The encoder's shape, read from a model folder's `config.json`.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::architecture::Positions;
 use super::{Architecture, ModelError};
@@ -48,25 +49,32 @@ impl DropoutRates {
     pub const OFF: Self = Self { hidden: 0.0, attention: 0.0 };
 }
 
-/// Fields of `config.json`, under BERT's names. DistilBERT has its own names for the same fields.
+/// Fields of `config.json`, under BERT's names.
 #[derive(Deserialize)]
 struct Raw {
-    #[serde(default, alias = "activation")]
+    #[serde(default)]
     hidden_act: Option<String>,
     #[serde(default)]
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: bool,
+    /// Heads that are left out, by layer.
+    #[serde(default)]
+    pruned_heads: Option<Value>,
+    /// Format of weights that are packed into fewer bits.
+    #[serde(default)]
+    quantization_config: Option<Value>,
+    #[serde(default)]
+    chunk_size_feed_forward: Option<usize>,
+    /// Set when a token sees only the tokens before it. Version 5 of transformers reads it.
+    #[serde(default)]
+    is_causal: Option<bool>,
     /// Set when DistilBERT's position table is computed, not trained.
     #[serde(default)]
     sinusoidal_pos_embds: bool,
-    #[serde(alias = "n_layers")]
     num_hidden_layers: usize,
-    #[serde(alias = "dim")]
     hidden_size: usize,
-    #[serde(alias = "n_heads")]
     num_attention_heads: usize,
-    #[serde(alias = "hidden_dim")]
     intermediate_size: usize,
     vocab_size: usize,
     max_position_embeddings: usize,
@@ -88,6 +96,15 @@ struct Raw {
     #[serde(default = "default_dropout")]
     attention_dropout: f32,
 }
+
+/// DistilBERT's names of fields, and BERT's. A file that has both means the first.
+const OF_DISTILBERT: [(&str, &str); 5] = [
+    ("activation", "hidden_act"),
+    ("n_layers", "num_hidden_layers"),
+    ("dim", "hidden_size"),
+    ("n_heads", "num_attention_heads"),
+    ("hidden_dim", "intermediate_size"),
+];
 
 // Defaults that the configuration classes of transformers use for absent fields.
 fn default_token_types() -> usize {
@@ -119,7 +136,16 @@ impl EncoderConfig {
     pub fn parse(json: &[u8]) -> Result<Self, ModelError> {
         let config = |source| ModelError::Config { file: "config.json", source };
         let architecture = architecture(json)?;
-        let raw: Raw = serde_json::from_slice(json).map_err(config)?;
+        let mut fields: Map<String, Value> = serde_json::from_slice(json).map_err(config)?;
+        if architecture == Architecture::DistilBert {
+            fields.remove("hidden_act");
+            for (own, berts) in OF_DISTILBERT {
+                if let Some(value) = fields.remove(own) {
+                    fields.insert(berts.to_owned(), value);
+                }
+            }
+        }
+        let raw: Raw = serde_json::from_value(fields.into()).map_err(config)?;
         raw.check()?;
         let description = architecture.description();
         let padding = match description.positions {
@@ -153,6 +179,17 @@ impl EncoderConfig {
             );
         }
         Ok(config)
+    }
+
+    /// Returns the class of the tokenizer that `config.json` names, if it does.
+    pub(super) fn tokenizer_class(json: &[u8]) -> Result<Option<String>, ModelError> {
+        #[derive(Deserialize)]
+        struct Named {
+            tokenizer_class: Option<String>,
+        }
+        let named: Named = serde_json::from_slice(json)
+            .map_err(|source| ModelError::Config { file: "config.json", source })?;
+        Ok(named.tokenizer_class)
     }
 
     /// Returns the row of the position table that a text's first token uses.
@@ -203,6 +240,21 @@ impl Raw {
         }
         if self.is_decoder {
             return unsupported("is_decoder", "true", "false");
+        }
+        if self.is_causal == Some(true) {
+            return unsupported("is_causal", "true", "false");
+        }
+        for (what, value) in
+            [("pruned_heads", &self.pruned_heads), ("quantization_config", &self.quantization_config)]
+        {
+            match value {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(empty)) if empty.is_empty() => {}
+                Some(_) => return unsupported(what, "set", "none"),
+            }
+        }
+        if let Some(size @ 1..) = self.chunk_size_feed_forward {
+            return unsupported("chunk_size_feed_forward", &size.to_string(), "0");
         }
         if self.sinusoidal_pos_embds {
             return unsupported("sinusoidal_pos_embds", "true", "false");

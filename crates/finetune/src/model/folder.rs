@@ -1,12 +1,17 @@
-//! The modules and files of a sentence-transformers folder.
+//! A sentence-transformers folder: its parts, read and checked together.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::files::{read, unsupported};
+use super::library_config::LibraryConfig;
+use super::modules::{Form, Modules};
+use super::sentence_config::SentenceConfig;
+use super::tokenizer::{TextSettings, TokenizerSettings};
 use super::weights::WeightSet;
-use super::{EncoderConfig, ModelError, Tokenizer};
+use super::{EncoderConfig, ModelError, Tokenizer, description};
 
 /// Method that turns a text's token rows into one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +39,14 @@ pub struct Head {
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
     path: PathBuf,
+    /// Folder of the encoder's files, below `path`.
+    encoder: String,
+    form: Form,
+    /// True when every version of the library reads the settings of the encoder's module, and finds
+    /// a limit on texts there that the position table allows.
+    common_sentence_config: bool,
+    tokenizer_args: Map<String, Value>,
+    tokenizer_settings: TokenizerSettings,
     /// Shape of the encoder.
     pub config: EncoderConfig,
     /// Modules after the encoder.
@@ -42,48 +55,14 @@ pub struct ModelFolder {
     pub max_tokens: usize,
     /// True when texts are lower-cased before the tokenizer sees them.
     pub lower_case: bool,
+    /// Text that `encode` puts in front of each text; usually empty.
+    pub prompt: String,
+    /// Number of columns of an embedding as `encode` returns it. Training uses all columns.
+    pub dimension: usize,
 }
 
-#[derive(Deserialize)]
-struct Module {
-    path: String,
-    r#type: String,
-}
-
-#[derive(Deserialize, Default)]
-struct SentenceBert {
-    max_seq_length: Option<usize>,
-    #[serde(default)]
-    do_lower_case: bool,
-}
-
-/// Fields of `tokenizer_config.json`, which holds the longest length in newer folders. "No limit"
-/// is written as a huge float.
-#[derive(Deserialize, Default)]
-struct TokenizerConfig {
-    model_max_length: Option<f64>,
-}
-
-/// Fields of the pooling module's `config.json`. Older folders have a flag per method, newer ones a
-/// single name.
-#[derive(Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "the file's own format")]
-struct PoolingFile {
-    #[serde(default)]
-    pooling_mode: Option<String>,
-    #[serde(default)]
-    pooling_mode_cls_token: bool,
-    #[serde(default)]
-    pooling_mode_mean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_max_tokens: bool,
-    #[serde(default)]
-    pooling_mode_mean_sqrt_len_tokens: bool,
-    #[serde(default)]
-    pooling_mode_weightedmean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_lasttoken: bool,
-}
+/// Length of the shortest limit on texts: the special tokens around one token.
+const SHORTEST: usize = 3;
 
 impl ModelFolder {
     /// Reads and checks the folder's description. Weights and tokenizer are opened on demand.
@@ -92,46 +71,55 @@ impl ModelFolder {
     /// [`ModelError`] when a file is missing or malformed, or when the folder describes a model
     /// that can't be trained.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let config = EncoderConfig::parse(&read(path, "config.json")?)?;
-        let modules: Vec<Module> = json(&read(path, "modules.json")?, "modules.json")?;
-        let mut head = None;
-        let mut normalize = false;
-        for (position, module) in modules.iter().enumerate() {
-            let kind = module.r#type.rsplit('.').next().unwrap_or_default();
-            match (position, kind) {
-                (0, "Transformer") if module.path.is_empty() || module.path == "." => {}
-                (_, "Pooling") if head.is_none() => head = Some(pooling(path, &module.path)?),
-                (_, "Normalize") if head.is_some() => normalize = true,
-                _ => {
-                    return Err(ModelError::Unsupported {
-                        what: "module list",
-                        found: format!("{kind} in \"{}\" at position {position}", module.path),
-                        supported: "Transformer, Pooling and optionally Normalize",
-                    });
-                }
-            }
+        let modules = Modules::read(path)?;
+        let Modules { head, form, .. } = modules;
+        let inside = path.join(&modules.encoder);
+        if inside.join("adapter_config.json").exists() {
+            return unsupported("adapter_config.json", "present", "weights that the adapter is merged into");
         }
-        let Some(pooling) = head else {
-            return Err(ModelError::Unsupported {
-                what: "module list",
-                found: "without Pooling".to_owned(),
-                supported: "Transformer, Pooling and optionally Normalize",
-            });
+        let described = read(&inside, "config.json")?;
+        let config = EncoderConfig::parse(&described)?;
+        // The library doesn't read these two files of a folder without modules.
+        let (sentence, library) = match form {
+            Form::Plain => Default::default(),
+            Form::Common | Form::Other => (SentenceConfig::read(&inside)?, LibraryConfig::read(path, head)?),
         };
-        let sentence: SentenceBert = optional(path, "sentence_bert_config.json")?;
-        let longest = match sentence.max_seq_length {
-            Some(longest) => longest,
-            None => optional::<TokenizerConfig>(path, "tokenizer_config.json")?
-                .model_max_length
-                .map_or(config.longest(), |longest| longest as usize),
-        };
-        let max_tokens = longest.clamp(2, config.longest());
+        if !modules.includes_prompt && !library.prompt.is_empty() {
+            return unsupported(
+                "pooling",
+                "without the tokens of the default prompt",
+                "include_prompt: true",
+            );
+        }
+        let class = EncoderConfig::tokenizer_class(&described)?;
+        let tokenizer_settings = TokenizerSettings::read(
+            &inside,
+            &sentence.tokenizer_args,
+            config.architecture,
+            class.as_deref(),
+        )?;
+        let longest = longest(&sentence, &tokenizer_settings)?;
+        let max_tokens = longest.min(config.longest());
+        if max_tokens < SHORTEST {
+            return unsupported("longest text", format!("{max_tokens} tokens"), "at least 3 tokens");
+        }
+        // The library takes the number of rows of the position table for a limit, although some
+        // architectures use none of the first rows, and fails on a text that is longer than the table.
+        let of_the_library =
+            if sentence.max_tokens.is_some() { longest } else { longest.min(config.positions) };
         Ok(Self {
             path: path.to_owned(),
+            encoder: modules.encoder,
+            form,
+            common_sentence_config: sentence.common && of_the_library <= max_tokens,
+            tokenizer_args: sentence.tokenizer_args,
+            tokenizer_settings,
+            dimension: library.dimension.map_or(config.hidden, |dimension| dimension.min(config.hidden)),
             config,
-            head: Head { pooling, normalize },
+            head,
             max_tokens,
-            lower_case: sentence.do_lower_case,
+            lower_case: sentence.lower_case,
+            prompt: library.prompt,
         })
     }
 
@@ -140,113 +128,102 @@ impl ModelFolder {
         &self.path
     }
 
+    /// Returns the folder of the encoder's files: weights, tokenizer and `config.json`.
+    pub fn encoder_path(&self) -> PathBuf {
+        // Joining an empty path would add a separator.
+        match Path::new(&self.encoder).components().all(|part| part == std::path::Component::CurDir) {
+            true => self.path.clone(),
+            false => self.path.join(&self.encoder),
+        }
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    pub(super) fn has_common_sentence_config(&self) -> bool {
+        self.common_sentence_config
+    }
+
+    pub(super) fn tokenizer_settings(&self) -> &TokenizerSettings {
+        &self.tokenizer_settings
+    }
+
+    pub(super) fn tokenizer_args(&self) -> &Map<String, Value> {
+        &self.tokenizer_args
+    }
+
+    /// Returns true when embeddings have unit length. One that is cut to fewer columns is shorter.
+    pub fn has_unit_length(&self) -> bool {
+        self.head.normalize && self.dimension == self.config.hidden
+    }
+
+    /// Returns sentences about the folder that its owner should know: what was assumed, and where
+    /// versions of sentence-transformers disagree.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.form == Form::Plain {
+            remarks.push(
+                "The folder has no modules.json. It is used with mean pooling, as sentence-transformers does."
+                    .to_owned(),
+            );
+        }
+        if self.dimension < self.config.hidden {
+            remarks.push(format!(
+                "Embeddings are cut to {} of {} columns (truncate_dim). Versions of sentence-transformers that \
+                 don't read this setting, 5.1 among them, return all columns.",
+                self.dimension, self.config.hidden
+            ));
+        }
+        remarks
+    }
+
     /// Opens the folder's weights.
     ///
     /// # Errors
     /// [`ModelError::Weights`] when a file is damaged, [`ModelError::Unsupported`] when the weights
     /// are a pickle.
     pub fn weights(&self) -> Result<WeightSet, ModelError> {
-        WeightSet::open(&self.path, self.config.architecture.description().prefix)
+        WeightSet::open(&self.encoder_path(), self.config.architecture.description().prefix)
     }
 
     /// Opens the folder's tokenizer.
     ///
     /// # Errors
-    /// [`ModelError::Tokenizer`] when the tokenizer can't be used.
+    /// [`ModelError::Tokenizer`] when the tokenizer can't be used. [`ModelError::Unsupported`] when
+    /// versions of transformers read it differently.
     pub fn tokenizer(&self) -> Result<Tokenizer, ModelError> {
-        Tokenizer::open(&self.path.join("tokenizer.json"), self.max_tokens, self.lower_case)
+        let texts = TextSettings {
+            max_tokens: self.max_tokens,
+            lower_case: self.lower_case,
+            prompt: self.prompt.clone(),
+        };
+        Tokenizer::open(&self.encoder_path(), &self.tokenizer_settings, texts)
     }
 
     /// Copies everything but the weights, exported models and the model card into `to`, which must
-    /// exist. The caller then writes the weights into `to`.
+    /// exist. The caller then writes the weights into `to`. Files that not every version of
+    /// sentence-transformers reads are written in the form that they all read.
     ///
     /// # Errors
     /// [`ModelError::File`] when a file can't be copied.
     pub fn copy_description(&self, to: &Path) -> Result<(), ModelError> {
-        copy_tree(&self.path, to)
+        description::write(self, to)
     }
 }
 
-/// Returns true for a name that is not copied: the file holds or describes the old weights, or is
-/// not part of a model.
-fn left_behind(name: &str) -> bool {
-    let weights =
-        [".safetensors", ".safetensors.index.json", ".bin", ".onnx", ".h5", ".ot", ".msgpack", ".pt"];
-    weights.iter().any(|ending| name.ends_with(ending))
-        || ["README.md", "training_report.json", "onnx", "openvino", ".git", ".gitattributes"].contains(&name)
-        || name.starts_with('.')
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<(), ModelError> {
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| ModelError::File { action, path, source }
-    };
-    for entry in fs::read_dir(from).map_err(failed("read", from))? {
-        let entry = entry.map_err(failed("read", from))?;
-        if left_behind(&entry.file_name().to_string_lossy()) {
-            continue;
-        }
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().map_err(failed("read", &source))?;
-        if kind.is_dir() {
-            fs::create_dir_all(&target).map_err(failed("write", &target))?;
-            copy_tree(&source, &target)?;
-        } else if kind.is_file() {
-            fs::copy(&source, &target).map_err(failed("write", &target))?;
-        }
+/// Returns the length of the longest text that the folder's settings allow.
+fn longest(sentence: &SentenceConfig, tokenizer: &TokenizerSettings) -> Result<usize, ModelError> {
+    let argument = sentence.tokenizer_args.get("model_max_length");
+    if let (Some(module), Some(argument)) = (sentence.max_tokens, argument)
+        && argument.as_u64() != Some(module as u64)
+    {
+        // Version 5.1 of the library takes the first, version 6 the second.
+        return unsupported(
+            "longest text",
+            format!("{module} tokens by max_seq_length and {argument} by tokenizer_args"),
+            "one length",
+        );
     }
-    Ok(())
-}
-
-fn pooling(folder: &Path, module: &str) -> Result<Pooling, ModelError> {
-    let inside = Path::new(module).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    if !inside {
-        return Err(ModelError::Unsupported {
-            what: "pooling module's path",
-            found: module.to_owned(),
-            supported: "a folder inside the model folder",
-        });
-    }
-    let file: PoolingFile = json(&read(&folder.join(module), "config.json")?, "1_Pooling/config.json")?;
-    let flags = [
-        ("cls", file.pooling_mode_cls_token),
-        ("mean", file.pooling_mode_mean_tokens),
-        ("max", file.pooling_mode_max_tokens),
-        ("mean_sqrt_len", file.pooling_mode_mean_sqrt_len_tokens),
-        ("weightedmean", file.pooling_mode_weightedmean_tokens),
-        ("lasttoken", file.pooling_mode_lasttoken),
-    ];
-    let found = file.pooling_mode.unwrap_or_else(|| {
-        flags.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect::<Vec<_>>().join("+")
-    });
-    match found.as_str() {
-        "mean" => Ok(Pooling::Mean),
-        "cls" => Ok(Pooling::Cls),
-        "max" => Ok(Pooling::Max),
-        _ => Err(ModelError::Unsupported { what: "pooling", found, supported: "mean, cls or max" }),
-    }
-}
-
-fn read(folder: &Path, name: &str) -> Result<Vec<u8>, ModelError> {
-    let path = folder.join(name);
-    fs::read(&path).map_err(|source| ModelError::File { action: "read", path, source })
-}
-
-/// Reads a JSON file that may be absent, and returns the default when it is.
-fn optional<T: for<'de> Deserialize<'de> + Default>(
-    folder: &Path,
-    name: &'static str,
-) -> Result<T, ModelError> {
-    match read(folder, name) {
-        Ok(bytes) => json(&bytes, name),
-        Err(ModelError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(T::default())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn json<T: for<'de> Deserialize<'de>>(bytes: &[u8], file: &'static str) -> Result<T, ModelError> {
-    serde_json::from_slice(bytes).map_err(|source| ModelError::Config { file, source })
+    Ok(sentence.max_tokens.or_else(|| tokenizer.max_tokens()).unwrap_or(usize::MAX))
 }

@@ -6,20 +6,30 @@
 //! never touches a network.
 //!
 //! ```text
-//! archive/      packing of a folder into a zip, and unpacking
-//! architecture  the differences between BERT, RoBERTa, XLM-RoBERTa, DistilBERT and MPNet
-//! config        the encoder's shape (config.json)
-//! error         the error of reading, checking and writing a folder
-//! folder        the modules (modules.json, 1_Pooling, Normalize) and files of a folder
-//! tokenizer     tokenization of texts (tokenizer.json)
-//! weights/      tensors of safetensors files, read by range and rewritten by streaming
+//! archive/         packing of a folder into a zip, and unpacking
+//! architecture     the differences between BERT, RoBERTa, XLM-RoBERTa, DistilBERT and MPNet
+//! config           the encoder's shape (config.json)
+//! description      the files beside the weights of a saved model
+//! error            the error of reading, checking and writing a folder
+//! files            reading of small files
+//! folder           a folder's parts, read and checked together
+//! library_config   prompts, dimension and similarity (config_sentence_transformers.json)
+//! modules          the modules (modules.json, 1_Pooling, Normalize)
+//! sentence_config  the settings of the encoder's module (sentence_bert_config.json)
+//! tokenizer/       tokenization of texts as transformers does it
+//! weights/         tensors of safetensors files, read by range and rewritten by streaming
 //! ```
 
 mod architecture;
 pub mod archive;
 mod config;
+mod description;
 mod error;
+mod files;
 mod folder;
+mod library_config;
+mod modules;
+mod sentence_config;
 mod tokenizer;
 mod weights;
 

@@ -1,6 +1,6 @@
 //! Embedding of texts, with the evaluation graph and parameters that may still be in training.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use ort::session::Session;
 
 use crate::model::{DropoutRates, EncoderConfig, Head, ModelFolder};
@@ -20,6 +20,8 @@ pub struct Encoder {
     session: Session,
     config: EncoderConfig,
     head: Head,
+    /// Number of columns that an embedding keeps.
+    dimension: usize,
     /// Device that holds the parameters while texts are embedded; `None` when the host feeds them.
     resident: Option<Device>,
 }
@@ -32,10 +34,20 @@ impl Encoder {
     pub fn new(runtime: &Runtime, config: &EncoderConfig, head: Head) -> Result<Self, TrainError> {
         let session = runtime.session(&dropped_model(runtime.form(), config, head, DropoutRates::OFF))?;
         let resident = runtime.resident().then(|| runtime.device());
-        Ok(Self { session, config: config.clone(), head, resident })
+        Ok(Self { session, config: config.clone(), head, dimension: config.hidden, resident })
     }
 
-    /// Embeds texts, given as rows of the parameters' vocabulary. Returns `[texts, H]`, in order.
+    /// Loads the graph of a folder's model. Embeddings have the folder's dimension.
+    ///
+    /// # Errors
+    /// [`TrainError::Runtime`] when the runtime refuses the graph.
+    pub fn of(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, TrainError> {
+        let encoder = Self::new(runtime, &folder.config, folder.head)?;
+        Ok(Self { dimension: folder.dimension, ..encoder })
+    }
+
+    /// Embeds texts, given as rows of the parameters' vocabulary. Returns `[texts, H]`, in order, or
+    /// fewer columns for a folder that keeps fewer.
     ///
     /// # Errors
     /// [`TrainError::Runtime`] when the runtime fails.
@@ -44,7 +56,7 @@ impl Encoder {
         parameters: &ParameterBuffer,
         texts: &[Vec<u32>],
     ) -> Result<Array2<f32>, TrainError> {
-        let mut embeddings = Array2::zeros((texts.len(), self.config.hidden));
+        let mut embeddings = Array2::zeros((texts.len(), self.dimension));
         let on_device = self.resident.map(|device| DeviceParameters::new(device, parameters)).transpose()?;
         // Texts of similar length share a chunk, so that attention pads little.
         let mut order: Vec<usize> = (0..texts.len()).collect();
@@ -71,7 +83,7 @@ impl Encoder {
             let rows = ArrayView2::from_shape((chunk.len(), self.config.hidden), &rows)
                 .map_err(|_| RuntimeError::Shape(output))?;
             for (row, text) in rows.outer_iter().zip(chunk) {
-                embeddings.row_mut(*text).assign(&row);
+                embeddings.row_mut(*text).assign(&row.split_at(Axis(0), self.dimension).0);
             }
         }
         Ok(embeddings)
@@ -90,6 +102,6 @@ impl Encoder {
         let vocabulary = Vocabulary::of(&tokens);
         let compact: Vec<Vec<u32>> = tokens.iter().filter_map(|text| vocabulary.compact(text)).collect();
         let parameters = ParameterBuffer::load(&folder.config, &folder.weights()?, vocabulary)?;
-        Self::new(runtime, &folder.config, folder.head)?.embed(&parameters, &compact)
+        Self::of(runtime, folder)?.embed(&parameters, &compact)
     }
 }

@@ -50,7 +50,7 @@ pub fn export(
 /// [`ModelError`] when the weights can't be read.
 pub fn exported(folder: &ModelFolder) -> Result<Vec<u8>, ModelError> {
     let weights = folder.weights()?;
-    inference_model(&folder.config, folder.head, |parameter| {
+    inference_model(&folder.config, folder.head, folder.dimension, |parameter| {
         let mut elements = Vec::with_capacity(parameter.elements());
         let shape = parameter.source_shape();
         for source in &parameter.sources {
@@ -75,7 +75,7 @@ pub fn embed_exported<S: AsRef<str>>(
     let bytes = fs::read(&path).map_err(|source| ModelError::File { action: "read", path, source })?;
     let mut session = runtime.session(&bytes)?;
     let tokens = folder.tokenizer()?.encode(texts)?.texts;
-    let mut embeddings = Array2::zeros((0, folder.config.hidden));
+    let mut embeddings = Array2::zeros((0, folder.dimension));
     for chunk in tokens.chunks(TEXTS) {
         let longest = chunk.iter().map(Vec::len).max().unwrap_or(0);
         let ids = Array2::from_shape_fn((chunk.len(), longest), |(text, place)| {

@@ -2,4 +2,5 @@
 
 mod archive;
 mod folder;
+mod parity;
 pub(crate) mod variants;

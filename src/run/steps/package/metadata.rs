@@ -6,7 +6,7 @@ use crate::evaluate::{Report, Scores};
 use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
 use crate::run::dataset::DatasetSummary;
 use crate::run::fine_tune::{SessionFigures, TrainedModel};
-use crate::run::provenance::{Lineage, Receipt, release_scores};
+use crate::run::provenance::{Lineage, ParityProof, Receipt, release_scores};
 use crate::run::storage::{BaseModel, ModelOrigin};
 use crate::text::label;
 
@@ -34,6 +34,7 @@ impl ReleaseMetadata<'_> {
         lineage: Lineage,
         dimension: usize,
         onnx_parity: f32,
+        proof: ParityProof,
     ) -> Receipt {
         Receipt {
             job: self.job.to_owned(),
@@ -46,6 +47,8 @@ impl ReleaseMetadata<'_> {
             training: trained.summary.clone(),
             report: self.report.clone(),
             onnx_parity,
+            parity_proof: Some(proof),
+            name_coverage: Some(trained.figures.name_coverage.clone()),
             replay: format!("autovalidate runs replay {}", self.job),
             rollback_of: None,
         }
@@ -89,6 +92,11 @@ impl ReleaseMetadata<'_> {
             ("base model", self.base.label.clone()),
             ("base model weights (SHA-256)", self.lineage.base.weights_sha256.to_string()),
         ];
+        let mut settings: Vec<(String, String)> =
+            settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        settings.extend(
+            figures.name_coverage.warnings().into_iter().map(|warning| ("names".to_owned(), warning)),
+        );
         let base_model = match self.base.origin {
             ModelOrigin::Hub => self.base.label.parse().ok(),
             ModelOrigin::Release | ModelOrigin::Folder => None,
@@ -104,7 +112,7 @@ impl ReleaseMetadata<'_> {
             more_domains: all.after.domains.len().saturating_sub(CARD_DOMAINS),
             scores,
             verdict: self.report.gate.sentence(),
-            settings: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            settings,
         }
     }
 }

@@ -9,7 +9,7 @@ mod metadata;
 
 use std::path::{Path, PathBuf};
 
-use autovalidate_finetune::model::{ModelFolder, archive};
+use autovalidate_finetune::model::{ModelFolder, Tokenizer, archive};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::embed_exported;
 use ndarray::Array2;
@@ -23,7 +23,7 @@ use crate::run::dataset::{DatasetSummary, RECEIPT};
 use crate::run::error::RunError;
 use crate::run::fine_tune::{TrainedModel, training_outline};
 use crate::run::pipeline::Pipeline;
-use crate::run::provenance::{Lineage, Receipt, weights_digest};
+use crate::run::provenance::{Lineage, ParityProof, Receipt, weights_digest};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, Companions, blocking};
 
@@ -152,11 +152,17 @@ fn build(
     if cosine.is_nan() || cosine < PARITY {
         return Err(RunError::Parity { cosine });
     }
+    let tokenizer = exported.tokenizer()?;
+    if tokenizer.encode(&texts)?.texts != trained.token_ids(&texts)? {
+        return Err(RunError::OtherTokens);
+    }
+    let proof =
+        ParityProof { texts: texts.len(), tokenized_as: Tokenizer::READINGS.map(str::to_owned).to_vec() };
     let weights_sha256 = weights_digest(&exported)?;
     let lineage = Lineage { weights_sha256: Some(weights_sha256), ..metadata.lineage.clone() };
-    let receipt = metadata.receipt(trained, lineage, exported.config.hidden, cosine);
+    let receipt = metadata.receipt(trained, lineage, exported.dimension, cosine, proof);
     let receipt = receipt_text(receipt, MAX_RECEIPT)?;
-    let card = metadata.card(exported.config.hidden, &trained.figures).to_string();
+    let card = metadata.card(exported.dimension, &trained.figures).to_string();
     for (name, text) in [(RECEIPT, &receipt), ("README.md", &card)] {
         let path = model.join(name);
         std::fs::write(&path, text).map_err(RunError::file("write", &path))?;

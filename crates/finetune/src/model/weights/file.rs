@@ -9,6 +9,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::super::ModelError;
 use super::element::Element;
+use super::name_of_today;
 use crate::durable::replace;
 
 /// Length in bytes of the longest header that the safetensors format allows.
@@ -115,12 +116,8 @@ impl WeightFile {
         for name in self.metadata.offset_keys() {
             let Some(info) = self.metadata.info(&name) else { continue };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
-            let known = if alterations.contains_key(&name) {
-                name.as_str()
-            } else {
-                name.strip_prefix(prefix).unwrap_or(&name)
-            };
-            match (alterations.get_mut(known), Element::from_dtype(info.dtype)) {
+            let known = known_name(&name, prefix, alterations);
+            match (alterations.get_mut(&known), Element::from_dtype(info.dtype)) {
                 (Some(alter), Some(element)) => rewrite_tensor(input, &mut out, bytes, element, alter)?,
                 // A tensor of an unsupported format was never read, so there are no new numbers for
                 // it.
@@ -138,6 +135,18 @@ impl WeightFile {
     fn failed(&self, action: &'static str, source: std::io::Error) -> ModelError {
         ModelError::File { action, path: self.path.clone(), source }
     }
+}
+
+/// Returns the name by which the caller knows a tensor of a file.
+fn known_name(name: &str, prefix: &str, alterations: &HashMap<String, Alteration<'_>>) -> String {
+    let candidates = [name, name.strip_prefix(prefix).unwrap_or(name)];
+    let today = candidates.iter().filter_map(|name| name_of_today(name));
+    candidates
+        .iter()
+        .map(|name| (*name).to_owned())
+        .chain(today)
+        .find(|name| alterations.contains_key(name))
+        .unwrap_or_else(|| name.to_owned())
 }
 
 /// Copies exactly this number of bytes. A file that has become shorter is an error, not a short

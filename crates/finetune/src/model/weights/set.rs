@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::super::ModelError;
 use super::element::Element;
 use super::file::{Alteration, WeightFile};
-use super::tensor_error;
+use super::{first_name, tensor_error};
 use crate::durable::replace;
 
 /// Name of the only weight file, in most folders.
@@ -89,8 +89,11 @@ impl WeightSet {
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&WeightFile, &TensorInfo, Element), ModelError> {
-        let (file, info) = [name.to_owned(), format!("{}{name}", self.prefix)]
+        let prefixed = |name: &str| [name.to_owned(), format!("{}{name}", self.prefix)];
+        let first = first_name(name).map(|first| prefixed(&first));
+        let (file, info) = prefixed(name)
             .iter()
+            .chain(first.iter().flatten())
             .find_map(|name| self.files.iter().find_map(|file| Some((file, file.tensor(name)?))))
             .ok_or_else(|| tensor_error(name, "is missing"))?;
         if info.shape != shape {

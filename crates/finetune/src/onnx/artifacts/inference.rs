@@ -16,6 +16,8 @@ use super::MASKED;
 /// operators only, and the padded inputs `input_ids`, `attention_mask` and, where transformers
 /// exports it, `token_type_ids`, all `[T, S]`.
 ///
+/// An embedding has the first `dimension` columns of the head's.
+///
 /// `weights` returns the elements of each of [`parameters`]. It is called for one parameter at a
 /// time, because the model is large and is in memory once already.
 ///
@@ -24,6 +26,7 @@ use super::MASKED;
 pub fn inference_model<E>(
     config: &EncoderConfig,
     head: Head,
+    dimension: usize,
     mut weights: impl FnMut(&Parameter) -> Result<Vec<f32>, E>,
 ) -> Result<Vec<u8>, E> {
     let mut tape = Tape::new();
@@ -72,9 +75,16 @@ pub fn inference_model<E>(
     let pooled = graph.pool_padded(hidden, mask, head.pooling);
     let embedding = if head.normalize { tape.unit_rows(pooled) } else { pooled };
     let graph = &mut tape.graph;
+    let embedding = if dimension < config.hidden {
+        let columns: Vec<i64> = (0..).take(dimension).collect();
+        let columns = graph.ints(&columns);
+        graph.gather(embedding, columns, 1)
+    } else {
+        embedding
+    };
     let dims = ["batch".into(), "sequence".into(), config.hidden.into()];
     graph.output(hidden, "last_hidden_state", Element::Float, &dims);
-    let dims = ["batch".into(), config.hidden.into()];
+    let dims = ["batch".into(), dimension.into()];
     graph.output(embedding, "sentence_embedding", Element::Float, &dims);
     Ok(tape.graph.encode("inference", "Sentence embeddings of tokenized texts.", &[]))
 }

@@ -1,0 +1,128 @@
+//! The description of a saved model: the files beside its weights, in the form that every version of
+//! sentence-transformers from 2.2 on reads.
+//!
+//! A folder that is in this form already is copied as it is. Version 6 names the modules and their
+//! settings in a way that older versions refuse, and a folder of transformers has no list of modules
+//! at all; such files are written anew.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::ModelError;
+use super::files::object;
+use super::folder::{ModelFolder, Pooling};
+use super::library_config::LIBRARY;
+use super::modules::{Form, MODULES};
+use super::sentence_config::SENTENCE;
+use super::tokenizer::TOKENIZER_CONFIG;
+use crate::durable::replace;
+
+/// Writes everything but the weights, exported models and the model card into `to`, which must
+/// exist.
+pub(super) fn write(folder: &ModelFolder, to: &Path) -> Result<(), ModelError> {
+    let plain = folder.form() == Form::Plain;
+    let encoder = folder.encoder_path();
+    copy_tree(folder.path(), to, &|path| path == encoder || (plain && path.ends_with(LIBRARY)))?;
+    if encoder != folder.path() {
+        copy_tree(&encoder, to, &|_| false)?;
+    }
+    if folder.form() != Form::Common {
+        write_json(to, MODULES, &modules(folder))?;
+        write_json(to, POOLING, &pooling(folder))?;
+    }
+    if folder.form() != Form::Common || !folder.has_common_sentence_config() {
+        let sentence = json!({ "max_seq_length": folder.max_tokens, "do_lower_case": folder.lower_case });
+        write_json(to, SENTENCE, &sentence)?;
+    }
+    let tokenizer = folder.tokenizer_settings();
+    if !tokenizer.common {
+        let mut fields = object(&encoder, TOKENIZER_CONFIG)?.unwrap_or_default();
+        for (key, value) in folder.tokenizer_args() {
+            fields.insert(key.clone(), value.clone());
+        }
+        if fields.get("tokenizer_class").is_some_and(|class| class == "TokenizersBackend") {
+            fields.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
+        }
+        if matches!(fields.get("extra_special_tokens"), Some(Value::Array(_))) {
+            fields.remove("extra_special_tokens");
+        }
+        write_json(to, TOKENIZER_CONFIG, &fields.into())?;
+    }
+    Ok(())
+}
+
+/// Path of the pooling module's settings in a description that is written anew.
+const POOLING: &str = "1_Pooling/config.json";
+
+fn modules(folder: &ModelFolder) -> Value {
+    let named = |position: usize, path: &str, kind: &str| {
+        json!({
+            "idx": position,
+            "name": position.to_string(),
+            "path": path,
+            "type": format!("sentence_transformers.models.{kind}"),
+        })
+    };
+    let mut modules = vec![named(0, "", "Transformer"), named(1, "1_Pooling", "Pooling")];
+    if folder.head.normalize {
+        modules.push(named(2, "2_Normalize", "Normalize"));
+    }
+    modules.into()
+}
+
+fn pooling(folder: &ModelFolder) -> Value {
+    json!({
+        "word_embedding_dimension": folder.config.hidden,
+        "pooling_mode_cls_token": folder.head.pooling == Pooling::Cls,
+        "pooling_mode_mean_tokens": folder.head.pooling == Pooling::Mean,
+        "pooling_mode_max_tokens": folder.head.pooling == Pooling::Max,
+        "pooling_mode_mean_sqrt_len_tokens": false,
+        "pooling_mode_weightedmean_tokens": false,
+        "pooling_mode_lasttoken": false,
+        "include_prompt": true,
+    })
+}
+
+fn write_json(folder: &Path, name: &str, value: &Value) -> Result<(), ModelError> {
+    let path = folder.join(name);
+    let failed = |source| ModelError::File { action: "write", path: path.clone(), source };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(failed)?;
+    }
+    replace(&path, |file| writeln!(file, "{value:#}")).map_err(failed)
+}
+
+/// Returns true for a name that is not copied: the file holds or describes the old weights, or is
+/// not part of a model.
+fn left_behind(name: &str) -> bool {
+    let weights =
+        [".safetensors", ".safetensors.index.json", ".bin", ".onnx", ".h5", ".ot", ".msgpack", ".pt"];
+    weights.iter().any(|ending| name.ends_with(ending))
+        || ["README.md", "training_report.json", "onnx", "openvino", ".git", ".gitattributes"].contains(&name)
+        || name.starts_with('.')
+}
+
+fn copy_tree(from: &Path, to: &Path, skipped: &dyn Fn(&Path) -> bool) -> Result<(), ModelError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| ModelError::File { action, path, source }
+    };
+    for entry in fs::read_dir(from).map_err(failed("read", from))? {
+        let entry = entry.map_err(failed("read", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if left_behind(&entry.file_name().to_string_lossy()) || skipped(&source) {
+            continue;
+        }
+        let kind = entry.file_type().map_err(failed("read", &source))?;
+        if kind.is_dir() {
+            fs::create_dir_all(&target).map_err(failed("write", &target))?;
+            copy_tree(&source, &target, skipped)?;
+        } else if kind.is_file() {
+            fs::copy(&source, &target).map_err(failed("write", &target))?;
+        }
+    }
+    Ok(())
+}

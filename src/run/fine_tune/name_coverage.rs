@@ -1,0 +1,120 @@
+//! Coverage of names by a model's tokenizer: names that the model can't tell apart, because they have
+//! the same tokens, and names that are cut.
+//!
+//! A vocabulary without Chinese characters, for example, has one and the same unknown token for most
+//! of them. No training helps against that, so the counts are told in log, report and card.
+
+use std::collections::HashMap;
+
+use autovalidate_finetune::model::Tokenizer;
+use serde::{Deserialize, Serialize};
+
+use crate::correction::{Templates, normalize};
+use crate::run::dataset::Dataset;
+use crate::run::error::RunError;
+
+/// Largest number of row ids that are given as examples.
+const EXAMPLES: usize = 5;
+
+/// Counts of names that a model can't tell apart or doesn't see whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameCoverage {
+    /// Number of names in the catalog.
+    pub names: usize,
+    /// Number of names with the same tokens as another name of their domain.
+    pub alike: usize,
+    /// Ids of rows that correct a typo to such a name, up to five.
+    pub alike_rows: Vec<i64>,
+    /// Number of names that are longer than the model's longest text.
+    pub cut: usize,
+    /// Ids of rows that correct a typo to such a name, up to five.
+    pub cut_rows: Vec<i64>,
+}
+
+impl NameCoverage {
+    /// Counts the names of a dataset, as the model sees them.
+    ///
+    /// # Errors
+    /// [`RunError::Model`] when the tokenizer refuses a name.
+    pub(in crate::run) fn of(
+        dataset: &Dataset,
+        tokenizer: &Tokenizer,
+        templates: &Templates,
+    ) -> Result<Self, RunError> {
+        let mut coverage = Self { names: dataset.catalog.len(), ..Self::default() };
+        let rows = rows_by_text(dataset, templates);
+        let mut note = |text: &str, examples: fn(&mut Self) -> &mut Vec<i64>| {
+            if let Some(row) = rows.get(normalize(text).as_str()) {
+                examples(&mut coverage).push(*row);
+            }
+        };
+        let (mut alike, mut cut) = (0, 0);
+        for (domain, names) in dataset.catalog.domains() {
+            let mut by_tokens: HashMap<Vec<u32>, Vec<String>> = HashMap::new();
+            for name in names {
+                let text = templates.render(domain, name);
+                let mut tokenized = tokenizer.encode(std::slice::from_ref(&text))?;
+                if tokenized.cut > 0 {
+                    cut += 1;
+                    note(&text, |coverage| &mut coverage.cut_rows);
+                }
+                by_tokens.entry(tokenized.texts.pop().unwrap_or_default()).or_default().push(text);
+            }
+            for texts in by_tokens.values().filter(|texts| texts.len() > 1) {
+                alike += texts.len();
+                texts.iter().for_each(|text| note(text, |coverage| &mut coverage.alike_rows));
+            }
+        }
+        (coverage.alike, coverage.cut) = (alike, cut);
+        for rows in [&mut coverage.alike_rows, &mut coverage.cut_rows] {
+            rows.sort_unstable();
+            rows.truncate(EXAMPLES);
+        }
+        Ok(coverage)
+    }
+
+    /// Returns a sentence per problem, without any name.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let examples = |rows: &[i64]| match rows {
+            [] => String::new(),
+            rows => {
+                let ids: Vec<String> = rows.iter().map(ToString::to_string).collect();
+                format!(" (for example in rows {})", ids.join(", "))
+            }
+        };
+        if self.alike > 0 {
+            warnings.push(format!(
+                "{} of {} names have the same tokens as another name{}, so this model can't tell them apart. A \
+                 multilingual BASE_MODEL such as sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2 \
+                 knows more letters.",
+                self.alike,
+                self.names,
+                examples(&self.alike_rows)
+            ));
+        }
+        if self.cut > 0 {
+            warnings.push(format!(
+                "{} of {} names are longer than the model's longest text{} and are cut. A BASE_MODEL with a \
+                 larger max_seq_length sees them whole.",
+                self.cut,
+                self.names,
+                examples(&self.cut_rows)
+            ));
+        }
+        warnings
+    }
+}
+
+/// Returns the first row that corrects a typo to each name, by the name's normalized model input.
+fn rows_by_text(dataset: &Dataset, templates: &Templates) -> HashMap<String, i64> {
+    let trained = dataset.pairs.iter().map(|pair| (pair.positive.clone(), pair.row));
+    let held_out = dataset.queries.iter().zip(&dataset.query_rows);
+    let held_out = held_out.map(|(query, row)| (templates.render(&query.domain, &query.corrected), *row));
+    let mut rows = HashMap::new();
+    for (text, row) in trained.chain(held_out) {
+        let first: &mut i64 = rows.entry(normalize(&text)).or_insert(row);
+        *first = row.min(*first);
+    }
+    rows
+}
