@@ -24,8 +24,8 @@ pub(super) async fn read(
     Path(table): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    shared.reads.fetch_add(1, Ordering::Relaxed);
 ) -> Response {
+    shared.reads.fetch_add(1, Ordering::Relaxed);
     answer(&shared, &table, &headers, "accept-profile", async |role| {
         if role == Role::Anon && shared.faults.revoked() {
             return Err(error(
