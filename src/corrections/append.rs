@@ -184,8 +184,8 @@ impl<'a> Batch<'a> {
             self.settle_oldest().await?;
         }
         if row.text_id.is_some() && series_of(number) > 0 {
-            // A table has one row with such an id, so the earlier one is gone. Its tombstone comes first: after a
-            // crash in between, this row is read again and is new.
+            // A table has one row with such an id, so the earlier one is gone. Its tombstone comes first:
+            // after a crash in between, this row is read again and is new.
             let earlier = self.known.ledger.kept_ever(row.id);
             let earlier: Vec<i64> = earlier.iter().map(|kept| kept.number).collect();
             self.corrections.store_tombstones(self.known, &earlier, DELETED).await?;

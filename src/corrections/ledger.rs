@@ -163,8 +163,8 @@ impl Ledger {
     /// Decides what a row is, by its id in the table and its digest.
     ///
     /// A row with a known id and another time of insert is another row: the table's ids have started
-    /// anew, or a row with this text as its id was deleted and another one inserted. A row that matches an earlier holder of its id is an old copy of that row, read before
-    /// the ids started anew.
+    /// anew, or a row with this text as its id was deleted and another one inserted. A row that matches
+    /// an earlier holder of its id is an old copy of that row, read before.
     pub(super) fn recognize(&self, id: i64, digest: RowDigest) -> Recognition {
         let mut latest = None;
         for number in self.numbers_of(id) {

@@ -185,9 +185,9 @@ impl<I: Inbox> Ingest<I> {
         Ok(())
     }
 
-    /// Follows hints about changed rows, with those that name a deletion in `changed`, or else about rows that
-    /// may be missing; all at once or, if that fails, one by one. A hint comes from outside and may name
-    /// anything: one that the table does not take is passed by, and left to comparison and audit.
+    /// Follows hints about changed rows, with those that name a deletion in `changed`, or else about rows
+    /// that may be missing; all at once or, if that fails, one by one. A hint comes from outside and may
+    /// name anything: one that the table does not take is passed by, and left to comparison and audit.
     async fn follow_hints(&self, ids: &[RowId], changed: Option<&BTreeSet<RowId>>) -> Result<(), SweepError> {
         let mut swept = Swept::default();
         let mut followed = self.follow(ids, changed, &mut swept).await;
