@@ -12,7 +12,7 @@
 //! Changes and deletions are found the other way round than with whole numbers: a page of kept ids is
 //! looked up in the table, so the order in which the database sorts texts does not matter.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -77,17 +77,37 @@ impl Place {
     }
 }
 
-/// Time up to which a look-back has read everything that may still be committed.
+/// Place in the database's own order of texts.
 #[derive(Debug, Default)]
-pub(super) struct LookedBack(Mutex<Option<String>>);
+struct TextPlace {
+    /// Last id that fits into an address.
+    after: Option<String>,
+    /// Number of longer ids that come next, and were read.
+    skipped: usize,
+}
 
-impl LookedBack {
-    fn is_complete(&self, at: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(at)
+/// Part of the sweep's position that is kept in memory only.
+#[derive(Debug, Default)]
+pub(super) struct InsertProgress(Mutex<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Place that the sweep has come to.
+    reached: Option<Place>,
+    /// Time up to which a look-back has read everything that may still be committed.
+    looked_back: Option<String>,
+}
+
+impl InsertProgress {
+    /// Returns the place to read on from.
+    fn begin(&self, recorded: Option<&InsertPlace>) -> Option<Place> {
+        let reached = self.progress().reached.clone();
+        reached.filter(|reached| Some(&reached.recorded()) == recorded).or(recorded.cloned().map(Place::of))
     }
 
-    fn complete(&self, at: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at.to_owned());
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,7 +140,7 @@ impl<I: Inbox> Sweep<'_, I> {
     /// enough: an import gives many rows one time.
     async fn look_back_by_insert(&self, last: &str, swept: &mut Swept) -> Result<(), SweepError> {
         let Some(end) = PostgresTime::read(last).map(|read| read.at) else { return Ok(()) };
-        if self.looked_back.is_complete(last) {
+        if self.inserts.progress().looked_back.as_deref() == Some(last) {
             return Ok(());
         }
         let is_old = end.duration_until(Timestamp::now()) > 2 * LATE_COMMIT;
@@ -135,7 +155,7 @@ impl<I: Inbox> Sweep<'_, I> {
             self.read_missing(ids, swept).await?;
         }
         if is_old {
-            self.looked_back.complete(last);
+            self.inserts.progress().looked_back = Some(last.to_owned());
         }
         Ok(())
     }
@@ -144,7 +164,7 @@ impl<I: Inbox> Sweep<'_, I> {
         // The worker's clock may be behind the database's.
         let until = Timestamp::now().saturating_add(LATE_COMMIT).unwrap_or(Timestamp::MAX).to_string();
         let mut read = 0;
-        let begin = position.inserted.clone().map(Place::of);
+        let begin = self.inserts.begin(position.inserted.as_ref());
         let mut answer = self.table.inserted_after(begin.as_ref(), &until, self.page).await?;
         while let (page, Some(last)) = answer {
             read += (page.rows.len() + page.malformed.len() + page.unreadable.len()) as u64;
@@ -157,6 +177,7 @@ impl<I: Inbox> Sweep<'_, I> {
             let (kept, next) = tokio::join!(keep, self.table.inserted_after(Some(&last), &until, self.page));
             kept?;
             *position = reached;
+            self.inserts.progress().reached = Some(last);
             (self.progress)(read, position.cursor);
             answer = next?;
         }
@@ -193,13 +214,11 @@ impl<I: Inbox> Sweep<'_, I> {
 
     /// Hands over every row that was never kept, by comparing all ids.
     pub(super) async fn read_every_missing_text_id(&self, swept: &mut Swept) -> Result<(), SweepError> {
-        let mut after = None;
-        loop {
-            let (ids, last) = self.table.text_ids_after(after.as_deref(), self.page).await?;
-            let Some(last) = last else { return Ok(()) };
-            after = Some(last);
+        let mut place = TextPlace::default();
+        while let Some(ids) = self.table.text_ids_after(&mut place, self.page).await? {
             self.read_missing(ids, swept).await?;
         }
+        Ok(())
     }
 }
 
@@ -322,30 +341,38 @@ impl Table {
         Ok((records.iter().filter_map(|record| columns.id_of(record)).collect(), last))
     }
 
-    /// Returns the next ids in the database's own order of texts, and the text of the last one; `None` when
+    /// Returns the next ids in the database's own order of texts, and moves the place behind them; `None` when
     /// there are no more.
     ///
     /// # Errors
     /// [`RestError`].
     async fn text_ids_after(
         &self,
-        after: Option<&str>,
+        place: &mut TextPlace,
         limit: usize,
-    ) -> Result<(Vec<RowId>, Option<String>), RestError> {
+    ) -> Result<Option<Vec<RowId>>, RestError> {
         let columns = &self.access().columns;
         let column = columns.id.as_str();
-        let filters = after.map(|after| (column, format!("gt.{after}"))).into_iter().collect();
+        let after = place.after.as_ref().map(|after| (column, format!("gt.{after}")));
+        let skipped = (place.skipped > 0).then(|| ("offset", place.skipped.to_string()));
+        let filters = after.into_iter().chain(skipped).collect();
         let question = Question { select: column, filters, order: self.by_id() };
         let records = self.read(&question, limit).await?;
-        // One that does not fit is passed by: the next page begins after the last one that does.
-        let mut last = None;
-        for record in &records {
-            last = Some(text(record, column)?).filter(|text| fits(text)).or(last);
+        if records.is_empty() {
+            return Ok(None);
         }
-        if last.is_some() && last.as_deref() == after {
+        let before = place.after.clone();
+        for record in &records {
+            let id = text(record, column)?;
+            *place = match fits(&id) {
+                true => TextPlace { after: Some(id), skipped: 0 },
+                false => TextPlace { skipped: place.skipped + 1, after: place.after.take() },
+            };
+        }
+        if place.skipped == 0 && place.after == before {
             return Err(RestError::SamePage);
         }
-        Ok((records.iter().filter_map(|record| columns.id_of(record)).collect(), last))
+        Ok(Some(records.iter().filter_map(|record| columns.id_of(record)).collect()))
     }
 
     /// Returns the columns that are a row's place in the order of inserts.

@@ -18,7 +18,7 @@ use super::access::TableAccess;
 use super::backoff;
 use super::disconnect_reason::DisconnectReason;
 use super::inbox::{Accepted, Inbox};
-use super::insert_order::LookedBack;
+use super::insert_order::InsertProgress;
 use super::realtime;
 use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
@@ -49,7 +49,7 @@ pub struct Ingest<I> {
     /// Id up to which a sweep has read; [`i64::MAX`] until the first one has begun.
     pub(super) cursor: AtomicI64,
     updates: tokio::sync::Mutex<SeenUpdates>,
-    looked_back: LookedBack,
+    inserts: InsertProgress,
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
@@ -71,7 +71,7 @@ impl<I: Inbox> Ingest<I> {
             vanishing: AtomicU64::new(0),
             cursor: AtomicI64::new(i64::MAX),
             updates: tokio::sync::Mutex::default(),
-            looked_back: LookedBack::default(),
+            inserts: InsertProgress::default(),
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
@@ -237,7 +237,7 @@ impl<I: Inbox> Ingest<I> {
             revising: &self.revising,
             vanishing: &self.vanishing,
             updates: &self.updates,
-            looked_back: &self.looked_back,
+            inserts: &self.inserts,
             page: self.timing.page,
             compare: self.timing.compare,
             overlap: self.timing.overlap,

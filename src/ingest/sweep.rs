@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::inbox::{Accepted, Inbox, InboxError, Position};
-use super::insert_order::{IdKind, LookedBack};
+use super::insert_order::{IdKind, InsertProgress};
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
@@ -150,8 +150,8 @@ pub(super) struct Sweep<'a, I> {
     pub(super) updates: &'a tokio::sync::Mutex<SeenUpdates>,
     /// Number of vanished rows in the current round of the comparison.
     pub(super) vanishing: &'a AtomicU64,
-    /// Time up to which the sweep has looked back, where ids are texts.
-    pub(super) looked_back: &'a LookedBack,
+    /// Progress in the order of inserts, where ids are texts.
+    pub(super) inserts: &'a InsertProgress,
     /// Number of rows per request.
     pub(super) page: usize,
     /// Number of kept rows that each sweep compares with the table.
