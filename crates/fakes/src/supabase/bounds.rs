@@ -69,6 +69,11 @@ impl Side {
                 let after = self.after_operand(*holds)?;
                 Key::of(operand).map(|key| Cut::At { key, after })
             }
+            // No row has such a key.
+            Filter::Column(name, Test::Null) if name == "id" => Some(match self {
+                Self::Begin => Cut::Last,
+                Self::End => Cut::First,
+            }),
             Filter::All(members) => self.tightest(members.iter().map(|member| self.cut(member))),
             Filter::Any(members) => self.loosest(members.iter().map(|member| self.cut(member))),
             Filter::Column(..) | Filter::Not(_) => None,
@@ -81,6 +86,10 @@ impl Side {
                 let after = self.after_operand(*holds)?;
                 let cut = if after { Cut::Last } else { Cut::First };
                 Some(Place { moment: Moment::of(operand), cut })
+            }
+            Filter::Column(name, Test::Null) if name == "created_at" => {
+                let cut = if matches!(self, Self::Begin) { Cut::First } else { Cut::Last };
+                Some(Place { moment: Moment::Null, cut })
             }
             Filter::All(members) => self.place_of_all(members),
             Filter::Any(members) => self.loosest(members.iter().map(|member| self.place(member))),

@@ -40,7 +40,7 @@ pub(super) async fn read(
         let max_rows = shared.options.max_rows;
         let (page, total) = match hidden {
             true => (Vec::new(), 0),
-            false => query.read(&shared.table(), max_rows, counted),
+            false => query.read(&mut shared.table(), max_rows, counted),
         };
         if shared.faults.statement_rows().is_some_and(|most| page.len() > most) {
             return Err(cancelled());

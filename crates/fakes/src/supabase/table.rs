@@ -63,6 +63,13 @@ pub(super) struct Commit {
     pub(super) at: Timestamp,
 }
 
+impl Commit {
+    /// Returns the place of the row in the order of times.
+    fn place(&self) -> Place {
+        Place::of_row(&self.record["created_at"], self.key.clone())
+    }
+}
+
 /// Rows, and a log of their changes in commit order. As with a PostgreSQL sequence, a number is
 /// assigned before the commit, so the two orders differ when transactions overlap.
 ///
@@ -71,7 +78,8 @@ pub(super) struct Commit {
 pub(super) struct Table {
     id_type: IdType,
     rows: BTreeMap<Key, Arc<Commit>>,
-    by_time: BTreeMap<Place, Arc<Commit>>,
+    /// Rows by time. Made at the first read in this order, and kept from then on.
+    by_time: Option<BTreeMap<Place, Arc<Commit>>>,
     /// Keys of the rows by number. Empty in a `bigint` table, where the number is the key.
     keys: BTreeMap<i64, Key>,
     /// Keys of this series that clients chose, by number; also of rows that are deleted.
@@ -157,7 +165,7 @@ impl Table {
     /// does. Neither Realtime nor a row's webhook hears of it.
     pub(super) fn truncate_restart_identity(&mut self) {
         self.rows.clear();
-        self.by_time.clear();
+        self.by_time = None;
         self.keys.clear();
         self.chosen.clear();
         self.reserved = 0;
@@ -190,7 +198,9 @@ impl Table {
 
     fn remove(&mut self, key: &Key) -> Option<Arc<Commit>> {
         let commit = self.rows.remove(key)?;
-        self.by_time.remove(&Place::of_row(&commit.record["created_at"], key.clone()));
+        if let Some(by_time) = &mut self.by_time {
+            by_time.remove(&commit.place());
+        }
         self.keys.remove(&commit.number);
         Some(commit)
     }
@@ -200,8 +210,9 @@ impl Table {
         let key = &commit.key;
         if commit.kind != ChangeKind::Delete {
             self.rows.insert(key.clone(), Arc::clone(&commit));
-            let place = Place::of_row(&commit.record["created_at"], key.clone());
-            self.by_time.insert(place, Arc::clone(&commit));
+            if let Some(by_time) = &mut self.by_time {
+                by_time.insert(commit.place(), Arc::clone(&commit));
+            }
             if self.id_type != IdType::BigInt {
                 self.keys.insert(commit.number, key.clone());
                 if *key != self.id_type.made_up(commit.number, self.series) {
@@ -225,10 +236,12 @@ impl Table {
 
     /// Returns every visible row with a place in this range, ordered by time and then by key.
     pub(super) fn rows_by_time(
-        &self,
+        &mut self,
         places: Range<Place>,
     ) -> impl DoubleEndedIterator<Item = &Record> + Clone {
-        let some = (!places.is_empty()).then(|| self.by_time.range(places));
+        let commits = || self.rows.values().map(|commit| (commit.place(), Arc::clone(commit))).collect();
+        let by_time = self.by_time.get_or_insert_with(commits);
+        let some = (!places.is_empty()).then(|| by_time.range(places));
         some.into_iter().flatten().map(|(_, commit)| &commit.record)
     }
 
