@@ -54,6 +54,10 @@ fn problem(root: &Command, flag: &Flag<'_>, own: &Command) -> Option<String> {
     if let Some((_, words)) =
         flag.before.rsplit_once("autovalidate ").filter(|(_, words)| !words.contains('`'))
     {
+        // Not the program, but an app of this name, or a placeholder.
+        if !words.starts_with(|letter: char| letter.is_ascii_lowercase()) {
+            return None;
+        }
         return match command_of(root, words) {
             None => Some(format!("no command `autovalidate {words}`")),
             Some(command) if !has_flag(command, flag.name) => {

@@ -62,11 +62,15 @@ pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Record>, TableFileErro
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, TableFileError> {
     let failed = |source| TableFileError::File { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    // The length that the file system tells is 0 for a pipe.
+    let too_large = || Fault::from(Problem::TooLarge).of(path);
     let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > MAX_BYTES {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // The length of a pipe is 0, and a file may grow meanwhile.
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_BYTES { Err(Fault::from(Problem::TooLarge).of(path)) } else { Ok(bytes) }
+    if bytes.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
 fn records(bytes: Vec<u8>, ending: &str, columns: &Columns) -> Result<Vec<Record>, Fault> {
