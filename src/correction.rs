@@ -226,6 +226,20 @@ impl Templates {
         self.domains.contains_key(&normalize(domain))
     }
 
+    /// Returns the template of every domain that has none of its own.
+    pub fn fallback(&self) -> &str {
+        &self.fallback
+    }
+
+    /// Returns true when a domain has a template of its own, or when the fallback template names it, as
+    /// `car model: {text}` names `model`.
+    pub fn covers(&self, domain: &str) -> bool {
+        let domain = normalize(domain);
+        let fallback = normalize(&self.fallback.replace("{text}", " "));
+        let words: Vec<&str> = fallback.split(|letter: char| !letter.is_alphanumeric()).collect();
+        self.domains.contains_key(&domain) || words.contains(&domain.as_str()) && !domain.is_empty()
+    }
+
     /// Renders `text` of `domain` as model input.
     ///
     /// The text stays as a person typed it, with white space trimmed and collapsed: the backend
@@ -313,6 +327,13 @@ mod tests {
         assert_eq!(templates.render("brand", " toyta "), "car brand: toyta");
         assert_eq!(templates.render("model", "corola\t x"), "car model: corola x");
         assert_eq!(templates.render("trim", "GLX"), "car model: GLX");
+    }
+
+    #[test]
+    fn the_fallback_covers_the_domain_that_it_names() {
+        let templates = Templates::default();
+        assert!(["brand", "Model ", "car"].iter().all(|domain| templates.covers(domain)));
+        assert!(!["", "trim", "mod", "text", "car model"].iter().any(|domain| templates.covers(domain)));
     }
 
     #[test]

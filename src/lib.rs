@@ -18,6 +18,7 @@
 //! hub          the Hugging Face Hub: list, download, upload, commit, release names
 //! synthesis    synthetic typos of catalog names
 //! evaluate     hold-out, retrieval metrics, baselines, gate
+//! table_file   tables in files: CSV, JSON, Parquet
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair: validation, templates
@@ -54,6 +55,7 @@ pub mod row_identity;
 pub mod run;
 pub mod settings;
 pub mod synthesis;
+pub mod table_file;
 pub mod text;
 pub mod trigger;
 pub mod worker;

@@ -7,6 +7,7 @@
 mod broker;
 mod demo;
 mod evaluate;
+mod files;
 mod hub;
 mod ingest;
 mod nextest;

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run::{Dataset, ModelComparison, RunError, Scorer, read_rows};
+use serde::Serialize;
+
+use crate::evaluate::Report;
+use crate::run::{ModelComparison, RowCounts, RunError, Scorer};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
+use super::dataset::dataset;
 use super::{CliError, CommandOutcome, print_json};
 
 /// Judges a model on the held-out part of a file of corrections, as a run does.
@@ -18,9 +22,9 @@ use super::{CliError, CommandOutcome, print_json};
 /// --against .local/models/all-MiniLM-L6-v2
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// File of corrections, as for `train`.
-    #[arg(long)]
-    data: PathBuf,
+    /// Files of corrections, as for `train`.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
     /// Model folder to score.
     #[arg(long)]
     model: PathBuf,
@@ -32,13 +36,18 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// The report, and what became of the rows.
+#[derive(Serialize)]
+struct Evaluation<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    rows: RowCounts,
+}
+
 pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
-    let rows = read_rows(&args.data).map_err(RunError::from)?;
-    let mut dataset = Dataset::new(rows, &settings.hold_out, &settings.templates);
-    if let Some(source) = settings.names() {
-        dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?);
-    }
+    let dataset = dataset(&args.data, &settings.hold_out, &settings.templates, settings.names()).await?;
+    let rows = RowCounts::from(&dataset.summary);
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
         .map_err(RunError::from)?;
@@ -51,9 +60,9 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let mut new = Scorer::open(&runtime, &open(&args.model)?, &dataset.texts(&settings.templates))?;
     let report = baselines.judge(&runtime, &mut new, &dataset, &settings.templates, &settings.gate)?;
     if args.json {
-        print_json(&report)?;
+        print_json(&Evaluation { report: &report, rows })?;
     } else {
-        println!("{}\n{report}", dataset.summary);
+        println!("{}\n{report}\n{rows}", dataset.summary);
     }
     Ok(if report.may_be_published(false) { CommandOutcome::Done } else { CommandOutcome::NothingPublished })
 }

@@ -14,6 +14,7 @@
 //! train.rs       one run in the foreground, from a file
 //! evaluate.rs    one model against another
 //! suggest.rs     nearest names to a typo
+//! dataset.rs     rows of files, for `train` and `evaluate`
 //! enqueue.rs     request to start a run
 //! status.rs      status of the worker
 //! adopt.rs       streams of a project that has moved
@@ -25,6 +26,7 @@
 //! report.rs      a run's report as text and as a page
 //! quarantine.rs  rows that are kept out of training
 //! forget.rs      rows that must be forgotten
+//! flags.rs       test of the flags that texts name
 //! init.rs        SQL and an environment template
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
@@ -54,6 +56,7 @@ macro_rules! println {
 
 mod adopt;
 mod artifacts;
+mod dataset;
 #[cfg(feature = "dev")]
 mod demo;
 #[cfg(feature = "dev")]
@@ -61,6 +64,8 @@ mod dev;
 mod doctor;
 mod enqueue;
 mod evaluate;
+#[cfg(test)]
+mod flags;
 mod forget;
 mod healthz;
 mod init;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::correction::normalize;
 use crate::evaluate::fuzzy_ratio;
 use crate::hub::Repository;
-use crate::run::{ModelFinder, RunError, Scorer, read_rows};
+use crate::ingest::read_names;
+use crate::run::{ModelFinder, RunError, Scorer};
 use crate::settings::{Needs, Settings};
 use crate::text::compose;
 use autovalidate_finetune::onnx::Runtime;
@@ -28,9 +29,10 @@ pub(super) struct Args {
     /// Field that the typo was typed into; brand when neither this option nor the text names one.
     #[arg(long)]
     domain: Option<String>,
-    /// File of corrections (as for `train`) whose names are searched.
-    #[arg(long)]
-    names: Option<PathBuf>,
+    /// Files whose names are searched: corrections as for `train`, or names as for CATALOG. Takes
+    /// several files, and may be repeated.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    names: Vec<PathBuf>,
     /// Model: `live`, `base`, a release's version, or a model folder; may be repeated. When not
     /// given: `live`, if HF_REPO is set and has a release, and `base`.
     #[arg(long)]
@@ -78,6 +80,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         ));
     }
     let names: Vec<(String, String)> = names.into_values().collect();
+    if let Some(domain) = domain.filter(|domain| !settings.templates.covers(domain)) {
+        let fallback = settings.templates.fallback();
+        eprintln!("the domain {domain:?} has no template: its texts are rendered as {fallback:?}");
+    }
     let finder = ModelFinder {
         repository: settings.hub.clone().map(Repository::open).transpose()?,
         data_dir: settings.data_dir.clone(),
@@ -103,6 +109,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     for model in models {
         let folder = match finder.find(&model).await {
             Err(RunError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
+            Err(error @ RunError::NoSuchModel { .. }) if !args.model.is_empty() => {
+                let advice = "Give live, base, a release's version, or a model folder with --model.";
+                return Err(CliError::plain(error.to_string(), advice));
+            }
             found => found?,
         };
         let rows = Scorer::open(&runtime, &folder, &texts)?.embed(&texts).map_err(RunError::from)?;
@@ -125,9 +135,10 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
 
 /// Returns every `(domain, name)` that can be suggested.
 async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>, CliError> {
-    if let Some(file) = &args.names {
-        let rows = read_rows(file).map_err(RunError::from)?;
-        return Ok(rows.into_iter().map(|row| (row.domain, row.corrected)).collect());
+    if !args.names.is_empty() {
+        let files = args.names.iter().map(|file| read_names(file, false));
+        let files: Result<Vec<_>, _> = files.collect();
+        return Ok(files.map_err(RunError::from)?.concat());
     }
     if let Some(source) = settings.names() {
         return Ok(source.read().await.map_err(RunError::from)?);

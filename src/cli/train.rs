@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::run::{Dataset, FineTuneSession, ModelComparison, RunError, TrainingSpec, read_rows};
+use crate::run::{Dataset, FineTuneSession, ModelComparison, RowCounts, RunError, TrainingSpec};
 use crate::settings::{DEFAULT_PATIENCE, Needs, Settings};
 use autovalidate_finetune::durable;
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
 
+use super::dataset::dataset;
 use super::{CliError, CommandOutcome};
 
 /// Fine-tunes a model folder on a file of corrections, in the foreground.
@@ -19,9 +20,10 @@ use super::{CliError, CommandOutcome};
 /// --out my-model
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// CSV with the header typo,corrected,domain, or JSON lines.
-    #[arg(long)]
-    data: PathBuf,
+    /// Files of corrections: CSV with the header typo,corrected,domain, JSON or Parquet. Takes several
+    /// files, and may be repeated.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
     /// Sentence-transformers folder to start from; BASE_MODEL when not given.
     #[arg(long)]
     base: Option<PathBuf>,
@@ -103,10 +105,10 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let names = settings.names();
     let mut spec = TrainingSpec {
-        recipe: settings.recipe,
-        synthesis: settings.synthesis,
+        recipe: settings.recipe.clone(),
+        synthesis: settings.synthesis.clone(),
         hold_out: settings.hold_out,
-        templates: settings.templates,
+        templates: settings.templates.clone(),
     };
     let recipe = &mut spec.recipe;
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
@@ -123,12 +125,23 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         return Err(CliError::plain(what, "Choose another folder with --out."));
     }
 
-    let rows = read_rows(&args.data).map_err(RunError::from)?;
-    let mut dataset = Dataset::new(rows, &spec.hold_out, &spec.templates);
-    if let Some(source) = names {
-        dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?);
-    }
+    let dataset = dataset(&args.data, &spec.hold_out, &spec.templates, names).await?;
     println!("{}", dataset.summary);
+    let counts = RowCounts::from(&dataset.summary);
+    let trained = fine_tune(args, &settings, spec, dataset, &counts);
+    // Too few rows to train on are explained by what became of them.
+    println!("{counts}");
+    trained.map(|()| CommandOutcome::Done)
+}
+
+/// Trains, judges and writes the model.
+fn fine_tune(
+    args: &Args,
+    settings: &Settings,
+    spec: TrainingSpec,
+    dataset: Dataset,
+    counts: &RowCounts,
+) -> Result<(), CliError> {
     let summary = dataset.summary.clone();
     let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));
     let base = ModelFolder::open(&base).map_err(RunError::from)?;
@@ -196,11 +209,12 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     }
     if let Some(path) = &args.report {
         let json = serde_json::json!({
-            "dataset": summary, "study": trained.figures, "training": trained.summary, "report": report,
+            "dataset": summary, "rows": counts, "study": trained.figures,
+            "training": trained.summary, "report": report,
         });
         let text = serde_json::to_vec_pretty(&json).map_err(crate::broker::BrokerError::from)?;
         super::write_file(path, &text)?;
         println!("wrote {}", path.display());
     }
-    Ok(CommandOutcome::Done)
+    Ok(())
 }

@@ -169,7 +169,8 @@ impl Gate {
         let publish = match verdict {
             Verdict::Better | Verdict::NoWorse => true,
             Verdict::Worse => false,
-            Verdict::CannotTell => policy.publish_when_unsure,
+            // Nothing speaks for a model that was compared on nothing.
+            Verdict::CannotTell => policy.publish_when_unsure && overall.queries > 0,
         };
         Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy }
     }
@@ -196,6 +197,9 @@ impl Gate {
     /// Returns the decision and its reasons as one sentence for people.
     pub fn sentence(&self) -> String {
         let Judgment { queries, difference, lower, upper, .. } = self.overall;
+        if queries == 0 {
+            return "cannot tell: no typo is held out, so the models were compared on nothing.".to_owned();
+        }
         let mut sentence = format!(
             "{}: mean reciprocal rank on {queries} held-out typos changed by {difference:+.3} (between {lower:+.3} and \
              {upper:+.3})",

@@ -155,11 +155,13 @@ impl Report {
         }
     }
 
-    /// True when the model may be published: the gate allows it and the sanity checks found no
-    /// defect. With `insisted`, a person overrides the gate and the check of speed, but not the
-    /// checks of the embeddings.
+    /// True when the model may be published: the gate allows it, the sanity checks found no defect, and
+    /// the models were compared on something, which earlier versions' gates did not demand. With
+    /// `insisted`, a person overrides the gate and the check of speed, but not the checks of the
+    /// embeddings.
     pub fn may_be_published(&self, insisted: bool) -> bool {
-        (self.gate.publish && self.sanity.is_sane()) || (insisted && self.sanity.is_usable())
+        let is_judged = self.gate.overall.queries > 0;
+        (is_judged && self.gate.publish && self.sanity.is_sane()) || (insisted && self.sanity.is_usable())
     }
 
     /// Returns every group of queries that exists, with its name: all queries, then the groups by

@@ -93,6 +93,9 @@ impl Report {
 impl fmt::Display for Gate {
     /// Writes the verdict, then the verdict of each part on its own line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.overall.queries == 0 {
+            return writeln!(out, "verdict: cannot tell, because no typo is held out: nothing was compared");
+        }
         writeln!(out, "verdict: {} (new model against live, mean reciprocal rank)", self.verdict.words())?;
         for (name, judgment) in [("all", &self.overall)].into_iter().chain(self.main_parts(LISTED)) {
             let Judgment { verdict, queries, difference, lower, upper } = judgment;

@@ -6,22 +6,24 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde_json::Value;
-
 use super::access::TableAccess;
 use super::rest::Table;
 use super::rest_error::RestError;
 use crate::failure::{Failure, RetryDirective};
+use crate::table_file::{Column, Columns, ENDINGS, Fault, Problem, TableFileError, read};
+use crate::text::normalize;
 
-/// Largest catalog file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Columns of a file of names. A file of corrections is one, too.
+const COLUMNS: Columns = Columns {
+    wanted: &[Column::required(&["name", "corrected"]), Column::optional(&["domain"])],
+    lone: Some(0),
+};
 
 /// Location of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CatalogSource {
-    /// A CSV file with a header, or a file with one JSON value per line. The columns are `name`
-    /// and, if names belong to domains, `domain`. A CSV file with a single column may call it
-    /// anything.
+    /// A CSV, JSON or Parquet file. The columns are `name`, else `corrected`, and, if names belong to
+    /// domains, `domain`. A file with a single column may call it anything.
     File(PathBuf),
     /// A table of the project.
     Table {
@@ -36,7 +38,9 @@ pub enum CatalogSource {
 
 /// A setting that names no catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither a .csv or .jsonl file nor table:<table>.<column>[.<domain column>]")]
+#[error(
+    "neither a .csv, .tsv, .txt, .json, .jsonl, .ndjson or .parquet file nor table:<table>.<column>[.<domain column>]"
+)]
 pub struct NoCatalog;
 
 impl FromStr for CatalogSource {
@@ -57,9 +61,10 @@ impl FromStr for CatalogSource {
             };
         }
         let path = PathBuf::from(text);
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("csv" | "jsonl") => Ok(Self::File(path)),
-            _ => Err(NoCatalog),
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        match ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
+            true => Ok(Self::File(path)),
+            false => Err(NoCatalog),
         }
     }
 }
@@ -67,22 +72,12 @@ impl FromStr for CatalogSource {
 /// Reason why the catalog can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// The file can't be read.
-    #[error("the catalog {} can't be read", .path.display())]
-    File {
-        /// Path of the file.
-        path: PathBuf,
-        /// Error from the operating system.
-        source: std::io::Error,
-    },
-    /// A line of the file holds no name.
-    #[error("line {line} of the catalog {} holds no name", .path.display())]
-    Line {
-        /// Path of the file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-    },
+    /// The file can't be read, or a record of it holds no name.
+    #[error("the catalog can't be read")]
+    File(#[source] TableFileError),
+    /// The thread that read the file ended without a result.
+    #[error("the reading of the catalog has ended without a result")]
+    Lost(#[source] tokio::task::JoinError),
     /// The catalog holds no name: every pair would be kept out of training.
     #[error("the catalog is empty")]
     Empty,
@@ -97,17 +92,18 @@ pub enum CatalogError {
 impl Failure for CatalogError {
     fn directive(&self) -> RetryDirective {
         match self {
-            Self::File { .. } | Self::Line { .. } | Self::Empty | Self::NoProject => RetryDirective::Person,
+            Self::File(_) | Self::Empty | Self::NoProject => RetryDirective::Person,
+            Self::Lost(_) => RetryDirective::Retry,
             Self::Table(error) => error.directive(),
         }
     }
 
     fn advice(&self) -> String {
         match self {
-            Self::File { .. } | Self::Line { .. } | Self::Empty => {
-                "Set CATALOG to a CSV file with the columns name and domain, or to a .jsonl file with one JSON \
-                 object per line; or unset it."
-                    .to_owned()
+            Self::File(error) => format!("{} Or let CATALOG name another file.", error.advice()),
+            Self::Lost(_) => "This is a bug: report it together with the log.".to_owned(),
+            Self::Empty => {
+                "Set CATALOG to a file or a table with a name in its column name, or unset it.".to_owned()
             }
             Self::NoProject => "Set SUPABASE_URL and a key, or let CATALOG name a file.".to_owned(),
             Self::Table(error) => format!("Check the table that CATALOG names. {}", error.advice()),
@@ -132,9 +128,9 @@ impl CatalogSource {
     pub async fn read_in(&self, access: Option<&TableAccess>) -> Result<Vec<(String, String)>, CatalogError> {
         let names = match self {
             Self::File(path) => {
-                let owned = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_file(&owned)).await;
-                read.map_err(|gone| CatalogError::File { path: path.clone(), source: gone.into() })??
+                let path = path.clone();
+                let read = tokio::task::spawn_blocking(move || read_names(&path, true)).await;
+                read.map_err(CatalogError::Lost)?.map_err(CatalogError::File)?
             }
             Self::Table { table, name, domain } => {
                 let access = access.ok_or(CatalogError::NoProject)?;
@@ -147,68 +143,24 @@ impl CatalogSource {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<(String, String)>, CatalogError> {
-    let failed = |source| CatalogError::File { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let parsed = match path.extension().is_some_and(|extension| extension == "jsonl") {
-        true => json_lines(&text),
-        false => csv(&text),
-    };
-    parsed.map_err(|line| CatalogError::Line { path: path.to_owned(), line })
-}
-
-fn json_lines(text: &str) -> Result<Vec<(String, String)>, usize> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(index, line)| {
-            let value: Value = serde_json::from_str(line).map_err(|_| index + 1)?;
-            let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-            let name = value.as_str().map(str::to_owned).or_else(|| field("name")).ok_or(index + 1)?;
-            Ok((field("domain").unwrap_or_default(), name))
-        })
-        .collect()
-}
-
-fn csv(text: &str) -> Result<Vec<(String, String)>, usize> {
-    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
-    let Some((_, header)) = lines.next() else { return Ok(Vec::new()) };
-    let header: Vec<_> = fields(header).ok_or(1_usize)?;
-    let place = |name: &str| header.iter().position(|column| column.trim().eq_ignore_ascii_case(name));
-    let name = place("name").or((header.len() == 1).then_some(0)).ok_or(1_usize)?;
-    let domain = place("domain");
-    lines
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| {
-            let fields = fields(line).ok_or(index + 1)?;
-            let name = fields.get(name).filter(|name| !name.trim().is_empty()).ok_or(index + 1)?;
-            let domain = domain.and_then(|domain| fields.get(domain));
-            Ok((domain.cloned().unwrap_or_default(), name.clone()))
-        })
-        .collect()
-}
-
-/// Splits a CSV line into its fields, with the quoting of RFC 4180. A name holds no line break, so
-/// each line is one record. Returns `None` when a quote is not closed.
-fn fields(line: &str) -> Option<Vec<String>> {
-    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                field.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(std::mem::take(&mut field)),
-            other => field.push(other),
+/// Reads every `(domain, name)` of a file; the domain is empty for a name that belongs to none. A record
+/// without a name is an error if `strict`, else it is left out: a file of corrections may have such.
+///
+/// # Errors
+/// [`TableFileError`], naming the first record that can't be read.
+pub fn read_names(path: &Path, strict: bool) -> Result<Vec<(String, String)>, TableFileError> {
+    let mut names = Vec::new();
+    for record in read(path, &COLUMNS)? {
+        let mut values = record.values.into_iter();
+        let name = values.next().flatten().unwrap_or_default();
+        let domain = values.next().flatten().unwrap_or_default();
+        match normalize(&name).is_empty() {
+            false => names.push((domain, name)),
+            true if strict => return Err(Fault::at(record.place, Problem::NoName).of(path)),
+            true => {}
         }
     }
-    fields.push(field);
-    (!quoted).then_some(fields)
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -220,16 +172,36 @@ mod tests {
         (domain.to_owned(), name.to_owned())
     }
 
+    fn names(file: &str, text: &str) -> Result<Vec<(String, String)>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        read_names(&path, true).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), file))
+    }
+
     #[test]
     fn files_are_read_by_their_header() {
         let text = "\u{feff}domain,id,Name\r\nbrand,1,Toyota\r\n\r\nmodel,2,\"A \"\"4\"\", long\"\n";
-        assert_eq!(csv(text), Ok(vec![pair("brand", "Toyota"), pair("model", "A \"4\", long")]));
-        assert_eq!(csv("brands\nToyota\n"), Ok(vec![pair("", "Toyota")]));
-        assert_eq!(csv("a,b\n1,2\n"), Err(1));
-        assert_eq!(csv("name\n\"x\n"), Err(2));
+        assert_eq!(names("a.csv", text), Ok(vec![pair("brand", "Toyota"), pair("model", "A \"4\", long")]));
+        assert_eq!(names("a.csv", "brands\nToyota\n"), Ok(vec![pair("", "Toyota")]));
+        assert_eq!(names("a.csv", "typo;corrected;domain\nx;Kia;brand\n"), Ok(vec![pair("brand", "Kia")]));
+        assert!(names("a.csv", "a,b\n1,2\n").is_err_and(|error| error.contains("line 1 of a.csv")));
+        assert!(names("a.csv", "name\n\"x\n").is_err_and(|error| error.contains("line 2")));
+        assert!(
+            names("a.csv", "name,domain\nKia,brand\n ,brand\n").is_err_and(|error| error.contains("line 3"))
+        );
         let text = "{\"name\":\"Toyota\",\"domain\":\"brand\"}\n\"Audi\"\n";
-        assert_eq!(json_lines(text), Ok(vec![pair("brand", "Toyota"), pair("", "Audi")]));
-        assert_eq!(json_lines("{}\n"), Err(1));
+        assert_eq!(names("a.jsonl", text), Ok(vec![pair("brand", "Toyota"), pair("", "Audi")]));
+        assert_eq!(names("a.json", "[\"Audi\", \"Kia\"]"), Ok(vec![pair("", "Audi"), pair("", "Kia")]));
+        assert!(names("a.jsonl", "{}\n").is_err_and(|error| error.contains("line 1")));
+    }
+
+    #[test]
+    fn a_record_without_a_name_is_left_out_where_it_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairs.csv");
+        std::fs::write(&path, "typo,corrected\na,\nb,Kia\n").unwrap();
+        assert_eq!(read_names(&path, false).unwrap(), [pair("", "Kia")]);
     }
 
     #[test]
@@ -241,17 +213,17 @@ mod tests {
         };
         assert_eq!("table:cars.name".parse(), Ok(table(None)));
         assert_eq!("table:cars.name.kind".parse(), Ok(table(Some("kind"))));
-        assert_eq!("a/b.csv".parse(), Ok(CatalogSource::File("a/b.csv".into())));
-        for wrong in ["table:cars", "table:.name", "table:a.b.c.d", "names.txt", ""] {
+        for file in ["a/b.csv", "B.CSV", "names.txt", "x.parquet", "x.ndjson"] {
+            assert_eq!(file.parse(), Ok(CatalogSource::File(file.into())));
+        }
+        for wrong in ["table:cars", "table:.name", "table:a.b.c.d", "names.xlsx", "names", ""] {
             assert_eq!(wrong.parse::<CatalogSource>(), Err(NoCatalog), "{wrong}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_file_is_read_without_panic(text in "(?s).{0,120}") {
-            let _ = csv(&text);
-            let _ = json_lines(&text);
+        fn any_setting_is_read_without_panic(text in "(?s).{0,120}") {
             let _ = text.parse::<CatalogSource>();
         }
     }

@@ -67,7 +67,7 @@ pub mod webhook;
 pub use access::{AccessError, Columns, Malformed, TableAccess};
 pub use answer_kind::AnswerKind;
 pub use audit::Invisible;
-pub use catalog::{CatalogError, CatalogSource, NoCatalog};
+pub use catalog::{CatalogError, CatalogSource, NoCatalog, read_names};
 pub use disconnect_reason::{DisconnectReason, ProtocolStep};
 pub use error_answer::ErrorAnswer;
 pub use inbox::{Accepted, Inbox, InboxError, InsertPlace, Position};

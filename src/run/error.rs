@@ -14,7 +14,8 @@ use crate::failure::{Failure, RetryDirective, panic_message};
 use crate::hub::HubError;
 use crate::ingest::CatalogError;
 
-use super::dataset::{NameList, RowsFileError};
+use super::dataset::NameList;
+use crate::table_file::TableFileError;
 
 /// Error of a run, or of a command that performs parts of one.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub enum RunError {
     Archive(#[from] ArchiveError),
     /// A file of rows can't be read.
     #[error(transparent)]
-    RowsFile(#[from] RowsFileError),
+    RowsFile(#[from] TableFileError),
     /// The ONNX Runtime can't be loaded.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),

@@ -35,8 +35,8 @@ mod watchdog;
 pub use crate::broker::ENDED;
 pub use consumer::{JobConsumer, settle};
 pub use dataset::{
-    Conflicts, Dataset, DatasetSummary, IdRanges, NameList, NameSource, NotIdRanges, Omitted, RECEIPT,
-    RowsFileError, read_rows,
+    Conflicts, Dataset, DatasetSummary, FileRows, IdRanges, NameList, NameSource, NotIdRanges, Omitted,
+    RECEIPT, RepeatedIds, RowCounts, Untemplated, read_rows,
 };
 pub use error::RunError;
 pub use fine_tune::{

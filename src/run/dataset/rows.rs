@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::correction::{Row, Templates, normalize};
 use crate::evaluate::{Catalog, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
-use crate::run::dataset::{Conflicts, DatasetSummary, NameList};
+use crate::run::dataset::{Conflicts, DatasetSummary, NameList, Untemplated};
 use crate::text::compose;
 use autovalidate_finetune::train::PairTexts;
 
@@ -28,6 +28,8 @@ pub struct Dataset {
     pub catalog: Catalog,
     /// Counts, ids and hashes of the rows.
     pub summary: DatasetSummary,
+    /// Rows whose domain has no template.
+    pub untemplated: Untemplated,
 }
 
 impl Dataset {
@@ -57,7 +59,8 @@ impl Dataset {
 
         let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
         let mut seen = HashMap::new();
-        let (mut refused, mut repeated) = (0, 0);
+        let (mut refused, mut repeated) = (BTreeMap::new(), 0);
+        let mut untemplated = Untemplated::default();
         let (mut pairs, mut slips) = (Vec::new(), Vec::new());
         let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
@@ -68,8 +71,8 @@ impl Dataset {
         let mut rows: Vec<(i64, Row)> = order.into_iter().zip(rows).collect();
         rows.sort_by_key(|(place, _)| *place);
         for (place, row) in rows {
-            if row.check().is_err() {
-                refused += 1;
+            if let Err(reason) = row.check() {
+                *refused.entry(reason).or_insert(0) += 1;
                 left_out_ids.push(row.id);
                 continue;
             }
@@ -78,6 +81,7 @@ impl Dataset {
                 continue;
             }
             let domain = normalize(&row.domain);
+            untemplated.count(&domain, templates);
             let corrected = compose(&row.corrected);
             let pair = (domain.clone(), normalize(&row.typo), normalize(&corrected));
             let earlier = seen.get(&pair).copied();
@@ -120,7 +124,8 @@ impl Dataset {
         let catalog = Catalog::new(names);
         let summary = DatasetSummary {
             rows: total,
-            refused,
+            refused: refused.values().sum(),
+            refused_by_reason: refused,
             outvoted: conflicts.outvoted.len(),
             undecided: conflicts.undecided.len(),
             quarantined: BTreeMap::new(),
@@ -140,7 +145,7 @@ impl Dataset {
             hash,
             omitted: None,
         };
-        Self { pairs, slips, queries, query_rows, catalog, summary }
+        Self { pairs, slips, queries, query_rows, catalog, summary, untemplated }
     }
 
     /// Removes and returns the queries for which `taken` returns true.

@@ -1,115 +1,134 @@
-//! Rows from a file: CSV with a header line, or JSON Lines with one object per line.
+//! Rows from files, for a run without a queue.
+//!
+//! A row of a file is known by its file and its number there, since the ids in a file may be those of
+//! several tables. Where the ids tell all rows apart, they stay, and with them the order of inserts.
 
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::correction::Row;
-use crate::failure::{Failure, RetryDirective};
+use crate::postgres_time::PostgresTime;
+use crate::row_identity::{RowId, is_text};
+use crate::table_file::{Column, Columns, Place, TableFileError, read};
 
-/// Error for a file of rows that can't be read.
-#[derive(Debug, thiserror::Error)]
-pub enum RowsFileError {
-    /// The file can't be opened or read.
-    #[error("cannot read {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// A line of the file is not a row.
-    #[error("line {line} of {}: {problem}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: u64,
-        /// Description of the problem, without the line's text.
-        problem: String,
-    },
+/// Columns of a file of rows.
+const COLUMNS: Columns = Columns {
+    wanted: &[
+        Column::required(&["typo"]),
+        Column::required(&["corrected"]),
+        Column::optional(&["domain"]),
+        Column::optional(&["id"]),
+        Column::optional(&["created_at"]),
+    ],
+    lone: None,
+};
+
+/// Distance between the numbers of two files' first rows. A file has fewer rows.
+const FILE_STEP: i64 = 1_000_000_000;
+
+/// Rows of one or several files. Their numbers differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRows {
+    /// The rows, in the order of the files.
+    pub rows: Vec<Row>,
+    /// Ids that several rows have; `None` when there are none.
+    pub repeated_ids: Option<RepeatedIds>,
 }
 
-impl Failure for RowsFileError {
-    fn directive(&self) -> RetryDirective {
-        RetryDirective::Person
+/// Rows with the id of an earlier row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepeatedIds {
+    /// Number of these rows.
+    pub rows: usize,
+    /// File of the first one.
+    pub path: PathBuf,
+    /// Place of the first one.
+    pub place: Place,
+}
+
+impl fmt::Display for RepeatedIds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, path, place } = self;
+        write!(
+            formatter,
+            "{rows} rows have the id of an earlier row, the first at {place} of {}: every row counts, and the order of \
+             the files' rows stands for the order of inserts",
+            path.display()
+        )
     }
-
-    fn advice(&self) -> String {
-        "Use a CSV file with the header typo,corrected,domain (id is optional), or a .jsonl file of such objects."
-            .to_owned()
-    }
 }
 
-/// Line of the file. A row without an id gets the number of its line as its id.
-#[derive(Deserialize)]
-struct Line {
-    id: Option<i64>,
-    typo: String,
-    corrected: String,
-    #[serde(default)]
-    domain: String,
+/// A row of a file.
+struct FileRow {
+    file: usize,
+    number: u64,
+    place: Place,
+    id: Option<RowId>,
+    row: Row,
 }
 
-/// Reads rows from a `.jsonl` or `.ndjson` file; any other file is read as CSV.
+/// Reads the rows of all files, as [`read`] does.
+///
+/// The columns are `typo`, `corrected` and, if the file has them, `domain`, `id` and `created_at`.
 ///
 /// # Errors
-/// [`RowsFileError`], naming the first line that is not a row.
-pub fn read_rows(path: &Path) -> Result<Vec<Row>, RowsFileError> {
-    let file =
-        std::fs::File::open(path).map_err(|source| RowsFileError::File { path: path.to_owned(), source })?;
-    let reader = BufReader::new(file);
-    let json = path.extension().is_some_and(|ending| ending == "jsonl" || ending == "ndjson");
-    if json { json_lines(path, reader) } else { comma_separated(path, reader) }
-}
-
-fn json_lines(path: &Path, reader: impl BufRead) -> Result<Vec<Row>, RowsFileError> {
+/// [`TableFileError`], naming the first record that can't be read.
+pub fn read_rows(paths: &[impl AsRef<Path>]) -> Result<FileRows, TableFileError> {
     let mut rows = Vec::new();
-    for (line, text) in (1_u64..).zip(reader.lines()) {
-        let text = text.map_err(|source| RowsFileError::File { path: path.to_owned(), source })?;
-        if text.trim().is_empty() {
-            continue;
-        }
-        let parsed: Line = serde_json::from_str(&text).map_err(|error| RowsFileError::Line {
-            path: path.to_owned(),
-            line,
-            // The message of serde_json can quote the input.
-            problem: format!(
-                "not an object with typo and corrected ({:?} at column {})",
-                error.classify(),
-                error.column()
-            ),
-        })?;
-        rows.push(row(parsed, line));
-    }
-    Ok(rows)
-}
-
-fn comma_separated(path: &Path, reader: impl BufRead) -> Result<Vec<Row>, RowsFileError> {
-    let mut rows = Vec::new();
-    let mut table = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(reader);
-    for (record, parsed) in (2_u64..).zip(table.deserialize::<Line>()) {
-        let parsed = parsed.map_err(|error| {
-            let line = error.position().map_or(record, csv::Position::line);
-            let problem = match error.kind() {
-                csv::ErrorKind::Utf8 { .. } => "not UTF-8",
-                csv::ErrorKind::UnequalLengths { .. } => "the number of columns differs from the header's",
-                csv::ErrorKind::Deserialize { .. } => {
-                    "typo or corrected is missing, or id is not a whole number"
-                }
-                _ => "not CSV",
+    for (file, path) in paths.iter().enumerate() {
+        for record in read(path.as_ref(), &COLUMNS)? {
+            let mut values = record.values.into_iter();
+            let mut next = || values.next().flatten();
+            let (typo, corrected, domain) = (next(), next(), next());
+            let id = next().and_then(|text| text.trim().parse().ok());
+            let row = Row {
+                typo: typo.unwrap_or_default(),
+                corrected: corrected.unwrap_or_default(),
+                domain: domain.unwrap_or_default(),
+                created_at: next(),
+                ..Row::default()
             };
-            RowsFileError::Line { path: path.to_owned(), line, problem: problem.to_owned() }
-        })?;
-        rows.push(row(parsed, record));
+            rows.push(FileRow { file, number: record.number, place: record.place, id, row });
+        }
     }
-    Ok(rows)
+    let repeated_ids = repeated_ids(&rows, paths);
+    let keeps_ids = repeated_ids.is_none() && ids_order_all(&rows);
+    let numbered = |of: FileRow| {
+        let FileRow { file, number, id, row, .. } = of;
+        match id.filter(|_| keeps_ids) {
+            Some(id) => Row { id: id.number(), text_id: id.text().map(Into::into), ..row },
+            None => Row { id: number_of(file, number), created_at: None, ..row },
+        }
+    };
+    Ok(FileRows { rows: rows.into_iter().map(numbered).collect(), repeated_ids })
 }
 
-fn row(line: Line, number: u64) -> Row {
-    let id = line.id.unwrap_or_else(|| i64::try_from(number).unwrap_or(i64::MAX));
-    Row { id, typo: line.typo, corrected: line.corrected, domain: line.domain, ..Row::default() }
+/// Returns true when every row has an id, and the ids give the order of inserts: they are whole numbers,
+/// or the rows have times.
+fn ids_order_all(rows: &[FileRow]) -> bool {
+    let ids: Option<Vec<i64>> = rows.iter().map(|of| of.id.as_ref().map(RowId::number)).collect();
+    let has_time = |of: &FileRow| of.row.created_at.as_deref().and_then(PostgresTime::read).is_some();
+    ids.is_some_and(|ids| match ids.iter().filter(|id| is_text(**id)).count() {
+        0 => true,
+        // A text has no place among whole numbers.
+        texts => texts == ids.len() && rows.iter().all(has_time),
+    })
+}
+
+fn repeated_ids(rows: &[FileRow], paths: &[impl AsRef<Path>]) -> Option<RepeatedIds> {
+    let mut ids = BTreeSet::new();
+    let mut repeated = rows.iter().filter(|of| of.id.as_ref().is_some_and(|id| !ids.insert(id.number())));
+    let first = repeated.next()?;
+    let path = paths.get(first.file).map(|path| path.as_ref().to_owned()).unwrap_or_default();
+    let place = first.place;
+    Some(RepeatedIds { rows: 1 + repeated.count(), path, place })
+}
+
+/// Returns the number that stands for a row: that within its file, and the file's in front.
+fn number_of(file: usize, number: u64) -> i64 {
+    let file = i64::try_from(file).unwrap_or(i64::MAX).saturating_mul(FILE_STEP);
+    file.saturating_add(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -117,48 +136,75 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(name: &str, text: &[u8]) -> Result<Vec<Row>, RowsFileError> {
+    fn parse(files: &[(&str, &str)]) -> Result<FileRows, TableFileError> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        read_rows(&path)
-    }
-
-    #[test]
-    fn csv_and_json_lines_give_the_same_rows() {
-        let csv =
-            parse("a.csv", b"typo,corrected,domain\ntoyta,Toyota,brand\n\"lnad, rover\",Land Rover,brand\n")
-                .unwrap();
-        let json = parse(
-            "a.jsonl",
-            b"{\"id\":2,\"typo\":\"toyta\",\"corrected\":\"Toyota\",\"domain\":\"brand\"}\n\n{\"id\":3,\"typo\":\"lnad, rover\",\"corrected\":\"Land Rover\",\"domain\":\"brand\"}\n",
-        )
-        .unwrap();
-        assert_eq!(csv, json);
-        assert_eq!(csv[1].typo, "lnad, rover");
-    }
-
-    #[test]
-    fn the_wrong_line_is_named_without_its_text() {
-        for (name, text) in [
-            ("a.csv", &b"typo,corrected\nfine,Fine name\nsecret\n"[..]),
-            (
-                "a.jsonl",
-                &b"{\"typo\":\"a\",\"corrected\":\"b\"}\n{\"typo\":\"ok\",\"corrected\":\"c\"}\nsecret\n"[..],
-            ),
-        ] {
-            let error = parse(name, text).unwrap_err();
-            assert!(matches!(error, RowsFileError::Line { line: 3, .. }), "{error:?}");
-            assert!(!error.to_string().contains("secret"));
+        let paths: Vec<PathBuf> = files.iter().map(|(name, _)| folder.path().join(name)).collect();
+        for (path, (_, text)) in paths.iter().zip(files) {
+            std::fs::write(path, text).unwrap();
         }
-        assert!(matches!(read_rows(Path::new("/nowhere.csv")), Err(RowsFileError::File { .. })));
+        read_rows(&paths)
+    }
+
+    fn ids(files: &[(&str, &str)]) -> Vec<i64> {
+        parse(files).unwrap().rows.iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn ids_that_tell_all_rows_apart_stay() {
+        assert_eq!(ids(&[("a.csv", "id,typo,corrected\n9,a,A\n7,b,B\n")]), [9, 7]);
+        let other = ("b.jsonl", "{\"typo\":\"c\",\"corrected\":\"C\",\"id\":8}");
+        assert_eq!(ids(&[("a.csv", "id,typo,corrected\n9,a,A\n7,b,B\n"), other]), [9, 7, 8]);
+    }
+
+    #[test]
+    fn rows_whose_ids_repeat_or_lack_are_known_by_file_and_number() {
+        let one = ("a.csv", "id,typo,corrected\n1,a,A\n1,b,B\n");
+        assert_eq!(ids(&[one, ("b.csv", "id,typo,corrected\n1,c,C\n")]), [1, 2, 1_000_000_001]);
+        let repeated = parse(&[one]).unwrap().repeated_ids.unwrap();
+        assert_eq!((repeated.rows, repeated.place), (1, Place::Line(3)));
+        assert!(repeated.to_string().contains("a.csv"));
+        for text in [
+            "id,typo,corrected\n2,a,A\n,b,B\n",
+            "typo,corrected\na,A\nb,B\n",
+            "id,typo,corrected\n7,a,A\nx-7,b,B\n",
+        ] {
+            assert_eq!(ids(&[("a.csv", text)]), [1, 2], "{text}");
+            assert_eq!(parse(&[("a.csv", text)]).unwrap().repeated_ids, None);
+        }
+    }
+
+    #[test]
+    fn uuids_stay_where_times_give_the_order_of_inserts() {
+        let (a, b) = ("3f1c0c1e-5b1f-4b0a-8a0e-9d5e1f2a7c66", "3f1c0c1e-5b1f-4b0a-8a0e-9d5e1f2a7c67");
+        let with = format!(
+            "ID,typo,corrected,Created_At\n{a},a,A,2026-01-02 03:04:05.123456+00\n{b},b,B,2026-01-02T03:04:05Z\n"
+        );
+        let rows = parse(&[("a.csv", &with)]).unwrap().rows;
+        assert!(rows[0].insert_order() > rows[1].insert_order());
+        assert_eq!(rows.iter().map(|row| row.row_id().to_string()).collect::<Vec<_>>(), [a, b]);
+        let without = format!("id,typo,corrected\n{a},a,A\n{b},b,B\n");
+        let rows = parse(&[("a.csv", &without)]).unwrap().rows;
+        assert_eq!(rows.iter().map(|row| (row.id, row.insert_order())).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn null_is_an_empty_text() {
+        let rows = parse(&[("a.jsonl", "{\"typo\":\"a\",\"corrected\":null,\"domain\":null}")]).unwrap().rows;
+        assert_eq!((rows[0].corrected.as_str(), rows[0].domain.as_str()), ("", ""));
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_reading_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse("a.csv", &bytes);
-            let _ = parse("a.jsonl", &bytes);
+        fn no_row_is_dropped(ids in prop::collection::vec(prop::option::of(0_u8..6), 1..20), cut in 0_usize..20) {
+            let lines: Vec<String> = ids
+                .iter()
+                .map(|id| format!("{},a,A\n", id.map(|id| id.to_string()).unwrap_or_default()))
+                .collect();
+            let (one, two) = lines.split_at(cut.min(lines.len()));
+            let file = |lines: &[String]| format!("id,typo,corrected\n{}", lines.concat());
+            let rows = parse(&[("a.csv", &file(one)), ("b.csv", &file(two))]).unwrap().rows;
+            let numbers: BTreeSet<i64> = rows.iter().map(|row| row.id).collect();
+            prop_assert_eq!((numbers.len(), rows.len()), (ids.len(), ids.len()));
         }
     }
 }

@@ -23,6 +23,9 @@ pub struct DatasetSummary {
     /// Number of rows refused because of their text. Such rows are normally quarantined and don't
     /// get here.
     pub refused: usize,
+    /// Number of rows refused, by reason; empty in summaries of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_by_reason: BTreeMap<Refusal, usize>,
     /// Number of rows left out because another correction of the same typo won the vote.
     #[serde(default)]
     pub outvoted: usize,

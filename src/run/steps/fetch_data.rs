@@ -43,6 +43,9 @@ impl Step for FetchData {
             // A row may have been erased while it was read.
             erase_snapshots(&pipeline.plan.data_dir, erased_now).await?;
         }
+        if let Some(sentence) = dataset.untemplated.sentence(&pipeline.plan.templates) {
+            tracing::warn!(job = %context.job, "{sentence}");
+        }
         dataset.summary.quarantined = pipeline.corrections.quarantined_counts().await?;
         let mut figures = to_json(dataset.summary.outline())?;
         figures["source"] = json!(source);
