@@ -125,6 +125,10 @@ pub struct Gate {
     /// Comparison on the queries that judged earlier versions; worse here is forgetting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Judgment>,
+    /// Sentence that says why the reference is another model than the live one; `None` when it is the
+    /// live one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of_live: Option<String>,
 }
 
 impl Gate {
@@ -171,7 +175,7 @@ impl Gate {
             Verdict::Worse => false,
             Verdict::CannotTell => policy.publish_when_unsure,
         };
-        Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy }
+        Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy, instead_of_live: None }
     }
 
     /// Iterates over the judgments of the parts, each with its name: the domains, then the cohorts.
@@ -213,6 +217,9 @@ impl Gate {
             if !parts.is_empty() {
                 sentence.push_str(&format!("; {} on {}", verdict.words(), parts.join(", ")));
             }
+        }
+        if let Some(why) = &self.instead_of_live {
+            sentence.push_str(&format!("; {why}"));
         }
         if self.verdict == Verdict::CannotTell {
             sentence.push_str(match self.publish {

@@ -11,8 +11,9 @@
 //! config        the encoder's shape (config.json)
 //! error         the error of reading, checking and writing a folder
 //! folder        the modules (modules.json, 1_Pooling, Normalize) and files of a folder
+//! locate        the place of a model in an unpacked zip
 //! tokenizer     tokenization of texts (tokenizer.json)
-//! weights/      tensors of safetensors files, read by range and rewritten by streaming
+//! weights/      tensors of weight files, read by range and rewritten by streaming
 //! ```
 
 mod architecture;
@@ -20,6 +21,7 @@ pub mod archive;
 mod config;
 mod error;
 mod folder;
+mod locate;
 mod tokenizer;
 mod weights;
 
@@ -27,5 +29,6 @@ pub use architecture::{Architecture, Description, LayerNames, Positions};
 pub use config::{DropoutRates, EncoderConfig};
 pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};
+pub use locate::find_model;
 pub use tokenizer::{Tokenized, Tokenizer};
 pub use weights::{Alteration, WeightSet};

@@ -2,4 +2,6 @@
 
 mod archive;
 mod folder;
+mod layouts;
+mod torch;
 pub(crate) mod variants;

@@ -1,4 +1,5 @@
-//! Number formats of weight files: 32-bit floats, and floats rounded to 16 bits.
+//! Number formats of weight files: 32-bit floats, floats rounded to 16 bits, and 64-bit floats, which
+//! are rounded to 32 bits when they are read.
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -9,17 +10,19 @@ pub(super) enum Element {
     Float32,
     Float16,
     BFloat16,
+    Float64,
 }
 
 impl Element {
     /// Names of the supported formats, for error messages.
-    pub(super) const SUPPORTED: &str = "F32, F16 and BF16";
+    pub(super) const SUPPORTED: &str = "F32, F16, BF16 and F64";
 
     pub(super) fn from_dtype(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::F32 => Some(Self::Float32),
             Dtype::F16 => Some(Self::Float16),
             Dtype::BF16 => Some(Self::BFloat16),
+            Dtype::F64 => Some(Self::Float64),
             _ => None,
         }
     }
@@ -29,10 +32,12 @@ impl Element {
         match self {
             Self::Float32 => 4,
             Self::Float16 | Self::BFloat16 => 2,
+            Self::Float64 => 8,
         }
     }
 
-    /// Appends the numbers in `bytes` to `into`. A 32-bit float holds each of them exactly.
+    /// Appends the numbers in `bytes` to `into`. A 32-bit float holds each of them exactly, except for
+    /// 64-bit ones, which are rounded to nearest.
     pub(super) fn decode(self, bytes: &[u8], into: &mut Vec<f32>) {
         match self {
             Self::Float32 => into.extend(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four))),
@@ -41,6 +46,9 @@ impl Element {
             }
             Self::BFloat16 => {
                 into.extend(bytes.as_chunks().0.iter().map(|two| bf16::from_le_bytes(*two).to_f32()));
+            }
+            Self::Float64 => {
+                into.extend(bytes.as_chunks().0.iter().map(|eight| f64::from_le_bytes(*eight) as f32));
             }
         }
     }
@@ -52,6 +60,7 @@ impl Element {
                 Self::Float32 => slot.copy_from_slice(&number.to_le_bytes()),
                 Self::Float16 => slot.copy_from_slice(&f16::from_f32(*number).to_le_bytes()),
                 Self::BFloat16 => slot.copy_from_slice(&bf16::from_f32(*number).to_le_bytes()),
+                Self::Float64 => slot.copy_from_slice(&f64::from(*number).to_le_bytes()),
             }
         }
     }
