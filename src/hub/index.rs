@@ -151,9 +151,25 @@ impl Index {
         self.models.iter().find(|entry| entry.rollback_of.is_some())
     }
 
+    /// Corrects the entry of a release that a person replaced under its name: all that is known of the
+    /// new zip is its checksum and size.
+    fn correct(&mut self, release: &Release) {
+        let Some(entry) = self.models.iter_mut().find(|entry| entry.version == release.name.version()) else {
+            return;
+        };
+        (entry.sha256, entry.size) = (release.sha256, release.size);
+        (entry.weights_sha256, entry.dimension, entry.base_model) = (None, None, None);
+        (entry.verdict, entry.metrics, entry.rollback_of) = (None, None, None);
+    }
+
     /// Adds a model and makes it live; `before` is the release that the backend loaded until now.
     pub(super) fn enter(&mut self, entry: Entry, before: Option<&Release>) {
         let weights_before = before.and_then(|release| self.entry_of(release)?.weights_sha256);
+        if let Some(release) = before
+            && self.entry_of(release).is_none()
+        {
+            self.correct(release);
+        }
         // Vectors of a model with unknown weights can't be assumed comparable.
         let same = weights_before.is_some() && weights_before == entry.weights_sha256;
         self.live = Some(Live {
@@ -213,6 +229,8 @@ mod tests {
         index.models[0].sha256 = Some(Digest::of(b"another zip"));
         index.enter(entry("20260104000000", b"two"), Some(&listed("20260103000000")));
         assert!(re_embed(&index));
+        let corrected = index.entry("20260103000000").unwrap();
+        assert_eq!((corrected.sha256, corrected.weights_sha256), (Some(Digest::of(b"zip")), None));
         index.models.remove(0);
         // The backend loaded a release that is not in the index.
         index.enter(entry("20260105000000", b"two"), Some(&listed("20260104000000")));

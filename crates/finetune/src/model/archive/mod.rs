@@ -1,9 +1,9 @@
 //! Packing of a model folder into one zip, and unpacking.
 //!
 //! Owns the layout of our zips (one top folder, weights stored, other files deflated) and the checks
-//! on zips from outside, which may have any layout. Never knows the meaning of the files, or a zip's source or destination. Both
-//! functions write beside their destination and rename at the end, so the final name never holds a
-//! partial result. Both block: call them off the async threads.
+//! on zips from outside, which may have any layout. Never knows the meaning of the files, or a zip's
+//! source or destination. Both functions write beside their destination and rename at the end, so the
+//! final name never holds a partial result. Both block: call them off the async threads.
 //!
 //! ```text
 //! pack      folder to zip; the same folder gives the same bytes

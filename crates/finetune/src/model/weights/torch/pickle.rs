@@ -41,6 +41,9 @@ pub(super) struct Tensor {
     pub(super) shape: Vec<usize>,
 }
 
+/// Tensors with their names, in the order of the file.
+pub(super) type NamedTensors = Vec<(String, Tensor)>;
+
 /// Number of a value in the machine's list.
 type Id = usize;
 
@@ -54,12 +57,13 @@ enum Global {
 
 #[derive(Debug, Clone)]
 enum Value {
-    /// None, a flag or a float: nothing that a tensor is read by.
+    /// None or a float: nothing that a tensor is read by.
     Other,
+    /// An integer, or a flag as 1 or 0.
     Integer(i64),
     Text(String),
     Tuple(Vec<Id>),
-    List,
+    List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
     Storage {
@@ -70,15 +74,15 @@ enum Value {
     Tensor(Tensor),
 }
 
-/// Returns the named tensors of a pickled dictionary, in its order. Entries that are no tensors are
-/// left out.
-pub(super) fn tensors(pickle: &[u8]) -> Result<Vec<(String, Tensor)>, PickleError> {
+/// Returns the named tensors of a pickled dictionary, in its order, and the bytes after the pickle.
+/// Entries that are no tensors are left out.
+pub(super) fn tensors(pickle: &[u8]) -> Result<(NamedTensors, &[u8]), PickleError> {
     let mut machine = Machine { input: pickle, ..Machine::default() };
     let top = machine.run()?;
     let Value::Dict(entries) = &machine.values[top] else {
         return Err(PickleError::Refused("something other than a dictionary of tensors".to_owned()));
     };
-    let mut found: Vec<(String, Tensor)> = Vec::new();
+    let mut found = NamedTensors::new();
     let mut places = HashMap::new();
     for (key, value) in entries {
         let (Value::Text(name), Value::Tensor(tensor)) = (&machine.values[*key], &machine.values[*value])
@@ -97,7 +101,36 @@ pub(super) fn tensors(pickle: &[u8]) -> Result<Vec<(String, Tensor)>, PickleErro
     if found.is_empty() {
         return Err(PickleError::Refused("no tensor at its top level".to_owned()));
     }
-    Ok(found)
+    Ok((found, machine.input))
+}
+
+/// Returns the texts of a pickled list, and the bytes after the pickle.
+pub(super) fn texts(pickle: &[u8]) -> Result<(Vec<String>, &[u8]), PickleError> {
+    let mut machine = Machine { input: pickle, ..Machine::default() };
+    let top = machine.run()?;
+    let text = |id: &Id| match &machine.values[*id] {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    let texts = match &machine.values[top] {
+        Value::List(items) => items.iter().map(text).collect::<Option<_>>(),
+        _ => None,
+    };
+    Ok((texts.ok_or(PickleError::Damaged("a list of names is missing"))?, machine.input))
+}
+
+/// Returns true when a pickled dictionary has this flag, and the bytes after the pickle.
+pub(super) fn flag<'a>(pickle: &'a [u8], name: &str) -> Result<(bool, &'a [u8]), PickleError> {
+    let mut machine = Machine { input: pickle, ..Machine::default() };
+    let top = machine.run()?;
+    let Value::Dict(entries) = &machine.values[top] else {
+        return Err(PickleError::Damaged("a dictionary is missing"));
+    };
+    let is_set = entries.iter().any(|(key, value)| {
+        matches!(&machine.values[*key], Value::Text(key) if key == name)
+            && matches!(machine.values[*value], Value::Integer(1))
+    });
+    Ok((is_set, machine.input))
 }
 
 #[derive(Default)]
@@ -110,7 +143,7 @@ struct Machine<'a> {
     memo: HashMap<u32, Id>,
 }
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Id, PickleError> {
         for _ in 0..MAX_INSTRUCTIONS {
             if let Some(top) = self.step()? {
@@ -133,7 +166,9 @@ impl Machine<'_> {
             0x95 => drop(self.take(8)?),
             b'.' => return self.pop().map(Some),
             b'(' => self.marks.push(self.stack.len()),
-            b'N' | 0x88 | 0x89 => self.push(Value::Other),
+            b'N' => self.push(Value::Other),
+            0x88 => self.push(Value::Integer(1)),
+            0x89 => self.push(Value::Integer(0)),
             b'G' => {
                 self.take(8)?;
                 self.push(Value::Other);
@@ -169,7 +204,7 @@ impl Machine<'_> {
                 let count = self.above_mark()?;
                 self.tuple(count)?;
             }
-            b']' => self.push(Value::List),
+            b']' => self.push(Value::List(Vec::new())),
             b'a' => self.append(1)?,
             b'e' => {
                 let count = self.above_mark()?;
@@ -214,7 +249,7 @@ impl Machine<'_> {
         Ok(None)
     }
 
-    fn take(&mut self, length: u64) -> Result<&[u8], PickleError> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8], PickleError> {
         let cut = PickleError::Damaged("it is cut short");
         let length = usize::try_from(length).map_err(|_| cut.clone())?;
         let (taken, rest) = self.input.split_at_checked(length).ok_or(cut)?;
@@ -294,11 +329,13 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Appends to a list. No tensor is read from a list, so its values are dropped.
     fn append(&mut self, count: usize) -> Result<(), PickleError> {
-        self.popped(count)?;
-        match self.stack.last().map(|list| &self.values[*list]) {
-            Some(Value::List) => Ok(()),
+        let mut added = self.popped(count)?;
+        match self.stack.last().map(|list| &mut self.values[*list]) {
+            Some(Value::List(items)) => {
+                items.append(&mut added);
+                Ok(())
+            }
             _ => Err(PickleError::Damaged("it appends to something other than a list")),
         }
     }
@@ -334,9 +371,13 @@ impl Machine<'_> {
         let Value::Tuple(parts) = &self.values[id] else {
             return Err(PickleError::Damaged("a storage is not described by a tuple"));
         };
-        let [word, kind, key, _device, length, ..] = parts.as_slice() else {
+        let [word, kind, key, _device, length, view @ ..] = parts.as_slice() else {
             return Err(PickleError::Damaged("a storage is described by too few values"));
         };
+        // Before PyTorch 1.6 a storage could be a part of another one.
+        if view.iter().any(|view| !matches!(self.values[*view], Value::Other)) {
+            return Err(PickleError::Refused("a storage that is a view of another one".to_owned()));
+        }
         let described = match (&self.values[*word], &self.values[*kind], &self.values[*length]) {
             (Value::Text(word), Value::Global(Global::Storage(kind)), Value::Integer(length))
                 if word == "storage" =>
