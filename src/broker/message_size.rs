@@ -189,6 +189,7 @@ mod tests {
             (record.metrics, record.lineage) = (figures(metrics), figures(lineage));
             let package = PackageRecord {
                 release: "r".repeat(60), sha256: "0".repeat(64), size: u64::MAX, instead_of: Some("r".repeat(60)),
+                instead_of_content: Some("0".repeat(64)),
             };
             record.packages = vec![package; attempts];
             let count = record.stages.len() as u64;

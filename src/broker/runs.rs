@@ -87,6 +87,10 @@ pub struct PackageRecord {
     /// replace. `None` before the first release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<String>,
+    /// Content that this release had: its SHA-256 or the id of its blob. `None` from an older
+    /// version, and before the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of_content: Option<String>,
 }
 
 /// Latest rollback that was known when a run began or was last retried.
@@ -142,6 +146,10 @@ pub struct RunRecord {
     /// Model that the run started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
+    /// Sentence that says why the run didn't start from the live release, when that release can't be
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_unreadable: Option<String>,
     /// Everything besides the rows that determines the model's weights, as in the receipt: base
     /// model and its hash, settings, seed.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -193,6 +201,7 @@ impl RunRecord {
             began: None,
             row_count: None,
             dataset_hash: None,
+            live_unreadable: None,
             lineage: Value::Null,
             settings: Value::Null,
             stages: Vec::new(),

@@ -102,8 +102,7 @@ fn versions(releases: &[Release], index: &Index) -> Vec<Version> {
         .iter()
         .enumerate()
         .map(|(place, release)| {
-            let mut version =
-                Version::of(release.name.version(), release.path(), index.entry(release.name.version()));
+            let mut version = Version::of(release.name.version(), release.path(), index.entry_of(release));
             (version.live, version.sha256, version.bytes) = (place == 0, release.sha256, release.size);
             version
         })
@@ -191,6 +190,7 @@ mod tests {
             name: format!("finetuned-embedding-model-{version}.zip").parse().unwrap(),
             size: 7,
             sha256: None,
+            blob: None,
         };
         let index: Index = serde_json::from_value(serde_json::json!({
             "schema": 1,

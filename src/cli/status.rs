@@ -93,6 +93,9 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     if let Some(run) = status.last_run {
         println!("last run: {}", super::runs::line(&run));
+        if let Some(told) = &run.live_unreadable {
+            println!("  {told}");
+        }
     }
     Ok(CommandOutcome::Done)
 }

@@ -125,6 +125,10 @@ pub struct Gate {
     /// Comparison on the queries that judged earlier versions; worse here is forgetting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Judgment>,
+    /// Sentence that says why the reference is another model than the live one; `None` when it is the
+    /// live one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of_live: Option<String>,
 }
 
 impl Gate {
@@ -172,7 +176,7 @@ impl Gate {
             // Nothing speaks for a model that was compared on nothing.
             Verdict::CannotTell => policy.publish_when_unsure && overall.queries > 0,
         };
-        Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy }
+        Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy, instead_of_live: None }
     }
 
     /// Iterates over the judgments of the parts, each with its name: the domains, then the cohorts.
@@ -217,6 +221,9 @@ impl Gate {
             if !parts.is_empty() {
                 sentence.push_str(&format!("; {} on {}", verdict.words(), parts.join(", ")));
             }
+        }
+        if let Some(why) = &self.instead_of_live {
+            sentence.push_str(&format!("; {why}"));
         }
         if self.verdict == Verdict::CannotTell {
             sentence.push_str(match self.publish {

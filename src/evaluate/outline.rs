@@ -82,6 +82,7 @@ impl Gate {
             other_domains: self.other_domains + left_out,
             newest: self.newest,
             legacy: self.legacy,
+            instead_of_live: self.instead_of_live.clone(),
         }
     }
 }

@@ -3,13 +3,15 @@
 //! Contains only counts, scores, and settings. Never shows a pair, because pairs are text that
 //! people typed.
 
+use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
 use super::access::RepoName;
+use super::front_matter::License;
 use super::release::ReleaseName;
-use super::repo_card::{BEGIN, END, OURS, with_note};
+use super::repo_card::{BEGIN, END, FIELDS, HINT, with_note};
 use crate::text::collapse;
 
 /// Retrieval scores of a model: how well it finds the right name for a typo. Each is from 0 to 1.
@@ -45,6 +47,8 @@ pub struct Card {
     pub release: ReleaseName,
     /// Hub name of the model that training started from; `None` when that model is not on the Hub.
     pub base_model: Option<RepoName>,
+    /// License of that model, which holds for this one, too.
+    pub license: Option<License>,
     /// Length of an embedding.
     pub dimensions: usize,
     /// Number of accepted corrections in the training data.
@@ -84,12 +88,18 @@ impl Display for Card {
 
 impl Card {
     fn front_matter(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        front_matter(out, self.base_model.as_ref())?;
+        front_matter(out, self.base_model.as_ref(), self.license.as_ref())?;
         let scores: Vec<_> = self.scores.iter().filter(|scores| scores.queries > 0).collect();
         if !scores.is_empty() {
             writeln!(out, "model-index:\n- name: {}\n  results:", quoted(self.repo.name()))?;
         }
+        let mut configs = HashSet::new();
         for row in scores {
+            // Tools merge results of one task, dataset and configuration into one result.
+            let name = collapse(&row.domain).replace('<', "&lt;");
+            let config =
+                (1..).map(|count: usize| if count == 1 { name.clone() } else { format!("{name} ({count})") });
+            let config = config.into_iter().find(|config| configs.insert(config.clone())).unwrap_or_default();
             let dataset = format!("held-out accepted corrections, {}", collapse(&row.domain));
             writeln!(
                 out,
@@ -97,8 +107,9 @@ impl Card {
             )?;
             writeln!(
                 out,
-                "    dataset:\n      type: private\n      name: {}\n    metrics:",
-                quoted(&dataset.replace('<', "&lt;"))
+                "    dataset:\n      type: private\n      name: {}\n      config: {}\n    metrics:",
+                quoted(&dataset.replace('<', "&lt;")),
+                quoted(&config)
             )?;
             let ReleaseScores { accuracy_at_1, mrr_at_10, recall_at_3 } = row.after;
             for (kind, name, value) in [
@@ -136,7 +147,7 @@ impl Card {
         if self.more_domains > 0 {
             writeln!(out, "\nThe receipt has the scores of {} more domains.", self.more_domains)?;
         }
-        writeln!(out, "\n{}\n", collapse(&self.verdict))
+        writeln!(out, "\n{}\n", collapse(&self.verdict).replace('<', "&lt;"))
     }
 
     fn settings_table(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -195,8 +206,23 @@ embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
 }
 
 /// Writes the front matter's first lines, up to the scores.
-fn front_matter(out: &mut impl fmt::Write, base_model: Option<&RepoName>) -> fmt::Result {
-    writeln!(out, "---\n{OURS}\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity")?;
+fn front_matter(
+    out: &mut impl fmt::Write,
+    base_model: Option<&RepoName>,
+    license: Option<&License>,
+) -> fmt::Result {
+    writeln!(out, "---\n{HINT}\n{FIELDS}:")?;
+    let owned = ["library_name", "pipeline_tag", "base_model", "tags", "model-index"];
+    owned.iter().try_for_each(|field| writeln!(out, "- {field}"))?;
+    writeln!(out, "library_name: sentence-transformers\npipeline_tag: sentence-similarity")?;
+    if let Some(License { id, name, link }) = license {
+        writeln!(out, "license: {id}")?;
+        for (key, value) in [("license_name", name), ("license_link", link)] {
+            if let Some(value) = value {
+                writeln!(out, "{key}: {}", quoted(value))?;
+            }
+        }
+    }
     if let Some(base) = base_model {
         // Quoted, so that YAML parses a name such as `1/2` as a string.
         writeln!(out, "base_model: \"{base}\"")?;
@@ -222,7 +248,7 @@ pub fn rollback_card(
     renamed.and_then(|card| with_note(&card, &note)).unwrap_or_else(|| {
         let mut card = String::new();
         // Writing to a string can't fail.
-        let _ = front_matter(&mut card, None);
+        let _ = front_matter(&mut card, None, None);
         card.push_str(&format!("---\n\n{BEGIN}\n\n> {note}\n\n# {}\n\n", repo.name()));
         let _ = usage(&mut card, repo, new);
         card.push_str(&format!("\n{END}\n"));
@@ -251,6 +277,7 @@ mod tests {
             repo: "acme/cars".parse().unwrap(),
             release: "finetuned-embedding-model-20261122160509.zip".parse().unwrap(),
             base_model: Some("acme/base".parse().unwrap()),
+            license: Some(License { id: "other".into(), name: Some("our: license".into()), link: None }),
             dimensions: 384,
             trained_pairs: 600,
             held_out_pairs: 60,
@@ -270,11 +297,22 @@ mod tests {
         assert!(lines.contains(&"library_name: sentence-transformers"));
         assert!(lines.contains(&"pipeline_tag: sentence-similarity"));
         assert!(lines.contains(&"base_model: \"acme/base\""));
+        assert!(lines.contains(&"license: other") && lines.contains(&"license_name: \"our: license\""));
         assert!(body.contains(
             "hf_hub_download(\"acme/cars\", \"models/finetuned-embedding-model-20261122160509.zip\")"
         ));
         let without = Card { base_model: None, ..card() }.to_string();
-        assert!(!without.contains("base_model"));
+        assert!(!without.contains("base_model:"));
+    }
+
+    #[test]
+    fn each_result_has_a_configuration_of_its_own() {
+        let row = card().scores.remove(0);
+        let named = |domain: &str| DomainScores { domain: domain.into(), ..row.clone() };
+        let text =
+            Card { scores: vec![named("overall"), named("brand"), named("overall")], ..card() }.to_string();
+        let configs: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("config: ")).collect();
+        assert_eq!(configs, ["\"overall\"", "\"brand\"", "\"overall (2)\""]);
     }
 
     #[test]

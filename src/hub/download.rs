@@ -34,9 +34,9 @@ pub(super) async fn download(
     if is_whole(&path, release).await? {
         return Ok(path);
     }
-    // The checksum is part of the name, so that parts of two different files are never joined.
-    let part = match release.sha256 {
-        Some(sha256) => folder.join(format!(".{}.{sha256}.part", release.name)),
+    // The content is part of the name, so that parts of two different files are never joined.
+    let part = match release.content() {
+        Some(content) => folder.join(format!(".{}.{content}.part", release.name)),
         None => folder.join(format!(".{}.part", release.name)),
     };
     let fetch = Fetch { wire, library, commit, release, part: &part };

@@ -13,27 +13,44 @@ use super::release::ReleaseName;
 use crate::failure::{Failure, RetryDirective};
 use crate::text::plain_line;
 
+/// Largest number of characters of the Hub's message that an error holds.
+const MAX_MESSAGE: usize = 300;
+
 /// Failure of a step with the Hub. Never holds a token, a signed link, or a file's content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// The token is missing or unknown to the Hub (401).
-    #[error("the Hub doesn't accept the token for {repo}")]
+    #[error("the Hub doesn't accept the token for {repo}{}", quoted(message))]
     Unauthorized {
         /// The requested repo.
         repo: RepoName,
+        /// The Hub's message, truncated; may be empty.
+        message: String,
     },
     /// The token is valid but lacks a permission (403).
-    #[error("the token lacks permission on {repo}")]
+    #[error("the token lacks permission on {repo}{}", quoted(message))]
     Forbidden {
         /// The requested repo.
         repo: RepoName,
+        /// The Hub's message, truncated; may be empty.
+        message: String,
     },
-    /// The repo does not exist, or the token may not see it (404).
-    #[error("the Hub has no repo {repo}")]
+    /// The repo's owner lets only those read it who accepted the conditions (401 or 403).
+    #[error("the Hub gives {repo} only to those who accepted its conditions{}", quoted(message))]
+    Gated {
+        /// The requested repo.
+        repo: RepoName,
+        /// The Hub's message, truncated; may be empty.
+        message: String,
+    },
+    /// The repo does not exist, or the token may not see it (404, or 401 without a token).
+    #[error("the Hub has no repo {repo}, or the token may not see it{}", quoted(message))]
     NoRepository {
         /// The requested repo.
         repo: RepoName,
+        /// The Hub's message, truncated; may be empty.
+        message: String,
     },
     /// The repo has no such file, or no longer has it.
     #[error("the repo has no file {path}")]
@@ -132,18 +149,23 @@ impl HubError {
         Self::Connection(error.without_url())
     }
 
-    /// Converts a status other than success; `message` is the Hub's message.
-    pub(super) fn status(status: StatusCode, repo: &RepoName, message: &str) -> Self {
-        let repo = repo.clone();
+    /// Converts a status other than success; `code` is the header `x-error-code`, and `message` the
+    /// Hub's message.
+    pub(super) fn status(status: StatusCode, repo: &RepoName, code: Option<&str>, message: &str) -> Self {
+        let (repo, message) = (repo.clone(), plain_line(message, MAX_MESSAGE));
         match status {
-            StatusCode::UNAUTHORIZED => Self::Unauthorized { repo },
-            StatusCode::FORBIDDEN => Self::Forbidden { repo },
-            StatusCode::NOT_FOUND => Self::NoRepository { repo },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if code == Some("GatedRepo") => {
+                Self::Gated { repo, message }
+            }
+            StatusCode::UNAUTHORIZED if code == Some("RepoNotFound") => Self::NoRepository { repo, message },
+            StatusCode::UNAUTHORIZED => Self::Unauthorized { repo, message },
+            StatusCode::FORBIDDEN => Self::Forbidden { repo, message },
+            StatusCode::NOT_FOUND => Self::NoRepository { repo, message },
             StatusCode::PRECONDITION_FAILED => Self::Conflict,
             StatusCode::TOO_MANY_REQUESTS => Self::Limited { retry_after: None },
             StatusCode::REQUEST_TIMEOUT => Self::Unavailable { status: status.as_u16() },
             _ if status.is_server_error() => Self::Unavailable { status: status.as_u16() },
-            _ => Self::Refused { status: status.as_u16(), message: plain_line(message, 200) },
+            _ => Self::Refused { status: status.as_u16(), message },
         }
     }
 
@@ -154,17 +176,21 @@ impl HubError {
         }
         let repo = &access.repo;
         match error {
-            HFError::AuthRequired { .. } => Self::Unauthorized { repo: repo.clone() },
-            HFError::Forbidden { .. } => Self::Forbidden { repo: repo.clone() },
-            HFError::RepoNotFound { .. } => Self::NoRepository { repo: repo.clone() },
+            HFError::AuthRequired { context }
+            | HFError::Forbidden { context }
+            | HFError::Http { context }
+            | HFError::RepoNotFound { context: Some(context), .. } => {
+                let message = context.server_message.as_deref().unwrap_or_default();
+                Self::status(context.status, repo, context.error_code.as_deref(), message)
+            }
+            HFError::RepoNotFound { context: None, .. } => {
+                Self::NoRepository { repo: repo.clone(), message: String::new() }
+            }
             HFError::EntryNotFound { .. } | HFError::RevisionNotFound { .. } => {
                 Self::NoFile { path: path.to_owned() }
             }
             HFError::RateLimited { retry_after, .. } => Self::Limited { retry_after },
             HFError::Conflict { .. } => Self::Conflict,
-            HFError::Http { context } => {
-                Self::status(context.status, repo, context.server_message.as_deref().unwrap_or_default())
-            }
             HFError::Request { source, .. } => Self::connection(source),
             HFError::MalformedResponse { .. } | HFError::Json(_) => {
                 Self::Malformed { what: "a file's headers" }
@@ -183,6 +209,7 @@ impl HubError {
             | Self::Library(_) => true,
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
+            | Self::Gated { .. }
             | Self::NoRepository { .. }
             | Self::NoFile { .. }
             | Self::Refused { .. }
@@ -203,6 +230,11 @@ impl HubError {
     }
 }
 
+/// Returns the Hub's message as the end of a sentence.
+fn quoted(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!("; it says: {message}") }
+}
+
 /// Returns the status when the object store rejected the request, not the Hub. Such a rejection is
 /// about the signed link, not about our permissions.
 fn refused_elsewhere(error: &HFError, access: &HubAccess) -> Option<u16> {
@@ -220,6 +252,7 @@ impl Failure for HubError {
         match self {
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
+            | Self::Gated { .. }
             | Self::NoRepository { .. }
             | Self::Refused { .. }
             | Self::Index
@@ -242,11 +275,14 @@ impl Failure for HubError {
 
     fn advice(&self) -> String {
         match self {
-            Self::Unauthorized { repo } => {
-                format!("Set HF_TOKEN to a valid token with write access to {repo}.")
+            Self::Unauthorized { repo, .. } => {
+                format!("Set HF_TOKEN to a valid token with write access to {repo} (HF_REPO).")
             }
-            Self::Forbidden { repo } => format!("Give HF_TOKEN write access to {repo}."),
-            Self::NoRepository { repo } => {
+            Self::Forbidden { repo, .. } => format!("Give HF_TOKEN write access to {repo} (HF_REPO)."),
+            Self::Gated { repo, .. } => format!(
+                "Accept the conditions of {repo} (HF_REPO) on its page, with the account of HF_TOKEN."
+            ),
+            Self::NoRepository { repo, .. } => {
                 format!("Create the model repo {repo}, or set HF_REPO to a repo that HF_TOKEN may read.")
             }
             Self::NoFile { path } => {

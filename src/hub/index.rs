@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::card::ReleaseScores;
 use super::digest::Digest;
 use super::error::HubError;
-use super::release::ReleaseName;
+use super::release::Release;
 
 /// Path of the index in the repo.
 pub const INDEX: &str = "models/index.json";
@@ -116,6 +116,8 @@ impl Index {
     /// # Errors
     /// [`HubError::Index`] when the index is damaged or has a newer schema.
     pub fn read(bytes: &[u8]) -> Result<Self, HubError> {
+        // Editors of Windows put a byte order mark before a text.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let index: Self = serde_json::from_slice(bytes).map_err(|error| {
             tracing::debug!(%error, "can't parse the index");
             HubError::Index
@@ -135,14 +137,39 @@ impl Index {
         self.models.iter().find(|entry| entry.version == version)
     }
 
+    /// Returns the entry of a release; `None` when the entry is of another zip that had this name.
+    pub fn entry_of(&self, release: &Release) -> Option<&Entry> {
+        let same = |entry: &&Entry| match (entry.sha256, release.sha256) {
+            (Some(entered), Some(listed)) => entered == listed,
+            _ => true,
+        };
+        self.entry(release.name.version()).filter(same)
+    }
+
     /// Returns the newest rollback: a version that was published to make an older one live again.
     pub fn last_rollback(&self) -> Option<&Entry> {
         self.models.iter().find(|entry| entry.rollback_of.is_some())
     }
 
+    /// Corrects the entry of a release that a person replaced under its name: all that is known of the
+    /// new zip is its checksum and size.
+    fn correct(&mut self, release: &Release) {
+        let Some(entry) = self.models.iter_mut().find(|entry| entry.version == release.name.version()) else {
+            return;
+        };
+        (entry.sha256, entry.size) = (release.sha256, release.size);
+        (entry.weights_sha256, entry.dimension, entry.base_model) = (None, None, None);
+        (entry.verdict, entry.metrics, entry.rollback_of) = (None, None, None);
+    }
+
     /// Adds a model and makes it live; `before` is the release that the backend loaded until now.
-    pub(super) fn enter(&mut self, entry: Entry, before: Option<&ReleaseName>) {
-        let weights_before = before.and_then(|name| self.entry(name.version())?.weights_sha256);
+    pub(super) fn enter(&mut self, entry: Entry, before: Option<&Release>) {
+        let weights_before = before.and_then(|release| self.entry_of(release)?.weights_sha256);
+        if let Some(release) = before
+            && self.entry_of(release).is_none()
+        {
+            self.correct(release);
+        }
         // Vectors of a model with unknown weights can't be assumed comparable.
         let same = weights_before.is_some() && weights_before == entry.weights_sha256;
         self.live = Some(Live {
@@ -165,7 +192,8 @@ mod tests {
     use super::*;
 
     fn entry(version: &str, weights: &[u8]) -> Entry {
-        let name: ReleaseName = format!("finetuned-embedding-model-{version}.zip").parse().unwrap();
+        let name: super::super::release::ReleaseName =
+            format!("finetuned-embedding-model-{version}.zip").parse().unwrap();
         Entry {
             version: version.to_owned(),
             path: name.path(),
@@ -182,8 +210,9 @@ mod tests {
         }
     }
 
-    fn name(version: &str) -> ReleaseName {
-        format!("finetuned-embedding-model-{version}.zip").parse().unwrap()
+    fn listed(version: &str) -> Release {
+        let name = format!("finetuned-embedding-model-{version}.zip").parse().unwrap();
+        Release { name, size: 1, sha256: Some(Digest::of(b"zip")), blob: None }
     }
 
     #[test]
@@ -192,12 +221,19 @@ mod tests {
         let re_embed = |index: &Index| index.live.as_ref().unwrap().re_embed;
         index.enter(entry("20260101000000", b"one"), None);
         assert!(re_embed(&index));
-        index.enter(entry("20260102000000", b"one"), Some(&name("20260101000000")));
+        index.enter(entry("20260102000000", b"one"), Some(&listed("20260101000000")));
         assert!(!re_embed(&index));
-        index.enter(entry("20260103000000", b"two"), Some(&name("20260102000000")));
+        index.enter(entry("20260103000000", b"two"), Some(&listed("20260102000000")));
         assert!(re_embed(&index));
+        // A person uploaded another zip under the name of the live release.
+        index.models[0].sha256 = Some(Digest::of(b"another zip"));
+        index.enter(entry("20260104000000", b"two"), Some(&listed("20260103000000")));
+        assert!(re_embed(&index));
+        let corrected = index.entry("20260103000000").unwrap();
+        assert_eq!((corrected.sha256, corrected.weights_sha256), (Some(Digest::of(b"zip")), None));
+        index.models.remove(0);
         // The backend loaded a release that is not in the index.
-        index.enter(entry("20260105000000", b"two"), Some(&name("20260104000000")));
+        index.enter(entry("20260105000000", b"two"), Some(&listed("20260104000000")));
         assert!(re_embed(&index));
         let versions: Vec<_> = index.models.iter().map(|entry| entry.version.as_str()).collect();
         assert_eq!(versions, ["20260105000000", "20260103000000", "20260102000000", "20260101000000"]);
@@ -208,7 +244,7 @@ mod tests {
         let text = r#"{"schema":1,"owner":"us","live":null,"models":[{"version":"1","path":"models/finetuned-embedding-model-1.zip",
             "published_at":"2026-11-26T12:00:00Z","note":"kept"}]}"#;
         let mut index = Index::read(text.as_bytes()).unwrap();
-        index.enter(entry("20260101000000", b"one"), Some(&name("1")));
+        index.enter(entry("20260101000000", b"one"), Some(&listed("1")));
         let again = Index::read(index.to_json().as_bytes()).unwrap();
         assert_eq!(again, index);
         assert_eq!(
@@ -219,6 +255,7 @@ mod tests {
 
     #[test]
     fn a_damaged_or_newer_index_is_refused() {
+        assert_eq!(Index::read(b"\xef\xbb\xbf{\"schema\":1}").unwrap(), Index::default());
         for text in ["", "[]", "{\"schema\":2}", "{\"schema\":1,\"models\":[{}]}"] {
             assert!(matches!(Index::read(text.as_bytes()), Err(HubError::Index)), "{text}");
         }

@@ -11,6 +11,7 @@ use reqwest::header::{HeaderMap, LINK};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::access::RepoName;
 use super::digest::Digest;
 use super::error::HubError;
 use super::release::{FOLDER, RECEIPTS, Release, ReleaseName};
@@ -71,6 +72,9 @@ impl fmt::Display for CommitId {
 #[derive(Deserialize)]
 struct Info {
     sha: CommitId,
+    /// Name of the repo: another one than the requested when the repo was renamed.
+    #[serde(default)]
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +84,8 @@ struct Entry {
     path: String,
     #[serde(default)]
     size: u64,
+    #[serde(default)]
+    oid: Option<String>,
     lfs: Option<Lfs>,
 }
 
@@ -91,10 +97,18 @@ struct Lfs {
 
 /// Returns the commit at the head of `main`.
 pub(super) async fn head(wire: &Wire) -> Result<CommitId, HubError> {
+    Ok(info(wire).await?.sha)
+}
+
+/// Returns the repo's present name when it was renamed. The Hub redirects the old one.
+pub(super) async fn renamed(wire: &Wire) -> Result<Option<RepoName>, HubError> {
+    let now = info(wire).await?.id.and_then(|id| id.parse::<RepoName>().ok());
+    Ok(now.filter(|now| !now.to_string().eq_ignore_ascii_case(&wire.access.repo.to_string())))
+}
+
+async fn info(wire: &Wire) -> Result<Info, HubError> {
     let url = wire.api([]);
-    let info: Info =
-        wire.json("the repo's info", || wire.authorized(&url, wire.client.get(url.clone()))).await?;
-    Ok(info.sha)
+    wire.json("the repo's info", || wire.authorized(&url, wire.client.get(url.clone()))).await
 }
 
 /// A file of a repo.
@@ -106,6 +120,20 @@ pub(super) struct Item {
     pub(super) size: u64,
     /// Checksum of the content; `None` for a file outside LFS.
     pub(super) sha256: Option<Digest>,
+    /// Id of the file's blob in git; `None` when it has none or an odd one.
+    pub(super) blob: Option<String>,
+}
+
+impl Item {
+    /// Returns the identity of the content: its SHA-256, or else the id of its blob.
+    pub(super) fn content(&self) -> Option<String> {
+        content_id(self.sha256, self.blob.as_deref())
+    }
+}
+
+/// Returns the identity of a file's content.
+pub(super) fn content_id(sha256: Option<Digest>, blob: Option<&str>) -> Option<String> {
+    sha256.map(|sha256| sha256.to_string()).or_else(|| blob.map(str::to_owned))
 }
 
 /// Returns every file as of a commit.
@@ -174,12 +202,16 @@ async fn entries(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
 fn item(entry: Entry) -> Option<Item> {
     let size = entry.lfs.as_ref().map_or(entry.size, |lfs| lfs.size);
     let sha256 = entry.lfs.map(|lfs| lfs.oid);
-    (entry.kind == "file").then_some(Item { path: entry.path, size, sha256 })
+    // The id becomes part of a file name.
+    let hex =
+        |oid: &String| (40..=64).contains(&oid.len()) && oid.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let blob = entry.oid.filter(hex);
+    (entry.kind == "file").then_some(Item { path: entry.path, size, sha256, blob })
 }
 
 fn release(item: Item) -> Option<Release> {
     let name = ReleaseName::from_path(&item.path)?;
-    Some(Release { name, size: item.size, sha256: item.sha256 })
+    Some(Release { name, size: item.size, sha256: item.sha256, blob: item.blob })
 }
 
 async fn page(wire: &Wire, url: &Url) -> Result<(Vec<Entry>, Option<Url>), HubError> {
@@ -231,7 +263,7 @@ mod tests {
 
         #[test]
         fn no_entry_makes_reading_panic(path in ".{0,60}", kind in "file|directory") {
-            let _ = item(Entry { kind, path, size: 1, lfs: None }).and_then(release);
+            let _ = item(Entry { kind, path, size: 1, oid: None, lfs: None }).and_then(release);
         }
     }
 }

@@ -16,6 +16,7 @@
 //! model       download of a whole model folder
 //! upload/     content, then one commit
 //! card        model card
+//! front_matter  YAML at the top of a card, one entry per key
 //! repo_card   merge of the model card into the repo's page, which people may edit
 //! index       models/index.json, which tells consumers the live model
 //! ```
@@ -25,6 +26,7 @@ mod card;
 mod digest;
 mod download;
 mod error;
+mod front_matter;
 mod index;
 mod listing;
 mod model;
@@ -39,8 +41,10 @@ pub use card::{Card, DomainScores, ReleaseScores, rollback_card};
 pub(crate) use digest::Hasher;
 pub use digest::{Digest, NotADigest};
 pub use error::HubError;
+pub use front_matter::{CardOrigin, License};
 pub use index::{Entry, INDEX, Index, Live, Metrics};
 pub use listing::{CommitId, NotACommitId};
-pub use release::{FOLDER, NotARelease, NotAStamp, RECEIPTS, Release, ReleaseName, Stamp};
+pub use model::{FETCHING, ModelFiles};
+pub use release::{FOLDER, LiveRelease, NotARelease, NotAStamp, RECEIPTS, Release, ReleaseName, Stamp};
 pub use repository::Repository;
 pub use upload::{Extra, Listed, OnUploadProgress, Published, ReplacePolicy, Upload, UploadProgress};

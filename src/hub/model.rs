@@ -7,43 +7,80 @@ use hf_hub::{HFRepository, RepoTypeModel};
 
 use super::digest::Digest;
 use super::error::HubError;
-use super::listing::{self, Item};
+use super::listing::{self, CommitId, Item};
 use super::wire::Wire;
 
-/// Endings of the files in a sentence-transformers folder. Exports for other runtimes and weights
-/// in other formats are not downloaded.
-const ENDINGS: [&str; 3] = [".json", ".txt", ".safetensors"];
+/// Endings of the files in a sentence-transformers folder. Exports for other runtimes are not
+/// downloaded.
+const ENDINGS: [&str; 4] = [".json", ".txt", ".safetensors", ".model"];
 /// Folders that hold the model for other runtimes.
 const OTHER_RUNTIMES: [&str; 2] = ["onnx/", "openvino/"];
+/// The model card, which says the license. A new card does not make another model.
+const CARD: &str = "README.md";
+/// Name prefix of the folder that a model is downloaded into before it is complete.
+pub const FETCHING: &str = ".fetching-";
+
+/// Files of a model folder as of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFiles {
+    commit: CommitId,
+    items: Vec<Item>,
+}
+
+impl ModelFiles {
+    /// Returns the digest of the names and contents of all files but the model card.
+    pub fn content(&self) -> Digest {
+        let line =
+            |item: &Item| format!("{}\0{}\0{}\n", item.path, item.size, item.content().unwrap_or_default());
+        let mut lines: Vec<String> = self.items.iter().filter(|item| item.path != CARD).map(line).collect();
+        lines.sort();
+        Digest::of(lines.concat().as_bytes())
+    }
+}
 
 /// Returns true when a file belongs to the model folder.
 fn belongs(path: &str) -> bool {
     let plain =
         path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\\'));
-    let kind = ENDINGS.iter().any(|ending| path.ends_with(ending)) || path.ends_with(".model");
+    let kind = ENDINGS.iter().any(|ending| path.ends_with(ending)) || is_pickled(path) || path == CARD;
     plain && kind && !OTHER_RUNTIMES.iter().any(|folder| path.starts_with(folder))
 }
 
-/// Downloads the model folder at the repo's head into `folder`, which must not exist. After a
-/// failure `folder` does not exist.
+/// Returns true for weights that PyTorch has pickled.
+fn is_pickled(path: &str) -> bool {
+    path.starts_with("pytorch_model") && path.ends_with(".bin") && !path.contains('/')
+}
+
+/// Lists the model folder at the repo's head.
+pub(super) async fn list(wire: &Wire) -> Result<ModelFiles, HubError> {
+    let commit = listing::head(wire).await?;
+    let mut items: Vec<Item> =
+        listing::files(wire, &commit).await?.into_iter().filter(|item| belongs(&item.path)).collect();
+    let has = |name: &str| items.iter().any(|item| item.path == name);
+    if !has("modules.json") && !has("config.json") {
+        return Err(HubError::NoFile { path: "modules.json".to_owned() });
+    }
+    // Weights in both formats are the same weights, and safetensors are the ones that are read.
+    if has("model.safetensors") || has("model.safetensors.index.json") {
+        items.retain(|item| !is_pickled(&item.path));
+    }
+    Ok(ModelFiles { commit, items })
+}
+
+/// Downloads files into `folder`, which must not exist. After a failure `folder` does not exist.
 pub(super) async fn download(
     wire: &Wire,
     library: &HFRepository<RepoTypeModel>,
+    files: &ModelFiles,
     folder: &Path,
 ) -> Result<(), HubError> {
-    let commit = listing::head(wire).await?;
-    let items: Vec<Item> =
-        listing::files(wire, &commit).await?.into_iter().filter(|item| belongs(&item.path)).collect();
-    // A folder of transformers has no list of modules.
-    if !items.iter().any(|item| ["modules.json", "config.json"].contains(&item.path.as_str())) {
-        return Err(HubError::NoFile { path: "modules.json".to_owned() });
-    }
     let parent = folder.parent().unwrap_or(Path::new("."));
     tokio::fs::create_dir_all(parent).await.map_err(HubError::file(parent))?;
     let beside =
-        tempfile::Builder::new().prefix(".fetching-").tempdir_in(parent).map_err(HubError::file(parent))?;
-    for item in &items {
-        wire.retried("a model file", || fetch(wire, library, commit.as_str(), item, beside.path())).await?;
+        tempfile::Builder::new().prefix(FETCHING).tempdir_in(parent).map_err(HubError::file(parent))?;
+    let commit = files.commit.as_str();
+    for item in &files.items {
+        wire.retried("a model file", || fetch(wire, library, commit, item, beside.path())).await?;
     }
     tokio::fs::rename(beside.path(), folder).await.map_err(HubError::file(folder))
 }
@@ -90,15 +127,19 @@ mod tests {
             "model-00001-of-00002.safetensors",
             "model.safetensors.index.json",
             "sentencepiece.bpe.model",
+            "pytorch_model.bin",
+            "pytorch_model-00001-of-00002.bin",
+            "README.md",
         ] {
             assert!(belongs(path), "{path}");
         }
         for path in [
-            "pytorch_model.bin",
+            "training_args.bin",
+            "2_Dense/pytorch_model.bin",
             "onnx/model.onnx",
             "onnx/config.json",
             "openvino/x.json",
-            "README.md",
+            "docs/README.md",
             "../x.json",
             ".git/x.json",
             "a//x.json",

@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::listing::content_id;
 
 /// Folder of releases in a model repo.
 pub const FOLDER: &str = "models";
@@ -198,9 +199,41 @@ pub struct Release {
     pub size: u64,
     /// Checksum of the content; `None` only for a file that was committed without LFS.
     pub sha256: Option<Digest>,
+    /// Id of the file's blob in git; `None` when the Hub does not say it.
+    pub blob: Option<String>,
+}
+
+/// A release that a model was measured against: its name, and the content that it had then.
+///
+/// The name alone does not identify a model, because a person may upload another zip under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRelease {
+    /// Name of the release.
+    pub name: ReleaseName,
+    /// Identity of its content; see [`Release::content`]. `None` allows any content.
+    pub content: Option<String>,
+}
+
+impl LiveRelease {
+    /// Returns true for this release with this content.
+    pub fn is(&self, release: &Release) -> bool {
+        let same = |content: &String| release.content().as_ref() == Some(content);
+        self.name == release.name && self.content.as_ref().is_none_or(same)
+    }
+}
+
+impl From<&Release> for LiveRelease {
+    fn from(release: &Release) -> Self {
+        Self { name: release.name.clone(), content: release.content() }
+    }
 }
 
 impl Release {
+    /// Returns the identity of the content: its SHA-256, or else the id of its blob in git.
+    pub fn content(&self) -> Option<String> {
+        content_id(self.sha256, self.blob.as_deref())
+    }
+
     /// Returns the release's path in the repo.
     pub fn path(&self) -> String {
         self.name.path()

@@ -15,7 +15,7 @@ use super::download;
 use super::error::HubError;
 use super::index::{INDEX, Index};
 use super::listing::{self, CommitId};
-use super::model;
+use super::model::{self, ModelFiles};
 use super::release::Release;
 use super::upload::{self, Published, Upload};
 use super::wire::Wire;
@@ -157,14 +157,30 @@ impl Repository {
         Self::with_retry_policy(HubAccess { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
     }
 
-    /// Downloads this repo's sentence-transformers folder into `folder`, which must not exist, and
-    /// verifies it. After a failure `folder` does not exist.
+    /// Returns the repo's present name when it was renamed, and `None` when it still has its name.
     ///
     /// # Errors
-    /// [`HubError::NoFile`] when the repo has no `modules.json`; otherwise the failure of a
-    /// request.
-    pub async fn download_model(&self, folder: &Path) -> Result<(), HubError> {
-        model::download(&self.wire, &self.library, folder).await
+    /// As [`Repository::head`].
+    pub async fn renamed(&self) -> Result<Option<RepoName>, HubError> {
+        listing::renamed(&self.wire).await
+    }
+
+    /// Lists the files of this repo's model folder, as of now.
+    ///
+    /// # Errors
+    /// [`HubError::NoFile`] when the repo has neither `modules.json` nor `config.json`; otherwise the
+    /// failure of a request.
+    pub async fn model_files(&self) -> Result<ModelFiles, HubError> {
+        model::list(&self.wire).await
+    }
+
+    /// Downloads these files into `folder`, which must not exist, and verifies them. After a failure
+    /// `folder` does not exist.
+    ///
+    /// # Errors
+    /// The failure of a request, or [`HubError::File`].
+    pub async fn download_model(&self, files: &ModelFiles, folder: &Path) -> Result<(), HubError> {
+        model::download(&self.wire, &self.library, files, folder).await
     }
 
     /// Publishes a release and its small extra files in one commit. Idempotent: content that an

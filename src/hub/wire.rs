@@ -37,7 +37,10 @@ impl Wire {
             Some(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
                 // The Hub issues no token that is invalid in a header.
-                let mut header = header.map_err(|_| HubError::Unauthorized { repo: access.repo.clone() })?;
+                let mut header = header.map_err(|_| HubError::Unauthorized {
+                    repo: access.repo.clone(),
+                    message: "HF_TOKEN has a character that no token has".to_owned(),
+                })?;
                 header.set_sensitive(true);
                 Some(header)
             }
@@ -123,11 +126,12 @@ impl Wire {
         if status == StatusCode::NOT_FOUND && header("x-error-code").as_deref() == Some("EntryNotFound") {
             return HubError::NoFile { path: response.url().path().to_owned() };
         }
+        let code = header("x-error-code");
         let message = match header("x-error-message") {
             Some(message) => message,
             None => self.error_in_body(response).await.unwrap_or_default(),
         };
-        HubError::status(status, &self.access.repo, &message)
+        HubError::status(status, &self.access.repo, code.as_deref(), &message)
     }
 
     /// Returns the text of `{"error": ".."}`, for a response without the header `x-error-message`.

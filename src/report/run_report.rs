@@ -25,6 +25,9 @@ pub struct RunReport {
     /// The model that training started from.
     #[serde(default)]
     pub base_model: Option<String>,
+    /// Sentence that says why the run didn't start from the live release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_unreadable: Option<String>,
     /// Summary of the rows.
     pub dataset: DatasetSummary,
     /// Training settings by name.
@@ -125,6 +128,7 @@ impl RunReport {
             version: release.map(|release| release.version().to_owned()),
             made_at: Some(record.created_at.to_string()),
             base_model: record.base_model.clone(),
+            live_unreadable: record.live_unreadable.clone(),
             dataset: read(dataset)?,
             recipe: record.settings.clone(),
             synthesis: record.lineage["synthesis"].clone(),
@@ -144,6 +148,7 @@ impl RunReport {
         fact("release", self.version.clone());
         fact("created", self.made_at.clone());
         fact("base model", self.base_model.clone());
+        fact("live release", self.live_unreadable.clone());
         fact("data", Some(self.dataset.to_string()));
         fact("held out", Some(self.held_out()));
         let Summary { steps, seconds, vocabulary, epoch_losses, .. } = &self.training;

@@ -66,6 +66,16 @@ pub enum RunError {
         /// Requested name.
         name: String,
     },
+    /// The Hub does not give the base model, and it is not on this disk.
+    #[error("{}: the Hub doesn't give the model {name}", setting.name())]
+    BaseModel {
+        /// Place of the name.
+        setting: BaseSetting,
+        /// Hub name of the model.
+        name: String,
+        /// Error of the Hub.
+        source: HubError,
+    },
     /// No new release name would sort after the names in the repository.
     #[error("the repository has a release whose name sorts after every date")]
     NoNewerName,
@@ -165,6 +175,25 @@ pub enum RunError {
     PackageLost,
 }
 
+/// Place that the name of a base model comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseSetting {
+    /// The setting `BASE_MODEL`.
+    BaseModel,
+    /// The job request's `base_model`.
+    Request,
+}
+
+impl BaseSetting {
+    /// Returns the name that people know the place by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BaseModel => "BASE_MODEL",
+            Self::Request => "base_model of the job request",
+        }
+    }
+}
+
 /// Reason to stop work on a run, other than a failure of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum Interruption {
@@ -209,6 +238,7 @@ impl RunError {
             | Self::Evaluate(_)
             | Self::File { .. }
             | Self::NoSuchModel { .. }
+            | Self::BaseModel { .. }
             | Self::NoNewerName
             | Self::Parity { .. }
             | Self::OtherTokens
@@ -231,6 +261,30 @@ impl RunError {
     }
 }
 
+/// Returns the advice for a base model that the Hub doesn't give.
+fn base_advice(setting: BaseSetting, name: &str, source: &HubError) -> String {
+    let setting = setting.name();
+    match source {
+        HubError::Unauthorized { .. } => {
+            format!("Set HF_TOKEN to a valid token, or {setting} to a model that everyone may read.")
+        }
+        HubError::Forbidden { .. } => {
+            format!("Let HF_TOKEN read {name}, or set {setting} to another model.")
+        }
+        HubError::Gated { .. } => format!(
+            "Accept the conditions of {name} on its page, with the account of HF_TOKEN, or set {setting} to another \
+             model."
+        ),
+        HubError::NoRepository { .. } => format!(
+            "Set {setting} to a model that exists, or HF_TOKEN to a token that may read {name} if it is private."
+        ),
+        HubError::NoFile { .. } => {
+            format!("Set {setting} to a sentence-transformers model: {name} lacks a file of one.")
+        }
+        other => other.advice(),
+    }
+}
+
 impl From<Interruption> for RunError {
     fn from(interruption: Interruption) -> Self {
         match interruption {
@@ -245,7 +299,7 @@ impl Failure for RunError {
     fn directive(&self) -> RetryDirective {
         match self {
             Self::Queue(error) => error.directive(),
-            Self::Hub(error) => error.directive(),
+            Self::Hub(error) | Self::BaseModel { source: error, .. } => error.directive(),
             Self::Model(error) => error.directive(),
             Self::Archive(error) => error.directive(),
             Self::RowsFile(error) => error.directive(),
@@ -285,6 +339,7 @@ impl Failure for RunError {
             Self::Names(error) => return error.advice(),
             Self::Synthesis(error) => return error.advice(),
             Self::Evaluate(error) => return error.advice(),
+            Self::BaseModel { setting, name, source } => return base_advice(*setting, name, source),
             Self::OtherNames { list, .. } => {
                 return format!(
                     "Copy names/{}.jsonl into this DATA_DIR from that of the worker that performed the run, or set \

@@ -48,4 +48,4 @@ pub use provenance::{
     RollbackOf, RolledBack, Sources, numbers_of, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;
-pub use storage::{ModelFinder, ModelOrigin, RowSource, erase_snapshots};
+pub use storage::{ModelFinder, ModelOrigin, RowSource, erase_snapshots, sweep_models};

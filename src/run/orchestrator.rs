@@ -22,7 +22,7 @@ use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
     StepContext, Train, publish_package, record_known_rollback, to_json,
 };
-use super::storage::{ModelCache, RunDir, leave_error, remove_stored_checkpoint, take_error};
+use super::storage::{Baselines, ModelCache, RunDir, leave_error, remove_stored_checkpoint, take_error};
 use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
@@ -128,7 +128,8 @@ impl Pipeline {
         let StepContext { request, watchdog, .. } = context;
         let recipe = self.recipe(request)?;
         recorder.record.settings = to_json(&recipe)?;
-        let cache = ModelCache::new(&self.repository, &self.plan.data_dir, &self.plan.base_model);
+        let cache = ModelCache::new(&self.repository, &self.plan.data_dir, &self.plan.base_model)
+            .with_trial(&self.runtime);
 
         let load_base = LoadBase::of(self, &cache, &recorder.record, request);
         let LoadedBase { model: base, ancestor } = recorder.perform(load_base, context).await?;
@@ -143,8 +144,10 @@ impl Pipeline {
 
         for evaluation in 1.. {
             watchdog.check()?;
-            let (comparison, live) = watchdog.watch(cache.comparison(&base)).await?;
-            let evaluated = recorder.perform(Evaluate { trained, comparison, live }, context).await?;
+            let Baselines { comparison, live, instead_of_live } =
+                watchdog.watch(cache.baselines(&base)).await?;
+            let evaluated =
+                recorder.perform(Evaluate { trained, comparison, live, instead_of_live }, context).await?;
             let Evaluated { trained: evaluated, report, live, original } = evaluated;
             if !recorder.perform(Gate { report: &report }, context).await? {
                 return Ok(Outcome::Withheld);

@@ -27,7 +27,7 @@ mod tick;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use autovalidate_finetune::onnx::Runtime;
 use futures::FutureExt;
@@ -36,11 +36,12 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
+use crate::failure::chain;
 use crate::http::{HookGate, Hooks, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::IngestEvent;
 use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
-use crate::run::{JobConsumer, Pipeline, RunSettings};
+use crate::run::{JobConsumer, Pipeline, RunSettings, sweep_models};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
 pub use broker_handles::{BrokerHandles, stream_settings};
@@ -274,6 +275,13 @@ impl Trainer {
     fn open(settings: &Settings) -> Result<Self, WorkerError> {
         let runtime = Runtime::load(&settings.runtime_library, settings.threads)?.on(settings.device)?;
         let access = settings.hub.clone().ok_or(WorkerError::Missing("HF_REPO"))?;
+        match sweep_models(&settings.data_dir, SystemTime::now()) {
+            Ok(0) => {}
+            Ok(folders) => tracing::info!(folders, "removed what interrupted downloads of models have left"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "leftovers of interrupted downloads can't be removed");
+            }
+        }
         Ok(Self { runtime, repository: Repository::open(access)? })
     }
 

@@ -22,8 +22,10 @@ print(
             "pipeline_tag": data.pipeline_tag,
             "base_model": data.base_model,
             "tags": data.tags,
+            "license": data.license,
+            "language": data.language,
             "results": [
-                [each.dataset_name, each.task_type, each.metric_type, each.metric_value]
+                [each.dataset_name, each.task_type, each.metric_type, each.metric_value, each.dataset_config]
                 for each in data.eval_results or []
             ],
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use autovalidate::hub::{Card, DomainScores, ReleaseScores};
+use autovalidate::hub::{Card, DomainScores, License, ReleaseScores};
 use autovalidate_fakes::hub::{Hub, Options, Transfer};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
@@ -71,6 +71,7 @@ async fn the_official_client_reads_the_card_and_its_figures() {
         repo: "acme/cars".parse().unwrap(),
         release: upload.release.clone(),
         base_model: Some("sentence-transformers/all-MiniLM-L6-v2".parse().unwrap()),
+        license: Some(License { id: "apache-2.0".into(), name: None, link: None }),
         dimensions: 384,
         trained_pairs: 600,
         held_out_pairs: 60,
@@ -82,6 +83,17 @@ async fn the_official_client_reads_the_card_and_its_figures() {
     };
     upload.listed.as_mut().unwrap().card = card.to_string();
     bench.publish_upload(upload).await.unwrap();
+    // A person changes the page with the official tool, which writes the YAML anew.
+    let output = drive("card_update.py", &bench.hub, bench.folder.path()).await;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(told["configs"], serde_json::json!(["a \"b\": &lt;!-- c\\ - d", "overall", "person's"]));
+    assert!(!super::pages::file(&bench, "README.md").await.contains("\n# autovalidate"), "comments are gone");
+    // The next release changes its own fields, and leaves those of the person.
+    let mut upload = super::pages::listed(&bench, "20261122160510", "two");
+    upload.listed.as_mut().unwrap().card =
+        Card { release: upload.release.clone(), ..card.clone() }.to_string();
+    bench.publish_upload(upload).await.unwrap();
     let output = drive("card.py", &bench.hub, bench.folder.path()).await;
     let told: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -89,13 +101,18 @@ async fn the_official_client_reads_the_card_and_its_figures() {
     assert_eq!(told["pipeline_tag"], "sentence-similarity");
     assert_eq!(told["base_model"], "sentence-transformers/all-MiniLM-L6-v2");
     assert_eq!(told["tags"][0], "sentence-transformers");
+    assert_eq!(told["license"], "mit", "the person's license stays");
+    let tags = told["tags"].as_array().unwrap();
+    assert!(tags.contains(&"cars".into()) && tags.contains(&"onnx".into()), "{tags:?}");
+    assert_eq!(told["language"], "de");
     let results = told["results"].as_array().unwrap();
     assert_eq!(results.len(), 6, "{results:?}");
     let first = serde_json::json!([
         "held-out accepted corrections, overall",
         "information-retrieval",
         "cosine_accuracy@1",
-        0.875
+        0.875,
+        "overall"
     ]);
     assert_eq!(results[0], first);
     assert_eq!(results[3][0], "held-out accepted corrections, a \"b\": &lt;!-- c\\ - d");

@@ -32,7 +32,7 @@ async fn missing_rights_are_for_a_person_and_not_tried_again() {
     let bench = TestHub::start().await;
     bench.hub.faults().refuse(Some(StatusCode::FORBIDDEN));
     let error = bench.publish(VERSION, 100).await.unwrap_err();
-    assert!(matches!(&error, HubError::Forbidden { repo } if repo.to_string() == REPO), "{error:?}");
+    assert!(matches!(&error, HubError::Forbidden { repo, .. } if repo.to_string() == REPO), "{error:?}");
     assert_eq!(error.directive(), RetryDirective::Person);
     assert!(error.advice().contains(REPO));
 }
@@ -49,7 +49,22 @@ async fn a_missing_repo_is_for_a_person() {
     // Without a token, a private repo is not visible.
     let nobody = HubAccess { token: None, ..access(&bench.hub, bench.hub.token().clone()) };
     let nobody = Repository::with_retry_policy(nobody, patience()).unwrap();
-    assert!(matches!(within(DEADLINE, nobody.newest()).await, Err(HubError::Unauthorized { .. })));
+    let hidden = within(DEADLINE, nobody.newest()).await.unwrap_err();
+    assert!(matches!(hidden, HubError::NoRepository { .. }), "{hidden:?}");
+    assert!(hidden.to_string().contains("Repository not found"), "the Hub's own sentence: {hidden}");
+}
+
+#[tokio::test]
+async fn a_gated_repo_is_told_with_the_hubs_own_sentence() {
+    let bench = TestHub::start().await;
+    let sentence = "Access to model acme/cars is restricted. Visit its page to ask for access.";
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+        bench.hub.faults().refuse_below("/", status, "GatedRepo", sentence);
+        let error = within(DEADLINE, bench.repository.newest()).await.unwrap_err();
+        assert!(matches!(error, HubError::Gated { .. }), "{error:?}");
+        assert!(error.to_string().contains(sentence) && error.advice().contains("HF_REPO"), "{error}");
+        assert_eq!(error.directive(), RetryDirective::Person);
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod checkpoints;
 mod cluster;
 mod compatibility;
 pub(crate) mod crash_points;
+mod foreign_releases;
 mod meanwhile;
 mod permissions;
 mod pipeline;

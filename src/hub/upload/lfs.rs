@@ -97,7 +97,7 @@ async fn try_store(wire: &Wire, file: &Content, meter: &Meter) -> Result<Answer,
     let [object] = <[Object; 1]>::try_from(batch.objects).map_err(|_| HubError::Malformed { what: WHAT })?;
     if let Some(ObjectError { code, message }) = object.error {
         let status = reqwest::StatusCode::from_u16(code).unwrap_or(reqwest::StatusCode::BAD_REQUEST);
-        return Err(HubError::status(status, repo, &message));
+        return Err(HubError::status(status, repo, None, &message));
     }
     if batch.transfer.as_deref() == Some("xet") {
         return Ok(Answer::WantsXet);

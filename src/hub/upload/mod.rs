@@ -36,7 +36,7 @@ use super::digest::Digest;
 use super::error::HubError;
 use super::index::Entry;
 use super::listing::{self, CommitId};
-use super::release::ReleaseName;
+use super::release::{LiveRelease, Release, ReleaseName};
 use super::wire::Wire;
 use content::{Content, Source};
 use lfs::Stored;
@@ -67,8 +67,8 @@ pub struct Upload {
 pub enum ReplacePolicy {
     /// Allows any release to be the newest.
     Any,
-    /// Allows only this release, or a repo without releases.
-    Only(Option<ReleaseName>),
+    /// Allows only this release, with its content, or a repo without releases.
+    Only(Option<LiveRelease>),
 }
 
 /// Content of the repo's own pages about a release.
@@ -181,7 +181,7 @@ enum Found {
     /// Our release is already published.
     Landed,
     /// Our release would become the newest, after the release `before`.
-    Room { before: Option<ReleaseName> },
+    Room { before: Option<Release> },
 }
 
 /// Checks the releases as of this commit.
@@ -203,14 +203,14 @@ async fn look(
         }
         return Err(HubError::Taken { name: ours.clone() });
     }
-    let before = releases.into_iter().next().map(|newest| newest.name);
-    let allowed = |newest: &ReleaseName| match replaces {
+    let before = releases.into_iter().next();
+    let allowed = |newest: &Release| match replaces {
         ReplacePolicy::Any => true,
-        ReplacePolicy::Only(expected) => expected.as_ref() == Some(newest),
+        ReplacePolicy::Only(expected) => expected.as_ref().is_some_and(|expected| expected.is(newest)),
     };
     match before {
-        Some(newest) if newest > *ours || !allowed(&newest) => {
-            Err(HubError::Superseded { ours: ours.clone(), newest })
+        Some(newest) if newest.name > *ours || !allowed(&newest) => {
+            Err(HubError::Superseded { ours: ours.clone(), newest: newest.name })
         }
         before => Ok(Found::Room { before }),
     }

@@ -7,7 +7,7 @@ use crate::hub::digest::Digest;
 use crate::hub::error::HubError;
 use crate::hub::index::{INDEX, Index};
 use crate::hub::listing::{self, CommitId};
-use crate::hub::release::ReleaseName;
+use crate::hub::release::Release;
 use crate::hub::repo_card;
 use crate::hub::wire::Wire;
 
@@ -19,7 +19,7 @@ const PAGE: &str = "README.md";
 pub(super) async fn pages(
     wire: &Wire,
     head: &CommitId,
-    before: Option<&ReleaseName>,
+    before: Option<&Release>,
     listed: &Listed,
     (sha256, size): (Digest, u64),
 ) -> Result<Vec<Extra>, HubError> {

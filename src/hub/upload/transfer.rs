@@ -168,7 +168,7 @@ async fn put(
     .await;
     let done = answer.and_then(|answer| match answer.status() {
         status if status.is_success() => Ok(answer),
-        status => Err(of_store(HubError::status(status, &wire.access.repo, ""))),
+        status => Err(of_store(HubError::status(status, &wire.access.repo, None, ""))),
     });
     if done.is_err() {
         meter.undo(counted);
@@ -207,7 +207,7 @@ async fn watched_send(
 fn of_store(error: HubError) -> HubError {
     match error {
         HubError::Unauthorized { .. } => HubError::Store { status: 401 },
-        HubError::Forbidden { .. } => HubError::Store { status: 403 },
+        HubError::Forbidden { .. } | HubError::Gated { .. } => HubError::Store { status: 403 },
         HubError::NoRepository { .. } | HubError::NoFile { .. } => HubError::Store { status: 404 },
         HubError::Conflict => HubError::Store { status: 412 },
         HubError::Refused { status, .. } => HubError::Store { status },

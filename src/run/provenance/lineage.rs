@@ -63,18 +63,26 @@ impl Ancestor {
 }
 
 /// Returns the SHA-256 of a folder's weights: of `model.safetensors`, or of all `.safetensors`
-/// files concatenated in the order of their names, as `cat *.safetensors | sha256sum` prints it.
-/// Blocks.
+/// files concatenated in the order of their names, as `cat *.safetensors | sha256sum` prints it. In a
+/// folder without any, of its `pytorch_model*.bin` files. Blocks.
 ///
 /// # Errors
 /// [`RunError::File`] when a file can't be read.
 pub fn weights_digest(folder: &ModelFolder) -> Result<Digest, RunError> {
     let is_weights = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
-    let mut files: Vec<PathBuf> = entries(&folder.encoder_path())?.into_iter().filter(is_weights).collect();
+    let is_pickled = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("pytorch_model") && name.ends_with(".bin")
+    };
+    let all = entries(&folder.encoder_path())?;
+    let mut files: Vec<&PathBuf> = all.iter().filter(|path| is_weights(path)).collect();
+    if files.is_empty() {
+        files = all.iter().filter(|path| is_pickled(path)).collect();
+    }
     files.sort();
     let mut hasher = Hasher::default();
     let read = |path: &Path, hasher: &mut Hasher| hasher.read_from(&mut std::fs::File::open(path)?);
-    for path in &files {
+    for path in files {
         read(path, &mut hasher).map_err(RunError::file("read", path))?;
     }
     Ok(hasher.digest())

@@ -179,14 +179,20 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, run_dir: &Path) -> Resul
         Some(repository) => ModelCache::new(repository, run_dir, sources.base_model).base(Some(wanted)).await,
         None => Err(RunError::NoHub { name: ancestor.name.clone() }),
     };
-    let found = match (fetched, on_disk(wanted, sources.data_dir)?) {
-        (Ok(base), _) => base.folder,
-        (Err(_), Some(kept)) => kept,
-        (Err(error), None) => return Err(error),
+    let kept = on_disk(wanted, sources.data_dir)?;
+    let candidates: Vec<ModelFolder> = match fetched {
+        Ok(base) => std::iter::once(base.folder).chain(kept).collect(),
+        Err(error) if kept.is_empty() => return Err(error),
+        Err(_) => kept,
     };
-    blocking(move || match weights_digest(&found)? == ancestor.weights_sha256 {
-        true => Ok(found),
-        false => Err(RunError::OtherBase { name: ancestor.name }),
+    blocking(move || {
+        // The Hub may have another model under this name today.
+        for found in candidates {
+            if weights_digest(&found)? == ancestor.weights_sha256 {
+                return Ok(found);
+            }
+        }
+        Err(RunError::OtherBase { name: ancestor.name })
     })
     .await
 }

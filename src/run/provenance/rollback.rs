@@ -15,7 +15,7 @@ use crate::hub::{
     Entry, Extra, HubError, Index, Listed, Published, Release, ReleaseName, ReplacePolicy, Repository, Stamp,
     Upload, rollback_card,
 };
-use autovalidate_finetune::model::{ModelFolder, archive};
+use autovalidate_finetune::model::{ModelFolder, archive, find_model};
 
 use crate::run::dataset::RECEIPT;
 use crate::run::error::RunError;
@@ -132,7 +132,7 @@ pub async fn roll_back(
     let rewriting = Rewriting {
         repository: repository.name().clone(),
         target: target.clone(),
-        known: index.entry(target.name.version()).cloned(),
+        known: index.entry_of(target).cloned(),
         release: release.clone(),
         rollback: RollbackOf {
             version: target.name.version().to_owned(),
@@ -148,7 +148,7 @@ pub async fn roll_back(
         archive: rewritten.zip,
         extras: vec![Extra { path: release.receipt_path(), content: rewritten.receipt.into() }],
         listed: Some(rewritten.listed),
-        replaces: ReplacePolicy::Only(Some(live.name.clone())),
+        replaces: ReplacePolicy::Only(Some(live.into())),
         summary: format!("Roll back to {}: add {}", target.name.version(), release.as_str()),
         progress: None,
     };
@@ -163,7 +163,7 @@ pub async fn roll_back(
 
 /// Returns true when two releases are known to hold the same model.
 fn same_model(index: &Index, one: &Release, other: &Release) -> bool {
-    let weights = |release: &Release| index.entry(release.name.version())?.weights_sha256;
+    let weights = |release: &Release| index.entry_of(release)?.weights_sha256;
     weights(one).is_some() && weights(one) == weights(other)
 }
 
@@ -186,7 +186,7 @@ struct Rewritten {
 impl Rewriting {
     /// Unpacks the zip, replaces the names in it, and packs it again. Blocks.
     fn rewrite(self, zip: &Path, beside: &Path) -> Result<Rewritten, RunError> {
-        let top = archive::unpack(zip, &beside.join("unpacked"))?;
+        let top = find_model(&archive::unpack(zip, &beside.join("unpacked"))?)?;
         let model = ModelFolder::open(&top)?;
         let card = rollback_card(
             &self.repository,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::broker::RunRecord;
 use crate::evaluate::Report;
-use crate::hub::ReleaseName;
+use crate::hub::LiveRelease;
 use crate::run::error::RunError;
 use crate::run::fine_tune::{ModelComparison, TrainedModel};
 use crate::run::stage::Stage;
@@ -17,7 +17,9 @@ pub(in crate::run) struct Evaluate {
     pub(in crate::run) trained: TrainedModel,
     pub(in crate::run) comparison: ModelComparison,
     /// The live release; `None` before the first release.
-    pub(in crate::run) live: Option<ReleaseName>,
+    pub(in crate::run) live: Option<LiveRelease>,
+    /// Sentence that says why another model takes the place of the live one.
+    pub(in crate::run) instead_of_live: Option<String>,
 }
 
 /// An evaluated model.
@@ -25,7 +27,7 @@ pub(in crate::run) struct Evaluated {
     pub(in crate::run) trained: TrainedModel,
     pub(in crate::run) report: Report,
     /// The release that the model was measured against.
-    pub(in crate::run) live: Option<ReleaseName>,
+    pub(in crate::run) live: Option<LiveRelease>,
     /// Folder of the original model, if that model was available.
     pub(in crate::run) original: Option<PathBuf>,
 }
@@ -36,10 +38,11 @@ impl Step for Evaluate {
 
     async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<Evaluated>, RunError> {
         let policy = context.pipeline.plan.gate;
-        let Self { mut trained, comparison, live } = self;
+        let Self { mut trained, comparison, live, instead_of_live } = self;
         let original = comparison.original.as_ref().map(|original| original.path().to_owned());
         let (trained, report) = blocking(move || {
-            let report = trained.evaluate(&policy, &comparison)?;
+            let mut report = trained.evaluate(&policy, &comparison)?;
+            report.gate.instead_of_live = instead_of_live;
             Ok((trained, report))
         })
         .await?;

@@ -1,4 +1,5 @@
-//! Load-base: loads the model that training starts from, and hashes its weights.
+//! Load-base: loads the model that training starts from and those it will be compared with, and
+//! hashes its weights.
 
 use serde_json::json;
 
@@ -10,13 +11,16 @@ use crate::run::provenance::Ancestor;
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, ModelCache, blocking};
 
-use super::{Step, StepContext, StepOutput};
+use super::{Package, Step, StepContext, StepOutput};
 
-/// Loads the base model.
+/// Loads the base model and the models to compare with. Whatever would keep the new model from being
+/// published is found here, before hours of training.
 pub(in crate::run) struct LoadBase<'a> {
     cache: &'a ModelCache<'a>,
     /// A release path, a Hub name, or a folder; `None` for the newest release.
     wanted: Option<String>,
+    /// True when the new model is to be published under a name that is not chosen yet.
+    publishes: bool,
 }
 
 /// The base model, and its name, origin and hash for the lineage.
@@ -40,7 +44,7 @@ impl<'a> LoadBase<'a> {
             Some(_) => request.base_model.clone().or_else(|| Some(pipeline.plan.base_model.clone())),
             None => request.base_model.clone(),
         };
-        Self { cache, wanted }
+        Self { cache, wanted, publishes: !request.dry_run && record.release.is_none() }
     }
 }
 
@@ -54,7 +58,13 @@ impl Step for LoadBase<'_> {
             .watchdog
             .watch(async {
                 pipeline.repository.create_if_missing(pipeline.plan.private_repository).await?;
-                self.cache.base(self.wanted.as_deref()).await
+                if self.publishes {
+                    Package::next_name(pipeline).await?;
+                    pipeline.repository.index().await?;
+                }
+                let base = self.cache.base(self.wanted.as_deref()).await?;
+                self.cache.baselines(&base).await?;
+                Ok(base)
             })
             .await?;
         for remark in model.folder.remarks() {
@@ -68,6 +78,7 @@ impl Step for LoadBase<'_> {
         let figures = json!({
             "model": model.label,
             "origin": model.origin,
+            "live_unreadable": told(&model),
             "weights_sha256": ancestor.weights_sha256,
         });
         StepOutput::new(LoadedBase { model, ancestor }, figures)
@@ -75,6 +86,14 @@ impl Step for LoadBase<'_> {
 
     fn record(output: &LoadedBase, record: &mut RunRecord) -> Result<(), RunError> {
         record.base_model = Some(output.model.label.clone());
+        // A later attempt starts from the same model because the record names it, and no longer looks at
+        // the release.
+        record.live_unreadable = told(&output.model).or(record.live_unreadable.take());
         Ok(())
     }
+}
+
+/// Returns the sentence about a live release that the run could not start from.
+fn told(model: &BaseModel) -> Option<String> {
+    model.unreadable.as_ref().map(|unreadable| unreadable.sentence(&model.label))
 }

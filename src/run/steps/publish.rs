@@ -9,7 +9,7 @@
 //! which both conditions were checked.
 
 use crate::broker::{KnownRollback, PackageRecord, PublishedArtifact, RunRecord};
-use crate::hub::{Extra, HubError, Listed, ReleaseName, ReplacePolicy, Upload};
+use crate::hub::{Extra, HubError, Listed, LiveRelease, ReleaseName, ReplacePolicy, Upload};
 use crate::run::error::RunError;
 use crate::run::pipeline::Pipeline;
 use crate::run::provenance::Receipt;
@@ -141,7 +141,9 @@ async fn prepare(context: &StepContext<'_>, package: PackageRecord) -> Result<Op
     Ok(Some(Upload {
         extras: vec![Extra { path: release.receipt_path(), content: companions.receipt.into() }],
         listed: Some(Listed { card: companions.card, entry }),
-        replaces: ReplacePolicy::Only(package.instead_of.and_then(|name| name.parse().ok())),
+        replaces: ReplacePolicy::Only(package.instead_of.and_then(|name| {
+            Some(LiveRelease { name: name.parse().ok()?, content: package.instead_of_content })
+        })),
         summary: format!("Add {}", release.as_str()),
         archive,
         release,

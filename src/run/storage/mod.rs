@@ -8,6 +8,7 @@
 //! run_dir           the folder of a run, which the next attempt continues from
 //! snapshots         the rows of runs, stored by their hash
 //! model_cache       models downloaded from the Hub, and the choice of base model
+//! model_folders     folders of downloaded models, named by their content
 //! name_lists        the lists of names that runs have read from `CATALOG`
 //! checkpoint_sync   the copying of checkpoints to the broker and back
 //! left_error        the error of an attempt that could not record it
@@ -18,6 +19,7 @@ mod checkpoint_sync;
 mod files;
 mod left_error;
 mod model_cache;
+mod model_folders;
 mod name_lists;
 mod run_dir;
 mod snapshots;
@@ -25,8 +27,10 @@ mod snapshots;
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
 pub(in crate::run) use files::{blocking, entries};
 pub(in crate::run) use left_error::{leave_error, take_error};
-pub(in crate::run) use model_cache::{BaseModel, ModelCache, on_disk};
+pub(in crate::run) use model_cache::{BaseModel, Baselines, ModelCache};
 pub use model_cache::{ModelFinder, ModelOrigin};
+pub(in crate::run) use model_folders::on_disk;
+pub use model_folders::sweep_models;
 pub(in crate::run) use name_lists::NameLists;
 pub(in crate::run) use run_dir::{Companions, RunDir};
 pub use snapshots::{RowSource, erase_snapshots};

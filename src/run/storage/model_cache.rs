@@ -1,21 +1,25 @@
 //! The base model of a run: the newest release of the repository, or the configured base model when
-//! nothing has been released yet.
+//! nothing has been released yet or the newest release can't be read.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::chain;
-use crate::hub::{Release, ReleaseName, RepoName, Repository};
-use autovalidate_finetune::model::{ModelFolder, archive};
+use crate::failure::{Failure, RetryDirective, chain};
+use crate::hub::{Digest, LiveRelease, Release, RepoName, Repository};
+use crate::text::plain_line;
+use autovalidate_finetune::model::{ModelFolder, archive, find_model};
+use autovalidate_finetune::onnx::Runtime;
+use autovalidate_finetune::train::Encoder;
 
-use crate::run::error::RunError;
+use crate::run::error::{BaseSetting, RunError};
 use crate::run::fine_tune::ModelComparison;
 
 use super::files::{blocking, entries, remove_folder};
+use super::model_folders::{hub_folder, models, release_folder, stored_hub_model};
 
-/// Name of the folder of downloaded models below the data directory.
-const MODELS: &str = "models";
+/// Text that a release must be able to embed before a run relies on it.
+const TRIAL: &str = "car brand: toyota";
 
 /// A model on this machine, with its name and origin.
 #[derive(Debug, Clone)]
@@ -26,6 +30,31 @@ pub(in crate::run) struct BaseModel {
     pub label: String,
     /// Origin of the model.
     pub origin: ModelOrigin,
+    /// The release, with the content that was read; `None` for other origins.
+    pub release: Option<LiveRelease>,
+    /// The live release, when the run should have started from it but can't read it.
+    pub unreadable: Option<UnreadableRelease>,
+}
+
+/// A live release that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::run) struct UnreadableRelease {
+    /// Path of the release.
+    pub path: String,
+    /// Reason, in words.
+    pub reason: String,
+}
+
+impl UnreadableRelease {
+    fn new(release: &Release, error: &RunError) -> Self {
+        Self { path: plain_line(&release.path(), 200), reason: plain_line(&chain(error), 300) }
+    }
+
+    /// Returns the sentence that tells people what happened, without its full stop.
+    pub(in crate::run) fn sentence(&self, instead: &str) -> String {
+        let Self { path, reason } = self;
+        format!("the live release {path} can't be read ({reason}), so {instead} takes its place")
+    }
 }
 
 /// Origin of a base model.
@@ -40,107 +69,223 @@ pub enum ModelOrigin {
     Folder,
 }
 
-/// Finds base models and stores them below one folder, so that each model is downloaded once.
+/// Models that a trained model is measured against.
+#[derive(Debug, Clone)]
+pub(in crate::run) struct Baselines {
+    pub(in crate::run) comparison: ModelComparison,
+    /// The live release, whether it could be read or not; `None` before the first release.
+    pub(in crate::run) live: Option<LiveRelease>,
+    /// Sentence that says why another model takes the place of the live one; `None` when none does.
+    pub(in crate::run) instead_of_live: Option<String>,
+}
+
+/// Finds base models and stores them below one folder by their content, so that each model is
+/// downloaded once, and again when it has changed.
 #[derive(Debug)]
 pub(in crate::run) struct ModelCache<'a> {
     repository: &'a Repository,
     /// Folder of downloaded models.
     folder: PathBuf,
     fallback: &'a str,
+    /// Runtime that tries a release before a run relies on it.
+    trial: Option<&'a Runtime>,
 }
 
 impl<'a> ModelCache<'a> {
     /// Returns the cache below a data directory. `fallback` is the folder or Hub name of the model
     /// to start from when nothing has been released.
     pub(in crate::run) fn new(repository: &'a Repository, data_dir: &Path, fallback: &'a str) -> Self {
-        Self { repository, folder: data_dir.join(MODELS), fallback }
+        Self { repository, folder: models(data_dir), fallback, trial: None }
+    }
+
+    /// Returns the cache with a runtime that tries each release. A release that opens but can't embed
+    /// is then unreadable, too.
+    pub(in crate::run) fn with_trial(self, runtime: &'a Runtime) -> Self {
+        Self { trial: Some(runtime), ..self }
     }
 
     /// Returns the model to start from. `wanted` (a release path, a version, a Hub name, or a
-    /// folder) takes precedence; without it, the newest release, or else the fallback.
+    /// folder) takes precedence; without it, the newest release, or else the fallback. The fallback
+    /// also takes the place of a newest release that can't be read.
     pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<BaseModel, RunError> {
         let releases = self.repository.releases().await?;
-        let release = match wanted {
-            None => releases.first(),
-            Some(wanted) => {
-                let named = releases
-                    .iter()
-                    .find(|release| release.path() == wanted || release.name.version() == wanted);
-                match named {
-                    Some(release) => Some(release),
-                    None => return self.named(wanted).await,
-                }
-            }
+        let Some(wanted) = wanted else {
+            return match releases.first() {
+                None => self.fallback().await,
+                Some(newest) => self.release_or_fallback(newest).await,
+            };
         };
-        match release {
+        let named =
+            releases.iter().find(|release| release.path() == wanted || release.name.version() == wanted);
+        match named {
             Some(release) => self.release(release).await,
-            None => self.named(self.fallback).await,
+            None if wanted == self.fallback => self.fallback().await,
+            None => self.named(wanted, BaseSetting::Request).await,
+        }
+    }
+
+    /// Returns the model that the backend loads; `None` before the first release.
+    pub(in crate::run) async fn live(&self) -> Result<Option<BaseModel>, RunError> {
+        match self.repository.newest().await? {
+            Some(newest) => Ok(Some(self.release(&newest).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the configured base model.
+    pub(in crate::run) async fn fallback(&self) -> Result<BaseModel, RunError> {
+        self.named(self.fallback, BaseSetting::BaseModel).await
+    }
+
+    async fn release_or_fallback(&self, release: &Release) -> Result<BaseModel, RunError> {
+        match self.release(release).await {
+            Err(error) if is_unreadable(&error) => {
+                let unreadable = UnreadableRelease::new(release, &error);
+                let base = self.fallback().await?;
+                let (path, error) = (&unreadable.path, chain(&error));
+                tracing::warn!(path, error, instead = base.label, "the live release can't be read");
+                Ok(BaseModel { unreadable: Some(unreadable), ..base })
+            }
+            read => read,
         }
     }
 
     /// Returns a release from the cache, or downloads it from the Hub.
     async fn release(&self, release: &Release) -> Result<BaseModel, RunError> {
-        let cache = self.folder.join(release.name.version());
-        let folder = match unpacked(&cache) {
+        let listed =
+            release.content().map(|content| self.folder.join(release_folder(&release.name, &content)));
+        let stored = listed.as_ref().and_then(|folder| find_model(folder).ok());
+        let folder = match stored {
             Some(folder) => folder,
-            None => {
-                let zip = self.repository.download(release, &self.folder).await?;
-                blocking(move || {
-                    let folder = archive::unpack(&zip, &cache)?;
-                    std::fs::remove_file(&zip).map_err(RunError::file("remove", &zip))?;
-                    Ok(folder)
-                })
-                .await?
-            }
+            None => self.unpacked(release, listed).await?,
         };
+        let folder = ModelFolder::open(&folder)?;
+        if let Some(runtime) = self.trial {
+            let (runtime, folder) = (runtime.clone(), folder.clone());
+            blocking(move || Ok(Encoder::embed_with(&runtime, &folder, &[TRIAL]).map(drop)?)).await?;
+        }
         Ok(BaseModel {
-            folder: ModelFolder::open(&folder)?,
+            folder,
             label: release.path(),
             origin: ModelOrigin::Release,
+            release: Some(release.into()),
+            unreadable: None,
         })
     }
 
-    /// Returns the baselines of a model that was trained from `base`: the newest release, with its
-    /// name, and the configured base model. The configured model is only a baseline, so the
-    /// comparison does without it when it can't be loaded.
-    pub(in crate::run) async fn comparison(
-        &self,
-        base: &BaseModel,
-    ) -> Result<(ModelComparison, Option<ReleaseName>), RunError> {
+    /// Downloads and unpacks a release, and returns the model folder in it.
+    async fn unpacked(&self, release: &Release, listed: Option<PathBuf>) -> Result<PathBuf, RunError> {
+        let zip = self.repository.download(release, &self.folder).await?;
+        let (models, name) = (self.folder.clone(), release.name.clone());
+        blocking(move || {
+            let folder = match listed {
+                Some(folder) => folder,
+                None => {
+                    let (sha256, _) = Digest::of_file(&zip).map_err(RunError::file("read", &zip))?;
+                    models.join(release_folder(&name, &sha256.to_string()))
+                }
+            };
+            // A folder without a model in it was damaged after it was unpacked.
+            if find_model(&folder).is_err() {
+                remove_folder(&folder)?;
+            }
+            let unpacked = match archive::unpack(&zip, &folder) {
+                // Another process on this disk was faster.
+                Err(_) if find_model(&folder).is_ok() => Ok(()),
+                unpacked => unpacked.map(drop),
+            };
+            // A zip that can't be read is not kept either: it may be replaced under its name.
+            std::fs::remove_file(&zip).map_err(RunError::file("remove", &zip))?;
+            unpacked?;
+            let model = find_model(&folder);
+            if model.is_err() {
+                remove_folder(&folder)?;
+            }
+            Ok(model?)
+        })
+        .await
+    }
+
+    /// Returns the baselines of a model that was trained from `base`: the newest release, and the
+    /// configured base model. The configured model is only a baseline, so the comparison does without
+    /// it when it can't be loaded. It also takes the place of a newest release that can't be read.
+    pub(in crate::run) async fn baselines(&self, base: &BaseModel) -> Result<Baselines, RunError> {
         let newest = self.repository.newest().await?;
-        let live = match &newest {
-            None => base.folder.clone(),
-            Some(newest) if newest.path() == base.label => base.folder.clone(),
-            Some(newest) => self.release(newest).await?.folder,
-        };
-        let original = match self.named(self.fallback).await {
-            Ok(original) => Some(original.folder),
+        let original = match self.fallback().await {
+            Ok(original) => Some(original),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the original model can't be loaded as a baseline");
                 None
             }
         };
-        Ok((ModelComparison { live, original }, newest.map(|release| release.name)))
+        let is_base = |newest: &Release| base.release.as_ref().is_some_and(|release| release.is(newest));
+        let mut instead_of_live = None;
+        let live = match &newest {
+            None => base.folder.clone(),
+            Some(newest) if is_base(newest) => base.folder.clone(),
+            Some(newest) => match self.release(newest).await {
+                Err(error) if is_unreadable(&error) => {
+                    let reference = original.as_ref().unwrap_or(base);
+                    let unreadable = UnreadableRelease::new(newest, &error);
+                    instead_of_live = Some(unreadable.sentence(&reference.label));
+                    reference.folder.clone()
+                }
+                read => read?.folder,
+            },
+        };
+        let original = original.map(|original| original.folder);
+        Ok(Baselines {
+            comparison: ModelComparison { live, original },
+            instead_of_live,
+            live: newest.as_ref().map(LiveRelease::from),
+        })
     }
 
-    /// Returns a model by folder or Hub name.
-    async fn named(&self, name: &str) -> Result<BaseModel, RunError> {
+    /// Returns a model by folder or Hub name; `setting` holds the name.
+    async fn named(&self, name: &str, setting: BaseSetting) -> Result<BaseModel, RunError> {
+        let found = |folder: &Path, label: &str, origin| {
+            let folder = ModelFolder::open(folder)?;
+            Ok(BaseModel { folder, label: label.to_owned(), origin, release: None, unreadable: None })
+        };
         let path = Path::new(name);
         if path.is_dir() || name.starts_with(['/', '.']) {
             let label =
                 path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
-            return Ok(BaseModel { folder: ModelFolder::open(path)?, label, origin: ModelOrigin::Folder });
+            return found(path, &label, ModelOrigin::Folder);
         }
         let repo: RepoName = name.parse().map_err(|_| RunError::NoSuchModel { name: name.to_owned() })?;
-        let folder = self.folder.join(folder_name(&repo));
-        if !folder.exists() {
-            self.repository.sibling(repo)?.download_model(&folder).await?;
+        let folder = self.hub_model(&repo, setting).await?;
+        found(&folder, name, ModelOrigin::Hub)
+    }
+
+    /// Returns the folder of a Hub model as the Hub has it now; when the Hub doesn't give it, as the
+    /// Hub had it at the last download.
+    async fn hub_model(&self, repo: &RepoName, setting: BaseSetting) -> Result<PathBuf, RunError> {
+        let fetched = async {
+            let mut source = self.repository.sibling(repo.clone())?;
+            if let Some(now) = source.renamed().await? {
+                let setting = setting.name();
+                tracing::warn!(setting, %repo, %now, "the base model was renamed on the Hub; set its new name");
+                source = self.repository.sibling(now)?;
+            }
+            let files = source.model_files().await?;
+            let folder = self.folder.join(hub_folder(repo, &files.content().to_string()));
+            if !folder.exists() {
+                source.download_model(&files, &folder).await?;
+            }
+            Ok(folder)
+        };
+        match fetched.await {
+            Ok(folder) => Ok(folder),
+            Err(source) => match stored_hub_model(&self.folder, repo)? {
+                Some(stored) => {
+                    let (setting, error) = (setting.name(), chain(&source));
+                    tracing::warn!(setting, %repo, error, "the Hub doesn't give the base model; using the stored one");
+                    Ok(stored)
+                }
+                None => Err(RunError::BaseModel { setting, name: repo.to_string(), source }),
+            },
         }
-        Ok(BaseModel {
-            folder: ModelFolder::open(&folder)?,
-            label: name.to_owned(),
-            origin: ModelOrigin::Hub,
-        })
     }
 
     /// Removes the stored models except the `current` ones; newer models have replaced them.
@@ -154,6 +299,15 @@ impl<'a> ModelCache<'a> {
             }
         }
         Ok(removed)
+    }
+}
+
+/// Returns true when the zip or the model in it is at fault, and not the Hub, the disk or the network.
+fn is_unreadable(error: &RunError) -> bool {
+    match error {
+        RunError::Archive(error) => error.directive() == RetryDirective::Never,
+        RunError::Model(_) | RunError::Train(_) => true,
+        _ => false,
     }
 }
 
@@ -184,41 +338,11 @@ impl ModelFinder {
             return Err(RunError::NoSuchModel { name: name.to_owned() });
         };
         let cache = ModelCache::new(repository, &self.data_dir, &self.base_model);
-        if name == "live" && repository.releases().await?.is_empty() {
-            return Err(RunError::NoSuchModel { name: name.to_owned() });
-        }
         let base = match name {
-            "base" => cache.named(wanted).await?,
-            "live" => cache.base(None).await?,
+            "base" => cache.fallback().await?,
+            "live" => cache.live().await?.ok_or_else(|| RunError::NoSuchModel { name: name.to_owned() })?,
             other => cache.base(Some(other)).await?,
         };
         Ok(base.folder)
     }
-}
-
-/// Finds a model on this disk: a folder, or a model that was downloaded from the Hub before.
-pub(in crate::run) fn on_disk(name: &str, data_dir: &Path) -> Result<Option<ModelFolder>, RunError> {
-    let (path, models) = (Path::new(name), data_dir.join(MODELS));
-    let downloaded = || match (ReleaseName::from_path(name), name.parse::<RepoName>()) {
-        (Some(release), _) => unpacked(&models.join(release.version())),
-        (None, Ok(repo)) => Some(models.join(folder_name(&repo))).filter(|folder| folder.is_dir()),
-        (None, Err(_)) => None,
-    };
-    let found = if path.is_dir() { Some(path.to_owned()) } else { downloaded() };
-    Ok(found.map(|folder| ModelFolder::open(&folder)).transpose()?)
-}
-
-/// Returns the folder name of a Hub model in the cache.
-fn folder_name(repo: &RepoName) -> String {
-    format!("{}--{}", repo.owner(), repo.name())
-}
-
-/// Returns the folder that a release's archive was unpacked to. Unpacking is atomic, so a folder
-/// that exists is complete.
-fn unpacked(cache: &Path) -> Option<PathBuf> {
-    std::fs::read_dir(cache)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| ["modules.json", "config.json"].iter().any(|name| path.join(name).exists()))
 }

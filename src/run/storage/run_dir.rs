@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::broker::{JobId, PackageRecord};
-use crate::hub::Digest;
+use crate::hub::{Digest, LiveRelease};
 
 use crate::run::error::RunError;
 
@@ -84,14 +84,22 @@ impl RunDir {
         zip: &Path,
         release: &str,
         companions: &Companions,
-        instead_of: Option<String>,
+        live: Option<LiveRelease>,
     ) -> Result<PackageRecord, RunError> {
         for (name, text) in [(CARD, &companions.card), (RECEIPT, &companions.receipt)] {
             replace(&self.folder.join(name), text.as_bytes())?;
         }
         let (sha256, size) = Digest::of_file(zip).map_err(RunError::file("read", zip))?;
         place(zip, &self.folder.join(release))?;
-        Ok(PackageRecord { release: release.to_owned(), sha256: sha256.to_string(), size, instead_of })
+        let (instead_of, instead_of_content) =
+            live.map(|live| (String::from(live.name), live.content)).unzip();
+        Ok(PackageRecord {
+            release: release.to_owned(),
+            sha256: sha256.to_string(),
+            size,
+            instead_of,
+            instead_of_content: instead_of_content.flatten(),
+        })
     }
 
     /// Returns the zip that an earlier attempt has finished, with its companions; `None` unless all

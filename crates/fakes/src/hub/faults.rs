@@ -17,6 +17,10 @@ pub struct Faults(Arc<Mutex<Switches>>);
 #[derive(Debug, Default)]
 struct Switches {
     refused: Option<StatusCode>,
+    /// Prefix of the paths that are refused, and the refusal.
+    refused_below: Option<(String, StatusCode, &'static str, String)>,
+    /// Old and new name of a repo.
+    renamed: Option<(String, String)>,
     unavailable: u32,
     limited: u32,
     retry_after: Duration,
@@ -46,6 +50,25 @@ impl Faults {
     /// Answers every request with this status, such as 401 or 403, until `None` is set.
     pub fn refuse(&self, status: Option<StatusCode>) {
         self.switches().refused = status;
+    }
+
+    /// Answers every request to a path with this prefix with this status, error code and message, such
+    /// as the refusal of a gated repo, until another prefix is set. An empty prefix means none.
+    pub fn refuse_below(
+        &self,
+        prefix: impl Into<String>,
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) {
+        let prefix = prefix.into();
+        let refused = (prefix, status, code, message.into());
+        self.switches().refused_below = Some(refused).filter(|(prefix, ..)| !prefix.is_empty());
+    }
+
+    /// Redirects every request about the repo `old` to the repo `new`, as after a renaming.
+    pub fn rename(&self, old: impl Into<String>, new: impl Into<String>) {
+        self.switches().renamed = Some((old.into(), new.into()));
     }
 
     /// Answers the next `count` requests with 503.
@@ -122,6 +145,15 @@ impl Faults {
             && switches.cut_downloads.is_empty()
     }
 
+    /// Returns the path of a renamed repo for a path of its old name.
+    pub(super) fn redirected(&self, path: &str) -> Option<String> {
+        let switches = self.switches();
+        let (old, new) = switches.renamed.as_ref()?;
+        let at = path.find(&format!("/{old}"))? + 1;
+        let rest = &path[at + old.len()..];
+        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{}{new}{rest}", &path[..at]))
+    }
+
     pub(super) fn take_conflict(&self) -> bool {
         take(&mut self.switches().conflicts)
     }
@@ -159,8 +191,13 @@ impl Faults {
     }
 
     /// Returns the error response for the next request, or `None` when the request is to be served.
-    pub(super) fn take_refusal(&self) -> Option<Refusal> {
+    pub(super) fn take_refusal(&self, path: &str) -> Option<Refusal> {
         let mut switches = self.switches();
+        if let Some((prefix, status, code, message)) = &switches.refused_below
+            && path.starts_with(prefix.as_str())
+        {
+            return Some(Refusal::coded(*status, code, message.as_str()));
+        }
         if let Some(status) = switches.refused {
             return Some(Refusal::new(status, "refused by a fault switch"));
         }

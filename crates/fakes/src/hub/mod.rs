@@ -40,7 +40,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{self, Request};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -155,8 +155,11 @@ async fn intercept(
     request: Request,
     next: Next,
 ) -> Response {
-    match state.faults.take_refusal() {
-        Some(refusal) => refusal.into_response(),
+    if let Some(refusal) = state.faults.take_refusal(request.uri().path()) {
+        return refusal.into_response();
+    }
+    match state.faults.redirected(request.uri().path_and_query().map_or("", |path| path.as_str())) {
+        Some(path) => Redirect::temporary(&path).into_response(),
         None => next.run(request).await,
     }
 }

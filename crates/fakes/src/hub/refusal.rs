@@ -24,6 +24,10 @@ impl Refusal {
         Self { status, code: None, message: message.into(), retry_after: None }
     }
 
+    pub(super) fn coded(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { code: Some(code), ..Self::new(status, message) }
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }

@@ -14,10 +14,11 @@
 //! files            reading of small files
 //! folder           a folder's parts, read and checked together
 //! library_config   prompts, dimension and similarity (config_sentence_transformers.json)
+//! locate           the place of a model in an unpacked zip
 //! modules          the modules (modules.json, 1_Pooling, Normalize)
 //! sentence_config  the settings of the encoder's module (sentence_bert_config.json)
 //! tokenizer/       tokenization of texts as transformers does it
-//! weights/         tensors of safetensors files, read by range and rewritten by streaming
+//! weights/         tensors of weight files, read by range and rewritten by streaming
 //! ```
 
 mod architecture;
@@ -28,6 +29,7 @@ mod error;
 mod files;
 mod folder;
 mod library_config;
+mod locate;
 mod modules;
 mod sentence_config;
 mod tokenizer;
@@ -37,5 +39,6 @@ pub use architecture::{Architecture, Description, LayerNames, Positions};
 pub use config::{DropoutRates, EncoderConfig};
 pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};
+pub use locate::find_model;
 pub use tokenizer::{Tokenized, Tokenizer};
 pub use weights::{Alteration, WeightSet};

@@ -2,5 +2,7 @@
 
 mod archive;
 mod folder;
+mod layouts;
 mod parity;
+mod torch;
 pub(crate) mod variants;

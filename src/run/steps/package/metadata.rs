@@ -1,9 +1,12 @@
 //! Metadata of a release: the receipt that travels in the zip, and the model card.
 
+use std::io::Read;
+use std::path::Path;
+
 use autovalidate_finetune::onnx::Loss;
 
 use crate::evaluate::{Report, Scores};
-use crate::hub::{Card, DomainScores, ReleaseName, RepoName};
+use crate::hub::{Card, CardOrigin, DomainScores, ReleaseName, RepoName};
 use crate::run::dataset::DatasetSummary;
 use crate::run::fine_tune::{SessionFigures, TrainedModel};
 use crate::run::provenance::{Lineage, ParityProof, Receipt, release_scores};
@@ -12,6 +15,9 @@ use crate::text::label;
 
 /// Largest number of domains whose scores a card shows. The receipt has all of them.
 const CARD_DOMAINS: usize = 20;
+
+/// Largest part of a base model's card that is read, in bytes.
+const MAX_CARD: u64 = 1 << 20;
 
 /// Everything that the receipt and the card state about a run.
 pub(super) struct ReleaseMetadata<'a> {
@@ -97,14 +103,18 @@ impl ReleaseMetadata<'_> {
         settings.extend(
             figures.name_coverage.warnings().into_iter().map(|warning| ("names".to_owned(), warning)),
         );
+        let origin = origin(self.base.folder.path());
         let base_model = match self.base.origin {
             ModelOrigin::Hub => self.base.label.parse().ok(),
-            ModelOrigin::Release | ModelOrigin::Folder => None,
+            // A release was itself trained from a model of the Hub, and its card says from which.
+            ModelOrigin::Release => origin.base_model.and_then(|name| name.parse().ok()),
+            ModelOrigin::Folder => None,
         };
         Card {
             repo: self.repo.clone(),
             release: self.release.clone(),
             base_model,
+            license: origin.license,
             dimensions,
             trained_pairs: self.dataset.training_pairs(),
             held_out_pairs: self.dataset.held_out(),
@@ -114,5 +124,17 @@ impl ReleaseMetadata<'_> {
             verdict: self.report.gate.sentence(),
             settings,
         }
+    }
+}
+
+/// Reads from the card in a base model's folder what the new card takes over. A folder may have no
+/// card.
+fn origin(folder: &Path) -> CardOrigin {
+    let mut card = Vec::new();
+    let read = std::fs::File::open(folder.join("README.md"))
+        .and_then(|file| file.take(MAX_CARD).read_to_end(&mut card));
+    match read {
+        Ok(_) => CardOrigin::read(&String::from_utf8_lossy(&card)),
+        Err(_) => CardOrigin::default(),
     }
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::broker::{BrokerError, PackageRecord, RunRecord};
 use crate::evaluate::Report;
-use crate::hub::{Digest, ReleaseName, Stamp};
+use crate::hub::{Digest, LiveRelease, ReleaseName, Stamp};
 use crate::run::dataset::{DatasetSummary, RECEIPT};
 use crate::run::error::RunError;
 use crate::run::fine_tune::{TrainedModel, training_outline};
@@ -48,7 +48,7 @@ pub(in crate::run) struct Package {
     pub(in crate::run) lineage: Lineage,
     pub(in crate::run) report: Report,
     /// The release that the model was measured against; `None` before the first release.
-    pub(in crate::run) live: Option<ReleaseName>,
+    pub(in crate::run) live: Option<LiveRelease>,
 }
 
 /// A trained model, and the zip that it was packaged in.
@@ -68,6 +68,14 @@ impl Package {
         if let Some(recorded) = record.release.as_ref().and_then(|name| name.parse().ok()) {
             return Ok(recorded);
         }
+        Self::next_name(pipeline).await
+    }
+
+    /// Returns the next free name of a release.
+    ///
+    /// # Errors
+    /// [`RunError::NoNewerName`] when no name would be the newest.
+    pub(in crate::run) async fn next_name(pipeline: &Pipeline) -> Result<ReleaseName, RunError> {
         let releases = pipeline.repository.releases().await?;
         let stamp = Stamp::next(pipeline.clock.now(), releases.iter().map(|release| &release.name));
         Ok(ReleaseName::from(stamp.ok_or(RunError::NoNewerName)?))
@@ -100,12 +108,7 @@ impl Step for Package {
                 report: &report,
             };
             let built = build(&runtime, &mut trained, &metadata, &run_dir.attempt_folder())?;
-            let package = run_dir.store_package(
-                &built.zip,
-                release.as_str(),
-                &built.companions,
-                live.map(String::from),
-            )?;
+            let package = run_dir.store_package(&built.zip, release.as_str(), &built.companions, live)?;
             let weights_sha256 = built.figures.weights_sha256;
             StepOutput::new(Packaged { trained, package, weights_sha256 }, built.figures)
         })

@@ -1,9 +1,9 @@
 //! Packing of a model folder into one zip, and unpacking.
 //!
-//! Owns the zip's layout (one top folder, weights stored, other files deflated) and the checks on
-//! zips from outside. Never knows the meaning of the files, or a zip's source or destination. Both
-//! functions write beside their destination and rename at the end, so the final name never holds a
-//! partial result. Both block: call them off the async threads.
+//! Owns the layout of our zips (one top folder, weights stored, other files deflated) and the checks
+//! on zips from outside, which may have any layout. Never knows the meaning of the files, or a zip's
+//! source or destination. Both functions write beside their destination and rename at the end, so the
+//! final name never holds a partial result. Both block: call them off the async threads.
 //!
 //! ```text
 //! pack      folder to zip; the same folder gives the same bytes
@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use zip::result::ZipError;
 
 pub use pack::pack;
-pub use unpack::{ArchiveLimits, unpack, unpack_within};
+pub use unpack::{ArchiveLimits, UNPACKING, unpack, unpack_within};
 
 use crate::durable;
 use crate::failure::{Failure, RetryDirective};
@@ -64,18 +64,12 @@ pub enum ArchiveError {
         /// Number of the entry, from 0.
         index: usize,
     },
-    /// An entry is a link or a device.
-    #[error("the zip's entry {index} is neither a file nor a folder")]
-    NotAFile {
-        /// Number of the entry, from 0.
-        index: usize,
-    },
-    /// Two entries have the same name, or one is both a file and a folder.
-    #[error("the zip holds a name twice")]
-    DuplicateName,
-    /// Not all entries are below one top folder, or there is none.
-    #[error("the zip's entries are not all below one top folder")]
-    NotOneFolder,
+    /// A name is both a file and a folder.
+    #[error("the zip holds a name as a file and as a folder")]
+    FileAndFolder,
+    /// The zip holds no file.
+    #[error("the zip holds no file")]
+    NoFile,
     /// The zip holds more entries or bytes than the [`ArchiveLimits`] allow.
     #[error("the zip holds more than {} entries or {} bytes", .0.entries, .0.bytes)]
     TooLarge(ArchiveLimits),
@@ -97,9 +91,8 @@ impl Failure for ArchiveError {
             | Self::Occupied { .. } => RetryDirective::Person,
             Self::Malformed(_)
             | Self::UnsafeName { .. }
-            | Self::NotAFile { .. }
-            | Self::DuplicateName
-            | Self::NotOneFolder
+            | Self::FileAndFolder
+            | Self::NoFile
             | Self::TooLarge(_) => RetryDirective::Never,
         }
     }
@@ -115,11 +108,11 @@ impl Failure for ArchiveError {
             Self::Occupied { .. } => "Remove the folder, or unpack to another place.".to_owned(),
             Self::Malformed(_)
             | Self::UnsafeName { .. }
-            | Self::NotAFile { .. }
-            | Self::DuplicateName
-            | Self::NotOneFolder
+            | Self::FileAndFolder
+            | Self::NoFile
             | Self::TooLarge(_) => {
-                "The archive is damaged or was not packed by this program: use an earlier model.".to_owned()
+                "Start from another model with --base-model, or pack the model folder again as a plain zip."
+                    .to_owned()
             }
         }
     }

@@ -1,16 +1,20 @@
 //! Unpacking of a zip into a folder. A zip comes from outside: nothing in it is trusted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
-use zip::read::ZipFile;
 use zip::result::ZipError;
 
 use super::{ArchiveError, io_error, is_plain_name, sync_folder};
 use crate::durable::parent;
+
+/// Name prefix of the folder that a zip is unpacked into before it is complete.
+pub const UNPACKING: &str = ".unpacking-";
+/// Files and folders that file browsers add to a zip.
+const ADDED: [&str; 4] = ["__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"];
 
 /// Limits on the contents of a zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +32,16 @@ impl Default for ArchiveLimits {
     }
 }
 
-/// Unpacks a zip below `into` and returns its top folder. Memory use is small whatever the file
-/// sizes.
+/// Unpacks a zip into the folder `into`, which must be absent or empty, and returns the innermost
+/// folder that holds all files. Memory use is small whatever the file sizes.
+///
+/// Reads what Python's `zipfile` reads, so that a zip that the backend loads is not refused here:
+/// files with or without folders around them, `./`, backslashes, repeated names (the last one
+/// counts), and links, which become files. Leaves out what macOS and Windows add for themselves.
 ///
 /// # Errors
-/// When the zip is anything but one folder of plain files, exceeds the default [`ArchiveLimits`], or has a
-/// top folder that already exists below `into`. Nothing new is then left below `into`.
+/// When the zip can't be read, holds no file, holds a name that leads outside, or exceeds the default
+/// [`ArchiveLimits`]. Nothing new is then left in or beside `into`.
 pub fn unpack(zip_path: &Path, into: &Path) -> Result<PathBuf, ArchiveError> {
     unpack_within(zip_path, into, ArchiveLimits::default())
 }
@@ -45,101 +53,102 @@ pub fn unpack(zip_path: &Path, into: &Path) -> Result<PathBuf, ArchiveError> {
 pub fn unpack_within(zip_path: &Path, into: &Path, limits: ArchiveLimits) -> Result<PathBuf, ArchiveError> {
     let file = File::open(zip_path).map_err(io_error("opening", zip_path))?;
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| read_error(error, zip_path))?;
-    let top = check(&mut zip, zip_path, limits)?;
-    let destination = into.join(&top);
-    if destination.symlink_metadata().is_ok() {
-        return Err(ArchiveError::Occupied { path: destination });
+    let Plan { files, folders } = check(&mut zip, zip_path, limits)?;
+    if fs::read_dir(into).is_ok_and(|mut entries| entries.next().is_some()) || into.is_file() {
+        return Err(ArchiveError::Occupied { path: into.to_owned() });
     }
 
-    fs::create_dir_all(into).map_err(io_error("creating", into))?;
+    let around = parent(into);
+    fs::create_dir_all(around).map_err(io_error("creating", around))?;
     // Beside the destination, hence on the same file system. Removed on drop, also on every error
     // below.
     let beside = tempfile::Builder::new()
-        .prefix(".unpacking-")
-        .tempdir_in(into)
-        .map_err(io_error("creating a folder in", into))?;
-    let mut left = limits.bytes;
-    for index in 0..zip.len() {
-        let entry = zip.by_index(index).map_err(|error| read_error(error, zip_path))?;
-        let path = beside.path().join(entry_path(&entry, index)?);
-        let folder = if entry.is_dir() { &path } else { parent(&path) };
-        fs::create_dir_all(folder).map_err(io_error("creating", folder))?;
-        if entry.is_file() {
-            // The sizes in the zip's directory may be false: only the bytes unpacked count.
-            let copied = copy(entry.take(left.saturating_add(1)), &path, zip_path)?;
-            left = left.checked_sub(copied).ok_or(ArchiveError::TooLarge(limits))?;
-        }
+        .prefix(UNPACKING)
+        .tempdir_in(around)
+        .map_err(io_error("creating a folder in", around))?;
+    let unpacked = beside.path().join("all");
+    for path in std::iter::once(&String::new()).chain(&folders) {
+        let folder = unpacked.join(path);
+        fs::create_dir_all(&folder).map_err(io_error("creating", &folder))?;
     }
-    let unpacked = beside.path().join(&top);
+    let mut left = limits.bytes;
+    for (path, index) in files {
+        let entry = zip.by_index(index).map_err(|error| read_error(error, zip_path))?;
+        // The sizes in the zip's directory may be false: only the bytes unpacked count.
+        let copied = copy(entry.take(left.saturating_add(1)), &unpacked.join(path), zip_path)?;
+        left = left.checked_sub(copied).ok_or(ArchiveError::TooLarge(limits))?;
+    }
     sync_folders(&unpacked)?;
     // If the destination has appeared in the meantime, this fails unless it is an empty folder.
-    fs::rename(&unpacked, &destination).map_err(io_error("renaming to", &destination))?;
-    sync_folder(into)?;
-    Ok(destination)
+    fs::rename(&unpacked, into).map_err(io_error("renaming to", into))?;
+    sync_folder(around)?;
+    innermost(into)
 }
 
-/// Checks every entry before the first byte is unpacked, and returns the name of the top folder.
+/// Files of a zip with the number of each one's entry, and the folders around them.
+#[derive(Default)]
+struct Plan {
+    files: BTreeMap<String, usize>,
+    folders: BTreeSet<String>,
+}
+
+/// Checks every entry before the first byte is unpacked.
 fn check<R: Read + Seek>(
     zip: &mut ZipArchive<R>,
     zip_path: &Path,
     limits: ArchiveLimits,
-) -> Result<String, ArchiveError> {
+) -> Result<Plan, ArchiveError> {
     if zip.len() > limits.entries {
         return Err(ArchiveError::TooLarge(limits));
     }
-    if zip.has_duplicate_names() {
-        return Err(ArchiveError::DuplicateName);
-    }
-    let mut top: Option<String> = None;
-    let (mut files, mut folders) = (HashSet::new(), HashSet::new());
+    let mut plan = Plan::default();
     let mut bytes = 0u64;
     for index in 0..zip.len() {
         let entry = zip.by_index_raw(index).map_err(|error| read_error(error, zip_path))?;
-        if !is_plain_file_or_folder(&entry) {
-            return Err(ArchiveError::NotAFile { index });
-        }
         bytes = bytes.saturating_add(entry.size());
         if bytes > limits.bytes {
             return Err(ArchiveError::TooLarge(limits));
         }
-        let path = entry_path(&entry, index)?;
-        let (first, below) = path.split_once('/').unwrap_or((&path, ""));
-        if top.get_or_insert_with(|| first.to_owned()) != first || (entry.is_file() && below.is_empty()) {
-            return Err(ArchiveError::NotOneFolder);
-        }
-        folders.extend(path.match_indices('/').map(|(end, _)| path[..end].to_owned()));
-        if entry.is_dir() {
-            folders.insert(path);
-        } else if !files.insert(path) {
-            return Err(ArchiveError::DuplicateName);
+        let name = entry.name().map_err(|_| ArchiveError::UnsafeName { index })?;
+        let Some(path) = entry_path(&name, index)? else { continue };
+        plan.folders.extend(path.match_indices('/').map(|(end, _)| path[..end].to_owned()));
+        if name.ends_with(['/', '\\']) {
+            plan.folders.insert(path);
+        } else {
+            plan.files.insert(path, index);
         }
     }
-    if !files.is_disjoint(&folders) {
-        return Err(ArchiveError::DuplicateName);
+    if plan.files.keys().any(|path| plan.folders.contains(path)) {
+        return Err(ArchiveError::FileAndFolder);
     }
-    top.ok_or(ArchiveError::NotOneFolder)
+    if plan.files.is_empty() { Err(ArchiveError::NoFile) } else { Ok(plan) }
 }
 
-/// Returns an entry's path: plain names joined by `/`, without a folder's trailing slash. Any other
-/// form (absolute, `..`, `.`, empty names, backslashes, drive letters) is refused rather than
-/// repaired.
-fn entry_path<R: Read>(entry: &ZipFile<'_, R>, index: usize) -> Result<String, ArchiveError> {
-    let name = entry.name().map_err(|_| ArchiveError::UnsafeName { index })?;
-    let path = name.strip_suffix('/').unwrap_or(&name);
-    match path.split('/').all(is_plain_name) {
-        true => Ok(path.to_owned()),
-        false => Err(ArchiveError::UnsafeName { index }),
+/// Returns an entry's path: plain names joined by `/`. `None` for the top itself, and for files that
+/// a computer's file browser has added.
+///
+/// A name that leads outside (`..`, drive letters) is refused. Python would drop these parts, but no
+/// tool that packs a model writes them.
+fn entry_path(name: &str, index: usize) -> Result<Option<String>, ArchiveError> {
+    let parts: Vec<&str> = name.split(['/', '\\']).filter(|part| !matches!(*part, "" | ".")).collect();
+    if !parts.iter().all(|part| is_plain_name(part)) {
+        return Err(ArchiveError::UnsafeName { index });
     }
+    let added = |part: &&str| ADDED.contains(part) || part.starts_with("._");
+    let is_model = !parts.is_empty() && !parts.iter().any(added);
+    Ok(is_model.then(|| parts.join("/")))
 }
 
-/// Returns true when an entry is of the kind that its name implies: a folder if the name ends in a
-/// slash, else a file. Links and devices are neither.
-fn is_plain_file_or_folder<R: Read>(entry: &ZipFile<'_, R>) -> bool {
-    // Bits of a Unix mode that give the kind of a file. Writers that don't record the kind leave 0.
-    const KIND: u32 = 0o170_000;
-    let own = if entry.is_dir() { 0o040_000 } else { 0o100_000 };
-    let kind = entry.unix_mode().unwrap_or(0) & KIND;
-    kind == 0 || kind == own
+/// Returns the innermost folder that holds everything in `folder`.
+fn innermost(folder: &Path) -> Result<PathBuf, ArchiveError> {
+    let mut inner = folder.to_owned();
+    loop {
+        let mut entries = fs::read_dir(&inner).map_err(io_error("reading", &inner))?;
+        match (entries.next(), entries.next()) {
+            (Some(Ok(only)), None) if only.path().is_dir() => inner = only.path(),
+            _ => return Ok(inner),
+        }
+    }
 }
 
 /// Copies an entry to a new file, syncs it, and returns the number of bytes. Read and write errors

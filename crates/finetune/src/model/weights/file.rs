@@ -1,4 +1,6 @@
-//! One safetensors file: its header, ranges of its tensors, and copies with altered tensors.
+//! One weight file: its header, ranges of its tensors, and copies with altered tensors.
+//!
+//! The file is in safetensors or is one that PyTorch has pickled. Copies are always in safetensors.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,6 +12,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::super::ModelError;
 use super::element::Element;
 use super::name_of_today;
+use super::torch::TorchFile;
 use crate::durable::replace;
 
 /// Length in bytes of the longest header that the safetensors format allows.
@@ -19,13 +22,16 @@ const MAX_HEADER: u64 = 100_000_000;
 /// of the first of these elements.
 pub type Alteration<'a> = Box<dyn FnMut(usize, &mut [f32]) + 'a>;
 
-/// An open safetensors file.
+/// An open weight file.
 #[derive(Debug)]
 pub(super) struct WeightFile {
     path: PathBuf,
-    /// Length prefix and header, with the bytes of the file.
+    /// Length prefix and header of a safetensors file: of this one, or of a copy of this one.
     prologue: Vec<u8>,
     metadata: Metadata,
+    /// Place of each tensor in a pickled file, by its offset in `metadata`; `None` for a safetensors
+    /// file, in which the tensors follow the prologue.
+    starts: Option<HashMap<usize, u64>>,
 }
 
 impl WeightFile {
@@ -53,7 +59,32 @@ impl WeightFile {
         if expected != length {
             return Err(damaged(format!("its header describes {expected} bytes, but it has {length}")));
         }
-        Ok(Self { path: path.to_owned(), prologue, metadata })
+        Ok(Self { path: path.to_owned(), prologue, metadata, starts: None })
+    }
+
+    /// Opens a file that PyTorch has pickled, and reads and checks its description.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] when the file holds more than tensors, [`ModelError::Weights`] when
+    /// it is damaged.
+    pub(super) fn open_pickled(path: &Path) -> Result<Self, ModelError> {
+        let TorchFile { metadata, starts } = TorchFile::open(path)?;
+        let mut header = serde_json::to_vec(&metadata)
+            .map_err(|error| ModelError::Weights { path: path.to_owned(), problem: error.to_string() })?;
+        // Numbers then begin at a multiple of eight bytes, as the format recommends.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut prologue = (header.len() as u64).to_le_bytes().to_vec();
+        prologue.append(&mut header);
+        Ok(Self { path: path.to_owned(), prologue, metadata, starts: Some(starts) })
+    }
+
+    /// Returns the place of a tensor's first byte in the file.
+    fn start(&self, tensor: &TensorInfo) -> u64 {
+        let begin = tensor.data_offsets.0;
+        match &self.starts {
+            Some(starts) => starts.get(&begin).copied().unwrap_or_default(),
+            None => (self.prologue.len() + begin) as u64,
+        }
     }
 
     /// Returns the description of the tensor called `name`.
@@ -71,7 +102,7 @@ impl WeightFile {
         into: &mut Vec<f32>,
     ) -> Result<(), ModelError> {
         let failed = |source| self.failed("read", source);
-        let start = (self.prologue.len() + tensor.data_offsets.0) as u64;
+        let start = self.start(tensor);
         let mut file = File::open(&self.path).map_err(failed)?;
         let mut bytes = Vec::new();
         for (first, count) in runs {
@@ -84,7 +115,7 @@ impl WeightFile {
         Ok(())
     }
 
-    /// Writes a copy of this file to `path`, with the named tensors altered.
+    /// Writes a copy of this file in safetensors to `path`, with the named tensors altered.
     ///
     /// Everything else stays as it is, header and order included. Alterations are found by name,
     /// with or without `prefix`. The file at `path` is replaced atomically.
@@ -110,12 +141,12 @@ impl WeightFile {
         alterations: &mut HashMap<String, Alteration<'_>>,
     ) -> std::io::Result<()> {
         out.write_all(&self.prologue)?;
-        input.seek(SeekFrom::Start(self.prologue.len() as u64))?;
         // The tensors follow each other in the order of their offsets, without gaps: parsing the
         // header has checked this.
         for name in self.metadata.offset_keys() {
             let Some(info) = self.metadata.info(&name) else { continue };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
+            input.seek(SeekFrom::Start(self.start(info)))?;
             let known = known_name(&name, prefix, alterations);
             match (alterations.get_mut(&known), Element::from_dtype(info.dtype)) {
                 (Some(alter), Some(element)) => rewrite_tensor(input, &mut out, bytes, element, alter)?,

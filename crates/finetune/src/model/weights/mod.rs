@@ -6,13 +6,15 @@
 //!
 //! ```text
 //! element  number formats
-//! file     one safetensors file
+//! file     one weight file
 //! set      all weight files of a folder
+//! torch/   files that PyTorch has pickled
 //! ```
 
 mod element;
 mod file;
 mod set;
+mod torch;
 
 pub use file::Alteration;
 pub use set::WeightSet;

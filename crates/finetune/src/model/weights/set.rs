@@ -1,10 +1,10 @@
 //! All weight files of a folder as one set: `model.safetensors`, or the shards that
-//! `model.safetensors.index.json` names.
+//! `model.safetensors.index.json` names, or else the same two of PyTorch's own format.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use safetensors::tensor::TensorInfo;
@@ -20,15 +20,18 @@ use crate::durable::replace;
 const WHOLE: &str = "model.safetensors";
 /// Name of the index that lists the shards of a large model.
 const INDEX: &str = "model.safetensors.index.json";
-/// Names of the weight files of older folders: pickled Python objects, which can run code when they
-/// are read.
-const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// Name of the only weight file of an older folder, in PyTorch's own format.
+const PICKLED: &str = "pytorch_model.bin";
+/// Name of the index that lists the shards of an older, large model.
+const PICKLED_INDEX: &str = "pytorch_model.bin.index.json";
+/// Largest index of shards that is read, in bytes.
+const MAX_INDEX: u64 = 64 << 20;
 
 /// The open weights of a model folder.
 #[derive(Debug)]
 pub struct WeightSet {
     files: Vec<WeightFile>,
-    /// Bytes of the index file, if there is one.
+    /// Bytes of the index of the shards' copies, if there are shards.
     index: Option<Vec<u8>>,
     /// Prefix of tensor names in files saved from a model with a task head.
     prefix: &'static str,
@@ -43,49 +46,58 @@ struct Index {
 impl WeightSet {
     /// Opens the weights of `folder` and checks each file's header.
     pub(in super::super) fn open(folder: &Path, prefix: &'static str) -> Result<Self, ModelError> {
-        let index = folder.join(INDEX);
-        // transformers looks for the files in this order, too.
-        if folder.join(WHOLE).exists() {
-            Ok(Self { files: vec![WeightFile::open(&folder.join(WHOLE))?], index: None, prefix })
-        } else if index.exists() {
+        // transformers looks for the files in this order, too: no pickle is read beside safetensors.
+        let (whole, index) = (folder.join(WHOLE), folder.join(INDEX));
+        let (pickled, pickled_index) = (folder.join(PICKLED), folder.join(PICKLED_INDEX));
+        if !whole.exists() && index.exists() {
             Self::open_shards(folder, &index, prefix)
-        } else if PICKLES.iter().any(|name| folder.join(name).exists()) {
-            Err(ModelError::Unsupported {
-                what: "weight file",
-                found: PICKLES[0].to_owned(),
-                supported: "model.safetensors (convert with: python -c \"from sentence_transformers import SentenceTransformer as S; S('FOLDER').save('NEW')\")",
-            })
+        } else if !whole.exists() && pickled.exists() {
+            Ok(Self { files: vec![WeightFile::open_pickled(&pickled)?], index: None, prefix })
+        } else if !whole.exists() && pickled_index.exists() {
+            Self::open_shards(folder, &pickled_index, prefix)
         } else {
-            // Fails with an error that names the missing file.
-            Ok(Self { files: vec![WeightFile::open(&folder.join(WHOLE))?], index: None, prefix })
+            // Fails with an error that names the missing file when there is none.
+            Ok(Self { files: vec![WeightFile::open(&whole)?], index: None, prefix })
         }
     }
 
     fn open_shards(folder: &Path, path: &Path, prefix: &'static str) -> Result<Self, ModelError> {
-        let bytes = fs::read(path).map_err(|source| ModelError::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        let index: Index =
-            serde_json::from_slice(&bytes).map_err(|source| ModelError::Config { file: INDEX, source })?;
+        let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
+        let file_name = if path.ends_with(INDEX) { INDEX } else { PICKLED_INDEX };
+        let mut bytes = Vec::new();
+        File::open(path).map_err(failed)?.take(MAX_INDEX).read_to_end(&mut bytes).map_err(failed)?;
+        let index: Index = serde_json::from_slice(&bytes)
+            .map_err(|source| ModelError::Config { file: file_name, source })?;
         let damaged = |problem: String| ModelError::Weights { path: path.to_owned(), problem };
+        let (ending, kind) = match file_name {
+            INDEX => (".safetensors", "a safetensors file"),
+            _ => (".bin", "a .bin file"),
+        };
         let names: BTreeSet<&String> = index.weight_map.values().collect();
         let mut files = BTreeMap::new();
         for name in names {
-            if Path::new(name).file_name() != Some(OsStr::new(name)) || !name.ends_with(".safetensors") {
-                return Err(damaged(format!(
-                    "it names {name:?}, which is not a safetensors file of the folder"
-                )));
+            if Path::new(name).file_name() != Some(OsStr::new(name)) || !name.ends_with(ending) {
+                return Err(damaged(format!("it names {name:?}, which is not {kind} of the folder")));
             }
-            files.insert(name, WeightFile::open(&folder.join(name))?);
+            let shard = folder.join(name);
+            files.insert(
+                name,
+                match file_name {
+                    INDEX => WeightFile::open(&shard)?,
+                    _ => WeightFile::open_pickled(&shard)?,
+                },
+            );
         }
         for (tensor, name) in &index.weight_map {
             if files.get(name).is_none_or(|file| file.tensor(tensor).is_none()) {
                 return Err(damaged(format!("it places {tensor} in {name}, which lacks that tensor")));
             }
         }
-        Ok(Self { files: files.into_values().collect(), index: Some(bytes), prefix })
+        let files: Vec<WeightFile> = files.into_values().collect();
+        if file_name == PICKLED_INDEX {
+            bytes = copied_index(&index).map_err(|source| ModelError::Config { file: file_name, source })?;
+        }
+        Ok(Self { files, index: Some(bytes), prefix })
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&WeightFile, &TensorInfo, Element), ModelError> {
@@ -135,10 +147,10 @@ impl WeightSet {
         file.read(info, element, rows.iter().map(|row| (*row as usize * shape[1], shape[1])), into)
     }
 
-    /// Writes copies of these files, under the same names, into `folder`, with the named tensors
-    /// altered.
+    /// Writes copies of these files in safetensors into `folder`, with the named tensors altered.
     ///
-    /// Everything else stays as it is, including headers, order and number formats. An alteration
+    /// Everything else stays as it is, including names, headers, order and number formats. A pickled
+    /// file gets the name that `transformers` gives a safetensors file. An alteration
     /// is called with consecutive elements of its tensor, in order. Each file is replaced
     /// atomically; the index of shards is written last.
     ///
@@ -150,8 +162,8 @@ impl WeightSet {
         alterations: &mut HashMap<String, Alteration<'_>>,
     ) -> Result<(), ModelError> {
         for file in &self.files {
-            let name = file.path().file_name().unwrap_or(OsStr::new(WHOLE));
-            file.rewrite(&folder.join(name), self.prefix, alterations)?;
+            let name = file.path().file_name().unwrap_or(OsStr::new(WHOLE)).to_string_lossy();
+            file.rewrite(&folder.join(copied_name(&name)), self.prefix, alterations)?;
         }
         let Some(index) = &self.index else { return Ok(()) };
         let path = folder.join(INDEX);
@@ -161,4 +173,19 @@ impl WeightSet {
             source,
         })
     }
+}
+
+/// Returns the name of a weight file's copy.
+fn copied_name(name: &str) -> String {
+    match name.strip_suffix(".bin") {
+        Some(stem) => format!("{}.safetensors", stem.replacen("pytorch_model", "model", 1)),
+        None => name.to_owned(),
+    }
+}
+
+/// Returns the index of the copies of pickled shards.
+fn copied_index(index: &Index) -> serde_json::Result<Vec<u8>> {
+    let places: BTreeMap<&String, String> =
+        index.weight_map.iter().map(|(tensor, name)| (tensor, copied_name(name))).collect();
+    serde_json::to_vec_pretty(&serde_json::json!({ "metadata": {}, "weight_map": places }))
 }
