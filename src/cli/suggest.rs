@@ -29,9 +29,9 @@ pub(super) struct Args {
     /// Field that the typo was typed into; brand when neither this option nor the text names one.
     #[arg(long)]
     domain: Option<String>,
-    /// Files whose names are searched: corrections as for `train`, or names as for CATALOG. Takes
-    /// several files, and may be repeated.
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    /// File whose names are searched: corrections as for `train`, or names as for CATALOG; may be
+    /// repeated.
+    #[arg(long, value_name = "FILE")]
     names: Vec<PathBuf>,
     /// Model: `live`, `base`, a release's version, or a model folder; may be repeated. When not
     /// given: `live`, if HF_REPO is set and has a release, and `base`.

@@ -93,6 +93,9 @@ pub enum Problem {
     /// The text is not UTF-16, as its start says.
     #[error("not UTF-16, though the file begins as UTF-16")]
     NotUtf16,
+    /// The file has no header, and so no record.
+    #[error("is empty")]
+    Empty,
     /// A wanted column is missing.
     #[error("none of the {columns} columns is named {name}")]
     Missing {
@@ -154,6 +157,7 @@ impl Problem {
             Self::TooLarge | Self::TooMany => "Split the file, and leave out what isn't needed.",
             Self::OtherFormat { .. } => "Save the table as CSV (UTF-8), JSON or Parquet, uncompressed.",
             Self::NotUtf8 => "Save the file as UTF-8; in Excel, the file type is \"CSV UTF-8\".",
+            Self::Empty => "Export the table again, with the names of its columns in the first line.",
             Self::NotUtf16 => "Save the file again, as UTF-8: it is damaged.",
             Self::Missing { name, .. } => {
                 return format!(

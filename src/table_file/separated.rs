@@ -10,6 +10,9 @@ const SEPARATORS: [u8; 3] = [b'\t', b';', b','];
 
 /// Reads all records.
 pub(super) fn records(text: &str, columns: &Columns) -> Result<Vec<Record>, Fault> {
+    if text.trim().is_empty() {
+        return Err(Problem::Empty.into());
+    }
     let (told, start) = told_separator(text);
     let mut lines = Lines::new(text);
     let text = text.get(start..).unwrap_or_default();
@@ -156,7 +159,7 @@ mod tests {
         ));
         assert!(matches!(fault("typo,corrected\na,\"b\nc\"\nsecret"), (4, Problem::Width { .. })));
         assert!(matches!(fault("typo|corrected\na|b\n"), (1, Problem::Missing { name: "typo", columns: 1 })));
-        assert!(matches!(fault(""), (1, Problem::Missing { .. })));
+        assert!(matches!(records(" \r\n", &COLUMNS).unwrap_err().problem, Problem::Empty));
         assert!(matches!(fault("typo;typo;corrected\n"), (1, Problem::Twice { name: "typo" })));
     }
 

@@ -52,8 +52,8 @@ impl fmt::Display for RepeatedIds {
         let Self { rows, path, place } = self;
         write!(
             formatter,
-            "{rows} rows have the id of an earlier row, the first at {place} of {}: every row counts, and the order of \
-             the files' rows stands for the order of inserts",
+            "rows with the id of an earlier row: {rows}, the first at {place} of {}. Every row counts, and the order \
+             in the files stands for the order of inserts",
             path.display()
         )
     }

@@ -53,7 +53,7 @@ impl Untemplated {
             more => named.push(format!("others of {more} more domains")),
         }
         Some(format!(
-            "{} rows have a domain without a template ({}): their template is {:?}",
+            "rows of a domain without a template: {} ({}), rendered as {:?}",
             self.rows(),
             named.join(", "),
             templates.fallback()
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!((untemplated.rows(), untemplated.domains()), (3, 2));
         let sentence = untemplated.sentence(&templates).unwrap();
         assert!(
-            sentence.contains("3 rows") && sentence.contains("2 of \"trim\", 1 without a domain"),
+            sentence.contains("template: 3 (") && sentence.contains("2 of \"trim\", 1 without a domain"),
             "{sentence}"
         );
         (0..20).for_each(|number| untemplated.count(&format!("d{number}"), &templates));
