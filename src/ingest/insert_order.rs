@@ -341,8 +341,8 @@ impl Table {
         Ok((records.iter().filter_map(|record| columns.id_of(record)).collect(), last))
     }
 
-    /// Returns the next ids in the database's own order of texts, and moves the place behind them; `None` when
-    /// there are no more.
+    /// Returns the next ids in the database's own order of texts, and moves the place behind them; `None`
+    /// when there are no more.
     ///
     /// # Errors
     /// [`RestError`].

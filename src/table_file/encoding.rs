@@ -10,7 +10,7 @@ use super::lines::Lines;
 /// Decodes a text, without its byte order mark. Without a mark, a text is UTF-8, unless one of its
 /// first two bytes is 0: a table begins with a character that is one byte in UTF-8.
 pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
-    let (encoding, mark) = Encoding::for_bom(bytes).unwrap_or_else(|| match bytes {
+    let (encoding, mark) = Encoding::for_bom(bytes).unwrap_or(match bytes {
         [0, other, ..] if *other != 0 => (UTF_16BE, 0),
         [other, 0, ..] if *other != 0 => (UTF_16LE, 0),
         _ => (UTF_8, 0),
