@@ -25,7 +25,10 @@ impl FrontMatter {
         let rest = page.strip_prefix("---\n")?;
         let (front, rest) = match rest.strip_prefix("---\n") {
             Some(rest) => ("", rest),
-            None => rest.split_once("\n---\n").or_else(|| Some((rest.strip_suffix("\n---")?, "")))?,
+            None => {
+                let end = rest.find("\n---\n").or_else(|| Some(rest.strip_suffix("\n---")?.len()))? + 1;
+                (&rest[..end], rest.get(end + 4..).unwrap_or_default())
+            }
         };
         Some((Self::parse(front)?, rest))
     }
@@ -67,14 +70,19 @@ impl FrontMatter {
     pub(super) fn value(&self, key: &str) -> Option<String> {
         let (first, rest) = self.get(key)?.split_once('\n')?;
         let value = first.split_once(':')?.1.trim();
-        let plain = |value: &str| !value.starts_with(['[', '{', '|', '>', '&', '*', '!', '#']);
-        let unquoted = ['"', '\'']
-            .iter()
-            .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
-            .unwrap_or_else(|| value.split(" #").next().unwrap_or_default().trim_end());
-        let short = !unquoted.is_empty() && unquoted.chars().count() <= MAX_VALUE;
-        let simple = !unquoted.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'));
-        (rest.trim().is_empty() && plain(value) && short && simple).then(|| unquoted.to_owned())
+        let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.split_once(*quote));
+        let text = match quoted {
+            Some((text, after)) => {
+                let after = after.trim_start();
+                (after.is_empty() || after.starts_with('#')).then_some(text)?
+            }
+            None => value.split(" #").next()?.trim_end(),
+        };
+        let plain = quoted.is_some()
+            || !text.starts_with(['[', '{', '|', '>', '&', '*', '!', '#', '"', '\'', '%', '@', '`']);
+        let short = !text.is_empty() && text.chars().count() <= MAX_VALUE;
+        let simple = !text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'));
+        (rest.trim().is_empty() && plain && short && simple).then(|| text.to_owned())
     }
 
     /// Returns the items of an entry that is a list of plain texts.

@@ -7,7 +7,7 @@ use std::process::Command;
 use autovalidate::broker::{JobRequest, RunRecord, RunState};
 use autovalidate::failure::Failure;
 use autovalidate::hub::{Extra, HubAccess, INDEX, ReleaseName, ReplacePolicy, RepoName, Repository, Upload};
-use autovalidate::run::{ModelFinder, Pipeline, RunError};
+use autovalidate::run::{ModelFinder, Pipeline, RunError, settle};
 use autovalidate_finetune::model::archive;
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -22,7 +22,8 @@ const BASE: &str = "acme/base";
 async fn ended(harness: &RunHarness, pipeline: &Pipeline, request: &JobRequest) -> RunRecord {
     let id = within(DEADLINE, harness.jobs.enqueue(request)).await.unwrap();
     let job = harness.next().await;
-    let _ = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+    let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+    within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
     harness.record(&id).await
 }
 

@@ -8,6 +8,7 @@
 //! run_dir           the folder of a run, which the next attempt continues from
 //! snapshots         the rows of runs, stored by their hash
 //! model_cache       models downloaded from the Hub, and the choice of base model
+//! model_finder      models by the names that people use
 //! model_folders     folders of downloaded models, named by their content
 //! name_lists        the lists of names that runs have read from `CATALOG`
 //! checkpoint_sync   the copying of checkpoints to the broker and back
@@ -19,6 +20,7 @@ mod checkpoint_sync;
 mod files;
 mod left_error;
 mod model_cache;
+mod model_finder;
 mod model_folders;
 mod name_lists;
 mod run_dir;
@@ -27,8 +29,9 @@ mod snapshots;
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
 pub(in crate::run) use files::{blocking, entries};
 pub(in crate::run) use left_error::{leave_error, take_error};
+pub use model_cache::ModelOrigin;
 pub(in crate::run) use model_cache::{BaseModel, Baselines, ModelCache};
-pub use model_cache::{ModelFinder, ModelOrigin};
+pub use model_finder::ModelFinder;
 pub(in crate::run) use model_folders::on_disk;
 pub use model_folders::sweep_models;
 pub(in crate::run) use name_lists::NameLists;

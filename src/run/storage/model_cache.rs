@@ -1,6 +1,7 @@
 //! The base model of a run: the newest release of the repository, or the configured base model when
 //! nothing has been released yet or the newest release can't be read.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::{Digest, LiveRelease, Release, RepoName, Repository};
 use crate::text::plain_line;
-use autovalidate_finetune::model::{ModelFolder, archive, find_model};
+use autovalidate_finetune::model::{ModelError, ModelFolder, archive, find_model};
 use autovalidate_finetune::onnx::Runtime;
-use autovalidate_finetune::train::Encoder;
+use autovalidate_finetune::train::{Encoder, TrainError};
 
 use crate::run::error::{BaseSetting, RunError};
 use crate::run::fine_tune::ModelComparison;
@@ -302,47 +303,20 @@ impl<'a> ModelCache<'a> {
     }
 }
 
-/// Returns true when the zip or the model in it is at fault, and not the Hub, the disk or the network.
+/// Returns true when the zip or the model in it is at fault, and not the Hub, the disk, the network or
+/// the runtime.
 fn is_unreadable(error: &RunError) -> bool {
     match error {
         RunError::Archive(error) => error.directive() == RetryDirective::Never,
-        RunError::Model(_) | RunError::Train(_) => true,
+        RunError::Model(error) | RunError::Train(TrainError::Model(error)) => match error {
+            ModelError::File { source, .. } => {
+                matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                )
+            }
+            _ => true,
+        },
         _ => false,
-    }
-}
-
-/// Finds models by the names that people use.
-#[derive(Debug)]
-pub struct ModelFinder {
-    /// Repository of the releases; without it, only `base` and folders are found.
-    pub repository: Option<Repository>,
-    /// Data directory; downloaded models are stored below it.
-    pub data_dir: PathBuf,
-    /// Folder or Hub name of the original model.
-    pub base_model: String,
-}
-
-impl ModelFinder {
-    /// Finds a model: the newest release (`live`), the original model (`base`), a release by path
-    /// or version, a Hub name, or a folder.
-    ///
-    /// # Errors
-    /// [`RunError::NoSuchModel`] when there is no such model, otherwise the error of the Hub or of
-    /// the folder.
-    pub async fn find(&self, name: &str) -> Result<ModelFolder, RunError> {
-        let wanted = if name == "base" { &self.base_model } else { name };
-        if Path::new(wanted).is_dir() {
-            return Ok(ModelFolder::open(Path::new(wanted))?);
-        }
-        let Some(repository) = &self.repository else {
-            return Err(RunError::NoSuchModel { name: name.to_owned() });
-        };
-        let cache = ModelCache::new(repository, &self.data_dir, &self.base_model);
-        let base = match name {
-            "base" => cache.fallback().await?,
-            "live" => cache.live().await?.ok_or_else(|| RunError::NoSuchModel { name: name.to_owned() })?,
-            other => cache.base(Some(other)).await?,
-        };
-        Ok(base.folder)
     }
 }
