@@ -1,9 +1,9 @@
 //! The gate: its four verdicts, and their effect on publishing.
 
-use autovalidate::evaluate::{Gate, GatePolicy, Judgment, Query, Side, Verdict, judge};
+use autovalidate::evaluate::{Gate, GatePolicy, Judgment, Query, Report, Side, Verdict, judge};
 use proptest::prelude::*;
 
-use super::query;
+use super::{brands, query};
 
 type Ranks = Vec<Option<usize>>;
 
@@ -75,6 +75,16 @@ fn doubt_publishes_unless_the_setting_says_otherwise() {
     };
     assert_eq!((decide(true).verdict, decide(true).publish), (Verdict::CannotTell, true));
     assert_eq!((decide(false).verdict, decide(false).publish), (Verdict::CannotTell, false));
+}
+
+#[test]
+fn a_model_that_was_compared_on_nothing_is_not_published() {
+    let mut report = Report::new(&[], &brands(), &[], &[], &GatePolicy::default());
+    assert!(!report.gate.publish && !report.may_be_published(false) && report.may_be_published(true));
+    assert!(report.gate.sentence().contains("nothing"), "{}", report.gate.sentence());
+    // The gates of earlier versions allowed it.
+    report.gate.publish = true;
+    assert!(!report.may_be_published(false) && !report.to_string().contains("may be published"));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! `scripts/fixtures/exports.py` wrote the files, with the programs that their names tell.
 
+mod commands;
+
 use std::path::{Path, PathBuf};
 
 use autovalidate::failure::Failure;

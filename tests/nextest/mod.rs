@@ -23,7 +23,7 @@ fn grouped() -> BTreeSet<String> {
     let overrides = configuration["profile"]["default"]["overrides"].as_array().unwrap();
     let names = |filter: &str| -> Vec<String> {
         let (_, rest) = filter.split_once("/^(").expect("a filter by module");
-        let (names, _) = rest.split_once(")::/").expect("a filter by module");
+        let (names, _) = rest.split_once(")::").expect("a filter by module");
         names.split('|').map(str::to_owned).collect()
     };
     overrides.iter().flat_map(|group| names(group["filter"].as_str().unwrap())).collect()
