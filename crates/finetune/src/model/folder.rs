@@ -181,8 +181,8 @@ impl ModelFolder {
     /// Opens the folder's weights.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] when a file is damaged, [`ModelError::Unsupported`] when the weights
-    /// are a pickle.
+    /// [`ModelError::Weights`] when a file is damaged, [`ModelError::Unsupported`] when a pickle holds more
+    /// than tensors.
     pub fn weights(&self) -> Result<WeightSet, ModelError> {
         WeightSet::open(&self.encoder_path(), self.config.architecture.description().prefix)
     }
