@@ -187,20 +187,21 @@ impl<I: Inbox> Sweep<'_, I> {
     /// Looks up the next page of kept ids in the table. After the last page, begins a new round.
     async fn compare_text_ids(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
         let kept = self.in_time(self.inbox.text_ids_after(position.compared, self.compare)).await?;
-        if !kept.is_empty() {
-            match self.table.rows_by_id(&kept).await {
-                Ok(page) => {
-                    let shown = page.ids();
-                    self.compare(page, swept).await?;
-                    self.follow_vanished(&kept, &shown, swept).await?;
+        match self.compare_texts(&kept, swept).await {
+            // One id keeps the others from being looked up.
+            Err(error) if error.is_about(&kept) => {
+                for id in kept.iter().map(std::slice::from_ref) {
+                    match self.compare_texts(id, swept).await {
+                        // A column that takes two texts for one, such as `citext`. Which row is meant, only a
+                        // person can tell.
+                        Err(error) if error.is_about(id) => {
+                            warn!(error = chain(&error), "a kept row can't be compared with the table");
+                        }
+                        compared => compared?,
+                    }
                 }
-                // A column that takes two texts for one, such as `citext`. Which row is meant, only a person
-                // can tell.
-                Err(error) if error.is_about(&kept) => {
-                    warn!(error = chain(&error), "some kept rows can't be compared with the table");
-                }
-                Err(error) => return Err(error.into()),
             }
+            compared => compared?,
         }
         position.compared = match kept.last() {
             Some(last) if kept.len() >= self.compare => last.number(),
@@ -210,6 +211,16 @@ impl<I: Inbox> Sweep<'_, I> {
             }
         };
         Ok(())
+    }
+
+    async fn compare_texts(&self, kept: &[RowId], swept: &mut Swept) -> Result<(), SweepError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let page = self.table.rows_by_id(kept).await?;
+        let shown = page.ids();
+        self.compare(page, swept).await?;
+        self.follow_vanished(kept, &shown, swept).await
     }
 
     /// Hands over every row that was never kept, by comparing all ids.
