@@ -9,6 +9,7 @@
 //! inbox              the port through which rows leave the ingest
 //! access             address, key and columns of the table; decoding of a record
 //! rest               the table through PostgREST
+//! filters            conditions in PostgREST's syntax
 //! page               rows of one answer, held against the question
 //! page_size          number of rows per request, learned from the answers
 //! rest_error         reasons why the table can't be read
@@ -21,7 +22,10 @@
 //! disconnect_reason  reasons why a session ended
 //! probe              one-time check that row changes can be subscribed to
 //! sweep              keyset reads of every row that the inbox may lack
-//! insert_order       reading by time of insert, where ids are texts
+//! id_kind            kind of a table's ids
+//! insert_order       the sweep by time of insert, where ids are texts
+//! insert_pages       pages in the order of inserts
+//! look_up            rows by id, all at once or one by one
 //! comparison         comparison of kept rows with the table, a page with each sweep
 //! sweep_loop         the loop that sweeps, and audits from time to time
 //! sweep_trigger      requests for a sweep
@@ -43,8 +47,12 @@ mod catalog;
 mod comparison;
 mod disconnect_reason;
 mod error_answer;
+mod filters;
+mod id_kind;
 mod inbox;
 mod insert_order;
+mod insert_pages;
+mod look_up;
 mod merge;
 mod page;
 mod page_size;

@@ -12,11 +12,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, info};
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use super::access::{AccessError, TableAccess};
 use super::error_answer::ErrorAnswer;
-use super::insert_order::IdKind;
+use super::filters::{beyond, fitting, in_list};
+use super::id_kind::IdKind;
 use super::page::{Page, Record, UnreadableReason, check_range};
 use super::page_size::{MAX_ROWS, PageSize};
 use super::rest_error::RestError;
@@ -32,10 +33,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Largest body of a refusal that is read, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
-/// Largest number of ids in one `id=in.(..)`.
-const IDS_PER_REQUEST: usize = 100;
-/// Largest length of these ids within the address, in bytes. Gateways take addresses of 8 KB.
-const MAX_IDS_BYTES: usize = 6_000;
 
 /// Read-only client of the corrections table.
 ///
@@ -129,8 +126,7 @@ impl Table {
         while !left.is_empty() {
             let asked = self.size.rows(fitting(&left));
             let some = left.get(..asked).unwrap_or(&left).to_vec();
-            let list = some.iter().map(as_value).collect::<Vec<_>>().join(",");
-            let filters = vec![(columns.id.as_str(), format!("in.({list})"))];
+            let filters = vec![(columns.id.as_str(), in_list(&some))];
             let select = self.select();
             let question = Question { select: &select, filters, order: self.by_id() };
             // A view may have several rows with one id, which must show.
@@ -371,38 +367,6 @@ fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
     // A cached page shows rows of the past.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(headers)
-}
-
-/// Builds the filter for the rows after a given one in the order of two columns, as a list for
-/// PostgREST's `or`. Null is the last value of the second column, as PostgreSQL sorts it.
-pub(super) fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)) -> String {
-    let value = quoted(value);
-    match beside.as_deref().map(quoted) {
-        None => format!("({first}.gt.{value})"),
-        Some(beside) => {
-            format!("({first}.gt.{value},and({first}.eq.{value},or({second}.gt.{beside},{second}.is.null)))")
-        }
-    }
-}
-
-/// Returns an id as a value within a list.
-fn as_value(id: &RowId) -> String {
-    id.text().map_or_else(|| id.to_string(), quoted)
-}
-
-/// Returns the number of leading ids that fit into one request, at least one.
-fn fitting(ids: &[RowId]) -> usize {
-    let mut bytes = 0;
-    let fits = |id: &&RowId| {
-        bytes += 1 + form_urlencoded::byte_serialize(as_value(id).as_bytes()).map(str::len).sum::<usize>();
-        bytes <= MAX_IDS_BYTES
-    };
-    ids.iter().take(IDS_PER_REQUEST).take_while(fits).count().max(1)
-}
-
-/// Quotes a text as a value within a list, so that commas and parentheses separate nothing.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Reads a body, but never more than [`MAX_ANSWER_BYTES`].

@@ -16,8 +16,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::id_kind::IdKind;
 use super::inbox::{Accepted, Inbox, InboxError, Position};
-use super::insert_order::{IdKind, InsertProgress};
+use super::insert_order::InsertProgress;
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
@@ -168,15 +169,33 @@ impl<I: Inbox> Sweep<'_, I> {
     /// with the table. Moves the position with every page that is safely in the inbox. Work done
     /// before an error stays done, and is counted in `swept`.
     pub(super) async fn run(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
-        match self.table.id_kind(position).await? {
-            // The table is empty, and no row was read before.
-            None => Ok(()),
-            Some(IdKind::Number) => self.run_by_id(position, swept).await,
-            Some(IdKind::Text) => Box::pin(self.run_by_insert(position, swept)).await,
+        // An empty table that no row was read from has no kind yet.
+        let Some(kind) = self.table.id_kind(position).await? else { return Ok(()) };
+        match kind {
+            IdKind::Number => self.read_by_id(position, swept).await?,
+            IdKind::Text => Box::pin(self.read_by_insert(position, swept)).await?,
         }
+        let before = position.clone();
+        // Whatever keeps updates from being read, the comparison finds them, too.
+        match Box::pin(self.read_updates(position, swept)).await {
+            Err(SweepError::Rest(error)) => debug!(error = chain(&error), "the updates can't be read"),
+            read => read?,
+        }
+        match kind {
+            IdKind::Number => Box::pin(self.compare_page(position, swept)).await?,
+            IdKind::Text => Box::pin(self.compare_text_ids(position, swept)).await?,
+        }
+        if *position != before {
+            self.in_time(self.inbox.advance(position)).await?;
+        }
+        while kind == IdKind::Number && self.follow_series(position, swept) {
+            self.read_on(position, swept).await?;
+        }
+        Ok(())
     }
 
-    async fn run_by_id(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
+    /// Looks back, and reads on to the end of the table, in the order of ids.
+    async fn read_by_id(&self, position: &mut Position, swept: &mut Swept) -> Result<(), SweepError> {
         // Before any other row is read: a row that comes after the ids have started anew must not be taken
         // for a late one of the series before.
         if position.cursor > 0 {
@@ -184,21 +203,7 @@ impl<I: Inbox> Sweep<'_, I> {
         }
         self.follow_series(position, swept);
         self.look_back(position.cursor, swept).await?;
-        self.read_on(position, swept).await?;
-        let before = position.clone();
-        // Whatever keeps updates from being read, the comparison finds them, too.
-        match Box::pin(self.read_updates(position, swept)).await {
-            Err(SweepError::Rest(error)) => debug!(error = chain(&error), "the updates can't be read"),
-            read => read?,
-        }
-        Box::pin(self.compare_page(position, swept)).await?;
-        if *position != before {
-            self.in_time(self.inbox.advance(position)).await?;
-        }
-        while self.follow_series(position, swept) {
-            self.read_on(position, swept).await?;
-        }
-        Ok(())
+        self.read_on(position, swept).await
     }
 
     /// Goes back to the beginning of the table when its ids have started anew: rows of the new series may

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::audit::{Auditor, Invisible};
 use super::backoff;
 use super::inbox::{Inbox, Position};
+use super::look_up::Purpose;
 use super::merge::Ingest;
 use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
@@ -170,7 +171,7 @@ impl<I: Inbox> Ingest<I> {
         let ids: Vec<RowId> = changed.iter().map(|change| change.id.clone()).collect();
         let deleted: BTreeSet<RowId> =
             changed.iter().filter(|change| change.is_deleted).map(|change| change.id.clone()).collect();
-        self.follow_hints(&ids, Some(&deleted)).await?;
+        self.follow_hints(&ids, Purpose::Revise(&deleted)).await?;
         self.sweep_trigger.forget_changed(&changed);
         Ok(())
     }
@@ -180,48 +181,17 @@ impl<I: Inbox> Ingest<I> {
         let end = cursor.saturating_sub(self.timing.overlap);
         let is_old = |id: &&RowId| id.text().is_some() || id.number() <= end;
         let old: Vec<_> = named.iter().filter(is_old).cloned().collect();
-        self.follow_hints(&old, None).await?;
+        self.follow_hints(&old, Purpose::FindMissing).await?;
         self.sweep_trigger.forget(named);
         Ok(())
     }
 
-    /// Follows hints about changed rows, with those that name a deletion in `changed`, or else about rows
-    /// that may be missing; all at once or, if that fails, one by one. A hint comes from outside and may
-    /// name anything: one that the table does not take is passed by, and left to comparison and audit.
-    async fn follow_hints(&self, ids: &[RowId], changed: Option<&BTreeSet<RowId>>) -> Result<(), SweepError> {
+    /// Follows hints. Those that the table does not take are left to comparison and audit.
+    async fn follow_hints(&self, ids: &[RowId], purpose: Purpose<'_>) -> Result<(), SweepError> {
         let mut swept = Swept::default();
-        let mut followed = self.follow(ids, changed, &mut swept).await;
-        if followed.as_ref().is_err_and(|error| error.is_about(ids)) {
-            followed = Ok(());
-            for id in ids.iter().map(std::slice::from_ref) {
-                match self.follow(id, changed, &mut swept).await {
-                    Err(error) if error.is_about(id) => {
-                        warn!(id = %id[0], error = chain(&error), "no row has this id");
-                    }
-                    Err(error) => {
-                        followed = Err(error);
-                        break;
-                    }
-                    Ok(()) => {}
-                }
-            }
-        }
+        let followed = self.sweeper(&|_, _| {}).look_up(ids, purpose, &mut swept).await;
         self.count(&swept);
         followed
-    }
-
-    async fn follow(
-        &self,
-        ids: &[RowId],
-        changed: Option<&BTreeSet<RowId>>,
-        swept: &mut Swept,
-    ) -> Result<(), SweepError> {
-        let sweeper = self.sweeper(&|_, _| {});
-        match changed {
-            _ if ids.is_empty() => Ok(()),
-            Some(deleted) => sweeper.revise(ids, deleted, swept).await,
-            None => sweeper.read_missing(ids.to_vec(), swept).await,
-        }
     }
 
     /// Adds a sweep's result to the status.

@@ -9,9 +9,10 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::answer_kind::AnswerKind;
+use super::filters::after_place;
 use super::inbox::{Inbox, Position};
 use super::page::Record;
-use super::rest::{Question, Table, beyond};
+use super::rest::{Question, Table};
 use super::rest_error::RestError;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::postgres_time::PostgresTime;
@@ -126,12 +127,8 @@ impl Table {
         let column = self.updated_at();
         let select = format!("{},{column}", columns.id);
         let (since, id) = place;
-        // The first filter lets PostgreSQL begin within an index; it can't with the second one alone.
-        let mut filters = vec![(column, format!("gte.{since}"))];
-        if let Some(id) = id {
-            let id = id.text().map_or_else(|| id.to_string(), str::to_owned);
-            filters.push(("or", beyond((column, since), (&columns.id, Some(id)))));
-        }
+        let last = id.as_ref().map(|id| id.text().map_or_else(|| id.to_string(), str::to_owned));
+        let filters = after_place((column, since), (&columns.id, last.as_deref()));
         let order = format!("{column}.asc,{}.asc", columns.id);
         let question = Question { select: &select, filters, order };
         let records = self.ask_for_updates(&question, limit).await?.unwrap_or_default();
