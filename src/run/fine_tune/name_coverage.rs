@@ -41,36 +41,37 @@ impl NameCoverage {
         tokenizer: &Tokenizer,
         templates: &Templates,
     ) -> Result<Self, RunError> {
-        let mut coverage = Self { names: dataset.catalog.len(), ..Self::default() };
-        let rows = rows_by_text(dataset, templates);
-        let mut note = |text: &str, examples: fn(&mut Self) -> &mut Vec<i64>| {
-            if let Some(row) = rows.get(normalize(text).as_str()) {
-                examples(&mut coverage).push(*row);
-            }
-        };
-        let (mut alike, mut cut) = (0, 0);
+        let (mut alike, mut cut) = (Vec::new(), Vec::new());
         for (domain, names) in dataset.catalog.domains() {
             let mut by_tokens: HashMap<Vec<u32>, Vec<String>> = HashMap::new();
             for name in names {
                 let text = templates.render(domain, name);
                 let mut tokenized = tokenizer.encode(std::slice::from_ref(&text))?;
                 if tokenized.cut > 0 {
-                    cut += 1;
-                    note(&text, |coverage| &mut coverage.cut_rows);
+                    cut.push(text.clone());
                 }
                 by_tokens.entry(tokenized.texts.pop().unwrap_or_default()).or_default().push(text);
             }
-            for texts in by_tokens.values().filter(|texts| texts.len() > 1) {
-                alike += texts.len();
-                texts.iter().for_each(|text| note(text, |coverage| &mut coverage.alike_rows));
-            }
+            alike.extend(by_tokens.into_values().filter(|texts| texts.len() > 1).flatten());
         }
-        (coverage.alike, coverage.cut) = (alike, cut);
-        for rows in [&mut coverage.alike_rows, &mut coverage.cut_rows] {
-            rows.sort_unstable();
-            rows.truncate(EXAMPLES);
-        }
-        Ok(coverage)
+        let rows = match alike.is_empty() && cut.is_empty() {
+            true => HashMap::new(),
+            false => rows_by_text(dataset, templates),
+        };
+        let examples = |texts: &[String]| {
+            let mut ids: Vec<i64> =
+                texts.iter().filter_map(|text| rows.get(&normalize(text)).copied()).collect();
+            ids.sort_unstable();
+            ids.truncate(EXAMPLES);
+            ids
+        };
+        Ok(Self {
+            names: dataset.catalog.len(),
+            alike: alike.len(),
+            alike_rows: examples(&alike),
+            cut: cut.len(),
+            cut_rows: examples(&cut),
+        })
     }
 
     /// Returns a sentence per problem, without any name.
@@ -106,8 +107,12 @@ impl NameCoverage {
     }
 }
 
-/// Returns the first row that corrects a typo to each name, by the name's normalized model input.
+/// Returns the first row that corrects a typo to each name, by the name's normalized model input. Returns
+/// none where ids are texts: a dataset has only digests and times of their rows.
 fn rows_by_text(dataset: &Dataset, templates: &Templates) -> HashMap<String, i64> {
+    if dataset.summary.last_insert.is_some() {
+        return HashMap::new();
+    }
     let trained = dataset.pairs.iter().map(|pair| (pair.positive.clone(), pair.row));
     let held_out = dataset.queries.iter().zip(&dataset.query_rows);
     let held_out = held_out.map(|(query, row)| (templates.render(&query.domain, &query.corrected), *row));
