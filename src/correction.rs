@@ -125,8 +125,13 @@ impl Refusal {
 impl Row {
     /// Returns the row's id as the table has it.
     pub fn row_id(&self) -> RowId {
-        let text = self.text_id.as_deref().and_then(RowId::of_text);
-        text.unwrap_or_else(|| RowId::of_number(self.id))
+        RowId::new(self.id, self.text_id.as_deref())
+    }
+
+    /// Returns the row with this id.
+    #[must_use]
+    pub fn with_id(self, id: &RowId) -> Self {
+        Self { id: id.number(), text_id: id.text().map(Into::into), ..self }
     }
 
     /// Returns the row's place in the order of inserts: its id, or the time of its insert in microseconds

@@ -59,6 +59,11 @@ impl RowId {
         fits.then(|| Self { number: number_of_text(text), text: Some(text.into()) })
     }
 
+    /// Returns the id that is this text, or this number where there is no text.
+    pub fn new(number: i64, text: Option<&str>) -> Self {
+        text.and_then(Self::of_text).unwrap_or_else(|| Self::of_number(number))
+    }
+
     /// Returns the id as a number: itself, or the digest of a text. A text that is the decimal form of a
     /// whole number has that number, so whoever names an id need not know the column's type.
     pub fn number(&self) -> i64 {

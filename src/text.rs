@@ -45,14 +45,18 @@ pub fn compose(text: &str) -> String {
 
 /// Trims a text, and collapses each run of white space to one space.
 pub fn collapse(text: &str) -> String {
-    let mut collapsed = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !collapsed.is_empty() {
-            collapsed.push(' ');
+    join(text.split_whitespace())
+}
+
+fn join<'t>(words: impl Iterator<Item = &'t str>) -> String {
+    let mut joined = String::new();
+    for word in words {
+        if !joined.is_empty() {
+            joined.push(' ');
         }
-        collapsed.push_str(word);
+        joined.push_str(word);
     }
-    collapsed
+    joined
 }
 
 /// Cuts a text to at most `limit` bytes, with an ellipsis in place of what is left out.
@@ -69,18 +73,8 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
 /// Each run of white space and control characters becomes one space, so that the line can go to a
 /// terminal, a log or a header.
 pub fn plain_line(text: &str, limit: usize) -> String {
-    let mut line = String::new();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    for word in words.filter(|word| !word.is_empty()) {
-        if line.len() > limit {
-            break;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    shorten(&line, limit).into_owned()
+    shorten(&join(words.filter(|word| !word.is_empty())), limit).into_owned()
 }
 
 /// Longest label, in bytes.

@@ -49,7 +49,7 @@ fn chunks(bucket: &str) -> String {
     format!("$O.{bucket}.C.")
 }
 
-/// Returns the settings of the stream behind the bucket, as far as they show whose it is.
+/// Returns the settings of the stream behind the bucket, without its size.
 pub(super) fn known(names: &Names) -> Wanted {
     let bucket = names.training_checkpoints();
     Wanted {

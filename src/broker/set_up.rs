@@ -12,7 +12,7 @@ use super::error::BrokerError;
 use super::names::Name;
 use super::ownership::{OwnerMark, Standing};
 use super::size_limits::LimitSource;
-use super::stream_config::{Difference, Revision, Wanted};
+use super::stream_config::{ConfigChange, Difference, Wanted};
 
 /// Smallest size limit that a default is lowered to when the server has little room, in bytes.
 const SMALLEST_DEFAULT: i64 = 1 << 20;
@@ -50,22 +50,22 @@ pub(super) async fn ensure_stream(
 ) -> Result<Stream, BrokerError> {
     let name = &wanted.name;
     for _ in 0..LOOKS {
-        if let Some(stream) = found {
-            let revision = wanted.revise(&stream.cached_info().config);
-            if !change(context, wanted, mark, &stream, revision).await? {
-                return Ok(stream);
-            }
-            found = find_stream(context, name).await?;
-            if let Some(stream) = &found
-                && let Some(setting) = missing(wanted, mark, &stream.cached_info().config)?
-            {
-                return Err(BrokerError::Mismatch { name: name.clone(), setting });
-            }
-        } else {
+        let Some(stream) = found else {
             create(context, wanted, mark).await?;
-            // Looked at again in any case: another worker may have created it at the same moment.
+            // Looked at in any case: another worker may have created it at the same moment.
             found = find_stream(context, name).await?;
+            continue;
+        };
+        let revision = wanted.revise(&stream.cached_info().config);
+        if !change(context, wanted, mark, &stream, revision).await? {
+            return Ok(stream);
         }
+        found = find_stream(context, name).await?;
+        let Some(stream) = found else { continue };
+        return match missing(wanted, mark, &stream.cached_info().config)? {
+            None => Ok(stream),
+            Some(setting) => Err(BrokerError::Mismatch { name: name.clone(), setting }),
+        };
     }
     Err(BrokerError::Mismatch { name: name.clone(), setting: "name" })
 }
@@ -127,7 +127,7 @@ pub(super) async fn mark_stream(
     mark: &OwnerMark,
     found: &Stream,
 ) -> Result<(), BrokerError> {
-    let revision = Revision::unchanged(&found.cached_info().config);
+    let revision = ConfigChange::unchanged(&found.cached_info().config);
     change(context, wanted, mark, found, revision).await.map(drop)
 }
 
@@ -138,12 +138,12 @@ async fn change(
     wanted: &Wanted,
     mark: &OwnerMark,
     found: &Stream,
-    revision: Revision,
+    revision: ConfigChange,
 ) -> Result<bool, BrokerError> {
     let stream = &*wanted.name;
     let info = found.cached_info();
     let standing = mark.judge(wanted, &info.config)?;
-    let Revision { mut config, differences } = revision;
+    let ConfigChange { mut config, differences } = revision;
     for Difference { setting, found, wanted, decider, stays } in &differences {
         let decided_by = decider.told();
         if *stays {

@@ -46,7 +46,7 @@ pub(super) struct Wanted {
 /// Source of the value that a setting should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decider {
-    /// The program depends on exactly this value.
+    /// The program depends on this value, or needs at least this much.
     Program,
     /// The operator has set it, by this setting.
     Operator(&'static str),
@@ -80,12 +80,12 @@ pub(super) struct Difference {
 
 /// Configuration that an existing stream should get.
 #[derive(Debug)]
-pub(super) struct Revision {
+pub(super) struct ConfigChange {
     pub(super) config: Config,
     pub(super) differences: Vec<Difference>,
 }
 
-impl Revision {
+impl ConfigChange {
     /// Returns a revision that leaves every setting as it is.
     pub(super) fn unchanged(found: &Config) -> Self {
         Self { config: found.clone(), differences: Vec::new() }
@@ -120,7 +120,7 @@ impl Wanted {
     }
 
     /// Compares a stream with the wanted settings. A setting that stays keeps its value.
-    pub(super) fn revise(&self, found: &Config) -> Revision {
+    pub(super) fn revise(&self, found: &Config) -> ConfigChange {
         let mut to = found.clone();
         self.apply(&mut to);
         let mut differences = Vec::new();
@@ -162,7 +162,7 @@ impl Wanted {
             LimitSource::Default => None,
         };
         to.max_bytes = settle(all, "max bytes", sizes, size, sizes[1] < sizes[0]).stored();
-        Revision { config: to, differences }
+        ConfigChange { config: to, differences }
     }
 }
 

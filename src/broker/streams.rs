@@ -163,9 +163,9 @@ struct Parts {
 
 impl Streams {
     /// Creates missing streams and buckets, changes those that differ, marks them as this project's,
-    /// and reads everything back: a server ignores fields that it doesn't know, so only reading back
-    /// proves that the settings are in force. Other settings of an existing stream (placement,
-    /// compression) belong to the operator and are left as they are.
+    /// and reads back what it has changed or created: a server ignores fields that it doesn't know, so
+    /// only reading back proves that the settings are in force. Other settings of an existing stream
+    /// (placement, compression) belong to the operator and are left as they are.
     ///
     /// Nothing is changed when any of them belongs to somebody else.
     ///

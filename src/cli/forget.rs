@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::corrections::{Corrections, Forgotten};
 use crate::hub::{HubAccess, Repository};
-use crate::ingest::Table;
+use crate::ingest::{RestError, Table};
 use crate::row_identity::{RowId, id_of};
 use crate::run::{PairLineage, erase_snapshots};
 use crate::settings::{Needs, Settings};
@@ -115,7 +115,7 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
             "Set SUPABASE_SERVICE_KEY: only with it, a row that does not show is certainly gone.",
         ));
     }
-    let failed = |error: crate::ingest::RestError| CliError::Plain {
+    let failed = |error: RestError| CliError::Plain {
         what: "the table can't be read".to_owned(),
         advice: crate::failure::Failure::advice(&error),
         source: Some(error.into()),
@@ -123,25 +123,32 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
     let table = Table::new(access).map_err(failed)?;
     // Before the table is read: a row that is stored meanwhile is no candidate.
     let texts = corrections.text_ids_after(i64::MIN, usize::MAX).await?;
-    if !texts.is_empty() {
-        let kept = corrections.kept(&texts.iter().map(RowId::number).collect::<Vec<_>>()).await?;
-        let shown = table.rows_by_id(&texts).await.map_err(failed)?.ids();
-        let gone = kept.into_iter().filter(|kept| !shown.contains(&kept.id));
-        return Ok(gone.map(|kept| kept.number).collect());
-    }
-    let kept = corrections.kept_between(i64::MIN, i64::MAX).await?;
+    let (ids, kept) = match texts.is_empty() {
+        false => {
+            let kept = corrections.kept(&texts.iter().map(RowId::number).collect::<Vec<_>>()).await?;
+            (texts, kept)
+        }
+        true => {
+            let kept = corrections.kept_between(i64::MIN, i64::MAX).await?;
+            let shown = numbers(&table).await.map_err(failed)?;
+            let gone: Vec<_> = kept.into_iter().filter(|kept| !shown.contains(&kept.id)).collect();
+            // Rows become visible in the order of their commits, so some may have come since.
+            (gone.iter().map(|kept| kept.id.into()).collect(), gone)
+        }
+    };
+    let shown = table.rows_by_id(&ids).await.map_err(failed)?.ids();
+    Ok(kept.into_iter().filter(|kept| !shown.contains(&kept.id)).map(|kept| kept.number).collect())
+}
+
+/// Returns the ids of all rows of a table whose ids are whole numbers.
+async fn numbers(table: &Table) -> Result<BTreeSet<i64>, RestError> {
     let (mut shown, mut after) = (BTreeSet::new(), i64::MIN);
     loop {
-        let ids = table.ids_between(after, i64::MAX, IDS_PER_REQUEST).await.map_err(failed)?;
-        let Some(last) = ids.last() else { break };
+        let ids = table.ids_between(after, i64::MAX, IDS_PER_REQUEST).await?;
+        let Some(last) = ids.last() else { return Ok(shown) };
         after = *last;
         shown.extend(ids);
     }
-    let gone: Vec<_> = kept.into_iter().filter(|kept| !shown.contains(&kept.id)).collect();
-    // Rows become visible in the order of their commits, so some may have come since.
-    let ids: Vec<RowId> = gone.iter().map(|kept| kept.id.into()).collect();
-    let back = table.rows_by_id(&ids).await.map_err(failed)?.ids();
-    Ok(gone.into_iter().filter(|kept| !back.contains(&kept.id)).map(|kept| kept.number).collect())
 }
 
 /// Follows each row through all versions. A public repository is read without a token.
@@ -180,7 +187,8 @@ fn print(erased: &Erased, args: &Args) {
     let Erased { forgotten: Forgotten { numbers, unknown, messages }, .. } = erased;
     let id = |number: i64| {
         let number = id_of(number);
-        erased.ids.iter().find(|id| id.number() == number).cloned().unwrap_or(number.into())
+        let place = erased.ids.binary_search_by_key(&number, RowId::number);
+        place.ok().and_then(|place| erased.ids.get(place)).cloned().unwrap_or(number.into())
     };
     for number in numbers {
         println!("row {}: erased", id(*number));

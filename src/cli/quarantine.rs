@@ -93,8 +93,7 @@ enum Place {
 impl Kept {
     /// Returns the row's id in the table.
     fn id(&self) -> RowId {
-        let row = self.row();
-        Row { id: id_of(row.id), text_id: row.text_id.clone(), ..Row::default() }.row_id()
+        RowId::new(id_of(self.row().id), self.row().text_id.as_deref())
     }
 
     fn row(&self) -> &Row {
@@ -205,7 +204,7 @@ fn list(kept: &[Kept], as_json: bool) -> Result<(), CliError> {
 
 fn show(kept: &Kept, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        let row = Row { id: kept.id().number(), ..kept.row().clone() };
+        let row = Row { id: id_of(kept.row().id), ..kept.row().clone() };
         return print_json(&json!({"reason": kept.refusal, "row": row}));
     }
     let row = kept.row();
@@ -264,20 +263,20 @@ async fn carry_out(
     for kept in kept {
         match &kept.place {
             Place::Quarantine(row) => quarantined.push(row),
-            Place::Pairs { row } => pairs.push((row, kept.refusal)),
+            Place::Pairs { row } => pairs.push(row),
         }
     }
-    let mut done = match release {
-        true => corrections.release(&quarantined).await?,
-        false => corrections.drop_quarantined(&quarantined).await?,
-    };
-    for (row, refusal) in pairs {
-        done.push(match release {
-            true => corrections.vouch(row, refusal).await?,
-            false => corrections.drop_pair(row.id, refusal).await?,
-        });
+    Ok(match release {
+        true => {
+            [corrections.release(&quarantined).await?, corrections.vouch(&pairs, Refusal::Conflict).await?]
+        }
+        false => {
+            let numbers: Vec<i64> = pairs.iter().map(|row| row.id).collect();
+            let dropped = corrections.drop_quarantined(&quarantined).await?;
+            [dropped, corrections.drop_pairs(&numbers, Refusal::Conflict).await?]
+        }
     }
-    Ok(done)
+    .concat())
 }
 
 fn not_there(ids: &[RowId]) -> CliError {

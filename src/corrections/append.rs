@@ -96,7 +96,7 @@ impl Corrections {
         let id = row.number();
         match batch.recognize(id, RowDigest::UNKNOWN) {
             Recognition::New(number) => {
-                let row = Row { id, text_id: row.text().map(Into::into), ..Row::default() };
+                let row = Row::default().with_id(row);
                 batch
                     .publish(
                         &row,

@@ -12,13 +12,14 @@ use std::collections::BTreeSet;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::digest::RowDigest;
 use super::ledger::Place;
 use super::message_id::{MessageId, MessageRole};
-use super::quarantine::delete;
 use super::scan::{Depth, scan};
 use super::{Corrections, DIGEST_HEADER, REFUSAL_HEADER, StreamState, last_sequence};
 use crate::broker::BrokerError;
@@ -32,8 +33,8 @@ const DROPPED: &str = "dropped";
 pub(super) const DELETED: &str = "deleted";
 /// Reason in the tombstone of a row that a person wants forgotten.
 const FORGOTTEN: &str = "forgotten";
-/// Number of tombstones or deletions that are sent at the same time.
-const AT_ONCE: usize = 64;
+/// Number of messages that are stored or deleted at the same time.
+pub(super) const AT_ONCE: usize = 64;
 
 /// Rows that were erased because a person asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -139,24 +140,32 @@ impl Corrections {
         drop(known);
         let mut deleted = 0;
         for stream in [self.streams.corrections(), self.streams.quarantine()] {
-            let mut found = Vec::new();
-            scan(stream, 1, last_sequence(stream).await?, Depth::Headers, |sequence, message| {
-                let id = message.headers.as_ref().and_then(|headers| self.message_id(headers));
-                if id.is_some_and(|id| id.role != MessageRole::Tombstone && rows.contains(&id.number)) {
-                    found.push(sequence);
-                }
-            })
-            .await?;
-            for sequences in found.chunks(AT_ONCE) {
-                try_join_all(sequences.iter().map(|sequence| delete(stream, *sequence))).await?;
-            }
-            deleted += found.len();
+            let has_text = |id: MessageId| id.role != MessageRole::Tombstone && rows.contains(&id.number);
+            deleted += self.delete_where(stream, has_text).await?;
         }
         tracing::info!(messages = deleted, "the texts of erased rows are deleted");
         // One that was noticed meanwhile is left to the next call.
         let mut known = self.known.lock().await;
         known.deleted = known.deleted.max(noticed);
         Ok(deleted)
+    }
+
+    /// Deletes the messages of a stream whose ids fit, and returns their number.
+    pub(super) async fn delete_where(
+        &self,
+        stream: &Stream,
+        fits: impl Fn(MessageId) -> bool,
+    ) -> Result<usize, BrokerError> {
+        let mut found = Vec::new();
+        scan(stream, 1, last_sequence(stream).await?, Depth::Headers, |sequence, message| {
+            let id = message.headers.as_ref().and_then(|headers| self.message_id(headers));
+            if id.is_some_and(&fits) {
+                found.push(sequence);
+            }
+        })
+        .await?;
+        delete_all(stream, found.iter().copied()).await?;
+        Ok(found.len())
     }
 
     /// Stores the tombstones of rows, given by number.
@@ -201,5 +210,35 @@ impl Corrections {
         headers.insert(DIGEST_HEADER, digest.to_string());
         headers.insert(REFUSAL_HEADER, reason);
         (id, digest, headers)
+    }
+}
+
+/// Deletes messages, many at the same time.
+pub(super) async fn delete_all(
+    stream: &Stream,
+    sequences: impl Iterator<Item = u64>,
+) -> Result<(), BrokerError> {
+    let deleted = futures::stream::iter(sequences.map(|sequence| delete(stream, sequence)));
+    deleted.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// Deletes a message. A message that is already gone counts as deleted.
+async fn delete(stream: &Stream, sequence: u64) -> Result<(), BrokerError> {
+    use async_nats::jetstream::ErrorCode;
+    match stream.delete_message(sequence).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            DeleteMessageErrorKind::JetStream(refusal)
+                if [
+                    ErrorCode::NO_MESSAGE_FOUND,
+                    ErrorCode::STREAM_MESSAGE_DELETE_FAILED,
+                    ErrorCode::SEQUENCE_NOT_FOUND,
+                ]
+                .contains(&refusal.error_code()) =>
+            {
+                Ok(())
+            }
+            _ => Err(BrokerError::request("deleting a message")(error)),
+        },
     }
 }

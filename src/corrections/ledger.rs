@@ -124,7 +124,7 @@ impl Ledger {
     /// Returns the id that a row has in the table.
     pub(super) fn row_id(&self, number: i64) -> RowId {
         let id = id_of(number);
-        self.texts.get(&id).and_then(|text| RowId::of_text(text)).unwrap_or_else(|| RowId::of_number(id))
+        RowId::new(id, self.texts.get(&id).map(AsRef::as_ref))
     }
 
     /// Returns the next ids that are texts, in the order of their numbers after `after`, at most `count`.
@@ -220,16 +220,14 @@ impl Ledger {
     pub(super) fn kept_between(&self, after: i64, last: i64) -> Vec<KeptRow> {
         let numbers = after.checked_add(1).and_then(|first| numbers_between(first, last, self.series));
         let current = numbers.into_iter().flat_map(|(first, last)| self.entries(first, last));
-        let shown = self.shown_again.iter().filter(|number| {
-            let id = id_of(**number);
-            id > after && id <= last && self.kept(id).is_some_and(|kept| kept.number == **number)
-        });
-        let shown = shown.filter_map(|number| Some((*number, self.get(*number)?)));
-        current
-            .chain(shown)
+        let current = current
             .filter(|(_, entry)| entry.place != Place::Erased)
-            .map(|(number, entry)| kept(number, entry))
-            .collect()
+            .map(|(number, entry)| kept(number, entry));
+        let shown = self.shown_again.iter().filter_map(|number| {
+            let id = id_of(*number);
+            self.kept(id).filter(|kept| id > after && id <= last && kept.number == *number)
+        });
+        current.chain(shown).collect()
     }
 
     /// Returns the number of rows with an id up to and including `last`, over all series. Ids that are

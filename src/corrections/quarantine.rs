@@ -9,14 +9,13 @@ use std::collections::BTreeSet;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
 use futures::future::try_join_all;
-use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::append::encode;
 use super::digest::RowDigest;
+use super::erase::{AT_ONCE, delete_all};
 use super::ledger::Place;
 use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
@@ -27,9 +26,6 @@ use super::{
 use crate::broker::{BrokerError, Name};
 use crate::correction::{Refusal, Row};
 use crate::row_identity::id_of;
-
-/// Number of rows that are decided about at the same time.
-const AT_ONCE: usize = 64;
 
 /// A row kept out of training. `Debug` shows no text, like that of [`Row`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -141,39 +137,39 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn complete_releases(&self) -> Result<usize, BrokerError> {
-        let (stream, mut found) = (self.streams.quarantine(), Vec::new());
-        scan(stream, 1, last_sequence(stream).await?, Depth::Headers, |sequence, message| {
-            let id = message.headers.as_ref().and_then(|headers| self.message_id(headers));
-            if let Some(id) = id.filter(|id| id.role == MessageRole::Row) {
-                found.push((sequence, id));
-            }
-        })
-        .await?;
         let known = self.current().await?;
-        found.retain(|(_, id)| {
-            let is_current = known.ledger.get(id.number).is_some_and(|now| now.version == id.version);
-            is_current && known.released.contains(&id.number)
-        });
+        let versions =
+            known.released.iter().filter_map(|number| Some((*number, known.ledger.get(*number)?.version)));
+        let released: BTreeSet<(i64, u16)> = versions.collect();
         drop(known);
-        delete_all(stream, found.iter().map(|(sequence, _)| *sequence)).await?;
-        Ok(found.len())
+        if released.is_empty() {
+            return Ok(0);
+        }
+        let is_left =
+            |id: MessageId| id.role == MessageRole::Row && released.contains(&(id.number, id.version));
+        self.delete_where(self.streams.quarantine(), is_left).await
     }
 
-    /// Appends a row to the pairs once, as accepted by a person. The ledger already holds the row, from
-    /// the time it came in and was screened. The row's id is its number.
+    /// Appends rows to the pairs once, as accepted by a person. The ledger already holds the rows, from the
+    /// time they came in and were screened. A row's id is its number.
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn vouch(&self, row: &Row, refusal: Refusal) -> Result<Decided, BrokerError> {
-        let decided = self.vouch_for(&[Accepted { row, version: None, refusal }]).await?;
-        Ok(decided.first().copied().unwrap_or(Decided::Already))
+    pub async fn vouch(&self, rows: &[&Row], refusal: Refusal) -> Result<Vec<Decided>, BrokerError> {
+        let mut decided = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(AT_ONCE) {
+            let accepted: Vec<_> = rows.iter().map(|row| Accepted { row, version: None, refusal }).collect();
+            decided.extend(self.vouch_for(&accepted).await?);
+        }
+        Ok(decided)
     }
 
     /// Appends rows to the pairs, all at the same time. When the text of one has changed since, the
     /// decision has no effect on it: it was about another text.
     async fn vouch_for(&self, rows: &[Accepted<'_>]) -> Result<Vec<Decided>, BrokerError> {
         let mut known = self.current().await?;
-        let messages: Vec<_> = rows.iter().map(|accepted| known.release(accepted, &self.table)).collect();
+        let messages: Vec<_> =
+            rows.iter().map(|accepted| known.release_message(accepted, &self.table)).collect();
         let names = self.streams.names();
         let stored = rows.iter().zip(&messages).filter_map(|(accepted, message)| {
             let (id, _, headers) = message.as_ref()?;
@@ -232,18 +228,23 @@ impl Corrections {
         Ok(decided)
     }
 
-    /// Erases a pair that a person finds wrong, keeping its id and the reason. No later dataset
-    /// contains it.
+    /// Erases pairs that a person finds wrong, given by number, keeping their ids and the reason. No later
+    /// dataset contains them.
     ///
     /// # Errors
     /// The errors of [`append`](Self::append).
-    pub async fn drop_pair(&self, number: i64, refusal: Refusal) -> Result<Decided, BrokerError> {
+    pub async fn drop_pairs(&self, numbers: &[i64], refusal: Refusal) -> Result<Vec<Decided>, BrokerError> {
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut known = self.current().await?;
-        self.store_tombstones(&mut known, &[number], refusal.name()).await?;
+        self.store_tombstones(&mut known, numbers, refusal.name()).await?;
         drop(known);
         self.complete_erasures().await?;
-        tracing::info!(row = id_of(number), %refusal, "a person dropped a row");
-        Ok(Decided::Dropped)
+        for number in numbers {
+            tracing::info!(row = id_of(*number), %refusal, "a person dropped a row");
+        }
+        Ok(vec![Decided::Dropped; numbers.len()])
     }
 
     /// Returns the numbers of the rows that a person has released.
@@ -271,7 +272,11 @@ impl Corrections {
 impl StreamState {
     /// Returns the id, the digest and the headers of the message that releases a row; `None` when it was
     /// released or erased before.
-    fn release(&self, accepted: &Accepted<'_>, table: &str) -> Option<(MessageId, RowDigest, HeaderMap)> {
+    fn release_message(
+        &self,
+        accepted: &Accepted<'_>,
+        table: &str,
+    ) -> Option<(MessageId, RowDigest, HeaderMap)> {
         let Accepted { row, version, refusal } = *accepted;
         let current = self.ledger.get(row.id);
         let is_erased = current.is_some_and(|current| current.place == Place::Erased);
@@ -293,32 +298,5 @@ impl StreamState {
         headers.insert(RELEASED_HEADER, refusal.name());
         insert_text_id(&mut headers, row.text_id.as_deref());
         Some((id, digest, headers))
-    }
-}
-
-/// Deletes messages, many at the same time.
-async fn delete_all(stream: &Stream, sequences: impl Iterator<Item = u64>) -> Result<(), BrokerError> {
-    let deleted = futures::stream::iter(sequences.map(|sequence| delete(stream, sequence)));
-    deleted.buffer_unordered(AT_ONCE).try_collect().await
-}
-
-/// Deletes a message. A message that is already gone counts as deleted.
-pub(super) async fn delete(stream: &Stream, sequence: u64) -> Result<(), BrokerError> {
-    use async_nats::jetstream::ErrorCode;
-    match stream.delete_message(sequence).await {
-        Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            DeleteMessageErrorKind::JetStream(refusal)
-                if [
-                    ErrorCode::NO_MESSAGE_FOUND,
-                    ErrorCode::STREAM_MESSAGE_DELETE_FAILED,
-                    ErrorCode::SEQUENCE_NOT_FOUND,
-                ]
-                .contains(&refusal.error_code()) =>
-            {
-                Ok(())
-            }
-            _ => Err(BrokerError::request("deleting a message")(error)),
-        },
     }
 }

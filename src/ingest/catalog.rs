@@ -10,7 +10,7 @@ use super::access::TableAccess;
 use super::rest::Table;
 use super::rest_error::RestError;
 use crate::failure::{Failure, RetryDirective};
-use crate::table_file::{Column, Columns, ENDINGS, Fault, Problem, TableFileError, read};
+use crate::table_file::{Column, Columns, ENDINGS, Problem, TableFileError, ending, read};
 use crate::text::normalize;
 
 /// Columns of a file of names. A file of corrections is one, too.
@@ -61,8 +61,7 @@ impl FromStr for CatalogSource {
             };
         }
         let path = PathBuf::from(text);
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        match ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
+        match ENDINGS.contains(&ending(&path).as_str()) {
             true => Ok(Self::File(path)),
             false => Err(NoCatalog),
         }
@@ -156,7 +155,10 @@ pub fn read_names(path: &Path, strict: bool) -> Result<Vec<(String, String)>, Ta
         let domain = values.next().flatten().unwrap_or_default();
         match normalize(&name).is_empty() {
             false => names.push((domain, name)),
-            true if strict => return Err(Fault::at(record.place, Problem::NoName).of(path)),
+            true if strict => {
+                let (path, place) = (path.to_owned(), record.place);
+                return Err(TableFileError::Record { path, place, problem: Problem::NoName });
+            }
             true => {}
         }
     }

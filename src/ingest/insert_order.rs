@@ -4,8 +4,8 @@
 //! reads by the time of the insert and, within one moment, by id. Three things make this complete. A row
 //! may be committed some minutes after the time it bears, so each sweep looks back over these minutes. A
 //! row may bear any other time, or none: the first [audit](super::audit) of a worker compares every id, and
-//! later ones do when the counts differ. And a row of which the time lies ahead is read once that time has
-//! come.
+//! later ones do when the difference of the counts changes. And a row of which the time lies ahead is read
+//! once that time has come.
 //!
 //! An id may be any text that somebody chose. One that is too long for an address, or that can't be an id
 //! here, is passed by together with the rows after it that bear the same time; the audit reads those.

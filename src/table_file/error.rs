@@ -67,7 +67,7 @@ impl Failure for TableFileError {
     fn advice(&self) -> String {
         match self {
             Self::File { .. } => "Check the path, and that this user may read the file.".to_owned(),
-            Self::Record { problem, .. } | Self::Whole { problem, .. } => problem.mend(),
+            Self::Record { problem, .. } | Self::Whole { problem, .. } => problem.advice(),
         }
     }
 }
@@ -152,7 +152,7 @@ pub enum Problem {
 
 impl Problem {
     /// Returns one sentence on the remedy.
-    pub(super) fn mend(&self) -> String {
+    pub(super) fn advice(&self) -> String {
         match self {
             Self::TooLarge | Self::TooMany => "Split the file, and leave out what isn't needed.",
             Self::OtherFormat { .. } => "Save the table as CSV (UTF-8), JSON or Parquet, uncompressed.",
@@ -184,18 +184,18 @@ impl Problem {
 
 /// A problem, and the place of its record.
 #[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) place: Option<Place>,
-    pub(crate) problem: Problem,
+pub(super) struct Fault {
+    pub(super) place: Option<Place>,
+    pub(super) problem: Problem,
 }
 
 impl Fault {
-    pub(crate) fn at(place: Place, problem: Problem) -> Self {
+    pub(super) fn at(place: Place, problem: Problem) -> Self {
         Self { place: Some(place), problem }
     }
 
     /// Returns the error for this file.
-    pub(crate) fn of(self, path: &Path) -> TableFileError {
+    pub(super) fn of(self, path: &Path) -> TableFileError {
         let (path, problem) = (path.to_owned(), self.problem);
         match self.place {
             Some(place) => TableFileError::Record { path, place, problem },

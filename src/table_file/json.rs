@@ -15,14 +15,13 @@ pub(super) fn records(text: &str, columns: &Columns) -> Result<Vec<Record>, Faul
     let mut reader = Reader { text, lines: Lines::new(text), columns, records: Vec::new(), fault: None };
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| not_json(&error, 1))?;
+        let line = reader.line(value);
         if value.get().starts_with('[') {
-            let line = reader.line(value);
             let read = serde_json::Deserializer::from_str(value.get()).deserialize_seq(&mut reader);
             if let Err(error) = read {
                 return Err(reader.fault.unwrap_or_else(|| not_json(&error, line)));
             }
         } else {
-            let line = reader.line(value);
             reader.take(value, Place::Line(line))?;
         }
     }

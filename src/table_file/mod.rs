@@ -26,7 +26,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use columns::{Column, Columns};
-pub(crate) use error::Fault;
+use error::Fault;
 pub use error::{Place, Problem, TableFileError};
 
 /// Largest size of a file, in bytes.
@@ -56,8 +56,12 @@ pub struct Record {
 /// [`TableFileError`], naming the first record that can't be read.
 pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Record>, TableFileError> {
     let bytes = read_bytes(path)?;
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    records(bytes, ending.as_deref().unwrap_or_default(), columns).map_err(|fault| fault.of(path))
+    records(bytes, &ending(path), columns).map_err(|fault| fault.of(path))
+}
+
+/// Returns the ending of a file's name in lower case; empty for a name without one.
+pub(crate) fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, TableFileError> {
@@ -170,7 +174,7 @@ pub(crate) mod tests {
             let bytes = [start, &bytes].concat();
             for columns in [COLUMNS, NAMES] {
                 if let Err(fault) = records(bytes.clone(), ending, &columns) {
-                    prop_assert!(!fault.problem.mend().is_empty());
+                    prop_assert!(!fault.problem.advice().is_empty());
                 }
             }
         }

@@ -45,12 +45,9 @@ fn read(bytes: Bytes, columns: &Columns) -> Result<Vec<Record>, Fault> {
     }
     let mut size = 0_u64;
     for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-        if chunk
-            .column_path()
-            .parts()
-            .first()
-            .is_none_or(|name| !fields.iter().any(|field| field.name() == name))
-        {
+        let name = chunk.column_path().parts().first();
+        let is_wanted = name.is_some_and(|name| fields.iter().any(|field| field.name() == name));
+        if !is_wanted {
             continue;
         }
         match chunk.compression() {
@@ -128,16 +125,15 @@ fn is_nanoseconds(logical: Option<&LogicalType>) -> bool {
     matches!(logical, Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS)
 }
 
-/// Returns a time as PostgreSQL writes it.
+/// Returns a time in the form of RFC 3339.
 fn time(microseconds: i64) -> Option<String> {
     Some(jiff::Timestamp::from_microsecond(microseconds).ok()?.to_string())
 }
 
 fn uuid(bytes: &[u8]) -> Option<String> {
-    let number = u128::from_be_bytes(bytes.try_into().ok()?);
-    let digits = format!("{number:032x}");
-    let part = |from: usize, to: usize| digits.get(from..to);
-    Some([part(0, 8)?, part(8, 12)?, part(12, 16)?, part(16, 20)?, part(20, 32)?].join("-"))
+    let mut text = format!("{:032x}", u128::from_be_bytes(bytes.try_into().ok()?));
+    [20, 16, 12, 8].into_iter().for_each(|place| text.insert(place, '-'));
+    Some(text)
 }
 
 /// Returns the fault for an error of the library, whose message may quote a value.

@@ -23,7 +23,7 @@ pub(super) fn records(text: &str, columns: &Columns) -> Result<Vec<Record>, Faul
     let places = columns
         .find(&header)
         .map_err(|problem| Fault::at(Place::Line(lines.at(start + after_line_ends(text, 0))), problem))?;
-    let mut records = Vec::new();
+    let (mut records, mut last_start) = (Vec::new(), 0);
     for (number, record) in (1_u64..).zip(reader.records()) {
         // The reader's errors are those of the source and of the encoding, and the source is a text.
         let record = record.map_err(|_| Fault::from(Problem::NotUtf8))?;
@@ -43,18 +43,17 @@ pub(super) fn records(text: &str, columns: &Columns) -> Result<Vec<Record>, Faul
         // PostgreSQL's text format writes null like this.
         let values =
             places.iter().map(value).map(|value| value.filter(|value| separator != b'\t' || *value != r"\N"));
-        records.push((
-            byte,
-            Record { number, place, values: values.map(|value| value.map(str::to_owned)).collect() },
-        ));
+        let values = values.map(|value| value.map(str::to_owned)).collect();
+        records.push(Record { number, place, values });
+        last_start = byte;
     }
     // A quote that is not closed makes the rest of the file one text.
-    if let Some((byte, last)) = records.last()
-        && never_closed(text.get(*byte..).unwrap_or_default(), separator)
+    if let Some(last) = records.last()
+        && never_closed(text.get(last_start..).unwrap_or_default(), separator)
     {
         return Err(Fault::at(last.place, Problem::OpenQuote));
     }
-    Ok(records.into_iter().map(|(_, record)| record).collect())
+    Ok(records)
 }
 
 fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {

@@ -157,7 +157,7 @@ async fn a_change_is_judged_anew_after_a_release() {
     let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     append(&corrections, &[row(1)]).await;
-    within(DEADLINE, corrections.vouch(&row(1), Refusal::Conflict)).await.unwrap();
+    within(DEADLINE, corrections.vouch(&[&row(1)], Refusal::Conflict)).await.unwrap();
     assert_eq!(corrections.released().await.unwrap(), BTreeSet::from([1]));
     replace(&corrections, &[Row { corrected: "Kia".to_owned(), ..row(1) }]).await;
     assert!(corrections.released().await.unwrap().is_empty(), "the release was about another text");

@@ -60,7 +60,7 @@ async fn the_rest_of_an_interrupted_release_is_removed_and_no_other_row() {
     let corrections = bench.corrections().await;
     corrections.set_screen(ScreeningRules { names: names(&["nothing"]), burst: None }).await;
     within(DEADLINE, corrections.append(&rows(1..=3))).await.unwrap();
-    within(DEADLINE, corrections.vouch(&row(2), Refusal::NotInCatalog)).await.unwrap();
+    within(DEADLINE, corrections.vouch(&[&row(2)], Refusal::NotInCatalog)).await.unwrap();
     let count = async || corrections.quarantined_counts().await.unwrap()[&Refusal::NotInCatalog];
     assert_eq!(count().await, 3);
     for expected in [1, 0] {
@@ -114,14 +114,14 @@ async fn a_pair_that_lost_its_majority_can_be_dropped_or_vouched_for() {
     let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
     within(DEADLINE, corrections.append(&rows(1..=2))).await.unwrap();
-    within(DEADLINE, corrections.drop_pair(1, Refusal::Conflict)).await.unwrap();
+    within(DEADLINE, corrections.drop_pairs(&[1], Refusal::Conflict)).await.unwrap();
     assert_eq!(
-        within(DEADLINE, corrections.vouch(&row(2), Refusal::Conflict)).await.unwrap(),
-        Decided::Released
+        within(DEADLINE, corrections.vouch(&[&row(2)], Refusal::Conflict)).await.unwrap(),
+        [Decided::Released]
     );
     assert_eq!(
-        within(DEADLINE, corrections.vouch(&row(2), Refusal::Conflict)).await.unwrap(),
-        Decided::Already
+        within(DEADLINE, corrections.vouch(&[&row(2)], Refusal::Conflict)).await.unwrap(),
+        [Decided::Already]
     );
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
     assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2]);

@@ -13,8 +13,7 @@ const UUID: &str = "3f1c0c1e-5b1f-4b0a-8a0e-9d5e1f2a7c66";
 const ODD: &str = "  jörg \"x\", 50%  ";
 
 fn text_row(text: &str) -> Row {
-    let id = RowId::of_text(text).unwrap();
-    Row { id: id.number(), text_id: Some(text.into()), ..row(1) }
+    row(1).with_id(&RowId::of_text(text).unwrap())
 }
 
 async fn append(corrections: &Corrections, rows: &[Row]) -> Appended {
@@ -95,7 +94,7 @@ async fn a_row_that_is_refused_and_released_keeps_its_text() {
 
     let row = text_row(UUID);
     append(&corrections, std::slice::from_ref(&row)).await;
-    within(DEADLINE, corrections.vouch(&row, Refusal::Conflict)).await.unwrap();
+    within(DEADLINE, corrections.vouch(&[&row], Refusal::Conflict)).await.unwrap();
     let restarted = bench.corrections().await;
     assert_eq!(
         within(DEADLINE, restarted.released()).await.unwrap().into_iter().collect::<Vec<_>>(),

@@ -1,21 +1,12 @@
 //! Commands on files of rows: their notes, their closing line, their exit codes.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use serde_json::{Value, json};
 
-use crate::support::{self, tiny};
+use crate::support::{autovalidate, tiny};
 
 const EMPTY: &str = "Typo;Corrected;Domain\r\n";
 const ROWS: &str = "ID;Typo;Corrected;Domain\r\n1;toyta;Toyota;brand\r\n1;hnda;Honda;\r\n1;;Kia;brand\r\n\
                     1;Audi;audi;brand\r\n1;xdai;Hyundai;trim\r\n";
-
-fn autovalidate(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
-    command.args(arguments).current_dir(folder).env_clear().env("ORT_DYLIB_PATH", support::onnxruntime());
-    command.env("BASE_MODEL", tiny()).env("TRAIN_THREADS", "1").output().unwrap()
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

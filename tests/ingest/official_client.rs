@@ -1,33 +1,47 @@
 //! The stand-in answers the official clients (Python, JavaScript) as the real service does.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use autovalidate_fakes::supabase::{IdType, Options, SocketFault, Supabase};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::support::{node_modules, python, within};
 
-#[tokio::test]
-async fn the_official_client_subscribes_and_gets_a_row() {
-    let supabase = Supabase::start(Options::default()).await.expect("the stand-in starts");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/official_client.py");
-    let client = tokio::process::Command::new(python())
-        .arg(script)
+/// Returns the command that drives the stand-in by a script of this folder.
+fn client(program: impl AsRef<OsStr>, script: &str, supabase: &Supabase) -> Command {
+    let mut client = Command::new(program);
+    client
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ingest").join(script))
         .arg(supabase.url().as_str().trim_end_matches('/'))
         .arg(supabase.anon_key())
         .arg("typo_training_dataset")
         .arg(supabase.service_key())
+        .env("NODE_PATH", node_modules())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .output();
-    let output = within(Duration::from_secs(60), client).await.expect("python runs");
+        .kill_on_drop(true);
+    client
+}
+
+/// Runs a client to its end, and returns the events that it printed.
+async fn events(mut client: Command) -> Vec<Value> {
+    let output = within(Duration::from_secs(60), client.output()).await.expect("the client runs");
     let events: Vec<Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).expect("a JSON line"))
         .collect();
-    assert!(output.status.success(), "{events:?}");
+    assert!(output.status.success(), "{events:#?}");
+    events
+}
+
+#[tokio::test]
+async fn the_official_client_subscribes_and_gets_a_row() {
+    let supabase = Supabase::start(Options::default()).await.expect("the stand-in starts");
+    let events = events(client(python(), "official_client.py", &supabase)).await;
 
     let find = |event: &str| events.iter().find(|line| line["event"] == event).expect("this event");
     assert_eq!(find("state")["state"], "SUBSCRIBED");
@@ -48,18 +62,7 @@ async fn the_official_client_subscribes_and_gets_a_row() {
 #[tokio::test]
 async fn the_official_javascript_client_inserts_subscribes_and_is_told_what_is_wrong() {
     let supabase = Supabase::start(Options::default()).await.expect("the stand-in starts");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/official_client.cjs");
-    let mut client = tokio::process::Command::new("node")
-        .arg(script)
-        .arg(supabase.url().as_str().trim_end_matches('/'))
-        .arg(supabase.anon_key())
-        .arg("typo_training_dataset")
-        .arg(supabase.service_key())
-        .env("NODE_PATH", node_modules())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("node runs");
+    let mut client = client("node", "official_client.cjs", &supabase).spawn().expect("node runs");
     let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
     let mut events: Vec<Value> = Vec::new();
     within(Duration::from_secs(60), async {
@@ -132,24 +135,9 @@ async fn the_official_javascript_client_reads_and_writes_rows_by_uuid_and_by_tex
     for (id_type, chosen) in [(IdType::Uuid, uuid), (IdType::Text, "an id, chosen")] {
         let options = Options { id_type, ..Options::default() };
         let supabase = Supabase::start(options).await.expect("the stand-in starts");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ingest/official_client_ids.cjs");
-        let client = tokio::process::Command::new("node")
-            .arg(script)
-            .arg(supabase.url().as_str().trim_end_matches('/'))
-            .arg(supabase.anon_key())
-            .arg("typo_training_dataset")
-            .arg(supabase.service_key())
-            .arg(chosen)
-            .env("NODE_PATH", node_modules())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .output();
-        let output = within(Duration::from_secs(60), client).await.expect("node runs");
-        let events: Vec<Value> = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a JSON line"))
-            .collect();
-        assert!(output.status.success(), "{events:#?}");
+        let mut client = client("node", "official_client_ids.cjs", &supabase);
+        client.arg(chosen);
+        let events = events(client).await;
 
         let ids: Vec<_> = (1..=15).map(|number| supabase.id_text(number)).collect();
         let find = |event: &str| events.iter().find(|line| line["event"] == event).expect("this event");

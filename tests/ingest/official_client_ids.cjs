@@ -1,21 +1,12 @@
 // Drives a table whose ids are no numbers with the official JavaScript client, as an app does, and
 // prints the events, one JSON object per line.
 
-const { createClient } = require("@supabase/supabase-js");
-const WebSocket = require("ws");
+const { createClient, options, run, say, signal } = require("./official_client_base.cjs");
 
 const [url, key, table, serviceKey, chosen] = process.argv.slice(2);
-const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
-const signal = () => {
-  let resolve;
-  const promise = new Promise((done) => (resolve = done));
-  return { promise, resolve };
-};
 const ROWS = 15;
 
 async function main() {
-  // Node.js before version 22 has no built-in WebSocket.
-  const options = { realtime: { transport: WebSocket }, auth: { persistSession: false } };
   const client = createClient(url, key, options);
   const [subscribed, arrived, deleted] = [signal(), signal(), signal()];
   const channel = client.channel("typos");
@@ -83,14 +74,4 @@ async function main() {
   client.realtime.disconnect();
 }
 
-setTimeout(() => {
-  say("late");
-  process.exit(1);
-}, 40_000).unref();
-main().then(
-  () => process.exit(0),
-  (error) => {
-    say("failed", { error: String(error) });
-    process.exit(1);
-  },
-);
+run(main);

@@ -29,6 +29,12 @@ fn insert(supabase: &Supabase, count: usize) -> BTreeMap<i64, i64> {
     rows.map(|row| (known_as(supabase, row), row)).collect()
 }
 
+/// Inserts rows that all have one old time.
+fn import(supabase: &Supabase, count: usize) {
+    let pairs = (0..count).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
+    supabase.import(pairs, "2026-01-01T00:00:00Z".parse().expect("a time"));
+}
+
 /// Returns the id by which the inbox knows a row.
 fn known_as(supabase: &Supabase, row: i64) -> i64 {
     RowId::of_text(&supabase.id_text(row)).expect("an id").number()
@@ -81,9 +87,7 @@ async fn every_row_is_read_in_pages_even_if_many_share_one_time_and_a_restart_go
         let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));
         supabase.faults().drop_events(u64::MAX);
         supabase.faults().limit_statement_rows(Some(40));
-        let pairs =
-            (0..500).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
-        supabase.import(pairs, "2026-01-01T00:00:00Z".parse().expect("a time"));
+        import(&supabase, 500);
         insert(&supabase, 3);
         let all = |supabase: &Supabase| {
             let mut ids: Vec<_> = supabase.ids().into_iter().map(|row| known_as(supabase, row)).collect();
@@ -220,12 +224,9 @@ async fn an_empty_table_is_read_once_it_has_rows_whatever_their_ids_are() {
         supabase.faults().drop_events(u64::MAX);
         let mut ingest = Running::start(access(&supabase), &inbox, timing());
         ingest.status_is(|status| status.sweeps > 1).await;
-        let ids = match kind {
-            IdType::BigInt => vec![supabase.insert("toyta", "Toyota", "brand")],
-            IdType::Uuid | IdType::Text => insert(&supabase, 1).into_keys().collect(),
-        };
+        let ids = insert(&supabase, 1);
         ingest.sweep_trigger.sweep();
-        inbox.holds(ids).await;
+        inbox.holds(ids.into_keys()).await;
         ingest.stop().await;
     }
 }
@@ -254,11 +255,7 @@ async fn a_hint_with_an_id_of_another_kind_stops_nothing() {
         sweep(&mut ingest, 1).await;
         let second = supabase.insert("hunday", "Hyundai", "brand");
         ingest.sweep_trigger.sweep();
-        let known = |row: i64| match kind {
-            IdType::BigInt => row,
-            IdType::Uuid | IdType::Text => known_as(&supabase, row),
-        };
-        let mut ids = [known(row), known(second)];
+        let mut ids = [row, second].map(|row| known_as(&supabase, row));
         ids.sort_unstable();
         inbox.holds(ids).await;
         let trigger = ingest.sweep_trigger.clone();
@@ -302,9 +299,7 @@ async fn many_rows_of_one_old_time_are_not_read_again_with_each_sweep() {
     for kind in KINDS {
         let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));
         supabase.faults().drop_events(u64::MAX);
-        let pairs =
-            (0..500).map(|number| (format!("toyta {number}"), "Toyota".to_owned(), "brand".to_owned()));
-        supabase.import(pairs, "2026-01-01T00:00:00Z".parse().expect("a time"));
+        import(&supabase, 500);
         let mut ingest =
             Running::start(access(&supabase), &inbox, IngestTiming { page: 50, compare: 1, ..timing() });
         ingest.status_is(|status| status.audits > 0).await;

@@ -102,7 +102,7 @@ impl Inbox for Memory {
 
     async fn refuse(&self, row: &RowId) -> Result<Accepted, InboxError> {
         let id = row.number();
-        let row = Row { id, text_id: row.text().map(Into::into), ..Row::default() };
+        let row = Row::default().with_id(row);
         let mut refused = 0;
         self.rows.send_modify(|stored| {
             stored.entry(id).or_insert_with(|| {

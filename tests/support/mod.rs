@@ -15,7 +15,8 @@ pub mod worker;
 
 use std::future::Future;
 use std::panic::Location;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use autovalidate_finetune::onnx::Runtime;
@@ -86,4 +87,17 @@ pub fn minilm() -> PathBuf {
 #[track_caller]
 pub fn runtime() -> Runtime {
     Runtime::load(&onnxruntime(), 2).unwrap()
+}
+
+/// Runs a command of the program on files of this folder, with the tiny model as its base.
+pub fn autovalidate(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("ORT_DYLIB_PATH", onnxruntime())
+        .env("BASE_MODEL", tiny())
+        .env("TRAIN_THREADS", "1")
+        .output()
+        .unwrap()
 }

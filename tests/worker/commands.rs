@@ -4,19 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support;
-use crate::support::tiny;
-
-fn autovalidate(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_autovalidate"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("ORT_DYLIB_PATH", support::onnxruntime())
-        .env("BASE_MODEL", tiny())
-        .env("TRAIN_THREADS", "1")
-        .output()
-        .unwrap()
-}
+use crate::support::{autovalidate, tiny};
 
 fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -47,7 +47,7 @@ pub(super) async fn check_version(program: &Path) -> Result<String, BrokerError>
 }
 
 /// Extracts the version: `nats-server: v2.10.27` becomes `2.10.27`. An answer without a version is
-/// returned as it is, cut to 40 bytes.
+/// returned on one line, cut to 40 bytes.
 fn parse_version(answer: &str) -> String {
     let word = answer
         .split_whitespace()

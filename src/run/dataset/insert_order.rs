@@ -2,22 +2,17 @@
 
 use crate::correction::Row;
 
-/// Returns each row's place in the order of inserts, in the order of the rows. Places differ, so that a
-/// window of the newest rows never ends within one moment: rows of one transaction have one time.
-pub(super) fn insert_order(rows: &[Row]) -> Vec<i64> {
-    let mut order: Vec<(i64, i64, usize)> =
-        rows.iter().enumerate().map(|(index, row)| (row.insert_order(), row.id, index)).collect();
-    order.sort_unstable();
-    let mut places = vec![0; rows.len()];
+/// Puts rows in the order of their inserts, each with its place. Places differ, so that a window of the
+/// newest rows never ends within one moment: rows of one transaction have one time.
+pub(super) fn in_insert_order(rows: Vec<Row>) -> Vec<(i64, Row)> {
+    let mut rows: Vec<_> = rows.into_iter().map(|row| (row.insert_order(), row)).collect();
+    rows.sort_by_key(|(place, row)| (*place, row.id));
     let mut free = i64::MIN;
-    for (wanted, _, index) in order {
-        let place = wanted.max(free);
-        if let Some(entry) = places.get_mut(index) {
-            *entry = place;
-        }
+    for (place, _) in &mut rows {
+        *place = (*place).max(free);
         free = place.saturating_add(1);
     }
-    places
+    rows
 }
 
 #[cfg(test)]
@@ -29,10 +24,17 @@ mod tests {
         Row { id, text_id: text_id.map(Into::into), created_at, ..Row::default() }
     }
 
+    /// Returns the places of rows, in the order of their ids.
+    fn places(rows: impl Into<Vec<Row>>) -> Vec<i64> {
+        let mut rows = in_insert_order(rows.into());
+        rows.sort_by_key(|(_, row)| row.id);
+        rows.into_iter().map(|(place, _)| place).collect()
+    }
+
     #[test]
     fn whole_numbers_are_their_own_places() {
         let rows = [3, 7, 9].map(|id| row(id, None, "2026-01-01T00:00:00Z"));
-        assert_eq!(insert_order(&rows), [3, 7, 9]);
+        assert_eq!(places(rows), [3, 7, 9]);
     }
 
     #[test]
@@ -44,6 +46,6 @@ mod tests {
             at(3, "1970-01-01T00:00:01Z"),
             at(4, "when?"),
         ];
-        assert_eq!(insert_order(&rows), [1_000_000, 2_000_000, 1_000_001, 0]);
+        assert_eq!(places(rows), [1_000_000, 2_000_000, 1_000_001, 0]);
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! rows         the rows, sorted into training pairs and held-out queries
+//! insert_order the order of rows by their inserts
 //! conflicts    the vote between rows that correct the same typo to different names
 //! summary      counts, ids and hashes of a dataset
 //! row_counts   counts of what became of each row

@@ -9,7 +9,7 @@ use crate::run::dataset::{Conflicts, DatasetSummary, NameList, Untemplated};
 use crate::text::compose;
 use autovalidate_finetune::train::PairTexts;
 
-use super::insert_order::insert_order;
+use super::insert_order::in_insert_order;
 use super::names::hash_names;
 
 /// Data that a run trains on and is evaluated with.
@@ -51,25 +51,24 @@ impl Dataset {
         let hash = hash(&rows, released);
         let row_ids = rows.iter().map(|row| row.id).collect();
         let total = rows.len();
-        let order = insert_order(&rows);
-        let newest_from = hold_out.newest.first_row(order.iter().copied());
         let has_text_ids = rows.iter().any(|row| row.text_id.is_some());
-        let last_insert = order.iter().copied().max().filter(|_| has_text_ids);
+        // Of rows that repeat a pair, the oldest one decides.
+        let rows = in_insert_order(rows);
+        let newest_from = hold_out.newest.first_row(rows.iter().map(|(place, _)| *place));
+        let last_insert = rows.last().map(|(place, _)| *place).filter(|_| has_text_ids);
         let window = Cohorts { newest_from, legacy_until: None };
 
-        let conflicts = Conflicts::among(rows.iter().filter(|row| row.check().is_ok()), released);
+        let trainable = rows.iter().map(|(_, row)| row).filter(|row| row.check().is_ok());
+        let conflicts = Conflicts::among(trainable, released);
         let mut seen = HashMap::new();
         let (mut refused, mut repeated) = (BTreeMap::new(), 0);
-        let mut untemplated = Untemplated::default();
+        let mut rows_of_domain = BTreeMap::new();
         let (mut pairs, mut slips) = (Vec::new(), Vec::new());
         let (mut queries, mut names) = (Vec::new(), Vec::new());
         let mut training = BTreeMap::new();
         let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
         let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
         let mut query_rows = Vec::new();
-        // Of rows that repeat a pair, the oldest one decides.
-        let mut rows: Vec<(i64, Row)> = order.into_iter().zip(rows).collect();
-        rows.sort_by_key(|(place, _)| *place);
         for (place, row) in rows {
             if let Err(reason) = row.check() {
                 *refused.entry(reason).or_insert(0) += 1;
@@ -81,7 +80,10 @@ impl Dataset {
                 continue;
             }
             let domain = normalize(&row.domain);
-            untemplated.count(&domain, templates);
+            match rows_of_domain.get_mut(&domain) {
+                Some(rows) => *rows += 1,
+                None => _ = rows_of_domain.insert(domain.clone(), 1),
+            }
             let corrected = compose(&row.corrected);
             let pair = (domain.clone(), normalize(&row.typo), normalize(&corrected));
             let earlier = seen.get(&pair).copied();
@@ -121,6 +123,7 @@ impl Dataset {
                 }
             }
         }
+        let untemplated = Untemplated::of(rows_of_domain, templates);
         let catalog = Catalog::new(names);
         let summary = DatasetSummary {
             rows: total,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::correction::Row;
 use crate::postgres_time::PostgresTime;
-use crate::row_identity::{RowId, is_text};
+use crate::row_identity::RowId;
 use crate::table_file::{Column, Columns, Place, TableFileError, read};
 
 /// Columns of a file of rows.
@@ -97,7 +97,7 @@ pub fn read_rows(paths: &[impl AsRef<Path>]) -> Result<FileRows, TableFileError>
     let numbered = |of: FileRow| {
         let FileRow { file, number, id, row, .. } = of;
         match id.filter(|_| keeps_ids) {
-            Some(id) => Row { id: id.number(), text_id: id.text().map(Into::into), ..row },
+            Some(id) => row.with_id(&id),
             None => Row { id: number_of(file, number), created_at: None, ..row },
         }
     };
@@ -107,13 +107,15 @@ pub fn read_rows(paths: &[impl AsRef<Path>]) -> Result<FileRows, TableFileError>
 /// Returns true when every row has an id, and the ids give the order of inserts: they are whole numbers,
 /// or the rows have times.
 fn ids_order_all(rows: &[FileRow]) -> bool {
-    let ids: Option<Vec<i64>> = rows.iter().map(|of| of.id.as_ref().map(RowId::number)).collect();
-    let has_time = |of: &FileRow| of.row.created_at.as_deref().and_then(PostgresTime::read).is_some();
-    ids.is_some_and(|ids| match ids.iter().filter(|id| is_text(**id)).count() {
-        0 => true,
-        // A text has no place among whole numbers.
-        texts => texts == ids.len() && rows.iter().all(has_time),
-    })
+    let all = |fits: fn(&FileRow, &RowId) -> bool| {
+        rows.iter().all(|of| of.id.as_ref().is_some_and(|id| fits(of, id)))
+    };
+    // A text has no place among whole numbers.
+    all(|_, id| id.text().is_none()) || all(|of, id| id.text().is_some() && has_time(of))
+}
+
+fn has_time(of: &FileRow) -> bool {
+    of.row.created_at.as_deref().and_then(PostgresTime::read).is_some()
 }
 
 fn repeated_ids(rows: &[FileRow], paths: &[impl AsRef<Path>]) -> Option<RepeatedIds> {

@@ -14,23 +14,10 @@ const NAMED: usize = 8;
 pub struct Untemplated(BTreeMap<String, usize>);
 
 impl Untemplated {
-    /// Counts a row of this normalized domain, unless templates cover the domain.
-    pub(super) fn count(&mut self, domain: &str, templates: &Templates) {
-        if let Some(rows) = self.0.get_mut(domain) {
-            *rows += 1;
-        } else if !templates.covers(domain) {
-            self.0.insert(domain.to_owned(), 1);
-        }
-    }
-
-    /// Returns the number of rows.
-    pub fn rows(&self) -> usize {
-        self.0.values().sum()
-    }
-
-    /// Returns the number of domains.
-    pub fn domains(&self) -> usize {
-        self.0.len()
+    /// Keeps, of the numbers of rows of normalized domains, those that no template covers.
+    pub(super) fn of(mut rows: BTreeMap<String, usize>, templates: &Templates) -> Self {
+        rows.retain(|domain, _| !templates.covers(domain));
+        Self(rows)
     }
 
     /// Returns one sentence for people, or `None` when every domain has a template.
@@ -54,7 +41,7 @@ impl Untemplated {
         }
         Some(format!(
             "rows of a domain without a template: {} ({}), rendered as {:?}",
-            self.rows(),
+            self.0.values().sum::<usize>(),
             named.join(", "),
             templates.fallback()
         ))
@@ -68,17 +55,19 @@ mod tests {
     #[test]
     fn domains_without_a_template_are_told_once_with_their_rows() {
         let templates = Templates::default();
-        let mut untemplated = Untemplated::default();
+        let mut rows = BTreeMap::new();
         for domain in ["brand", "model", "trim", "", "trim"] {
-            untemplated.count(domain, &templates);
+            *rows.entry(domain.to_owned()).or_insert(0) += 1;
         }
-        assert_eq!((untemplated.rows(), untemplated.domains()), (3, 2));
+        let untemplated = Untemplated::of(rows.clone(), &templates);
+        assert_eq!((untemplated.0.values().sum::<usize>(), untemplated.0.len()), (3, 2));
         let sentence = untemplated.sentence(&templates).unwrap();
         assert!(
             sentence.contains("template: 3 (") && sentence.contains("2 of \"trim\", 1 without a domain"),
             "{sentence}"
         );
-        (0..20).for_each(|number| untemplated.count(&format!("d{number}"), &templates));
+        rows.extend((0..20).map(|number| (format!("d{number}"), 1)));
+        let untemplated = Untemplated::of(rows, &templates);
         assert!(untemplated.sentence(&templates).unwrap().contains("others of 14 more domains"));
         assert_eq!(Untemplated::default().sentence(&templates), None);
     }

@@ -83,20 +83,17 @@ impl Binding {
 /// Parses filters of the form `column=op.value`, separated by commas. The commas inside `in.(a,b)`
 /// do not separate filters.
 fn filters(id_type: IdType, text: &str) -> Result<Vec<Filter>, String> {
-    let parted = list(&format!("({text})")).map(|parts| parts.iter().map(|part| part.to_string()).collect());
-    let parts: Vec<String> = parted.unwrap_or_else(|| vec![text.to_owned()]);
+    let parts = members(text).unwrap_or_else(|| vec![text]);
     let parse =
-        |part: &String| part.split_once('=').and_then(|(name, test)| Filter::parse(id_type, name, test).ok());
-    let parsed: Option<Vec<_>> = parts.iter().map(parse).collect();
+        |part: &str| part.split_once('=').and_then(|(name, test)| Filter::parse(id_type, name, test).ok());
+    let parsed: Option<Vec<_>> = parts.into_iter().map(parse).collect();
     parsed.ok_or_else(|| format!("Error parsing 'filter' params: {text}"))
 }
 
-/// Splits `(a,b,..)` into its members. Commas within quotes or inner parentheses do not separate
-/// members.
-fn list(text: &str) -> Option<Vec<&str>> {
-    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+/// Splits a text at its commas, but not at those within quotes or parentheses.
+fn members(text: &str) -> Option<Vec<&str>> {
     let (mut members, mut begin, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0_usize, false, false);
-    for (place, character) in inner.char_indices() {
+    for (place, character) in text.char_indices() {
         match character {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
@@ -105,13 +102,13 @@ fn list(text: &str) -> Option<Vec<&str>> {
             '(' => depth += 1,
             ')' => depth = depth.checked_sub(1)?,
             ',' if depth == 0 => {
-                members.push(&inner[begin..place]);
+                members.push(&text[begin..place]);
                 begin = place + 1;
             }
             _ => {}
         }
     }
-    members.push(&inner[begin..]);
+    members.push(&text[begin..]);
     (!quoted && depth == 0).then_some(members)
 }
 

@@ -51,7 +51,7 @@ impl Query {
     pub(super) fn read(&self, table: &mut Table, max_rows: usize, counted: bool) -> (Vec<Record>, usize) {
         if self.is_by_id() && (!self.order.is_empty() || table.id_type() == IdType::BigInt) {
             let total = if counted { table.count(self.ids()) } else { 0 };
-            return (self.page_by_id(table.rows(self.ids()), max_rows), total);
+            return (self.cut_out(table.rows(self.ids()), max_rows), total);
         }
         if let Some(keys) = bounds::listed(&self.filters) {
             return self.page(table.listed(&keys), max_rows);
@@ -75,15 +75,15 @@ impl Query {
         table.commits(self.ids()).filter(selected).map(|commit| commit.number).collect()
     }
 
-    /// Returns the range of ids that can match. For an ascending order, reading only this range makes
-    /// a page cheap, as the primary key's index does.
-    pub(super) fn ids(&self) -> Range<Cut> {
+    /// Returns the range of ids that can match. Reading only this range makes a page cheap, as the primary
+    /// key's index does.
+    fn ids(&self) -> Range<Cut> {
         bounds::keys(&self.filters)
     }
 
     /// Returns true when rows ordered by id and within [`ids`](Self::ids) need no further filtering
     /// or sorting.
-    pub(super) fn is_by_id(&self) -> bool {
+    fn is_by_id(&self) -> bool {
         let ordered = self.order.is_empty() || self.order == [("id".to_owned(), true)];
         let bounded = |filter: &Filter| match filter {
             Filter::Column(name, Test::Compare(holds, _)) => {
@@ -92,16 +92,6 @@ impl Query {
             _ => false,
         };
         ordered && self.filters.iter().all(bounded)
-    }
-
-    /// Returns a page of rows that are ordered by id, for a query that
-    /// [`is_by_id`](Self::is_by_id).
-    pub(super) fn page_by_id<'a>(
-        &self,
-        rows: impl Iterator<Item = &'a Record>,
-        max_rows: usize,
-    ) -> Vec<Record> {
-        self.cut_out(rows, max_rows)
     }
 
     /// Returns a page of rows that are in the query's order or, unless `ascending`, in its reverse.
@@ -130,11 +120,7 @@ impl Query {
 
     /// Filters and sorts rows. Returns the page that this query asks for, at most `max_rows` long, and
     /// the total number of matching rows.
-    pub(super) fn page<'a>(
-        &self,
-        rows: impl Iterator<Item = &'a Record>,
-        max_rows: usize,
-    ) -> (Vec<Record>, usize) {
+    fn page<'a>(&self, rows: impl Iterator<Item = &'a Record>, max_rows: usize) -> (Vec<Record>, usize) {
         let mut matching: Vec<_> = rows.filter(|row| self.matches(row)).collect();
         matching.sort_by(|left, right| {
             let orders = self.order.iter().map(|(name, ascending)| {
@@ -153,7 +139,7 @@ impl Query {
     }
 
     /// Returns true when the row satisfies every condition.
-    pub(super) fn matches(&self, row: &Record) -> bool {
+    fn matches(&self, row: &Record) -> bool {
         self.filters.iter().all(|filter| filter.matches(row))
     }
 
@@ -349,7 +335,7 @@ mod tests {
             let within: Vec<_> =
                 rows.iter().filter(|row| row["id"].as_i64().is_some_and(|id| ids.contains(&Cut::before(Key::Number(id))))).collect();
             let (page, total) = query.page(rows.iter(), 5);
-            prop_assert_eq!(query.page_by_id(within.iter().copied(), 5), page);
+            prop_assert_eq!(query.cut_out(within.iter().copied(), 5), page);
             prop_assert_eq!(within.len(), total);
         }
 
