@@ -112,8 +112,8 @@ impl fmt::Display for Defect {
 }
 
 /// Returns the run time of `after` as a multiple of that of `before`. Each closure runs once per call and
-/// returns its run time; see [`timed`]. The result is the median over rounds. The closures take turns at going
-/// first, so that other work on the machine affects both equally. A result above `slowest` is measured
+/// returns its run time; see [`timed`]. The result is the median over rounds. The closures take turns at
+/// going first, so that other work on the machine affects both equally. A result above `slowest` is measured
 /// again, and the lowest result counts. Returns `None` when the run time of `before` is too short to measure.
 ///
 /// # Errors
