@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use autovalidate_finetune::model::is_pickled;
 use hf_hub::{HFRepository, RepoTypeModel};
 
 use super::digest::Digest;
@@ -44,11 +45,6 @@ fn belongs(path: &str) -> bool {
         path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\\'));
     let kind = ENDINGS.iter().any(|ending| path.ends_with(ending)) || is_pickled(path) || path == CARD;
     plain && kind && !OTHER_RUNTIMES.iter().any(|folder| path.starts_with(folder))
-}
-
-/// Returns true for weights that PyTorch has pickled.
-fn is_pickled(path: &str) -> bool {
-    path.starts_with("pytorch_model") && path.ends_with(".bin") && !path.contains('/')
 }
 
 /// Lists the model folder at the repo's head.

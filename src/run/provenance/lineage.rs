@@ -9,7 +9,7 @@ use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::hub::{Digest, Hasher};
 use crate::synthesis::SynthesisSettings;
-use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::model::{ModelFolder, is_pickled};
 use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::Recipe;
 
@@ -70,10 +70,7 @@ impl Ancestor {
 /// [`RunError::File`] when a file can't be read.
 pub fn weights_digest(folder: &ModelFolder) -> Result<Digest, RunError> {
     let is_weights = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
-    let is_pickled = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("pytorch_model") && name.ends_with(".bin")
-    };
+    let is_pickled = |path: &PathBuf| is_pickled(&path.file_name().unwrap_or_default().to_string_lossy());
     let all = entries(&folder.encoder_path())?;
     let mut files: Vec<&PathBuf> = all.iter().filter(|path| is_weights(path)).collect();
     if files.is_empty() {

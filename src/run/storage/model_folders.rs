@@ -48,13 +48,21 @@ fn hub_stem(repo: &RepoName) -> String {
 fn of_stem(models: &Path, stem: &str) -> Result<Vec<PathBuf>, RunError> {
     let belongs = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let content = name.strip_prefix(stem).map(|rest| rest.strip_prefix('.').unwrap_or(rest));
-        content.is_some_and(|content| content.bytes().all(|byte| byte.is_ascii_hexdigit())) && path.is_dir()
+        let rest = name.strip_prefix(stem);
+        let stored =
+            rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(is_content));
+        stored && path.is_dir()
     };
     let written = |path: &PathBuf| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let mut found: Vec<PathBuf> = entries(models)?.into_iter().filter(belongs).collect();
     found.sort_by_key(|path| std::cmp::Reverse(written(path)));
     Ok(found)
+}
+
+/// Returns true for what [`release_folder`] and [`hub_folder`] put after the dot: a SHA-256, or the id of
+/// a blob in git. Names of repos have dots, too, so no shorter text counts.
+fn is_content(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns the newest stored folder of a Hub model.
@@ -128,13 +136,24 @@ mod tests {
     fn a_stem_is_not_the_beginning_of_another_name() {
         let data = tempfile::tempdir().unwrap();
         let repo: RepoName = "acme/cars".parse().unwrap();
-        let other: RepoName = "acme/cars.v2".parse().unwrap();
-        for name in [hub_folder(&other, "0a"), "acme--cars2.0b".to_owned()] {
-            std::fs::create_dir_all(data.path().join(name)).unwrap();
+        let content = "0c".repeat(32);
+        // Each of these could pass for the repo's name and a content, if any hexadecimal digits were one.
+        for name in ["acme--cars2", "acme--carsbad", "acme--cars.bad", "acme--cars.v2", "acme--cars."] {
+            for folder in [name.to_owned(), format!("{name}.{content}")] {
+                std::fs::create_dir_all(data.path().join(folder)).unwrap();
+            }
         }
+        std::fs::create_dir_all(data.path().join(format!("acme--cars{content}"))).unwrap();
         assert_eq!(stored_hub_model(data.path(), &repo).unwrap(), None);
-        std::fs::create_dir_all(data.path().join(hub_folder(&repo, "0c"))).unwrap();
-        let found = stored_hub_model(data.path(), &repo).unwrap().unwrap();
-        assert_eq!(found, data.path().join("acme--cars.0c"));
+
+        for stored in ["acme--cars".to_owned(), hub_folder(&repo, &content)] {
+            std::fs::create_dir_all(data.path().join(&stored)).unwrap();
+            let found = stored_hub_model(data.path(), &repo).unwrap().unwrap();
+            assert_eq!(found, data.path().join(&stored));
+            std::fs::remove_dir(found).unwrap();
+        }
+        // A release of an old name, which is the beginning of a new one.
+        std::fs::create_dir_all(data.path().join("20260101120000")).unwrap();
+        assert_eq!(of_stem(data.path(), "20260101").unwrap(), Vec::<PathBuf>::new());
     }
 }

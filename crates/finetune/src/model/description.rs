@@ -18,6 +18,7 @@ use super::library_config::LIBRARY;
 use super::modules::{Form, MODULES};
 use super::sentence_config::SENTENCE;
 use super::tokenizer::TOKENIZER_CONFIG;
+use super::weights::holds_weights;
 use crate::durable::replace;
 
 /// Writes everything but the weights, exported models and the model card into `to`, which must
@@ -98,9 +99,7 @@ fn write_json(folder: &Path, name: &str, value: &Value) -> Result<(), ModelError
 /// Returns true for a name that is not copied: the file holds or describes the old weights, or is
 /// not part of a model.
 fn left_behind(name: &str) -> bool {
-    let weights =
-        [".safetensors", ".safetensors.index.json", ".bin", ".onnx", ".h5", ".ot", ".msgpack", ".pt"];
-    weights.iter().any(|ending| name.ends_with(ending))
+    holds_weights(name)
         || ["README.md", "training_report.json", "onnx", "openvino", ".git", ".gitattributes"].contains(&name)
         || name.starts_with('.')
 }

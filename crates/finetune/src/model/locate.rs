@@ -4,16 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
+use super::weights::WEIGHT_FILES;
 
 /// Largest number of folders around the model.
 const MAX_DEPTH: usize = 4;
-/// Files of a model without `modules.json`, beside `config.json`.
-const WEIGHTS: [&str; 4] = [
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-];
 
 /// Returns the model folder in `root`: `root` itself, or the only one with the fewest folders around
 /// it.
@@ -60,5 +54,5 @@ fn unsupported(found: String) -> ModelError {
 /// Returns true for a folder that `SentenceTransformer(path)` takes for a model.
 fn is_model(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
-    has("modules.json") || (has("config.json") && WEIGHTS.iter().any(|name| has(name)))
+    has("modules.json") || (has("config.json") && WEIGHT_FILES.iter().any(|name| has(name)))
 }

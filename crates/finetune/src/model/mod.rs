@@ -41,4 +41,4 @@ pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};
 pub use locate::find_model;
 pub use tokenizer::{Tokenized, Tokenizer};
-pub use weights::{Alteration, WeightSet};
+pub use weights::{Alteration, WeightSet, is_pickled};

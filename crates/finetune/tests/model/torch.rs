@@ -111,8 +111,13 @@ fn shards_are_read_and_copied_under_the_names_of_today() {
     let places: HashMap<&String, &str> = names.iter().map(|name| (name, shard)).collect();
     let index = serde_json::json!({ "metadata": {}, "weight_map": places }).to_string();
     fs::write(home.path().join("pytorch_model.bin.index.json"), index).unwrap();
-    let copy = describe(&fixture("tiny"));
+    let (folder, copy) = (ModelFolder::open(home.path()).unwrap(), tempfile::tempdir().unwrap());
+    folder.copy_description(copy.path()).unwrap();
     weights(home.path()).unwrap().rewrite(copy.path(), &mut HashMap::new()).unwrap();
+    // An index of files that aren't there would make other readers look for them.
+    let left = fs::read_dir(copy.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let pickled: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("pytorch_model")).collect();
+    assert!(pickled.is_empty(), "{pickled:?}");
     assert!(copy.path().join("model-00001-of-00001.safetensors").exists());
     let (copied, ours) = (weights(copy.path()).unwrap(), weights(&fixture("tiny")).unwrap());
     let name = "embeddings.LayerNorm.weight";

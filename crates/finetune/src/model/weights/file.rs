@@ -11,7 +11,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::super::ModelError;
 use super::element::Element;
-use super::name_of_today;
+use super::names_in_files;
 use super::torch::TorchFile;
 use crate::durable::replace;
 
@@ -141,14 +141,19 @@ impl WeightFile {
         alterations: &mut HashMap<String, Alteration<'_>>,
     ) -> std::io::Result<()> {
         out.write_all(&self.prologue)?;
+        // Alterations by the name that the file gives their tensor.
+        let names: HashMap<String, String> = alterations
+            .keys()
+            .flat_map(|known| names_in_files(known, prefix).into_iter().map(|name| (name, known.clone())))
+            .collect();
         // The tensors follow each other in the order of their offsets, without gaps: parsing the
         // header has checked this.
         for name in self.metadata.offset_keys() {
             let Some(info) = self.metadata.info(&name) else { continue };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
             input.seek(SeekFrom::Start(self.start(info)))?;
-            let known = known_name(&name, prefix, alterations);
-            match (alterations.get_mut(&known), Element::from_dtype(info.dtype)) {
+            let alteration = names.get(&name).and_then(|known| alterations.get_mut(known));
+            match (alteration, Element::from_dtype(info.dtype)) {
                 (Some(alter), Some(element)) => rewrite_tensor(input, &mut out, bytes, element, alter)?,
                 // A tensor of an unsupported format was never read, so there are no new numbers for
                 // it.
@@ -166,18 +171,6 @@ impl WeightFile {
     fn failed(&self, action: &'static str, source: std::io::Error) -> ModelError {
         ModelError::File { action, path: self.path.clone(), source }
     }
-}
-
-/// Returns the name by which the caller knows a tensor of a file.
-fn known_name(name: &str, prefix: &str, alterations: &HashMap<String, Alteration<'_>>) -> String {
-    let candidates = [name, name.strip_prefix(prefix).unwrap_or(name)];
-    let today = candidates.iter().filter_map(|name| name_of_today(name));
-    candidates
-        .iter()
-        .map(|name| (*name).to_owned())
-        .chain(today)
-        .find(|name| alterations.contains_key(name))
-        .unwrap_or_else(|| name.to_owned())
 }
 
 /// Copies exactly this number of bytes. A file that has become shorter is an error, not a short

@@ -5,36 +5,34 @@
 //! 32-bit floats, whatever the number format on disk.
 //!
 //! ```text
-//! element  number formats
-//! file     one weight file
-//! set      all weight files of a folder
-//! torch/   files that PyTorch has pickled
+//! element     number formats
+//! file        one weight file
+//! file_names  names of weight files
+//! set         all weight files of a folder
+//! torch/      files that PyTorch has pickled
 //! ```
 
 mod element;
 mod file;
+mod file_names;
 mod set;
 mod torch;
 
 pub use file::Alteration;
+pub use file_names::is_pickled;
+pub(super) use file_names::{WEIGHT_FILES, holds_weights};
 pub use set::WeightSet;
 
 use super::ModelError;
 
-/// Returns a tensor's name as files of the first years have it: with the names that TensorFlow gave
-/// the two parts of a layer normalization.
-fn first_name(name: &str) -> Option<String> {
+/// Returns the names that files give a tensor, most common first: with and without the prefix of a model
+/// with a task head, and with the names that TensorFlow gave the two parts of a layer normalization.
+fn names_in_files(name: &str, prefix: &str) -> Vec<String> {
     let stem = |ending| name.strip_suffix(ending).filter(|stem| stem.ends_with("LayerNorm"));
-    stem(".weight")
-        .map(|stem| format!("{stem}.gamma"))
-        .or_else(|| stem(".bias").map(|stem| format!("{stem}.beta")))
-}
-
-/// Returns the name of today for a tensor's name in a file.
-fn name_of_today(name: &str) -> Option<String> {
-    name.strip_suffix(".gamma")
-        .map(|stem| format!("{stem}.weight"))
-        .or_else(|| name.strip_suffix(".beta").map(|stem| format!("{stem}.bias")))
+    let first = stem(".weight").map(|stem| format!("{stem}.gamma"));
+    let first = first.or_else(|| stem(".bias").map(|stem| format!("{stem}.beta")));
+    let prefixed = |name: String| [name.clone(), format!("{prefix}{name}")];
+    [Some(name.to_owned()), first].into_iter().flatten().flat_map(prefixed).collect()
 }
 
 fn tensor_error(tensor: &str, problem: &str) -> ModelError {

@@ -13,17 +13,10 @@ use serde::Deserialize;
 use super::super::ModelError;
 use super::element::Element;
 use super::file::{Alteration, WeightFile};
-use super::{first_name, tensor_error};
+use super::file_names::{INDEX, PICKLED, PICKLED_INDEX, WHOLE, copied_name};
+use super::{names_in_files, tensor_error};
 use crate::durable::replace;
 
-/// Name of the only weight file, in most folders.
-const WHOLE: &str = "model.safetensors";
-/// Name of the index that lists the shards of a large model.
-const INDEX: &str = "model.safetensors.index.json";
-/// Name of the only weight file of an older folder, in PyTorch's own format.
-const PICKLED: &str = "pytorch_model.bin";
-/// Name of the index that lists the shards of an older, large model.
-const PICKLED_INDEX: &str = "pytorch_model.bin.index.json";
 /// Largest index of shards that is read, in bytes.
 const MAX_INDEX: u64 = 64 << 20;
 
@@ -101,11 +94,8 @@ impl WeightSet {
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&WeightFile, &TensorInfo, Element), ModelError> {
-        let prefixed = |name: &str| [name.to_owned(), format!("{}{name}", self.prefix)];
-        let first = first_name(name).map(|first| prefixed(&first));
-        let (file, info) = prefixed(name)
+        let (file, info) = names_in_files(name, self.prefix)
             .iter()
-            .chain(first.iter().flatten())
             .find_map(|name| self.files.iter().find_map(|file| Some((file, file.tensor(name)?))))
             .ok_or_else(|| tensor_error(name, "is missing"))?;
         if info.shape != shape {
@@ -172,14 +162,6 @@ impl WeightSet {
             path: path.clone(),
             source,
         })
-    }
-}
-
-/// Returns the name of a weight file's copy.
-fn copied_name(name: &str) -> String {
-    match name.strip_suffix(".bin") {
-        Some(stem) => format!("{}.safetensors", stem.replacen("pytorch_model", "model", 1)),
-        None => name.to_owned(),
     }
 }
 
