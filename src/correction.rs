@@ -257,6 +257,16 @@ impl Templates {
         template.replace("{text}", &collapse(text))
     }
 
+    /// Returns the texts around `{text}` of all templates. They are not part of any name.
+    pub fn phrases(&self) -> Vec<String> {
+        let all = self.domains.values().chain([&self.fallback]);
+        let parts = all.flat_map(|template| template.split("{text}")).map(str::trim);
+        let mut phrases: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        phrases.sort_unstable();
+        phrases.dedup();
+        phrases
+    }
+
     /// Splits a rendered text into its domain and its text; the domain is `None` for the fallback
     /// template. Returns `None` when no template fits. When several fit, the longest template
     /// decides.

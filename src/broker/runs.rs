@@ -150,6 +150,10 @@ pub struct RunRecord {
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_unreadable: Option<String>,
+    /// Sentence that says why the run didn't start from the live release, when that release can be
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_continued: Option<String>,
     /// Everything besides the rows that determines the model's weights, as in the receipt: base
     /// model and its hash, settings, seed.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -202,6 +206,7 @@ impl RunRecord {
             row_count: None,
             dataset_hash: None,
             live_unreadable: None,
+            not_continued: None,
             lineage: Value::Null,
             settings: Value::Null,
             stages: Vec::new(),

@@ -93,7 +93,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     if let Some(run) = status.last_run {
         println!("last run: {}", super::runs::line(&run));
-        if let Some(told) = &run.live_unreadable {
+        for told in run.live_unreadable.iter().chain(&run.not_continued) {
             println!("  {told}");
         }
     }

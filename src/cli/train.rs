@@ -105,6 +105,7 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let names = settings.names();
     let mut spec = TrainingSpec {
+        tokenizer: settings.tokenizer,
         recipe: settings.recipe.clone(),
         synthesis: settings.synthesis.clone(),
         hold_out: settings.hold_out,

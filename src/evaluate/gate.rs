@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::retrieval::{Rank, reciprocal};
-use super::{Cohorts, Query};
+use super::{Cohorts, Query, SpeedLimits};
 use crate::correction::normalize;
 use crate::default_value::is_default;
 use crate::text::label;
@@ -73,6 +73,16 @@ pub struct GatePolicy {
     /// Largest allowed encode time, as a multiple of the encode time of the model that the new one
     /// replaces.
     pub slowest: f64,
+    /// Encode time of one query in milliseconds, up to which no model is too slow: nobody notices the
+    /// difference between two milliseconds and three.
+    pub query_budget_ms: f64,
+}
+
+impl GatePolicy {
+    /// Returns the limits on the encode time.
+    pub fn speed(&self) -> SpeedLimits {
+        SpeedLimits { slowest: self.slowest, query_budget_ms: self.query_budget_ms }
+    }
 }
 
 impl Default for GatePolicy {
@@ -85,6 +95,7 @@ impl Default for GatePolicy {
             seed: 0,
             publish_when_unsure: true,
             slowest: 1.2,
+            query_budget_ms: 20.0,
         }
     }
 }

@@ -39,4 +39,4 @@ pub use gate::{Gate, GatePolicy, Judgment, Verdict, judge};
 pub use holdout::{HoldOut, Side, is_validation};
 pub use report::{Comparison, EndToEnd, Group, ModelRanks, QuerySet, Report};
 pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, held_out_loss, model_ranks};
-pub use sanity::{Defect, Sanity, slowdown, timed};
+pub use sanity::{Defect, Sanity, Speed, SpeedLimits, query_time, slowdown, timed};

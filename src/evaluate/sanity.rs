@@ -31,11 +31,33 @@ pub enum Defect {
         /// Length that is farthest from 1.
         length: f64,
     },
-    /// Encoding that takes much longer than with the model being replaced.
+    /// Encoding that takes much longer than with the model being replaced, and longer than a person
+    /// should wait.
     Slow {
         /// Encode time as a multiple of that of the model being replaced.
         factor: f64,
+        /// Encode time of one query, in milliseconds; `None` in records from before it was measured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        query_ms: Option<f64>,
     },
+}
+
+/// Measured speed of a new model.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Speed {
+    /// Encode time as a multiple of that of the model being replaced; see [`slowdown`].
+    pub slowdown: Option<f64>,
+    /// Encode time of one query; see [`query_time`].
+    pub query: Option<Duration>,
+}
+
+/// Limits on the speed of a new model. A model is slow only beyond both.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpeedLimits {
+    /// Largest allowed encode time, as a multiple of that of the model being replaced.
+    pub slowest: f64,
+    /// Encode time of one query in milliseconds, up to which no model is slow.
+    pub query_budget_ms: f64,
 }
 
 /// Result of the checks. A model without defects is sane.
@@ -46,20 +68,21 @@ pub struct Sanity {
     /// Encode time as a multiple of that of the model being replaced; `None` if either was not
     /// measured.
     pub slowdown: Option<f64>,
+    /// Encode time of one query by the new model, in milliseconds; `None` if it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_ms: Option<f64>,
     /// Defects found.
     pub defects: Vec<Defect>,
 }
 
 impl Sanity {
-    /// Checks `embeddings` `[texts, width]` and the encode time of a model. `normalizes` says that
-    /// the model folder normalizes its embeddings. `slowdown` is the encode time as a multiple of
-    /// that of the model being replaced (see [`slowdown`]), and `slowest` is the largest allowed
-    /// multiple.
+    /// Checks `embeddings` `[texts, width]` and the speed of a model. `normalizes` says that the model
+    /// folder normalizes its embeddings. What was not measured is no defect.
     pub fn check(
         embeddings: ArrayView2<'_, f32>,
         normalizes: bool,
-        slowdown: Option<f64>,
-        slowest: f64,
+        speed: Speed,
+        limits: SpeedLimits,
     ) -> Self {
         let mut defects = Vec::new();
         let lengths: Vec<f64> = embeddings
@@ -78,10 +101,12 @@ impl Sanity {
         if let Some(farthest) = off().max_by(|one, other| distance(one).total_cmp(&distance(other))) {
             defects.push(Defect::NotUnit { embeddings: off().count(), length: *farthest });
         }
-        if let Some(factor) = slowdown.filter(|factor| *factor > slowest) {
-            defects.push(Defect::Slow { factor });
+        let query_ms = speed.query.map(|query| query.as_secs_f64() * 1_000.0);
+        let within_budget = query_ms.is_some_and(|query| query <= limits.query_budget_ms);
+        if let Some(factor) = speed.slowdown.filter(|factor| *factor > limits.slowest && !within_budget) {
+            defects.push(Defect::Slow { factor, query_ms });
         }
-        Self { embeddings: lengths.len(), slowdown, defects }
+        Self { embeddings: lengths.len(), slowdown: speed.slowdown, query_ms, defects }
     }
 
     /// True when the embeddings are usable, however long encoding takes.
@@ -104,8 +129,12 @@ impl fmt::Display for Defect {
             Self::NotUnit { embeddings, length } => {
                 write!(formatter, "{embeddings} embeddings are not of unit length (one of {length:.4})")
             }
-            Self::Slow { factor } => {
-                write!(formatter, "encoding takes {factor:.2} times as long as with the model being replaced")
+            Self::Slow { factor, query_ms } => {
+                write!(
+                    formatter,
+                    "encoding takes {factor:.2} times as long as with the model being replaced"
+                )?;
+                query_ms.map_or(Ok(()), |time| write!(formatter, " ({time:.1} ms for a query)"))
             }
         }
     }
@@ -154,6 +183,24 @@ pub fn slowdown<E>(
         }
     }
     Ok(lowest)
+}
+
+/// Returns the time that one query takes: the median run time of `encode` over `queries`, which is called
+/// with the number of each. Returns `None` when there are none.
+///
+/// # Errors
+/// The error of the closure.
+pub fn query_time<E>(
+    queries: usize,
+    mut encode: impl FnMut(usize) -> Result<Duration, E>,
+) -> Result<Option<Duration>, E> {
+    if queries > 0 {
+        // The first call allocates memory.
+        encode(0)?;
+    }
+    let mut times = (0..queries).map(encode).collect::<Result<Vec<_>, E>>()?;
+    times.sort_unstable();
+    Ok(times.get(times.len() / 2).copied())
 }
 
 /// Measures the run time of a piece of work.

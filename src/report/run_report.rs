@@ -28,6 +28,10 @@ pub struct RunReport {
     /// Sentence that says why the run didn't start from the live release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_unreadable: Option<String>,
+    /// Sentence that says why the run didn't start from the live release, when that release can be
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_continued: Option<String>,
     /// Summary of the rows.
     pub dataset: DatasetSummary,
     /// Training settings by name.
@@ -102,10 +106,11 @@ impl RunReport {
     /// [`RunReportError::Unreadable`] for figures that can't be parsed.
     pub fn of(record: &RunRecord) -> Result<Self, RunReportError> {
         // A stage appears once per attempt that reached it; the last entry counts.
-        let figures = |stage: Stage| {
-            let of_stage = record.stages.iter().rev().filter(|entry| entry.stage == stage.name());
-            of_stage.map(|entry| &entry.figures).find(|figures| !figures.is_null() && !is_left_out(figures))
+        let all_figures = |stage: Stage| {
+            let of_stage = record.stages.iter().rev().filter(move |entry| entry.stage == stage.name());
+            of_stage.map(|entry| &entry.figures).filter(|figures| !figures.is_null() && !is_left_out(figures))
         };
+        let figures = |stage: Stage| all_figures(stage).next();
         let left_out =
             record.stages.iter().map(|entry| &entry.figures).chain([&record.metrics]).any(is_left_out);
         let missing = if left_out { RunReportError::LeftOut } else { RunReportError::NotEvaluated };
@@ -129,7 +134,8 @@ impl RunReport {
             made_at: Some(record.created_at.to_string()),
             base_model: record.base_model.clone(),
             live_unreadable: record.live_unreadable.clone(),
-            dataset: read(dataset)?,
+            not_continued: record.not_continued.clone(),
+            dataset: read(&with_ids(dataset, all_figures(Stage::FetchData)))?,
             recipe: record.settings.clone(),
             synthesis: record.lineage["synthesis"].clone(),
             training: read(&train["training"])?,
@@ -149,6 +155,7 @@ impl RunReport {
         fact("created", self.made_at.clone());
         fact("base model", self.base_model.clone());
         fact("live release", self.live_unreadable.clone());
+        fact("start", self.not_continued.clone());
         fact("data", Some(self.dataset.to_string()));
         fact("held out", Some(self.held_out()));
         let Summary { steps, seconds, vocabulary, epoch_losses, .. } = &self.training;
@@ -168,8 +175,11 @@ impl RunReport {
             });
             fact(name, settings);
         }
-        let slowdown = self.report.sanity.slowdown;
-        fact("encode time", slowdown.map(|factor| format!("{factor:.2} times that of the live model")));
+        let sanity = &self.report.sanity;
+        let query = sanity.query_ms.map(|time| format!("{time:.1} ms for a query"));
+        let factor = sanity.slowdown.map(|factor| format!("{factor:.2} times that of the live model"));
+        let times: Vec<String> = query.into_iter().chain(factor).collect();
+        fact("encode time", Some(times.join(", ")).filter(|times| !times.is_empty()));
         fact("ONNX export", self.onnx_parity.map(|cosine| format!("lowest cosine {cosine:.6}")));
         for warning in self.name_coverage.warnings() {
             fact("names", Some(warning));
@@ -201,6 +211,22 @@ impl RunReport {
              of the newest rows"
         )
     }
+}
+
+/// Names of the figures that only the attempt which read the stream records.
+const ID_FIGURES: [&str; 3] = ["row_ids", "held_out_ids", "left_out_ids"];
+
+/// Returns the figures of the dataset with the ids that an earlier attempt has recorded. They are empty
+/// when its entry is no longer in the record.
+fn with_ids<'a>(figures: &Value, attempts: impl Iterator<Item = &'a Value> + Clone) -> Value {
+    let mut figures = figures.clone();
+    for name in ID_FIGURES {
+        if figures[name].is_null() {
+            let recorded = attempts.clone().map(|figures| &figures[name]).find(|ids| !ids.is_null());
+            figures[name] = recorded.cloned().unwrap_or_else(|| "".into());
+        }
+    }
+    figures
 }
 
 /// Formats a setting's value as a person would write it. Settings have single precision, so digits

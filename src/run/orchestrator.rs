@@ -129,7 +129,8 @@ impl Pipeline {
         let recipe = self.recipe(request)?;
         recorder.record.settings = to_json(&recipe)?;
         let cache = ModelCache::new(&self.repository, &self.plan.data_dir, &self.plan.base_model)
-            .with_trial(&self.runtime);
+            .with_trial(&self.runtime)
+            .with_tokenizer(self.plan.tokenizer);
 
         let load_base = LoadBase::of(self, &cache, &recorder.record, request);
         let LoadedBase { model: base, ancestor } = recorder.perform(load_base, context).await?;
@@ -206,6 +207,7 @@ impl Pipeline {
         Lineage {
             base,
             last_sequence: Some(covered),
+            tokenizer: self.plan.tokenizer,
             recipe: recipe.clone(),
             synthesis: self.plan.synthesis.clone(),
             hold_out: self.plan.hold_out,

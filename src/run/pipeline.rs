@@ -11,6 +11,7 @@ use crate::corrections::Corrections;
 use crate::evaluate::{GatePolicy, HoldOut};
 use crate::hub::Repository;
 use crate::synthesis::SynthesisSettings;
+use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Recipe;
 
@@ -40,6 +41,8 @@ pub struct Pipeline {
 /// Settings of every run.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
+    /// Tokens to train on.
+    pub tokenizer: TokenizerChoice,
     /// Training recipe. A job request may override some of its values.
     pub recipe: Recipe,
     /// Settings of the synthetic typos.

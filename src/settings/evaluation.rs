@@ -1,5 +1,7 @@
 //! Settings of evaluation and synthesis: held-out rows, the gate, and synthetic typos.
 
+use std::time::Duration;
+
 use crate::evaluate::{GatePolicy, HoldOut, NewestWindow};
 use crate::synthesis::{Keyboard, SynthesisSettings};
 
@@ -35,6 +37,8 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
         "hold" => Some(false),
         _ => None,
     });
+    let default_budget = Duration::from_secs_f64(default.query_budget_ms / 1_000.0);
+    let query_budget = reader.duration("GATE_QUERY_BUDGET", Some(default_budget));
     GatePolicy {
         minimum_queries: reader.parse_or(
             "GATE_MINIMUM_QUERIES",
@@ -47,6 +51,7 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
             (0.5..1.0).contains(n)
         }),
         slowest: reader.parse_or("GATE_SLOWEST", "at least 1", default.slowest, |n: &f64| *n >= 1.0),
+        query_budget_ms: query_budget.map_or(0.0, |budget| budget.as_secs_f64() * 1_000.0),
         publish_when_unsure: publish_when_unsure.unwrap_or(default.publish_when_unsure),
         ..default
     }

@@ -39,6 +39,7 @@ use crate::failure::{Failure, RetryDirective};
 use crate::redaction::quote;
 use crate::synthesis::SynthesisSettings;
 use crate::trigger::TriggerPolicy;
+use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::{EarlyStop, Metric, Recipe, ranges};
 
@@ -110,6 +111,8 @@ pub struct Settings {
     pub trigger: TriggerPolicy,
     /// Training parameters, such as epochs, batch size and learning rate.
     pub recipe: Recipe,
+    /// Tokens to train on.
+    pub tokenizer: TokenizerChoice,
     /// Settings of synthetic typos.
     pub synthesis: SynthesisSettings,
     /// Parts of the data that are held out for evaluation.
@@ -216,6 +219,7 @@ impl Settings {
         let checkpoints = checkpoints::checkpoints(&mut reader);
         let trigger = trigger(&mut reader);
         let recipe = recipe(&mut reader);
+        let tokenizer = tokenizer(&mut reader);
         let synthesis = evaluation::synthesis(&mut reader);
         let hold_out = evaluation::hold_out(&mut reader);
         let gate = evaluation::gate(&mut reader);
@@ -258,6 +262,7 @@ impl Settings {
             checkpoints,
             trigger,
             recipe,
+            tokenizer,
             synthesis,
             hold_out,
             gate,
@@ -281,6 +286,15 @@ fn trigger(reader: &mut SettingsReader<'_>) -> TriggerPolicy {
         quiet: reader.duration("TRAIN_QUIET", None),
         cooldown: reader.duration("TRAIN_COOLDOWN", Some(Duration::from_secs(600))).unwrap_or_default(),
     }
+}
+
+fn tokenizer(reader: &mut SettingsReader<'_>) -> TokenizerChoice {
+    let choice = reader.parse_if_set("TRAIN_TOKENIZER", "keep or characters", |text| match text {
+        "keep" => Some(TokenizerChoice::Keep),
+        "characters" => Some(TokenizerChoice::Characters),
+        _ => None,
+    });
+    choice.unwrap_or(TokenizerChoice::Characters)
 }
 
 fn recipe(reader: &mut SettingsReader<'_>) -> Recipe {

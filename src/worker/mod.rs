@@ -298,6 +298,7 @@ impl Trainer {
             },
             clock: Arc::new(handles.streams.clock().clone()),
             plan: RunSettings {
+                tokenizer: settings.tokenizer,
                 recipe: settings.recipe.clone(),
                 synthesis: settings.synthesis.clone(),
                 hold_out: settings.hold_out,

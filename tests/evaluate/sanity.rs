@@ -4,14 +4,21 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use autovalidate::evaluate::{Defect, Sanity, slowdown, timed};
+use autovalidate::evaluate::{Defect, Sanity, Speed, SpeedLimits, query_time, slowdown, timed};
 use ndarray::array;
 
 const SLOWEST: f64 = 1.2;
+const LIMITS: SpeedLimits = SpeedLimits { slowest: SLOWEST, query_budget_ms: 20.0 };
+const UNMEASURED: Speed = Speed { slowdown: None, query: None };
 
 #[test]
 fn unit_rows_in_good_time_are_sane() {
-    let sanity = Sanity::check(array![[0.6, 0.8], [1.0, 0.0]].view(), true, Some(1.2), SLOWEST);
+    let sanity = Sanity::check(
+        array![[0.6, 0.8], [1.0, 0.0]].view(),
+        true,
+        Speed { slowdown: Some(1.2), query: None },
+        LIMITS,
+    );
     assert!(sanity.is_sane(), "{sanity:?}");
     assert_eq!((sanity.embeddings, sanity.slowdown), (2, Some(1.2)));
 }
@@ -19,7 +26,7 @@ fn unit_rows_in_good_time_are_sane() {
 #[test]
 fn what_is_no_number_is_found() {
     let rows = array![[f32::NAN, 0.0], [f32::INFINITY, 0.0], [1.0, 0.0]];
-    let sanity = Sanity::check(rows.view(), true, None, SLOWEST);
+    let sanity = Sanity::check(rows.view(), true, UNMEASURED, LIMITS);
     assert_eq!(sanity.defects, [Defect::NotFinite { embeddings: 2 }]);
     assert!(!sanity.is_usable());
 }
@@ -27,19 +34,51 @@ fn what_is_no_number_is_found() {
 #[test]
 fn a_length_other_than_one_matters_only_where_the_folder_normalizes() {
     let rows = array![[0.0, 0.0], [3.0, 4.0], [1.0, 0.0005]];
-    assert!(Sanity::check(rows.view(), false, None, SLOWEST).is_sane());
-    let sanity = Sanity::check(rows.view(), true, None, SLOWEST);
+    assert!(Sanity::check(rows.view(), false, UNMEASURED, LIMITS).is_sane());
+    let sanity = Sanity::check(rows.view(), true, UNMEASURED, LIMITS);
     assert_eq!(sanity.defects, [Defect::NotUnit { embeddings: 2, length: 5.0 }]);
 }
 
 #[test]
 fn a_slow_model_is_found_and_an_unmeasured_one_is_not_blamed() {
     let rows = array![[1.0, 0.0]];
-    let sanity = Sanity::check(rows.view(), true, Some(1.5), SLOWEST);
-    assert_eq!(sanity.defects, [Defect::Slow { factor: 1.5 }]);
+    let unlike = Speed { slowdown: Some(1.5), query: None };
+    let sanity = Sanity::check(rows.view(), true, unlike, LIMITS);
+    assert_eq!(sanity.defects, [Defect::Slow { factor: 1.5, query_ms: None }]);
     assert!(sanity.is_usable(), "slow, but its embeddings are usable");
-    assert!(Sanity::check(rows.view(), true, Some(1.5), 2.0).is_sane(), "the limit is a setting");
-    assert_eq!(Sanity::check(rows.view(), true, None, SLOWEST).slowdown, None);
+    let patient = SpeedLimits { slowest: 2.0, ..LIMITS };
+    assert!(Sanity::check(rows.view(), true, unlike, patient).is_sane(), "the limit is a setting");
+    assert_eq!(Sanity::check(rows.view(), true, UNMEASURED, LIMITS).slowdown, None);
+}
+
+#[test]
+fn a_model_that_answers_within_the_budget_is_not_slow_however_fast_the_live_one_is() {
+    let rows = array![[1.0, 0.0]];
+    let check = |millis| {
+        let speed = Speed { slowdown: Some(3.0), query: Some(Duration::from_millis(millis)) };
+        Sanity::check(rows.view(), true, speed, LIMITS)
+    };
+    let fast = check(20);
+    assert!(fast.is_sane());
+    assert_eq!((fast.slowdown, fast.query_ms), (Some(3.0), Some(20.0)));
+    let slow = check(21);
+    assert_eq!(slow.defects, [Defect::Slow { factor: 3.0, query_ms: Some(21.0) }]);
+    assert_eq!(
+        slow.defects[0].to_string(),
+        "encoding takes 3.00 times as long as with the model being replaced (21.0 ms for a query)"
+    );
+}
+
+#[test]
+fn the_time_of_a_query_is_the_median_without_the_first_call() {
+    let mut calls = Vec::new();
+    let time = query_time(3, |query| {
+        calls.push(query);
+        Ok::<_, Infallible>(Duration::from_millis([900, 7, 900, 5][calls.len() - 1]))
+    });
+    assert_eq!(time, Ok(Some(Duration::from_millis(7))));
+    assert_eq!(calls, [0, 0, 1, 2]);
+    assert_eq!(query_time(0, |_| Ok::<_, Infallible>(Duration::ZERO)), Ok(None));
 }
 
 #[test]

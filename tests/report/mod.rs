@@ -37,6 +37,7 @@ fn run() -> RunReport {
         made_at: None,
         base_model: Some("base".to_owned()),
         live_unreadable: None,
+        not_continued: None,
         dataset: Dataset::new(rows, &HoldOut::default(), &Templates::default()).summary,
         recipe: serde_json::json!({ "learning_rate": 0.001_f32, "epochs": 2 }),
         synthesis: serde_json::Value::Null,

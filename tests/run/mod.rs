@@ -13,3 +13,4 @@ mod pipeline;
 mod processes;
 mod replay;
 mod sizes;
+mod tokens;

@@ -112,6 +112,7 @@ impl RunHarness {
             checkpoints: None,
             clock: Arc::new(SystemClock),
             plan: RunSettings {
+                tokenizer: Default::default(),
                 synthesis: autovalidate::synthesis::SynthesisSettings { variants: 0, ..Default::default() },
                 recipe: Recipe { epochs: 2, batch_size: 16, ..Recipe::default() },
                 hold_out: Default::default(),

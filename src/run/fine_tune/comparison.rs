@@ -1,7 +1,9 @@
 //! The comparison of a new model with the live model and the original one, on the same queries.
 
 use crate::correction::Templates;
-use crate::evaluate::{Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, slowdown, timed};
+use crate::evaluate::{
+    Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, Speed, query_time, slowdown, timed,
+};
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
@@ -77,6 +79,8 @@ fn sanity(
         || timed(|| live.embed(texts).map(drop)),
         || timed(|| new.embed(texts).map(drop)),
     )?;
+    let query = query_time(texts.len(), |query| timed(|| new.embed(&texts[query..=query]).map(drop)))?;
     let embeddings = new.embed(texts)?;
-    Ok(Sanity::check(embeddings.view(), new.normalizes, slowdown, policy.slowest))
+    let speed = Speed { slowdown, query };
+    Ok(Sanity::check(embeddings.view(), new.normalizes, speed, policy.speed()))
 }

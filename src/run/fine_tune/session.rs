@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::correction::Templates;
 use crate::evaluate::{GatePolicy, HoldOut, Query, Report};
 use crate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, Synthesizer};
-use autovalidate_finetune::model::ModelFolder;
+use autovalidate_finetune::model::{ModelFolder, TokenizerChoice};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
     Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, Vocabulary, fit,
@@ -24,6 +24,8 @@ use crate::run::fine_tune::{
 /// Settings that decide how a model is trained.
 #[derive(Debug, Clone)]
 pub struct TrainingSpec {
+    /// Tokens to train on.
+    pub tokenizer: TokenizerChoice,
     /// Training recipe.
     pub recipe: Recipe,
     /// Settings of the synthetic typos.
@@ -89,9 +91,10 @@ impl FineTuneSession {
         mut dataset: Dataset,
         spec: TrainingSpec,
     ) -> Result<Self, RunError> {
-        let TrainingSpec { recipe, synthesis, hold_out, templates } = spec;
+        let TrainingSpec { tokenizer, recipe, synthesis, hold_out, templates } = spec;
         recipe.check()?;
         synthesis.check()?;
+        let base = tokenizer.applied_to(base, templates.phrases())?;
         let tokenizer = base.tokenizer()?;
         let rates = match synthesis.learn_rates {
             true => {

@@ -9,7 +9,7 @@ use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::hub::{Digest, Hasher};
 use crate::synthesis::SynthesisSettings;
-use autovalidate_finetune::model::{ModelFolder, is_pickled};
+use autovalidate_finetune::model::{ModelFolder, TokenizerChoice, is_pickled};
 use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::Recipe;
 
@@ -23,6 +23,10 @@ pub struct Lineage {
     pub base: Ancestor,
     /// Last stream sequence that was read; `None` when the rows did not come from the queue.
     pub last_sequence: Option<u64>,
+    /// Tokens that the model was trained on. Receipts from before this setting lack it, which means those
+    /// of the base.
+    #[serde(default)]
+    pub tokenizer: TokenizerChoice,
     /// Training recipe, with its seed.
     pub recipe: Recipe,
     /// Settings of the synthetic typos.

@@ -144,8 +144,8 @@ pub async fn replay(
     let folder = run_dir.path().join("model");
     blocking(move || {
         let runtime = Runtime::load(&library, lineage.threads)?.on(lineage.device)?;
-        let Lineage { recipe, synthesis, hold_out, templates, .. } = lineage.clone();
-        let spec = TrainingSpec { recipe, synthesis, hold_out, templates };
+        let Lineage { tokenizer, recipe, synthesis, hold_out, templates, .. } = lineage.clone();
+        let spec = TrainingSpec { tokenizer, recipe, synthesis, hold_out, templates };
         let trained = FineTuneSession::prepare(&runtime, base, dataset, spec)?.train(&mut observer, None)?;
         std::fs::create_dir_all(&folder).map_err(RunError::file("make", &folder))?;
         trained.export(&folder)?;

@@ -19,6 +19,8 @@ pub(in crate::run) struct LoadBase<'a> {
     cache: &'a ModelCache<'a>,
     /// A release path, a Hub name, or a folder; `None` for the newest release.
     wanted: Option<String>,
+    /// Reason of an earlier attempt that the run doesn't start from the live release.
+    not_continued: Option<String>,
     /// True when the new model is to be published under a name that is not chosen yet.
     publishes: bool,
 }
@@ -44,7 +46,8 @@ impl<'a> LoadBase<'a> {
             Some(_) => request.base_model.clone().or_else(|| Some(pipeline.plan.base_model.clone())),
             None => request.base_model.clone(),
         };
-        Self { cache, wanted, publishes: !request.dry_run && record.release.is_none() }
+        let not_continued = record.not_continued.clone();
+        Self { cache, wanted, not_continued, publishes: !request.dry_run && record.release.is_none() }
     }
 }
 
@@ -54,7 +57,7 @@ impl Step for LoadBase<'_> {
 
     async fn perform(self, context: &StepContext<'_>) -> Result<StepOutput<LoadedBase>, RunError> {
         let pipeline = context.pipeline;
-        let model = context
+        let mut model = context
             .watchdog
             .watch(async {
                 pipeline.repository.create_if_missing(pipeline.plan.private_repository).await?;
@@ -67,6 +70,7 @@ impl Step for LoadBase<'_> {
                 Ok(base)
             })
             .await?;
+        model.not_continued = model.not_continued.or(self.not_continued);
         for remark in model.folder.remarks() {
             tracing::warn!(model = model.label, "{remark}");
         }
@@ -79,6 +83,7 @@ impl Step for LoadBase<'_> {
             "model": model.label,
             "origin": model.origin,
             "live_unreadable": told(&model),
+            "not_continued": model.not_continued,
             "weights_sha256": ancestor.weights_sha256,
         });
         StepOutput::new(LoadedBase { model, ancestor }, figures)
@@ -88,6 +93,7 @@ impl Step for LoadBase<'_> {
         record.base_model = Some(output.model.label.clone());
         // A later attempt starts from the same model because the record names it, and no longer looks at
         // the release.
+        record.not_continued.clone_from(&output.model.not_continued);
         record.live_unreadable = told(&output.model).or(record.live_unreadable.take());
         Ok(())
     }

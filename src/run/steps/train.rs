@@ -34,6 +34,7 @@ impl Step for Train<'_> {
         let (runtime, folder, stop) =
             (pipeline.runtime.clone(), self.base.folder.clone(), watchdog.token().clone());
         let spec = TrainingSpec {
+            tokenizer: plan.tokenizer,
             recipe: self.recipe.clone(),
             synthesis: plan.synthesis.clone(),
             hold_out: plan.hold_out,

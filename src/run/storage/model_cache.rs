@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::{Digest, LiveRelease, Release, RepoName, Repository};
 use crate::text::plain_line;
-use autovalidate_finetune::model::{ModelError, ModelFolder, archive, find_model};
+use autovalidate_finetune::model::{ModelError, ModelFolder, TokenizerChoice, archive, find_model};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, TrainError};
 
@@ -35,6 +35,8 @@ pub(in crate::run) struct BaseModel {
     pub release: Option<LiveRelease>,
     /// The live release, when the run should have started from it but can't read it.
     pub unreadable: Option<UnreadableRelease>,
+    /// Reason that the run doesn't start from a live release that it can read, in words.
+    pub not_continued: Option<String>,
 }
 
 /// A live release that can't be read.
@@ -90,13 +92,15 @@ pub(in crate::run) struct ModelCache<'a> {
     fallback: &'a str,
     /// Runtime that tries a release before a run relies on it.
     trial: Option<&'a Runtime>,
+    /// Tokens that models are trained on.
+    tokenizer: TokenizerChoice,
 }
 
 impl<'a> ModelCache<'a> {
     /// Returns the cache below a data directory. `fallback` is the folder or Hub name of the model
     /// to start from when nothing has been released.
     pub(in crate::run) fn new(repository: &'a Repository, data_dir: &Path, fallback: &'a str) -> Self {
-        Self { repository, folder: models(data_dir), fallback, trial: None }
+        Self { repository, folder: models(data_dir), fallback, trial: None, tokenizer: TokenizerChoice::Keep }
     }
 
     /// Returns the cache with a runtime that tries each release. A release that opens but can't embed
@@ -105,15 +109,22 @@ impl<'a> ModelCache<'a> {
         Self { trial: Some(runtime), ..self }
     }
 
+    /// Returns the cache with a choice of tokens. A newest release with other tokens is then not the
+    /// model to start from.
+    pub(in crate::run) fn with_tokenizer(self, tokenizer: TokenizerChoice) -> Self {
+        Self { tokenizer, ..self }
+    }
+
     /// Returns the model to start from. `wanted` (a release path, a version, a Hub name, or a
     /// folder) takes precedence; without it, the newest release, or else the fallback. The fallback
-    /// also takes the place of a newest release that can't be read.
+    /// also takes the place of a newest release that can't be read, or that has other tokens than the
+    /// chosen ones.
     pub(in crate::run) async fn base(&self, wanted: Option<&str>) -> Result<BaseModel, RunError> {
         let releases = self.repository.releases().await?;
         let Some(wanted) = wanted else {
             return match releases.first() {
                 None => self.fallback().await,
-                Some(newest) => self.release_or_fallback(newest).await,
+                Some(newest) => self.continued(self.release_or_fallback(newest).await?).await,
             };
         };
         let named =
@@ -136,6 +147,34 @@ impl<'a> ModelCache<'a> {
     /// Returns the configured base model.
     pub(in crate::run) async fn fallback(&self) -> Result<BaseModel, RunError> {
         self.named(self.fallback, BaseSetting::BaseModel).await
+    }
+
+    /// Returns the live model if it has the chosen tokens, and else the fallback. A fallback that nobody
+    /// can load stops no run: training then starts from the live model all the same.
+    async fn continued(&self, live: BaseModel) -> Result<BaseModel, RunError> {
+        if live.origin != ModelOrigin::Release || self.tokenizer.is_met_by(&live.folder)? {
+            return Ok(live);
+        }
+        match self.fallback().await {
+            Ok(base) => {
+                let reason = format!(
+                    "the live release {} has word pieces for tokens and TRAIN_TOKENIZER asks for characters, so \
+                     {} takes its place",
+                    live.label, base.label
+                );
+                tracing::warn!("{reason}");
+                Ok(BaseModel { not_continued: Some(reason), ..base })
+            }
+            Err(error) if error.directive() == RetryDirective::Retry => Err(error),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    error,
+                    "the original model can't be loaded; characters are learned by the live one"
+                );
+                Ok(live)
+            }
+        }
     }
 
     async fn release_or_fallback(&self, release: &Release) -> Result<BaseModel, RunError> {
@@ -171,6 +210,7 @@ impl<'a> ModelCache<'a> {
             origin: ModelOrigin::Release,
             release: Some(release.into()),
             unreadable: None,
+            not_continued: None,
         })
     }
 
@@ -246,7 +286,14 @@ impl<'a> ModelCache<'a> {
     async fn named(&self, name: &str, setting: BaseSetting) -> Result<BaseModel, RunError> {
         let found = |folder: &Path, label: &str, origin| {
             let folder = ModelFolder::open(folder)?;
-            Ok(BaseModel { folder, label: label.to_owned(), origin, release: None, unreadable: None })
+            Ok(BaseModel {
+                folder,
+                label: label.to_owned(),
+                origin,
+                release: None,
+                unreadable: None,
+                not_continued: None,
+            })
         };
         let path = Path::new(name);
         if path.is_dir() || name.starts_with(['/', '.']) {

@@ -12,7 +12,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::ModelError;
-use super::files::object;
 use super::folder::{ModelFolder, Pooling};
 use super::library_config::LIBRARY;
 use super::modules::{Form, MODULES};
@@ -38,12 +37,12 @@ pub(super) fn write(folder: &ModelFolder, to: &Path) -> Result<(), ModelError> {
         let sentence = json!({ "max_seq_length": folder.max_tokens, "do_lower_case": folder.lower_case });
         write_json(to, SENTENCE, &sentence)?;
     }
+    if let Some(characters) = folder.characters() {
+        write_file(to, "tokenizer.json", &characters.file(&encoder)?)?;
+    }
     let tokenizer = folder.tokenizer_settings();
-    if !tokenizer.common {
-        let mut fields = object(&encoder, TOKENIZER_CONFIG)?.unwrap_or_default();
-        for (key, value) in folder.tokenizer_args() {
-            fields.insert(key.clone(), value.clone());
-        }
+    if !tokenizer.common || folder.characters().is_some() {
+        let mut fields = tokenizer.fields.clone();
         if fields.get("tokenizer_class").is_some_and(|class| class == "TokenizersBackend") {
             fields.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
         }
@@ -88,12 +87,16 @@ fn pooling(folder: &ModelFolder) -> Value {
 }
 
 fn write_json(folder: &Path, name: &str, value: &Value) -> Result<(), ModelError> {
+    write_file(folder, name, format!("{value:#}\n").as_bytes())
+}
+
+fn write_file(folder: &Path, name: &str, content: &[u8]) -> Result<(), ModelError> {
     let path = folder.join(name);
     let failed = |source| ModelError::File { action: "write", path: path.clone(), source };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }
-    replace(&path, |file| writeln!(file, "{value:#}")).map_err(failed)
+    replace(&path, |file| file.write_all(content)).map_err(failed)
 }
 
 /// Returns true for a name that is not copied: the file holds or describes the old weights, or is

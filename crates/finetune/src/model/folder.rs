@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::files::{read, unsupported};
 use super::library_config::LibraryConfig;
 use super::modules::{Form, Modules};
 use super::sentence_config::SentenceConfig;
-use super::tokenizer::{TextSettings, TokenizerSettings};
+use super::tokenizer::{CharacterTokenizer, TextSettings, TokenizerSettings, characters};
 use super::weights::WeightSet;
 use super::{EncoderConfig, ModelError, Tokenizer, description};
 
@@ -45,8 +44,9 @@ pub struct ModelFolder {
     /// True when every version of the library reads the settings of the encoder's module, and finds
     /// a limit on texts there that the position table allows.
     common_sentence_config: bool,
-    tokenizer_args: Map<String, Value>,
     tokenizer_settings: TokenizerSettings,
+    /// Change of the tokenizer in the folder; `None` for the tokenizer as it is.
+    characters: Option<CharacterTokenizer>,
     /// Shape of the encoder.
     pub config: EncoderConfig,
     /// Modules after the encoder.
@@ -112,8 +112,8 @@ impl ModelFolder {
             encoder: modules.encoder,
             form,
             common_sentence_config: sentence.common && of_the_library <= max_tokens,
-            tokenizer_args: sentence.tokenizer_args,
             tokenizer_settings,
+            characters: None,
             dimension: library.dimension.map_or(config.hidden, |dimension| dimension.min(config.hidden)),
             config,
             head,
@@ -149,8 +149,26 @@ impl ModelFolder {
         &self.tokenizer_settings
     }
 
-    pub(super) fn tokenizer_args(&self) -> &Map<String, Value> {
-        &self.tokenizer_args
+    pub(super) fn characters(&self) -> Option<&CharacterTokenizer> {
+        self.characters.as_ref()
+    }
+
+    /// Returns the folder with a tokenizer that makes each character a token, except in `phrases`, such as
+    /// the words of a template, which it tokenizes as before. Saved copies have this tokenizer.
+    #[must_use]
+    pub fn in_characters(mut self, phrases: Vec<String>) -> Self {
+        let characters = CharacterTokenizer::new(self.tokenizer_settings, phrases);
+        self.tokenizer_settings = characters.settings(self.config.architecture);
+        Self { characters: Some(characters), ..self }
+    }
+
+    /// Returns true when each character is a token, because the folder was saved so or by
+    /// [`in_characters`](Self::in_characters).
+    ///
+    /// # Errors
+    /// [`ModelError`] when `tokenizer.json` can't be read.
+    pub fn is_in_characters(&self) -> Result<bool, ModelError> {
+        Ok(self.characters.is_some() || characters::in_folder(&self.encoder_path())?)
     }
 
     /// Returns true when embeddings have unit length. One that is cut to fewer columns is shorter.
@@ -198,7 +216,7 @@ impl ModelFolder {
             lower_case: self.lower_case,
             prompt: self.prompt.clone(),
         };
-        Tokenizer::open(&self.encoder_path(), &self.tokenizer_settings, texts)
+        Tokenizer::open(&self.encoder_path(), &self.tokenizer_settings, self.characters.as_ref(), texts)
     }
 
     /// Copies everything but the weights, exported models and the model card into `to`, which must

@@ -40,5 +40,5 @@ pub use config::{DropoutRates, EncoderConfig};
 pub use error::ModelError;
 pub use folder::{Head, ModelFolder, Pooling};
 pub use locate::find_model;
-pub use tokenizer::{Tokenized, Tokenizer};
+pub use tokenizer::{Tokenized, Tokenizer, TokenizerChoice};
 pub use weights::{Alteration, WeightSet, is_pickled};

@@ -1,6 +1,7 @@
 //! Tests of the model folder.
 
 mod archive;
+mod characters;
 mod folder;
 mod layouts;
 mod parity;

@@ -30,7 +30,7 @@ mod finite_differences;
 mod folder;
 mod negatives;
 mod parts;
-mod reference;
+pub(crate) mod reference;
 mod resident;
 mod resume;
 mod reversed;

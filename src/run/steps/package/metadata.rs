@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Loss;
 
 use crate::evaluate::{Report, Scores};
@@ -94,12 +95,20 @@ impl ReleaseMetadata<'_> {
             ("hard negatives per pair", recipe.hard_negatives.to_string()),
             ("pairs with fewer hard negatives", figures.short_of_negatives.to_string()),
             ("synthetic typos per name and epoch", self.lineage.synthesis.variants.to_string()),
+            (
+                "tokens",
+                match self.lineage.tokenizer {
+                    TokenizerChoice::Characters => "one for each character of a name".to_owned(),
+                    TokenizerChoice::Keep => "those of the base model".to_owned(),
+                },
+            ),
             ("seed", recipe.seed.to_string()),
             ("base model", self.base.label.clone()),
             ("base model weights (SHA-256)", self.lineage.base.weights_sha256.to_string()),
         ];
         let mut settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        settings.extend(self.base.not_continued.clone().map(|reason| ("start".to_owned(), reason)));
         settings.extend(
             figures.name_coverage.warnings().into_iter().map(|warning| ("names".to_owned(), warning)),
         );

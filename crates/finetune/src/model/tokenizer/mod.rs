@@ -6,10 +6,14 @@
 //! different ids is an error.
 //!
 //! ```text
-//! pipeline  the pipelines of transformers 4 and 5
-//! settings  tokenizer_config.json and what overrides it
+//! characters  tokenization by characters, for models that learn typos
+//! choice      choice of the tokens that a model is trained on
+//! pipeline    the pipelines of transformers 4 and 5
+//! settings    tokenizer_config.json and what overrides it
 //! ```
 
+pub(super) mod characters;
+mod choice;
 mod pipeline;
 mod settings;
 
@@ -20,6 +24,8 @@ use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 use super::ModelError;
 use super::files::unsupported;
 
+pub(super) use characters::CharacterTokenizer;
+pub use choice::TokenizerChoice;
 use pipeline::Readings;
 pub(super) use settings::{TOKENIZER_CONFIG, TokenizerSettings};
 
@@ -69,13 +75,18 @@ impl Tokenizer {
     /// returns. A text with other ids in one of them is an error.
     pub const READINGS: [&str; 2] = ["transformers 4", "transformers 5"];
 
-    /// Opens the tokenizer in the encoder's folder.
+    /// Opens the tokenizer in the encoder's folder, changed by `characters`.
     pub(super) fn open(
         folder: &Path,
         settings: &TokenizerSettings,
+        characters: Option<&CharacterTokenizer>,
         texts: TextSettings,
     ) -> Result<Self, ModelError> {
-        let Readings { mut four, mut five } = pipeline::read(&folder.join("tokenizer.json"), settings)?;
+        let readings = match characters {
+            Some(characters) => pipeline::parse(&characters.file(folder)?, settings)?,
+            None => pipeline::read(&folder.join("tokenizer.json"), settings)?,
+        };
+        let Readings { mut four, mut five } = readings;
         let TextSettings { max_tokens, lower_case, prompt } = texts;
         let in_the_file = four.get_truncation().map(|truncation| truncation.direction);
         let side = settings.truncation_side().or(in_the_file).unwrap_or(TruncationDirection::Right);

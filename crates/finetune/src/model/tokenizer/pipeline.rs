@@ -82,8 +82,17 @@ pub(super) struct Readings {
     pub(super) five: Option<tokenizers::Tokenizer>,
 }
 
-/// Reads a tokenizer as both versions of transformers do.
+/// Reads a `tokenizer.json` as both versions of transformers do.
 pub(super) fn read(path: &Path, settings: &TokenizerSettings) -> Result<Readings, ModelError> {
+    parse(&bytes(path)?, settings)
+}
+
+/// Returns the pre-tokenizer that a `tokenizer.json` describes.
+pub(super) fn pre_tokenizer(path: &Path) -> Result<Value, ModelError> {
+    Ok(parts(&bytes(path)?)?.pre_tokenizer)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, ModelError> {
     if !path.exists() {
         return unsupported(
             "tokenizer.json",
@@ -91,15 +100,17 @@ pub(super) fn read(path: &Path, settings: &TokenizerSettings) -> Result<Readings
             "a folder that SentenceTransformer.save has written, which has it",
         );
     }
-    let bytes = std::fs::read(path).map_err(|source| ModelError::File {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })?;
-    let parts: Parts = serde_json::from_slice(&bytes)
-        .map_err(|source| ModelError::Config { file: "tokenizer.json", source })?;
-    let mut four = tokenizers::Tokenizer::from_bytes(&bytes).map_err(ModelError::Tokenizer)?;
-    drop(bytes);
+    std::fs::read(path).map_err(|source| ModelError::File { action: "read", path: path.to_owned(), source })
+}
+
+fn parts(bytes: &[u8]) -> Result<Parts, ModelError> {
+    serde_json::from_slice(bytes).map_err(malformed)
+}
+
+/// Reads the content of a `tokenizer.json` as both versions of transformers do.
+pub(super) fn parse(bytes: &[u8], settings: &TokenizerSettings) -> Result<Readings, ModelError> {
+    let parts = parts(bytes)?;
+    let mut four = tokenizers::Tokenizer::from_bytes(bytes).map_err(ModelError::Tokenizer)?;
     check(&parts, settings)?;
     four.add_tokens(settings.added_tokens()?).map_err(ModelError::Tokenizer)?;
     if let Some(token) =

@@ -1,0 +1,94 @@
+//! A change of the tokens that models are trained on, from one release to the next.
+
+use autovalidate::broker::{JobRequest, RunState};
+use autovalidate::hub::{Release, Repository};
+use autovalidate::report::RunReport;
+use autovalidate::run::{AttemptEnding, Pipeline, settle};
+use autovalidate_finetune::model::{ModelFolder, TokenizerChoice, archive, find_model};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::run::{RunHarness, access};
+use crate::support::{DEADLINE, within};
+
+fn pipeline(harness: &RunHarness, tokenizer: TokenizerChoice) -> Pipeline {
+    let mut pipeline = harness.pipeline(&harness.data("one"));
+    pipeline.plan.tokenizer = tokenizer;
+    pipeline
+}
+
+/// Works on the next job until it ends.
+async fn finish(harness: &RunHarness, pipeline: &Pipeline) {
+    let job = harness.next().await;
+    let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+    assert!(matches!(ending, AttemptEnding::Finished(_)), "{ending:?}");
+    within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
+}
+
+/// Returns true when the zip of a release holds a model with a token for each character.
+async fn is_in_characters(harness: &RunHarness, release: &Release) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::open(access(&harness.hub)).unwrap();
+    let zip = within(DEADLINE, repository.download(release, folder.path())).await.unwrap();
+    archive::unpack(&zip, &folder.path().join("model")).unwrap();
+    let model = find_model(&folder.path().join("model")).unwrap();
+    ModelFolder::open(&model).unwrap().is_in_characters().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_to_characters_starts_from_the_base_model_and_later_runs_go_on_from_there() {
+    let harness = RunHarness::quick_to_redeliver().await;
+    within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    finish(&harness, &pipeline(&harness, TokenizerChoice::Keep)).await;
+    let pieces = harness.releases().await.remove(0);
+    assert!(!is_in_characters(&harness, &pieces).await);
+
+    let characters = pipeline(&harness, TokenizerChoice::Characters);
+    let switch = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    // The attempt that takes over from a killed one still knows why it doesn't start from the live model.
+    let job = harness.next().await;
+    harness.killed_at(&characters, &job, "evaluate").await;
+    drop(job);
+    finish(&harness, &characters).await;
+    let record = harness.record(&switch).await;
+    assert_eq!((record.state, record.base_model.as_deref()), (RunState::Done, Some("tiny")));
+    let reason = record.not_continued.clone().unwrap();
+    assert!(reason.contains(&pieces.path()) && reason.ends_with("so tiny takes its place"), "{reason}");
+    assert_eq!(record.lineage["tokenizer"], "characters");
+    let report = RunReport::of(&record).unwrap();
+    assert_eq!(report.not_continued, Some(reason));
+    assert!(report.dataset.row_ids.contains(1), "the killed attempt has recorded the ids");
+    assert!(report.onnx_parity.unwrap() > 0.9999, "the export has the same tokens");
+    let switched = harness.releases().await.remove(0);
+    assert!(switched.name > pieces.name && is_in_characters(&harness, &switched).await);
+    assert!(harness.repository_index().await.live.unwrap().re_embed);
+
+    let next = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    finish(&harness, &characters).await;
+    let record = harness.record(&next).await;
+    assert_eq!((record.base_model, record.not_continued), (Some(switched.path()), None));
+    assert!(is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+
+    // Those who want word pieces again name a model that has them.
+    let keep = pipeline(&harness, TokenizerChoice::Keep);
+    let base_model = Some(keep.plan.base_model.clone());
+    let request = JobRequest { base_model, ..RunHarness::forced() };
+    within(DEADLINE, harness.jobs.enqueue(&request)).await.unwrap();
+    finish(&harness, &keep).await;
+    assert!(!is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_base_model_the_live_one_learns_characters() {
+    let harness = RunHarness::new().await;
+    within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    finish(&harness, &pipeline(&harness, TokenizerChoice::Keep)).await;
+    let pieces = harness.releases().await.remove(0);
+
+    let mut characters = pipeline(&harness, TokenizerChoice::Characters);
+    characters.plan.base_model = "acme/gone".to_owned();
+    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    finish(&harness, &characters).await;
+    let record = harness.record(&id).await;
+    assert_eq!((record.base_model, record.not_continued), (Some(pieces.path()), None));
+    assert!(is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+}
