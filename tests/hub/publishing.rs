@@ -60,10 +60,11 @@ async fn where_the_hub_wants_xet_the_library_stores_and_commits() {
     let newest = bench.repository.newest().await.unwrap().unwrap();
     assert_eq!((newest.size, newest.sha256), (700_000, Some(published.sha256)));
 
-    // The content is in the Xet library's folder, at its full size: these bytes can't be
-    // compressed.
-    let stored = size_of_folder(&bench.folder.path().join("hub/xet"));
+    // The content is in the Xet store, at its full size: these bytes can't be compressed.
+    let stored = size_of_folder(&bench.folder.path().join("hub/xet/xorbs"));
     assert!(stored >= 700_000, "{stored}");
+    let fetched = within(DEADLINE, bench.repository.download(&newest, &bench.folder.path().join("in"))).await;
+    assert!(std::fs::read(fetched.unwrap()).unwrap() == bytes);
 }
 
 pub(super) fn size_of_folder(folder: &std::path::Path) -> u64 {

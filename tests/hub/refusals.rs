@@ -51,7 +51,7 @@ async fn a_missing_repo_is_for_a_person() {
     let nobody = Repository::with_retry_policy(nobody, patience()).unwrap();
     let hidden = within(DEADLINE, nobody.newest()).await.unwrap_err();
     assert!(matches!(hidden, HubError::NoRepository { .. }), "{hidden:?}");
-    assert!(hidden.to_string().contains("Repository not found"), "the Hub's own sentence: {hidden}");
+    assert!(hidden.to_string().contains("Invalid username or password."), "the Hub's own sentence: {hidden}");
 }
 
 #[tokio::test]

@@ -200,7 +200,7 @@ async fn under_a_new_name_xet_stores_the_weights_once() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, _) = bench.archive(1, WEIGHTS as usize);
     std::fs::copy(weights, folder.path().join("model.safetensors")).unwrap();
-    let stored = || super::publishing::size_of_folder(&bench.folder.path().join("hub/xet"));
+    let stored = || super::publishing::size_of_folder(&bench.folder.path().join("hub/xet/xorbs"));
     let mut sizes = Vec::new();
     for version in [FIRST, SECOND] {
         let archive = bench.folder.path().join(format!("{version}-made.zip"));

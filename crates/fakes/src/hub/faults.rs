@@ -145,13 +145,9 @@ impl Faults {
             && switches.cut_downloads.is_empty()
     }
 
-    /// Returns the path of a renamed repo for a path of its old name.
-    pub(super) fn redirected(&self, path: &str) -> Option<String> {
-        let switches = self.switches();
-        let (old, new) = switches.renamed.as_ref()?;
-        let at = path.find(&format!("/{old}"))? + 1;
-        let rest = &path[at + old.len()..];
-        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{}{new}{rest}", &path[..at]))
+    /// Returns the old and the new name of the renamed repo.
+    pub(super) fn renamed(&self) -> Option<(String, String)> {
+        self.switches().renamed.clone()
     }
 
     pub(super) fn take_conflict(&self) -> bool {

@@ -1,34 +1,37 @@
 //! A local Hub that speaks the wire protocol of the real one.
 //!
 //! Owns model repos on disk (commits, files, LFS objects), the routes that the official clients
-//! call, and switches that inject faults. As on the real Hub, there are two origins: the Hub itself
-//! requires a token, and the object store behind its signed links rejects one. Never holds an LFS
-//! file in memory, and never connects to another machine.
+//! call, and switches that inject faults. As on the real Hub, there are three origins: the Hub itself
+//! requires a token, the object store behind its signed links rejects one, and the Xet store takes
+//! tokens that the Hub issues. Never holds an LFS file in memory, and never connects to another
+//! machine.
 //!
 //! ```text
-//! options     directory, address, token, and transfer mode
+//! options     directory, address, tokens, and transfer mode
 //! digest      SHA-256
 //! faults      switches that inject faults
 //! refusal     error responses, in the form that the clients parse
 //! state       the routes' shared state: permissions and signed links
 //! objects     content on disk, by SHA-256
-//! repos       repos, commits, files, and their record on disk
-//! routes      create, whoami, info, tree, paths-info
-//! resolve     downloads
-//! store       the object store's own routes: PUT, parts, GET
-//! lfs         preupload, LFS batch, verify, Xet token
-//! commit      NDJSON commits with compare-and-swap
+//! file        a file of a commit
+//! repo        a repo: commits, branches, tags, pull requests
+//! repos       all repos, and their records on disk
+//! card        metadata of a model card
+//! routes      the Hub's own routes
+//! store       the object store's routes: PUT, parts, GET
+//! cas         the Xet store
 //! ```
 
-mod commit;
+mod card;
+mod cas;
 mod digest;
 mod faults;
-mod lfs;
+mod file;
 mod objects;
 mod options;
 mod refusal;
+mod repo;
 mod repos;
-mod resolve;
 mod routes;
 mod state;
 mod store;
@@ -51,6 +54,7 @@ pub use options::{Options, Transfer};
 pub use repos::CommitRecord;
 
 use crate::connection::{Connections, Cut};
+use cas::Cas;
 use objects::Objects;
 use repos::Repos;
 use state::State;
@@ -74,23 +78,22 @@ impl Hub {
         let stop = CancellationToken::new();
         let hub = Connections::bind(options.address, stop.clone()).await?;
         let store = Connections::bind(SocketAddr::new(options.address.ip(), 0), stop.clone()).await?;
+        let cas = Connections::bind(SocketAddr::new(options.address.ip(), 0), stop.clone()).await?;
         let state = Arc::new(State {
             url: hub.url()?,
-            store_url: store.url()?,
+            store_url: elsewhere(store.url()?)?,
+            cas_url: cas.url()?,
             secret: format!("{:032x}", rand::random::<u128>()),
             faults: Faults::default(),
             objects: Objects::open(&options.directory).await?,
             repos: Repos::open(&options.directory).await?,
+            cas: Cas::new(options.directory.join("xet")),
             options,
         });
         let mut tasks = JoinSet::new();
-        let hub_routes = Router::new()
-            .merge(routes::router())
-            .merge(resolve::router())
-            .merge(lfs::router())
-            .merge(commit::router());
-        serve(&mut tasks, hub, hub_routes, &state, &stop);
+        serve(&mut tasks, hub, routes::router(), &state, &stop);
         serve(&mut tasks, store, store::router(), &state, &stop);
+        serve(&mut tasks, cas, cas::router(), &state, &stop);
         tracing::info!(url = %state.url, "local hub listens");
         Ok(Self { url: state.url.clone(), token: state.options.token.clone(), state, stop, tasks })
     }
@@ -120,6 +123,16 @@ impl Hub {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Returns the object store's address under another host name than the Hub's, where this machine has
+/// one. A client takes a redirect to the same host for one within the Hub, to which it may send its
+/// token.
+fn elsewhere(mut store: Url) -> io::Result<Url> {
+    if store.host_str() == Some("127.0.0.1") {
+        store.set_host(Some("localhost")).map_err(io::Error::other)?;
+    }
+    Ok(store)
 }
 
 impl Drop for Hub {
@@ -158,7 +171,8 @@ async fn intercept(
     if let Some(refusal) = state.faults.take_refusal(request.uri().path()) {
         return refusal.into_response();
     }
-    match state.faults.redirected(request.uri().path_and_query().map_or("", |path| path.as_str())) {
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    match state.redirected(path).await {
         Some(path) => Redirect::temporary(&path).into_response(),
         None => next.run(request).await,
     }

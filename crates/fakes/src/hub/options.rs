@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-/// Method by which the Hub asks clients to upload LFS content.
+/// Method that the Hub chooses when a client asks how to upload LFS content.
+///
+/// The Python client asks only where `hf-xet` is missing or disabled. Otherwise it uploads through
+/// Xet without asking, and every Hub accepts that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transfer {
     /// One PUT per object.
@@ -13,9 +16,7 @@ pub enum Transfer {
     Basic,
     /// One PUT per part of [`Options::part_size`] bytes, then a call that joins the parts.
     Multipart,
-    /// Upload through the Xet library, into a directory on this machine. The Hub cannot serve such
-    /// content back: the commit names it by SHA-256, and only the Xet library knows the location of
-    /// its bytes. A client that doesn't offer `xet` gets `basic`.
+    /// Xet, as on the real Hub. A client that doesn't offer `xet` gets `basic`.
     Xet,
 }
 
@@ -24,17 +25,20 @@ pub enum Transfer {
 pub struct Options {
     /// Directory of the repos and their content. Created if absent, and reused by the next start.
     pub directory: PathBuf,
-    /// Address to listen on; port 0 picks a free port. The object store takes a second, free port.
+    /// Address to listen on; port 0 picks a free port. The object store and the Xet store take a
+    /// second and a third port, which are free ones.
     pub address: SocketAddr,
     /// Token with every permission.
     pub token: SecretString,
-    /// Owner of the token, and of repos that are created without an owner.
+    /// Token that reads everything and writes nothing.
+    pub read_token: Option<SecretString>,
+    /// Owner of the tokens, and of repos that are created without an owner.
     pub owner: String,
     /// Method of LFS uploads.
     pub transfer: Transfer,
     /// Bytes per part of a multipart upload.
     pub part_size: u64,
-    /// Entries per page of a file list.
+    /// Entries per page of a list of files or commits.
     pub page_size: usize,
 }
 
@@ -46,6 +50,7 @@ impl Options {
             directory: directory.into(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             token: SecretString::from("hf_local"),
+            read_token: None,
             owner: "local".to_owned(),
             transfer: Transfer::Basic,
             part_size: 16 * 1024 * 1024,

@@ -1,5 +1,5 @@
-//! Repos and their commits. Each repo has one JSON file on disk, which every change replaces
-//! atomically: the new content goes to a temporary file that is renamed over the old one.
+//! The repos of a Hub. Each has one JSON file on disk, which every change replaces atomically: the
+//! new content goes to a temporary file that is renamed over the old one.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -7,136 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use sha1::{Digest as _, Sha1};
 use tempfile::NamedTempFile;
 use tokio::sync::RwLock;
 
-use crate::hub::digest::Digest;
-
-/// Storage of a file's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// In git itself.
-    Regular,
-    /// In this Hub's object store, as an LFS object.
-    Lfs,
-    /// In the Xet library's directory, as an LFS object.
-    Xet,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct File {
-    pub(super) kind: Kind,
-    pub(super) size: u64,
-    pub(super) sha256: Digest,
-    /// SHA-1 of the git blob, in hex. The blob holds the content or the LFS pointer.
-    pub(super) oid: String,
-}
-
-impl File {
-    pub(super) fn regular(content: &[u8]) -> Self {
-        let (size, sha256) = (content.len() as u64, Digest::of(content));
-        Self { kind: Kind::Regular, size, sha256, oid: git_oid(content) }
-    }
-
-    pub(super) fn lfs(sha256: Digest, size: u64, kind: Kind) -> Self {
-        Self { kind, size, sha256, oid: git_oid(pointer(sha256, size).as_bytes()) }
-    }
-
-    pub(super) fn is_lfs(&self) -> bool {
-        self.kind != Kind::Regular
-    }
-
-    /// Returns the ETag, as the Hub computes it: the content's SHA-256 for LFS, the git object's id
-    /// otherwise.
-    pub(super) fn etag(&self) -> String {
-        if self.is_lfs() { format!("\"{}\"", self.sha256) } else { format!("\"{}\"", self.oid) }
-    }
-}
-
-/// Returns the LFS pointer: the text that git stores in place of an LFS file.
-pub(super) fn pointer(sha256: Digest, size: u64) -> String {
-    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
-}
-
-fn git_oid(content: &[u8]) -> String {
-    let hash = Sha1::new().chain_update(format!("blob {}\0", content.len())).chain_update(content).finalize();
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) type Files = BTreeMap<String, File>;
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Commit {
-    pub(super) id: String,
-    pub(super) summary: String,
-    pub(super) at: Timestamp,
-    pub(super) files: Files,
-}
-
-/// Returns true when the Hub accepts this name for an owner or a repo.
-pub(super) fn valid_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-    (1..=96).contains(&name.len())
-        && name.chars().all(allowed)
-        && edge(name.chars().next())
-        && edge(name.chars().next_back())
-        && !name.contains("--")
-        && !name.contains("..")
-        && !name.ends_with(".git")
-}
-
-/// An immutable snapshot of a repo. Every change creates a new one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Repo {
-    pub(super) owner: String,
-    pub(super) name: String,
-    pub(super) private: bool,
-    pub(super) created: Timestamp,
-    /// Commits, oldest first. Never empty, because creating a repo makes a commit.
-    pub(super) commits: Vec<Commit>,
-}
-
-impl Repo {
-    fn new(owner: &str, name: &str, private: bool, created: Timestamp) -> Self {
-        let mut repo =
-            Self { owner: owner.to_owned(), name: name.to_owned(), private, created, commits: Vec::new() };
-        repo.commit("initial commit", Files::new(), created);
-        repo
-    }
-
-    pub(super) fn id(&self) -> String {
-        format!("{}/{}", self.owner, self.name)
-    }
-
-    pub(super) fn head(&self) -> Option<&Commit> {
-        self.commits.last()
-    }
-
-    /// Returns the commit that a branch or commit id names.
-    pub(super) fn revision(&self, revision: &str) -> Option<&Commit> {
-        if revision == "main" || revision == "HEAD" {
-            return self.head();
-        }
-        self.commits.iter().find(|commit| commit.id == revision)
-    }
-
-    /// Appends a commit and returns its id.
-    pub(super) fn commit(&mut self, summary: &str, files: Files, at: Timestamp) -> String {
-        let parent = self.head().map(|commit| commit.id.as_str()).unwrap_or_default();
-        let mut hash = Sha1::new().chain_update(format!("{}\n{parent}\n{at}\n{summary}\n", self.id()));
-        for (path, file) in &files {
-            hash.update(format!("{path}\0{}\n", file.oid));
-        }
-        let id: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let commit = Commit { id: id.clone(), summary: summary.to_owned(), at, files };
-        self.commits.push(commit);
-        id
-    }
-}
+use super::repo::{Commit, MAIN, Repo};
 
 /// Summary of one commit, for tests and people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +23,15 @@ pub struct CommitRecord {
     pub paths: Vec<String>,
 }
 
+/// Outcome of a move.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Done,
+    NoSuchRepo,
+    NameTaken,
+}
+
+/// All repos of this Hub, by `owner/name`.
 #[derive(Debug)]
 pub(super) struct Repos {
     directory: PathBuf,
@@ -166,7 +49,7 @@ impl Repos {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "json") {
                     let repo: Repo = serde_json::from_slice(&std::fs::read(&path)?)?;
-                    repos.insert(repo.id(), Arc::new(repo));
+                    repos.insert(repo.id(), Arc::new(repo.completed()));
                 }
             }
             io::Result::Ok(repos)
@@ -179,6 +62,15 @@ impl Repos {
         self.repos.read().await.get(&format!("{owner}/{name}")).cloned()
     }
 
+    /// Returns the former and the present id of every repo that was moved.
+    pub(super) async fn moved(&self) -> Vec<(String, String)> {
+        let repos = self.repos.read().await;
+        let moved = repos.values().flat_map(|repo| {
+            repo.former_ids.iter().filter(|id| !repos.contains_key(*id)).map(|id| (id.clone(), repo.id()))
+        });
+        moved.collect()
+    }
+
     /// Creates a repo. Returns `false` when the repo exists already.
     pub(super) async fn create(&self, owner: &str, name: &str, private: bool) -> io::Result<bool> {
         let mut repos = self.repos.write().await;
@@ -189,6 +81,32 @@ impl Repos {
         self.record(&repo).await?;
         repos.insert(repo.id(), Arc::new(repo));
         Ok(true)
+    }
+
+    /// Deletes a repo. Returns `false` when there is no such repo. Its content stays in the object
+    /// store, which other repos may share.
+    pub(super) async fn delete(&self, owner: &str, name: &str) -> io::Result<bool> {
+        let mut repos = self.repos.write().await;
+        let Some(repo) = repos.get(&format!("{owner}/{name}")) else { return Ok(false) };
+        tokio::fs::remove_file(self.path(repo)).await?;
+        repos.remove(&format!("{owner}/{name}"));
+        Ok(true)
+    }
+
+    /// Gives a repo another owner or name.
+    pub(super) async fn rename(&self, id: &str, owner: &str, name: &str) -> io::Result<Moved> {
+        let mut repos = self.repos.write().await;
+        let Some(old) = repos.get(id).cloned() else { return Ok(Moved::NoSuchRepo) };
+        if repos.contains_key(&format!("{owner}/{name}")) {
+            return Ok(Moved::NameTaken);
+        }
+        let mut repo = Repo { owner: owner.to_owned(), name: name.to_owned(), ..Repo::clone(&old) };
+        repo.former_ids.push(id.to_owned());
+        self.record(&repo).await?;
+        tokio::fs::remove_file(self.path(&old)).await?;
+        repos.remove(id);
+        repos.insert(repo.id(), Arc::new(repo));
+        Ok(Moved::Done)
     }
 
     /// Changes a repo under the lock that orders all commits. A change becomes visible only after
@@ -207,12 +125,15 @@ impl Repos {
         Ok(done)
     }
 
+    fn path(&self, repo: &Repo) -> PathBuf {
+        // Owners and names never contain `--` (see `valid_name`), so no two repos share a file.
+        self.directory.join(format!("{}--{}.json", repo.owner, repo.name))
+    }
+
     /// Writes a repo's record to a temporary file and renames it over the old record.
     async fn record(&self, repo: &Repo) -> io::Result<()> {
         let json = serde_json::to_vec(repo)?;
-        let directory = self.directory.clone();
-        // Owners and names never contain `--` (see `valid_name`), so no two repos share a file.
-        let path = directory.join(format!("{}--{}.json", repo.owner, repo.name));
+        let (directory, path) = (self.directory.clone(), self.path(repo));
         let write = move || {
             let mut file = NamedTempFile::new_in(directory)?;
             file.write_all(&json)?;
@@ -223,14 +144,19 @@ impl Repos {
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
+    /// Returns the commits of a repo's main branch, oldest first.
     pub(super) async fn records(&self, id: &str) -> Vec<CommitRecord> {
         let repos = self.repos.read().await;
-        let Some(repo) = repos.get(id) else { return Vec::new() };
+        let Some((repo, head)) = repos.get(id).and_then(|repo| Some((repo, repo.revision(MAIN)?))) else {
+            return Vec::new();
+        };
         let record = |commit: &Commit| CommitRecord {
             id: commit.id.clone(),
             summary: commit.summary.clone(),
             paths: commit.files.keys().cloned().collect(),
         };
-        repo.commits.iter().map(record).collect()
+        let mut records: Vec<_> = repo.history(head).map(record).collect();
+        records.reverse();
+        records
     }
 }

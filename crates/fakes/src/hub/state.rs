@@ -1,69 +1,99 @@
-//! State that the routes share: the Hub's parts, permission checks, and signed links to the object
-//! store.
+//! State that the routes share: the Hub's parts, permission checks, and signed links.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::cas::Cas;
 use super::faults::Faults;
 use super::objects::Objects;
 use super::options::Options;
 use super::refusal::Refusal;
-use super::repos::{Repo, Repos};
+use super::repo::Repo;
+use super::repos::Repos;
 use crate::hub::digest::Digest;
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) url: Url,
     pub(super) store_url: Url,
-    /// Key that signs links to the object store. Every start draws a new one, so links expire with
-    /// the process.
+    pub(super) cas_url: Url,
+    /// Key that signs links and Xet tokens. Every start draws a new one, so they expire with the
+    /// process.
     pub(super) secret: String,
     pub(super) faults: Faults,
     pub(super) objects: Objects,
     pub(super) repos: Repos,
+    pub(super) cas: Cas,
     pub(super) options: Options,
 }
 
+/// Permission that a request's token gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    /// No token.
+    Anonymous,
+    Read,
+    Write,
+}
+
 impl State {
-    /// Returns true when the request carries the token.
+    /// Returns the permission that the request's token gives.
     ///
     /// # Errors
-    /// 401 when the request carries another token.
-    pub(super) fn token_given(&self, headers: &HeaderMap) -> Result<bool, Refusal> {
-        let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(false) };
-        let token = self.options.token.expose_secret();
-        if given.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")) == Some(token) {
-            return Ok(true);
+    /// 401 when the request carries an unknown token.
+    pub(super) fn access(&self, headers: &HeaderMap) -> Result<Access, Refusal> {
+        let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(Access::Anonymous) };
+        let given = given.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        let is = |token: &secrecy::SecretString| given == Some(token.expose_secret());
+        if is(&self.options.token) {
+            Ok(Access::Write)
+        } else if self.options.read_token.as_ref().is_some_and(is) {
+            Ok(Access::Read)
+        } else {
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, "Invalid credentials in Authorization header"))
         }
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, "Invalid credentials in Authorization header"))
     }
 
     /// Checks that the caller may write.
     ///
     /// # Errors
-    /// 401 without the token.
+    /// 401 without a token, 403 with one that only reads.
     pub(super) fn may_write(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if self.token_given(headers)? {
-            return Ok(());
+        match self.access(headers)? {
+            Access::Anonymous => Err(Refusal::not_signed_in()),
+            Access::Read => Err(Refusal::forbidden("you must use a write token to upload to a repository")),
+            Access::Write => Ok(()),
         }
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, "Invalid username or password."))
     }
 
-    /// Returns the repo if it exists and this caller may read it.
+    /// Returns the repo if it exists and this caller may see it.
+    pub(super) async fn visible(
+        &self,
+        headers: &HeaderMap,
+        owner: &str,
+        name: &str,
+    ) -> Result<Arc<Repo>, Refusal> {
+        let with_token = self.access(headers)? > Access::Anonymous;
+        let repo = self.repos.get(owner, name).await.ok_or_else(|| Refusal::no_repo(with_token))?;
+        if repo.private && !with_token {
+            return Err(Refusal::no_repo(false));
+        }
+        Ok(repo)
+    }
+
+    /// Returns the repo if it exists and this caller may read its files and its history.
     pub(super) async fn readable(
         &self,
         headers: &HeaderMap,
         owner: &str,
         name: &str,
     ) -> Result<Arc<Repo>, Refusal> {
-        let with_token = self.token_given(headers)?;
-        let repo = self.repos.get(owner, name).await.ok_or_else(|| Refusal::no_repo(with_token))?;
-        if repo.private && !with_token {
-            return Err(Refusal::no_repo(false));
+        let repo = self.visible(headers, owner, name).await?;
+        if repo.gated.is_on() && self.access(headers)? == Access::Anonymous {
+            return Err(Refusal::gated(&repo.id()));
         }
         Ok(repo)
     }
@@ -75,14 +105,18 @@ impl State {
         owner: &str,
         name: &str,
     ) -> Result<Arc<Repo>, Refusal> {
+        let repo = match self.access(headers)? {
+            Access::Anonymous => return Err(Refusal::not_signed_in()),
+            _ => self.repos.get(owner, name).await.ok_or_else(|| Refusal::no_repo(true))?,
+        };
         self.may_write(headers)?;
-        self.repos.get(owner, name).await.ok_or_else(|| Refusal::no_repo(true))
+        Ok(repo)
     }
 
     /// Returns a link to the object store. The link needs no token, because its signature proves
     /// that the Hub issued it.
     pub(super) fn link(&self, action: &str, oid: Digest, number: u64) -> String {
-        let signature = self.signature(action, oid, number);
+        let signature = self.signature(&format!("{action}/{oid}/{number}"));
         format!("{}{action}/{oid}/{number}?signature={signature}", self.store_url)
     }
 
@@ -97,20 +131,43 @@ impl State {
         number: u64,
         signature: &str,
     ) -> Result<(), Refusal> {
-        if signature == self.signature(action, oid, number) {
+        if signature == self.signature(&format!("{action}/{oid}/{number}")) {
             return Ok(());
         }
-        Err(Refusal::new(StatusCode::FORBIDDEN, "the signature does not match the link"))
+        Err(Refusal::forbidden("the signature does not match the link"))
     }
 
-    fn signature(&self, action: &str, oid: Digest, number: u64) -> String {
-        Digest::of(format!("{}/{action}/{oid}/{number}", self.secret).as_bytes()).to_string()
+    /// Returns the text that only this Hub can derive from `text`.
+    pub(super) fn signature(&self, text: &str) -> String {
+        Digest::of(format!("{}/{text}", self.secret).as_bytes()).to_string()
     }
 
-    /// Creates and returns the directory that the Xet library writes content to.
-    pub(super) async fn xet_directory(&self) -> std::io::Result<PathBuf> {
-        let directory = std::path::absolute(&self.options.directory)?.join("xet");
-        tokio::fs::create_dir_all(&directory).await?;
-        Ok(directory)
+    /// Returns where a request goes whose path names a repo that has another name now.
+    pub(super) async fn redirected(&self, path: &str) -> Option<String> {
+        let moved = self.repos.moved().await;
+        self.faults.renamed().into_iter().chain(moved).find_map(|(old, new)| renamed(path, &old, &new))
+    }
+}
+
+/// Returns the path with the repo's new name, or `None` when it does not name the repo.
+fn renamed(path: &str, old: &str, new: &str) -> Option<String> {
+    let at = path.find(&format!("/{old}"))? + 1;
+    let rest = &path[at + old.len()..];
+    let ends = rest.is_empty() || rest.starts_with(['/', '?']) || rest.starts_with(".git/");
+    ends.then(|| format!("{}{new}{rest}", &path[..at]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::renamed;
+
+    #[test]
+    fn only_the_moved_repo_is_redirected() {
+        let to = |path| renamed(path, "acme/cars", "acme/autos");
+        assert_eq!(to("/api/models/acme/cars?blobs=1").as_deref(), Some("/api/models/acme/autos?blobs=1"));
+        assert_eq!(to("/acme/cars.git/info/lfs").as_deref(), Some("/acme/autos.git/info/lfs"));
+        for other in ["/api/models/acme/cars2", "/acme/car", "/other"] {
+            assert_eq!(to(other), None, "{other}");
+        }
     }
 }

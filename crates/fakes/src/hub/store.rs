@@ -206,7 +206,7 @@ pub(super) async fn send(
     range: Option<&HeaderValue>,
 ) -> Result<Response, Refusal> {
     let size = state.objects.size(oid).await.ok_or_else(Refusal::no_entry)?;
-    let range = range.and_then(|range| range.to_str().ok()).map(|range| parse_range(range, size));
+    let range = range.and_then(|range| range.to_str().ok()).map(|range| Range::parse(range, size));
     let (status, start, end) = match range {
         None | Some(Range::Whole) => (StatusCode::OK, 0, size),
         Some(Range::Piece(start, end)) => (StatusCode::PARTIAL_CONTENT, start, end),
@@ -270,26 +270,30 @@ fn flipped(piece: Bytes) -> Bytes {
     BytesMut::from(piece).iter().map(|byte| !byte).collect()
 }
 
+/// Bytes that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub(super) enum Range {
     Whole,
     /// Start (inclusive) and end (exclusive), in bytes.
     Piece(u64, u64),
     Outside,
 }
 
-/// Parses `bytes=a-b`, `bytes=a-`, or `bytes=-n`. Treats anything else as no range, as HTTP allows.
-fn parse_range(text: &str, size: u64) -> Range {
-    let Some((from, to)) = text.strip_prefix("bytes=").and_then(|text| text.split_once('-')) else {
-        return Range::Whole;
-    };
-    let (start, end) = match (from.parse::<u64>(), to.parse::<u64>()) {
-        (Ok(start), Ok(last)) if start <= last => (start, last.saturating_add(1).min(size)),
-        (Ok(start), Err(_)) if to.is_empty() => (start, size),
-        (Err(_), Ok(count)) if from.is_empty() => (size.saturating_sub(count), size),
-        _ => return Range::Whole,
-    };
-    if start < end { Range::Piece(start, end) } else { Range::Outside }
+impl Range {
+    /// Parses `bytes=a-b`, `bytes=a-`, or `bytes=-n`. Treats anything else as no range, as HTTP
+    /// allows.
+    pub(super) fn parse(text: &str, size: u64) -> Self {
+        let Some((from, to)) = text.strip_prefix("bytes=").and_then(|text| text.split_once('-')) else {
+            return Self::Whole;
+        };
+        let (start, end) = match (from.parse::<u64>(), to.parse::<u64>()) {
+            (Ok(start), Ok(last)) if start <= last => (start, last.saturating_add(1).min(size)),
+            (Ok(start), Err(_)) if to.is_empty() => (start, size),
+            (Err(_), Ok(count)) if from.is_empty() => (size.saturating_sub(count), size),
+            _ => return Self::Whole,
+        };
+        if start < end { Self::Piece(start, end) } else { Self::Outside }
+    }
 }
 
 #[cfg(test)]
@@ -299,20 +303,20 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_http_says() {
-        assert_eq!(parse_range("bytes=0-3", 10), Range::Piece(0, 4));
-        assert_eq!(parse_range("bytes=4-", 10), Range::Piece(4, 10));
-        assert_eq!(parse_range("bytes=-4", 10), Range::Piece(6, 10));
-        assert_eq!(parse_range("bytes=8-99", 10), Range::Piece(8, 10));
-        assert_eq!(parse_range("bytes=10-", 10), Range::Outside);
+        assert_eq!(Range::parse("bytes=0-3", 10), Range::Piece(0, 4));
+        assert_eq!(Range::parse("bytes=4-", 10), Range::Piece(4, 10));
+        assert_eq!(Range::parse("bytes=-4", 10), Range::Piece(6, 10));
+        assert_eq!(Range::parse("bytes=8-99", 10), Range::Piece(8, 10));
+        assert_eq!(Range::parse("bytes=10-", 10), Range::Outside);
         for odd in ["", "bytes=", "bytes=-", "lines=0-3", "bytes=3-1", "bytes=0-1,4-5"] {
-            assert_eq!(parse_range(odd, 10), Range::Whole, "{odd}");
+            assert_eq!(Range::parse(odd, 10), Range::Whole, "{odd}");
         }
     }
 
     proptest! {
         #[test]
         fn a_range_lies_inside(text in "bytes=[0-9]{0,20}-[0-9]{0,20}", size: u64) {
-            if let Range::Piece(start, end) = parse_range(&text, size) {
+            if let Range::Piece(start, end) = Range::parse(&text, size) {
                 prop_assert!(start < end && end <= size);
             }
         }

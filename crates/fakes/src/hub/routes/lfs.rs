@@ -3,22 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::options::Transfer;
-use super::refusal::Refusal;
-use super::state::State;
 use crate::hub::digest::Digest;
+use crate::hub::options::Transfer;
+use crate::hub::refusal::Refusal;
+use crate::hub::state::State;
 
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
 /// Size limit of a regular file in bytes. A longer file goes through LFS, whatever its name.
@@ -47,7 +48,7 @@ pub(super) fn router() -> Router<Arc<State>> {
         .route("/api/models/{owner}/{name}/preupload/{revision}", post(preupload))
         .route("/{owner}/{git_name}/info/lfs/objects/batch", post(batch))
         .route("/{owner}/{git_name}/info/lfs/objects/verify", post(verify))
-        .route("/api/models/{owner}/{name}/xet-write-token/{revision}", get(xet_write_token))
+        .route("/api/models/{owner}/{name}/lfs-files/duplicate", post(duplicate))
 }
 
 #[derive(Deserialize)]
@@ -59,6 +60,9 @@ struct Preupload {
 struct Candidate {
     path: String,
     size: u64,
+    /// First bytes of the content, in base64.
+    #[serde(default)]
+    sample: String,
 }
 
 async fn preupload(
@@ -68,19 +72,29 @@ async fn preupload(
     Json(asked): Json<Preupload>,
 ) -> Result<Json<Value>, Refusal> {
     let repo = state.writable(&headers, &owner, &name).await?;
-    let commit = repo.revision(&revision).ok_or_else(Refusal::no_revision)?;
+    let commit = repo.revision(&revision).ok_or_else(|| Refusal::no_revision(&revision))?;
     let answer = |file: &Candidate| {
-        let oid = commit.files.get(&file.path).map(|file| &file.oid);
-        let mode = if is_lfs(&file.path, file.size) { "lfs" } else { "regular" };
+        // The client compares this with what it has: the hash that names the content.
+        let oid = commit.files.get(&file.path).map(|file| file.etag().trim_matches('"').to_owned());
+        let mode = if file.is_lfs() { "lfs" } else { "regular" };
         json!({ "path": file.path, "uploadMode": mode, "shouldIgnore": false, "oid": oid })
     };
     let files: Vec<_> = asked.files.iter().map(answer).collect();
     Ok(Json(json!({ "files": files, "commitOid": commit.id })))
 }
 
-fn is_lfs(path: &str, size: u64) -> bool {
-    let extension = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ext)| ext);
-    size > REGULAR_LIMIT || size > 0 && extension.is_some_and(|ext| LFS_EXTENSIONS.contains(&ext))
+impl Candidate {
+    fn is_lfs(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+        let by_name = extension.is_some_and(|extension| LFS_EXTENSIONS.contains(&extension));
+        self.size > REGULAR_LIMIT || self.size > 0 && (by_name || self.is_binary())
+    }
+
+    /// Returns true when git would take the content for binary.
+    fn is_binary(&self) -> bool {
+        STANDARD.decode(&self.sample).is_ok_and(|sample| sample.contains(&0))
+    }
 }
 
 #[derive(Deserialize)]
@@ -169,17 +183,38 @@ async fn verify(
     }
 }
 
-/// Returns a `local://` address, for which the Xet library writes into a directory on this machine
-/// itself.
-async fn xet_write_token(
+#[derive(Deserialize)]
+struct Duplicate {
+    target: Target,
+    files: Vec<Duplicated>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Duplicated {
+    sha256: Digest,
+}
+
+/// Lets another repo commit LFS files of this one. The object store is one for all repos, so that only
+/// the permissions are to be checked.
+async fn duplicate(
     Shared(state): Shared<Arc<State>>,
-    Path((owner, name, _revision)): Path<(String, String, String)>,
+    Path((owner, name)): Path<(String, String)>,
     headers: HeaderMap,
+    Json(asked): Json<Duplicate>,
 ) -> Result<Json<Value>, Refusal> {
-    state.writable(&headers, &owner, &name).await?;
-    let directory = state.xet_directory().await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let until = now + Duration::from_secs(3600);
-    let url = format!("local://{}", directory.display());
-    Ok(Json(json!({ "accessToken": "local", "exp": until.as_secs(), "casUrl": url })))
+    let source = state.readable(&headers, &owner, &name).await?;
+    let (owner, name) = asked.target.name.split_once('/').ok_or_else(|| Refusal::no_repo(true))?;
+    state.writable(&headers, owner, name).await?;
+    let has = |sha256: Digest| {
+        let files = source.commits.iter().flat_map(|commit| commit.files.values());
+        files.filter(|file| file.is_lfs()).any(|file| file.sha256 == sha256)
+    };
+    let missing = asked.files.iter().filter(|file| !has(file.sha256));
+    let failed: Vec<_> = missing.map(|file| json!({ "sha256": file.sha256, "error": "not found" })).collect();
+    Ok(Json(json!({ "failed": failed })))
 }
