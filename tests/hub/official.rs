@@ -49,17 +49,6 @@ async fn the_official_client_is_served() {
 }
 
 #[tokio::test]
-async fn the_backend_takes_the_release_we_published_last() {
-    let bench = TestHub::start().await;
-    bench.publish("20261122", 1_000).await.unwrap();
-    let published = bench.publish("20261122160509", 50_000).await.unwrap();
-    let output = drive("backend.py", &bench.hub, bench.folder.path()).await;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let expected = format!("20261122160509 {}", published.sha256);
-    assert_eq!(said.trim(), expected, "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[tokio::test]
 async fn the_official_client_reads_the_card_and_its_figures() {
     let bench = TestHub::start().await;
     let mut upload = super::pages::listed(&bench, "20261122160509", "one");

@@ -98,8 +98,9 @@ async fn info_at(
 
 #[derive(Deserialize)]
 struct TreeQuery {
+    /// `true`, or `True` from the Python client before 1.0.
     #[serde(default)]
-    recursive: bool,
+    recursive: String,
     /// Number of entries on the pages before this one.
     #[serde(default)]
     cursor: usize,
@@ -124,7 +125,8 @@ async fn tree_below(
     let repo = state.readable(&headers, &owner, &name).await?;
     let commit = repo.revision(&revision).ok_or_else(Refusal::no_revision)?;
     let folder = folder.trim_matches('/');
-    let entries = entries(commit, folder, query.recursive).ok_or_else(Refusal::no_entry)?;
+    let entries = entries(commit, folder, query.recursive.eq_ignore_ascii_case("true"))
+        .ok_or_else(Refusal::no_entry)?;
 
     let size = query.limit.unwrap_or(usize::MAX).clamp(1, state.options.page_size.max(1));
     let page: Vec<_> = entries.iter().skip(query.cursor).take(size).collect();
@@ -138,7 +140,7 @@ async fn tree_below(
             segments.extend(folder.split('/').filter(|part| !part.is_empty()));
         }
         link.query_pairs_mut()
-            .append_pair("recursive", &query.recursive.to_string())
+            .append_pair("recursive", &query.recursive)
             .append_pair("limit", &size.to_string())
             .append_pair("cursor", &next.to_string());
         if let Ok(value) = format!("<{link}>; rel=\"next\"").parse() {
