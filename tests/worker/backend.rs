@@ -1,12 +1,11 @@
 //! The backend beside a worker, with the libraries that it pins: it loads what the worker published,
 //! and computes the same embeddings.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use autovalidate::broker::RunState;
-use autovalidate::hub::{HubAccess, ReleaseName, ReplacePolicy, Repository, Upload};
 use autovalidate::run::{ModelFinder, Scorer};
 use autovalidate_fakes::{hub, supabase};
 use autovalidate_finetune::model::archive;
@@ -16,6 +15,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::support::hub::publish_zip;
+use crate::support::run::repository;
 use crate::support::worker::{REPO, TestWorker, insert};
 use crate::support::{local, runtime, tiny, within};
 
@@ -94,31 +95,6 @@ fn texts() -> Vec<String> {
     indexed.chain(asked.map(str::to_owned)).collect()
 }
 
-fn repository(hub: &hub::Hub) -> Repository {
-    let access = HubAccess {
-        endpoint: hub.url().clone(),
-        token: Some(hub.token().clone()),
-        repo: REPO.parse().unwrap(),
-    };
-    Repository::open(access).unwrap()
-}
-
-/// Publishes a zip as another program does.
-async fn publish(hub: &hub::Hub, version: &str, archive: PathBuf) {
-    let repository = repository(hub);
-    within(PATIENCE, repository.create_if_missing(true)).await.unwrap();
-    let upload = Upload {
-        release: format!("finetuned-embedding-model-{version}.zip").parse::<ReleaseName>().unwrap(),
-        archive,
-        extras: Vec::new(),
-        listed: None,
-        replaces: ReplacePolicy::Any,
-        summary: "by another program".to_owned(),
-        progress: None,
-    };
-    within(PATIENCE, repository.publish(upload)).await.unwrap();
-}
-
 /// Embeds texts with the live model, as the trainer reads it.
 async fn own_embeddings(hub: &hub::Hub, data_dir: &Path, texts: &[String]) -> Vec<Vec<f32>> {
     let finder = ModelFinder {
@@ -151,7 +127,7 @@ async fn the_backend_loads_the_newest_release_once_and_embeds_as_the_trainer_doe
     let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
     let older = folder.path().join("older.zip");
     archive::pack(&tiny(), "older", &older).unwrap();
-    publish(&hub, "20250105", older).await;
+    publish_zip(&repository(&hub), "20250105", older).await;
     let (own, foreign) = (folder.path().join("own"), folder.path().join("foreign.zip"));
     let settings = [("TRAIN_THRESHOLD", "120")];
     let mut system = TestWorker::start_with(folder, supabase, hub, &tiny(), &settings).await;
@@ -185,7 +161,7 @@ async fn the_backend_loads_the_newest_release_once_and_embeds_as_the_trainer_doe
     let made = python("other_program.py").args([&source, &foreign]).output();
     let made = within(PATIENCE, made).await.unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    publish(&system.hub, "29990101", foreign).await;
+    publish_zip(&repository(&system.hub), "29990101", foreign).await;
     let third = backend.look(&texts).await;
     assert_eq!((third.version.as_str(), third.downloaded), ("29990101", true));
     let ours = own_embeddings(&system.hub, &own, &texts).await;
