@@ -6,11 +6,11 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use autovalidate::hub::{Card, DomainScores, License, ReleaseScores};
-use autovalidate_fakes::hub::{Hub, Options, Transfer};
+use autovalidate_fakes::hub::Hub;
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 
-use crate::support::hub::{TestHub, patience};
+use crate::support::hub::TestHub;
 use crate::support::{python, within};
 
 /// Runs a script against a Hub, with a clean environment.
@@ -26,19 +26,6 @@ async fn drive(script: &str, hub: &Hub, folder: &Path) -> Output {
         .kill_on_drop(true)
         .output();
     within(Duration::from_secs(90), command).await.unwrap()
-}
-
-#[tokio::test]
-async fn the_backend_takes_the_release_we_published_last() {
-    for transfer in [Transfer::Basic, Transfer::Xet] {
-        let bench = TestHub::with(|options| Options { transfer, ..options }, patience()).await;
-        bench.publish("20261122", 1_000).await.unwrap();
-        let published = bench.publish("20261122160509", 50_000).await.unwrap();
-        let output = drive("backend.py", &bench.hub, bench.folder.path()).await;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let expected = format!("20261122160509 {}", published.sha256);
-        assert_eq!(said.trim(), expected, "{transfer:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
 }
 
 #[tokio::test]

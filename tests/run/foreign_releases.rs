@@ -4,51 +4,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autovalidate::broker::{JobRequest, RunRecord, RunState};
+use autovalidate::broker::{JobRequest, RunState};
 use autovalidate::failure::Failure;
-use autovalidate::hub::{Extra, HubAccess, INDEX, ReleaseName, ReplacePolicy, RepoName, Repository, Upload};
-use autovalidate::run::{ModelFinder, Pipeline, RunError, settle};
+use autovalidate::hub::{Extra, HubAccess, INDEX, RepoName, Repository, Upload};
+use autovalidate::run::{ModelFinder, RunError};
 use autovalidate_finetune::model::archive;
 use axum::http::StatusCode;
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::run::{RunHarness, access, stages};
+use crate::support::hub::{name, publish_zip, upload};
+use crate::support::run::{RunHarness, access, repository, stages};
 use crate::support::{DEADLINE, python, tiny, within};
 
 const BASE: &str = "acme/base";
 
-/// Works on a new job until it ends, and returns its record.
-async fn ended(harness: &RunHarness, pipeline: &Pipeline, request: &JobRequest) -> RunRecord {
-    let id = within(DEADLINE, harness.jobs.enqueue(request)).await.unwrap();
-    let job = harness.next().await;
-    let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
-    within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
-    harness.record(&id).await
-}
-
-fn release(version: &str) -> ReleaseName {
-    format!("finetuned-embedding-model-{version}.zip").parse().unwrap()
-}
-
-fn repository(harness: &RunHarness) -> Repository {
-    Repository::open(access(&harness.hub)).unwrap()
-}
-
-/// Publishes a zip as another program does.
 async fn publish(harness: &RunHarness, version: &str, archive: PathBuf) {
-    let repository = repository(harness);
-    within(DEADLINE, repository.create_if_missing(true)).await.unwrap();
-    let upload = Upload {
-        release: release(version),
-        archive,
-        extras: Vec::new(),
-        listed: None,
-        replaces: ReplacePolicy::Any,
-        summary: "by another program".to_owned(),
-        progress: None,
-    };
-    within(DEADLINE, repository.publish(upload)).await.unwrap();
+    publish_zip(&repository(&harness.hub), version, archive).await;
 }
 
 /// Copies the tiny model, with these weights in PyTorch's own format in place of its own.
@@ -91,15 +62,15 @@ async fn a_pickle_in_a_zip_of_another_layout_is_trained_on() {
     pickled(&folder, "tiny-float32.bin");
     publish(&harness, "20260101", packed(&harness, &folder)).await;
     let pipeline = harness.pipeline(&harness.data("one"));
-    let record = ended(&harness, &pipeline, &RunHarness::forced()).await;
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!(record.state, RunState::Done, "{:?}", record.error);
-    assert_eq!(record.base_model, Some(release("20260101").path()));
+    assert_eq!(record.base_model, Some(name("20260101").path()));
     assert_eq!(record.live_unreadable, None);
     // The live model is the original one in another format, and scores the same.
     let all = &record.metrics["held_out"]["all"];
     assert_eq!(all["before"], all["original"]);
     let live = ModelFinder {
-        repository: Some(repository(&harness)),
+        repository: Some(repository(&harness.hub)),
         data_dir: harness.data("one"),
         base_model: pipeline.plan.base_model.clone(),
     };
@@ -118,16 +89,16 @@ async fn past_a_release_that_cant_be_read_the_run_starts_from_the_base_model_and
 
     // A request that names the release fails before any training, and one that names another model
     // gets past it.
-    let named = JobRequest { base_model: Some(release("20260101").path()), ..RunHarness::forced() };
-    let record = ended(&harness, &pipeline, &named).await;
+    let named = JobRequest { base_model: Some(name("20260101").path()), ..RunHarness::forced() };
+    let record = harness.ended(&pipeline, &named).await;
     assert_eq!((record.state, stages(&record)), (RunState::Failed, vec!["load-base"]));
     assert!(record.error.unwrap().message.contains(reason));
     let other =
         JobRequest { base_model: Some(tiny().display().to_string()), dry_run: true, ..RunHarness::forced() };
-    let record = ended(&harness, &pipeline, &other).await;
+    let record = harness.ended(&pipeline, &other).await;
     assert_eq!(record.state, RunState::Done, "{:?}", record.error);
 
-    let record = ended(&harness, &pipeline, &RunHarness::forced()).await;
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!(record.state, RunState::Done, "{:?}", record.error);
     assert_eq!(record.base_model.as_deref(), Some("tiny"));
     let told = record.live_unreadable.clone().unwrap();
@@ -137,15 +108,15 @@ async fn past_a_release_that_cant_be_read_the_run_starts_from_the_base_model_and
     );
     let gate = record.stages.iter().find(|stage| stage.stage == "gate").unwrap();
     assert!(gate.figures["sentence"].as_str().unwrap().contains(&told), "{:?}", gate.figures);
-    let (repository, newest) = (repository(&harness), harness.releases().await.remove(0));
+    let (repository, newest) = (repository(&harness.hub), harness.releases().await.remove(0));
     let zip = within(DEADLINE, repository.download(&newest, &harness.data("in"))).await.unwrap();
     let top = archive::unpack(&zip, &harness.data("unpacked")).unwrap();
     let card = std::fs::read_to_string(top.join("README.md")).unwrap();
     assert!(card.contains(&told), "{card}");
-    assert_eq!(record.packages[0].instead_of, Some(release("20260101").to_string()));
+    assert_eq!(record.packages[0].instead_of, Some(name("20260101").to_string()));
 
     // From then on the live release is ours, and nothing is said any more.
-    let record = ended(&harness, &pipeline, &RunHarness::forced()).await;
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!((record.state, record.live_unreadable), (RunState::Done, None));
 }
 
@@ -160,8 +131,8 @@ async fn a_zip_under_yesterdays_name_is_seen() {
     let second = std::fs::read(packed(&harness, &folder)).unwrap();
     let pipeline = harness.pipeline(&harness.data("one"));
     // Somebody uploads another zip under the live name, just before the run publishes.
-    harness.hub.faults().rival(release("20260101").path(), Bytes::from(second));
-    let record = ended(&harness, &pipeline, &RunHarness::forced()).await;
+    harness.hub.faults().rival(name("20260101").path(), Bytes::from(second));
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert!(harness.hub.faults().spent());
     assert_eq!(record.state, RunState::Done, "{:?}", record.error);
     let count = |stage: &str| stages(&record).iter().filter(|name| **name == stage).count();
@@ -180,13 +151,13 @@ async fn what_would_keep_the_model_from_being_published_is_found_before_training
     let pipeline = harness.pipeline(&harness.data("one"));
     harness.hub.faults().rival(INDEX, "{");
     publish(&harness, "20260102", zip.clone()).await;
-    let record = ended(&harness, &pipeline, &RunHarness::forced()).await;
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!((record.state, stages(&record)), (RunState::Failed, vec!["load-base"]));
     assert!(record.error.unwrap().advice.contains(INDEX));
 
     harness.hub.faults().rival(INDEX, "{\"schema\":1}");
     publish(&harness, "of-summer", zip).await;
-    let record = ended(&harness, &pipeline, &RunHarness::forced()).await;
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!((record.state, stages(&record)), (RunState::Failed, vec!["load-base"]));
     assert!(record.error.unwrap().message.contains("sorts after every date"));
 }
@@ -203,15 +174,7 @@ async fn put_base(harness: &RunHarness, changes: &[(&str, Vec<u8>)]) {
         path: (*path).to_owned(),
         content: Bytes::from(content.clone()),
     };
-    let upload = Upload {
-        release: release(&version),
-        archive,
-        extras: changes.iter().map(extra).collect(),
-        listed: None,
-        replaces: ReplacePolicy::Any,
-        summary: "a model".to_owned(),
-        progress: None,
-    };
+    let upload = Upload { extras: changes.iter().map(extra).collect(), ..upload(&version, archive) };
     within(DEADLINE, repository.publish(upload)).await.unwrap();
 }
 
@@ -233,12 +196,12 @@ fn tiny_files() -> Vec<(&'static str, Vec<u8>)> {
 async fn a_base_model_of_the_hub_is_looked_at_again_and_each_refusal_is_told() {
     let harness = RunHarness::new().await;
     let finder = |data: &str, base: &str| ModelFinder {
-        repository: Some(repository(&harness)),
+        repository: Some(repository(&harness.hub)),
         data_dir: harness.data(data),
         base_model: base.to_owned(),
     };
     let find = async |finder: ModelFinder, name: &str| within(DEADLINE, finder.find(name)).await;
-    within(DEADLINE, repository(&harness).create_if_missing(true)).await.unwrap();
+    within(DEADLINE, repository(&harness.hub).create_if_missing(true)).await.unwrap();
     let missing = find(finder("one", BASE), "base").await.unwrap_err();
     assert!(
         missing.to_string().starts_with("BASE_MODEL: ") && missing.advice().contains("BASE_MODEL"),

@@ -100,6 +100,13 @@ pub fn upload(version: &str, archive: PathBuf) -> Upload {
     }
 }
 
+/// Publishes a zip as another program does: nothing but the zip.
+pub async fn publish_zip(repository: &Repository, version: &str, archive: PathBuf) {
+    within(DEADLINE, repository.create_if_missing(true)).await.unwrap();
+    let upload = Upload { extras: Vec::new(), ..upload(version, archive) };
+    within(DEADLINE, repository.publish(upload)).await.unwrap();
+}
+
 /// Collects the progress reports of an upload.
 pub fn collected(upload: &mut Upload) -> Arc<Mutex<Vec<UploadProgress>>> {
     let told = Arc::new(Mutex::new(Vec::new()));

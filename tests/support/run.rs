@@ -9,7 +9,7 @@ use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
 use autovalidate::evaluate::{GatePolicy, Query, Side};
 use autovalidate::hub::{HubAccess, Index, Release, Repository};
-use autovalidate::run::{AttemptEnding, Pipeline, RunSettings};
+use autovalidate::run::{AttemptEnding, Pipeline, RunSettings, settle};
 use autovalidate::trigger::{Trigger, TriggerPolicy};
 use autovalidate_fakes::demo;
 use autovalidate_fakes::hub::{Hub, Options};
@@ -41,6 +41,10 @@ pub struct RunHarness {
 
 pub fn access(hub: &Hub) -> HubAccess {
     HubAccess { endpoint: hub.url().clone(), token: Some(hub.token().clone()), repo: REPO.parse().unwrap() }
+}
+
+pub fn repository(hub: &Hub) -> Repository {
+    Repository::open(access(hub)).unwrap()
 }
 
 /// Returns rows drawn by the demo.
@@ -105,7 +109,7 @@ impl RunHarness {
     pub fn pipeline(&self, data_dir: &Path) -> Pipeline {
         Pipeline {
             runtime: self.runtime.clone(),
-            repository: Repository::open(access(&self.hub)).unwrap(),
+            repository: repository(&self.hub),
             corrections: self.corrections.clone(),
             runs: self.runs.clone(),
             events: self.bench.events(),
@@ -144,6 +148,15 @@ impl RunHarness {
         within(DEADLINE, self.jobs.next(&CancellationToken::new())).await.unwrap()
     }
 
+    /// Works on a new job until it ends, and returns its record.
+    pub async fn ended(&self, pipeline: &Pipeline, request: &JobRequest) -> RunRecord {
+        let id = within(DEADLINE, self.jobs.enqueue(request)).await.unwrap();
+        let job = self.next().await;
+        let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+        within(DEADLINE, settle(job, ending, &self.trigger)).await.unwrap();
+        self.record(&id).await
+    }
+
     /// Works on a job, and calls `act` at the first progress event of its training. The token
     /// passed to `act` stops the work.
     pub async fn in_training(
@@ -179,11 +192,11 @@ impl RunHarness {
     }
 
     pub async fn repository_index(&self) -> Index {
-        within(DEADLINE, Repository::open(access(&self.hub)).unwrap().index()).await.unwrap()
+        within(DEADLINE, repository(&self.hub).index()).await.unwrap()
     }
 
     pub async fn releases(&self) -> Vec<Release> {
-        within(DEADLINE, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap()
+        within(DEADLINE, repository(&self.hub).releases()).await.unwrap()
     }
 }
 
