@@ -1,4 +1,4 @@
-//! Realtime's websocket upgrade, and its error responses.
+//! The websocket's upgrade, and its error answers.
 
 use std::sync::Arc;
 
@@ -9,9 +9,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::Shared;
+use super::super::Shared;
+use super::super::gateway;
+use super::super::keys::is_opaque;
+use super::channel::Access;
 use super::frame::Framing;
-use super::realtime::Session;
+use super::session::Session;
 
 /// Size of the largest frame that a client may send, in bytes.
 const MAX_FRAME_BYTES: usize = 5 << 20;
@@ -30,12 +33,22 @@ pub(super) async fn upgrade(
     let parameter = |name: &str| {
         url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
     };
-    let header = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(Into::into);
-    let Some(key) = header.or_else(|| parameter("apikey")) else {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(key) = header("x-api-key").map(Into::into).or_else(|| parameter("apikey")) else {
         return refusal(&shared, 401, "API key is missing").await;
     };
-    if shared.keys.role(&key).is_none() {
-        return refusal(&shared, 401, "The token provided is not a valid JWT").await;
+    // The gateway knows the keys. A token that is none of them is left to the server.
+    if (is_opaque(&key) || shared.keys.find(&key).is_some())
+        && let Err(refusal) = gateway::check(&shared, &key, header("user-agent"))
+    {
+        return refusal.into_response();
+    }
+    if let Err(unauthorized) = Access::of(&shared, &key) {
+        let text = match unauthorized.text.starts_with("Token has expired") {
+            true => "Token has expired",
+            false => &unauthorized.text,
+        };
+        return refusal(&shared, 401, text).await;
     }
     let framing = Framing::of_version(parameter("vsn").as_deref());
     let key = key.into_owned();
@@ -51,7 +64,7 @@ fn reason(status: u16) -> &'static str {
         403 => "Realtime was disabled for this tenant",
         404 => "Tenant not found",
         429 => "Too many connected users",
-        _ => "An error occurred",
+        _ => "Error connecting to Realtime",
     }
 }
 

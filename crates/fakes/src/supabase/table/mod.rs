@@ -1,4 +1,14 @@
 //! The table and its commit log, in memory.
+//!
+//! ```text
+//! commit  a committed change
+//! place   places of rows in the order of their times
+//! write   inserts, updates and deletions as clients ask for them
+//! ```
+
+mod commit;
+mod place;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -7,68 +17,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::place::Place;
-use super::primary_key::{Cut, IdType, Key};
+use super::postgres::column::{COLUMNS, Columns, has_column};
+use super::postgres::primary_key::{Cut, IdType, Key};
+pub(super) use commit::{ChangeKind, Commit, commit_timestamp};
+pub(super) use place::{Moment, Place};
+pub(super) use write::{Changes, NewRow, OnConflict};
 
 /// A row as PostgREST returns it: a map from column name to value.
 pub(super) type Record = Map<String, Value>;
-
-/// Name of every column, in table order.
-pub(super) const COLUMNS: [&str; 5] = ["id", "typo", "corrected", "domain", "created_at"];
-
-/// Returns true when the table has this column.
-pub(super) fn has_column(name: &str) -> bool {
-    COLUMNS.contains(&name)
-}
-
-/// Returns the name that PostgreSQL's catalog has for the type of a column.
-pub(super) fn catalog_type(id_type: IdType, column: &str) -> &'static str {
-    match column {
-        "id" => id_type.catalog_name(),
-        "created_at" => "timestamptz",
-        _ => "text",
-    }
-}
-
-/// Kind of a change, by the name that Realtime and webhooks give it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChangeKind {
-    Insert,
-    Update,
-    Delete,
-}
-
-impl ChangeKind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Insert => "INSERT",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-        }
-    }
-}
-
-/// One committed change of a row.
-#[derive(Debug)]
-pub(super) struct Commit {
-    /// Number of the row: the place of its insert in the sequence. In a `bigint` table, this is its id.
-    pub(super) number: i64,
-    /// Primary key of the row after the change.
-    pub(super) key: Key,
-    pub(super) kind: ChangeKind,
-    /// Row after the change; for a delete, the row before it.
-    pub(super) record: Record,
-    /// Row before an update or a delete.
-    pub(super) old: Option<Record>,
-    pub(super) at: Timestamp,
-}
-
-impl Commit {
-    /// Returns the place of the row in the order of times.
-    fn place(&self) -> Place {
-        Place::of_row(&self.record["created_at"], self.key.clone())
-    }
-}
 
 /// Rows, and a log of their changes in commit order. As with a PostgreSQL sequence, a number is
 /// assigned before the commit, so the two orders differ when transactions overlap.
@@ -76,7 +32,7 @@ impl Commit {
 /// A row is found by its number here, whatever its primary key is.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    id_type: IdType,
+    columns: Columns,
     rows: BTreeMap<Key, Arc<Commit>>,
     /// Rows by time. Made at the first read in this order, and kept from then on.
     by_time: Option<BTreeMap<Place, Arc<Commit>>>,
@@ -91,12 +47,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(id_type: IdType) -> Self {
-        Self { id_type, ..Self::default() }
+    pub(super) fn new(columns: Columns) -> Self {
+        Self { columns, ..Self::default() }
     }
 
     pub(super) fn id_type(&self) -> IdType {
-        self.id_type
+        self.columns.id
     }
 
     /// Takes the next number of the sequence. No number is assigned twice, committed or not, unless
@@ -122,7 +78,7 @@ impl Table {
         }
         let commit = |((number, mut values), key): ((i64, Record), Key)| {
             values.insert("id".to_owned(), key.value());
-            values.entry("created_at").or_insert_with(|| Value::String(timestamptz(at)));
+            values.entry("created_at").or_insert_with(|| self.columns.moment(at));
             let record: Record = COLUMNS
                 .iter()
                 .map(|name| ((*name).to_owned(), values.remove(*name).unwrap_or_default()))
@@ -140,7 +96,7 @@ impl Table {
         let old = self.rows.get(&old_key)?.record.clone();
         let mut record = old.clone();
         record.extend(values.clone().into_iter().filter(|(name, _)| has_column(name)));
-        let key = self.id_type.read_value(&record["id"])?;
+        let key = self.columns.id.read_value(&record["id"])?;
         if key != old_key && self.rows.contains_key(&key) {
             return None;
         }
@@ -176,24 +132,24 @@ impl Table {
     /// there yet the one that the database makes up.
     pub(super) fn id_text(&self, number: i64) -> String {
         let known = self.keys.get(&number).or_else(|| self.chosen.get(&number));
-        known.map_or_else(|| self.id_type.made_up(number, self.series).text(), Key::text)
+        known.map_or_else(|| self.columns.id.made_up(number, self.series).text(), Key::text)
     }
 
     /// Returns the key of a row that exists.
     fn key(&self, number: i64) -> Option<Key> {
-        match self.id_type {
-            IdType::BigInt => Some(Key::Number(number)),
-            IdType::Uuid | IdType::Text => self.keys.get(&number).cloned(),
+        match self.columns.id.is_number() {
+            true => Some(Key::Number(number)),
+            false => self.keys.get(&number).cloned(),
         }
     }
 
     /// Returns the key of a row to insert: the one among its values, or one that is made up.
     fn key_of_new(&self, number: i64, values: &Record) -> Key {
-        let chosen = match self.id_type {
-            IdType::BigInt => None,
-            IdType::Uuid | IdType::Text => values.get("id").and_then(|id| self.id_type.read_value(id)),
+        let chosen = match self.columns.id.is_number() {
+            true => None,
+            false => values.get("id").and_then(|id| self.columns.id.read_value(id)),
         };
-        chosen.unwrap_or_else(|| self.id_type.made_up(number, self.series))
+        chosen.unwrap_or_else(|| self.columns.id.made_up(number, self.series))
     }
 
     fn remove(&mut self, key: &Key) -> Option<Arc<Commit>> {
@@ -213,9 +169,9 @@ impl Table {
             if let Some(by_time) = &mut self.by_time {
                 by_time.insert(commit.place(), Arc::clone(&commit));
             }
-            if self.id_type != IdType::BigInt {
+            if !self.columns.id.is_number() {
                 self.keys.insert(commit.number, key.clone());
-                if *key != self.id_type.made_up(commit.number, self.series) {
+                if *key != self.columns.id.made_up(commit.number, self.series) {
                     self.chosen.insert(commit.number, key.clone());
                 }
             }
@@ -248,9 +204,9 @@ impl Table {
     /// Returns every visible row in the order of the numbers. Without an order, PostgreSQL returns
     /// rows about as they were inserted.
     pub(super) fn rows_as_inserted(&self) -> Box<dyn Iterator<Item = &Record> + '_> {
-        match self.id_type {
-            IdType::BigInt => Box::new(self.rows(Cut::First..Cut::Last)),
-            IdType::Uuid | IdType::Text => {
+        match self.columns.id.is_number() {
+            true => Box::new(self.rows(Cut::First..Cut::Last)),
+            false => {
                 Box::new(self.keys.values().filter_map(|key| self.rows.get(key)).map(|commit| &commit.record))
             }
         }
@@ -275,9 +231,9 @@ impl Table {
 
     /// Returns the numbers of all visible rows.
     pub(super) fn ids(&self) -> Vec<i64> {
-        match self.id_type {
-            IdType::BigInt => self.rows.values().map(|commit| commit.number).collect(),
-            IdType::Uuid | IdType::Text => self.keys.keys().copied().collect(),
+        match self.columns.id.is_number() {
+            true => self.rows.values().map(|commit| commit.number).collect(),
+            false => self.keys.keys().copied().collect(),
         }
     }
 
@@ -295,19 +251,6 @@ impl Table {
     pub(super) fn since(&self, position: usize) -> Vec<Arc<Commit>> {
         self.log.get(position..).unwrap_or_default().to_vec()
     }
-}
-
-/// Formats a time as PostgreSQL's JSON does, without trailing zeros:
-/// `2026-11-22T09:50:04.809501+00:00`.
-pub(super) fn timestamptz(at: Timestamp) -> String {
-    let micros = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
-    micros.strftime("%Y-%m-%dT%H:%M:%S%.f+00:00").to_string()
-}
-
-/// Formats a commit time as Realtime does: three decimals and `Z`.
-pub(super) fn commit_timestamp(at: Timestamp) -> String {
-    let millis = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
-    millis.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 #[cfg(test)]
@@ -355,7 +298,7 @@ mod tests {
     fn rows_with_other_ids_are_found_by_their_numbers() {
         let at = Timestamp::UNIX_EPOCH;
         for id_type in [IdType::Uuid, IdType::Text] {
-            let mut table = Table::new(id_type);
+            let mut table = Table::new(Columns { id: id_type, ..Columns::default() });
             let (first, second) = (table.reserve(), table.reserve());
             let before = table.id_text(first);
             for number in [second, first] {
@@ -384,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_row_keeps_its_number_when_its_id_changes() {
-        let (mut table, at) = (Table::new(IdType::Uuid), Timestamp::UNIX_EPOCH);
+        let (mut table, at) =
+            (Table::new(Columns { id: IdType::Uuid, ..Columns::default() }), Timestamp::UNIX_EPOCH);
         for number in [1, 2] {
             table.commit(number, Record::new(), at).expect("a new id");
         }
@@ -400,12 +344,5 @@ mod tests {
         assert_eq!((table.ids(), table.id_text(1)), (vec![2], chosen.to_owned()));
         let places = Place::FIRST..Place::LAST;
         assert_eq!((table.rows_by_time(places).count(), table.count(Cut::First..Cut::Last)), (1, 1));
-    }
-
-    #[test]
-    fn times_are_written_as_the_services_do() {
-        let at = Timestamp::from_microsecond(1_795_341_004_809_500).expect("in range");
-        assert!(timestamptz(at).ends_with(":04.8095+00:00"), "{}", timestamptz(at));
-        assert!(commit_timestamp(at).ends_with(":04.809Z"), "{}", commit_timestamp(at));
     }
 }

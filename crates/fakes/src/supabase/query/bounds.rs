@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::super::postgres::primary_key::{Cut, Key};
+use super::super::table::{Moment, Place};
 use super::filter::{Filter, Test};
-use super::place::{Moment, Place};
-use super::primary_key::{Cut, Key};
 
 /// Returns the range of keys outside of which no row satisfies all conditions.
 pub(super) fn keys(filters: &[Filter]) -> Range<Cut> {
