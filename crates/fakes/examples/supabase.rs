@@ -8,10 +8,10 @@
 #![allow(clippy::print_stdout, reason = "a program that is used by scripts")]
 
 use std::error::Error;
+use std::io::Read;
 
 use autovalidate_fakes::supabase::{IdType, Options, Supabase, TimeType};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "secret": supabase.secret_key(),
     });
     println!("{told}");
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     supabase.shutdown().await;
     Ok(())
 }

@@ -28,8 +28,14 @@ impl SqlError {
         Self::new(code, format!("invalid input syntax for type {kind}: \"{text}\""))
     }
 
-    /// Returns the error of an operator that a type does not have.
+    /// Returns the error of an operator that a type does not have. Several types have `<@`, of which
+    /// PostgreSQL can't choose one.
     pub(in crate::supabase) fn no_operator(kind: &str, symbol: &str) -> Self {
+        if symbol == "<@" {
+            let hint =
+                "Could not choose a best candidate operator. You might need to add explicit type casts.";
+            return Self::new("42725", format!("operator is not unique: {kind} {symbol} unknown")).hint(hint);
+        }
         let hint = "No operator matches the given name and argument types. You might need to add explicit type \
                     casts.";
         Self::new("42883", format!("operator does not exist: {kind} {symbol} unknown")).hint(hint)

@@ -69,6 +69,7 @@ async fn unsupported(method: Method) -> Response {
 /// Handles a call of a function, of which this project has none.
 async fn function(
     State(shared): State<Arc<Shared>>,
+    method: Method,
     Path(function): Path<String>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
@@ -78,8 +79,13 @@ async fn function(
     }
     let name = format!("{}.{function}", shared.options.schema);
     let text = format!("Could not find the function {name} without parameters in the schema cache");
+    let unnamed = match method {
+        Method::POST => " or with a single unnamed json/jsonb parameter",
+        _ => "",
+    };
     let details = format!(
-        "Searched for the function {name} without parameters, but no matches were found in the schema cache."
+        "Searched for the function {name} without parameters{unnamed}, but no matches were found in the schema \
+         cache."
     );
     error(404, "PGRST202", &text).details(details).into_response()
 }

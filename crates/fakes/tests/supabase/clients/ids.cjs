@@ -1,9 +1,18 @@
 // Drives a table whose ids are no numbers with the official JavaScript client, as an app does, and
 // prints the events, one JSON object per line.
 
-const { createClient, options, run, say, signal } = require("./official_client_base.cjs");
+const { createClient } = require("@supabase/supabase-js");
+const WebSocket = require("ws");
 
-const [url, key, table, serviceKey, chosen] = process.argv.slice(2);
+const { url, anon: key, service: serviceKey, chosen } = JSON.parse(process.argv[2]);
+const options = { realtime: { transport: WebSocket }, auth: { persistSession: false } };
+const table = "typo_training_dataset";
+const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+const signal = () => {
+  let resolve;
+  const promise = new Promise((done) => (resolve = done));
+  return { promise, resolve };
+};
 const ROWS = 15;
 
 async function main() {
@@ -74,4 +83,11 @@ async function main() {
   client.realtime.disconnect();
 }
 
-run(main);
+setTimeout(() => (say("late"), process.exit(1)), 40_000).unref();
+main().then(
+  () => process.exit(0),
+  (error) => {
+    say("failed", { error: String(error) });
+    process.exit(1);
+  },
+);
