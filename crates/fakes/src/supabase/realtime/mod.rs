@@ -3,6 +3,7 @@
 //! ```text
 //! upgrade   the websocket's upgrade, and its error answers
 //! session   session of one websocket
+//! talk      broadcasts and presences of the client, and of the others
 //! channel   a joined channel and the tokens that it may have
 //! binding   subscriptions to changes of rows
 //! event     payloads of changes
@@ -18,6 +19,7 @@ mod frame;
 mod hub;
 mod presence;
 mod session;
+mod talk;
 mod upgrade;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use super::binding::Binding;
 use super::channel::{Access, Channel, Stage, Unauthorized};
 use super::event::row_events;
 use super::frame::{Frame, Framing, UserBroadcast};
-use super::hub::{self, Told};
+use super::hub;
 
 /// Time until the server subscribes again by itself, in multiples of
 /// [`subscribed_delay`](super::super::Options::subscribed_delay).
@@ -32,17 +32,17 @@ const MOST_CHANNELS: usize = 100;
 
 /// One websocket.
 pub(super) struct Session {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Number of the socket.
-    number: u64,
-    framing: Framing,
+    pub(super) number: u64,
+    pub(super) framing: Framing,
     /// The connection's key, which authenticates channels that have no token of their own.
     key: String,
-    channels: HashMap<String, Channel>,
+    pub(super) channels: HashMap<String, Channel>,
     /// Rejections of joins, with the time to send them.
     delayed: Vec<(Instant, Frame)>,
     /// Messages to send now.
-    outbox: Vec<Message>,
+    pub(super) outbox: Vec<Message>,
 }
 
 impl Session {
@@ -120,7 +120,7 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    fn send(&mut self, frame: &Frame) {
+    pub(super) fn send(&mut self, frame: &Frame) {
         self.outbox.push(Message::Text(self.framing.encode(frame).into()));
     }
 
@@ -228,16 +228,6 @@ impl Session {
         Some(channel)
     }
 
-    fn absent(&self, topic: &str, channel: &Channel) {
-        let left = self
-            .shared
-            .hub
-            .presences(|presences| presences.untrack(topic, &channel.presence_key, self.number));
-        if let Some(difference) = left {
-            self.shared.hub.tell(topic, Some(self.number), hub::Message::Presence(difference));
-        }
-    }
-
     /// Sets a new token for a channel. A valid token gets no reply; the channel only subscribes to
     /// row changes again.
     fn refresh(&mut self, frame: &Frame) {
@@ -263,70 +253,6 @@ impl Session {
         if let Some(channel) = self.leave(topic) {
             self.send(&channel.system(topic, "system", "error", reason));
             self.send(&channel.closed(topic));
-        }
-    }
-
-    fn broadcast(&mut self, frame: &Frame, message: hub::Message) {
-        let Some(channel) = self.channels.get(&frame.topic) else {
-            return self.send(&frame.reply("error", &json!({"reason": "unmatched topic"})));
-        };
-        let except = (!channel.hears_itself).then_some(self.number);
-        let acknowledges = channel.acknowledges;
-        self.shared.hub.tell(&frame.topic, except, message);
-        if acknowledges {
-            self.send(&frame.reply("ok", &json!({})));
-        }
-    }
-
-    fn presence(&mut self, frame: &Frame) {
-        let Some(channel) = self.channels.get_mut(&frame.topic) else { return };
-        let told = frame.payload.get("payload").cloned().unwrap_or_else(|| json!({}));
-        let event = frame.payload.get("event").and_then(Value::as_str).map(str::to_ascii_lowercase);
-        let difference = match event.as_deref() {
-            Some("track") if !told.is_object() => {
-                let reason = json!({"reason": "Presence track payload must be a map"});
-                return self.send(&frame.reply("error", &reason));
-            }
-            Some("track") => {
-                channel.watches_presence = true;
-                let key = channel.presence_key.clone();
-                self.shared.hub.presences(|presences| presences.track(&frame.topic, &key, self.number, &told))
-            }
-            Some("untrack") => {
-                let key = channel.presence_key.clone();
-                self.shared.hub.presences(|presences| presences.untrack(&frame.topic, &key, self.number))
-            }
-            Some(_) => return self.send(&frame.reply("error", &json!({}))),
-            None => None,
-        };
-        if let Some(difference) = difference {
-            self.shared.hub.tell(&frame.topic, None, hub::Message::Presence(difference));
-        }
-        self.send(&frame.reply("ok", &json!({})));
-    }
-
-    /// Sends what another socket tells.
-    fn pass_on(&mut self, told: &Told) {
-        let Some(channel) = self.channels.get(&told.topic).filter(|_| told.except != Some(self.number))
-        else {
-            return;
-        };
-        match &told.message {
-            hub::Message::Broadcast(payload) => {
-                self.send(&Frame::fan_out(&told.topic, "broadcast", payload.clone()));
-            }
-            hub::Message::User(broadcast) if self.framing == Framing::Arrays => {
-                self.outbox.extend(broadcast.encode().map(|bytes| Message::Binary(bytes.into())));
-            }
-            hub::Message::User(broadcast) => {
-                if let Some(payload) = broadcast.object() {
-                    self.send(&Frame::fan_out(&told.topic, "broadcast", payload));
-                }
-            }
-            hub::Message::Presence(difference) if channel.watches_presence => {
-                self.send(&Frame::fan_out(&told.topic, "presence_diff", difference.clone()));
-            }
-            hub::Message::Presence(_) => {}
         }
     }
 
