@@ -1,5 +1,6 @@
 //! The official Python client uses the queue like any user's program.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
-use crate::support::{python, within};
+use crate::support::{local, python, within};
 
 /// Runs a Python program with the server's address as its argument, and returns what it prints.
 async fn run(bench: &TestBroker, program: &str) -> String {
-    let child = tokio::process::Command::new(python())
+    run_with(bench, program, python()).await
+}
+
+async fn run_with(bench: &TestBroker, program: &str, python: PathBuf) -> String {
+    let child = tokio::process::Command::new(python)
         .args(["-c", program, &bench.url()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -50,6 +55,15 @@ asyncio.run(main())
     let requested = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
     assert_eq!(requested.request().reason.as_deref(), Some("after cleanup"));
     assert_eq!(requested.request().epochs, Some(2));
+    within(DEADLINE, requested.complete()).await.unwrap();
+
+    // A client of a year ago says the same.
+    let older = local("clients/python-2.24/bin/python");
+    assert_eq!(run_with(&bench, program, older).await.trim(), "4");
+    let published = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
+    within(DEADLINE, published.complete()).await.unwrap();
+    let requested = within(DEADLINE, jobs.next(&cancel)).await.unwrap();
+    assert_eq!(requested.request().reason.as_deref(), Some("after cleanup"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

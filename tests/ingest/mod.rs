@@ -6,7 +6,6 @@ mod changes;
 mod connection;
 mod fault_load;
 mod merge;
-mod official_client;
 mod rest;
 mod stand_in;
 mod text_ids;

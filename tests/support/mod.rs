@@ -63,13 +63,6 @@ pub fn python() -> PathBuf {
     local("python/bin/python")
 }
 
-/// Returns the folder of the official JavaScript client that `scripts/setup --tests` installed, for
-/// `NODE_PATH`.
-#[track_caller]
-pub fn node_modules() -> PathBuf {
-    local("javascript/node_modules")
-}
-
 /// Returns the ONNX Runtime library: `ORT_DYLIB_PATH` (such as one for GPUs), or the one that
 /// `scripts/setup` installed.
 #[track_caller]

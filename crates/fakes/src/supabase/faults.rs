@@ -63,6 +63,7 @@ struct Switches {
     hidden_rows: bool,
     revoked: bool,
     unpublished: bool,
+    legacy_keys_disabled: bool,
     frame_delay: Duration,
     clock_skew: Duration,
 }
@@ -173,6 +174,11 @@ impl Faults {
         self.switches().revoked = on;
     }
 
+    /// Disables (or enables again) the legacy keys, the JWTs of `anon` and `service_role`.
+    pub fn disable_legacy_keys(&self, on: bool) {
+        self.switches().legacy_keys_disabled = on;
+    }
+
     /// Delays every frame to a client by this much and reads no client frame meanwhile, as a slow
     /// network or a busy server does.
     pub fn delay_frames(&self, delay: Duration) {
@@ -261,6 +267,10 @@ impl Faults {
 
     pub(super) fn revoked(&self) -> bool {
         self.switches().revoked
+    }
+
+    pub(super) fn legacy_keys_disabled(&self) -> bool {
+        self.switches().legacy_keys_disabled
     }
 
     pub(super) fn frame_delay(&self) -> Duration {

@@ -1,16 +1,37 @@
-//! API keys and their roles.
+//! API keys, and the database roles behind them.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
+use super::token::signed;
 
 /// The database role behind a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Subject to row-level security.
+    /// Nobody has signed in. Subject to row-level security.
     Anon,
+    /// A user has signed in. Subject to row-level security, too.
+    Authenticated,
     /// Sees every row.
     Service,
+}
+
+impl Role {
+    /// Returns the role of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "anon" => Some(Self::Anon),
+            "authenticated" => Some(Self::Authenticated),
+            "service_role" => Some(Self::Service),
+            _ => None,
+        }
+    }
+}
+
+/// Kind of an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    /// A JWT.
+    Legacy,
+    Publishable,
+    Secret,
 }
 
 /// The keys of one stand-in: a legacy JWT and a newer key for each role. The keys protect nothing,
@@ -23,33 +44,32 @@ pub(super) struct Keys {
     pub(super) secret: String,
 }
 
+/// Time at which the legacy keys expire, in the year 2100.
+const LEGACY_EXPIRY: i64 = 4_102_444_800;
+
 impl Keys {
     pub(super) fn local() -> Self {
         Self {
-            anon: jwt("anon"),
-            service: jwt("service_role"),
+            anon: signed("anon", LEGACY_EXPIRY),
+            service: signed("service_role", LEGACY_EXPIRY),
             publishable: "sb_publishable_local".to_owned(),
             secret: "sb_secret_local".to_owned(),
         }
     }
 
-    /// Returns the role of a key or token, or `None` when it is not one of ours.
-    pub(super) fn role(&self, key: &str) -> Option<Role> {
-        if key == self.anon || key == self.publishable {
-            Some(Role::Anon)
-        } else if key == self.service || key == self.secret {
-            Some(Role::Service)
-        } else {
-            None
-        }
+    /// Returns the kind and the role of a key, or `None` when it is not one of ours.
+    pub(super) fn find(&self, key: &str) -> Option<(KeyKind, Role)> {
+        let known = [
+            (&self.anon, KeyKind::Legacy, Role::Anon),
+            (&self.service, KeyKind::Legacy, Role::Service),
+            (&self.publishable, KeyKind::Publishable, Role::Anon),
+            (&self.secret, KeyKind::Secret, Role::Service),
+        ];
+        known.into_iter().find(|(own, ..)| *own == key).map(|(_, kind, role)| (kind, role))
     }
 }
 
-/// Returns a JWT that expires in 2100. Its signature is the text `local-stand-in`, so the token is
-/// recognizable as a fake.
-fn jwt(role: &str) -> String {
-    let claims =
-        json!({"iss": "supabase-local", "role": role, "iat": 1_700_000_000, "exp": 4_102_444_800_u64});
-    let parts = [r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), "local-stand-in"];
-    parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+/// Returns true for a key of the newer kind, which is no JWT.
+pub(super) fn is_opaque(key: &str) -> bool {
+    key.starts_with("sb_")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Shared;
+use super::shared::Shared;
 use super::table::Record;
 
 /// A row that is inserted but not committed yet.

@@ -5,147 +5,60 @@
 //! anything, knows no credentials but its own fixed keys, and is for development and tests only.
 //!
 //! ```text
-//! table      rows and commit log
-//! primary_key  types of the primary key, and made-up ids
-//! place      places of rows in the order of their times
-//! keys       API keys and their roles
-//! rest       PostgREST: reads and inserts over HTTP
-//! change     PostgREST: updates and deletes over HTTP
-//! query      PostgREST query strings: select, filters, order, limit
-//! filter     conditions on rows
-//! grammar    PostgREST's grammar of conditions
-//! bounds     bounds on the rows that conditions can match
-//! upgrade    Realtime's websocket upgrade
-//! realtime   session of one websocket
-//! channel    joined channels and the payloads for them
-//! frame      Phoenix framing, versions 1 and 2
-//! webhook    one POST per changed row
-//! faults     switches that inject faults
-//! script     the fault switches by name, for the command line
-//! late       transactions that commit late
+//! options   options of the stand-in
+//! shared    state that all requests and sockets share
+//! keys      API keys and their roles
+//! token     tokens: JWTs of keys and users
+//! gateway   checks API keys before the services
+//! rest      PostgREST
+//! query     PostgREST's query strings
+//! realtime  Realtime
+//! webhook   one POST per changed row
+//! postgres  types, literals, operators and errors
+//! table     rows and commit log
+//! faults    switches that inject faults
+//! script    the fault switches by name, for the command line
+//! late      transactions that commit late
 //! ```
 
-mod bounds;
-mod change;
-mod channel;
 mod faults;
-mod filter;
-mod frame;
-mod grammar;
+mod gateway;
 mod keys;
 mod late;
-mod place;
-mod primary_key;
+mod options;
+mod postgres;
 mod query;
 mod realtime;
 mod rest;
 mod script;
+mod shared;
 mod table;
-mod upgrade;
+mod token;
 mod webhook;
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use axum::serve::ListenerExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use faults::{Faults, RestFault, SocketFault};
-use keys::Keys;
-use late::Late;
-pub use primary_key::IdType;
+pub use options::{Options, Webhook};
+pub use postgres::primary_key::IdType;
+pub use postgres::timestamp::TimeType;
 pub use script::{FaultError, NamedFault};
-use table::{Record, Table};
+use shared::Shared;
+use table::Record;
 
 /// Time that [`Supabase::shutdown`] allows open requests before it drops them.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
-
-/// Options of the stand-in.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Address to listen on; port 0 picks a free port.
-    pub listen: SocketAddr,
-    /// Schema of the table.
-    pub schema: String,
-    /// Name of the table.
-    pub table: String,
-    /// Type of the table's primary key.
-    pub id_type: IdType,
-    /// PostgREST's `db-max-rows`: longer results are truncated silently.
-    pub max_rows: usize,
-    /// Interval at which Realtime polls the commit log.
-    pub poll: Duration,
-    /// Delay before Realtime rejects a websocket.
-    pub upgrade_error_delay: Duration,
-    /// Delay before Realtime rejects a join.
-    pub join_error_delay: Duration,
-    /// Time between a join's reply and `Subscribed to PostgreSQL`.
-    pub subscribed_delay: Duration,
-    /// Time without a client frame after which Realtime closes a socket.
-    pub silence: Duration,
-    /// Time without a channel after which Realtime closes a socket.
-    pub idle: Duration,
-    /// True when the table has `replica identity full`: events then carry the whole row before a
-    /// change, not just its primary key.
-    pub full_replica_identity: bool,
-    /// True when the table has row-level security: the event of a deletion then carries the primary
-    /// key only, and the `anon` role can change no row.
-    pub row_level_security: bool,
-    /// Endpoint called for every inserted, updated and deleted row.
-    pub webhook: Option<Webhook>,
-    /// The fault switches. Keep a clone to flip them later.
-    pub faults: Faults,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            schema: "public".to_owned(),
-            table: "typo_training_dataset".to_owned(),
-            id_type: IdType::BigInt,
-            max_rows: 1000,
-            poll: Duration::from_millis(100),
-            upgrade_error_delay: Duration::from_secs(2),
-            join_error_delay: Duration::from_secs(5),
-            subscribed_delay: Duration::from_millis(50),
-            silence: Duration::from_secs(60),
-            idle: Duration::from_secs(600),
-            full_replica_identity: false,
-            row_level_security: true,
-            webhook: None,
-            faults: Faults::default(),
-        }
-    }
-}
-
-/// A database webhook: its endpoint, and the header that carries the secret.
-#[derive(Clone)]
-pub struct Webhook {
-    /// URL of the endpoint.
-    pub url: Url,
-    /// Name of the header.
-    pub header: String,
-    /// Value of the header.
-    pub secret: String,
-}
-
-impl fmt::Debug for Webhook {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Webhook").field("header", &self.header).finish_non_exhaustive()
-    }
-}
 
 /// Reason why the stand-in could not start.
 #[derive(Debug, thiserror::Error)]
@@ -165,76 +78,6 @@ pub enum StartError {
     /// The bound address cannot be written as a URL.
     #[error("can't write the bound address as a URL")]
     Address(#[source] url::ParseError),
-}
-
-/// State that all requests and sockets share.
-#[derive(Debug)]
-struct Shared {
-    options: Options,
-    faults: Faults,
-    keys: Keys,
-    table: Mutex<Table>,
-    /// Page that a cache keeps while it serves stale pages.
-    stale_page: Mutex<Option<Vec<Record>>>,
-    /// Number of reads so far.
-    reads: AtomicU64,
-    commits: watch::Sender<usize>,
-    late: mpsc::UnboundedSender<Late>,
-    stop: CancellationToken,
-}
-
-impl Shared {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        // No code panics while it holds the lock, and a commit is complete once its row is in the
-        // log.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the page that a client gets: this one, or an older one while stale pages are served.
-    fn cached(&self, page: Vec<Record>) -> Vec<Record> {
-        let mut stale = self.stale_page.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.faults.pages_stale() {
-            *stale = None;
-            return page;
-        }
-        // An empty page would look like the end of the table to every question.
-        if stale.is_none() && page.is_empty() {
-            return page;
-        }
-        stale.get_or_insert(page).clone()
-    }
-
-    /// Commits at once, or after a random part of the commit delay when that fault is switched on.
-    fn submit(&self, id: i64, values: Record) {
-        let delay = self.faults.commit_delay();
-        if delay.is_zero() {
-            self.commit(id, values);
-            return;
-        }
-        // The receiver is gone when the stand-in is stopping: it commits nothing more.
-        let _ = self.late.send(Late { id, values, after: delay.mul_f64(rand::random()) });
-    }
-
-    fn commit(&self, id: i64, values: Record) -> Option<Record> {
-        self.commit_all(vec![(id, values)])?.pop()
-    }
-
-    /// Commits several rows as one transaction. When an id is taken, returns `None` and commits
-    /// nothing.
-    fn commit_all(&self, rows: Vec<(i64, Record)>) -> Option<Vec<Record>> {
-        self.change(|table, at| table.commit_all(rows, at))
-    }
-
-    /// Changes the table as one transaction, dated by the database's clock.
-    fn change<T>(&self, change: impl FnOnce(&mut Table, Timestamp) -> T) -> T {
-        let at = Timestamp::now() + self.faults.clock_skew();
-        let (changed, committed) = {
-            let mut table = self.table();
-            (change(&mut table, at), table.committed())
-        };
-        self.commits.send_replace(committed);
-        changed
-    }
 }
 
 /// A running stand-in. Dropping it stops the server.
@@ -269,32 +112,14 @@ impl Supabase {
         let bound = listener.local_addr().map_err(listen)?;
         let url = Url::parse(&format!("http://{bound}")).map_err(StartError::Address)?;
 
-        let (late, rows) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            late,
-            faults: options.faults.clone(),
-            keys: Keys::local(),
-            table: Mutex::new(Table::new(options.id_type)),
-            options,
-            stale_page: Mutex::default(),
-            reads: AtomicU64::new(0),
-            commits: watch::Sender::new(0),
-            stop: CancellationToken::new(),
-        });
+        let (shared, rows) = Shared::new(options);
         let mut tasks = JoinSet::new();
         tasks.spawn(late::commit(Arc::clone(&shared), rows));
         if let Some(target) = shared.options.webhook.clone() {
             let client = reqwest::Client::builder().build().map_err(StartError::Client)?;
             tasks.spawn(webhook::call(Arc::clone(&shared), target, client, shared.commits.subscribe()));
         }
-        let app = Router::new()
-            .route(
-                "/rest/v1/{table}",
-                get(rest::read).post(rest::write).patch(change::patch).delete(change::delete),
-            )
-            .route("/realtime/v1/websocket", get(upgrade::upgrade))
-            .route("/socket/websocket", get(upgrade::upgrade))
-            .with_state(Arc::clone(&shared));
+        let app = rest::routes().merge(realtime::routes()).with_state(Arc::clone(&shared));
         // Frames are small, so Nagle's algorithm would only add latency.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let stop = shared.stop.clone();
@@ -328,6 +153,11 @@ impl Supabase {
     /// Returns the secret key: the newer key of the `service_role`.
     pub fn secret_key(&self) -> &str {
         &self.shared.keys.secret
+    }
+
+    /// Returns the token of a signed-in user, or of another role, that expires at this time.
+    pub fn token(&self, role: &str, expiry: Timestamp) -> String {
+        token::signed(role, expiry.as_second())
     }
 
     /// Returns the fault switches.

@@ -55,7 +55,7 @@ enum Value {
     Duration(Duration),
 }
 
-const FAULTS: [Entry; 29] = [
+const FAULTS: [Entry; 30] = [
     Entry {
         name: "cut-sockets",
         kind: Kind::Every(|faults| faults.strike(SocketFault::Kill)),
@@ -85,6 +85,11 @@ const FAULTS: [Entry; 29] = [
         name: "degrade",
         kind: Kind::Every(|faults| faults.strike(SocketFault::Degraded)),
         help: "says `Too many database timeouts`, loses events, and subscribes again by itself",
+    },
+    Entry {
+        name: "disable-legacy-keys",
+        kind: Kind::Switch(|faults| faults.disable_legacy_keys(true)),
+        help: "refuses the legacy keys, as a project does that has only the newer ones",
     },
     Entry {
         name: "slow-frames",

@@ -7,8 +7,9 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::options::Webhook;
+use super::shared::Shared;
 use super::table::ChangeKind;
-use super::{Shared, Webhook};
 
 /// Time that `pg_net` waits for a response.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -19,8 +19,7 @@ impl Listener {
         let address = format!("{url}realtime/v1/websocket?apikey={key}&vsn=2.0.0").replace("http:", "ws:");
         let connected = tokio::time::timeout(SOON, tokio_tungstenite::connect_async(address)).await;
         let mut listener = Self(connected.expect("in time").expect("a socket").0);
-        let entry =
-            json!({"event": "*", "schema": "public", "table": "typo_training_dataset", "filter": filter});
+        let entry = json!({"event": "*", "schema": "public", "table": "typo_training_dataset", "filter": filter.unwrap_or_default()});
         let join = json!(["1", "1", "realtime:a", "phx_join", {"config": {"postgres_changes": [entry]}}]);
         listener.0.send(Message::text(join.to_string())).await.expect("sent");
         assert_eq!(listener.next().await["status"], "ok");
