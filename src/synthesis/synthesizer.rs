@@ -42,6 +42,8 @@ pub struct Synthesizer {
     hold_out: HoldOut,
     /// Additional typos that must not be made, by domain; both are normalized.
     forbidden: HashMap<String, HashSet<String>>,
+    /// Names without typos, by domain; both are normalized.
+    passed_over: HashMap<String, HashSet<String>>,
 }
 
 impl Synthesizer {
@@ -49,7 +51,7 @@ impl Synthesizer {
     /// held-out corrections: the backend knows the catalog, and synthesis exists for the names that
     /// nobody has mistyped yet.
     pub fn new(catalog: Catalog, rates: SlipRates, settings: SynthesisSettings, hold_out: HoldOut) -> Self {
-        Self { catalog, rates, settings, hold_out, forbidden: HashMap::new() }
+        Self { catalog, rates, settings, hold_out, forbidden: HashMap::new(), passed_over: HashMap::new() }
     }
 
     /// Excludes these `(domain, typo)` pairs: the queries of a run that are not held out by hash.
@@ -59,6 +61,20 @@ impl Synthesizer {
             self.forbidden.entry(normalize(domain)).or_default().insert(normalize(typo));
         }
         self
+    }
+
+    /// Passes these `(domain, name)` pairs over: the test asks for names of which nothing is trained on.
+    #[must_use]
+    pub fn without_names<'a>(mut self, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        for (domain, name) in names {
+            self.passed_over.entry(normalize(domain)).or_default().insert(normalize(name));
+        }
+        self
+    }
+
+    /// True for a name of which nothing is trained on.
+    pub(super) fn passes_over(&self, domain: &str, name: &str) -> bool {
+        self.passed_over.get(domain).is_some_and(|names| names.contains(&normalize(name)))
     }
 
     /// Returns the catalog whose names are mistyped.
@@ -78,7 +94,7 @@ impl Synthesizer {
         for (domain, names) in self.catalog.domains() {
             let mut taken: HashSet<String> = names.iter().map(|name| normalize(name)).collect();
             taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
-            for name in names {
+            for name in names.iter().filter(|name| !self.passes_over(domain, name)) {
                 for variant in 0..variants {
                     let typo = self.typo(name, variant < hard, &mut taken, &mut random);
                     pairs.extend(typo.map(|typo| SyntheticPair {
