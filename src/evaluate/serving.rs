@@ -153,8 +153,8 @@ fn best_choice(queries: &[&[bool]], left_out: Option<usize>) -> usize {
     let counts: Vec<usize> = (0..choices).map(right).collect();
     let most = counts.iter().max().copied().unwrap_or_default();
     let (mut longest, mut first) = (0..0, 0);
-    for choice in 0..choices {
-        if counts[choice] < most {
+    for (choice, count) in counts.into_iter().enumerate() {
+        if count < most {
             first = choice + 1;
         } else if choice + 1 - first > longest.len() {
             longest = first..choice + 1;
