@@ -142,8 +142,8 @@ impl Demo {
         tokio::select! {
             event = next_ingest(&mut self.ingest) => {
                 match event {
-                    IngestEvent::Arrived { .. } => {
-                        self.arrived += 1;
+                    IngestEvent::Stored { pairs } => {
+                        self.arrived += pairs;
                         self.terminal.pairs(self.arrived, self.threshold);
                     }
                     IngestEvent::Swept { stored, .. } => {

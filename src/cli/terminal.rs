@@ -34,13 +34,13 @@ impl Terminal {
         if !self.terminal {
             let every = (threshold / 4).max(1);
             if arrived / every > self.told / every {
-                println!("  {arrived} of {threshold} pairs arrived over Realtime");
+                println!("  {arrived} of {threshold} pairs arrived");
             }
             self.told = arrived;
             return;
         }
         let bar =
-            self.bar.get_or_insert_with(|| bar(threshold, "  pairs over Realtime {bar:32} {pos}/{len}"));
+            self.bar.get_or_insert_with(|| bar(threshold, "  pairs {bar:32} {pos}/{len}"));
         bar.set_position(arrived.min(threshold));
     }
 

@@ -225,7 +225,7 @@ impl Gate {
 
     fn cohorts(&self) -> impl Iterator<Item = (&str, &Judgment)> {
         let cohorts = [
-            ("names that training has not seen", &self.new_names),
+            ("new names", &self.new_names),
             ("the newest rows", &self.newest),
             ("what earlier versions knew", &self.legacy),
         ];

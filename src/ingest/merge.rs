@@ -212,6 +212,9 @@ impl<I: Inbox> Ingest<I> {
                         for row in &batch {
                             self.emit(IngestEvent::Arrived { id: row.id });
                         }
+                        if accepted.stored > 0 {
+                            self.emit(IngestEvent::Stored { pairs: accepted.stored });
+                        }
                     }
                     Err(error) => {
                         self.fail(&error);

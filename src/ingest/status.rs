@@ -115,6 +115,11 @@ pub enum IngestEvent {
         /// Id of the row.
         id: i64,
     },
+    /// Rows that Realtime delivered were stored, which no sweep had stored before.
+    Stored {
+        /// Number of pairs.
+        pairs: u64,
+    },
     /// Rows have ids that other rows had before: the table was truncated, or a backup was restored.
     IdsStartedAnew {
         /// Number of times that this has happened.
