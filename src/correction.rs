@@ -186,6 +186,10 @@ pub fn subject_token(domain: &str) -> String {
     if token.is_empty() { "unknown".to_owned() } else { token }
 }
 
+/// Words in the texts that the backend indexes, `car brand: <brand> models: <model>` and
+/// `car model: <model> by <brand>`, besides those of its queries.
+const INDEX_WORDS: [&str; 2] = [" models: ", " by "];
+
 /// Templates that render a text as model input by its domain, such as `car brand: toyta`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Templates {
@@ -257,11 +261,14 @@ impl Templates {
         template.replace("{text}", &collapse(text))
     }
 
-    /// Returns the texts around `{text}` of all templates. They are not part of any name.
+    /// Returns the texts around `{text}` of all templates, and the words of the texts that the backend
+    /// indexes. They are no part of any name. A space at the beginning or end of such a
+    /// text says that a word ends there.
     pub fn phrases(&self) -> Vec<String> {
-        let all = self.domains.values().chain([&self.fallback]);
-        let parts = all.flat_map(|template| template.split("{text}")).map(str::trim);
-        let mut phrases: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let all = self.domains.values().chain([&self.fallback]).map(|template| format!(" {template} "));
+        let parts = all.flat_map(|template| template.split("{text}").map(str::to_owned).collect::<Vec<_>>());
+        let mut phrases: Vec<String> = parts.filter(|part| !part.trim().is_empty()).collect();
+        phrases.extend(INDEX_WORDS.map(str::to_owned));
         phrases.sort_unstable();
         phrases.dedup();
         phrases

@@ -18,7 +18,7 @@ const QUERIES: usize = 500;
 const DRAWN: usize = 4_000;
 /// Hold-out that is larger than the product's, so that a single run has enough queries.
 pub(crate) const HOLD_OUT: HoldOut =
-    HoldOut { typos: 0.20, corrections: 0.20, newest: NewestWindow::Count(0) };
+    HoldOut { typos: 0.20, corrections: 0.20, new_names: 0.0, newest: NewestWindow::Count(0) };
 
 /// Kind of the queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -70,7 +70,8 @@ impl NewestWindow {
     }
 }
 
-/// Places in the order of inserts that divide queries into newest and legacy.
+/// Places in the order of inserts that divide queries into newest and legacy, and what the live model
+/// knows of new names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cohorts {
     /// First place of the newest window; see [`NewestWindow::first_row`].
@@ -79,6 +80,11 @@ pub struct Cohorts {
     /// hold-out is fixed by hash, so these rows judged that version too. A worse score on them is
     /// forgetting.
     pub legacy_until: Option<i64>,
+    /// True when the live model was trained on synthetic typos of the names that are new in this run.
+    /// Versions before [`HoldOut::new_names`](super::HoldOut::new_names) kept none out. The gate doesn't
+    /// compare on them then.
+    #[serde(default)]
+    pub live_knows_new_names: bool,
 }
 
 impl Cohorts {

@@ -6,9 +6,10 @@
 //! match has ratio 100, so the model gets exactly the queries whose best ratio is below the
 //! threshold.
 
+use std::collections::BTreeMap;
+
 use ndarray::Array1;
 use rapidfuzz::distance::indel;
-use rapidfuzz::fuzz;
 
 use super::retrieval::{Rank, rank};
 use super::{Catalog, Query};
@@ -16,27 +17,81 @@ use crate::correction::normalize;
 
 /// Ratio, from 0 to 100, at which the fuzzy matcher answers and the model is not asked.
 pub const FUZZY_THRESHOLD: f64 = 75.0;
+/// Number of characters up to which the backend compares a query without spaces as it is. For any other
+/// query, it sorts the words of the query and of each name.
+const LONGEST_WORD: usize = 10;
 
-/// Returns the similarity of two texts, from 0 to 100: Python's `rapidfuzz.fuzz.ratio` on
-/// normalized, lower-case text.
-pub fn fuzzy_ratio(one: &str, other: &str) -> f64 {
-    100.0 * fuzz::ratio(normalize(one).chars(), normalize(other).chars())
+/// Returns the similarity of a query and a name as the backend computes it, from 0 to 100: Python's
+/// `rapidfuzz.fuzz.token_sort_ratio` for a query with a space or more than ten characters, else
+/// `rapidfuzz.fuzz.ratio`. Both texts are lower-cased, with spaces for dashes, underscores and slashes.
+pub fn fuzzy_ratio(query: &str, name: &str) -> f64 {
+    FuzzyQuery::new(query).ratio(&FuzzyName::new(name))
 }
 
-/// Scorer that compares one text with many others by the same ratio as [`fuzzy_ratio`].
+/// Returns a text as the backend compares it.
+fn compared(text: &str) -> String {
+    let spaced: String = normalize(text)
+        .chars()
+        .map(|letter| if matches!(letter, '-' | '\u{2013}' | '\u{2014}' | '_' | '/') { ' ' } else { letter })
+        .collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the words of a text in the order of their characters.
+fn sorted(text: &str) -> String {
+    let mut words: Vec<&str> = text.split_whitespace().collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
+/// A name as the fuzzy matcher compares it.
+pub(crate) struct FuzzyName {
+    plain: Vec<char>,
+    sorted: Vec<char>,
+}
+
+impl FuzzyName {
+    pub(crate) fn new(name: &str) -> Self {
+        let plain = compared(name);
+        Self { sorted: sorted(&plain).chars().collect(), plain: plain.chars().collect() }
+    }
+}
+
+/// A query as the fuzzy matcher compares it.
+pub(crate) struct FuzzyQuery {
+    scorer: RatioScorer,
+    sorts_words: bool,
+}
+
+impl FuzzyQuery {
+    pub(crate) fn new(query: &str) -> Self {
+        let plain = compared(query);
+        let sorts_words = plain.contains(' ') || plain.chars().count() > LONGEST_WORD;
+        let text = if sorts_words { sorted(&plain) } else { plain };
+        Self { scorer: RatioScorer::new(text.chars()), sorts_words }
+    }
+
+    /// Returns the similarity of a name, from 0 to 100.
+    pub(crate) fn ratio(&self, name: &FuzzyName) -> f64 {
+        let name = if self.sorts_words { &name.sorted } else { &name.plain };
+        self.scorer.ratio(name.iter().copied())
+    }
+}
+
+/// Scorer that compares one text with many others by Python's `rapidfuzz.fuzz.ratio`.
 ///
 /// This does not use `fuzz::RatioBatchComparator`: in rapidfuzz 0.5.0 that type divides by the
 /// longer length, so its result differs from `fuzz::ratio`.
-pub(crate) struct FuzzyScorer(indel::BatchComparator<char>);
+struct RatioScorer(indel::BatchComparator<char>);
 
-impl FuzzyScorer {
+impl RatioScorer {
     /// Creates a scorer for a normalized text.
-    pub(crate) fn new(normal: impl Iterator<Item = char> + Clone) -> Self {
+    fn new(normal: impl Iterator<Item = char> + Clone) -> Self {
         Self(indel::BatchComparator::new(normal))
     }
 
     /// Returns the similarity of another normalized text, from 0 to 100.
-    pub(crate) fn ratio(&self, normal: impl DoubleEndedIterator<Item = char> + Clone) -> f64 {
+    fn ratio(&self, normal: impl DoubleEndedIterator<Item = char> + Clone) -> f64 {
         100.0 * self.0.normalized_similarity(normal)
     }
 }
@@ -57,14 +112,35 @@ impl FuzzyMatch {
     }
 }
 
-/// Looks up a query by ratio. Names with equal ratios are ranked in catalog order.
-pub fn fuzzy_match(query: &Query, catalog: &Catalog) -> FuzzyMatch {
-    let Some(names) = catalog.names(&query.domain) else { return FuzzyMatch { rank: None, best: 0.0 } };
-    let scorer = FuzzyScorer::new(normalize(&query.typo).chars());
-    let ratios: Array1<f64> =
-        names.spelled.iter().map(|name| scorer.ratio(normalize(name).chars())).collect();
-    FuzzyMatch {
-        rank: names.position(&query.corrected).and_then(|right| rank(ratios.view(), right)),
-        best: ratios.iter().copied().fold(0.0, f64::max),
+/// Fuzzy matcher over the names of a catalog.
+pub struct FuzzyMatcher<'a> {
+    catalog: &'a Catalog,
+    /// Names of each domain, in catalog order.
+    names: BTreeMap<&'a str, Vec<FuzzyName>>,
+}
+
+impl<'a> FuzzyMatcher<'a> {
+    /// Prepares the names of a catalog.
+    pub fn new(catalog: &'a Catalog) -> Self {
+        let prepared = |names: &[String]| names.iter().map(|name| FuzzyName::new(name)).collect();
+        let names = catalog.domains().map(|(domain, names)| (domain, prepared(names))).collect();
+        Self { catalog, names }
+    }
+
+    /// Looks up a query by ratio. Names with equal ratios are ranked in catalog order.
+    pub fn search(&self, query: &Query) -> FuzzyMatch {
+        let ratios = self.ratios(query);
+        let right = self.catalog.names(&query.domain).and_then(|names| names.position(&query.corrected));
+        FuzzyMatch {
+            rank: right.and_then(|right| rank(ratios.view(), right)),
+            best: ratios.iter().copied().fold(0.0, f64::max),
+        }
+    }
+
+    /// Returns the ratios of the names of the query's domain, in catalog order.
+    pub(super) fn ratios(&self, query: &Query) -> Array1<f64> {
+        let names = self.names.get(normalize(&query.domain).as_str());
+        let scorer = FuzzyQuery::new(&query.typo);
+        names.into_iter().flatten().map(|name| scorer.ratio(name)).collect()
     }
 }

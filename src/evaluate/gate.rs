@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::retrieval::{Rank, reciprocal};
-use super::{Cohorts, Query, SpeedLimits};
+use super::{Cohorts, Query, Side, SpeedLimits};
 use crate::correction::normalize;
 use crate::default_value::is_default;
 use crate::text::label;
@@ -74,7 +74,8 @@ pub struct GatePolicy {
     /// replaces.
     pub slowest: f64,
     /// Encode time of one query in milliseconds, up to which no model is too slow: nobody notices the
-    /// difference between two milliseconds and three.
+    /// difference between two milliseconds and three. Records from before this rule lack it.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub query_budget_ms: f64,
 }
 
@@ -130,6 +131,10 @@ pub struct Gate {
     /// Number of domains that an [outline](super::Report::outline) leaves out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub other_domains: usize,
+    /// Comparison on names of which nothing was trained on; `None` when none is held out, or when the
+    /// reference was trained on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_names: Option<Judgment>,
     /// Comparison on the newest window; `None` when the run has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Judgment>,
@@ -176,10 +181,14 @@ impl Gate {
             let differences: Vec<f64> = of_rows.map(|(_, difference)| *difference).collect();
             (!differences.is_empty()).then(|| judge_differences(&differences, policy))
         };
+        let of_new_names = queries.iter().zip(&differences).filter(|(query, _)| query.side == Side::NewName);
+        let of_new_names: Vec<f64> = of_new_names.map(|(_, difference)| *difference).collect();
+        let new_names = (!of_new_names.is_empty() && !cohorts.live_knows_new_names)
+            .then(|| judge_differences(&of_new_names, policy));
         let newest = cohort(&|row| cohorts.is_newest(row));
         let legacy = cohort(&|row| cohorts.is_legacy(row));
-        let any_worse =
-            domains.values().chain(&newest).chain(&legacy).any(|judgment| judgment.verdict == Verdict::Worse);
+        let mut parts = domains.values().chain(&new_names).chain(&newest).chain(&legacy);
+        let any_worse = parts.any(|judgment| judgment.verdict == Verdict::Worse);
         let verdict = if any_worse { Verdict::Worse } else { overall.verdict };
         let publish = match verdict {
             Verdict::Better | Verdict::NoWorse => true,
@@ -187,7 +196,17 @@ impl Gate {
             // Nothing speaks for a model that was compared on nothing.
             Verdict::CannotTell => policy.publish_when_unsure && overall.queries > 0,
         };
-        Self { verdict, publish, overall, domains, other_domains: 0, newest, legacy, instead_of_live: None }
+        Self {
+            verdict,
+            publish,
+            overall,
+            domains,
+            other_domains: 0,
+            new_names,
+            newest,
+            legacy,
+            instead_of_live: None,
+        }
     }
 
     /// Iterates over the judgments of the parts, each with its name: the domains, then the cohorts.
@@ -205,7 +224,11 @@ impl Gate {
     }
 
     fn cohorts(&self) -> impl Iterator<Item = (&str, &Judgment)> {
-        let cohorts = [("the newest rows", &self.newest), ("what earlier versions knew", &self.legacy)];
+        let cohorts = [
+            ("names that training has not seen", &self.new_names),
+            ("the newest rows", &self.newest),
+            ("what earlier versions knew", &self.legacy),
+        ];
         cohorts.into_iter().filter_map(|(name, judgment)| Some((name, judgment.as_ref()?)))
     }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::NewestWindow;
 use crate::correction::normalize;
+use crate::default_value::is_default;
 
 /// Salt of the hash. A new version draws a new hold-out, and its scores can't be compared with
 /// those of older runs.
@@ -23,8 +24,11 @@ pub enum Side {
     Train,
     /// Tested: a new typo of a correction that other pairs may have trained.
     NewTypo,
-    /// Tested: a correction that occurs in no training pair.
+    /// Tested: a correction that occurs in no training pair. Synthetic typos of it are trained on.
     UnseenCorrection,
+    /// Tested: a correction of which nothing is trained on, not even synthetic typos. It stands for the
+    /// names that come after the training.
+    NewName,
     /// Tested in this run only, because the pair is among its newest rows. The next run may train
     /// on it.
     Newest,
@@ -39,13 +43,17 @@ pub struct HoldOut {
     /// Share of corrections, each with all its typos. Smaller than the share of typos, because
     /// these pairs are lost to training.
     pub corrections: f64,
+    /// Share of the held-out corrections that get no synthetic typos either. Receipts from before this
+    /// setting lack it, which means none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub new_names: f64,
     /// Newest rows; each row is held out of one run only.
     pub newest: NewestWindow,
 }
 
 impl Default for HoldOut {
     fn default() -> Self {
-        Self { typos: 0.10, corrections: 0.05, newest: NewestWindow::default() }
+        Self { typos: 0.10, corrections: 0.05, new_names: 0.5, newest: NewestWindow::default() }
     }
 }
 
@@ -54,7 +62,8 @@ impl HoldOut {
     /// held-out correction are held out.
     pub fn side(&self, typo: &str, corrected: &str) -> Side {
         if self.holds_correction(corrected) {
-            Side::UnseenCorrection
+            let is_new = place("new name", corrected) < self.new_names;
+            if is_new { Side::NewName } else { Side::UnseenCorrection }
         } else if self.holds_typo(typo) {
             Side::NewTypo
         } else {

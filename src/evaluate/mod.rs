@@ -15,6 +15,8 @@
 //! cohort       the newest rows, and the rows that judged earlier versions
 //! sanity       checks that the model's embeddings are usable and its speed acceptable
 //! gate         verdict (better, no worse, worse, cannot tell) and the decision to publish
+//! string_metrics  the best string metric, as the bar for the model
+//! serving      advice on combining the model with the fuzzy matcher
 //! report       all results in one struct
 //! outline      the report without the figures whose number grows with the domains
 //! table        the report on one screen
@@ -29,14 +31,18 @@ mod outline;
 mod report;
 mod retrieval;
 mod sanity;
+mod serving;
+mod string_metrics;
 mod table;
 
 pub use catalog::{Catalog, Query};
 pub use cohort::{Cohorts, NewestWindow, NoWindow};
-pub(crate) use fuzzy::FuzzyScorer;
-pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, fuzzy_match, fuzzy_ratio};
+pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, FuzzyMatcher, fuzzy_ratio};
+pub(crate) use fuzzy::{FuzzyName, FuzzyQuery};
 pub use gate::{Gate, GatePolicy, Judgment, Verdict, judge};
 pub use holdout::{HoldOut, Side, is_validation};
 pub use report::{Comparison, EndToEnd, Group, ModelRanks, QuerySet, Report};
 pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, held_out_loss, model_ranks};
 pub use sanity::{Defect, Sanity, Speed, SpeedLimits, query_time, slowdown, timed};
+pub use serving::{ServedAccuracy, ServingAdvice};
+pub use string_metrics::{MetricScores, StringMetric};

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fuzzy::{FuzzyMatch, fuzzy_match};
+use super::fuzzy::{FuzzyMatch, FuzzyMatcher};
 use super::retrieval::{Rank, Retrieval, Scores};
-use super::{Catalog, Cohorts, Gate, GatePolicy, Query, Sanity, Side};
+use super::{
+    Catalog, Cohorts, Gate, GatePolicy, MetricScores, Query, Sanity, ServingAdvice, Side, string_metrics,
+};
 
 /// Scores of the fuzzy matcher and the models on the same queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -54,12 +56,22 @@ pub struct Report {
     pub new_typo: Group,
     /// Typos of corrections that occur in no training pair.
     pub unseen_correction: Group,
+    /// Typos of corrections that training has not seen at all, not even in synthetic typos. They are part
+    /// of the unseen corrections; `None` when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_name: Option<Group>,
     /// The newest rows; `None` when the run holds out none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Group>,
     /// Queries that judged earlier versions; `None` when no earlier version is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<Group>,
+    /// Scores of the string metrics, alone and in pairs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub string_metrics: Vec<MetricScores>,
+    /// Advice on serving the new model; `None` when there are too few questions for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingAdvice>,
     /// Rules the gate applied.
     #[serde(default)]
     pub policy: GatePolicy,
@@ -120,23 +132,22 @@ impl Report {
     pub fn compare(questions: &QuerySet<'_>, answers: &ModelRanks<'_>, policy: &GatePolicy) -> Self {
         let QuerySet { queries, rows, catalog, cohorts } = *questions;
         let ModelRanks { original, before, after } = *answers;
+        let matcher = FuzzyMatcher::new(catalog);
         let ranked: Vec<Ranked<'_>> = queries
             .iter()
             .enumerate()
             .zip(before.iter().zip(after))
             .map(|((place, query), (&before, &after))| Ranked {
                 query,
-                fuzzy: fuzzy_match(query, catalog),
+                fuzzy: matcher.search(query),
                 original: original.and_then(|ranks| ranks.get(place).copied()),
                 before,
                 after,
             })
             .collect();
-        let group = |side: Option<Side>| {
-            Group::of(
-                ranked.iter().filter(|ranked| side.is_none_or(|side| ranked.query.side == side)).collect(),
-            )
-        };
+        let of_sides =
+            |sides: &[Side]| ranked.iter().filter(|ranked| sides.contains(&ranked.query.side)).collect();
+        let new_names: Vec<&Ranked<'_>> = of_sides(&[Side::NewName]);
         let cohort = |belongs: &dyn Fn(i64) -> bool| {
             let of_rows = rows.iter().zip(&ranked).filter(|(row, _)| belongs(**row));
             let ranked: Vec<&Ranked<'_>> = of_rows.map(|(_, ranked)| ranked).collect();
@@ -144,11 +155,14 @@ impl Report {
         };
         Self {
             catalog: catalog.len(),
-            held_out: group(None),
-            new_typo: group(Some(Side::NewTypo)),
-            unseen_correction: group(Some(Side::UnseenCorrection)),
+            held_out: Group::of(ranked.iter().collect()),
+            new_typo: Group::of(of_sides(&[Side::NewTypo])),
+            unseen_correction: Group::of(of_sides(&[Side::UnseenCorrection, Side::NewName])),
+            new_name: (!new_names.is_empty()).then(|| Group::of(new_names)),
             newest: cohort(&|row| cohorts.is_newest(row)),
             legacy: cohort(&|row| cohorts.is_legacy(row)),
+            string_metrics: string_metrics::scores(queries, catalog),
+            serving: None,
             policy: *policy,
             gate: Gate::decide_with(queries, rows, after, before, policy, &cohorts),
             sanity: Sanity::default(),
@@ -164,6 +178,36 @@ impl Report {
         (is_judged && self.gate.publish && self.sanity.is_sane()) || (insisted && self.sanity.is_usable())
     }
 
+    /// Returns the string metric that finds most right names first, by these scores.
+    pub fn best_metric(&self, scores: impl Fn(&MetricScores) -> Scores) -> Option<&MetricScores> {
+        let right = |metric: &&MetricScores| scores(metric).accuracy_at_1;
+        self.string_metrics.iter().max_by(|one, other| right(one).total_cmp(&right(other)))
+    }
+
+    /// Returns a sentence for all queries and for those left to the model: the best string metric, beside
+    /// the new model.
+    pub fn best_metric_sentences(&self) -> Vec<String> {
+        type Part = (&'static str, fn(&MetricScores) -> Scores, fn(&Group) -> &Comparison);
+        let parts: [Part; 2] = [
+            ("all typos", |metric| metric.all, |group| &group.all),
+            ("those left to the model", |metric| metric.slice, |group| &group.slice),
+        ];
+        let sentence = |(name, scores, part): Part| {
+            let best = self.best_metric(scores).filter(|best| scores(best).queries > 0)?;
+            let (Scores { accuracy_at_1, queries, .. }, metric) = (scores(best), best.name());
+            let new = part(&self.held_out).after.overall;
+            let of = match queries == new.queries {
+                true => String::new(),
+                false => format!(" of {queries} of them"),
+            };
+            Some(format!(
+                "best string metric on {name}: {metric}, accuracy@1 {accuracy_at_1:.3}{of} (new model {:.3})",
+                new.accuracy_at_1
+            ))
+        };
+        parts.into_iter().filter_map(sentence).collect()
+    }
+
     /// Returns every group of queries that exists, with its name: all queries, then the groups by
     /// side and cohort.
     pub fn groups(&self) -> Vec<(&'static str, &Group)> {
@@ -172,6 +216,7 @@ impl Report {
             ("known corrections", &self.new_typo),
             ("unseen corrections", &self.unseen_correction),
         ];
+        groups.extend(self.new_name.as_ref().map(|group| ("new names", group)));
         groups.extend(self.newest.as_ref().map(|group| ("newest rows", group)));
         groups.extend(self.legacy.as_ref().map(|group| ("earlier versions' test", group)));
         groups

@@ -105,7 +105,7 @@ pub fn held_out_loss<E: std::error::Error + 'static>(
 
 /// Calls `visit` for each query whose right name is in the catalog, with the query's index, its
 /// cosines with all names of its domain, and the position of the right name.
-fn score<E: std::error::Error + 'static>(
+pub(super) fn score<E: std::error::Error + 'static>(
     queries: &[Query],
     catalog: &Catalog,
     templates: &Templates,
@@ -128,15 +128,8 @@ fn score<E: std::error::Error + 'static>(
         let Some(names) = catalog.names(&domain) else { continue };
         let mut name_embeddings =
             embed(names.spelled.iter().map(|name| templates.render(&domain, name)).collect())?;
-        // The length of a query's embedding scales all its cosines equally, so only the names are
-        // normalized.
-        for mut row in name_embeddings.rows_mut() {
-            let length = row.dot(&row).sqrt();
-            if length > 0.0 {
-                row /= length;
-            }
-        }
-        let query_embeddings =
+        scale_to_unit_length(&mut name_embeddings);
+        let mut query_embeddings =
             embed(indices.iter().map(|&index| templates.render(&domain, &queries[index].typo)).collect())?;
         if name_embeddings.ncols() != query_embeddings.ncols() {
             return Err(EvaluateError::Width {
@@ -144,6 +137,7 @@ fn score<E: std::error::Error + 'static>(
                 queries: query_embeddings.ncols(),
             });
         }
+        scale_to_unit_length(&mut query_embeddings);
         let chunks = query_embeddings.axis_chunks_iter(Axis(0), QUERIES_AT_ONCE);
         for (chunk, indices) in chunks.zip(indices.chunks(QUERIES_AT_ONCE)) {
             let cosines = chunk.dot(&name_embeddings.t());
@@ -155,6 +149,16 @@ fn score<E: std::error::Error + 'static>(
         }
     }
     Ok(())
+}
+
+/// Scales each row to length 1, so that products of rows are cosines. A row of zeros stays.
+fn scale_to_unit_length(embeddings: &mut Array2<f32>) {
+    for mut row in embeddings.rows_mut() {
+        let length = row.dot(&row).sqrt();
+        if length > 0.0 {
+            row /= length;
+        }
+    }
 }
 
 /// Returns the rank of position `right` by descending score; equal scores keep their order. `None`

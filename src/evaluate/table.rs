@@ -28,6 +28,12 @@ impl fmt::Display for Report {
             out,
             "what people get (fuzzy, then model): accuracy@1 {before:.3} with the live model, {after:.3} with the new one"
         )?;
+        for sentence in self.best_metric_sentences() {
+            writeln!(out, "{sentence}")?;
+        }
+        if let Some(serving) = &self.serving {
+            writeln!(out, "{serving}")?;
+        }
         self.gate.fmt(out)?;
         for defect in &self.sanity.defects {
             writeln!(out, "defect: {defect}")?;

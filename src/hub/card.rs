@@ -12,6 +12,7 @@ use super::access::RepoName;
 use super::front_matter::License;
 use super::release::ReleaseName;
 use super::repo_card::{BEGIN, END, FIELDS, HINT, with_note};
+use super::serving::Serving;
 use crate::text::collapse;
 
 /// Retrieval scores of a model: how well it finds the right name for a typo. Each is from 0 to 1.
@@ -63,6 +64,8 @@ pub struct Card {
     pub more_domains: usize,
     /// Reason for publishing the release, in one sentence.
     pub verdict: String,
+    /// Advice on serving the model.
+    pub serving: Option<Serving>,
     /// Training settings by name.
     pub settings: Vec<(String, String)>,
 }
@@ -82,6 +85,10 @@ impl Display for Card {
         self.score_table(out)?;
         self.settings_table(out)?;
         usage(out, &self.repo, &self.release)?;
+        if let Some(serving) = &self.serving {
+            writeln!(out)?;
+            serving.section(out)?;
+        }
         writeln!(out, "\n{END}")
     }
 }
@@ -285,6 +292,7 @@ mod tests {
             scores: vec![DomainScores { domain: "a|b\nc".into(), queries: 7, before: scores, after }],
             more_domains: 0,
             verdict: "Better on\nevery domain.".into(),
+            serving: None,
             settings: vec![("epochs".into(), "4".into())],
         }
     }

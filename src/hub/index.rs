@@ -13,6 +13,7 @@ use super::card::ReleaseScores;
 use super::digest::Digest;
 use super::error::HubError;
 use super::release::Release;
+use super::serving::Serving;
 
 /// Path of the index in the repo.
 pub const INDEX: &str = "models/index.json";
@@ -89,6 +90,9 @@ pub struct Entry {
     /// Scores on all held-out typos.
     #[serde(default)]
     pub metrics: Option<Metrics>,
+    /// Advice on serving the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
     /// Time of publication.
     pub published_at: Timestamp,
     /// The version whose model this release repeats, for a rollback.
@@ -159,7 +163,7 @@ impl Index {
         };
         (entry.sha256, entry.size) = (release.sha256, release.size);
         (entry.weights_sha256, entry.dimension, entry.base_model) = (None, None, None);
-        (entry.verdict, entry.metrics, entry.rollback_of) = (None, None, None);
+        (entry.verdict, entry.metrics, entry.serving, entry.rollback_of) = (None, None, None, None);
     }
 
     /// Adds a model and makes it live; `before` is the release that the backend loaded until now.
@@ -204,6 +208,7 @@ mod tests {
             base_model: None,
             verdict: None,
             metrics: None,
+            serving: None,
             published_at: "2026-11-26T12:00:00Z".parse().unwrap(),
             rollback_of: None,
             other: Map::new(),

@@ -18,6 +18,7 @@
 //! card        model card
 //! front_matter  YAML at the top of a card, one entry per key
 //! repo_card   merge of the model card into the repo's page, which people may edit
+//! serving     advice on serving a release, for index and card
 //! index       models/index.json, which tells consumers the live model
 //! ```
 
@@ -33,6 +34,7 @@ mod model;
 mod release;
 mod repo_card;
 mod repository;
+mod serving;
 mod upload;
 mod wire;
 
@@ -47,4 +49,5 @@ pub use listing::{CommitId, NotACommitId};
 pub use model::{FETCHING, ModelFiles};
 pub use release::{FOLDER, LiveRelease, NotARelease, NotAStamp, RECEIPTS, Release, ReleaseName, Stamp};
 pub use repository::Repository;
+pub use serving::Serving;
 pub use upload::{Extra, Listed, OnUploadProgress, Published, ReplacePolicy, Upload, UploadProgress};

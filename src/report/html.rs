@@ -145,6 +145,16 @@ fn scores(body: &mut String, report: &Report) {
          with the live model and {:.3} with the new model.</p>",
         served.before, served.after
     );
+    let serving = report.serving.map(|serving| serving.to_string());
+    for sentence in report.best_metric_sentences().into_iter().chain(serving) {
+        let _ = write!(body, "<p>{}.</p>", escape(&capitalized(&sentence)));
+    }
+}
+
+/// Returns a sentence with a capital letter at its beginning.
+fn capitalized(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Returns a sentence about the domains that are not shown, if there are any.

@@ -220,11 +220,11 @@ const ID_FIGURES: [&str; 3] = ["row_ids", "held_out_ids", "left_out_ids"];
 /// when its entry is no longer in the record.
 fn with_ids<'a>(figures: &Value, attempts: impl Iterator<Item = &'a Value> + Clone) -> Value {
     let mut figures = figures.clone();
+    // Anything but an object is refused when it is read.
+    let Some(fields) = figures.as_object_mut() else { return figures };
     for name in ID_FIGURES {
-        if figures[name].is_null() {
-            let recorded = attempts.clone().map(|figures| &figures[name]).find(|ids| !ids.is_null());
-            figures[name] = recorded.cloned().unwrap_or_else(|| "".into());
-        }
+        let recorded = attempts.clone().map(|figures| &figures[name]).find(|ids| !ids.is_null());
+        fields.entry(name).or_insert_with(|| recorded.cloned().unwrap_or_else(|| "".into()));
     }
     figures
 }

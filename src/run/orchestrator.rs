@@ -8,7 +8,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::train::Recipe;
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Job, JobRequest, RecordedError, RunRecord, RunState};
@@ -126,11 +128,11 @@ impl Pipeline {
         covered: u64,
     ) -> Result<Outcome, RunError> {
         let StepContext { request, watchdog, .. } = context;
-        let recipe = self.recipe(request)?;
+        let (recipe, tokenizer) = (self.recipe(request)?, self.tokenizer(&recorder.record));
         recorder.record.settings = to_json(&recipe)?;
         let cache = ModelCache::new(&self.repository, &self.plan.data_dir, &self.plan.base_model)
             .with_trial(&self.runtime)
-            .with_tokenizer(self.plan.tokenizer);
+            .with_tokenizer(tokenizer);
 
         let load_base = LoadBase::of(self, &cache, &recorder.record, request);
         let LoadedBase { model: base, ancestor } = recorder.perform(load_base, context).await?;
@@ -138,10 +140,11 @@ impl Pipeline {
         let fetch_data = FetchData { covered, known_hash: recorder.record.dataset_hash.clone() };
         let dataset = recorder.perform(fetch_data, context).await?.dataset;
         let summary = dataset.summary.clone();
-        let lineage = self.lineage(ancestor, covered, &recipe);
+        let lineage = self.lineage(ancestor, covered, tokenizer, &recipe);
         recorder.record.lineage = to_json(&lineage)?;
 
-        let mut trained = recorder.perform(Train { recipe: &recipe, base: &base, dataset }, context).await?;
+        let mut trained =
+            recorder.perform(Train { tokenizer, recipe: &recipe, base: &base, dataset }, context).await?;
 
         for evaluation in 1.. {
             watchdog.check()?;
@@ -203,11 +206,21 @@ impl Pipeline {
         Ok(recipe)
     }
 
-    fn lineage(&self, base: Ancestor, covered: u64, recipe: &Recipe) -> Lineage {
+    /// Returns the tokens to train on. An attempt that continues a run keeps those of the attempt before,
+    /// even if the settings have changed since: its checkpoint is of no use to a model with others.
+    fn tokenizer(&self, record: &RunRecord) -> TokenizerChoice {
+        match record.lineage.is_null() {
+            true => self.plan.tokenizer,
+            // Records of earlier versions don't name the tokens, which were those of the base.
+            false => TokenizerChoice::deserialize(&record.lineage["tokenizer"]).unwrap_or_default(),
+        }
+    }
+
+    fn lineage(&self, base: Ancestor, covered: u64, tokenizer: TokenizerChoice, recipe: &Recipe) -> Lineage {
         Lineage {
             base,
             last_sequence: Some(covered),
-            tokenizer: self.plan.tokenizer,
+            tokenizer,
             recipe: recipe.clone(),
             synthesis: self.plan.synthesis.clone(),
             hold_out: self.plan.hold_out,

@@ -18,6 +18,9 @@ pub(super) fn hold_out(reader: &mut SettingsReader<'_>) -> HoldOut {
             default.corrections,
             share,
         ),
+        new_names: reader.parse_or("HOLDOUT_NEW_NAMES", "a share from 0 to 1", default.new_names, |share| {
+            (0.0..=1.0).contains(share)
+        }),
         newest: reader.parse_or(
             "HOLDOUT_NEWEST",
             "a share from 0 to 0.5 or a whole number of rows",

@@ -31,7 +31,11 @@ impl EpochDataset {
     /// Adds `count` hard negatives to each pair, drawn from the catalog names most similar to its
     /// correction.
     pub fn with_negatives(self, count: usize) -> Self {
-        let neighbors = || Neighbors::new(self.synthesizer.catalog(), &self.templates);
+        let neighbors = || {
+            Neighbors::new(self.synthesizer.catalog(), &self.templates, |domain, name| {
+                self.synthesizer.passes_over(domain, name)
+            })
+        };
         Self { negatives: (count > 0).then(|| (count, neighbors())), ..self }
     }
 

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::correction::{Templates, normalize};
-use crate::evaluate::{Catalog, FuzzyScorer};
+use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery};
 use autovalidate_finetune::train::ranges::MOST_HARD_NEGATIVES;
 
 /// Number of nearest names from which the negatives of a name are drawn. It is more than most
@@ -30,20 +30,22 @@ pub struct Neighbors {
 }
 
 struct Name {
-    /// Normalized characters that ratios are computed from.
-    normal: Vec<char>,
+    compared: FuzzyName,
+    spelled: String,
     rendered: String,
 }
 
 impl Neighbors {
-    /// Prepares the names of a catalog, rendered with `templates`.
-    pub fn new(catalog: &Catalog, templates: &Templates) -> Self {
+    /// Prepares the names of a catalog, rendered with `templates`. A name for which `is_left_out` returns
+    /// true, given its domain, is never drawn.
+    pub fn new(catalog: &Catalog, templates: &Templates, is_left_out: impl Fn(&str, &str) -> bool) -> Self {
         let of_domain = |(domain, names): (&str, &[String])| {
             let name = |spelled: &String| Name {
-                normal: normalize(spelled).chars().collect(),
+                compared: FuzzyName::new(spelled),
+                spelled: spelled.clone(),
                 rendered: templates.render(domain, spelled),
             };
-            names.iter().map(name).collect::<Vec<_>>()
+            names.iter().filter(|name| !is_left_out(domain, name)).map(name).collect::<Vec<_>>()
         };
         let domains: Vec<Vec<Name>> = catalog.domains().map(of_domain).collect();
         let mut places = HashMap::new();
@@ -73,13 +75,13 @@ impl Neighbors {
     fn search(&self, (domain, place): (usize, usize)) -> Vec<usize> {
         let names = &self.domains[domain];
         let asked = &names[place];
-        let scorer = FuzzyScorer::new(asked.normal.iter().copied());
+        let scorer = FuzzyQuery::new(&asked.spelled);
         let mut nearest: Vec<(f64, usize)> = Vec::with_capacity(NEAREST + 1);
         for (other, name) in names.iter().enumerate() {
             if other == place || name.rendered == asked.rendered {
                 continue;
             }
-            let ratio = scorer.ratio(name.normal.iter().copied());
+            let ratio = scorer.ratio(&name.compared);
             nearest.insert(nearest.partition_point(|(nearer, _)| *nearer >= ratio), (ratio, other));
             nearest.truncate(NEAREST);
         }
@@ -103,7 +105,7 @@ mod tests {
         let models = ["Golf", "Golf Plus", "Gold", "Passat"].map(str::to_owned).into_iter();
         let models = models.chain((0..more).map(|number| format!("Zafira {number}")));
         let names = models.map(|name| ("car model", name)).chain([("car brand", "Gulf".to_owned())]);
-        Neighbors::new(&Catalog::new(names), &Templates::default())
+        Neighbors::new(&Catalog::new(names), &Templates::default(), |_, _| false)
     }
 
     #[test]
@@ -133,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn they_are_the_nearest_of_all_names_by_the_serving_sides_ratio() {
+    fn they_are_the_nearest_of_all_names_by_the_backends_ratio() {
         let mut names: Vec<String> = catalog().into_iter().map(|entry| entry.name.to_owned()).collect();
         names.sort_unstable();
         names.dedup_by_key(|name| normalize(name));
         let all = Catalog::new(names.iter().map(|name| ("car model", name.as_str())));
-        let neighbors = Neighbors::new(&all, &Templates::default());
+        let neighbors = Neighbors::new(&all, &Templates::default(), |_, _| false);
         for name in &names {
             let rendered = format!("car model: {name}");
             let mut ratios: Vec<f64> =

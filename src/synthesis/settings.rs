@@ -33,7 +33,7 @@ impl Default for SynthesisSettings {
     /// Best of the recipes measured in `docs/explanation/quality.md`.
     fn default() -> Self {
         Self {
-            variants: 20,
+            variants: 14,
             share: 1.0,
             hard_share: 0.6,
             hard_below: 80.0,

@@ -38,6 +38,8 @@ pub struct Synthesizer {
     forbidden: HashMap<String, HashSet<String>>,
     /// Names by domain, when the slips can shorten one or add a word to it.
     names: HashMap<String, DomainNames>,
+    /// Names without typos, by domain; both are normalized.
+    passed_over: HashMap<String, HashSet<String>>,
 }
 
 impl Synthesizer {
@@ -52,7 +54,8 @@ impl Synthesizer {
                 .map(|(domain, names)| (domain.to_owned(), DomainNames::new(domain, names)))
                 .collect(),
         };
-        Self { catalog, rates, settings, hold_out, forbidden: HashMap::new(), names }
+        let (forbidden, passed_over) = (HashMap::new(), HashMap::new());
+        Self { catalog, rates, settings, hold_out, forbidden, names, passed_over }
     }
 
     /// Excludes these `(domain, typo)` pairs: the queries of a run that are not held out by hash.
@@ -62,6 +65,20 @@ impl Synthesizer {
             self.forbidden.entry(normalize(domain)).or_default().insert(normalize(typo));
         }
         self
+    }
+
+    /// Passes these `(domain, name)` pairs over: the test asks for names of which nothing is trained on.
+    #[must_use]
+    pub fn without_names<'a>(mut self, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        for (domain, name) in names {
+            self.passed_over.entry(normalize(domain)).or_default().insert(normalize(name));
+        }
+        self
+    }
+
+    /// True for a name of which nothing is trained on.
+    pub(super) fn passes_over(&self, domain: &str, name: &str) -> bool {
+        self.passed_over.get(domain).is_some_and(|names| names.contains(&normalize(name)))
     }
 
     /// Returns the catalog whose names are mistyped.
@@ -82,7 +99,7 @@ impl Synthesizer {
             let mut taken: HashSet<String> = names.iter().map(|name| normalize(name)).collect();
             taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
             let known = self.names.get(domain);
-            for name in names {
+            for name in names.iter().filter(|name| !self.passes_over(domain, name)) {
                 for variant in 0..variants {
                     let typo = self.typo(name, known, variant < hard, &mut taken, &mut random);
                     pairs.extend(typo.map(|typo| SyntheticPair {

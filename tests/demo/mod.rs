@@ -6,7 +6,7 @@ mod serverless;
 use std::collections::{BTreeSet, HashSet};
 
 use autovalidate::correction::{Row, normalize};
-use autovalidate::evaluate::{Catalog, Query, Side, fuzzy_match};
+use autovalidate::evaluate::{Catalog, FuzzyMatcher, Query, Side};
 use autovalidate_fakes::demo::{catalog, corrections, hard_corrections_of};
 
 #[test]
@@ -72,7 +72,12 @@ fn hard_typos_are_what_the_string_metric_often_guesses_wrong() {
         .into_iter()
         .map(|pair| {
             let (domain, corrected) = (pair.domain.to_owned(), pair.corrected.to_owned());
-            fuzzy_match(&Query { domain, typo: pair.typo, corrected, side: Side::NewTypo }, &names)
+            FuzzyMatcher::new(&names).search(&Query {
+                domain,
+                typo: pair.typo,
+                corrected,
+                side: Side::NewTypo,
+            })
         })
         .collect();
     let left: Vec<_> = matches.iter().filter(|found| found.leaves_to_model()).collect();

@@ -29,12 +29,12 @@ fn the_window_is_a_share_or_a_count_of_the_newest() {
 
 #[test]
 fn a_row_is_new_or_old_or_neither() {
-    let cohorts = Cohorts { newest_from: Some(100), legacy_until: Some(50) };
+    let cohorts = Cohorts { newest_from: Some(100), legacy_until: Some(50), ..Cohorts::default() };
     let of = |row| (cohorts.is_newest(row), cohorts.is_legacy(row));
     assert_eq!([of(50), of(51), of(100)], [(false, true), (false, false), (true, false)]);
     let none = Cohorts::default();
     assert!(!none.is_newest(i64::MAX) && !none.is_legacy(i64::MIN));
-    let overlapping = Cohorts { newest_from: Some(10), legacy_until: Some(20) };
+    let overlapping = Cohorts { newest_from: Some(10), legacy_until: Some(20), ..Cohorts::default() };
     assert!(overlapping.is_newest(15) && !overlapping.is_legacy(15), "never both");
 }
 
@@ -53,7 +53,7 @@ fn forgetting_blocks_what_is_better_on_the_whole() {
         |cohorts| Gate::decide_with(&queries, &rows, &after, &before, &GatePolicy::default(), &cohorts);
     let plain = decide(Cohorts::default());
     assert_eq!((plain.verdict, plain.publish, plain.legacy), (Verdict::Better, true, None));
-    let gate = decide(Cohorts { legacy_until: Some(60), newest_from: Some(191) });
+    let gate = decide(Cohorts { legacy_until: Some(60), newest_from: Some(191), ..Cohorts::default() });
     assert_eq!((gate.verdict, gate.publish), (Verdict::Worse, false));
     assert_eq!(gate.overall.verdict, Verdict::Better);
     let (legacy, newest) = (gate.legacy.unwrap(), gate.newest.unwrap());
@@ -62,10 +62,34 @@ fn forgetting_blocks_what_is_better_on_the_whole() {
 }
 
 #[test]
+fn a_model_that_is_worse_on_new_names_is_blocked_unless_the_live_one_knows_them() {
+    let (mut queries, rows, before, after) = forgetful();
+    queries[..60].iter_mut().for_each(|query| query.side = Side::NewName);
+    let decide =
+        |cohorts| Gate::decide_with(&queries, &rows, &after, &before, &GatePolicy::default(), &cohorts);
+    let gate = decide(Cohorts::default());
+    assert_eq!((gate.overall.verdict, gate.verdict, gate.publish), (Verdict::Better, Verdict::Worse, false));
+    assert!(gate.sentence().contains("worse on names that training has not seen"), "{}", gate.sentence());
+    let unfair = decide(Cohorts { live_knows_new_names: true, ..Cohorts::default() });
+    assert_eq!((unfair.verdict, unfair.publish, unfair.new_names), (Verdict::Better, true, None));
+
+    let questions =
+        QuerySet { queries: &queries, rows: &rows, catalog: &brands(), cohorts: Cohorts::default() };
+    let answers = ModelRanks { original: None, before: &before, after: &after };
+    let report = Report::compare(&questions, &answers, &GatePolicy::default());
+    let names: Vec<(&str, usize)> =
+        report.groups().iter().map(|(name, group)| (*name, group.all.after.overall.queries)).collect();
+    assert_eq!(
+        names[..4],
+        [("all", 200), ("known corrections", 140), ("unseen corrections", 60), ("new names", 60)]
+    );
+}
+
+#[test]
 fn a_worse_newest_window_blocks_too() {
     let (queries, rows, before, after) = forgetful();
     let rows: Vec<i64> = rows.into_iter().rev().collect();
-    let cohorts = Cohorts { newest_from: Some(141), legacy_until: None };
+    let cohorts = Cohorts { newest_from: Some(141), legacy_until: None, ..Cohorts::default() };
     let gate = Gate::decide_with(&queries, &rows, &after, &before, &GatePolicy::default(), &cohorts);
     assert_eq!((gate.newest.unwrap().verdict, gate.publish), (Verdict::Worse, false));
 }
@@ -73,7 +97,7 @@ fn a_worse_newest_window_blocks_too() {
 #[test]
 fn the_report_shows_the_cohorts_with_their_counts() {
     let (queries, rows, before, after) = forgetful();
-    let cohorts = Cohorts { legacy_until: Some(60), newest_from: Some(191) };
+    let cohorts = Cohorts { legacy_until: Some(60), newest_from: Some(191), ..Cohorts::default() };
     let questions = QuerySet { queries: &queries, rows: &rows, catalog: &brands(), cohorts };
     let answers = ModelRanks { original: Some(&before), before: &before, after: &after };
     let report = Report::compare(&questions, &answers, &GatePolicy::default());
@@ -109,7 +133,7 @@ proptest! {
     #[test]
     fn the_window_holds_exactly_the_newest(rows in prop::collection::btree_set(any::<i64>(), 1..50), count in 0_usize..60) {
         let first = NewestWindow::Count(count).first_row(rows.iter().copied());
-        let cohorts = Cohorts { newest_from: first, legacy_until: None };
+        let cohorts = Cohorts { newest_from: first, legacy_until: None, ..Cohorts::default() };
         let newest = rows.iter().filter(|row| cohorts.is_newest(**row)).count();
         prop_assert_eq!(newest, count.min(rows.len() - 1));
     }

@@ -64,12 +64,14 @@ fn the_shares_are_what_the_settings_say() {
 fn a_share_of_nothing_holds_nothing_and_of_everything_all() {
     let none = HoldOut { typos: 0.0, corrections: 0.0, ..HoldOut::default() };
     let typos = HoldOut { typos: 1.0, corrections: 0.0, ..HoldOut::default() };
-    let all = HoldOut { typos: 0.0, corrections: 1.0, ..HoldOut::default() };
+    let all = HoldOut { typos: 0.0, corrections: 1.0, new_names: 0.0, ..HoldOut::default() };
+    let new = HoldOut { new_names: 1.0, ..all };
     for n in 0..500 {
         let (typo, corrected) = (format!("t{n}"), format!("c{n}"));
         assert_eq!(none.side(&typo, &corrected), Side::Train);
         assert_eq!(typos.side(&typo, &corrected), Side::NewTypo);
         assert_eq!(all.side(&typo, &corrected), Side::UnseenCorrection);
+        assert_eq!(new.side(&typo, &corrected), Side::NewName);
     }
 }
 
@@ -79,15 +81,19 @@ proptest! {
         let hold_out = HoldOut { typos: 0.4, corrections: 0.4, ..HoldOut::default() };
         let side = hold_out.side(&typo, &corrected);
         prop_assert_eq!(hold_out.side(&format!("  {typo}\t"), &format!(" {corrected} ")), side);
-        prop_assert_eq!(side == Side::UnseenCorrection, hold_out.holds_correction(&corrected));
+        let is_out = matches!(side, Side::UnseenCorrection | Side::NewName);
+        prop_assert_eq!(is_out, hold_out.holds_correction(&corrected));
     }
 
     #[test]
     fn all_pairs_of_a_held_out_correction_are_out(corrected in "[a-z]{1,12}", typos in prop::collection::vec("[a-z]{1,12}", 2..8)) {
         let hold_out = HoldOut { typos: 0.3, corrections: 0.5, ..HoldOut::default() };
-        let out: Vec<bool> =
-            typos.iter().map(|typo| hold_out.side(typo, &corrected) == Side::UnseenCorrection).collect();
-        prop_assert!(out.windows(2).all(|pair| pair[0] == pair[1]));
+        let mut sides = typos.iter().map(|typo| hold_out.side(typo, &corrected));
+        let first = sides.next().unwrap();
+        if hold_out.holds_correction(&corrected) {
+            prop_assert!(matches!(first, Side::UnseenCorrection | Side::NewName));
+            prop_assert!(sides.all(|side| side == first), "some of a name's typos teach it, some test it");
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 mod cohort;
 mod gate;
 mod holdout;
+mod rapidfuzz;
 mod report;
 mod retrieval;
 mod sanity;
+mod string_metrics;
 
 use autovalidate::evaluate::{Catalog, Query, Side};
 

@@ -26,6 +26,7 @@ pub(super) fn listed(bench: &TestHub, version: &str, weights: &str) -> Upload {
         base_model: Some("acme/base".to_owned()),
         verdict: Some("better".to_owned()),
         metrics: None,
+        serving: None,
         published_at: "2026-11-22T16:05:09Z".parse().unwrap(),
         rollback_of: None,
         other: Map::new(),

@@ -25,7 +25,7 @@ fn run() -> RunReport {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let names = Catalog::new(rows.iter().map(|row| (row.domain.clone(), row.corrected.clone())));
     let (before, after) = (vec![Some(3); 60], vec![Some(1); 60]);
-    let cohorts = Cohorts { newest_from: Some(55), legacy_until: Some(30) };
+    let cohorts = Cohorts { newest_from: Some(55), legacy_until: Some(30), ..Cohorts::default() };
     let report = Report::compare(
         &QuerySet { queries: &queries, rows: &ids, catalog: &names, cohorts },
         &ModelRanks { original: Some(&before), before: &before, after: &after },

@@ -47,7 +47,7 @@ fn report(queries: &[Query], ids: &[i64], catalog: &Catalog, after: &[usize]) ->
     let before: Vec<_> = queries.iter().map(|_| Some(3)).collect();
     let after: Vec<_> = queries.iter().zip(after.iter().cycle()).map(|(_, rank)| Some(*rank)).collect();
     let middle = ids.get(ids.len() / 2).copied();
-    let cohorts = Cohorts { newest_from: middle, legacy_until: middle };
+    let cohorts = Cohorts { newest_from: middle, legacy_until: middle, ..Cohorts::default() };
     let policy = GatePolicy { resamples: 20, minimum_queries: 1, ..GatePolicy::default() };
     Report::compare(
         &QuerySet { queries, rows: ids, catalog, cohorts },

@@ -92,3 +92,18 @@ async fn without_a_base_model_the_live_one_learns_characters() {
     assert_eq!((record.base_model, record.not_continued), (Some(pieces.path()), None));
     assert!(is_in_characters(&harness, &harness.releases().await.remove(0)).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_continued_keeps_its_tokens_when_the_setting_changes() {
+    let harness = RunHarness::quick_to_redeliver().await;
+    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    let keep = pipeline(&harness, TokenizerChoice::Keep);
+    let job = harness.next().await;
+    harness.killed_at(&keep, &job, "evaluate").await;
+    drop(job);
+    // As after an upgrade, which brought the default.
+    finish(&harness, &pipeline(&harness, TokenizerChoice::Characters)).await;
+    let record = harness.record(&id).await;
+    assert_eq!((record.state, record.lineage.get("tokenizer")), (RunState::Done, None), "those of the base");
+    assert!(!is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+}

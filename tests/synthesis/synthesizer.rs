@@ -94,6 +94,21 @@ fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
 }
 
 #[test]
+fn a_name_that_is_passed_over_gets_no_typo_in_its_domain() {
+    let (domain, names) = {
+        let catalog = cars();
+        let (domain, names) = catalog.domains().next().unwrap();
+        (domain.to_owned(), names.to_vec())
+    };
+    let spelled = names[0].to_uppercase();
+    let synthesizer = synthesizer(cars(), SlipRates::default(), settings(5, 0.5))
+        .without_names([(domain.as_str(), spelled.as_str())]);
+    let pairs = synthesizer.epoch(1, 0, 0);
+    assert!(!pairs.iter().any(|pair| pair.domain == domain && pair.corrected == names[0]));
+    assert!(pairs.iter().any(|pair| pair.corrected == names[1]));
+}
+
+#[test]
 fn the_rows_it_makes_may_be_trained_on() {
     for pair in synthesizer(cars(), SlipRates::default(), settings(5, 0.5)).epoch(3, 0, 0) {
         let (typo, corrected, domain) = (pair.typo, pair.corrected, pair.domain);

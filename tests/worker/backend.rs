@@ -115,7 +115,9 @@ fn agreement(one: &[Vec<f32>], other: &[Vec<f32>]) -> f32 {
         assert_eq!(a.len(), b.len());
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     };
-    one.iter().zip(other).map(cosine).fold(1.0, f32::min)
+    // A cosine that is no number is lower than any.
+    let lowest = one.iter().zip(other).map(cosine).map(|cosine| if cosine.is_nan() { -2.0 } else { cosine });
+    lowest.fold(1.0, f32::min)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use autovalidate_finetune::train::{Encoder, Progress, Recipe};
 use serde_json::json;
 
 /// Phrases that stay whole where texts are tokenized by characters.
-const PHRASES: [&str; 2] = ["car brand:", "car model:"];
+const PHRASES: [&str; 2] = [" car brand: ", " car model: "];
 /// Pairs of the one step.
 const PAIRS: [(&str, &str); 2] = [("toyta", "toyota"), ("bmv x5", "bmw x5")];
 

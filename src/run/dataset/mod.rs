@@ -33,7 +33,7 @@ pub use conflicts::Conflicts;
 pub use id_ranges::{IdRanges, NotIdRanges};
 pub use names::{NameList, NameSource};
 pub use receipt_rows::RECEIPT;
-pub(in crate::run) use receipt_rows::last_row;
+pub(in crate::run) use receipt_rows::{knows_new_names, last_row};
 pub use row_counts::RowCounts;
 pub use rows::Dataset;
 pub use rows_file::{FileRows, RepeatedIds, read_rows};

@@ -56,7 +56,7 @@ impl Dataset {
         let rows = in_insert_order(rows);
         let newest_from = hold_out.newest.first_row(rows.iter().map(|(place, _)| *place));
         let last_insert = rows.last().map(|(place, _)| *place).filter(|_| has_text_ids);
-        let window = Cohorts { newest_from, legacy_until: None };
+        let window = Cohorts { newest_from, legacy_until: None, ..Cohorts::default() };
 
         let trainable = rows.iter().map(|(_, row)| row).filter(|row| row.check().is_ok());
         let conflicts = Conflicts::among(trainable, released);
@@ -116,7 +116,7 @@ impl Dataset {
                     match side {
                         Side::NewTypo => new_typos += 1,
                         Side::Newest => newest += 1,
-                        Side::UnseenCorrection | Side::Train => unseen_corrections += 1,
+                        Side::UnseenCorrection | Side::NewName | Side::Train => unseen_corrections += 1,
                     }
                     query_rows.push(place);
                     queries.push(Query { domain, typo: row.typo, corrected, side });
@@ -255,8 +255,12 @@ mod tests {
         }
         let names = [("GRÖßE", "citroën"), ("gro\u{308}ße", "Kia"), ("größe", "\u{feff} ")];
         let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
-        let nothing_held_out =
-            HoldOut { typos: 0.0, corrections: 0.0, newest: crate::evaluate::NewestWindow::Count(0) };
+        let nothing_held_out = HoldOut {
+            typos: 0.0,
+            corrections: 0.0,
+            new_names: 0.0,
+            newest: crate::evaluate::NewestWindow::Count(0),
+        };
         let templates =
             Templates::new([("Größe".to_owned(), "size: {text}".to_owned())], "{text}".to_owned());
         let dataset = Dataset::new(rows, &nothing_held_out, &templates).with_names(&names);

@@ -2,12 +2,13 @@
 
 use crate::correction::Templates;
 use crate::evaluate::{
-    Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, Speed, query_time, slowdown, timed,
+    Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, ServingAdvice, Speed, query_time, slowdown,
+    timed,
 };
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
-use crate::run::dataset::{Dataset, last_row};
+use crate::run::dataset::{Dataset, knows_new_names, last_row};
 use crate::run::error::RunError;
 use crate::run::fine_tune::Scorer;
 
@@ -52,8 +53,11 @@ impl ModelComparison {
             Some(original) => Some(Scorer::open(runtime, original, &texts)?.ranks(dataset, templates)?),
         };
         let after = new.ranks(dataset, templates)?;
-        let cohorts =
-            Cohorts { newest_from: dataset.summary.newest_from, legacy_until: last_row(self.live.path()) };
+        let cohorts = Cohorts {
+            newest_from: dataset.summary.newest_from,
+            legacy_until: last_row(self.live.path()),
+            live_knows_new_names: knows_new_names(self.live.path()),
+        };
         let questions = QuerySet {
             queries: &dataset.queries,
             rows: &dataset.query_rows,
@@ -62,6 +66,8 @@ impl ModelComparison {
         };
         let answers = ModelRanks { original: original.as_deref(), before: &before, after: &after };
         let mut report = Report::compare(&questions, &answers, policy);
+        report.serving =
+            ServingAdvice::of(&dataset.queries, &dataset.catalog, templates, |texts| new.embed(texts))?;
         report.sanity = sanity(new, &mut live, &texts, policy)?;
         Ok(report)
     }

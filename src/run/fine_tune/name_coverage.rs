@@ -10,6 +10,7 @@ use autovalidate_finetune::model::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::{Templates, normalize};
+use crate::default_value::is_default;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 
@@ -23,6 +24,9 @@ pub struct NameCoverage {
     pub names: usize,
     /// Number of names with the same tokens as another name of their domain.
     pub alike: usize,
+    /// Number of them that differ from another name in nothing but spaces and punctuation.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alike_but_for_spaces: usize,
     /// Ids of rows that correct a typo to such a name, up to five.
     pub alike_rows: Vec<i64>,
     /// Number of names that are longer than the model's longest text.
@@ -41,7 +45,7 @@ impl NameCoverage {
         tokenizer: &Tokenizer,
         templates: &Templates,
     ) -> Result<Self, RunError> {
-        let (mut alike, mut cut) = (Vec::new(), Vec::new());
+        let (mut alike, mut but_for_spaces, mut cut) = (Vec::new(), 0, Vec::new());
         for (domain, names) in dataset.catalog.domains() {
             let mut by_tokens: HashMap<Vec<u32>, Vec<String>> = HashMap::new();
             for name in names {
@@ -52,7 +56,15 @@ impl NameCoverage {
                 }
                 by_tokens.entry(tokenized.texts.pop().unwrap_or_default()).or_default().push(text);
             }
-            alike.extend(by_tokens.into_values().filter(|texts| texts.len() > 1).flatten());
+            for texts in by_tokens.into_values().filter(|texts| texts.len() > 1) {
+                let letters = |text: &String| -> String {
+                    normalize(text).chars().filter(|letter| letter.is_alphanumeric()).collect()
+                };
+                let mut spelled: HashMap<String, usize> = HashMap::new();
+                texts.iter().for_each(|text| *spelled.entry(letters(text)).or_default() += 1);
+                but_for_spaces += spelled.into_values().filter(|count| *count > 1).sum::<usize>();
+                alike.extend(texts);
+            }
         }
         let rows = match alike.is_empty() && cut.is_empty() {
             true => HashMap::new(),
@@ -68,6 +80,7 @@ impl NameCoverage {
         Ok(Self {
             names: dataset.catalog.len(),
             alike: alike.len(),
+            alike_but_for_spaces: but_for_spaces,
             alike_rows: examples(&alike),
             cut: cut.len(),
             cut_rows: examples(&cut),
@@ -85,14 +98,25 @@ impl NameCoverage {
             }
         };
         if self.alike > 0 {
-            warnings.push(format!(
-                "{} of {} names have the same tokens as another name{}, so this model can't tell them apart. A \
-                 multilingual BASE_MODEL such as sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2 \
-                 knows more letters.",
+            let mut warning = format!(
+                "{} of {} names have the same tokens as another name{}, so this model can't tell them apart.",
                 self.alike,
                 self.names,
                 examples(&self.alike_rows)
-            ));
+            );
+            if self.alike_but_for_spaces > 0 {
+                warning.push_str(&format!(
+                    " {} of them differ only in spaces or punctuation; TRAIN_TOKENIZER=keep may tell them apart.",
+                    self.alike_but_for_spaces
+                ));
+            }
+            if self.alike > self.alike_but_for_spaces {
+                warning.push_str(
+                    " A multilingual BASE_MODEL such as \
+                     sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2 knows more letters.",
+                );
+            }
+            warnings.push(warning);
         }
         if self.cut > 0 {
             warnings.push(format!(

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
-use crate::evaluate::{GatePolicy, HoldOut, Query, Report};
+use crate::evaluate::{GatePolicy, HoldOut, Query, Report, Side};
 use crate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, Synthesizer};
 use autovalidate_finetune::model::{ModelFolder, TokenizerChoice};
 use autovalidate_finetune::onnx::Runtime;
@@ -98,7 +98,7 @@ impl FineTuneSession {
         let TrainingSpec { tokenizer, recipe, synthesis, hold_out, templates } = spec;
         recipe.check()?;
         synthesis.check()?;
-        let base = tokenizer.applied_to(base, templates.phrases())?;
+        let base = tokenizer.applied_to(base, templates.phrases());
         let tokenizer = base.tokenizer()?;
         let rates = match synthesis.learn_rates {
             true => {
@@ -109,8 +109,11 @@ impl FineTuneSession {
         };
         let other_words = rates.other_words;
         let queries = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
-        let synthesizer =
-            Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out).without(queries);
+        let new_names = dataset.queries.iter().filter(|query| query.side == Side::NewName);
+        let new_names = new_names.map(|query| (query.domain.as_str(), query.corrected.as_str()));
+        let synthesizer = Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out)
+            .without(queries)
+            .without_names(new_names);
         let examples = EpochDataset::new(dataset.pairs.clone(), synthesizer, templates.clone(), recipe.seed)
             .with_negatives(recipe.hard_negatives);
         let evaluated = tokenizer.encode(&dataset.texts(&templates))?;

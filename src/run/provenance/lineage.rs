@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
+use crate::default_value::is_default;
 use crate::evaluate::HoldOut;
 use crate::hub::{Digest, Hasher};
 use crate::synthesis::SynthesisSettings;
@@ -25,7 +26,7 @@ pub struct Lineage {
     pub last_sequence: Option<u64>,
     /// Tokens that the model was trained on. Receipts from before this setting lack it, which means those
     /// of the base.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tokenizer: TokenizerChoice,
     /// Training recipe, with its seed.
     pub recipe: Recipe,

@@ -21,7 +21,7 @@ mod rollback;
 
 pub use lineage::{Ancestor, Lineage, weights_digest};
 pub use pair_lineage::{PairLineage, PairUse, numbers_of, trace_pair};
-pub(in crate::run) use receipt::release_scores;
 pub use receipt::{ParityProof, Receipt, RollbackOf};
+pub(in crate::run) use receipt::{release_scores, release_serving};
 pub use replay::{ReplaySpec, Replayed, Sources, replay};
 pub use rollback::{RollbackError, RolledBack, roll_back};

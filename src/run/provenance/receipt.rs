@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::{Report, Scores};
-use crate::hub::{Digest, Entry, Metrics, ReleaseName, ReleaseScores};
+use crate::evaluate::{Report, Scores, ServingAdvice};
+use crate::hub::{Digest, Entry, Metrics, ReleaseName, ReleaseScores, Serving};
 use autovalidate_finetune::train::Summary;
 
 use crate::run::dataset::DatasetSummary;
@@ -90,6 +90,7 @@ impl Receipt {
                 before: release_scores(&all.before.overall),
                 after: release_scores(&all.after.overall),
             }),
+            serving: self.report.serving.as_ref().map(release_serving),
             published_at,
             rollback_of: self.rollback_of.as_ref().map(|rollback| rollback.version.clone()),
             other: serde_json::Map::new(),
@@ -101,4 +102,20 @@ impl Receipt {
 pub(in crate::run) fn release_scores(scores: &Scores) -> ReleaseScores {
     let Scores { accuracy_at_1, mrr_at_10, recall_at_3, .. } = *scores;
     ReleaseScores { accuracy_at_1, mrr_at_10, recall_at_3 }
+}
+
+/// Returns the advice on serving that the index and the model card show.
+pub(in crate::run) fn release_serving(advice: &ServingAdvice) -> Serving {
+    let ServingAdvice { today, by_mixture, by_threshold, .. } = advice;
+    let errors = [today, by_mixture, by_threshold].map(|served| served.standard_error);
+    Serving {
+        queries: advice.queries,
+        today: today.accuracy,
+        cosine_weight: advice.cosine_weight,
+        ratio_weight: 1.0 - advice.cosine_weight,
+        by_mixture: by_mixture.accuracy,
+        threshold: advice.threshold,
+        by_threshold: by_threshold.accuracy,
+        standard_error: errors.into_iter().fold(0.0, f64::max),
+    }
 }

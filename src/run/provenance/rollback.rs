@@ -212,6 +212,7 @@ impl Rewriting {
             base_model: None,
             verdict: None,
             metrics: None,
+            serving: None,
             published_at: self.rollback.at,
             rollback_of: None,
             other: serde_json::Map::new(),

@@ -46,7 +46,7 @@ impl<'a> LoadBase<'a> {
             Some(_) => request.base_model.clone().or_else(|| Some(pipeline.plan.base_model.clone())),
             None => request.base_model.clone(),
         };
-        let not_continued = record.not_continued.clone();
+        let not_continued = record.not_continued.clone().filter(|_| record.dataset_hash.is_some());
         Self { cache, wanted, not_continued, publishes: !request.dry_run && record.release.is_none() }
     }
 }

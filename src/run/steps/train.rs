@@ -4,6 +4,7 @@ use futures::FutureExt;
 use serde_json::json;
 use tokio::sync::watch;
 
+use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
 
 use crate::broker::{Events, JobId};
@@ -18,6 +19,7 @@ use super::{Step, StepContext, StepOutput};
 /// Trains a base model on a dataset, from the last checkpoint of an earlier attempt if there is
 /// one.
 pub(in crate::run) struct Train<'a> {
+    pub(in crate::run) tokenizer: TokenizerChoice,
     pub(in crate::run) recipe: &'a Recipe,
     pub(in crate::run) base: &'a BaseModel,
     pub(in crate::run) dataset: Dataset,
@@ -34,7 +36,7 @@ impl Step for Train<'_> {
         let (runtime, folder, stop) =
             (pipeline.runtime.clone(), self.base.folder.clone(), watchdog.token().clone());
         let spec = TrainingSpec {
-            tokenizer: plan.tokenizer,
+            tokenizer: self.tokenizer,
             recipe: self.recipe.clone(),
             synthesis: plan.synthesis.clone(),
             hold_out: plan.hold_out,

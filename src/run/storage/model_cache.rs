@@ -158,8 +158,8 @@ impl<'a> ModelCache<'a> {
         match self.fallback().await {
             Ok(base) => {
                 let reason = format!(
-                    "the live release {} has word pieces for tokens and TRAIN_TOKENIZER asks for characters, so \
-                     {} takes its place",
+                    "the live release {} has other tokens than characters, which TRAIN_TOKENIZER asks for (keep \
+                     continues it), so {} takes its place",
                     live.label, base.label
                 );
                 tracing::warn!("{reason}");
@@ -170,7 +170,7 @@ impl<'a> ModelCache<'a> {
                 let error = chain(&error);
                 tracing::warn!(
                     error,
-                    "the original model can't be loaded; characters are learned by the live one"
+                    "the original model can't be loaded; the live one is trained on characters instead"
                 );
                 Ok(live)
             }

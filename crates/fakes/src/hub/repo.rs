@@ -24,7 +24,7 @@ pub(super) struct Commit {
     pub(super) files: Files,
 }
 
-/// What a commit says about itself.
+/// Title and description of a commit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Message {
     pub(super) summary: String,

@@ -154,9 +154,15 @@ impl ModelFolder {
     }
 
     /// Returns the folder with a tokenizer that makes each character a token, except in `phrases`, such as
-    /// the words of a template, which it tokenizes as before. Saved copies have this tokenizer.
+    /// the words of a template, which it tokenizes as before. A phrase with a space at its beginning or end
+    /// is a whole word there: ` by ` is not a part of `ruby`. Saved copies have this tokenizer.
     #[must_use]
-    pub fn in_characters(mut self, phrases: Vec<String>) -> Self {
+    pub fn in_characters(mut self, mut phrases: Vec<String>) -> Self {
+        // The default prompt is no part of a name either, and texts are lower-cased first.
+        phrases.push(format!(" {} ", self.prompt));
+        if self.lower_case {
+            phrases.iter_mut().for_each(|phrase| *phrase = phrase.to_lowercase());
+        }
         let characters = CharacterTokenizer::new(self.tokenizer_settings, phrases);
         self.tokenizer_settings = characters.settings(self.config.architecture);
         Self { characters: Some(characters), ..self }

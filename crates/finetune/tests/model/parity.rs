@@ -236,6 +236,42 @@ fn each_folder_is_embedded_as_the_library_does_or_refused_by_name_4() {
     compare(3);
 }
 
+/// What the library makes of the saved folders is compared by `scripts/parity`.
+#[test]
+fn each_folder_can_be_tokenized_by_characters_and_is_saved_so() {
+    let truth: Truth = parsed("truth.json");
+    let folders: BTreeMap<String, BTreeMap<String, Value>> = parsed("folders.json");
+    let mut changed = 0;
+    for (name, files) in &folders {
+        let home = folder(files);
+        let Ok(Ok(model)) = ModelFolder::open(home.path()).map(|model| model.tokenizer().map(|_| model))
+        else {
+            continue;
+        };
+        let model = model.in_characters(vec![" car brand: ".to_owned()]);
+        let Ok(tokenizer) = model.tokenizer() else { panic!("{name}") };
+        // A letter more is a token more, or two where a space goes in front of each. Few tokens fit into
+        // some models.
+        let length = |text: &str| tokenizer.encode(&[text]).unwrap().texts[0].len();
+        let (shorter, longer) = (length("car brand: aba"), length("car brand: abca"));
+        assert!(
+            (1..=2).contains(&(longer - shorter)) || longer == model.max_tokens,
+            "{name}: {longer} tokens"
+        );
+
+        let saved = tempfile::tempdir().unwrap();
+        model.copy_description(saved.path()).unwrap();
+        let written = ModelFolder::open(saved.path()).unwrap();
+        let texts = |folder: &ModelFolder| folder.tokenizer().unwrap().encode(&truth.texts).unwrap();
+        assert_eq!(texts(&written), texts(&model), "{name}");
+        let settings = fs::read(written.encoder_path().join("tokenizer_config.json")).unwrap();
+        let settings: Value = serde_json::from_slice(&settings).unwrap();
+        assert!(!settings["pad_token"].is_null(), "{name}: the plain class can't pad without a token");
+        changed += 1;
+    }
+    assert!(changed > 100, "{changed} folders");
+}
+
 #[test]
 fn a_folder_trained_for_a_step_keeps_its_ids_and_its_onnx_model_embeds_alike() {
     let truth: Truth = parsed("truth.json");

@@ -10,7 +10,7 @@ use crate::evaluate::{Report, Scores};
 use crate::hub::{Card, CardOrigin, DomainScores, ReleaseName, RepoName};
 use crate::run::dataset::DatasetSummary;
 use crate::run::fine_tune::{SessionFigures, TrainedModel};
-use crate::run::provenance::{Lineage, ParityProof, Receipt, release_scores};
+use crate::run::provenance::{Lineage, ParityProof, Receipt, release_scores, release_serving};
 use crate::run::storage::{BaseModel, ModelOrigin};
 use crate::text::label;
 
@@ -131,6 +131,7 @@ impl ReleaseMetadata<'_> {
             more_domains: all.after.domains.len().saturating_sub(CARD_DOMAINS),
             scores,
             verdict: self.report.gate.sentence(),
+            serving: self.report.serving.as_ref().map(release_serving),
             settings,
         }
     }

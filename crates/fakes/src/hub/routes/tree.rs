@@ -80,7 +80,7 @@ async fn tree_below(
 struct Listing<'a> {
     repo: &'a Repo,
     commit: &'a Commit,
-    /// Whether each entry tells its last commit and its security status.
+    /// True when each entry tells its last commit and its security status.
     expand: bool,
 }
 

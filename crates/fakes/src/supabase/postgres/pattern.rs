@@ -7,7 +7,7 @@ use super::sql_error::SqlError;
 /// Pattern that a text is matched against.
 #[derive(Debug, Clone)]
 pub(in crate::supabase) enum Pattern {
-    /// Pattern of `like`, and whether case counts.
+    /// Pattern of `like`; with `true`, that of `ilike`, which ignores case.
     Like(Vec<char>, bool),
     /// POSIX regular expression, which may match anywhere in the text.
     Regex(Regex),

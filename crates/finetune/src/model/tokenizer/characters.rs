@@ -40,19 +40,28 @@ impl CharacterTokenizer {
     /// because the split comes after that.
     pub(in super::super) fn file(&self, folder: &Path) -> Result<Vec<u8>, ModelError> {
         let mut tokenizer = pipeline::read(&folder.join("tokenizer.json"), &self.of_folder)?.four;
-        let mut phrases = Vec::with_capacity(self.phrases.len());
+        let mut alternatives = Vec::with_capacity(self.phrases.len());
         for phrase in &self.phrases {
             let mut text = NormalizedString::from(phrase.as_str());
             if let Some(normalizer) = tokenizer.get_normalizer() {
                 normalizer.normalize(&mut text).map_err(ModelError::Tokenizer)?;
             }
-            phrases.push(text.get().trim().to_owned());
+            alternatives.extend(alternative(phrase, text.get()));
         }
-        let pattern = SplitPattern::Regex(pattern(phrases));
+        let mut rest: Vec<PreTokenizerWrapper> = tokenizer.get_pre_tokenizer().cloned().into_iter().collect();
+        if let [PreTokenizerWrapper::Sequence(sequence)] = rest.as_slice()
+            && let Some(PreTokenizerWrapper::Split(split)) = sequence.as_ref().first()
+            && let SplitPattern::Regex(pattern) = &split.pattern
+            && let Some(known) = alternatives_of(pattern)
+        {
+            // The folder has a split for other phrases, which its model knows.
+            alternatives.extend(known);
+            rest = sequence.as_ref()[1..].to_vec();
+        }
+        let pattern = SplitPattern::Regex(pattern(alternatives));
         let split =
             Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(ModelError::Tokenizer)?;
-        let parts =
-            [PreTokenizerWrapper::from(split)].into_iter().chain(tokenizer.get_pre_tokenizer().cloned());
+        let parts = [PreTokenizerWrapper::from(split)].into_iter().chain(rest);
         let sequence = Sequence::new(parts.collect());
         tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::from(sequence)));
         tokenizer.to_string(false).map(String::into_bytes).map_err(ModelError::Tokenizer)
@@ -61,6 +70,10 @@ impl CharacterTokenizer {
     /// Returns settings that make every version of transformers take the pipeline of the file.
     pub(in super::super) fn settings(&self, architecture: Architecture) -> TokenizerSettings {
         let mut settings = TokenizerSettings { class: TokenizerClass::Plain, ..self.of_folder.clone() };
+        // The plain class has no special tokens of its own, and can't pad without one.
+        for (name, token) in self.of_folder.class.special_tokens() {
+            settings.fields.entry(*name).or_insert_with(|| (*token).into());
+        }
         settings.fields.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
         // The plain class gives only these inputs. Graphs exported from BERT ask for token types, too.
         let inputs = match architecture {
@@ -82,38 +95,64 @@ pub(in super::super) fn in_folder(folder: &Path) -> Result<bool, ModelError> {
 fn is_split(pre_tokenizer: &Value) -> bool {
     let first = &pre_tokenizer["pretokenizers"][0];
     let pattern = first["pattern"]["Regex"].as_str().unwrap_or_default();
-    first["type"] == "Split"
-        && first["behavior"] == "Isolated"
-        && pattern.strip_suffix(ANY).is_some_and(|phrases| phrases.is_empty() || phrases.ends_with('|'))
+    first["type"] == "Split" && first["behavior"] == "Isolated" && alternatives_of(pattern).is_some()
 }
 
-/// Returns the pattern of the split. Longer phrases come first, because the first alternative that
-/// matches counts. A phrase that begins or ends with a letter matches only whole words: `by` is not a part
-/// of `ruby`.
-fn pattern(mut phrases: Vec<String>) -> String {
-    phrases.retain(|phrase| !phrase.is_empty());
-    phrases.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
-    phrases.dedup();
-    let mut pattern = String::new();
-    for phrase in &phrases {
-        let word = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
-        if word(phrase.chars().next()) {
-            pattern.push_str(r"(?<!\w)");
-        }
-        for letter in phrase.chars() {
-            match letter {
-                letter if letter.is_whitespace() => pattern.push_str(r"\s"),
-                // No more than these: JavaScript refuses to escape others.
-                letter if r"\^$.*+?()[]{}|".contains(letter) => pattern.extend(['\\', letter]),
-                letter => pattern.push(letter),
-            }
-        }
-        if word(phrase.chars().last()) {
-            pattern.push_str(r"(?!\w)");
-        }
-        pattern.push('|');
+/// Returns the alternatives of a split's pattern before the last one, which matches any character.
+fn alternatives_of(pattern: &str) -> Option<Vec<String>> {
+    let phrases = pattern.strip_suffix(ANY)?;
+    if phrases.is_empty() {
+        return Some(Vec::new());
     }
-    pattern + ANY
+    let mut alternatives = vec![String::new()];
+    let mut letters = phrases.strip_suffix('|')?.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '|' => alternatives.push(String::new()),
+            letter => alternatives.last_mut()?.push(letter),
+        }
+        if letter == '\\' {
+            alternatives.last_mut()?.extend(letters.next());
+        }
+    }
+    Some(alternatives)
+}
+
+/// Returns the pattern that matches a phrase, given as it is in the template and as the pipeline normalizes
+/// it; `None` for one without a character.
+///
+/// A space at its beginning or end stands for the limit of a word there: ` by ` is not a part of `ruby`.
+/// Where the template has no space, a name may follow at once.
+fn alternative(phrase: &str, normalized: &str) -> Option<String> {
+    let words = normalized.trim();
+    if words.is_empty() {
+        return None;
+    }
+    let mut pattern = String::new();
+    let word = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    if phrase.starts_with(char::is_whitespace) && word(words.chars().next()) {
+        pattern.push_str(r"(?<!\w)");
+    }
+    for letter in words.chars() {
+        match letter {
+            letter if letter.is_whitespace() => pattern.push_str(r"\s"),
+            // No more than these: JavaScript refuses to escape others.
+            letter if r"\^$.*+?()[]{}|".contains(letter) => pattern.extend(['\\', letter]),
+            letter => pattern.push(letter),
+        }
+    }
+    if phrase.ends_with(char::is_whitespace) && word(words.chars().last()) {
+        pattern.push_str(r"(?!\w)");
+    }
+    Some(pattern)
+}
+
+/// Returns the pattern of the split. Longer alternatives come first, because the first that matches counts.
+fn pattern(mut alternatives: Vec<String>) -> String {
+    alternatives.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+    alternatives.dedup();
+    alternatives.push(ANY.to_owned());
+    alternatives.join("|")
 }
 
 #[cfg(test)]
@@ -121,13 +160,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn longer_phrases_come_first_and_letters_match_whole_words() {
-        let phrases = ["by", "car brand:", "car brand: x", "by", "", "50% (new)"].map(str::to_owned);
+    fn longer_phrases_come_first_and_a_space_is_the_limit_of_a_word() {
+        let phrases =
+            [" by ", " car brand: ", " car brand: x ", " by ", " ", " 50% (new) ", " \u{30d6}", "a|b"];
+        let alternatives: Vec<String> =
+            phrases.iter().filter_map(|phrase| alternative(phrase, phrase)).collect();
+        let pattern = pattern(alternatives.clone());
         assert_eq!(
-            pattern(phrases.to_vec()),
-            r"(?<!\w)car\sbrand:\sx(?!\w)|(?<!\w)car\sbrand:|(?<!\w)50%\s\(new\)|(?<!\w)by(?!\w)|\S"
+            pattern,
+            "(?<!\\w)car\\sbrand:\\sx(?!\\w)|(?<!\\w)50%\\s\\(new\\)|(?<!\\w)car\\sbrand:|(?<!\\w)by(?!\\w)|(?<!\\w)\u{30d6}|a\\|b|\\S"
         );
-        assert_eq!(pattern(Vec::new()), r"\S");
+        let mut known = alternatives_of(&pattern).unwrap();
+        known.sort();
+        let mut distinct = alternatives;
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(known, distinct, "a pattern tells its alternatives");
+        assert_eq!(super::pattern(Vec::new()), r"\S");
     }
 
     #[test]

@@ -16,14 +16,12 @@ pub enum TokenizerChoice {
 }
 
 impl TokenizerChoice {
-    /// Returns the model to train, given the model to start from and the phrases of the templates.
-    ///
-    /// # Errors
-    /// [`ModelError`] when the tokenizer in the folder can't be read.
-    pub fn applied_to(self, start: ModelFolder, phrases: Vec<String>) -> Result<ModelFolder, ModelError> {
-        match self.is_met_by(&start)? {
-            true => Ok(start),
-            false => Ok(start.in_characters(phrases)),
+    /// Returns the model to train, given the model to start from and the phrases of the templates
+    /// ([`ModelFolder::in_characters`]).
+    pub fn applied_to(self, start: ModelFolder, phrases: Vec<String>) -> ModelFolder {
+        match self {
+            Self::Keep => start,
+            Self::Characters => start.in_characters(phrases),
         }
     }
 
