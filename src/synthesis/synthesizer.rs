@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rapidfuzz::fuzz;
 
 use super::domain_names::DomainNames;
 use super::draw::{Draw, TRIES};
@@ -137,7 +138,7 @@ impl Synthesizer {
             if normal.is_empty() || taken.contains(&normal) || self.hold_out.holds_typo(&normal) {
                 continue;
             }
-            if !hard || fuzzy_ratio(&normal, name) < self.settings.hard_below {
+            if !hard || self.ratio(&normal, name) < self.settings.hard_below {
                 taken.insert(normal);
                 return Some(typo);
             }
@@ -147,5 +148,15 @@ impl Synthesizer {
         easy.inspect(|typo| {
             taken.insert(normalize(typo));
         })
+    }
+
+    /// Returns the similarity that makes a typo easy: that of the backend's fuzzy matcher. The
+    /// versions with the original slips compared normalized texts as they are, and their replays
+    /// have to draw the same typos.
+    fn ratio(&self, typo: &str, name: &str) -> f64 {
+        match self.settings.slips {
+            SlipSet::Full => fuzzy_ratio(typo, name),
+            SlipSet::Original => 100.0 * fuzz::ratio(typo.chars(), normalize(name).chars()),
+        }
     }
 }

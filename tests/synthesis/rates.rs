@@ -24,8 +24,10 @@ fn known_rates_are_recovered() {
     let default = SlipRates::default();
     let mut clumsy =
         SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
-    // People with one dominant slip: swapped letters, phonetic spelling, or adjacent keys.
-    for favorite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbor] {
+    // People with one dominant slip each.
+    for favorite in
+        [Slip::Swapped, Slip::Phonetic, Slip::Neighbor, Slip::Vowel, Slip::Inserted, Slip::WordAdded]
+    {
         clumsy.kinds = default
             .kinds
             .iter()
