@@ -121,11 +121,10 @@ impl Bench {
     }
 
     fn examples(&self, trial: &Trial, rows: &[Pair], dataset: &Dataset, seed: u64) -> EpochDataset {
-        let keyboard = trial.synthesis.keyboard;
         let slips = dataset.training.iter().map(|(_, typo, name)| (typo.as_str(), name.as_str()));
         let rates = match trial.synthesis.learn_rates {
-            true => SlipRates::learn(slips, keyboard),
-            false => SlipRates::default(),
+            true => SlipRates::learn(slips, trial.synthesis.typing()),
+            false => SlipRates::assumed(trial.synthesis.slips),
         };
         let real = (0..).zip(rows).map(|(row, (domain, typo, name))| {
             let [anchor, positive] = [typo, name].map(|text| self.templates.render(domain, text));

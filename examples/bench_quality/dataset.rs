@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{Catalog, HoldOut, NewestWindow, Query, Side};
+use autovalidate::synthesis::{SynthesisSettings, align};
 use autovalidate_fakes::demo::{Entry, catalog, corrections_of, hard_corrections_of};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,15 @@ pub(crate) struct Dataset {
 
 impl Dataset {
     pub(crate) fn new(name: &str, seed: u64, questions: QueryKind) -> Result<Self> {
+        match name {
+            "places" => {
+                return Ok(Self::written(name, "town", include_str!("../../benches/data/places.csv")));
+            }
+            "brands" => {
+                return Ok(Self::written(name, "brand", include_str!("../../benches/data/brands.csv")));
+            }
+            _ => {}
+        }
         let entries: Vec<Entry> = match name {
             "cars" => catalog(),
             "devices" => include_str!("../../benches/data/devices.csv")
@@ -88,6 +98,26 @@ impl Dataset {
         }
         let catalog = Catalog::new(entries.iter().map(|entry| (entry.domain, entry.name)));
         Ok(Self { name: name.to_owned(), catalog, training, queries })
+    }
+
+    /// Reads a list of typos that people made, the same for every seed and kind of query. Other words
+    /// for a name, such as a village for its town, are left out: no spelling leads from one to the
+    /// other.
+    fn written(name: &str, domain: &str, list: &str) -> Self {
+        let typing = SynthesisSettings::default().typing();
+        let rows = list.lines().skip(1).filter_map(|line| line.split_once(','));
+        let (mut training, mut queries) = (Vec::new(), Vec::new());
+        for (typo, corrected) in
+            rows.clone().filter(|(typo, name)| !align(typo, name, typing).is_another_word())
+        {
+            let [domain, typo, corrected] = [domain, typo, corrected].map(str::to_owned);
+            match HOLD_OUT.side(&typo, &corrected) {
+                Side::Train => training.push((domain, typo, corrected)),
+                side => queries.push(Query { domain, typo, corrected, side }),
+            }
+        }
+        let catalog = Catalog::new(rows.map(|(_, corrected)| (domain, corrected)));
+        Self { name: name.to_owned(), catalog, training, queries }
     }
 
     pub(crate) fn names(&self, templates: &Templates) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! Benchmark of recipes: the accuracy of each recipe on synthetic typos of two catalogs. Run it
-//! with `scripts/bench-quality`.
+//! Benchmark of recipes: the accuracy of each recipe on synthetic typos of two catalogs, and on two
+//! lists of typos that people made. Run it with `scripts/bench-quality`.
 //!
 //! A recipe is written `name: key=value, ...`, on the command line or as a line of a file. Omitted
 //! keys have the product's default. The keys are:
@@ -7,6 +7,7 @@
 //! - every setting of the training recipe and of the synthesis, under its own name
 //! - `batch`, `lr`, `warmup`, `hard`, `below`, `negatives`, `smoothing`: short forms of such
 //!   settings
+//! - `slips`: `full` or `original`
 //! - `loss`: `symmetric` or `mnrl`
 //! - `rates`: `learned` or `fixed`
 //! - `reversed=yes`: each pair a second time with its sides swapped
@@ -52,7 +53,7 @@ struct Arguments {
     /// Number of threads. With one thread, other work on the machine hardly changes the times.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Datasets: `cars`, `devices`.
+    /// Datasets: `cars`, `devices`, and the lists of real typos `places` and `brands`.
     #[arg(long, value_delimiter = ',', default_value = "cars,devices")]
     datasets: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]

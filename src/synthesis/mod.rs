@@ -8,30 +8,41 @@
 //! ```text
 //! keyboard        adjacent keys, by keyboard layout
 //! sounds          spellings that sound alike
-//! slip            the kinds of slip, and every edit each can make to a text
+//! letters         classes of characters
+//! words           words of a name, and words that people add to one
+//! slip            the kinds of slip
+//! edit            every edit that each kind of slip can make to a text
 //! alignment       the slips between a correction and its typo
 //! rates           the rate of each slip, learned from pairs
 //! settings        number and difficulty of synthetic typos
+//! domain_names    names of a domain: words that may be added, texts that stand for several
+//! draw            the draw of one typo
 //! synthesizer     the synthetic pairs of an epoch
 //! neighbors       similar names, for hard negatives
 //! epoch_dataset   real and synthetic pairs of each epoch, in the form that training reads
 //! ```
 
 mod alignment;
+mod domain_names;
+mod draw;
+mod edit;
 mod epoch_dataset;
 mod keyboard;
+mod letters;
 mod neighbors;
 mod rates;
 mod settings;
 mod slip;
 mod sounds;
 mod synthesizer;
+mod words;
 
 pub use alignment::{Alignment, align};
+pub use edit::Typing;
 pub use epoch_dataset::{EpochDataset, TokenizedEpochDataset};
 pub use keyboard::Keyboard;
 pub use neighbors::Neighbors;
 pub use rates::SlipRates;
 pub use settings::{SynthesisError, SynthesisSettings};
-pub use slip::Slip;
+pub use slip::{Slip, SlipSet};
 pub use synthesizer::{Synthesizer, SyntheticPair};

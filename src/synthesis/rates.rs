@@ -12,14 +12,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::alignment::align;
-use super::slip::{edits, lower};
-use super::{Keyboard, Slip};
+use super::edit::{Typing, edits};
+use super::letters::lower;
+use super::{Slip, SlipSet};
 
 /// Number of slips the prior is worth.
 const PRIOR_SLIPS: f64 = 40.0;
 /// Number of fitting rounds; the weights converge within a few.
 const ROUNDS: usize = 25;
-/// Maximum number of slips in a typo. A pair that needs more is a different word, not a typo.
+/// Maximum number of slips in a drawn typo that need not be hard.
 pub(super) const MOST_SLIPS: usize = 3;
 
 /// Rates at which people make each slip.
@@ -35,11 +36,57 @@ pub struct SlipRates {
     pub capitals: f64,
     /// Number of real pairs these were learned from.
     pub pairs: usize,
+    /// Number of real pairs that taught nothing, because the typo is another word altogether.
+    #[serde(default)]
+    pub other_words: usize,
 }
 
 impl Default for SlipRates {
-    /// Rates assumed before any real pair exists: mostly one slip, and mostly of the hand.
+    /// Rates of every kind, assumed before any real pair exists: rounded means over lists of what
+    /// people wrote for makes, places and words. `docs/explanation/quality.md` has the lists.
     fn default() -> Self {
+        let kinds = [
+            (Slip::Doubled, 0.03),
+            (Slip::Dropped, 0.15),
+            (Slip::Swapped, 0.08),
+            (Slip::Joined, 0.13),
+            (Slip::Phonetic, 0.03),
+            (Slip::Neighbor, 0.03),
+            (Slip::Split, 0.005),
+            (Slip::Stray, 0.02),
+            (Slip::Undoubled, 0.075),
+            (Slip::Vowel, 0.02),
+            (Slip::Digit, 0.01),
+            (Slip::Unpunctuated, 0.08),
+            (Slip::Truncated, 0.05),
+            (Slip::Abbreviated, 0.02),
+            (Slip::WordMissing, 0.1),
+            (Slip::WordAdded, 0.06),
+            (Slip::Substituted, 0.025),
+            (Slip::Inserted, 0.085),
+        ];
+        Self {
+            kinds: kinds.into(),
+            counts: [0.83, 0.13, 0.04],
+            lower_case: 0.60,
+            capitals: 0.02,
+            pairs: 0,
+            other_words: 0,
+        }
+    }
+}
+
+impl SlipRates {
+    /// Returns the rates of a set of slips that are assumed before any real pair exists.
+    pub fn assumed(slips: SlipSet) -> Self {
+        match slips {
+            SlipSet::Full => Self::default(),
+            SlipSet::Original => Self::original(),
+        }
+    }
+
+    /// Rates by judgment, which the first versions assumed: mostly of the hand.
+    fn original() -> Self {
         let kinds = [
             (Slip::Doubled, 0.12),
             (Slip::Dropped, 0.20),
@@ -50,33 +97,46 @@ impl Default for SlipRates {
             (Slip::Split, 0.02),
             (Slip::Stray, 0.07),
         ];
-        Self { kinds: kinds.into(), counts: [0.70, 0.25, 0.05], lower_case: 0.60, capitals: 0.02, pairs: 0 }
+        Self {
+            kinds: kinds.into(),
+            counts: [0.70, 0.25, 0.05],
+            lower_case: 0.60,
+            capitals: 0.02,
+            pairs: 0,
+            other_words: 0,
+        }
     }
-}
 
-impl SlipRates {
-    /// Learns the rates from `(typo, corrected)` pairs. Pairs with more than three slips or with a
-    /// letter that no slip explains are skipped. Without any pair, the result is the
-    /// [default](Self::default).
-    pub fn learn<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, keyboard: Keyboard) -> Self {
-        let prior = Self::default();
+    /// Learns the rates from `(typo, corrected)` pairs. A pair whose typo is
+    /// [another word](super::Alignment::is_another_word) is counted and teaches nothing. Without any
+    /// pair, the result is what is [assumed](Self::assumed).
+    ///
+    /// With the original slips, a pair with more than three slips or with a letter that no slip
+    /// explains is another word.
+    pub fn learn<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, typing: Typing) -> Self {
+        let prior = Self::assumed(typing.slips);
         let mut seen: BTreeMap<Slip, f64> = BTreeMap::new();
         // Number of slips in texts where exactly these kinds of slip are possible.
         let mut chances: BTreeMap<Vec<Slip>, f64> = BTreeMap::new();
         let mut counts = prior.counts.map(|share| share * PRIOR_SLIPS);
         let mut case = Case::default();
-        let mut learned = 0;
+        let (mut learned, mut other_words) = (0, 0);
         for (typo, corrected) in pairs {
-            let alignment = align(typo, corrected, keyboard);
+            let alignment = align(typo, corrected, typing);
             let slips = alignment.slips.len();
-            if alignment.unexplained > 0 || slips > MOST_SLIPS {
+            let another = match typing.slips {
+                SlipSet::Original => alignment.unexplained > 0 || slips > MOST_SLIPS,
+                SlipSet::Full => alignment.is_another_word(),
+            };
+            if another {
+                other_words += 1;
                 continue;
             }
             case.count(typo, corrected);
             let Some(count) = slips.checked_sub(1) else { continue };
             learned += 1;
-            counts[count] += 1.0;
-            let possible = possible(corrected, keyboard);
+            counts[count.min(MOST_SLIPS - 1)] += 1.0;
+            let possible = possible(corrected, typing);
             *chances.entry(possible).or_default() += slips as f64;
             for slip in alignment.slips {
                 *seen.entry(slip).or_default() += 1.0;
@@ -89,14 +149,15 @@ impl SlipRates {
             lower_case: case.share(case.lower, prior.lower_case),
             capitals: case.share(case.capitals, prior.capitals),
             pairs: learned,
+            other_words,
         }
     }
 }
 
 /// Returns the kinds of slip that are possible in a text.
-fn possible(text: &str, keyboard: Keyboard) -> Vec<Slip> {
+fn possible(text: &str, typing: Typing) -> Vec<Slip> {
     let text = lower(&text.chars().collect::<Vec<_>>());
-    Slip::ALL.into_iter().filter(|slip| !edits(*slip, &text, keyboard).is_empty()).collect()
+    typing.slips.kinds().filter(|slip| !edits(*slip, &text, typing).is_empty()).collect()
 }
 
 fn fit(

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Keyboard;
+use super::{Keyboard, SlipSet, Typing};
+use crate::default_value::is_default;
 
 /// Settings of the synthesizer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub struct SynthesisSettings {
     /// Learns the rates of the slips from the real pairs when true; otherwise the default rates
     /// apply.
     pub learn_rates: bool,
+    /// Kinds of slip that are learned and drawn. Records of earlier versions lack it, which means the
+    /// kinds that they had.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub slips: SlipSet,
 }
 
 impl Default for SynthesisSettings {
@@ -34,6 +39,7 @@ impl Default for SynthesisSettings {
             hard_below: 80.0,
             keyboard: Keyboard::Qwerty,
             learn_rates: true,
+            slips: SlipSet::Full,
         }
     }
 }
@@ -79,6 +85,11 @@ impl SynthesisSettings {
             return fail("hard_below", self.hard_below.to_string(), "from 0 to 100");
         }
         Ok(())
+    }
+
+    /// Returns the way in which people type.
+    pub fn typing(&self) -> Typing {
+        Typing { keyboard: self.keyboard, slips: self.slips }
     }
 
     /// Returns the number of typos per name for `names` names and `real` real pairs:

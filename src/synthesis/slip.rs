@@ -1,14 +1,8 @@
-//! Kinds of slip, and every edit that each can make to a text.
-//!
-//! The generator and the learning of rates use the same list of edits, so the learned rates apply
-//! to exactly the slips that are drawn.
+//! Kinds of slip.
 
 use serde::{Deserialize, Serialize};
 
-use super::Keyboard;
-use super::sounds::substitutions;
-
-/// One kind of slip of the hand or the ear.
+/// One kind of slip of the hand, the ear or the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Slip {
@@ -29,150 +23,94 @@ pub enum Slip {
     Split,
     /// An adjacent key was hit as well: `toyotra`.
     Stray,
+    /// One of two equal letters was left out: `nisan`.
+    Undoubled,
+    /// Another vowel was written: `toyoto`.
+    Vowel,
+    /// A letter was written as the digit that looks like it, or a digit as the letter: `t0yota`.
+    Digit,
+    /// A mark, such as an apostrophe or a period, was left out: `mcdonalds`.
+    Unpunctuated,
+    /// A word was cut short: `chev`, `e hartford`.
+    Truncated,
+    /// A word was abbreviated to some of its letters: `toyt`, `htfd`.
+    Abbreviated,
+    /// A word was left out: `mercedes` for Mercedes-Benz.
+    WordMissing,
+    /// A word was added: `toyota sedan`.
+    WordAdded,
+    /// Another letter was written that no other kind explains: `tokota`.
+    Substituted,
+    /// A letter was added that no other kind explains: `toyonta`.
+    Inserted,
 }
 
 impl Slip {
-    /// All kinds. When several kinds explain an edit, an alignment takes the first in this order.
-    /// An edit that is both phonetic and an adjacent key (`s` for `z`) counts as phonetic: there
-    /// are few sounds and many neighbors, so the sound is the stronger evidence.
-    pub const ALL: [Self; 8] = [
+    /// All kinds. When several kinds explain an edit at the same cost, an alignment takes the first
+    /// in this order, so the kinds that explain everything come last. An edit that is both phonetic
+    /// and an adjacent key (`s` for `z`) counts as phonetic: there are few sounds and many
+    /// neighbors, so the sound is the stronger evidence. The same holds for vowels.
+    pub const ALL: [Self; 18] = [
         Self::Doubled,
+        Self::Undoubled,
         Self::Dropped,
         Self::Swapped,
         Self::Joined,
+        Self::Unpunctuated,
         Self::Phonetic,
+        Self::Vowel,
+        Self::Digit,
         Self::Neighbor,
         Self::Split,
         Self::Stray,
+        Self::Truncated,
+        Self::Abbreviated,
+        Self::WordMissing,
+        Self::WordAdded,
+        Self::Substituted,
+        Self::Inserted,
     ];
+
+    /// Returns true for the kinds after which much of the name is gone. A typo has at most one of
+    /// them.
+    pub(super) fn shortens(self) -> bool {
+        matches!(self, Self::Truncated | Self::Abbreviated | Self::WordMissing)
+    }
 }
 
-/// One edit that a slip can make: `length` characters from position `at` are replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edit {
-    pub(super) at: usize,
-    pub(super) length: usize,
-    pub(super) replacement: Vec<char>,
+/// Set of the kinds of slip that are learned and drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlipSet {
+    /// The eight kinds of the first versions. Records of those versions don't name a set, so this is
+    /// the default of the type: a replay draws the typos that the run had.
+    #[default]
+    Original,
+    /// Every kind.
+    Full,
 }
 
-impl Edit {
-    /// Applies the edit to a text. A replaced capital stays a capital.
-    pub(super) fn apply(&self, text: &mut Vec<char>) {
-        let capital = text.get(self.at).is_some_and(|c| c.is_uppercase());
-        let mut replacement = self.replacement.clone();
-        if let Some(first) = replacement.first_mut().filter(|_| capital) {
-            let mut upper = first.to_uppercase();
-            if let (Some(letter), None) = (upper.next(), upper.next()) {
-                *first = letter;
-            }
+impl SlipSet {
+    /// Returns true when the set contains a kind.
+    pub fn contains(self, slip: Slip) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Original => matches!(
+                slip,
+                Slip::Doubled
+                    | Slip::Dropped
+                    | Slip::Swapped
+                    | Slip::Joined
+                    | Slip::Phonetic
+                    | Slip::Neighbor
+                    | Slip::Split
+                    | Slip::Stray
+            ),
         }
-        text.splice(self.at..self.at + self.length, replacement);
-    }
-}
-
-/// Converts each character to lower case. A character without a single lower-case character stays
-/// as it is.
-pub(super) fn lower(text: &[char]) -> Vec<char> {
-    let single = |c: &char| {
-        let mut lower = c.to_lowercase();
-        match (lower.next(), lower.next()) {
-            (Some(only), None) => only,
-            _ => *c,
-        }
-    };
-    text.iter().map(single).collect()
-}
-
-/// True when slips can affect this character.
-fn typed(c: char) -> bool {
-    c.is_alphanumeric()
-}
-
-/// Returns every edit that `slip` can make to a lower-case text, from left to right.
-pub(super) fn edits(slip: Slip, text: &[char], keyboard: Keyboard) -> Vec<Edit> {
-    let one = |at: usize, replacement: Vec<char>| Edit { at, length: 1, replacement };
-    let typed_at = || text.iter().copied().enumerate().filter(|(_, c)| typed(*c));
-    let followed = |at: usize| text.get(at + 1).copied().filter(|next| typed(*next));
-    match slip {
-        Slip::Doubled => typed_at().map(|(at, c)| one(at, vec![c, c])).collect(),
-        // Nobody can recognize a two-letter name from one letter.
-        Slip::Dropped if text.len() <= 2 => Vec::new(),
-        Slip::Dropped => typed_at().map(|(at, _)| one(at, Vec::new())).collect(),
-        Slip::Swapped => typed_at()
-            .filter_map(|(at, c)| {
-                let next = followed(at).filter(|next| *next != c)?;
-                Some(Edit { at, length: 2, replacement: vec![next, c] })
-            })
-            .collect(),
-        Slip::Joined => text
-            .iter()
-            .enumerate()
-            .flat_map(|(at, c)| match c {
-                ' ' => vec![one(at, Vec::new()), one(at, vec!['-'])],
-                '-' => vec![one(at, Vec::new()), one(at, vec![' '])],
-                _ => Vec::new(),
-            })
-            .collect(),
-        Slip::Neighbor => typed_at()
-            .flat_map(|(at, c)| keyboard.neighbors(c).into_iter().map(move |key| one(at, vec![key])))
-            .collect(),
-        Slip::Phonetic => {
-            let mut edits = Vec::new();
-            for (heard, written) in substitutions() {
-                let heard: Vec<char> = heard.chars().collect();
-                let places = text.windows(heard.len()).enumerate().filter(|(_, window)| *window == heard);
-                edits.extend(places.map(|(at, _)| Edit {
-                    at,
-                    length: heard.len(),
-                    replacement: written.chars().collect(),
-                }));
-            }
-            edits.sort_by_key(|edit| edit.at);
-            edits
-        }
-        Slip::Split => typed_at()
-            .filter(|(at, _)| followed(*at).is_some())
-            .map(|(at, c)| one(at, vec![c, ' ']))
-            .collect(),
-        Slip::Stray => typed_at()
-            .flat_map(|(at, c)| keyboard.neighbors(c).into_iter().map(move |key| one(at, vec![c, key])))
-            .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(slip: Slip, text: &str) -> Vec<String> {
-        let text: Vec<char> = text.chars().collect();
-        let each = edits(slip, &lower(&text), Keyboard::Qwerty).into_iter().map(|edit| {
-            let mut text = text.clone();
-            edit.apply(&mut text);
-            text.into_iter().collect()
-        });
-        each.collect()
     }
 
-    #[test]
-    fn each_slip_does_what_it_says() {
-        assert_eq!(after(Slip::Doubled, "Kia"), ["Kkia", "Kiia", "Kiaa"]);
-        assert_eq!(after(Slip::Dropped, "kia"), ["ia", "ka", "ki"]);
-        assert_eq!(after(Slip::Swapped, "kia"), ["ika", "kai"]);
-        assert_eq!(after(Slip::Joined, "C-HR"), ["CHR", "C HR"]);
-        assert_eq!(after(Slip::Joined, "Up GTI"), ["UpGTI", "Up-GTI"]);
-        assert_eq!(after(Slip::Neighbor, "Q7"), ["W7", "A7", "Q6", "Q8"]);
-        assert_eq!(after(Slip::Split, "i30"), ["i 30", "i3 0"]);
-        assert_eq!(after(Slip::Stray, "Q"), ["Qw", "Qa"]);
-        assert!(after(Slip::Phonetic, "Phaeton").contains(&"Faeton".to_owned()));
-        assert!(after(Slip::Phonetic, "Škoda").contains(&"Skoda".to_owned()));
-    }
-
-    #[test]
-    fn what_cannot_happen_is_not_offered() {
-        assert!(after(Slip::Dropped, "up").is_empty());
-        assert!(after(Slip::Swapped, "aa").is_empty());
-        assert!(after(Slip::Joined, "kia").is_empty());
-        assert!(after(Slip::Phonetic, "bmp").is_empty());
+    /// Iterates over the kinds of the set, in the order of [`Slip::ALL`].
+    pub fn kinds(self) -> impl Iterator<Item = Slip> {
+        Slip::ALL.into_iter().filter(move |slip| self.contains(*slip))
     }
 }

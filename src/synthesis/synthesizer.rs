@@ -2,21 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rapidfuzz::fuzz;
 
-use super::rates::MOST_SLIPS;
-use super::slip::{Edit, edits, lower};
-use super::{Keyboard, Slip, SlipRates, SynthesisSettings};
+use super::domain_names::DomainNames;
+use super::draw::{Draw, TRIES};
+use super::{SlipRates, SlipSet, SynthesisSettings};
 use crate::correction::normalize;
 use crate::evaluate::{Catalog, HoldOut, fuzzy_ratio};
-
-/// Number of draws for one typo; when all of them fail, the name gets one typo less.
-const TRIES: usize = 24;
-/// Maximum length, in characters, of a short name. A short name is hard to recognize after only two
-/// slips.
-const SHORT: usize = 8;
 
 /// Synthetic typo of a catalog name.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +27,8 @@ pub struct SyntheticPair {
 ///
 /// After normalizing, no typo it makes is a name of its domain (so it never equals its own name),
 /// is held out ([`HoldOut::holds_typo`], [`without`](Self::without)), or occurs twice for a domain
-/// in one epoch.
+/// in one epoch. A shortened name never stands for another name as well, and no word of another name
+/// is ever added.
 #[derive(Clone)]
 pub struct Synthesizer {
     catalog: Catalog,
@@ -42,6 +37,8 @@ pub struct Synthesizer {
     hold_out: HoldOut,
     /// Additional typos that must not be made, by domain; both are normalized.
     forbidden: HashMap<String, HashSet<String>>,
+    /// Names by domain, when the slips can shorten one or add a word to it.
+    names: HashMap<String, DomainNames>,
     /// Names without typos, by domain; both are normalized.
     passed_over: HashMap<String, HashSet<String>>,
 }
@@ -51,7 +48,15 @@ impl Synthesizer {
     /// held-out corrections: the backend knows the catalog, and synthesis exists for the names that
     /// nobody has mistyped yet.
     pub fn new(catalog: Catalog, rates: SlipRates, settings: SynthesisSettings, hold_out: HoldOut) -> Self {
-        Self { catalog, rates, settings, hold_out, forbidden: HashMap::new(), passed_over: HashMap::new() }
+        let names = match settings.slips {
+            SlipSet::Original => HashMap::new(),
+            SlipSet::Full => catalog
+                .domains()
+                .map(|(domain, names)| (domain.to_owned(), DomainNames::new(domain, names)))
+                .collect(),
+        };
+        let (forbidden, passed_over) = (HashMap::new(), HashMap::new());
+        Self { catalog, rates, settings, hold_out, forbidden, names, passed_over }
     }
 
     /// Excludes these `(domain, typo)` pairs: the queries of a run that are not held out by hash.
@@ -94,9 +99,10 @@ impl Synthesizer {
         for (domain, names) in self.catalog.domains() {
             let mut taken: HashSet<String> = names.iter().map(|name| normalize(name)).collect();
             taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
+            let known = self.names.get(domain);
             for name in names.iter().filter(|name| !self.passes_over(domain, name)) {
                 for variant in 0..variants {
-                    let typo = self.typo(name, variant < hard, &mut taken, &mut random);
+                    let typo = self.typo(name, known, variant < hard, &mut taken, &mut random);
                     pairs.extend(typo.map(|typo| SyntheticPair {
                         domain: domain.to_owned(),
                         typo,
@@ -113,18 +119,26 @@ impl Synthesizer {
     fn typo(
         &self,
         name: &str,
+        known: Option<&DomainNames>,
         hard: bool,
         taken: &mut HashSet<String>,
         random: &mut impl RngExt,
     ) -> Option<String> {
+        let words = known.map(|known| known.words.as_slice()).unwrap_or_default();
+        let draw = Draw { rates: &self.rates, typing: self.settings.typing(), words };
+        let own = normalize(name);
         let mut easy = None;
         for _ in 0..TRIES {
-            let Some(typo) = self.draw(name, hard, random) else { continue };
+            let Some(drawn) = draw.typo(name, hard, random) else { continue };
+            let typo = drawn.typo;
             let normal = normalize(&typo);
+            if drawn.shortened && known.is_some_and(|known| known.is_ambiguous(&normal, &own)) {
+                continue;
+            }
             if normal.is_empty() || taken.contains(&normal) || self.hold_out.holds_typo(&normal) {
                 continue;
             }
-            if !hard || fuzzy_ratio(&normal, name) < self.settings.hard_below {
+            if !hard || self.ratio(&normal, name) < self.settings.hard_below {
                 taken.insert(normal);
                 return Some(typo);
             }
@@ -136,58 +150,13 @@ impl Synthesizer {
         })
     }
 
-    fn draw(&self, name: &str, hard: bool, random: &mut impl RngExt) -> Option<String> {
-        let mut text: Vec<char> = name.chars().collect();
-        let mut slips = 1 + weighted(&self.rates.counts, random)?;
-        if hard {
-            slips = (slips + 1).min(if text.len() <= SHORT { MOST_SLIPS } else { MOST_SLIPS + 1 });
-        }
-        for _ in 0..slips {
-            slip(&self.rates, self.settings.keyboard, &text, random)?.apply(&mut text);
-        }
-        let text: String = text.into_iter().collect();
-        let style = random.random::<f64>();
-        Some(if style < self.rates.lower_case {
-            text.to_lowercase()
-        } else if style < self.rates.lower_case + self.rates.capitals {
-            text.to_uppercase()
-        } else {
-            text
-        })
-    }
-}
-
-/// Draws one edit: first the kind of slip, drawn again when it is not possible in this text, then
-/// the place.
-fn slip(rates: &SlipRates, keyboard: Keyboard, text: &[char], random: &mut impl RngExt) -> Option<Edit> {
-    let text = lower(text);
-    let weights = Slip::ALL.map(|kind| rates.kinds.get(&kind).copied().unwrap_or_default());
-    for _ in 0..TRIES {
-        let edits = edits(Slip::ALL[weighted(&weights, random)?], &text, keyboard);
-        let later: Vec<&Edit> = edits.iter().filter(|edit| edit.at > 0).collect();
-        // People watch the first letter while they type it, so its slips are drawn a quarter as
-        // often as their share.
-        match later.choose(random) {
-            Some(edit) if random.random_bool(0.75) => return Some((*edit).clone()),
-            _ => match edits.choose(random) {
-                Some(edit) => return Some(edit.clone()),
-                None => continue,
-            },
+    /// Returns the similarity that makes a typo easy: that of the backend's fuzzy matcher. The
+    /// versions with the original slips compared normalized texts as they are, and their replays
+    /// have to draw the same typos.
+    fn ratio(&self, typo: &str, name: &str) -> f64 {
+        match self.settings.slips {
+            SlipSet::Full => fuzzy_ratio(typo, name),
+            SlipSet::Original => 100.0 * fuzz::ratio(typo.chars(), normalize(name).chars()),
         }
     }
-    None
-}
-
-/// Draws a position in proportion to its weight. Returns `None` when every weight is zero.
-fn weighted(weights: &[f64], random: &mut impl RngExt) -> Option<usize> {
-    let mut left = random.random::<f64>() * weights.iter().sum::<f64>();
-    let mut last = None;
-    for (position, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-        if left < *weight {
-            return Some(position);
-        }
-        left -= weight;
-        last = Some(position);
-    }
-    last
 }

@@ -2,6 +2,7 @@
 
 mod epoch_dataset;
 mod rates;
+mod real_lists;
 mod synthesizer;
 
 use autovalidate::evaluate::{Catalog, HoldOut};

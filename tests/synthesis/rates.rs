@@ -1,11 +1,13 @@
 //! Learning the rates of slips.
 
 use autovalidate::correction::normalize;
-use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SynthesisSettings};
+use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SlipSet, SynthesisSettings, Typing};
 use autovalidate_fakes::demo::corrections;
 use proptest::prelude::*;
 
 use super::{cars, synthesizer};
+
+const FULL: Typing = Typing { keyboard: Keyboard::Qwerty, slips: SlipSet::Full };
 
 /// Learns rates from typos that were drawn with `rates`.
 fn relearned(rates: &SlipRates) -> SlipRates {
@@ -14,7 +16,7 @@ fn relearned(rates: &SlipRates) -> SlipRates {
     let settings = SynthesisSettings { variants: 1, hard_share: 0.0, ..SynthesisSettings::default() };
     let synthesizer = synthesizer(cars(), rates.clone(), settings);
     let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesizer.epoch(9, epoch, 0)).collect();
-    SlipRates::learn(pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())), Keyboard::Qwerty)
+    SlipRates::learn(pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())), FULL)
 }
 
 #[test]
@@ -22,8 +24,10 @@ fn known_rates_are_recovered() {
     let default = SlipRates::default();
     let mut clumsy =
         SlipRates { counts: [0.9, 0.08, 0.02], lower_case: 0.2, capitals: 0.3, ..default.clone() };
-    // People with one dominant slip: swapped letters, phonetic spelling, or adjacent keys.
-    for favorite in [Slip::Swapped, Slip::Phonetic, Slip::Neighbor] {
+    // People with one dominant slip each.
+    for favorite in
+        [Slip::Swapped, Slip::Phonetic, Slip::Neighbor, Slip::Vowel, Slip::Inserted, Slip::WordAdded]
+    {
         clumsy.kinds = default
             .kinds
             .iter()
@@ -52,12 +56,12 @@ fn known_rates_are_recovered() {
 
 #[test]
 fn few_pairs_move_the_prior_a_little_and_none_not_at_all() {
-    let none = SlipRates::learn([], Keyboard::Qwerty);
+    let none = SlipRates::learn([], FULL);
     let default = SlipRates::default();
     for (slip, weight) in &default.kinds {
         assert!((none.kinds[slip] - weight).abs() < 1e-9);
     }
-    let one = SlipRates::learn([("toyoat", "Toyota")], Keyboard::Qwerty);
+    let one = SlipRates::learn([("toyoat", "Toyota")], FULL);
     let moved = one.kinds[&Slip::Swapped] - default.kinds[&Slip::Swapped];
     assert!(moved > 0.0 && moved < 0.05, "{moved}");
     assert_eq!(one.pairs, 1);
@@ -65,8 +69,15 @@ fn few_pairs_move_the_prior_a_little_and_none_not_at_all() {
 
 #[test]
 fn another_word_is_no_slip() {
+    let pairs = [("audi", "Toyota"), ("moodus", "East Haddam"), ("TOYOTA", "Toyota")];
+    let rates = SlipRates::learn(pairs, FULL);
+    assert_eq!((rates.pairs, rates.other_words), (0, 2));
+    // The original slips don't explain abbreviations and missing words.
     let pairs = [("vw", "Volkswagen"), ("benz", "Mercedes-Benz"), ("TOYOTA", "Toyota")];
-    assert_eq!(SlipRates::learn(pairs, Keyboard::Qwerty).pairs, 0);
+    let original = SlipRates::learn(pairs, Typing { slips: SlipSet::Original, ..FULL });
+    assert_eq!((original.pairs, original.other_words), (0, 2));
+    let rates = SlipRates::learn(pairs, FULL);
+    assert_eq!((rates.pairs, rates.other_words), (2, 0));
 }
 
 #[test]
@@ -75,7 +86,7 @@ fn the_demos_slips_are_mostly_understood() {
     // share.
     let drawn = corrections(1, 600);
     let pairs = drawn.iter().map(|pair| (pair.typo.as_str(), pair.corrected));
-    let rates = SlipRates::learn(pairs, Keyboard::Qwerty);
+    let rates = SlipRates::learn(pairs, FULL);
     assert!(rates.pairs > 500, "{} of 600", rates.pairs);
     assert!(rates.kinds[&Slip::Stray] < 0.06 && rates.kinds[&Slip::Split] < 0.02, "not in the demo");
     assert!(rates.counts[0] > 0.5);
@@ -83,18 +94,19 @@ fn the_demos_slips_are_mostly_understood() {
 
 proptest! {
     #[test]
-    fn any_pairs_give_rates_that_can_be_drawn_with(pairs in prop::collection::vec((".{0,12}", ".{0,12}"), 0..20)) {
+    fn any_pairs_give_rates_that_can_be_drawn_with(pairs in prop::collection::vec((".{0,12}", ".{0,12}"), 0..20), full: bool) {
+        let slips = if full { SlipSet::Full } else { SlipSet::Original };
         let pairs = pairs.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
-        let rates = SlipRates::learn(pairs, Keyboard::Azerty);
+        let rates = SlipRates::learn(pairs, Typing { keyboard: Keyboard::Azerty, slips });
         prop_assert!((rates.kinds.values().sum::<f64>() - 1.0).abs() < 1e-9);
         prop_assert!((rates.counts.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-        prop_assert!(rates.kinds.len() == Slip::ALL.len() && rates.kinds.values().all(|weight| *weight > 0.0));
+        prop_assert!(rates.kinds.len() == slips.kinds().count() && rates.kinds.values().all(|weight| *weight > 0.0));
         prop_assert!((0.0..1.0).contains(&rates.lower_case) && (0.0..1.0).contains(&rates.capitals));
     }
 
     #[test]
     fn case_alone_is_no_slip(name in "[a-zA-Z]{1,12}") {
-        let rates = SlipRates::learn([(normalize(&name).as_str(), name.as_str())], Keyboard::Qwerty);
+        let rates = SlipRates::learn([(normalize(&name).as_str(), name.as_str())], FULL);
         prop_assert_eq!(rates.pairs, 0);
     }
 }

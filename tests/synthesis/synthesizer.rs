@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use autovalidate::correction::{Row, normalize};
 use autovalidate::evaluate::{Catalog, HoldOut, fuzzy_ratio};
-use autovalidate::synthesis::{Keyboard, SlipRates, SynthesisSettings, Synthesizer, SyntheticPair};
+use autovalidate::synthesis::{Keyboard, SlipRates, SlipSet, SynthesisSettings, Synthesizer, SyntheticPair};
 use proptest::prelude::*;
 
 use super::{cars, synthesizer};
@@ -21,6 +21,20 @@ fn count(pairs: &[SyntheticPair]) -> BTreeMap<&str, usize> {
     count
 }
 
+#[test]
+fn a_shortened_name_stands_for_one_name_only() {
+    let names = ["Galaxy S23", "Galaxy S23 Ultra", "Galaxy A54 Ultra", "Galaxy A54"];
+    let settings = SynthesisSettings { slips: SlipSet::Full, ..settings(40, 0.5) };
+    let pairs = synthesizer(Catalog::new(names.map(|name| ("phone", name))), SlipRates::default(), settings)
+        .epoch(3, 0, 0);
+    assert!(pairs.len() > 100);
+    let made: HashSet<String> = pairs.iter().map(|pair| normalize(&pair.typo)).collect();
+    for typo in ["galaxy", "ultra", "galaxy ultra", "gala"] {
+        assert!(!made.contains(typo), "{typo}");
+    }
+    assert!(made.contains("s23 ultra") || made.contains("a54 ultra"), "{made:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -30,6 +44,7 @@ proptest! {
         hold_out in 0.0..0.9_f64,
         hard_share in 0.0..=1.0_f64,
         keyboard in prop::sample::select(vec![Keyboard::Qwerty, Keyboard::Qwertz, Keyboard::Azerty]),
+        slips in prop::sample::select(vec![SlipSet::Original, SlipSet::Full]),
         seed: u64,
     ) {
         let of_domain = |at: usize| if at.is_multiple_of(3) { "brand" } else { "model" };
@@ -40,8 +55,8 @@ proptest! {
             .flat_map(|(domain, names)| names.iter().map(|name| (domain.to_owned(), normalize(name))))
             .collect();
         let hold_out = HoldOut { typos: hold_out, corrections: 0.5, ..HoldOut::default() };
-        let settings = SynthesisSettings { keyboard, ..settings(6, hard_share) };
-        let synthesizer = Synthesizer::new(catalog, SlipRates::default(), settings, hold_out);
+        let settings = SynthesisSettings { keyboard, slips, ..settings(6, hard_share) };
+        let synthesizer = Synthesizer::new(catalog, SlipRates::assumed(slips), settings, hold_out);
         let mut made = HashSet::new();
         for pair in synthesizer.epoch(seed, 0, 0) {
             let typo = normalize(&pair.typo);
@@ -140,4 +155,82 @@ fn absurd_settings_are_refused() {
     assert_eq!(refused(SynthesisSettings { share: f64::NAN, ..default() }), "share");
     assert_eq!(refused(SynthesisSettings { hard_share: -0.1, ..default() }), "hard_share");
     assert_eq!(refused(SynthesisSettings { hard_below: 101.0, ..default() }), "hard_below");
+}
+
+#[test]
+fn settings_of_earlier_records_draw_the_typos_they_drew() {
+    let record = include_str!("../fixtures/version-0.1.0/record.json");
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    let recorded: SynthesisSettings = serde_json::from_value(record["lineage"]["synthesis"].clone()).unwrap();
+    assert_eq!(recorded.slips, SlipSet::Original);
+    let settings = SynthesisSettings { slips: recorded.slips, ..settings(4, 0.6) };
+    let pairs = [
+        ("volkswagne", "Volkswagen"),
+        ("skoda", "Škoda"),
+        ("landcruiser", "Land Cruiser"),
+        ("nisan", "Nissan"),
+        ("tokota", "Toyota"),
+        ("vw", "Volkswagen"),
+        ("mitsubishy", "Mitsubishi"),
+    ];
+    let names = [
+        ("brand", "Volkswagen"),
+        ("brand", "Škoda"),
+        ("model", "Land Cruiser"),
+        ("model", "C-HR"),
+        ("model", "Up GTI"),
+    ];
+    let rates = SlipRates::learn(pairs, settings.typing());
+    let synthesizer = synthesizer(Catalog::new(names), rates, settings);
+    // What the version of the record makes of these.
+    let made: [&[&str]; 2] = [
+        &[
+            "voolsqwaben",
+            "olksgaen",
+            "Vkswagen",
+            "volksswagen",
+            "Škkd",
+            "šda",
+            "Škoad",
+            "Šosa",
+            "Land-Cruies",
+            "lnad-crhixer",
+            "lqnd cruiser",
+            "land rcuiser",
+            "k-hhrr",
+            "C-Fh",
+            "c-nr",
+            "f-hr",
+            "upjti",
+            "u git",
+            "Up YTI",
+            "UP GTGI",
+        ],
+        &[
+            "vasulksvagenn",
+            "Volkswadjan",
+            "volkswagne",
+            "volkswqagen",
+            "Šfoa",
+            "Škor",
+            "škauda",
+            "Šokda",
+            "landd xruiser",
+            "lnd rcuisdr",
+            "land cuoser",
+            "land ruisor",
+            "K-Rh",
+            "C-",
+            "c-jr",
+            "c-nr",
+            "up fi",
+            "Up DjJt",
+            "up git",
+            "p gti",
+        ],
+    ];
+    for (epoch, made) in made.into_iter().enumerate() {
+        let typos: Vec<String> = synthesizer.epoch(7, epoch, 0).into_iter().map(|pair| pair.typo).collect();
+        assert_eq!(typos, made);
+    }
 }

@@ -64,6 +64,10 @@ pub struct SessionFigures {
     /// Number of synthetic typos in the first epoch.
     #[serde(rename = "synthesised")]
     pub synthesized: usize,
+    /// Number of real pairs that teach no rate of a slip, because the typo is another word
+    /// altogether.
+    #[serde(default)]
+    pub other_words: usize,
     /// Number of pairs in the first epoch with fewer hard negatives than the recipe asks for,
     /// because their domains have no more names.
     #[serde(default)]
@@ -99,10 +103,11 @@ impl FineTuneSession {
         let rates = match synthesis.learn_rates {
             true => {
                 let slips = dataset.slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
-                SlipRates::learn(slips, synthesis.keyboard)
+                SlipRates::learn(slips, synthesis.typing())
             }
-            false => SlipRates::default(),
+            false => SlipRates::assumed(synthesis.slips),
         };
+        let other_words = rates.other_words;
         let queries = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
         let new_names = dataset.queries.iter().filter(|query| query.side == Side::NewName);
         let new_names = new_names.map(|query| (query.domain.as_str(), query.corrected.as_str()));
@@ -128,6 +133,7 @@ impl FineTuneSession {
             parameters: parameters.values().len(),
             texts_cut: evaluated.cut,
             synthesized: first.len() - dataset.pairs.len(),
+            other_words,
             short_of_negatives: short.count(),
             steering: validation.len(),
             name_coverage,
