@@ -39,8 +39,7 @@ impl Terminal {
             self.told = arrived;
             return;
         }
-        let bar =
-            self.bar.get_or_insert_with(|| bar(threshold, "  pairs {bar:32} {pos}/{len}"));
+        let bar = self.bar.get_or_insert_with(|| bar(threshold, "  pairs {bar:32} {pos}/{len}"));
         bar.set_position(arrived.min(threshold));
     }
 
