@@ -236,7 +236,7 @@ fn each_folder_is_embedded_as_the_library_does_or_refused_by_name_4() {
     compare(3);
 }
 
-/// What the library makes of the saved folders is compared by `scripts/parity`.
+/// `scripts/parity` compares the saved folders with what the library makes of them.
 #[test]
 fn each_folder_can_be_tokenized_by_characters_and_is_saved_so() {
     let truth: Truth = parsed("truth.json");
