@@ -73,6 +73,11 @@ impl Catalog {
         self.domains.iter().map(|(domain, names)| (domain.as_str(), names.spelled.as_slice()))
     }
 
+    /// Returns the position of a query's right name among the names of its domain.
+    pub(super) fn position(&self, query: &Query) -> Option<usize> {
+        self.names(&query.domain)?.position(&query.corrected)
+    }
+
     pub(super) fn names(&self, domain: &str) -> Option<&Names> {
         self.domains.get(&normalize(domain))
     }

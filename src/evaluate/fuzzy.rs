@@ -30,11 +30,7 @@ pub fn fuzzy_ratio(query: &str, name: &str) -> f64 {
 
 /// Returns a text as the backend compares it.
 fn compared(text: &str) -> String {
-    let spaced: String = normalize(text)
-        .chars()
-        .map(|letter| if matches!(letter, '-' | '\u{2013}' | '\u{2014}' | '_' | '/') { ' ' } else { letter })
-        .collect();
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+    normalize(&text.replace(['-', '\u{2013}', '\u{2014}', '_', '/'], " "))
 }
 
 /// Returns the words of a text in the order of their characters.
@@ -106,6 +102,14 @@ pub struct FuzzyMatch {
 }
 
 impl FuzzyMatch {
+    /// Returns the result for these ratios of all names, given the position of the right one.
+    pub(super) fn of(ratios: &Array1<f64>, right: Option<usize>) -> Self {
+        Self {
+            rank: right.and_then(|right| rank(ratios.view(), right)),
+            best: ratios.iter().copied().fold(0.0, f64::max),
+        }
+    }
+
     /// True when the backend asks the model.
     pub fn leaves_to_model(&self) -> bool {
         self.best < FUZZY_THRESHOLD
@@ -114,7 +118,8 @@ impl FuzzyMatch {
 
 /// Fuzzy matcher over the names of a catalog.
 pub struct FuzzyMatcher<'a> {
-    catalog: &'a Catalog,
+    /// The catalog.
+    pub(super) catalog: &'a Catalog,
     /// Names of each domain, in catalog order.
     names: BTreeMap<&'a str, Vec<FuzzyName>>,
 }
@@ -129,12 +134,7 @@ impl<'a> FuzzyMatcher<'a> {
 
     /// Looks up a query by ratio. Names with equal ratios are ranked in catalog order.
     pub fn search(&self, query: &Query) -> FuzzyMatch {
-        let ratios = self.ratios(query);
-        let right = self.catalog.names(&query.domain).and_then(|names| names.position(&query.corrected));
-        FuzzyMatch {
-            rank: right.and_then(|right| rank(ratios.view(), right)),
-            best: ratios.iter().copied().fold(0.0, f64::max),
-        }
+        FuzzyMatch::of(&self.ratios(query), self.catalog.position(query))
     }
 
     /// Returns the ratios of the names of the query's domain, in catalog order.

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::retrieval::{Rank, reciprocal};
-use super::{Cohorts, Query, Side, SpeedLimits};
+use super::{Cohorts, Query, Side};
 use crate::correction::normalize;
 use crate::default_value::is_default;
 use crate::text::label;
@@ -77,13 +77,6 @@ pub struct GatePolicy {
     /// difference between two milliseconds and three. Records from before this rule lack it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub query_budget_ms: f64,
-}
-
-impl GatePolicy {
-    /// Returns the limits on the encode time.
-    pub fn speed(&self) -> SpeedLimits {
-        SpeedLimits { slowest: self.slowest, query_budget_ms: self.query_budget_ms }
-    }
 }
 
 impl Default for GatePolicy {
@@ -176,37 +169,35 @@ impl Gate {
             .into_iter()
             .map(|(domain, differences)| (domain, judge_differences(&differences, policy)))
             .collect();
-        let cohort = |belongs: &dyn Fn(i64) -> bool| {
-            let of_rows = rows.iter().zip(&differences).filter(|(row, _)| belongs(**row));
-            let differences: Vec<f64> = of_rows.map(|(_, difference)| *difference).collect();
+        // Queries of unknown rows belong to no cohort of rows.
+        let part = |belongs: &dyn Fn(&Query, Option<i64>) -> bool| {
+            let row = |at: usize| rows.get(at).copied();
+            let of_part = queries.iter().zip(&differences).enumerate();
+            let of_part = of_part.filter(|(at, (query, _))| belongs(query, row(*at)));
+            let differences: Vec<f64> = of_part.map(|(_, (_, difference))| *difference).collect();
             (!differences.is_empty()).then(|| judge_differences(&differences, policy))
         };
-        let of_new_names = queries.iter().zip(&differences).filter(|(query, _)| query.side == Side::NewName);
-        let of_new_names: Vec<f64> = of_new_names.map(|(_, difference)| *difference).collect();
-        let new_names = (!of_new_names.is_empty() && !cohorts.live_knows_new_names)
-            .then(|| judge_differences(&of_new_names, policy));
-        let newest = cohort(&|row| cohorts.is_newest(row));
-        let legacy = cohort(&|row| cohorts.is_legacy(row));
-        let mut parts = domains.values().chain(&new_names).chain(&newest).chain(&legacy);
-        let any_worse = parts.any(|judgment| judgment.verdict == Verdict::Worse);
-        let verdict = if any_worse { Verdict::Worse } else { overall.verdict };
-        let publish = match verdict {
-            Verdict::Better | Verdict::NoWorse => true,
-            Verdict::Worse => false,
-            // Nothing speaks for a model that was compared on nothing.
-            Verdict::CannotTell => policy.publish_when_unsure && overall.queries > 0,
-        };
-        Self {
-            verdict,
-            publish,
+        let mut gate = Self {
+            verdict: overall.verdict,
+            publish: false,
             overall,
             domains,
             other_domains: 0,
-            new_names,
-            newest,
-            legacy,
+            new_names: part(&|query, _| query.side == Side::NewName && !cohorts.live_knows_new_names),
+            newest: part(&|_, row| row.is_some_and(|row| cohorts.is_newest(row))),
+            legacy: part(&|_, row| row.is_some_and(|row| cohorts.is_legacy(row))),
             instead_of_live: None,
+        };
+        if gate.parts().any(|(_, judgment)| judgment.verdict == Verdict::Worse) {
+            gate.verdict = Verdict::Worse;
         }
+        gate.publish = match gate.verdict {
+            Verdict::Better | Verdict::NoWorse => true,
+            Verdict::Worse => false,
+            // Nothing speaks for a model that was compared on nothing.
+            Verdict::CannotTell => policy.publish_when_unsure && gate.overall.queries > 0,
+        };
+        gate
     }
 
     /// Iterates over the judgments of the parts, each with its name: the domains, then the cohorts.

@@ -145,23 +145,25 @@ impl Report {
                 after,
             })
             .collect();
-        let of_sides =
-            |sides: &[Side]| ranked.iter().filter(|ranked| sides.contains(&ranked.query.side)).collect();
-        let new_names: Vec<&Ranked<'_>> = of_sides(&[Side::NewName]);
-        let cohort = |belongs: &dyn Fn(i64) -> bool| {
-            let of_rows = rows.iter().zip(&ranked).filter(|(row, _)| belongs(**row));
-            let ranked: Vec<&Ranked<'_>> = of_rows.map(|(_, ranked)| ranked).collect();
-            (!ranked.is_empty()).then(|| Group::of(ranked))
+        // Queries of unknown rows belong to no cohort of rows.
+        let part = |belongs: &dyn Fn(Side, Option<i64>) -> bool| {
+            let row = |at: usize| rows.get(at).copied();
+            let of_part = ranked.iter().enumerate();
+            let of_part = of_part.filter(|(at, ranked)| belongs(ranked.query.side, row(*at)));
+            of_part.map(|(_, ranked)| ranked).collect::<Vec<_>>()
         };
+        let present = |part: Vec<&Ranked<'_>>| (!part.is_empty()).then(|| Group::of(part));
         Self {
             catalog: catalog.len(),
-            held_out: Group::of(ranked.iter().collect()),
-            new_typo: Group::of(of_sides(&[Side::NewTypo])),
-            unseen_correction: Group::of(of_sides(&[Side::UnseenCorrection, Side::NewName])),
-            new_name: (!new_names.is_empty()).then(|| Group::of(new_names)),
-            newest: cohort(&|row| cohorts.is_newest(row)),
-            legacy: cohort(&|row| cohorts.is_legacy(row)),
-            string_metrics: string_metrics::scores(queries, catalog),
+            held_out: Group::of(part(&|_, _| true)),
+            new_typo: Group::of(part(&|side, _| side == Side::NewTypo)),
+            unseen_correction: Group::of(part(&|side, _| {
+                matches!(side, Side::UnseenCorrection | Side::NewName)
+            })),
+            new_name: present(part(&|side, _| side == Side::NewName)),
+            newest: present(part(&|_, row| row.is_some_and(|row| cohorts.is_newest(row)))),
+            legacy: present(part(&|_, row| row.is_some_and(|row| cohorts.is_legacy(row)))),
+            string_metrics: string_metrics::scores(queries, &matcher),
             serving: None,
             policy: *policy,
             gate: Gate::decide_with(queries, rows, after, before, policy, &cohorts),

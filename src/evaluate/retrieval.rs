@@ -74,8 +74,27 @@ pub fn model_ranks<E: std::error::Error + 'static>(
     templates: &Templates,
     encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
 ) -> Result<Vec<Rank>, EvaluateError<E>> {
+    model_ranks_with(queries, catalog, templates, encode, |_, _, _| {})
+}
+
+/// Returns what [`model_ranks`] returns, and calls `visit` for each query whose right name is in the
+/// catalog, with the query's index, its cosines with all names of its domain, and the position of the
+/// right name.
+///
+/// # Errors
+/// The same as [`model_ranks`].
+pub fn model_ranks_with<E: std::error::Error + 'static>(
+    queries: &[Query],
+    catalog: &Catalog,
+    templates: &Templates,
+    encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
+    mut visit: impl FnMut(usize, ArrayView1<'_, f32>, usize),
+) -> Result<Vec<Rank>, EvaluateError<E>> {
     let mut ranks = vec![None; queries.len()];
-    score(queries, catalog, templates, encode, |query, cosines, right| ranks[query] = rank(cosines, right))?;
+    score(queries, catalog, templates, encode, |query, cosines, right| {
+        ranks[query] = rank(cosines, right);
+        visit(query, cosines, right);
+    })?;
     Ok(ranks)
 }
 
@@ -105,7 +124,7 @@ pub fn held_out_loss<E: std::error::Error + 'static>(
 
 /// Calls `visit` for each query whose right name is in the catalog, with the query's index, its
 /// cosines with all names of its domain, and the position of the right name.
-pub(super) fn score<E: std::error::Error + 'static>(
+fn score<E: std::error::Error + 'static>(
     queries: &[Query],
     catalog: &Catalog,
     templates: &Templates,

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
+use super::GatePolicy;
+
 /// Tolerance of a unit-length embedding's length: single precision over several hundred values.
 const UNIT_TOLERANCE: f64 = 1e-3;
 /// Number of rounds in one measurement of speed.
@@ -51,15 +53,6 @@ pub struct Speed {
     pub query: Option<Duration>,
 }
 
-/// Limits on the speed of a new model. A model is slow only beyond both.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SpeedLimits {
-    /// Largest allowed encode time, as a multiple of that of the model being replaced.
-    pub slowest: f64,
-    /// Encode time of one query in milliseconds, up to which no model is slow.
-    pub query_budget_ms: f64,
-}
-
 /// Result of the checks. A model without defects is sane.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sanity {
@@ -77,12 +70,13 @@ pub struct Sanity {
 
 impl Sanity {
     /// Checks `embeddings` `[texts, width]` and the speed of a model. `normalizes` says that the model
-    /// folder normalizes its embeddings. What was not measured is no defect.
+    /// folder normalizes its embeddings. A model is slow only beyond both limits of the policy. What was
+    /// not measured is no defect.
     pub fn check(
         embeddings: ArrayView2<'_, f32>,
         normalizes: bool,
         speed: Speed,
-        limits: SpeedLimits,
+        policy: &GatePolicy,
     ) -> Self {
         let mut defects = Vec::new();
         let lengths: Vec<f64> = embeddings
@@ -102,8 +96,8 @@ impl Sanity {
             defects.push(Defect::NotUnit { embeddings: off().count(), length: *farthest });
         }
         let query_ms = speed.query.map(|query| query.as_secs_f64() * 1_000.0);
-        let within_budget = query_ms.is_some_and(|query| query <= limits.query_budget_ms);
-        if let Some(factor) = speed.slowdown.filter(|factor| *factor > limits.slowest && !within_budget) {
+        let within_budget = query_ms.is_some_and(|query| query <= policy.query_budget_ms);
+        if let Some(factor) = speed.slowdown.filter(|factor| *factor > policy.slowest && !within_budget) {
             defects.push(Defect::Slow { factor, query_ms });
         }
         Self { embeddings: lengths.len(), slowdown: speed.slowdown, query_ms, defects }

@@ -6,16 +6,16 @@
 //! all names are ranked. Each is judged by cross-validation: chosen on four fifths of the queries, it
 //! answers the other fifth.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use ndarray::{Array1, Array2, Zip};
+use ndarray::{Array1, ArrayView1, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::fuzzy::{FUZZY_THRESHOLD, FuzzyMatcher};
-use super::retrieval::{EvaluateError, rank, score};
+use super::fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, FuzzyMatcher};
+use super::retrieval::rank;
 use super::string_metrics::{MOST_COMPARISONS, comparisons};
 use super::{Catalog, Query};
-use crate::correction::Templates;
 
 /// Smallest number of queries that advice is given for.
 const FEWEST: usize = 50;
@@ -63,51 +63,59 @@ struct Answers {
     by_weight: Vec<bool>,
 }
 
-impl ServingAdvice {
-    /// Finds the advice for a model. Returns `None` when there are fewer than fifty queries.
-    ///
-    /// # Errors
-    /// As [`super::model_ranks`].
-    pub fn of<E: std::error::Error + 'static>(
-        queries: &[Query],
-        catalog: &Catalog,
-        templates: &Templates,
-        encode: impl FnMut(&[String]) -> Result<Array2<f32>, E>,
-    ) -> Result<Option<Self>, EvaluateError<E>> {
-        // Of very many queries, evenly spread ones are enough.
+/// Trials of each way of serving a model, query by query.
+pub struct ServingTrials<'a> {
+    queries: &'a [Query],
+    matcher: FuzzyMatcher<'a>,
+    /// Of very many queries, every `step`th is tried.
+    step: usize,
+    /// Answers by the query's index. A query whose right name is not in the catalog has no right answer.
+    answers: BTreeMap<usize, Answers>,
+}
+
+impl<'a> ServingTrials<'a> {
+    /// Prepares the trials of one model.
+    pub fn new(queries: &'a [Query], catalog: &'a Catalog) -> Self {
         let step = comparisons(queries, catalog).div_ceil(MOST_COMPARISONS).max(1);
-        let queries: Vec<Query> = queries.iter().step_by(step).cloned().collect();
-        let matcher = FuzzyMatcher::new(catalog);
-        let mut answers: Vec<Option<Answers>> = queries.iter().map(|_| None).collect();
-        score(&queries, catalog, templates, encode, |query, cosines, right| {
-            let ratios = matcher.ratios(&queries[query]);
-            let cosines = cosines.mapv(f64::from);
-            let first = |scores: &Array1<f64>| rank(scores.view(), right) == Some(1);
-            let (fuzzy, model) = (first(&ratios), first(&cosines));
-            let best = ratios.iter().copied().fold(0.0, f64::max);
-            let mixed = |step: usize| {
-                let weight = step as f64 / STEPS as f64;
-                let mix = Zip::from(&cosines).and(&ratios);
-                first(&mix.map_collect(|cosine, ratio| weight * cosine + (1.0 - weight) * ratio / 100.0))
-            };
-            answers[query] = Some(Answers {
-                by_threshold: THRESHOLDS
-                    .iter()
-                    .map(|threshold| if best >= *threshold { fuzzy } else { model })
-                    .collect(),
-                by_weight: (0..=STEPS).map(mixed).collect(),
-            });
-        })?;
-        // A query whose right name is not in the catalog has no right answer.
-        let answers: Vec<Answers> = answers.into_iter().flatten().collect();
+        Self { queries, matcher: FuzzyMatcher::new(catalog), step, answers: BTreeMap::new() }
+    }
+
+    /// Tries the query with this index, given the model's cosines with all names of its domain and the
+    /// position of the right name ([`super::model_ranks_with`]).
+    pub fn add(&mut self, query: usize, cosines: ArrayView1<'_, f32>, right: usize) {
+        if !query.is_multiple_of(self.step) {
+            return;
+        }
+        let ratios = self.matcher.ratios(&self.queries[query]);
+        let fuzzy = FuzzyMatch::of(&ratios, Some(right));
+        let cosines = cosines.mapv(f64::from);
+        let is_first = |scores: &Array1<f64>| rank(scores.view(), right) == Some(1);
+        let model = is_first(&cosines);
+        let mixed = |step: usize| {
+            let weight = step as f64 / STEPS as f64;
+            let mix = Zip::from(&cosines).and(&ratios);
+            is_first(&mix.map_collect(|cosine, ratio| weight * cosine + (1.0 - weight) * ratio / 100.0))
+        };
+        let by_threshold =
+            |threshold: f64| if fuzzy.best >= threshold { fuzzy.rank == Some(1) } else { model };
+        let answers = Answers {
+            by_threshold: THRESHOLDS.map(by_threshold).to_vec(),
+            by_weight: (0..=STEPS).map(mixed).collect(),
+        };
+        self.answers.insert(query, answers);
+    }
+
+    /// Returns the advice for the model, or `None` when fewer than fifty queries were tried.
+    pub fn advice(self) -> Option<ServingAdvice> {
+        let answers: Vec<Answers> = self.answers.into_values().collect();
         if answers.len() < FEWEST {
-            return Ok(None);
+            return None;
         }
         let at = |threshold: f64| THRESHOLDS.iter().position(|one| *one == threshold).unwrap_or_default();
         let share = |place: usize| accuracy(answers.iter().map(|answers| answers.by_threshold[place]));
         let (thresholds, weights): (Vec<&[bool]>, Vec<&[bool]>) =
             answers.iter().map(|answers| (&*answers.by_threshold, &*answers.by_weight)).unzip();
-        Ok(Some(Self {
+        Some(ServingAdvice {
             queries: answers.len(),
             today: share(at(FUZZY_THRESHOLD)),
             fuzzy: share(at(0.0)),
@@ -116,7 +124,7 @@ impl ServingAdvice {
             by_threshold: cross_validated(&thresholds),
             cosine_weight: best_choice(&weights, None) as f64 / STEPS as f64,
             by_mixture: cross_validated(&weights),
-        }))
+        })
     }
 }
 

@@ -67,12 +67,12 @@ impl MetricScores {
 }
 
 /// Returns the scores of each metric, and of the mean of each two, on the queries.
-pub(super) fn scores(queries: &[Query], catalog: &Catalog) -> Vec<MetricScores> {
+pub(super) fn scores(queries: &[Query], matcher: &FuzzyMatcher<'_>) -> Vec<MetricScores> {
+    let catalog = matcher.catalog;
     let combinations: Vec<Vec<usize>> = (0..StringMetric::ALL.len())
         .flat_map(|one| (one..StringMetric::ALL.len()).map(move |other| (one, other)))
         .map(|(one, other)| if one == other { vec![one] } else { vec![one, other] })
         .collect();
-    let matcher = FuzzyMatcher::new(catalog);
     let spelled: BTreeMap<&str, DomainNames> =
         catalog.domains().map(|(domain, names)| (domain, DomainNames::new(names))).collect();
     let step = comparisons(queries, catalog).div_ceil(MOST_COMPARISONS).max(1);
@@ -81,9 +81,8 @@ pub(super) fn scores(queries: &[Query], catalog: &Catalog) -> Vec<MetricScores> 
     let mut ranks: Vec<Vec<(Rank, bool)>> = vec![Vec::new(); combinations.len()];
     for query in queries.iter().step_by(step) {
         let ratios = matcher.ratios(query);
-        let left =
-            FuzzyMatch { rank: None, best: ratios.iter().copied().fold(0.0, f64::max) }.leaves_to_model();
-        let right = catalog.names(&query.domain).and_then(|names| names.position(&query.corrected));
+        let right = catalog.position(query);
+        let left = FuzzyMatch::of(&ratios, right).leaves_to_model();
         let names = spelled.get(normalize(&query.domain).as_str());
         let by_metric = names.map(|names| names.similarities(&query.typo, ratios / 100.0));
         for (combination, ranks) in combinations.iter().zip(&mut ranks) {

@@ -4,12 +4,15 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use autovalidate::evaluate::{Defect, Sanity, Speed, SpeedLimits, query_time, slowdown, timed};
+use autovalidate::evaluate::{Defect, GatePolicy, Sanity, Speed, query_time, slowdown, timed};
 use ndarray::array;
 
 const SLOWEST: f64 = 1.2;
-const LIMITS: SpeedLimits = SpeedLimits { slowest: SLOWEST, query_budget_ms: 20.0 };
 const UNMEASURED: Speed = Speed { slowdown: None, query: None };
+
+fn policy() -> GatePolicy {
+    GatePolicy { slowest: SLOWEST, query_budget_ms: 20.0, ..GatePolicy::default() }
+}
 
 #[test]
 fn unit_rows_in_good_time_are_sane() {
@@ -17,7 +20,7 @@ fn unit_rows_in_good_time_are_sane() {
         array![[0.6, 0.8], [1.0, 0.0]].view(),
         true,
         Speed { slowdown: Some(1.2), query: None },
-        LIMITS,
+        &policy(),
     );
     assert!(sanity.is_sane(), "{sanity:?}");
     assert_eq!((sanity.embeddings, sanity.slowdown), (2, Some(1.2)));
@@ -26,7 +29,7 @@ fn unit_rows_in_good_time_are_sane() {
 #[test]
 fn what_is_no_number_is_found() {
     let rows = array![[f32::NAN, 0.0], [f32::INFINITY, 0.0], [1.0, 0.0]];
-    let sanity = Sanity::check(rows.view(), true, UNMEASURED, LIMITS);
+    let sanity = Sanity::check(rows.view(), true, UNMEASURED, &policy());
     assert_eq!(sanity.defects, [Defect::NotFinite { embeddings: 2 }]);
     assert!(!sanity.is_usable());
 }
@@ -34,8 +37,8 @@ fn what_is_no_number_is_found() {
 #[test]
 fn a_length_other_than_one_matters_only_where_the_folder_normalizes() {
     let rows = array![[0.0, 0.0], [3.0, 4.0], [1.0, 0.0005]];
-    assert!(Sanity::check(rows.view(), false, UNMEASURED, LIMITS).is_sane());
-    let sanity = Sanity::check(rows.view(), true, UNMEASURED, LIMITS);
+    assert!(Sanity::check(rows.view(), false, UNMEASURED, &policy()).is_sane());
+    let sanity = Sanity::check(rows.view(), true, UNMEASURED, &policy());
     assert_eq!(sanity.defects, [Defect::NotUnit { embeddings: 2, length: 5.0 }]);
 }
 
@@ -43,12 +46,12 @@ fn a_length_other_than_one_matters_only_where_the_folder_normalizes() {
 fn a_slow_model_is_found_and_an_unmeasured_one_is_not_blamed() {
     let rows = array![[1.0, 0.0]];
     let unlike = Speed { slowdown: Some(1.5), query: None };
-    let sanity = Sanity::check(rows.view(), true, unlike, LIMITS);
+    let sanity = Sanity::check(rows.view(), true, unlike, &policy());
     assert_eq!(sanity.defects, [Defect::Slow { factor: 1.5, query_ms: None }]);
     assert!(sanity.is_usable(), "slow, but its embeddings are usable");
-    let patient = SpeedLimits { slowest: 2.0, ..LIMITS };
-    assert!(Sanity::check(rows.view(), true, unlike, patient).is_sane(), "the limit is a setting");
-    assert_eq!(Sanity::check(rows.view(), true, UNMEASURED, LIMITS).slowdown, None);
+    let patient = GatePolicy { slowest: 2.0, ..policy() };
+    assert!(Sanity::check(rows.view(), true, unlike, &patient).is_sane(), "the limit is a setting");
+    assert_eq!(Sanity::check(rows.view(), true, UNMEASURED, &policy()).slowdown, None);
 }
 
 #[test]
@@ -56,7 +59,7 @@ fn a_model_that_answers_within_the_budget_is_not_slow_however_fast_the_live_one_
     let rows = array![[1.0, 0.0]];
     let check = |millis| {
         let speed = Speed { slowdown: Some(3.0), query: Some(Duration::from_millis(millis)) };
-        Sanity::check(rows.view(), true, speed, LIMITS)
+        Sanity::check(rows.view(), true, speed, &policy())
     };
     let fast = check(20);
     assert!(fast.is_sane());

@@ -1,13 +1,13 @@
 //! A change of the tokens that models are trained on, from one release to the next.
 
 use autovalidate::broker::{JobRequest, RunState};
-use autovalidate::hub::{Release, Repository};
+use autovalidate::hub::Release;
 use autovalidate::report::RunReport;
 use autovalidate::run::{AttemptEnding, Pipeline, settle};
 use autovalidate_finetune::model::{ModelFolder, TokenizerChoice, archive, find_model};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::run::{RunHarness, access};
+use crate::support::run::{RunHarness, repository};
 use crate::support::{DEADLINE, within};
 
 fn pipeline(harness: &RunHarness, tokenizer: TokenizerChoice) -> Pipeline {
@@ -16,7 +16,7 @@ fn pipeline(harness: &RunHarness, tokenizer: TokenizerChoice) -> Pipeline {
     pipeline
 }
 
-/// Works on the next job until it ends.
+/// Works on the job of a killed attempt until it ends.
 async fn finish(harness: &RunHarness, pipeline: &Pipeline) {
     let job = harness.next().await;
     let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
@@ -27,8 +27,7 @@ async fn finish(harness: &RunHarness, pipeline: &Pipeline) {
 /// Returns true when the zip of a release holds a model with a token for each character.
 async fn is_in_characters(harness: &RunHarness, release: &Release) -> bool {
     let folder = tempfile::tempdir().unwrap();
-    let repository = Repository::open(access(&harness.hub)).unwrap();
-    let zip = within(DEADLINE, repository.download(release, folder.path())).await.unwrap();
+    let zip = within(DEADLINE, repository(&harness.hub).download(release, folder.path())).await.unwrap();
     archive::unpack(&zip, &folder.path().join("model")).unwrap();
     let model = find_model(&folder.path().join("model")).unwrap();
     ModelFolder::open(&model).unwrap().is_in_characters().unwrap()
@@ -37,8 +36,7 @@ async fn is_in_characters(harness: &RunHarness, release: &Release) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_to_characters_starts_from_the_base_model_and_later_runs_go_on_from_there() {
     let harness = RunHarness::quick_to_redeliver().await;
-    within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    finish(&harness, &pipeline(&harness, TokenizerChoice::Keep)).await;
+    harness.ended(&pipeline(&harness, TokenizerChoice::Keep), &RunHarness::forced()).await;
     let pieces = harness.releases().await.remove(0);
     assert!(!is_in_characters(&harness, &pieces).await);
 
@@ -62,9 +60,7 @@ async fn a_switch_to_characters_starts_from_the_base_model_and_later_runs_go_on_
     assert!(switched.name > pieces.name && is_in_characters(&harness, &switched).await);
     assert!(harness.repository_index().await.live.unwrap().re_embed);
 
-    let next = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    finish(&harness, &characters).await;
-    let record = harness.record(&next).await;
+    let record = harness.ended(&characters, &RunHarness::forced()).await;
     assert_eq!((record.base_model, record.not_continued), (Some(switched.path()), None));
     assert!(is_in_characters(&harness, &harness.releases().await.remove(0)).await);
 
@@ -72,23 +68,19 @@ async fn a_switch_to_characters_starts_from_the_base_model_and_later_runs_go_on_
     let keep = pipeline(&harness, TokenizerChoice::Keep);
     let base_model = Some(keep.plan.base_model.clone());
     let request = JobRequest { base_model, ..RunHarness::forced() };
-    within(DEADLINE, harness.jobs.enqueue(&request)).await.unwrap();
-    finish(&harness, &keep).await;
+    harness.ended(&keep, &request).await;
     assert!(!is_in_characters(&harness, &harness.releases().await.remove(0)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_base_model_the_live_one_learns_characters() {
     let harness = RunHarness::new().await;
-    within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    finish(&harness, &pipeline(&harness, TokenizerChoice::Keep)).await;
+    harness.ended(&pipeline(&harness, TokenizerChoice::Keep), &RunHarness::forced()).await;
     let pieces = harness.releases().await.remove(0);
 
     let mut characters = pipeline(&harness, TokenizerChoice::Characters);
     characters.plan.base_model = "acme/gone".to_owned();
-    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    finish(&harness, &characters).await;
-    let record = harness.record(&id).await;
+    let record = harness.ended(&characters, &RunHarness::forced()).await;
     assert_eq!((record.base_model, record.not_continued), (Some(pieces.path()), None));
     assert!(is_in_characters(&harness, &harness.releases().await.remove(0)).await);
 }

@@ -2,7 +2,7 @@
 
 use crate::correction::Templates;
 use crate::evaluate::{
-    Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, ServingAdvice, Speed, query_time, slowdown,
+    Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, ServingTrials, Speed, query_time, slowdown,
     timed,
 };
 use autovalidate_finetune::model::ModelFolder;
@@ -52,7 +52,9 @@ impl ModelComparison {
             Some(original) if original.path() == self.live.path() => Some(before.clone()),
             Some(original) => Some(Scorer::open(runtime, original, &texts)?.ranks(dataset, templates)?),
         };
-        let after = new.ranks(dataset, templates)?;
+        let mut trials = ServingTrials::new(&dataset.queries, &dataset.catalog);
+        let after =
+            new.ranks_with(dataset, templates, |query, cosines, right| trials.add(query, cosines, right))?;
         let cohorts = Cohorts {
             newest_from: dataset.summary.newest_from,
             legacy_until: last_row(self.live.path()),
@@ -66,8 +68,7 @@ impl ModelComparison {
         };
         let answers = ModelRanks { original: original.as_deref(), before: &before, after: &after };
         let mut report = Report::compare(&questions, &answers, policy);
-        report.serving =
-            ServingAdvice::of(&dataset.queries, &dataset.catalog, templates, |texts| new.embed(texts))?;
+        report.serving = trials.advice();
         report.sanity = sanity(new, &mut live, &texts, policy)?;
         Ok(report)
     }
@@ -88,5 +89,5 @@ fn sanity(
     let query = query_time(texts.len(), |query| timed(|| new.embed(&texts[query..=query]).map(drop)))?;
     let embeddings = new.embed(texts)?;
     let speed = Speed { slowdown, query };
-    Ok(Sanity::check(embeddings.view(), new.normalizes, speed, policy.speed()))
+    Ok(Sanity::check(embeddings.view(), new.normalizes, speed, policy))
 }

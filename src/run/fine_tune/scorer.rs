@@ -1,10 +1,10 @@
 //! Models that are scored on a run's queries. A model is loaded with only the rows of its token
 //! table that the queries use.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
 use crate::correction::Templates;
-use crate::evaluate::{Rank, model_ranks};
+use crate::evaluate::{Rank, model_ranks_with};
 use autovalidate_finetune::model::{ModelFolder, Tokenizer};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, ParameterBuffer, TrainError, Vocabulary};
@@ -84,6 +84,18 @@ impl Scorer {
     /// # Errors
     /// [`RunError`] when the model can't be run.
     pub fn ranks(&mut self, dataset: &Dataset, templates: &Templates) -> Result<Vec<Rank>, RunError> {
-        Ok(model_ranks(&dataset.queries, &dataset.catalog, templates, |texts| self.embed(texts))?)
+        self.ranks_with(dataset, templates, |_, _, _| {})
+    }
+
+    /// Returns what [`ranks`](Self::ranks) returns, and calls `visit` as
+    /// [`model_ranks_with`] does.
+    pub(in crate::run) fn ranks_with(
+        &mut self,
+        dataset: &Dataset,
+        templates: &Templates,
+        visit: impl FnMut(usize, ArrayView1<'_, f32>, usize),
+    ) -> Result<Vec<Rank>, RunError> {
+        let encode = |texts: &[String]| self.embed(texts);
+        Ok(model_ranks_with(&dataset.queries, &dataset.catalog, templates, encode, visit)?)
     }
 }
