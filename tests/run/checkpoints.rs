@@ -1,7 +1,7 @@
 //! Checkpoints on the broker: a trainer on another disk resumes the run of a killed one.
 
 use autovalidate::broker::{CheckpointStore, RunRecord, RunState};
-use autovalidate::hub::{Digest, Repository};
+use autovalidate::hub::Digest;
 use autovalidate_finetune::model::archive;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::processes::{SharedStandIns, event, is_progress, record};
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
-use crate::support::run::access;
+use crate::support::run::repository;
 use crate::support::tiny;
 use crate::support::within;
 
@@ -23,7 +23,7 @@ fn request() -> String {
 
 /// Returns the SHA-256 of the weights that a run has published.
 async fn weights(stage: &SharedStandIns, record: &RunRecord) -> String {
-    let repository = Repository::open(access(&stage.hub)).unwrap();
+    let repository = repository(&stage.hub);
     let newest = within(DEADLINE, repository.newest()).await.unwrap().unwrap();
     assert_eq!(newest.path(), record.artifact.as_ref().unwrap().path);
     let folder = tempfile::tempdir().unwrap();

@@ -2,14 +2,14 @@
 //! an older version.
 
 use autovalidate::broker::{JobId, JobRequest, RunRecord, RunState};
-use autovalidate::hub::{INDEX, ReleaseName, ReplacePolicy, Repository, Upload};
+use autovalidate::hub::{INDEX, ReleaseName, ReplacePolicy, Upload};
 use autovalidate::report::RunReport;
 use autovalidate::run::{AttemptEnding, Outcome, Pipeline, roll_back, settle};
 use autovalidate_finetune::model::archive;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::run::{RunHarness, access, stages};
+use crate::support::run::{RunHarness, repository, stages};
 use crate::support::within;
 use crate::support::{DEADLINE, tiny};
 
@@ -57,7 +57,7 @@ async fn after_a_rollback_a_run_that_began_before_is_published_only_when_a_perso
     let ending = harness.in_training(&pipeline, &job, async |stop| stop.cancel()).await;
     assert!(matches!(ending, AttemptEnding::Retry { failures: 0 }), "{ending:?}");
     within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
-    let (repository, beside) = (Repository::open(access(&harness.hub)).unwrap(), data.join("rollbacks"));
+    let (repository, beside) = (repository(&harness.hub), data.join("rollbacks"));
     let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
     let back = within(DEADLINE, back).await.unwrap().release;
 
@@ -136,7 +136,7 @@ async fn a_zip_that_waited_is_judged_again_beside_what_was_published_meanwhile()
         summary: "by another program".to_owned(),
         progress: None,
     };
-    let repository = Repository::open(access(&harness.hub)).unwrap();
+    let repository = repository(&harness.hub);
     within(DEADLINE, repository.publish(upload)).await.unwrap();
 
     let ending = go_on(&harness, &pipeline).await;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use autovalidate::broker::{Event, JobId, RunRecord, RunState, Runs, Streams};
-use autovalidate::hub::Repository;
 use autovalidate_fakes::{demo, hub, supabase};
 use futures::StreamExt;
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
-use crate::support::run::{PAIRS, REPO, access};
+use crate::support::run::{PAIRS, REPO, repository};
 use crate::support::{onnxruntime, tiny, within};
 
 /// Stand-ins that the workers of a test share.
@@ -87,7 +86,7 @@ impl SharedStandIns {
     }
 
     pub(super) async fn releases(&self) -> usize {
-        within(DEADLINE, Repository::open(access(&self.hub)).unwrap().releases()).await.unwrap().len()
+        within(DEADLINE, repository(&self.hub).releases()).await.unwrap().len()
     }
 }
 

@@ -3,24 +3,19 @@
 use std::path::Path;
 
 use autovalidate::broker::{RunRecord, RunState};
-use autovalidate::hub::{Release, Repository};
+use autovalidate::hub::Release;
 use autovalidate::run::{
     NameSource, PairUse, Pipeline, ReplaySpec, Replayed, RowSource, RunError, Sources, replay, roll_back,
-    settle, trace_pair,
+    trace_pair,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
-use crate::support::run::{RunHarness, access};
+use crate::support::run::{RunHarness, repository};
 use crate::support::{onnxruntime, tiny, within};
 
 /// Enqueues a run and works on it until it ends.
 async fn run(harness: &RunHarness, pipeline: &Pipeline) -> RunRecord {
-    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    let job = harness.next().await;
-    let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
-    within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
-    let record = harness.record(&id).await;
+    let record = harness.ended(pipeline, &RunHarness::forced()).await;
     assert_eq!(record.state, RunState::Done, "{:?}", record.error);
     record
 }
@@ -31,7 +26,7 @@ async fn again(
     spec: ReplaySpec,
     base: &Path,
 ) -> Result<Replayed, RunError> {
-    let repository = Repository::open(access(&harness.hub)).unwrap();
+    let repository = repository(&harness.hub);
     let sources = Sources {
         repository: Some(&repository),
         corrections: Some(&harness.corrections),
@@ -59,8 +54,7 @@ async fn a_run_is_made_again_bit_for_bit_from_its_record_and_from_its_receipt() 
 
     // Another data directory has no snapshot, but the stream has the rows.
     let elsewhere = harness.data("elsewhere");
-    let receipts =
-        within(DEADLINE, Repository::open(access(&harness.hub)).unwrap().receipts()).await.unwrap();
+    let receipts = within(DEADLINE, repository(&harness.hub).receipts()).await.unwrap();
     let of_receipt = ReplaySpec::of_receipt(receipts.values().next().unwrap()).unwrap();
     assert_eq!(of_receipt, spec);
     let done = again(&harness, &elsewhere, of_receipt, &tiny()).await.unwrap();
@@ -135,8 +129,7 @@ async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
     let now = catalog("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
     pipeline.plan.names = Some(then.clone());
     let spec = ReplaySpec::of_run(&run(&harness, &pipeline).await).unwrap();
-    let receipts =
-        within(DEADLINE, Repository::open(access(&harness.hub)).unwrap().receipts()).await.unwrap();
+    let receipts = within(DEADLINE, repository(&harness.hub).receipts()).await.unwrap();
     let receipt = receipts.values().next().unwrap();
     assert_eq!(ReplaySpec::of_receipt(receipt).unwrap(), spec);
     assert_eq!(spec.names.unwrap().count, 2);
@@ -166,7 +159,7 @@ async fn after_a_rollback_training_starts_from_the_version_that_is_live_again() 
     let second = run(&harness, &pipeline).await;
     assert!(second.base_model.unwrap().contains(&first));
 
-    let repository = Repository::open(access(&harness.hub)).unwrap();
+    let repository = repository(&harness.hub);
     let beside = data.join("rollbacks");
     let back = roll_back(&repository, &first, &beside, jiff::Timestamp::now());
     let back = within(DEADLINE, back).await.unwrap();

@@ -10,7 +10,6 @@ use autovalidate::correction::{Row, Templates};
 use autovalidate::evaluate::{
     Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Verdict,
 };
-use autovalidate::hub::Repository;
 use autovalidate::report::{RunReport, page};
 use autovalidate::run::{Dataset, DatasetSummary, Receipt, settle};
 use autovalidate::worker::{BrokerHandles, Status};
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::broker::TestBroker;
 use crate::support::nats::NatsServer;
-use crate::support::run::{ACK_WAIT, RunHarness, access, queries};
+use crate::support::run::{ACK_WAIT, RunHarness, queries, repository};
 use crate::support::{DEADLINE, within};
 
 /// Largest message that some servers take.
@@ -201,7 +200,7 @@ async fn a_run_of_hundreds_of_domains_ends_on_a_server_that_takes_only_small_mes
     assert!(stages.iter().map(String::as_str).take(8).eq(all), "{stages:?}");
 
     // The receipt is a file, and has every domain and id.
-    let repository = Repository::open(access(&harness.hub)).unwrap();
+    let repository = repository(&harness.hub);
     let receipts = within(DEADLINE, repository.receipts()).await.unwrap();
     let receipt: Receipt = serde_json::from_slice(receipts.values().next().unwrap()).unwrap();
     let scored = receipt.report.held_out.all.after;
@@ -247,11 +246,7 @@ async fn a_record_that_the_server_refuses_is_saved_without_its_largest_figures()
     let bench = TestBroker { folder, connection, streams };
     let harness = RunHarness::on(bench, &crate::support::run::rows(), ACK_WAIT).await;
     let pipeline = harness.pipeline(&harness.data("one"));
-    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
-    let job = harness.next().await;
-    let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
-    within(DEADLINE, settle(job, ending, &harness.trigger)).await.unwrap();
-    let record = harness.record(&id).await;
+    let record = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!((record.state, record.attempts), (RunState::Done, 1), "{:?}", record.error);
     assert!(is_left_out(&record.metrics) && record.artifact.is_some());
     assert_eq!(harness.releases().await.len(), 1);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support;
 use crate::support::DEADLINE;
 
-pub const REPO: &str = "local/model";
+pub use super::run::REPO;
 pub const WEBHOOK_SECRET: &str = "a-webhook-secret";
 
 /// A worker, its local Supabase and Hub, and its events.

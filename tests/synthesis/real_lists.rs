@@ -4,7 +4,7 @@
 //! The slips of a list are compared with those of the synthesizer, as shares of each kind, by the
 //! total variation distance: the share of slips that would have to be of another kind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use autovalidate::evaluate::Catalog;
 use autovalidate::synthesis::{Keyboard, Slip, SlipRates, SlipSet, SynthesisSettings, Typing, align};
@@ -39,7 +39,7 @@ fn shares<'a>(pairs: impl Iterator<Item = (&'a str, &'a str, f64)>) -> Shares {
     let mut shares = Shares::new();
     for (typo, corrected, weight) in pairs {
         let alignment = align(typo, corrected, FULL);
-        if !alignment.is_another_word() {
+        if !alignment.is_another_word {
             alignment.slips.iter().for_each(|slip| *shares.entry(*slip).or_default() += weight);
         }
     }
@@ -55,9 +55,10 @@ fn of_list(pairs: &[Pair]) -> Shares {
 /// Returns the shares of the synthesizer's slips in the names of a list. A name that occurs in many
 /// pairs counts as often.
 fn of_synthesizer(pairs: &[Pair], rates: SlipRates, slips: SlipSet) -> Shares {
-    let mut weights: HashMap<&str, f64> = HashMap::new();
+    // In the same order each time: the synthesizer draws in the order of the catalog.
+    let mut weights: BTreeMap<&str, f64> = BTreeMap::new();
     for (typo, corrected) in pairs {
-        if !align(typo, corrected, FULL).is_another_word() {
+        if !align(typo, corrected, FULL).is_another_word {
             *weights.entry(corrected).or_default() += 1.0;
         }
     }

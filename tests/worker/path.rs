@@ -3,13 +3,13 @@
 use std::process::Stdio;
 
 use autovalidate::broker::RunState;
-use autovalidate::hub::Repository;
 use autovalidate::run::{RECEIPT, Receipt};
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::train::Encoder;
 use serde_json::json;
 
 use crate::support::DEADLINE;
+use crate::support::run::repository;
 use crate::support::worker::{REPO, TestWorker, WEBHOOK_SECRET, insert, post};
 use crate::support::{self, runtime, tiny, within};
 
@@ -154,12 +154,7 @@ struct Fetched {
 /// Downloads a release as the backend does, checks that its folder loads and embeds, and returns
 /// its receipt and its model.
 async fn fetched(system: &TestWorker, path: &str) -> Fetched {
-    let access = autovalidate::hub::HubAccess {
-        endpoint: system.hub.url().clone(),
-        token: Some(system.hub.token().clone()),
-        repo: REPO.parse().unwrap(),
-    };
-    let repository = Repository::open(access).unwrap();
+    let repository = repository(&system.hub);
     let release = repository.newest().await.unwrap().unwrap();
     assert_eq!(release.path(), path);
     let folder = tempfile::tempdir().unwrap();

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use autovalidate::broker::RunState;
-use autovalidate::hub::{HubAccess, Repository};
 use autovalidate_fakes::{hub, supabase};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::DEADLINE;
+use crate::support::run::repository;
 use crate::support::worker::{REPO, TestWorker, insert};
 use crate::support::{onnxruntime, tiny, within};
 
@@ -165,7 +165,7 @@ async fn a_forgotten_row_is_told_with_the_versions_that_learned_from_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_are_told_with_a_repository_from_the_settings_file_and_no_token() {
     let mut system = TestWorker::start(&tiny(), &[("TRAIN_THRESHOLD", "120")]).await;
-    within(DEADLINE, repository(&system).create_if_missing(false)).await.unwrap();
+    within(DEADLINE, repository(&system.hub).create_if_missing(false)).await.unwrap();
     insert(&system.supabase, 120).await;
     let run = system.ended().await;
     assert_eq!(run.state, RunState::Done, "{:?}", run.error);
@@ -194,17 +194,8 @@ fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn repository(system: &TestWorker) -> Repository {
-    let access = HubAccess {
-        endpoint: system.hub.url().clone(),
-        token: Some(system.hub.token().clone()),
-        repo: REPO.parse().unwrap(),
-    };
-    Repository::open(access).unwrap()
-}
-
 async fn receipt(system: &TestWorker, version: &str) -> Value {
-    let receipts = within(DEADLINE, repository(system).receipts()).await.unwrap();
+    let receipts = within(DEADLINE, repository(&system.hub).receipts()).await.unwrap();
     serde_json::from_slice(&receipts[version]).unwrap()
 }
 

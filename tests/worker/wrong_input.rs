@@ -9,6 +9,7 @@ use autovalidate_fakes::hub;
 use autovalidate_fakes::supabase;
 use bytes::Bytes;
 
+use crate::support::run::repository;
 use crate::support::worker::{REPO, TestWorker, insert};
 use crate::support::{tiny, within};
 
@@ -86,12 +87,7 @@ async fn a_release_that_leads_outside_its_folder_is_not_unpacked() {
     let folder = tempfile::tempdir().unwrap();
     let supabase = supabase::Supabase::start(supabase::Options::default()).await.unwrap();
     let hub = hub::Hub::start(hub::Options::new(folder.path().join("hub"))).await.unwrap();
-    let access = autovalidate::hub::HubAccess {
-        endpoint: hub.url().clone(),
-        token: Some(hub.token().clone()),
-        repo: REPO.parse().unwrap(),
-    };
-    autovalidate::hub::Repository::open(access).unwrap().create_if_missing(true).await.unwrap();
+    repository(&hub).create_if_missing(true).await.unwrap();
     // Someone else uploaded a zip to the folder of releases.
     hub.faults().rival("models/finetuned-embedding-model-20250101000000.zip", Bytes::from(zip));
     let mut system = TestWorker::start_with(folder, supabase, hub, &tiny(), &[]).await;
