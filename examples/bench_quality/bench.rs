@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use autovalidate::correction::Templates;
 use autovalidate::evaluate::{GatePolicy, Rank, Report, model_ranks};
-use autovalidate::synthesis::{EpochDataset, SlipRates, Synthesizer};
+use autovalidate::synthesis::{EpochDataset, Synthesizer};
 use autovalidate_finetune::model::{ModelFolder, Tokenizer};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, PairTexts, ParameterBuffer, Progress, Recipe, Vocabulary, fit};
@@ -45,8 +45,8 @@ impl Bench {
             _ if !trial.real => Vec::new(),
             Rows::All => dataset.training.clone(),
             Rows::New => newer.to_vec(),
-            // Every second pair of the older half. The pairs are in random order, so this is as
-            // good as a random draw.
+            // Every second pair of the older half. The pairs of synthetic data are in random order, so
+            // this is as good as a random draw; those of the lists of real typos are sorted.
             Rows::Replay => newer.iter().chain(older.iter().step_by(2)).cloned().collect(),
         };
         let examples = self.examples(trial, &rows, dataset, seed);
@@ -122,10 +122,7 @@ impl Bench {
 
     fn examples(&self, trial: &Trial, rows: &[Pair], dataset: &Dataset, seed: u64) -> EpochDataset {
         let slips = dataset.training.iter().map(|(_, typo, name)| (typo.as_str(), name.as_str()));
-        let rates = match trial.synthesis.learn_rates {
-            true => SlipRates::learn(slips, trial.synthesis.typing()),
-            false => SlipRates::assumed(trial.synthesis.slips),
-        };
+        let rates = trial.synthesis.rates(slips);
         let real = (0..).zip(rows).map(|(row, (domain, typo, name))| {
             let [anchor, positive] = [typo, name].map(|text| self.templates.render(domain, text));
             PairTexts { row, anchor, positive, negatives: Vec::new() }

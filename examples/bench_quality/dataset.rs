@@ -108,7 +108,7 @@ impl Dataset {
         let rows = list.lines().skip(1).filter_map(|line| line.split_once(','));
         let (mut training, mut queries) = (Vec::new(), Vec::new());
         for (typo, corrected) in
-            rows.clone().filter(|(typo, name)| !align(typo, name, typing).is_another_word())
+            rows.clone().filter(|(typo, name)| !align(typo, name, typing).is_another_word)
         {
             let [domain, typo, corrected] = [domain, typo, corrected].map(str::to_owned);
             match HOLD_OUT.side(&typo, &corrected) {

@@ -1,9 +1,10 @@
 //! Alignment of a typo with its correction: the cheapest path of an edit distance whose edits are
 //! the slips.
 
-use super::Slip;
 use super::edit::{Edit, Typing, edits};
 use super::letters::lower;
+use super::rates::MOST_SLIPS;
+use super::{Slip, SlipSet};
 use crate::correction::normalize;
 
 /// Cost of one slip.
@@ -21,22 +22,10 @@ pub struct Alignment {
     pub slips: Vec<Slip>,
     /// Number of characters that no slip explains.
     pub unexplained: usize,
-    /// Number of characters of the correction that the typo has, too.
-    pub kept: usize,
-    cost: u32,
-    /// Lengths of the shorter and the longer text.
-    lengths: [usize; 2],
-}
-
-impl Alignment {
-    /// Returns true when the typo is another word altogether: the texts have nothing in common, or
-    /// two slips or more change half of the longer text, or leave less than half of the shorter one.
-    pub fn is_another_word(&self) -> bool {
-        let changes = self.slips.len() + self.unexplained;
-        let [shorter, longer] = self.lengths;
-        let many = self.cost as usize > longer || self.kept * 2 < shorter;
-        changes > 0 && (self.kept == 0 || (changes > 1 && many))
-    }
+    /// True when the typo is another word altogether: the texts have nothing in common, or two slips or
+    /// more change half of the longer text, or leave less than half of the shorter one. With the
+    /// original slips, true when there are more than three slips or an unexplained character.
+    pub is_another_word: bool,
 }
 
 /// Costs up to which a path is looked for, one after the other. Most typos are near their
@@ -81,17 +70,16 @@ pub fn align(typo: &str, corrected: &str, typing: Typing) -> Alignment {
             break;
         }
     }
-    let mut alignment = Alignment {
-        cost: table[end.0][end.1].cost,
-        lengths: [corrected.len().min(typo.len()), corrected.len().max(typo.len())],
-        ..Alignment::default()
-    };
+    let mut alignment = Alignment::default();
+    // Characters that the typo still has of the correction. Those of a slip that writes a letter again, or
+    // beside it, don't count.
+    let mut kept = 0;
     let mut place = end;
     while place != (0, 0) {
         let step = table[place.0][place.1];
         let free = step.cost == table[step.from.0][step.from.1].cost;
         alignment.slips.extend(step.slip);
-        alignment.kept += match step.slip {
+        kept += match step.slip {
             Some(Slip::Abbreviated | Slip::Swapped) => place.1 - step.from.1,
             _ => usize::from(free),
         };
@@ -99,6 +87,15 @@ pub fn align(typo: &str, corrected: &str, typing: Typing) -> Alignment {
         place = step.from;
     }
     alignment.slips.reverse();
+    let changes = alignment.slips.len() + alignment.unexplained;
+    alignment.is_another_word = match typing.slips {
+        SlipSet::Original => alignment.unexplained > 0 || alignment.slips.len() > MOST_SLIPS,
+        SlipSet::Full => {
+            let (shorter, longer) = (corrected.len().min(typo.len()), corrected.len().max(typo.len()));
+            let many = table[end.0][end.1].cost as usize > longer || kept * 2 < shorter;
+            changes > 0 && (kept == 0 || (changes > 1 && many))
+        }
+    };
     alignment
 }
 
@@ -142,7 +139,6 @@ fn paths(
 
 #[cfg(test)]
 mod tests {
-    use super::super::SlipSet;
     use super::*;
     use proptest::prelude::*;
 
@@ -152,7 +148,7 @@ mod tests {
     fn slips(typo: &str, corrected: &str) -> Vec<Slip> {
         let alignment = align(typo, corrected, FULL);
         assert_eq!(alignment.unexplained, 0, "{typo} for {corrected}");
-        assert!(!alignment.is_another_word(), "{typo} for {corrected}");
+        assert!(!alignment.is_another_word, "{typo} for {corrected}");
         alignment.slips
     }
 
@@ -197,9 +193,9 @@ mod tests {
     fn another_word_is_recognized() {
         for (typo, corrected) in [("audi", "Toyota"), ("moodus", "East Haddam"), ("", "Golf"), ("xyz", "Kia")]
         {
-            assert!(align(typo, corrected, FULL).is_another_word(), "{typo} for {corrected}");
+            assert!(align(typo, corrected, FULL).is_another_word, "{typo} for {corrected}");
         }
-        assert!(!align("golf", "Golf", FULL).is_another_word());
+        assert!(!align("golf", "Golf", FULL).is_another_word);
     }
 
     proptest! {
@@ -208,7 +204,9 @@ mod tests {
             let alignment = align(&typo, &corrected, if full { FULL } else { ORIGINAL });
             let changed = alignment.unexplained + alignment.slips.len();
             prop_assert_eq!(changed == 0, normalize(&typo) == normalize(&corrected) || lower_equal(&typo, &corrected));
+            let lengths = [&typo, &corrected].map(|text| normalize(text).chars().count());
             prop_assert!(changed <= typo.chars().count().max(corrected.chars().count()) * 3);
+            prop_assert!(alignment.unexplained <= lengths[0].max(lengths[1]));
         }
     }
 

@@ -35,7 +35,7 @@ impl DomainNames {
     }
 
     /// Returns true when a shortened typo of `name` could as well stand for another name: it begins
-    /// another name, or is what is left of another name without one of its words. Both texts are
+    /// another name, or is what two names or more become without one of their words. Both texts are
     /// normalized.
     pub(super) fn is_ambiguous(&self, typo: &str, name: &str) -> bool {
         let from = self.sorted.partition_point(|other| other.as_str() < typo);

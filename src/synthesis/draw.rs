@@ -76,15 +76,12 @@ impl Draw<'_> {
         for _ in 0..TRIES {
             let slip = Slip::ALL[weighted(&weights, random)?];
             let edits = edits(slip, &text, self.typing);
-            let later: Vec<&Edit> = edits.iter().filter(|edit| edit.at > 0).collect();
+            let later = &edits[edits.partition_point(|edit| edit.at == 0)..];
             // People watch the first letter while they type it, so its slips are drawn a quarter as
             // often as their share.
-            match later.choose(random) {
-                Some(edit) if random.random_bool(0.75) => return Some((slip, (*edit).clone())),
-                _ => match edits.choose(random) {
-                    Some(edit) => return Some((slip, edit.clone())),
-                    None => continue,
-                },
+            let drawn = later.choose(random).filter(|_| random.random_bool(0.75));
+            if let Some(edit) = drawn.or_else(|| edits.choose(random)) {
+                return Some((slip, edit.clone()));
             }
         }
         None
@@ -151,7 +148,8 @@ impl Draw<'_> {
 
 /// Draws an abbreviation of a word: the first letter and some others, mostly consonants.
 fn abbreviation(word: &[char], random: &mut impl RngExt) -> Vec<char> {
-    let letters = random.random_range(3..=abbreviation_limit(word.len()).max(3)).min(word.len());
+    // Only words that are longer than their abbreviation get here.
+    let letters = random.random_range(3..=abbreviation_limit(word.len()));
     let mut kept = vec![false; word.len()];
     kept[0] = true;
     let lower = lower(word);
@@ -166,7 +164,7 @@ fn abbreviation(word: &[char], random: &mut impl RngExt) -> Vec<char> {
         kept[at] = true;
     }
     // The beginning alone would be a word that is cut short.
-    if letters < word.len() && kept[..letters].iter().all(|kept| *kept) {
+    if kept[..letters].iter().all(|kept| *kept) {
         kept[letters - 1] = false;
         kept[random.random_range(letters..word.len())] = true;
     }

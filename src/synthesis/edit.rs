@@ -10,9 +10,10 @@ use super::sounds::substitutions;
 use super::words::words;
 use super::{Keyboard, Slip, SlipSet};
 
-/// Minimum length of a word that is cut short or abbreviated, when it is the whole name.
+/// Minimum length of a word that is abbreviated, and of one that is cut short without another beside it.
 const LONG_WORD: usize = 5;
-/// Minimum number of letters left of a name that is a single word and is cut short.
+/// Number of letters by which a name can still be told: the minimum that is left of a name, or of another word
+/// beside one that is cut short. A shorter beginning of a word may be its abbreviation.
 const STUMP: usize = 3;
 /// Numbers of letters that an abbreviation has.
 const ABBREVIATION: Range<usize> = 2..6;
@@ -171,7 +172,7 @@ pub(super) fn edits(slip: Slip, text: &[char], typing: Typing) -> Vec<Edit> {
         Slip::Inserted => {
             let beside = |at: &usize| {
                 let [before, after] = [at.checked_sub(1), Some(*at)].map(|at| text.get(at?).copied());
-                before.or(after).is_some_and(is_typed) || after.is_some_and(is_typed)
+                before.is_some_and(is_typed) || after.is_some_and(is_typed)
             };
             (0..=text.len())
                 .filter(beside)
@@ -203,7 +204,7 @@ fn truncated(text: &[char]) -> Vec<Edit> {
             false if word.len() < LONG_WORD => continue,
             false => STUMP,
         };
-        for at in word.start + left..(word.end + 1).saturating_sub(2) {
+        for at in word.start + left..word.end - 1 {
             edits.push(Edit::text(at, word.end - at, Vec::new()));
             edits.push(Edit::text(at, word.end - at, vec!['.']));
         }

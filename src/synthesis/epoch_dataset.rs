@@ -1,7 +1,8 @@
 //! Real and synthetic pairs of each epoch, in the form that training reads.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -67,12 +68,14 @@ impl EpochDataset {
     /// # Errors
     /// [`ModelError`] when the tokenizer rejects a text.
     pub fn token_ids(&self, tokenizer: &Tokenizer, epochs: usize) -> Result<Vec<u32>, ModelError> {
-        let mut ids = BTreeSet::new();
+        let (mut ids, mut names) = (BTreeSet::new(), HashSet::new());
         for epoch in 0..epochs {
             for pair in self.epoch(epoch) {
-                let texts = [[pair.anchor, pair.positive].as_slice(), &pair.negatives].concat();
-                let tokens = tokenizer.encode(&texts)?;
-                ids.extend(tokens.texts.into_iter().flatten());
+                // A name is the correction of many pairs, while few typos repeat.
+                let of_pair = [pair.positive].into_iter().chain(pair.negatives);
+                let new = of_pair.filter(|name| names.insert(name.clone()));
+                let texts: Vec<String> = [pair.anchor].into_iter().chain(new).collect();
+                ids.extend(tokenizer.encode(&texts)?.texts.into_iter().flatten());
             }
         }
         Ok(ids.into_iter().collect())
@@ -100,12 +103,19 @@ impl PairSource for TokenizedEpochDataset<'_> {
     fn epoch(&self, epoch: usize) -> Result<Cow<'_, Pairs>, TrainError> {
         let (mut rows, mut anchors, mut positives) = (Vec::new(), Vec::new(), Vec::new());
         let mut negatives = Vec::new();
+        let mut names: HashMap<String, Vec<u32>> = HashMap::new();
+        let mut of_name = |name: String| match names.entry(name) {
+            Entry::Occupied(known) => Ok::<_, ModelError>(known.get().clone()),
+            Entry::Vacant(new) => {
+                let tokens = self.tokenizer.encode(&[new.key()])?.texts.concat();
+                Ok(new.insert(tokens).clone())
+            }
+        };
         for pair in self.examples.epoch(epoch) {
-            let [anchor, positive] = [&pair.anchor, &pair.positive];
             rows.push(pair.row);
-            anchors.extend(self.tokenizer.encode(&[anchor])?.texts);
-            positives.extend(self.tokenizer.encode(&[positive])?.texts);
-            negatives.push(self.tokenizer.encode(&pair.negatives)?.texts);
+            anchors.extend(self.tokenizer.encode(&[&pair.anchor])?.texts);
+            positives.push(of_name(pair.positive)?);
+            negatives.push(pair.negatives.into_iter().map(&mut of_name).collect::<Result<_, _>>()?);
         }
         let pairs = Pairs::with_negatives(rows, &anchors, &positives, &negatives, self.vocabulary);
         pairs.map(Cow::Owned).ok_or(TrainError::ForeignToken)

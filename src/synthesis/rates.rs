@@ -65,14 +65,7 @@ impl Default for SlipRates {
             (Slip::Substituted, 0.025),
             (Slip::Inserted, 0.085),
         ];
-        Self {
-            kinds: kinds.into(),
-            counts: [0.83, 0.13, 0.04],
-            lower_case: 0.60,
-            capitals: 0.02,
-            pairs: 0,
-            other_words: 0,
-        }
+        Self::by_assumption(kinds.into(), [0.83, 0.13, 0.04])
     }
 }
 
@@ -97,22 +90,16 @@ impl SlipRates {
             (Slip::Split, 0.02),
             (Slip::Stray, 0.07),
         ];
-        Self {
-            kinds: kinds.into(),
-            counts: [0.70, 0.25, 0.05],
-            lower_case: 0.60,
-            capitals: 0.02,
-            pairs: 0,
-            other_words: 0,
-        }
+        Self::by_assumption(kinds.into(), [0.70, 0.25, 0.05])
+    }
+
+    fn by_assumption(kinds: BTreeMap<Slip, f64>, counts: [f64; MOST_SLIPS]) -> Self {
+        Self { kinds, counts, lower_case: 0.60, capitals: 0.02, pairs: 0, other_words: 0 }
     }
 
     /// Learns the rates from `(typo, corrected)` pairs. A pair whose typo is
     /// [another word](super::Alignment::is_another_word) is counted and teaches nothing. Without any
     /// pair, the result is what is [assumed](Self::assumed).
-    ///
-    /// With the original slips, a pair with more than three slips or with a letter that no slip
-    /// explains is another word.
     pub fn learn<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, typing: Typing) -> Self {
         let prior = Self::assumed(typing.slips);
         let mut seen: BTreeMap<Slip, f64> = BTreeMap::new();
@@ -124,11 +111,7 @@ impl SlipRates {
         for (typo, corrected) in pairs {
             let alignment = align(typo, corrected, typing);
             let slips = alignment.slips.len();
-            let another = match typing.slips {
-                SlipSet::Original => alignment.unexplained > 0 || slips > MOST_SLIPS,
-                SlipSet::Full => alignment.is_another_word(),
-            };
-            if another {
+            if alignment.is_another_word {
                 other_words += 1;
                 continue;
             }
@@ -198,10 +181,10 @@ struct Case {
 
 impl Case {
     fn count(&mut self, typo: &str, corrected: &str) {
-        let (upper, small) = letters(corrected);
+        let (upper, small) = cases(corrected);
         if upper && small {
             self.pairs += 1.0;
-            match letters(typo) {
+            match cases(typo) {
                 (false, true) => self.lower += 1.0,
                 (true, false) => self.capitals += 1.0,
                 _ => {}
@@ -215,6 +198,6 @@ impl Case {
 }
 
 /// Returns `(has capitals, has lower-case letters)` of a text.
-fn letters(text: &str) -> (bool, bool) {
+fn cases(text: &str) -> (bool, bool) {
     (text.chars().any(char::is_uppercase), text.chars().any(char::is_lowercase))
 }

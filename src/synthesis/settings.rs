@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Keyboard, SlipSet, Typing};
+use super::{Keyboard, SlipRates, SlipSet, Typing};
 use crate::default_value::is_default;
 
 /// Settings of the synthesizer.
@@ -90,6 +90,14 @@ impl SynthesisSettings {
     /// Returns the way in which people type.
     pub fn typing(&self) -> Typing {
         Typing { keyboard: self.keyboard, slips: self.slips }
+    }
+
+    /// Returns the rates of the slips: learned from `(typo, corrected)` pairs, or assumed.
+    pub fn rates<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> SlipRates {
+        match self.learn_rates {
+            true => SlipRates::learn(pairs, self.typing()),
+            false => SlipRates::assumed(self.slips),
+        }
     }
 
     /// Returns the number of typos per name for `names` names and `real` real pairs:

@@ -92,7 +92,7 @@ pub enum SlipSet {
 
 impl SlipSet {
     /// Returns true when the set contains a kind.
-    pub fn contains(self, slip: Slip) -> bool {
+    fn contains(self, slip: Slip) -> bool {
         match self {
             Self::Full => true,
             Self::Original => matches!(

@@ -10,7 +10,7 @@ use super::domain_names::DomainNames;
 use super::draw::{Draw, TRIES};
 use super::{SlipRates, SlipSet, SynthesisSettings};
 use crate::correction::normalize;
-use crate::evaluate::{Catalog, HoldOut, fuzzy_ratio};
+use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery, HoldOut};
 
 /// Synthetic typo of a catalog name.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct SyntheticPair {
 ///
 /// After normalizing, no typo it makes is a name of its domain (so it never equals its own name),
 /// is held out ([`HoldOut::holds_typo`], [`without`](Self::without)), or occurs twice for a domain
-/// in one epoch. A shortened name never stands for another name as well, and no word of another name
-/// is ever added.
+/// in one epoch. A shortened name never begins another name, nor is it what two names become without a
+/// word; no word of another name is ever added.
 #[derive(Clone)]
 pub struct Synthesizer {
     catalog: Catalog,
@@ -101,8 +101,9 @@ impl Synthesizer {
             taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
             let known = self.names.get(domain);
             for name in names.iter().filter(|name| !self.passes_over(domain, name)) {
+                let mistyped = Mistyped::new(name);
                 for variant in 0..variants {
-                    let typo = self.typo(name, known, variant < hard, &mut taken, &mut random);
+                    let typo = self.typo(&mistyped, known, variant < hard, &mut taken, &mut random);
                     pairs.extend(typo.map(|typo| SyntheticPair {
                         domain: domain.to_owned(),
                         typo,
@@ -118,7 +119,7 @@ impl Synthesizer {
     /// Returns `None` when no allowed typo is drawn.
     fn typo(
         &self,
-        name: &str,
+        name: &Mistyped<'_>,
         known: Option<&DomainNames>,
         hard: bool,
         taken: &mut HashSet<String>,
@@ -126,13 +127,12 @@ impl Synthesizer {
     ) -> Option<String> {
         let words = known.map(|known| known.words.as_slice()).unwrap_or_default();
         let draw = Draw { rates: &self.rates, typing: self.settings.typing(), words };
-        let own = normalize(name);
         let mut easy = None;
         for _ in 0..TRIES {
-            let Some(drawn) = draw.typo(name, hard, random) else { continue };
+            let Some(drawn) = draw.typo(name.spelled, hard, random) else { continue };
             let typo = drawn.typo;
             let normal = normalize(&typo);
-            if drawn.shortened && known.is_some_and(|known| known.is_ambiguous(&normal, &own)) {
+            if drawn.shortened && known.is_some_and(|known| known.is_ambiguous(&normal, &name.normal)) {
                 continue;
             }
             if normal.is_empty() || taken.contains(&normal) || self.hold_out.holds_typo(&normal) {
@@ -142,21 +142,34 @@ impl Synthesizer {
                 taken.insert(normal);
                 return Some(typo);
             }
-            easy = Some(typo);
+            easy = Some((typo, normal));
         }
         // Typos of a long name are rarely hard, and an easy typo teaches more than none.
-        easy.inspect(|typo| {
-            taken.insert(normalize(typo));
-        })
+        let (typo, normal) = easy?;
+        taken.insert(normal);
+        Some(typo)
     }
 
     /// Returns the similarity that makes a typo easy: that of the backend's fuzzy matcher. The
     /// versions with the original slips compared normalized texts as they are, and their replays
     /// have to draw the same typos.
-    fn ratio(&self, typo: &str, name: &str) -> f64 {
+    fn ratio(&self, typo: &str, name: &Mistyped<'_>) -> f64 {
         match self.settings.slips {
-            SlipSet::Full => fuzzy_ratio(typo, name),
-            SlipSet::Original => 100.0 * fuzz::ratio(typo.chars(), normalize(name).chars()),
+            SlipSet::Full => FuzzyQuery::new(typo).ratio(&name.compared),
+            SlipSet::Original => 100.0 * fuzz::ratio(typo.chars(), name.normal.chars()),
         }
+    }
+}
+
+/// A name, prepared for the draw of its typos.
+struct Mistyped<'a> {
+    spelled: &'a str,
+    normal: String,
+    compared: FuzzyName,
+}
+
+impl<'a> Mistyped<'a> {
+    fn new(spelled: &'a str) -> Self {
+        Self { spelled, normal: normalize(spelled), compared: FuzzyName::new(spelled) }
     }
 }

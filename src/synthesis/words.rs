@@ -31,15 +31,11 @@ pub(super) fn words(text: &[char]) -> Vec<Range<usize>> {
 /// domain's own name. A word of one of the names is left out, because it could turn one name into
 /// another.
 pub(super) fn addable<'a>(domain: &str, names: impl Iterator<Item = &'a str>) -> Vec<Vec<char>> {
-    let mut taken = HashSet::new();
-    for name in names {
-        let name: Vec<char> = name.chars().collect();
-        taken.extend(words(&name).into_iter().map(|word| name[word].iter().collect::<String>()));
-    }
+    let taken: HashSet<&str> = names.flat_map(|name| name.split(is_separator)).collect();
     let generic = GENERIC.into_iter().map(str::to_owned).chain(YEARS.map(|year| year.to_string()));
     generic
         .chain([domain.to_owned()])
-        .filter(|word| !word.is_empty() && !taken.contains(word))
+        .filter(|word| !word.is_empty() && !taken.contains(word.as_str()))
         .map(|word| word.chars().collect())
         .collect()
 }

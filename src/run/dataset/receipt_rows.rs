@@ -8,25 +8,29 @@ use super::id_ranges::IdRanges;
 /// [`receipt_path`](crate::hub::ReleaseName::receipt_path).
 pub const RECEIPT: &str = "training_report.json";
 
-/// Returns the last row, by its place in the order of inserts, that the model of this folder was trained or
-/// evaluated with: the highest id, where ids are whole numbers. Returns `None` when its receipt doesn't say,
-/// as for a third-party model. Reads only these fields, so that receipts of every version can be read.
-pub(in crate::run) fn last_row(folder: &Path) -> Option<i64> {
-    let receipt = receipt(folder)?;
-    let last_insert = receipt["dataset"]["last_insert"].as_i64();
-    if last_insert.is_some() {
-        return last_insert;
+/// What the receipt of a model says about the rows that it was trained or evaluated with. A third-party model
+/// has no receipt. Only these fields are read, so that receipts of every version can be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::run) struct KnownRows {
+    /// Last row, by its place in the order of inserts: the highest id, where ids are whole numbers. `None`
+    /// when the receipt doesn't say.
+    pub(in crate::run) last: Option<i64>,
+    /// True when the model was trained by a version that made synthetic typos of every held-out
+    /// correction, or with that setting.
+    pub(in crate::run) new_names: bool,
+}
+
+impl KnownRows {
+    /// Reads the receipt in a model's folder.
+    pub(in crate::run) fn of(folder: &Path) -> Self {
+        let text = std::fs::read_to_string(folder.join(RECEIPT)).ok();
+        let receipt = text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+        let Some(receipt) = receipt else { return Self::default() };
+        let dataset = &receipt["dataset"];
+        let ids = || serde_json::from_value::<IdRanges>(dataset["row_ids"].clone()).ok()?.last();
+        Self {
+            last: dataset["last_insert"].as_i64().or_else(ids),
+            new_names: receipt["hold_out"]["new_names"].as_f64().unwrap_or_default() == 0.0,
+        }
     }
-    serde_json::from_value::<IdRanges>(receipt["dataset"]["row_ids"].clone()).ok()?.last()
-}
-
-/// Returns true when the model of this folder was trained by a version that made synthetic typos of every
-/// held-out correction, or with that setting.
-pub(in crate::run) fn knows_new_names(folder: &Path) -> bool {
-    let share = |receipt: serde_json::Value| receipt["hold_out"]["new_names"].as_f64().unwrap_or_default();
-    receipt(folder).is_some_and(|receipt| share(receipt) == 0.0)
-}
-
-fn receipt(folder: &Path) -> Option<serde_json::Value> {
-    serde_json::from_str(&std::fs::read_to_string(folder.join(RECEIPT)).ok()?).ok()
 }

@@ -56,7 +56,7 @@ impl Dataset {
         let rows = in_insert_order(rows);
         let newest_from = hold_out.newest.first_row(rows.iter().map(|(place, _)| *place));
         let last_insert = rows.last().map(|(place, _)| *place).filter(|_| has_text_ids);
-        let window = Cohorts { newest_from, legacy_until: None, ..Cohorts::default() };
+        let window = Cohorts { newest_from, ..Cohorts::default() };
 
         let trainable = rows.iter().map(|(_, row)| row).filter(|row| row.check().is_ok());
         let conflicts = Conflicts::among(trainable, released);

@@ -8,7 +8,7 @@ use crate::evaluate::{
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
-use crate::run::dataset::{Dataset, knows_new_names, last_row};
+use crate::run::dataset::{Dataset, KnownRows};
 use crate::run::error::RunError;
 use crate::run::fine_tune::Scorer;
 
@@ -55,10 +55,11 @@ impl ModelComparison {
         let mut trials = ServingTrials::new(&dataset.queries, &dataset.catalog);
         let after =
             new.ranks_with(dataset, templates, |query, cosines, right| trials.add(query, cosines, right))?;
+        let known = KnownRows::of(self.live.path());
         let cohorts = Cohorts {
             newest_from: dataset.summary.newest_from,
-            legacy_until: last_row(self.live.path()),
-            live_knows_new_names: knows_new_names(self.live.path()),
+            legacy_until: known.last,
+            live_knows_new_names: known.new_names,
         };
         let questions = QuerySet {
             queries: &dataset.queries,

@@ -106,7 +106,8 @@ impl NameCoverage {
             );
             if self.alike_but_for_spaces > 0 {
                 warning.push_str(&format!(
-                    " {} of them differ only in spaces or punctuation; TRAIN_TOKENIZER=keep may tell them apart.",
+                    " {} of them differ only in spaces or punctuation; if TRAIN_TOKENIZER is characters, keep may tell \
+                     them apart.",
                     self.alike_but_for_spaces
                 ));
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::correction::Templates;
 use crate::evaluate::{GatePolicy, HoldOut, Query, Report, Side};
-use crate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, Synthesizer};
+use crate::synthesis::{EpochDataset, SynthesisSettings, Synthesizer};
 use autovalidate_finetune::model::{ModelFolder, TokenizerChoice};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
@@ -100,13 +100,8 @@ impl FineTuneSession {
         synthesis.check()?;
         let base = tokenizer.applied_to(base, templates.phrases());
         let tokenizer = base.tokenizer()?;
-        let rates = match synthesis.learn_rates {
-            true => {
-                let slips = dataset.slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
-                SlipRates::learn(slips, synthesis.typing())
-            }
-            false => SlipRates::assumed(synthesis.slips),
-        };
+        let slips = dataset.slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
+        let rates = synthesis.rates(slips);
         let other_words = rates.other_words;
         let queries = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
         let new_names = dataset.queries.iter().filter(|query| query.side == Side::NewName);

@@ -41,7 +41,7 @@ pub(super) fn write(folder: &ModelFolder, to: &Path) -> Result<(), ModelError> {
         write_file(to, "tokenizer.json", &characters.file(&encoder)?)?;
     }
     let tokenizer = folder.tokenizer_settings();
-    if !tokenizer.common || folder.characters().is_some() {
+    if !tokenizer.common {
         let mut fields = tokenizer.fields.clone();
         if fields.get("tokenizer_class").is_some_and(|class| class == "TokenizersBackend") {
             fields.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());

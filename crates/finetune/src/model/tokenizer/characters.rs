@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizedString, Normalizer, PreTokenizerWrapper, SplitDelimiterBehavior};
@@ -48,16 +48,15 @@ impl CharacterTokenizer {
             }
             alternatives.extend(alternative(phrase, text.get()));
         }
-        let mut rest: Vec<PreTokenizerWrapper> = tokenizer.get_pre_tokenizer().cloned().into_iter().collect();
-        if let [PreTokenizerWrapper::Sequence(sequence)] = rest.as_slice()
-            && let Some(PreTokenizerWrapper::Split(split)) = sequence.as_ref().first()
-            && let SplitPattern::Regex(pattern) = &split.pattern
-            && let Some(known) = alternatives_of(pattern)
-        {
+        let before = tokenizer.get_pre_tokenizer();
+        let rest = match before.and_then(own_split) {
             // The folder has a split for other phrases, which its model knows.
-            alternatives.extend(known);
-            rest = sequence.as_ref()[1..].to_vec();
-        }
+            Some((known, rest)) => {
+                alternatives.extend(known);
+                rest.to_vec()
+            }
+            None => before.cloned().into_iter().collect(),
+        };
         let pattern = SplitPattern::Regex(pattern(alternatives));
         let split =
             Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(ModelError::Tokenizer)?;
@@ -69,7 +68,9 @@ impl CharacterTokenizer {
 
     /// Returns settings that make every version of transformers take the pipeline of the file.
     pub(in super::super) fn settings(&self, architecture: Architecture) -> TokenizerSettings {
-        let mut settings = TokenizerSettings { class: TokenizerClass::Plain, ..self.of_folder.clone() };
+        // The folder's own file says something else.
+        let class = TokenizerClass::Plain;
+        let mut settings = TokenizerSettings { class, common: false, ..self.of_folder.clone() };
         // The plain class has no special tokens of its own, and can't pad without one.
         for (name, token) in self.of_folder.class.special_tokens() {
             settings.fields.entry(*name).or_insert_with(|| (*token).into());
@@ -88,14 +89,22 @@ impl CharacterTokenizer {
 /// Returns true when the tokenizer in the encoder's folder has a split that a [`CharacterTokenizer`] has
 /// put there.
 pub(in super::super) fn in_folder(folder: &Path) -> Result<bool, ModelError> {
-    Ok(is_split(&pipeline::pre_tokenizer(&folder.join("tokenizer.json"))?))
+    let pre_tokenizer = pipeline::pre_tokenizer(&folder.join("tokenizer.json"))?;
+    let parsed = serde_json::from_value::<PreTokenizerWrapper>(pre_tokenizer);
+    Ok(parsed.is_ok_and(|pre_tokenizer| own_split(&pre_tokenizer).is_some()))
 }
 
-/// Returns true for a pre-tokenizer that begins with a split into characters and phrases.
-fn is_split(pre_tokenizer: &Value) -> bool {
-    let first = &pre_tokenizer["pretokenizers"][0];
-    let pattern = first["pattern"]["Regex"].as_str().unwrap_or_default();
-    first["type"] == "Split" && first["behavior"] == "Isolated" && alternatives_of(pattern).is_some()
+/// Returns the alternatives of the split with which a pre-tokenizer begins, when it is one into characters
+/// and phrases, and the parts that follow.
+fn own_split(pre_tokenizer: &PreTokenizerWrapper) -> Option<(Vec<String>, &[PreTokenizerWrapper])> {
+    let PreTokenizerWrapper::Sequence(sequence) = pre_tokenizer else { return None };
+    let (PreTokenizerWrapper::Split(split), rest) = sequence.as_ref().split_first()? else { return None };
+    match &split.pattern {
+        SplitPattern::Regex(pattern) if split.behavior == SplitDelimiterBehavior::Isolated => {
+            Some((alternatives_of(pattern)?, rest))
+        }
+        _ => None,
+    }
 }
 
 /// Returns the alternatives of a split's pattern before the last one, which matches any character.
@@ -157,6 +166,8 @@ fn pattern(mut alternatives: Vec<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -181,14 +192,17 @@ mod tests {
 
     #[test]
     fn only_our_own_split_is_recognized() {
+        let is_own = |json: Value| own_split(&serde_json::from_value(json).unwrap()).is_some();
         let of = |pattern: &str| {
-            is_split(&json!({ "type": "Sequence", "pretokenizers": [
+            is_own(json!({ "type": "Sequence", "pretokenizers": [
                 { "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false },
             ] }))
         };
         assert!(of(r"\S") && of(r"car:|\S"));
         assert!(!of(r"x\S") && !of(r"\w"));
-        assert!(!is_split(&json!({ "type": "BertPreTokenizer" })));
-        assert!(!is_split(&Value::Null));
+        assert!(!is_own(json!({ "type": "BertPreTokenizer" })));
+        assert!(!is_own(json!({ "type": "Sequence", "pretokenizers": [
+            { "type": "Split", "pattern": { "Regex": r"\S" }, "behavior": "Removed", "invert": false },
+        ] })));
     }
 }

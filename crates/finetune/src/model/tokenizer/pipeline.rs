@@ -170,8 +170,7 @@ fn check(parts: &Parts, settings: &TokenizerSettings) -> Result<(), ModelError> 
         TokenizerClass::Bert | TokenizerClass::Mpnet => {
             model.continuing_subword_prefix.as_deref().unwrap_or("##") == "##"
                 && model.max_input_chars_per_word.unwrap_or(100) == 100
-                && model.unk_token.as_deref().unwrap_or("[UNK]")
-                    == settings.special("unk_token").unwrap_or("[UNK]")
+                && model.unk_token.as_deref().unwrap_or("[UNK]") == settings.special_of_class("unk_token")
         }
         TokenizerClass::Roberta => {
             plain(&model.continuing_subword_prefix)
@@ -246,25 +245,25 @@ fn rebuild(
         "strip_accents": settings.optional_flag("strip_accents"),
         "lowercase": settings.flag("do_lower_case", true),
     });
-    let special = |name, default| settings.special(name).unwrap_or(default).to_owned();
+    let special = |name| settings.special_of_class(name);
     match settings.class {
         TokenizerClass::Plain => {}
         TokenizerClass::Bert => {
             set_normalizer(tokenizer, normalizer)?;
             set_pre_tokenizer(tokenizer, json!({ "type": "BertPreTokenizer" }))?;
-            set_template(tokenizer, &special("cls_token", "[CLS]"), &special("sep_token", "[SEP]"))?;
+            set_template(tokenizer, special("cls_token"), special("sep_token"))?;
         }
         TokenizerClass::Mpnet => {
             set_normalizer(tokenizer, normalizer)?;
             set_pre_tokenizer(tokenizer, json!({ "type": "BertPreTokenizer" }))?;
-            set_template(tokenizer, &special("cls_token", "<s>"), &special("sep_token", "</s>"))?;
+            set_template(tokenizer, special("cls_token"), special("sep_token"))?;
         }
         TokenizerClass::Roberta => {
             tokenizer.with_normalizer(None::<NormalizerWrapper>).map_err(ModelError::Tokenizer)?;
             let space = settings.flag("add_prefix_space", false);
             let pre_tokenizer = json!({ "type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": true });
             set_pre_tokenizer(tokenizer, pre_tokenizer)?;
-            set_template(tokenizer, &special("cls_token", "<s>"), &special("sep_token", "</s>"))?;
+            set_template(tokenizer, special("cls_token"), special("sep_token"))?;
         }
         TokenizerClass::XlmRoberta => {
             match charsmap(&parts.normalizer) {
@@ -279,7 +278,7 @@ fn rebuild(
                 { "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": true },
             ] });
             set_pre_tokenizer(tokenizer, pre_tokenizer)?;
-            set_template(tokenizer, &special("bos_token", "<s>"), &special("eos_token", "</s>"))?;
+            set_template(tokenizer, special("bos_token"), special("eos_token"))?;
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ pub(in super::super) struct TokenizerSettings {
     /// Content of the file, with the arguments of the module.
     pub(in super::super) fields: Map<String, Value>,
     pub(in super::super) class: TokenizerClass,
-    /// True when version 4 of transformers reads the file, too.
+    /// True when version 4 of transformers reads the folder's file, too, and reads these settings in it.
     pub(in super::super) common: bool,
 }
 
@@ -135,6 +135,12 @@ impl TokenizerSettings {
     /// Returns the content of a special token.
     pub(super) fn special(&self, name: &str) -> Option<&str> {
         content(self.fields.get(name)?)
+    }
+
+    /// Returns the content of a special token that every class but the plain one has.
+    pub(super) fn special_of_class(&self, name: &str) -> &str {
+        let own = || self.class.special_tokens().iter().find(|(own, _)| *own == name);
+        self.special(name).or_else(|| own().map(|(_, token)| *token)).unwrap_or_default()
     }
 
     /// Returns the length of the longest text. "No limit" is written as a huge number.
