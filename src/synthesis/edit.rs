@@ -12,8 +12,8 @@ use super::{Keyboard, Slip, SlipSet};
 
 /// Minimum length of a word that is abbreviated, and of one that is cut short without another beside it.
 const LONG_WORD: usize = 5;
-/// Number of letters by which a name can still be told: the minimum that is left of a name, or of another word
-/// beside one that is cut short. A shorter beginning of a word may be its abbreviation.
+/// Number of letters by which a name can still be told: the minimum that is left of a name, or of another
+/// word beside one that is cut short. A shorter beginning of a word may be its abbreviation.
 const STUMP: usize = 3;
 /// Numbers of letters that an abbreviation has.
 const ABBREVIATION: Range<usize> = 2..6;

@@ -8,8 +8,8 @@ use super::id_ranges::IdRanges;
 /// [`receipt_path`](crate::hub::ReleaseName::receipt_path).
 pub const RECEIPT: &str = "training_report.json";
 
-/// What the receipt of a model says about the rows that it was trained or evaluated with. A third-party model
-/// has no receipt. Only these fields are read, so that receipts of every version can be read.
+/// Rows that a model was trained or evaluated with, by its receipt. A third-party model has no receipt. Only
+/// these fields are read, so that receipts of every version can be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::run) struct KnownRows {
     /// Last row, by its place in the order of inserts: the highest id, where ids are whole numbers. `None`
