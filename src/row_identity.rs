@@ -15,6 +15,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -230,6 +231,15 @@ pub struct KeptRow {
     pub number: i64,
     /// Version of the row's text, from 1.
     pub version: u16,
+}
+
+/// An id that is a text, of a row that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptText {
+    /// Id in the table.
+    pub id: RowId,
+    /// Second in which the row was stored, by the broker's clock.
+    pub stored: Timestamp,
 }
 
 #[cfg(test)]

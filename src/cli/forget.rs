@@ -123,6 +123,7 @@ async fn vanished(settings: &Settings, corrections: &Corrections) -> Result<Vec<
     let table = Table::new(access).map_err(failed)?;
     // Before the table is read: a row that is stored meanwhile is no candidate.
     let texts = corrections.text_ids_after(i64::MIN, usize::MAX).await?;
+    let texts: Vec<_> = texts.into_iter().map(|kept| kept.id).collect();
     let (ids, kept) = match texts.is_empty() {
         false => {
             let kept = corrections.kept(&texts.iter().map(RowId::number).collect::<Vec<_>>()).await?;

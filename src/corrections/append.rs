@@ -141,8 +141,8 @@ impl Corrections {
 struct Batch<'a> {
     corrections: &'a Corrections,
     known: &'a mut StreamState,
-    /// Current minute, by the broker's clock.
-    now: i64,
+    /// Current time, by the broker's clock.
+    now: Timestamp,
     /// Digest of each row sent in this batch, by its id in the table.
     sent: HashMap<i64, (RowDigest, KeptRow)>,
     waiting: VecDeque<InFlight>,
@@ -156,7 +156,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             corrections,
             known,
-            now: minute_of(clock.now()),
+            now: clock.now(),
             sent: HashMap::new(),
             waiting: VecDeque::new(),
             appended: Appended::default(),
@@ -191,7 +191,7 @@ impl<'a> Batch<'a> {
             self.corrections.store_tombstones(self.known, &earlier, DELETED).await?;
         }
         self.known.ledger.begin_series_of(number);
-        let judged = self.known.judge(row, version, self.now);
+        let judged = self.known.judge(row, version, minute_of(self.now));
         self.publish(row, digest, KeptRow { id: row.id, number, version }, judged).await
     }
 
@@ -211,7 +211,7 @@ impl<'a> Batch<'a> {
         while !self.waiting.is_empty() {
             self.settle_oldest().await?;
         }
-        self.known.tell(self.now);
+        self.known.tell(minute_of(self.now));
         self.appended.series = self.known.ledger.series();
         Ok(self.appended)
     }
@@ -233,7 +233,7 @@ impl<'a> Batch<'a> {
         let place = if refusal.is_some() { Place::Quarantine } else { Place::Pairs };
         self.known.ledger.record(kept.number, Entry { digest, version: kept.version, place });
         if let Some(text) = text_id {
-            self.known.ledger.record_text(kept.number, &text);
+            self.known.ledger.record_text(kept.number, &text, self.now);
         }
         self.known.released.remove(&kept.number);
         self.appended.changed += usize::from(kept.version > 1);

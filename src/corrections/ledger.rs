@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::digest::RowDigest;
-use crate::row_identity::{KeptRow, RowId, id_of, is_text, number_in, numbers_between, series_of};
+use crate::row_identity::{KeptRow, KeptText, RowId, id_of, is_text, number_in, numbers_between, series_of};
 
 /// Number of row numbers in a chunk, as a power of two.
 const CHUNK_BITS: u32 = 8;
@@ -47,6 +49,14 @@ impl Slot {
     }
 }
 
+/// Text of an id.
+#[derive(Debug)]
+struct StoredText {
+    text: Box<str>,
+    /// Unix time of the row's first message that was read, in seconds.
+    stored: i64,
+}
+
 /// Relation of a row to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recognition {
@@ -67,8 +77,8 @@ pub(super) struct Ledger {
     /// Rows of earlier series that the table has shown since the ids started anew: it was not truncated,
     /// but had some ids used again. Kept in memory only; the comparison of kept rows finds them again.
     shown_again: BTreeSet<i64>,
-    /// Texts of the ids that are texts, unless the row was erased. About a hundred bytes each.
-    texts: BTreeMap<i64, Box<str>>,
+    /// Ids that are texts, unless the row was erased. About a hundred bytes each.
+    texts: BTreeMap<i64, StoredText>,
 }
 
 impl Ledger {
@@ -114,25 +124,34 @@ impl Ledger {
         }
     }
 
-    /// Records the text that a row has as its id.
-    pub(super) fn record_text(&mut self, number: i64, text: &str) {
+    /// Records the text that a row has as its id, and the time at which a message of the row was stored.
+    pub(super) fn record_text(&mut self, number: i64, text: &str, stored: Timestamp) {
         if self.get(number).is_some_and(|entry| entry.place != Place::Erased) {
-            self.texts.insert(id_of(number), text.into());
+            let stored = stored.as_second();
+            let known = self
+                .texts
+                .entry(id_of(number))
+                .or_insert_with(|| StoredText { text: text.into(), stored });
+            known.stored = known.stored.min(stored);
         }
     }
 
     /// Returns the id that a row has in the table.
     pub(super) fn row_id(&self, number: i64) -> RowId {
         let id = id_of(number);
-        RowId::new(id, self.texts.get(&id).map(AsRef::as_ref))
+        RowId::new(id, self.texts.get(&id).map(|known| known.text.as_ref()))
     }
 
     /// Returns the next ids that are texts, in the order of their numbers after `after`, at most `count`.
     /// Erased rows are left out.
-    pub(super) fn text_ids_after(&self, after: i64, count: usize) -> Vec<RowId> {
+    pub(super) fn text_ids_after(&self, after: i64, count: usize) -> Vec<KeptText> {
         let ids = after.checked_add(1).map(|first| self.texts.range(first..));
-        let texts = ids.into_iter().flatten().map(|(_, text)| text);
-        texts.filter_map(|text| RowId::of_text(text)).take(count).collect()
+        let texts = ids.into_iter().flatten().map(|(_, known)| known);
+        let kept = texts.filter_map(|StoredText { text, stored }| {
+            let stored = Timestamp::from_second(*stored).unwrap_or(Timestamp::MIN);
+            Some(KeptText { id: RowId::of_text(text)?, stored })
+        });
+        kept.take(count).collect()
     }
 
     /// Notes that the table shows a known row.

@@ -64,7 +64,7 @@ use self::scan::{Depth, scan};
 pub use self::screening::{KnownNames, ScreeningRules};
 use crate::broker::BrokerError;
 use crate::broker::{Clock, Records, Streams, timestamp};
-use crate::row_identity::{KeptRow, RowId};
+use crate::row_identity::{KeptRow, KeptText, RowId};
 
 /// Header of a quarantined row that names its [`Refusal`](crate::correction::Refusal).
 pub const REFUSAL_HEADER: &str = "Refusal";
@@ -215,7 +215,7 @@ impl Corrections {
     ///
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
-    pub async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<RowId>, BrokerError> {
+    pub async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<KeptText>, BrokerError> {
         Ok(self.current().await?.ledger.text_ids_after(after, count))
     }
 
@@ -324,7 +324,7 @@ impl StreamState {
         if let Some(text) = header(headers, TEXT_ID_HEADER)
             && let Ok(text) = serde_json::from_str::<String>(text)
         {
-            self.ledger.record_text(number, &text);
+            self.ledger.record_text(number, &text, stored_at.unwrap_or(Timestamp::UNIX_EPOCH));
         }
         let after = self.ledger.get(number);
         // A tombstone and a message of the same row: the message is still to be deleted.

@@ -9,7 +9,7 @@
 use tracing::warn;
 
 use super::access::TableAccess;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Position};
 use super::sql;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::failure::{Failure, RetryDirective};
@@ -76,21 +76,20 @@ pub(super) struct Audited {
 /// State that one audit passes to the next.
 #[derive(Debug, Default)]
 pub(super) struct Auditor {
-    /// Kept rows minus visible rows after the last audit: rows deleted from the table, minus
-    /// malformed rows, which are never kept.
-    settled: Option<i128>,
+    /// True once this process has compared every id of a table whose ids are texts.
+    has_compared_texts: bool,
 }
 
 impl Auditor {
-    /// Compares all rows up to `cursor`, and hands over the missing ones. Where ids are texts, compares all
-    /// rows.
+    /// Compares all rows up to the position's cursor, and hands over the missing ones. Where ids are texts,
+    /// compares all rows. Records the difference of the counts in the position.
     pub(super) async fn audit<I: Inbox>(
         &mut self,
         sweep: &Sweep<'_, I>,
-        cursor: i64,
+        position: &mut Position,
         swept: &mut Swept,
     ) -> Result<Audited, SweepError> {
-        let cursor = if sweep.table.has_text_ids() { i64::MAX } else { cursor };
+        let cursor = if sweep.table.has_text_ids() { i64::MAX } else { position.cursor };
         let visible = sweep.table.count_up_to(cursor).await?;
         let kept = sweep.in_time(sweep.inbox.count_up_to(cursor)).await?;
         let invisible = match visible {
@@ -98,23 +97,29 @@ impl Auditor {
             0 => Invisible::of(sweep.table.access(), sweep.table.count().await?, kept),
             _ => None,
         };
-        let difference = i128::from(kept) - i128::from(visible);
+        if invisible.is_some() {
+            return Ok(Audited { invisible, found: 0 });
+        }
+        let mut difference = kept.cast_signed() - visible.cast_signed();
         let mut found = 0;
-        let moved = self.settled.is_some_and(|settled| settled != difference);
+        // Without an earlier difference, a deleted row may hide a missing one.
+        let differs = position.settled.unwrap_or(0) != difference;
         // Where ids are texts, a row may bear any time, and only this comparison finds it.
-        let is_first = sweep.table.has_text_ids() && self.settled.is_none();
-        let differs = (difference < 0 || moved) && self.settled != Some(difference);
-        if invisible.is_none() && (differs || is_first) {
+        let is_first = sweep.table.has_text_ids() && !self.has_compared_texts;
+        if differs || is_first {
             if differs {
                 warn!(kept, visible, "rows may be missing; comparing every id");
             }
             found = self.compare(sweep, cursor, swept).await?;
             let kept = sweep.in_time(sweep.inbox.count_up_to(cursor)).await?;
-            self.settled = Some(i128::from(kept) - i128::from(visible));
-        } else if invisible.is_none() {
-            self.settled = Some(difference);
+            difference = kept.cast_signed() - visible.cast_signed();
+            self.has_compared_texts = sweep.table.has_text_ids();
         }
-        Ok(Audited { invisible, found })
+        if position.settled != Some(difference) {
+            position.settled = Some(difference);
+            sweep.in_time(sweep.inbox.advance(position)).await?;
+        }
+        Ok(Audited { invisible: None, found })
     }
 
     async fn compare<I: Inbox>(

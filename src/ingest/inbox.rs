@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective};
-use crate::row_identity::{KeptRow, RowId};
+use crate::row_identity::{KeptRow, KeptText, RowId};
 
 /// Durable storage for rows.
 ///
@@ -64,7 +64,7 @@ pub trait Inbox: Send + Sync {
         &self,
         after: i64,
         count: usize,
-    ) -> impl Future<Output = Result<Vec<RowId>, InboxError>> + Send;
+    ) -> impl Future<Output = Result<Vec<KeptText>, InboxError>> + Send;
 
     /// Notes that a sweep has handed over every row up to the end of the table. `took` is the time
     /// since it began. Nothing is lost if this fails.
@@ -94,6 +94,11 @@ pub struct Position {
     /// Place up to which every visible row was handed over, where ids are texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inserted: Option<InsertPlace>,
+    /// Kept rows minus visible rows after the last audit: rows deleted from the table, minus malformed rows,
+    /// which are never kept. An audit compares every id when it sees another difference, also one that
+    /// changed while no worker ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<i64>,
     /// Newest time of an update that was read, where the table has such a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<String>,

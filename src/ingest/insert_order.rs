@@ -23,6 +23,7 @@ use super::look_up::Purpose;
 use super::sweep::{Sweep, SweepError, Swept};
 use super::updates::LATE_COMMIT;
 use crate::postgres_time::PostgresTime;
+use crate::row_identity::KeptText;
 
 /// First time that PostgreSQL takes in the usual form, with a day to spare.
 const FIRST_TIME: Timestamp = Timestamp::constant(-62_135_510_400, 0);
@@ -115,15 +116,24 @@ impl<I: Inbox> Sweep<'_, I> {
     }
 
     /// Looks up the next page of kept ids in the table. After the last page, begins a new round.
+    ///
+    /// A row that was stored before the oldest row of the table was inserted may have gone with the whole
+    /// table, so these ids say nothing of the later ones: the two are judged apart.
     pub(super) async fn compare_text_ids(
         &self,
         position: &mut Position,
         swept: &mut Swept,
     ) -> Result<(), SweepError> {
         let kept = self.in_time(self.inbox.text_ids_after(position.compared, self.compare)).await?;
-        self.look_up(&kept, Purpose::Compare, swept).await?;
+        let oldest = self.table.oldest_insert().await?;
+        let is_before = |kept: &KeptText| oldest.is_some_and(|oldest| kept.stored < oldest);
+        for part in [true, false] {
+            let ids: Vec<_> =
+                kept.iter().filter(|kept| is_before(kept) == part).map(|kept| kept.id.clone()).collect();
+            self.look_up(&ids, Purpose::Compare, swept).await?;
+        }
         position.compared = match kept.last() {
-            Some(last) if kept.len() >= self.compare => last.number(),
+            Some(last) if kept.len() >= self.compare => last.id.number(),
             _ => {
                 self.end_round(swept);
                 i64::MIN

@@ -1,5 +1,6 @@
 //! Pages of a table whose ids are texts: in the order of inserts, and in the database's own order of texts.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::access::Malformed;
@@ -154,6 +155,22 @@ impl Table {
             return Err(RestError::SamePage);
         }
         Ok(Some(records.iter().filter_map(|record| columns.id_of(record)).collect()))
+    }
+
+    /// Returns the time at which the oldest row of the table was inserted, to the second; `None` when no row
+    /// bears a time that can be read.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub(super) async fn oldest_insert(&self) -> Result<Option<Timestamp>, RestError> {
+        let column = self.access().columns.created_at.as_str();
+        let filters = vec![(column, "not.is.null".to_owned())];
+        let question = Question { select: column, filters, order: format!("{column}.asc") };
+        // Not `read`: a failure says nothing of the size of pages.
+        let records = self.page(&question, 1).await?;
+        let first = records.first().and_then(|record| record.get(column)?.as_str());
+        let read = first.and_then(PostgresTime::read).map(|read| read.at.as_second());
+        Ok(read.and_then(|second| Timestamp::from_second(second).ok()))
     }
 
     /// Returns the columns that are a row's place in the order of inserts.

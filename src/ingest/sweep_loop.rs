@@ -60,7 +60,7 @@ impl<I: Inbox> Ingest<I> {
                 self.revise_changed().await?;
                 self.sweep_trigger.served(made);
                 if Instant::now() >= audit_due {
-                    match self.audit(&mut auditor, cursor).await {
+                    match self.audit(&mut auditor, position.get_or_insert_default()).await {
                         // Counting may fail on a large table. A failed audit must not delay the
                         // next sweep.
                         Err(SweepError::Rest(error)) => {
@@ -159,7 +159,8 @@ impl<I: Inbox> Ingest<I> {
         if self.table.has_text_ids() {
             // A sweep alone does not read a row that bears an earlier time.
             let mut swept = Swept::default();
-            Box::pin(Auditor::default().audit(&self.sweeper(&|_, _| {}), i64::MAX, &mut swept)).await?;
+            let mut position = position.unwrap_or_default();
+            Box::pin(Auditor::default().audit(&self.sweeper(&|_, _| {}), &mut position, &mut swept)).await?;
             self.count(&swept);
         }
         Ok(self.status.borrow().rows_by_sweep - before)
@@ -233,9 +234,9 @@ impl<I: Inbox> Ingest<I> {
     }
 
     /// Compares the table with the inbox, and reports once when no row is visible.
-    async fn audit(&self, auditor: &mut Auditor, cursor: i64) -> Result<(), SweepError> {
+    async fn audit(&self, auditor: &mut Auditor, position: &mut Position) -> Result<(), SweepError> {
         let mut swept = Swept::default();
-        let audited = auditor.audit(&self.sweeper(&|_, _| {}), cursor, &mut swept).await?;
+        let audited = auditor.audit(&self.sweeper(&|_, _| {}), position, &mut swept).await?;
         let trouble = audited.invisible.as_ref().map(ReportedError::of);
         let fresh = trouble
             .clone()

@@ -17,7 +17,7 @@ use crate::ingest::{
     RestError, TableAccess,
 };
 use crate::postgres_time::PostgresTime;
-use crate::row_identity::{KeptRow, RowId};
+use crate::row_identity::{KeptRow, KeptText, RowId};
 use crate::run::erase_snapshots;
 use crate::settings::Settings;
 
@@ -143,7 +143,7 @@ impl Inbox for DurableInbox {
         self.corrections.kept_between(after, last).await.map_err(InboxError::new)
     }
 
-    async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<RowId>, InboxError> {
+    async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<KeptText>, InboxError> {
         self.corrections.text_ids_after(after, count).await.map_err(InboxError::new)
     }
 

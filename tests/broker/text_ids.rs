@@ -46,10 +46,10 @@ async fn rows_are_stored_once_changed_and_known_by_their_texts_after_a_restart()
     let mut expected = [UUID, ODD, "7"].map(|text| RowId::of_text(text).unwrap());
     expected.sort();
     assert_eq!(
-        ids.iter().map(RowId::text).collect::<Vec<_>>(),
+        ids.iter().map(|kept| kept.id.text()).collect::<Vec<_>>(),
         expected.iter().map(RowId::text).collect::<Vec<_>>()
     );
-    let later = within(DEADLINE, restarted.text_ids_after(ids[0].number(), 1)).await.unwrap();
+    let later = within(DEADLINE, restarted.text_ids_after(ids[0].id.number(), 1)).await.unwrap();
     assert_eq!(later, ids[1..2]);
     assert_eq!(restarted.count_ids_up_to(i64::MAX).await.unwrap(), 3);
     assert!(within(DEADLINE, restarted.missing(&[text_row(UUID).id])).await.unwrap().is_empty());
@@ -164,7 +164,7 @@ async fn a_row_that_is_inserted_again_replaces_the_one_that_had_its_id() {
     for corrections in [corrections, bench.corrections().await] {
         assert_eq!(append(&corrections, &[first.clone(), second.clone()]).await.duplicates, 2);
         let ids = within(DEADLINE, corrections.text_ids_after(i64::MIN, 9)).await.unwrap();
-        assert_eq!(ids.iter().filter_map(RowId::text).collect::<Vec<_>>(), ["form-7", "8"]);
+        assert_eq!(ids.iter().filter_map(|kept| kept.id.text()).collect::<Vec<_>>(), ["form-7", "8"]);
     }
     // Digits that are inserted again say nothing of the others: their deletion is followed.
     let corrections = bench.corrections().await;

@@ -67,6 +67,33 @@ async fn a_row_that_becomes_visible_long_after_is_found_by_its_absence() {
 }
 
 #[tokio::test]
+async fn a_deletion_hides_no_missing_row_whenever_the_worker_restarts() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    supabase.faults().drop_events(u64::MAX);
+    for _ in 0..40 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    let slow = [supabase.reserve(), supabase.reserve()];
+    for _ in 0..100 {
+        supabase.insert("toyta", "Toyota", "brand");
+    }
+    let found_by_an_audit = async || {
+        let mut ingest = Running::start(access(&supabase), &inbox, watchful());
+        let found = ingest.event(audited).await;
+        ingest.stop().await;
+        found
+    };
+    assert_eq!(found_by_an_audit().await, 0);
+    for (number, late) in (90..).zip(slow) {
+        assert!(supabase.delete(number));
+        assert_eq!(found_by_an_audit().await, 0);
+        supabase.commit(late, "hunday", "Hyundai", "brand");
+        assert_eq!(found_by_an_audit().await, 1);
+    }
+    inbox.holds(1..=142).await;
+}
+
+#[tokio::test]
 async fn rows_hidden_by_policies_are_told_with_the_sql_that_shows_them_and_only_once() {
     let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
     supabase.insert("toyta", "Toyota", "brand");

@@ -173,6 +173,34 @@ async fn changes_that_nothing_told_of_are_found_by_looking_kept_ids_up() {
 }
 
 #[tokio::test]
+async fn a_deletion_is_found_although_the_whole_table_went_before() {
+    for kind in KINDS {
+        let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));
+        supabase.faults().drop_events(u64::MAX);
+        let hour_ago = json!((Timestamp::now() - SignedDuration::from_hours(1)).to_string());
+        let before: Vec<i64> =
+            (0..30).map(|row| insert_at(&supabase, &format!("early {row}"), &hour_ago)).collect();
+        let mut ingest = Running::start(service(&supabase), &inbox, timing());
+        ingest.settled().await;
+        supabase.truncate_restart_identity();
+        let mut ids = insert(&supabase, 20);
+        sweep(&mut ingest, 1).await;
+        let now = |ids: &BTreeMap<i64, i64>| {
+            let mut all: Vec<i64> = before.iter().chain(ids.keys()).copied().collect();
+            all.sort_unstable();
+            all
+        };
+        inbox.holds(now(&ids)).await;
+        let (_, row) = ids.pop_first().expect("a row");
+        assert!(supabase.delete(row));
+        sweep(&mut ingest, 2).await;
+        inbox.holds(now(&ids)).await;
+        assert_eq!(ingest.status.borrow().vanished, 30);
+        ingest.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_is_too_large_alone_is_kept_by_its_id_and_the_others_are_read() {
     for kind in KINDS {
         let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));

@@ -15,8 +15,9 @@ use autovalidate::ingest::{
     Accepted, Inbox, InboxError, Ingest, IngestEvent, IngestStatus, IngestTiming, Position,
     RealtimeDeadlines, SweepTrigger, TableAccess,
 };
-use autovalidate::row_identity::{KeptRow, RowId};
+use autovalidate::row_identity::{KeptRow, KeptText, RowId};
 use autovalidate_fakes::supabase::{Options, Supabase};
+use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,11 @@ impl Failure for Full {
     fn advice(&self) -> String {
         "Make room.".to_owned()
     }
+}
+
+/// Returns the time of a row's insert: a row is stored at once.
+fn stored_at(row: &Row) -> Timestamp {
+    row.created_at.as_deref().and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 impl Inbox for Memory {
@@ -129,10 +135,11 @@ impl Inbox for Memory {
         Ok(self.kept_rows(|id| id > after && id <= last))
     }
 
-    async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<RowId>, InboxError> {
+    async fn text_ids_after(&self, after: i64, count: usize) -> Result<Vec<KeptText>, InboxError> {
         let rows = self.rows.borrow();
         let texts = rows.range(after..).filter(|(id, row)| **id > after && row.text_id.is_some());
-        Ok(texts.map(|(_, row)| row.row_id()).take(count).collect())
+        let kept = texts.map(|(_, row)| KeptText { id: row.row_id(), stored: stored_at(row) });
+        Ok(kept.take(count).collect())
     }
 
     async fn count_up_to(&self, last: i64) -> Result<u64, InboxError> {
