@@ -13,6 +13,7 @@ use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::digest::RowDigest;

@@ -128,10 +128,8 @@ impl Ledger {
     pub(super) fn record_text(&mut self, number: i64, text: &str, stored: Timestamp) {
         if self.get(number).is_some_and(|entry| entry.place != Place::Erased) {
             let stored = stored.as_second();
-            let known = self
-                .texts
-                .entry(id_of(number))
-                .or_insert_with(|| StoredText { text: text.into(), stored });
+            let known =
+                self.texts.entry(id_of(number)).or_insert_with(|| StoredText { text: text.into(), stored });
             known.stored = known.stored.min(stored);
         }
     }
