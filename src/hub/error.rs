@@ -108,6 +108,14 @@ pub enum HubError {
     /// Someone else committed between our check and our commit, on every attempt.
     #[error("someone else committed to the repo at the same time")]
     Conflict,
+    /// The answer to a commit was lost, and the Hub can't be asked now whether the commit was made.
+    #[error("the Hub did not answer the commit of {release}, and can't be asked whether it was made")]
+    Unanswered {
+        /// The release that was to be published.
+        release: ReleaseName,
+        /// Reason that the Hub can't be asked.
+        source: Box<HubError>,
+    },
     /// Someone else published a release between our check and our commit.
     #[error("{newest} was published before {ours} could be")]
     Superseded {
@@ -217,6 +225,7 @@ impl HubError {
             | Self::Malformed { .. }
             | Self::Checksum { .. }
             | Self::Conflict
+            | Self::Unanswered { .. }
             | Self::Superseded { .. }
             | Self::Taken { .. }
             | Self::Index
@@ -269,6 +278,7 @@ impl Failure for HubError {
             | Self::TimedOut { .. }
             | Self::Malformed { .. }
             | Self::Checksum { .. }
+            | Self::Unanswered { .. }
             | Self::Library(_) => RetryDirective::Retry,
         }
     }
@@ -298,6 +308,9 @@ impl Failure for HubError {
             Self::Malformed { .. } => "Check that HF_ENDPOINT is a Hub and not another website.".to_owned(),
             Self::Checksum { .. } => "No action is needed: the file is downloaded again.".to_owned(),
             Self::Conflict => "Find out who else keeps committing to the repo.".to_owned(),
+            Self::Unanswered { source, .. } => {
+                format!("The next attempt looks first, and publishes nothing twice. {}", source.advice())
+            }
             Self::Superseded { newest, .. } => {
                 format!("No action is needed: the next attempt compares with {newest} and takes a later name.")
             }

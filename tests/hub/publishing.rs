@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use autovalidate::failure::{Failure, RetryDirective};
 use autovalidate::hub::{Digest, Extra, HubError, RetryPolicy};
 use autovalidate_fakes::hub::{Options, Transfer};
+use axum::http::StatusCode;
 use bytes::Bytes;
 
 use crate::support::DEADLINE;
@@ -134,6 +136,19 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
         assert_eq!(bench.commits().await, 1, "{transfer:?}");
         assert_eq!(bench.repository.head().await.unwrap(), published.commit);
     }
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_is_in_doubt_until_the_hub_can_be_asked() {
+    let bench = bench(Transfer::Basic).await;
+    bench.hub.faults().lose_commit_answer_and_refuse(StatusCode::FORBIDDEN);
+    let error = bench.publish(VERSION, 1_000).await.unwrap_err();
+    assert!(matches!(&error, HubError::Unanswered { .. }), "{error:?}");
+    assert_eq!(error.directive(), RetryDirective::Retry);
+    assert!(error.advice().contains("HF_TOKEN"), "{}", error.advice());
+    bench.hub.faults().refuse(None);
+    bench.publish(VERSION, 1_000).await.unwrap();
+    assert_eq!(bench.commits().await, 1);
 }
 
 #[tokio::test]

@@ -133,9 +133,17 @@ pub(super) async fn publish(
 
     let mut stored: Option<(Vec<Digest>, Stored)> = None;
     let mut failures = 0;
+    // True after a commit without an answer, until the repo shows whether it was made.
+    let mut unanswered = false;
     loop {
-        let head = listing::head(wire).await?;
-        let before = match look(wire, &head, &release, sha256, &replaces).await? {
+        let looked = async {
+            let head = listing::head(wire).await?;
+            let found = look(wire, &head, &release, sha256, &replaces).await?;
+            Ok((head, found))
+        };
+        let (head, found) = looked.await.map_err(|error| in_doubt(error, unanswered, &release))?;
+        unanswered = false;
+        let before = match found {
             Found::Landed => {
                 tracing::info!(path = %release.path(), commit = %head, "release is already published");
                 return Ok(published(head));
@@ -168,11 +176,25 @@ pub(super) async fn publish(
                 return Ok(published(commit));
             }
             Err(error @ HubError::Conflict) => error,
-            Err(error) if error.is_transient() => error,
+            Err(error) if error.is_transient() => {
+                unanswered = true;
+                error
+            }
             Err(error) => return Err(error),
         };
         failures += 1;
-        wire.pause("commit", failures, error).await?;
+        let paused = wire.pause("commit", failures, error).await;
+        paused.map_err(|error| in_doubt(error, unanswered, &release))?;
+    }
+}
+
+/// Returns the error of a look at the repo. After a commit without an answer, it says that the outcome is
+/// unknown, unless the look itself has decided it.
+fn in_doubt(error: HubError, unanswered: bool, release: &ReleaseName) -> HubError {
+    match error {
+        error @ (HubError::Superseded { .. } | HubError::Taken { .. }) => error,
+        error if unanswered => HubError::Unanswered { release: release.clone(), source: Box::new(error) },
+        error => error,
     }
 }
 

@@ -27,6 +27,8 @@ struct Switches {
     conflicts: u32,
     rivals: VecDeque<(String, Bytes)>,
     lost_commits: u32,
+    /// Status of every answer after a commit whose answer was lost.
+    refused_then: Option<StatusCode>,
     failed_commits: u32,
     cut_uploads: VecDeque<u64>,
     ended_links: u32,
@@ -97,6 +99,13 @@ impl Faults {
         self.switches().lost_commits = count;
     }
 
+    /// Applies the next commit, closes the connection without a response, and answers every request after
+    /// that with this status, until [`refuse`](Self::refuse) sets another one.
+    pub fn lose_commit_answer_and_refuse(&self, status: StatusCode) {
+        let mut switches = self.switches();
+        (switches.lost_commits, switches.refused_then) = (1, Some(status));
+    }
+
     /// Answers the next `count` commits with 503 without applying them.
     pub fn fail_commit(&self, count: u32) {
         self.switches().failed_commits = count;
@@ -159,7 +168,12 @@ impl Faults {
     }
 
     pub(super) fn take_lost_commit(&self) -> bool {
-        take(&mut self.switches().lost_commits)
+        let mut switches = self.switches();
+        let lost = take(&mut switches.lost_commits);
+        if lost && let Some(status) = switches.refused_then.take() {
+            switches.refused = Some(status);
+        }
+        lost
     }
 
     pub(super) fn take_failed_commit(&self) -> bool {
