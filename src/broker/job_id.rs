@@ -34,9 +34,13 @@ impl JobId {
         Self(format!("manual-{}-{sequence}", base36(stream_created_at)))
     }
 
-    /// Returns the id of the job for the pairs with these stream sequences.
-    pub fn for_pairs(first_sequence: u64, last_sequence: u64) -> Self {
-        Self(format!("pairs-{first_sequence}-{last_sequence}"))
+    /// Returns the id of the job for the pairs with these stream sequences, after a number of runs in a row
+    /// that failed.
+    pub fn for_pairs(first_sequence: u64, last_sequence: u64, failed_runs: u32) -> Self {
+        match failed_runs {
+            0 => Self(format!("pairs-{first_sequence}-{last_sequence}")),
+            failed => Self(format!("pairs-{first_sequence}-{last_sequence}-again-{failed}")),
+        }
     }
 
     /// Returns the id of the job for the pairs with these sequences on a stream that was made anew at

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((request.epochs, request.batch_size), (Some(3), Some(64)));
         assert_eq!(request.learning_rate, Some(1e-4));
         assert!(request.dry_run && request.force);
-        assert_eq!(request.job_id, Some(JobId::for_pairs(1, 9)));
+        assert_eq!(request.job_id, Some(JobId::for_pairs(1, 9, 0)));
         assert_eq!((request.first_sequence, request.last_sequence), (Some(1), Some(9)));
     }
 

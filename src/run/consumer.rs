@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{BrokerError, Job, Jobs};
+use crate::broker::{BrokerError, Job, Jobs, RunState};
 use crate::failure::chain;
 use crate::retry::Backoff;
 use crate::trigger::Trigger;
@@ -49,6 +49,10 @@ pub async fn settle(job: Job, ending: AttemptEnding, trigger: &Trigger) -> Resul
     match ending {
         AttemptEnding::Finished(finished) => {
             trigger.covered(finished.covered).await?;
+            job.complete().await
+        }
+        AttemptEnding::Closed(RunState::Failed) => {
+            trigger.failed(job.id(), job.request()).await?;
             job.complete().await
         }
         AttemptEnding::Closed(_) => {

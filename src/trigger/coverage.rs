@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Reason, is_after};
 use crate::broker::{BrokerError, JobId, JobRequest, Records, Revision, Streams};
+use crate::default_value::is_default;
 
 const KEY: &str = "trigger";
 
@@ -19,6 +20,26 @@ pub struct Coverage {
     pub intent: Option<Intent>,
     /// Time at which the last run ended, whatever its outcome.
     pub last_run_ended_at: Option<Timestamp>,
+    /// Stream sequence up to which a run has learned from the pairs. Those of a failed run count again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub learned_sequence: u64,
+    /// Number of runs that have failed since the last one that did not.
+    #[serde(skip_serializing_if = "is_default")]
+    pub failed_runs: u32,
+    /// Job of the last of these runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_job: Option<JobId>,
+}
+
+/// End of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RunEnd {
+    /// It learned from all pairs up to this stream sequence.
+    Learned(u64),
+    /// It failed. The first sequence is that of its pairs, if the trigger started it.
+    Failed { job: JobId, first_sequence: Option<u64> },
+    /// It learned nothing, as a person decided.
+    Stopped,
 }
 
 /// A decided job, with everything that is needed to publish it.
@@ -65,17 +86,31 @@ impl Coverage {
         Some(Self { last_run_ended_at: Some(now), ..self.clone() })
     }
 
-    /// Records the end of a run that covers the pairs up to a sequence, or none.
-    pub(super) fn end_run(&mut self, sequence: Option<u64>, now: Timestamp) {
-        self.covered_sequence = self.covered_sequence.max(sequence.unwrap_or_default());
+    /// Records the end of a run. Recording it again changes nothing but the time.
+    pub(super) fn end_run(&mut self, end: &RunEnd, now: Timestamp) {
         self.last_run_ended_at = self.last_run_ended_at.max(Some(now));
+        match end {
+            RunEnd::Learned(sequence) => {
+                self.covered_sequence = self.covered_sequence.max(*sequence);
+                self.learned_sequence = self.learned_sequence.max(*sequence);
+                (self.failed_runs, self.failed_job) = (0, None);
+            }
+            RunEnd::Failed { job, .. } if self.failed_job.as_ref() == Some(job) => {}
+            RunEnd::Failed { job, first_sequence } => {
+                self.failed_runs = self.failed_runs.saturating_add(1);
+                self.failed_job = Some(job.clone());
+                let covered = first_sequence.map(|first| self.learned_sequence.max(first.saturating_sub(1)));
+                self.covered_sequence = self.covered_sequence.min(covered.unwrap_or(u64::MAX));
+            }
+            RunEnd::Stopped => {}
+        }
     }
 
     /// Returns this coverage with the pairs up to a sequence covered by a new intent, and the
     /// intent.
     pub(super) fn intend(&self, last_sequence: u64, reason: Reason) -> (Self, Intent) {
         let first_sequence = self.covered_sequence + 1;
-        let job_id = JobId::for_pairs(first_sequence, last_sequence);
+        let job_id = JobId::for_pairs(first_sequence, last_sequence, self.failed_runs);
         let intent = Intent { job_id, first_sequence, last_sequence, reason };
         (Self { covered_sequence: last_sequence, intent: Some(intent.clone()), ..self.clone() }, intent)
     }

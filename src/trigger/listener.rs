@@ -10,7 +10,7 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::coverage::{Coverage, CoverageStore, Intent};
+use super::coverage::{Coverage, CoverageStore, Intent, RunEnd};
 use super::policy::{Decision, DueJob, TriggerPolicy, TriggerState, decide, next_due};
 use crate::broker::{BrokerError, Clock, JobId, JobRequest, Jobs, Runs, Streams, keep_watching};
 use crate::corrections::Corrections;
@@ -111,6 +111,7 @@ impl Trigger {
             oldest_at: arrivals.oldest_at,
             newest_at: arrivals.newest_at,
             last_run_ended_at: coverage.last_run_ended_at,
+            failed_runs: coverage.failed_runs,
             run_in_flight: self.jobs.outstanding().await? > 0,
         };
         Ok((state.bounded_by(self.clock.now()), arrivals.last_sequence))
@@ -122,22 +123,32 @@ impl Trigger {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
     pub async fn covered(&self, sequence: u64) -> Result<(), BrokerError> {
-        self.run_ended(Some(sequence)).await
+        self.run_ended(RunEnd::Learned(sequence)).await
     }
 
-    /// Records the end of a run that trained on nothing (refused, failed, cancelled): the cooldown
-    /// begins, and pairs that no other job covers keep counting.
+    /// Records the end of a run that a person stopped: the cooldown begins, and pairs that no other job
+    /// covers keep counting.
     ///
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
     pub async fn ended(&self) -> Result<(), BrokerError> {
-        self.run_ended(None).await
+        self.run_ended(RunEnd::Stopped).await
     }
 
-    async fn run_ended(&self, sequence: Option<u64>) -> Result<(), BrokerError> {
+    /// Records the end of a run that failed: its pairs count again, after a pause that doubles with each
+    /// failed run in a row. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn failed(&self, job: &JobId, request: &JobRequest) -> Result<(), BrokerError> {
+        let first_sequence = request.first_sequence;
+        self.run_ended(RunEnd::Failed { job: job.clone(), first_sequence }).await
+    }
+
+    async fn run_ended(&self, end: RunEnd) -> Result<(), BrokerError> {
         self.clock.refresh().await?;
         let now = self.clock.now();
-        self.coverage_store.change(|coverage| coverage.end_run(sequence, now)).await?;
+        self.coverage_store.change(|coverage| coverage.end_run(&end, now)).await?;
         self.wake();
         Ok(())
     }

@@ -29,6 +29,8 @@ pub struct TriggerState {
     pub newest_at: Option<Timestamp>,
     /// Time at which the last run ended.
     pub last_run_ended_at: Option<Timestamp>,
+    /// Number of runs that have failed since the last one that did not.
+    pub failed_runs: u32,
     /// True while a job waits or runs.
     pub run_in_flight: bool,
 }
@@ -66,6 +68,11 @@ pub struct DueJob {
     /// Reason the job starts.
     pub reason: Reason,
 }
+
+/// Pause after a run that failed; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_mins(15);
+/// Longest pause after runs that failed.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// Time by which the clocks of the servers of a cluster may differ. A stored time that lies further
 /// in the future is wrong.
@@ -110,11 +117,21 @@ pub fn next_due(policy: &TriggerPolicy, state: &TriggerState) -> Option<DueJob> 
         (instant(state.oldest_at, policy.max_wait), Reason::MaxWait),
         (instant(state.newest_at, policy.quiet), Reason::Quiet),
     ];
-    let not_before = instant(state.last_run_ended_at, Some(policy.cooldown)).unwrap_or(Timestamp::MIN);
+    let pause = policy.cooldown.max(pause_after(state.failed_runs));
+    let not_before = instant(state.last_run_ended_at, Some(pause)).unwrap_or(Timestamp::MIN);
     // Among reasons that are due at the same instant, the first one in this list wins.
     due.into_iter()
         .filter_map(|(at, reason)| Some(DueJob { at: at?.max(not_before), reason }))
         .min_by_key(|due| due.at)
+}
+
+/// Returns the pause after a number of runs in a row that failed. What made them fail may last for days, and
+/// each further run costs a machine's start and its training.
+fn pause_after(failed_runs: u32) -> Duration {
+    match failed_runs {
+        0 => Duration::ZERO,
+        failed => FIRST_PAUSE.saturating_mul(1 << (failed - 1).min(16)).min(LONGEST_PAUSE),
+    }
 }
 
 fn instant(from: Option<Timestamp>, after: Option<Duration>) -> Option<Timestamp> {
@@ -144,6 +161,7 @@ mod tests {
     fn states() -> impl Strategy<Value = TriggerState> {
         (0_u64..10, 0_i64..100, 0_i64..100, prop::option::of((0_i64..200).prop_map(at)), any::<bool>())
             .prop_map(|(pending, one, other, last_run_ended_at, run_in_flight)| TriggerState {
+                failed_runs: 0,
                 pending,
                 oldest_at: (pending > 0).then(|| at(one.min(other))),
                 newest_at: (pending > 0).then(|| at(one.max(other))),
@@ -206,6 +224,27 @@ mod tests {
             ..TriggerState::default()
         };
         assert_eq!(decide(&policy, &state, Timestamp::MAX), Decision::Idle);
+    }
+
+    #[test]
+    fn pauses_after_failed_runs_double_up_to_a_day_and_a_longer_cooldown_is_kept() {
+        let minutes: Vec<u64> =
+            (0..9).chain([u32::MAX]).map(|failed| pause_after(failed).as_secs() / 60).collect();
+        assert_eq!(minutes, [0, 15, 30, 60, 120, 240, 480, 960, 1_440, 1_440]);
+        let state = TriggerState {
+            pending: 3,
+            oldest_at: Some(at(0)),
+            newest_at: Some(at(1)),
+            last_run_ended_at: Some(at(2)),
+            failed_runs: 2,
+            ..TriggerState::default()
+        };
+        let due = |minutes: u64| {
+            let cooldown = Duration::from_mins(minutes);
+            let policy = TriggerPolicy { threshold: 3, max_wait: None, quiet: None, cooldown };
+            next_due(&policy, &state).unwrap().at.as_second() - 2
+        };
+        assert_eq!((due(1), due(45)), (30 * 60, 45 * 60));
     }
 
     #[test]

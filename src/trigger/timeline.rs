@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::coverage::Coverage;
+use super::coverage::{Coverage, RunEnd};
 use super::policy::{Decision, Reason, TriggerPolicy, TriggerState, decide};
 use crate::broker::JobId;
 
@@ -101,6 +101,7 @@ impl World {
             oldest_at: new.first().copied(),
             newest_at: new.last().copied(),
             last_run_ended_at: coverage.last_run_ended_at,
+            failed_runs: coverage.failed_runs,
             run_in_flight: !self.queue.is_empty(),
         }
         .bounded_by(self.broker_now())
@@ -162,7 +163,8 @@ impl World {
                     let last = self.started.last().map_or(0, |job| job.last);
                     let mut coverage = self.stored_coverage();
                     let ended_at = self.broker_now() + SignedDuration::from_secs(*ahead);
-                    coverage.end_run(covered.then_some(last), ended_at);
+                    let end = if *covered { RunEnd::Learned(last) } else { RunEnd::Stopped };
+                    coverage.end_run(&end, ended_at);
                     self.save(coverage);
                     self.ended_at = Some(self.now);
                 }

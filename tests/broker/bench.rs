@@ -65,7 +65,7 @@ async fn pairs_to_job() -> Value {
         let stored = Instant::now();
         let (job, taken) = within(DEADLINE, waiting).await.unwrap();
         times.push(taken.saturating_duration_since(stored).as_secs_f64() * 1e3);
-        assert_eq!(job.id(), &JobId::for_pairs(first.unsigned_abs(), (first + PAIRS - 1).unsigned_abs()));
+        assert_eq!(job.id(), &JobId::for_pairs(first.unsigned_abs(), (first + PAIRS - 1).unsigned_abs(), 0));
         within(DEADLINE, job.complete()).await.unwrap();
     }
     stop.cancel();

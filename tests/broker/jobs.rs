@@ -39,9 +39,9 @@ async fn a_request_comes_out_as_it_went_in_and_completes_once() {
 async fn a_request_with_an_id_is_kept_once() {
     let bench = TestBroker::new().await;
     let jobs = bench.jobs(JobSettings::default()).await;
-    let request = JobRequest { job_id: Some(JobId::for_pairs(1, 5)), ..JobRequest::default() };
+    let request = JobRequest { job_id: Some(JobId::for_pairs(1, 5, 0)), ..JobRequest::default() };
     for _ in 0..3 {
-        assert_eq!(within(DEADLINE, jobs.enqueue(&request)).await.unwrap(), JobId::for_pairs(1, 5));
+        assert_eq!(within(DEADLINE, jobs.enqueue(&request)).await.unwrap(), JobId::for_pairs(1, 5, 0));
     }
     assert_eq!(jobs.outstanding().await.unwrap(), 1);
     within(DEADLINE, next(&jobs).await.complete()).await.unwrap();

@@ -53,7 +53,7 @@ async fn n_pairs_start_exactly_one_job() {
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
     within(DEADLINE, corrections.append(&rows(10..=10))).await.unwrap();
     let job = next(&jobs).await;
-    assert_eq!(job.id(), &JobId::for_pairs(1, 10));
+    assert_eq!(job.id(), &JobId::for_pairs(1, 10, 0));
     assert_eq!((job.request().first_sequence, job.request().last_sequence), (Some(1), Some(10)));
 
     // Pairs that arrive during a run count toward the next job, which waits until this run has
@@ -65,7 +65,7 @@ async fn n_pairs_start_exactly_one_job() {
     within(DEADLINE, trigger.covered(10)).await.unwrap();
     within(DEADLINE, job.complete()).await.unwrap();
     let second = next(&jobs).await;
-    assert_eq!(second.id(), &JobId::for_pairs(11, 25));
+    assert_eq!(second.id(), &JobId::for_pairs(11, 25, 0));
     within(DEADLINE, second.complete()).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Idle);
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
@@ -98,7 +98,7 @@ async fn racing_triggers_start_one_job_between_them() {
         }
         let job = next(&jobs).await;
         let first = u64::try_from(round * 10 + 1).unwrap();
-        assert_eq!(job.id(), &JobId::for_pairs(first, first + 9));
+        assert_eq!(job.id(), &JobId::for_pairs(first, first + 9, 0));
         within(DEADLINE, job.complete()).await.unwrap();
     }
     for trigger in &triggers {
@@ -137,7 +137,7 @@ async fn time_elapsed_starts_a_job_with_fewer_pairs() {
     assert_eq!(jobs.outstanding().await.unwrap(), 0);
     clock.advance(hour + hour);
     let job = next(&jobs).await;
-    assert_eq!(job.id(), &JobId::for_pairs(1, 2));
+    assert_eq!(job.id(), &JobId::for_pairs(1, 2, 0));
     cancel.cancel();
     within(DEADLINE, running).await.unwrap();
 }
@@ -163,6 +163,48 @@ async fn the_cooldown_and_quiet_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_pairs_of_a_failed_run_count_again_and_start_a_later_one() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    let jobs = bench.jobs(JobSettings::default()).await;
+    // The end of a run is never later than the broker's own clock.
+    let clock = ManualClock::new(Timestamp::now() - Duration::from_hours(2));
+    let trigger =
+        Trigger::new(&bench.streams, &corrections, Arc::new(jobs.clone()), TEN, Arc::new(clock.clone()));
+    within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
+    let first = next(&jobs).await;
+    assert_eq!(first.id(), &JobId::for_pairs(1, 10, 0));
+    // A crash between the two reports the failure twice.
+    for _ in 0..2 {
+        within(DEADLINE, trigger.failed(first.id(), first.request())).await.unwrap();
+    }
+    within(DEADLINE, first.complete()).await.unwrap();
+    assert_eq!(trigger.pending().await.unwrap(), 10);
+    let quarter = Duration::from_mins(15);
+    assert_eq!(look(&trigger).await, Decision::WaitUntil(clock.now() + quarter));
+
+    clock.advance(quarter);
+    assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
+    let second = next(&jobs).await;
+    assert_eq!(second.id(), &JobId::for_pairs(1, 10, 1));
+    within(DEADLINE, corrections.append(&rows(11..=12))).await.unwrap();
+    within(DEADLINE, trigger.failed(second.id(), second.request())).await.unwrap();
+    within(DEADLINE, second.complete()).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::WaitUntil(clock.now() + quarter * 2));
+
+    clock.advance(quarter * 2);
+    assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
+    let third = next(&jobs).await;
+    assert_eq!(third.id(), &JobId::for_pairs(1, 12, 2));
+    within(DEADLINE, trigger.covered(12)).await.unwrap();
+    within(DEADLINE, third.complete()).await.unwrap();
+    within(DEADLINE, corrections.append(&rows(13..=22))).await.unwrap();
+    assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold), "the pauses are over");
+    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(13, 22, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trainer_whose_clock_is_hours_ahead_holds_no_job_back() {
     let bench = TestBroker::new().await;
     let corrections = bench.corrections().await;
@@ -182,7 +224,7 @@ async fn a_trainer_whose_clock_is_hours_ahead_holds_no_job_back() {
     assert!(due.at <= clock.now() + cooldown, "due at {}", due.at);
     let cancel = CancellationToken::new();
     let running = spawn(&listener, &cancel);
-    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(1, 10));
+    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(1, 10, 0));
     cancel.cancel();
     within(DEADLINE, running).await.unwrap();
 }
@@ -213,7 +255,7 @@ async fn a_manual_request_counts_nothing_until_its_run_has_covered_pairs() {
     assert_eq!(trigger.pending().await.unwrap(), 2);
     within(DEADLINE, corrections.append(&rows(10..=17))).await.unwrap();
     assert_eq!(look(&trigger).await, Decision::Fire(Reason::Threshold));
-    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17));
+    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(8, 17, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +267,7 @@ async fn a_stream_of_pairs_that_is_made_anew_starts_runs_again() {
     within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
     look(&trigger).await;
     let first = next(&jobs).await;
-    assert_eq!(first.id(), &JobId::for_pairs(1, 10));
+    assert_eq!(first.id(), &JobId::for_pairs(1, 10, 0));
     within(DEADLINE, first.complete()).await.unwrap();
 
     bench.connection.jetstream().delete_stream("CORRECTIONS").await.unwrap();
@@ -236,7 +278,7 @@ async fn a_stream_of_pairs_that_is_made_anew_starts_runs_again() {
     // The id of the first run would find its record, and train nothing.
     let again = next(&jobs).await;
     assert!(
-        again.id().as_str().ends_with("-1-10") && again.id() != &JobId::for_pairs(1, 10),
+        again.id().as_str().ends_with("-1-10") && again.id() != &JobId::for_pairs(1, 10, 0),
         "{}",
         again.id()
     );

@@ -59,7 +59,7 @@ async fn crash_between_intent_and_clearing(after_effect: bool) {
     assert_eq!(look(&restarted).await, Decision::Idle);
     assert_eq!(look(&restarted).await, Decision::Idle);
     assert_eq!(jobs.outstanding().await.unwrap(), 1);
-    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(1, 10));
+    assert_eq!(next(&jobs).await.id(), &JobId::for_pairs(1, 10, 0));
     assert_eq!(restarted.pending().await.unwrap(), 3);
 }
 
@@ -83,7 +83,7 @@ async fn an_intent_whose_run_is_known_is_not_published_again() {
     within(DEADLINE, corrections.append(&rows(1..=10))).await.unwrap();
     within(DEADLINE, trigger(&bench, &corrections, failing, TEN).look()).await.unwrap_err();
     // The job was taken so long ago that the broker has forgotten its id, but its record exists.
-    let record = RunRecord::new(JobId::for_pairs(1, 10), JobRequest::default(), Timestamp::now());
+    let record = RunRecord::new(JobId::for_pairs(1, 10, 0), JobRequest::default(), Timestamp::now());
     within(DEADLINE, Runs::new(&bench.streams).create(&record)).await.unwrap();
     let restarted = trigger(&bench, &corrections, Arc::new(jobs.clone()), TEN);
     assert_eq!(look(&restarted).await, Decision::Idle);
@@ -113,7 +113,7 @@ async fn a_restarted_broker_stops_neither_the_trigger_nor_the_worker() {
     within(DEADLINE, server.restarted(before)).await;
     within(DEADLINE, async { while corrections.append(&rows(10..=10)).await.is_err() {} }).await;
     let job = within(DEADLINE * 2, waiting).await.unwrap().unwrap();
-    assert_eq!(job.id(), &JobId::for_pairs(1, 10));
+    assert_eq!(job.id(), &JobId::for_pairs(1, 10, 0));
     within(DEADLINE, job.complete()).await.unwrap();
     cancel.cancel();
     within(DEADLINE, running).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_decision_that_another_worker_overtook_is_dropped() {
             corrections.append(&rows(11..=11)).await.unwrap();
             assert_eq!(fast.look().await.unwrap(), Decision::Fire(Reason::Threshold));
             let job = jobs.next(&CancellationToken::new()).await.unwrap();
-            assert_eq!(job.id(), &JobId::for_pairs(1, 11));
+            assert_eq!(job.id(), &JobId::for_pairs(1, 11, 0));
             job.complete().await.unwrap();
         }
         .boxed()

@@ -6,12 +6,13 @@ use autovalidate::broker::{
     Broker, CheckpointStore, Connection, JobId, JobRequest, JobSettings, MAX_MESSAGE, Remote, RunRecord,
     RunState, StageRecord, StreamSettings, Streams, is_left_out,
 };
-use autovalidate::correction::{Row, Templates};
+use autovalidate::correction::Row;
 use autovalidate::evaluate::{
     Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, Query, QuerySet, Report, Verdict,
 };
 use autovalidate::report::{RunReport, page};
 use autovalidate::run::{Dataset, DatasetSummary, Receipt, settle};
+use autovalidate::templates::Templates;
 use autovalidate::worker::{BrokerHandles, Status};
 use futures::StreamExt;
 use proptest::prelude::*;
@@ -57,7 +58,7 @@ fn report(queries: &[Query], ids: &[i64], catalog: &Catalog, after: &[usize]) ->
 
 fn record(summary: &DatasetSummary, report: &Report) -> RunRecord {
     let now = jiff::Timestamp::now();
-    let mut record = RunRecord::new(JobId::for_pairs(1, u64::MAX), JobRequest::default(), now);
+    let mut record = RunRecord::new(JobId::for_pairs(1, u64::MAX, 0), JobRequest::default(), now);
     let outline = serde_json::to_value(report.outline()).unwrap();
     let training = json!({
         "steps": 256, "pairs": 60, "vocabulary": 100, "epoch_losses": vec![0.1_f32; 64],
