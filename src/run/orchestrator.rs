@@ -24,7 +24,9 @@ use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
     StepContext, Train, publish_package, record_known_rollback, to_json,
 };
-use super::storage::{Baselines, ModelCache, RunDir, leave_error, remove_stored_checkpoint, take_error};
+use super::storage::{
+    Baselines, ModelCache, RunDir, blocking, keep_within, leave_error, remove_stored_checkpoint, take_error,
+};
 use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
@@ -95,6 +97,9 @@ impl Pipeline {
         watchdog: &RunWatchdog,
     ) -> Result<FinishedRun, RunError> {
         let run_dir = self.run_dir(&recorder.record)?;
+        let (data_dir, budget) = (self.plan.data_dir.clone(), self.plan.data_budget);
+        let own = run_dir.folder().to_owned();
+        blocking(move || keep_within(&data_dir, budget, &own, SystemTime::now())).await?;
         let context =
             StepContext { pipeline: self, job: recorder.record.id.clone(), request, run_dir, watchdog };
         let covered = match recorder.record.last_sequence {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::{CheckpointStore, Clock, Events, PublishedArtifact, RunState, Runs};
-use crate::correction::Templates;
 use crate::corrections::Corrections;
 use crate::evaluate::{GatePolicy, HoldOut};
 use crate::hub::Repository;
 use crate::synthesis::SynthesisSettings;
+use crate::templates::Templates;
 use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Recipe;
@@ -59,6 +59,8 @@ pub struct RunSettings {
     pub base_model: String,
     /// Folder below which runs keep their files (`DATA_DIR`).
     pub data_dir: PathBuf,
+    /// Number of bytes that replaceable files in that folder may take (`DATA_BUDGET`).
+    pub data_budget: u64,
     /// Time between two checkpoints: the most training time that is lost when a worker dies.
     /// Writing a checkpoint takes a second or two at most.
     pub checkpoint_every: Duration,

@@ -307,6 +307,7 @@ impl Trainer {
                 gate: settings.gate,
                 base_model: settings.base_model.clone(),
                 data_dir: settings.data_dir.clone(),
+                data_budget: settings.data_budget,
                 checkpoint_every: settings.checkpoints.every,
                 private_repository: true,
             },

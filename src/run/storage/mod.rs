@@ -12,10 +12,12 @@
 //! model_folders     folders of downloaded models, named by their content
 //! name_lists        the lists of names that runs have read from `CATALOG`
 //! checkpoint_sync   the copying of checkpoints to the broker and back
+//! budget            the bytes that replaceable files may take
 //! left_error        the error of an attempt that could not record it
 //! files             file operations with the run's errors
 //! ```
 
+mod budget;
 mod checkpoint_sync;
 mod files;
 mod left_error;
@@ -26,6 +28,7 @@ mod name_lists;
 mod run_dir;
 mod snapshots;
 
+pub(in crate::run) use budget::keep_within;
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
 pub(in crate::run) use files::{blocking, entries};
 pub(in crate::run) use left_error::{leave_error, take_error};

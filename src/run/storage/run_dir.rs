@@ -45,9 +45,14 @@ pub(in crate::run) struct RunDir {
     attempt: u64,
 }
 
+/// Returns the folder of all runs.
+pub(super) fn jobs(data_dir: &Path) -> PathBuf {
+    data_dir.join("jobs")
+}
+
 /// Returns the folder of a run.
 pub(super) fn folder_of(data_dir: &Path, job: &JobId) -> PathBuf {
-    data_dir.join("jobs").join(job.as_str())
+    jobs(data_dir).join(job.as_str())
 }
 
 impl RunDir {
@@ -65,6 +70,11 @@ impl RunDir {
         let attempt = run_dir.attempt_folder();
         std::fs::create_dir_all(&attempt).map_err(RunError::file("make", &attempt))?;
         Ok(run_dir)
+    }
+
+    /// Returns the run's folder.
+    pub(in crate::run) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Returns the folder for this attempt's unfinished work.
