@@ -16,6 +16,7 @@
 //! sanity       checks that the model's embeddings are usable and its speed acceptable
 //! gate         verdict (better, no worse, worse, cannot tell) and the decision to publish
 //! string_metrics  the best string metric, as the bar for the model
+//! weighted_ratio rapidfuzz's weighted ratio
 //! serving      advice on combining the model with the fuzzy matcher
 //! report       all results in one struct
 //! outline      the report without the figures whose number grows with the domains
@@ -34,6 +35,7 @@ mod sanity;
 mod serving;
 mod string_metrics;
 mod table;
+mod weighted_ratio;
 
 pub use catalog::{Catalog, Query};
 pub use cohort::{Cohorts, NewestWindow, NoWindow};
@@ -46,3 +48,4 @@ pub use retrieval::{EvaluateError, Rank, Retrieval, Scores, held_out_loss, model
 pub use sanity::{Defect, Sanity, Speed, query_time, slowdown, timed};
 pub use serving::{ServedAccuracy, ServingAdvice, ServingTrials};
 pub use string_metrics::{MetricScores, StringMetric};
+pub use weighted_ratio::weighted_ratio;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fuzzy::{FuzzyMatch, FuzzyMatcher};
 use super::retrieval::{Rank, Scores, rank};
+use super::weighted_ratio::weighted_ratio;
 use super::{Catalog, Query};
 use crate::correction::normalize;
 
@@ -31,10 +32,13 @@ pub enum StringMetric {
     JaroWinkler,
     /// Cosine of tf-idf vectors of 1- to 3-grams of characters.
     Ngrams,
+    /// Weighted ratio of rapidfuzz ([`super::weighted_ratio`]).
+    WeightedRatio,
 }
 
 impl StringMetric {
-    const ALL: [Self; 4] = [Self::Ratio, Self::DamerauLevenshtein, Self::JaroWinkler, Self::Ngrams];
+    const ALL: [Self; 5] =
+        [Self::Ratio, Self::DamerauLevenshtein, Self::JaroWinkler, Self::Ngrams, Self::WeightedRatio];
 
     /// Returns the metric's name in sentences.
     pub fn name(self) -> &'static str {
@@ -43,6 +47,7 @@ impl StringMetric {
             Self::DamerauLevenshtein => "Damerau-Levenshtein",
             Self::JaroWinkler => "Jaro-Winkler",
             Self::Ngrams => "tf-idf of 1-3-grams",
+            Self::WeightedRatio => "weighted ratio",
         }
     }
 }
@@ -112,6 +117,7 @@ pub(super) fn comparisons(queries: &[Query], catalog: &Catalog) -> usize {
 
 /// Names of a domain, as the metrics compare them.
 struct DomainNames {
+    texts: Vec<String>,
     normal: Vec<Vec<char>>,
     /// Number and inverse document frequency of each n-gram.
     ngrams: HashMap<String, (usize, f64)>,
@@ -121,7 +127,8 @@ struct DomainNames {
 
 impl DomainNames {
     fn new(names: &[String]) -> Self {
-        let normal: Vec<Vec<char>> = names.iter().map(|name| normalize(name).chars().collect()).collect();
+        let texts: Vec<String> = names.iter().map(|name| normalize(name)).collect();
+        let normal: Vec<Vec<char>> = texts.iter().map(|name| name.chars().collect()).collect();
         let counted: Vec<BTreeMap<String, f64>> = normal.iter().map(|name| counts(name)).collect();
         let mut documents: BTreeMap<&String, f64> = BTreeMap::new();
         counted.iter().flat_map(BTreeMap::keys).for_each(|ngram| *documents.entry(ngram).or_default() += 1.0);
@@ -139,13 +146,14 @@ impl DomainNames {
                 postings[number].push((name, weight));
             }
         }
-        Self { normal, ngrams, postings }
+        Self { texts, normal, ngrams, postings }
     }
 
     /// Returns the similarity of each name by each metric, from 0 to 1. `ratios` are those of the fuzzy
     /// matcher.
-    fn similarities(&self, query: &str, ratios: Array1<f64>) -> [Array1<f64>; 4] {
-        let query: Vec<char> = normalize(query).chars().collect();
+    fn similarities(&self, query: &str, ratios: Array1<f64>) -> [Array1<f64>; 5] {
+        let text = normalize(query);
+        let query: Vec<char> = text.chars().collect();
         let edits = damerau_levenshtein::BatchComparator::new(query.iter().copied());
         let jaro = jaro_winkler::BatchComparator::new(query.iter().copied());
         let each =
@@ -161,6 +169,7 @@ impl DomainNames {
             each(&|name| edits.normalized_similarity(name.iter().copied())),
             each(&|name| jaro.normalized_similarity(name.iter().copied())),
             cosines,
+            self.texts.iter().map(|name| weighted_ratio(&text, name) / 100.0).collect(),
         ]
     }
 }

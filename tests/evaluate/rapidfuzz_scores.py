@@ -1,6 +1,6 @@
 """Scores pairs of texts as the backend's fuzzy matcher does, with the library that it uses.
 
-Reads a JSON list of [query, name] from standard input, and writes a JSON list of scores.
+Reads a JSON list of [query, name] from standard input, and writes a JSON list of [score, weighted ratio].
 """
 
 import json
@@ -21,4 +21,6 @@ def score(query, name):
     return fuzz.ratio(query, name)
 
 
-json.dump([score(query, name) for query, name in json.load(sys.stdin)], sys.stdout)
+json.dump(
+    [[score(query, name), fuzz.WRatio(query.lower(), name.lower())] for query, name in json.load(sys.stdin)], sys.stdout
+)

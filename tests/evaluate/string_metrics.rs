@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 
-use autovalidate::correction::Templates;
 use autovalidate::evaluate::{
     Catalog, GatePolicy, MetricScores, Query, Report, ServingAdvice, ServingTrials, Side, StringMetric,
     model_ranks_with,
 };
+use autovalidate::templates::Templates;
 use autovalidate_fakes::demo;
 use ndarray::{Array2, ArrayView1};
 
@@ -28,7 +28,7 @@ fn each_metric_and_each_two_are_scored_on_the_runs_own_queries() {
     let queries =
         [query("brand", "fodr", "Ford", Side::NewTypo), query("brand", "audi", "Audi", Side::NewTypo)];
     let report = report(&queries, &catalog);
-    assert_eq!(report.string_metrics.len(), 10, "four metrics and six pairs");
+    assert_eq!(report.string_metrics.len(), 15, "five metrics and ten pairs");
     assert_eq!(of(&report, &[StringMetric::Ratio]).all.accuracy_at_1, 0.5);
     assert_eq!(of(&report, &[StringMetric::Ratio]).all.queries, 2);
     let best = report.best_metric(|metric| metric.all).unwrap();
