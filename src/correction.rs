@@ -1,9 +1,8 @@
 //! The training pair: a typo, and the correction a person accepted.
 //!
-//! Owns the row as the table stores it, the rules that decide whether a row may be trained on, and
-//! the templates that render a text as model input. Never accesses a network, a file or a clock.
+//! Owns the row as the table stores it, and the rules that decide whether a row may be trained on. Never
+//! accesses a network, a file or a clock.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -12,7 +11,7 @@ use strum::VariantArray;
 
 use crate::postgres_time::PostgresTime;
 use crate::row_identity::RowId;
-use crate::text::{collapse, compose};
+use crate::text::compose;
 
 pub use crate::text::normalize;
 
@@ -186,110 +185,6 @@ pub fn subject_token(domain: &str) -> String {
     if token.is_empty() { "unknown".to_owned() } else { token }
 }
 
-/// Words in the texts that the backend indexes, `car brand: <brand> models: <model>` and
-/// `car model: <model> by <brand>`, besides those of its queries.
-const INDEX_WORDS: [&str; 2] = [" models: ", " by "];
-
-/// Templates that render a text as model input by its domain, such as `car brand: toyta`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Templates {
-    /// Template per normalized domain; `{text}` stands for the text.
-    #[serde(deserialize_with = "by_normalized_domain")]
-    domains: BTreeMap<String, String>,
-    /// Template of every other domain.
-    fallback: String,
-}
-
-/// Reads templates of earlier versions, which kept a domain as it was spelled in the settings.
-fn by_normalized_domain<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    let domains = BTreeMap::<String, String>::deserialize(deserializer)?;
-    Ok(domains.into_iter().map(|(domain, template)| (normalize(&domain), template)).collect())
-}
-
-impl Default for Templates {
-    /// The backend's templates: `car brand: {text}` for `brand`, and `car model: {text}` for every
-    /// other domain.
-    fn default() -> Self {
-        Self::new([("brand".to_owned(), "car brand: {text}".to_owned())], "car model: {text}".to_owned())
-    }
-}
-
-impl Templates {
-    /// Collects templates from `(domain, template)`, and the template of every other domain. Of
-    /// several templates for one normalized domain, the last one counts.
-    pub fn new(domains: impl IntoIterator<Item = (String, String)>, fallback: String) -> Self {
-        let domains = domains.into_iter().map(|(domain, template)| (normalize(&domain), template));
-        Self { domains: domains.collect(), fallback }
-    }
-
-    /// Replaces the templates of domains, and keeps the one of every other domain.
-    #[must_use]
-    pub fn with_domains(self, domains: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self::new(domains, self.fallback)
-    }
-
-    /// Returns true when a domain has a template of its own.
-    pub fn has(&self, domain: &str) -> bool {
-        self.domains.contains_key(&normalize(domain))
-    }
-
-    /// Returns the template of every domain that has none of its own.
-    pub fn fallback(&self) -> &str {
-        &self.fallback
-    }
-
-    /// Returns true when a domain has a template of its own, or when the fallback template names it, as
-    /// `car model: {text}` names `model`.
-    pub fn covers(&self, domain: &str) -> bool {
-        let domain = normalize(domain);
-        let fallback = normalize(&self.fallback.replace("{text}", " "));
-        let words: Vec<&str> = fallback.split(|letter: char| !letter.is_alphanumeric()).collect();
-        self.domains.contains_key(&domain) || words.contains(&domain.as_str()) && !domain.is_empty()
-    }
-
-    /// Renders `text` of `domain` as model input.
-    ///
-    /// The text stays as a person typed it, with white space trimmed and collapsed: the backend
-    /// sends a query as typed, and the model's tokenizer decides whether case, accents and invisible
-    /// characters matter. Names are [composed](compose) before they get here.
-    pub fn render(&self, domain: &str, text: &str) -> String {
-        // Most domains are spelled as the templates' are, and normalizing costs more than the rest.
-        let own = self.domains.get(domain).or_else(|| self.domains.get(&normalize(domain)));
-        let template = own.unwrap_or(&self.fallback);
-        template.replace("{text}", &collapse(text))
-    }
-
-    /// Returns the texts around `{text}` of all templates, and the words of the texts that the backend
-    /// indexes. They are no part of any name. A space at the beginning or end of such a
-    /// text says that a word ends there.
-    pub fn phrases(&self) -> Vec<String> {
-        let all = self.domains.values().chain([&self.fallback]).map(|template| format!(" {template} "));
-        let parts = all.flat_map(|template| template.split("{text}").map(str::to_owned).collect::<Vec<_>>());
-        let mut phrases: Vec<String> = parts.filter(|part| !part.trim().is_empty()).collect();
-        phrases.extend(INDEX_WORDS.map(str::to_owned));
-        phrases.sort_unstable();
-        phrases.dedup();
-        phrases
-    }
-
-    /// Splits a rendered text into its domain and its text; the domain is `None` for the fallback
-    /// template. Returns `None` when no template fits. When several fit, the longest template
-    /// decides.
-    pub fn parse<'t>(&self, rendered: &'t str) -> Option<(Option<&str>, &'t str)> {
-        let of_domains = self.domains.iter().map(|(domain, template)| (Some(domain.as_str()), template));
-        let all = of_domains.chain([(None, &self.fallback)]);
-        let fitting = all.filter_map(|(domain, template)| {
-            let (before, after) = template.split_once("{text}")?;
-            let text = rendered.strip_prefix(before)?.strip_suffix(after)?;
-            // A template with nothing but the text would fit everything.
-            (before.len() + after.len() > 0).then_some((template.len(), domain, text))
-        });
-        fitting.max_by_key(|(length, ..)| *length).map(|(_, domain, text)| (domain, text))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,17 +215,6 @@ mod tests {
     }
 
     #[test]
-    fn a_rendered_text_is_taken_apart() {
-        let templates = Templates::default();
-        for (domain, parsed) in [("brand", Some("brand")), ("model", None)] {
-            assert_eq!(templates.parse(&templates.render(domain, "land rovr")), Some((parsed, "land rovr")));
-        }
-        assert_eq!(templates.parse("toyta"), None);
-        let bare = Templates::new([], "{text}".to_owned());
-        assert_eq!(bare.parse("car brand: toyta"), None);
-    }
-
-    #[test]
     fn null_and_absent_columns_read_as_empty_text() {
         let row: Row = serde_json::from_str(r#"{"id":7,"typo":null,"corrected":"Audi"}"#).unwrap();
         assert_eq!((row.typo.as_str(), row.domain.as_str()), ("", ""));
@@ -341,46 +225,6 @@ mod tests {
     fn debug_shows_no_text() {
         let shown = format!("{:?}", row("secret typo", "secret brand"));
         assert!(!shown.contains("secret"), "{shown}");
-    }
-
-    #[test]
-    fn templates_are_the_backends() {
-        let templates = Templates::default();
-        assert_eq!(templates.render("brand", " toyta "), "car brand: toyta");
-        assert_eq!(templates.render("model", "corola\t x"), "car model: corola x");
-        assert_eq!(templates.render("trim", "GLX"), "car model: GLX");
-    }
-
-    #[test]
-    fn the_fallback_covers_the_domain_that_it_names() {
-        let templates = Templates::default();
-        assert!(["brand", "Model ", "car"].iter().all(|domain| templates.covers(domain)));
-        assert!(!["", "trim", "mod", "text", "car model"].iter().any(|domain| templates.covers(domain)));
-    }
-
-    #[test]
-    fn a_domain_is_one_however_it_is_spelled() {
-        let spelled =
-            ["größe", "GRÖSSE ".replace("SS", "ß").as_str(), "gro\u{308}ße", " Gro\u{308}\u{200b}ße"]
-                .map(str::to_owned);
-        for key in &spelled {
-            let templates = Templates::new([(key.clone(), "size: {text}".to_owned())], "{text}".to_owned());
-            for domain in &spelled {
-                assert_eq!(templates.render(domain, " XL "), "size: XL", "{key:?} {domain:?}");
-                assert!(templates.has(domain));
-                assert_eq!(subject_token(domain), "gr__e", "{domain:?}");
-            }
-        }
-        let earlier = r#"{"domains":{"Brand":"brand: {text}"},"fallback":"{text}"}"#;
-        let earlier: Templates = serde_json::from_str(earlier).unwrap();
-        assert_eq!(earlier.render("brand ", "Kia"), "brand: Kia");
-        assert_eq!(subject_token(" Car  Brand"), "car_brand");
-    }
-
-    #[test]
-    fn a_typo_reaches_the_model_as_it_was_typed() {
-        let templates = Templates::default();
-        assert_eq!(templates.render("Brand", " cite\u{301}  Z\u{200d}"), "car brand: cite\u{301} Z\u{200d}");
     }
 
     proptest! {

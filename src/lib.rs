@@ -21,7 +21,9 @@
 //! table_file   tables in files: CSV, JSON, Parquet
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
-//! correction   the training pair: validation, templates
+//! correction   the training pair and its validation
+//! templates    rendering of texts as model input
+//! catalog_row  names of the catalog that belong together
 //! row_identity number of a row, and version of its text
 //! default_value fields that are left out of a record
 //! postgres_time a time in the forms that PostgreSQL writes
@@ -37,6 +39,7 @@
 
 mod answer;
 pub mod broker;
+pub mod catalog_row;
 pub mod cli;
 pub mod correction;
 pub mod corrections;
@@ -56,6 +59,7 @@ pub mod run;
 pub mod settings;
 pub mod synthesis;
 pub mod table_file;
+pub mod templates;
 pub mod text;
 pub mod trigger;
 pub mod worker;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use autovalidate::correction::Templates;
+use autovalidate::catalog_row::CatalogRow;
 use autovalidate::evaluate::{Catalog, HoldOut, NewestWindow, Query, Side};
 use autovalidate::synthesis::{SynthesisSettings, align};
-use autovalidate_fakes::demo::{Entry, catalog, corrections_of, hard_corrections_of};
+use autovalidate::templates::Templates;
+use autovalidate_fakes::demo::{Entry, cars, catalog, corrections_of, hard_corrections_of};
 use serde::{Deserialize, Serialize};
 
 /// Number of training pairs, similar to a new installation.
@@ -18,7 +19,7 @@ const QUERIES: usize = 500;
 const DRAWN: usize = 4_000;
 /// Hold-out that is larger than the product's, so that a single run has enough queries.
 pub(crate) const HOLD_OUT: HoldOut =
-    HoldOut { typos: 0.20, corrections: 0.20, new_names: 0.0, newest: NewestWindow::Count(0) };
+    HoldOut { typos: 0.20, corrections: 0.20, new_names: 0.5, newest: NewestWindow::Count(0) };
 
 /// Kind of the queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -60,7 +61,7 @@ impl Dataset {
             _ => {}
         }
         let entries: Vec<Entry> = match name {
-            "cars" => catalog(),
+            "cars" | "served" => catalog(),
             "devices" => include_str!("../../benches/data/devices.csv")
                 .lines()
                 .skip(1)
@@ -96,7 +97,15 @@ impl Dataset {
                 queries.push(Query { domain, typo, corrected, side });
             }
         }
-        let catalog = Catalog::new(entries.iter().map(|entry| (entry.domain, entry.name)));
+        let mut catalog = Catalog::new(entries.iter().map(|entry| (entry.domain, entry.name)));
+        if name == "served" {
+            let row = |(brand, model): (&str, &str)| {
+                let names = [("brand", brand), ("model", model)];
+                CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
+            };
+            let rows: Vec<CatalogRow> = cars().into_iter().map(row).collect();
+            catalog = catalog.with_indexed(&rows, &Templates::default());
+        }
         Ok(Self { name: name.to_owned(), catalog, training, queries })
     }
 
@@ -122,9 +131,17 @@ impl Dataset {
 
     pub(crate) fn names(&self, templates: &Templates) -> Vec<String> {
         let domains = self.catalog.domains();
-        domains
-            .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)))
-            .collect()
+        let rendered = domains.flat_map(|(domain, names)| {
+            let alone = names.iter().map(move |name| templates.render(domain, name));
+            alone.chain(self.catalog.texts(domain, templates).into_iter().map(|(_, text)| text))
+        });
+        rendered.collect()
+    }
+
+    /// Returns the catalog's names, each indexed alone.
+    pub(crate) fn names_alone(&self) -> Catalog {
+        let domains = self.catalog.domains();
+        Catalog::new(domains.flat_map(|(domain, names)| names.iter().map(move |name| (domain, name))))
     }
 
     pub(crate) fn dump(&self, seed: u64, to: &Path) -> Result<()> {

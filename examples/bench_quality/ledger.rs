@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use autovalidate::evaluate::{EndToEnd, GatePolicy, Group};
+use autovalidate::evaluate::{EndToEnd, GatePolicy, MetricScores, Report, Scores};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::QueryKind;
@@ -24,28 +24,48 @@ pub(crate) struct Outcome {
     /// Seconds of the training loop alone; `seconds` includes synthesis and tokenizing.
     pub(crate) loop_seconds: f64,
     pub(crate) seconds: f64,
+    /// New typos of known corrections.
     pub(crate) known: Figures,
+    /// Corrections that occur in no training pair.
     pub(crate) unseen: Figures,
+    /// Corrections that occur neither in a training pair nor in a synthetic one.
+    pub(crate) new_name: Figures,
 }
 
 /// Accuracies at 1 of one group of queries.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Figures {
-    queries: usize,
+    pub(crate) queries: usize,
     /// Accuracy of the model that training started from.
-    before: f64,
+    pub(crate) before: f64,
     pub(crate) all: f64,
     pub(crate) slice_queries: usize,
     pub(crate) slice: f64,
+    /// Accuracy of the fuzzy matcher's best guess.
+    pub(crate) fuzzy: f64,
     pub(crate) slice_fuzzy: f64,
+    /// Accuracy of the best string metric, or mean of two, on these very queries.
+    pub(crate) bar: f64,
+    pub(crate) slice_bar: f64,
     pub(crate) end_to_end: f64,
     end_to_end_before: f64,
+    /// Accuracy of the mixture of cosine and ratio, cross-validated; 0 when there are too few queries.
+    pub(crate) mixture: f64,
 }
 
 impl Figures {
-    pub(crate) fn of(group: &Group) -> Self {
+    /// Returns the figures of a report on the queries of this group.
+    pub(crate) fn of(report: &Report) -> Self {
+        let group = &report.held_out;
         let EndToEnd { before, after } = group.end_to_end;
+        let bar = |scores: fn(&MetricScores) -> Scores| {
+            report.best_metric(scores).map_or(0.0, |best| scores(best).accuracy_at_1)
+        };
         Self {
+            fuzzy: group.all.fuzzy.overall.accuracy_at_1,
+            bar: bar(|metric| metric.all),
+            slice_bar: bar(|metric| metric.slice),
+            mixture: report.serving.map_or(0.0, |serving| serving.by_mixture.accuracy),
             queries: group.all.after.overall.queries,
             before: group.all.before.overall.accuracy_at_1,
             all: group.all.after.overall.accuracy_at_1,
@@ -68,10 +88,18 @@ impl Figures {
         (self.slice_queries >= GatePolicy::default().minimum_queries).then_some(self.slice)
     }
 
-    /// Returns the accuracy of the fuzzy matcher's best guess on the slice, or `None` when the
-    /// slice has too few queries.
-    pub(crate) fn fuzzy_of_slice(&self) -> Option<f64> {
-        self.of_slice().map(|_| self.slice_fuzzy)
+    /// Returns the accuracy of the best string metric on the slice, or `None` when the slice has too few
+    /// queries.
+    pub(crate) fn bar_of_slice(&self) -> Option<f64> {
+        self.of_slice().map(|_| self.slice_bar)
+    }
+
+    pub(crate) fn bar(&self) -> Option<f64> {
+        Some(self.bar)
+    }
+
+    pub(crate) fn mixed(&self) -> Option<f64> {
+        Some(self.mixture)
     }
 
     pub(crate) fn served(&self) -> Option<f64> {
@@ -86,6 +114,10 @@ impl Outcome {
 
     pub(crate) fn unseen(&self) -> &Figures {
         &self.unseen
+    }
+
+    pub(crate) fn new_name(&self) -> &Figures {
+        &self.new_name
     }
 }
 

@@ -8,12 +8,15 @@
 //! - `batch`, `lr`, `warmup`, `hard`, `below`, `negatives`, `smoothing`: short forms of such
 //!   settings
 //! - `slips`: `full` or `original`
+//! - `tokenizer`: `characters` or `keep`
 //! - `loss`: `symmetric` or `mnrl`
 //! - `rates`: `learned` or `fixed`
 //! - `reversed=yes`: each pair a second time with its sides swapped
 //! - `duplicates=yes`: a batch may hold a text several times
 //! - `dropout=yes`: dropout during training
+//! - `catalog=no`: synthetic typos of the names of the pairs only, as without a catalog
 //! - `real=no`: synthetic typos only
+//! - `indexed=no`: a typo's positive is its name alone, not a text of the index
 //! - `start`: `base`, or `live` (a model trained on the older half of the pairs)
 //! - `run=3`: the third run, after two runs of the same recipe on one third and two thirds of the
 //!   pairs
@@ -25,6 +28,7 @@
 mod bench;
 mod dataset;
 mod ledger;
+mod race;
 mod table;
 mod trial;
 
@@ -32,14 +36,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use autovalidate::correction::Templates;
-use autovalidate_finetune::model::ModelFolder;
+use autovalidate::templates::Templates;
 use autovalidate_finetune::onnx::{Runtime, disable_telemetry};
 use clap::Parser;
 
 use bench::Bench;
 use dataset::{Dataset, QueryKind};
-use ledger::{Ledger, Outcome};
+use ledger::{Figures, Ledger, Outcome};
 use trial::Trial;
 
 #[derive(Parser)]
@@ -53,7 +56,7 @@ struct Arguments {
     /// Number of threads. With one thread, other work on the machine hardly changes the times.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Datasets: `cars`, `devices`, and the lists of real typos `places` and `brands`.
+    /// Datasets: `cars`, `devices`, `served` (cars as the backend indexes them), and the lists of real typos `places` and `brands`.
     #[arg(long, value_delimiter = ',', default_value = "cars,devices")]
     datasets: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
@@ -80,6 +83,10 @@ struct Arguments {
     /// Writes each dataset to this folder, for training elsewhere. Trains nothing.
     #[arg(long)]
     dump: Option<PathBuf>,
+    /// Trains by the first recipe on the first dataset with the first seed, with hard queries, and writes
+    /// to this folder what a race with another program needs.
+    #[arg(long)]
+    race: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -109,29 +116,25 @@ fn main() -> Result<()> {
     if trials.is_empty() {
         bail!("give --recipe or --recipes");
     }
-    let folder = ModelFolder::open(&arguments.model)?;
     let bench = Bench {
         runtime: Runtime::load(&arguments.runtime, arguments.threads)?,
-        tokenizer: folder.tokenizer()?,
-        folder,
+        model: arguments.model,
         templates: Templates::default(),
     };
-    println!(
-        "{:24}{:9}{:>5}{:>7}{:>8} | {:>6}{:>7}{:>7}{:>7} | {:>6}{:>7}{:>7}{:>7}",
-        "recipe",
-        "dataset",
-        "seed",
-        "steps",
-        "seconds",
-        "known",
-        "slice",
-        "fuzzy",
-        "served",
-        "unseen",
-        "slice",
-        "fuzzy",
-        "served"
-    );
+    if let Some(folder) = &arguments.race {
+        let (Some(name), Some(seed)) = (arguments.datasets.first(), arguments.seeds.first()) else {
+            bail!("a race needs a dataset and a seed");
+        };
+        return bench.race(&trials[0], name, *seed, folder);
+    }
+    print!("{:24}{:9}{:>5}{:>7}{:>8}", "recipe", "dataset", "seed", "steps", "seconds");
+    for side in ["known", "unseen", "new"] {
+        print!(
+            " | {:>6}{side:>7}{:>7}{:>7}{:>7}{:>7}{:>7}",
+            "before", "best", "slice", "best", "served", "mixed"
+        );
+    }
+    println!();
     let started = Instant::now();
     let mut longest = Duration::ZERO;
     for seed in &arguments.seeds {
@@ -160,16 +163,13 @@ fn main() -> Result<()> {
 }
 
 fn show(outcome: &Outcome) {
-    let Outcome { recipe, dataset, seed, known, unseen, steps, seconds, .. } = outcome;
-    println!(
-        "{recipe:24}{dataset:9}{seed:>5}{steps:>7}{seconds:>8.1} | {:>6.3}{:>7.3}{:>7.3}{:>7.3} | {:>6.3}{:>7.3}{:>7.3}{:>7.3}",
-        known.all,
-        known.slice,
-        known.slice_fuzzy,
-        known.end_to_end,
-        unseen.all,
-        unseen.slice,
-        unseen.slice_fuzzy,
-        unseen.end_to_end,
-    );
+    let Outcome { recipe, dataset, seed, known, unseen, new_name, steps, seconds, .. } = outcome;
+    print!("{recipe:24}{dataset:9}{seed:>5}{steps:>7}{seconds:>8.1}");
+    for figures in [known, unseen, new_name] {
+        let Figures { before, all, bar, slice, slice_bar, end_to_end, mixture, .. } = figures;
+        print!(
+            " | {before:>6.3}{all:>7.3}{bar:>7.3}{slice:>7.3}{slice_bar:>7.3}{end_to_end:>7.3}{mixture:>7.3}"
+        );
+    }
+    println!();
 }

@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use crate::ledger::{Figures, Ledger, Outcome};
 use crate::trial::Trial;
 
+/// Groups of queries, in the order of the columns.
+const SIDES: [fn(&Outcome) -> &Figures; 3] = [Outcome::known, Outcome::unseen, Outcome::new_name];
 const BEGIN: &str = "<!-- bench-quality: begin -->\n";
 const END: &str = "<!-- bench-quality: end -->";
 
@@ -43,21 +45,24 @@ fn tables(ledger: &Ledger, trials: &[Trial]) -> String {
         let _ = write!(
             text,
             "\n### {dataset}, {questions} questions\n\n\
-             | recipe | what differs | seeds | steps | seconds | known | slice | served | unseen | slice | served |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|\n"
+             | recipe | what differs | seeds | steps | seconds | known | slice | served | mixed | unseen | slice | served \
+             | mixed | new names | slice | served | mixed |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
         );
-        let mut fuzzy: Option<[String; 2]> = None;
+        let mut bar: Option<String> = None;
         for trial in trials {
             let outcomes = of_set(trial);
             let Some(first) = outcomes.first() else { continue };
             let spread = |value: &dyn Fn(&Outcome) -> Option<f64>| {
                 spread(outcomes.iter().map(|outcome| value(outcome)))
             };
-            fuzzy.get_or_insert_with(|| {
-                [
-                    spread(&|outcome| outcome.known.fuzzy_of_slice()),
-                    spread(&|outcome| outcome.unseen.fuzzy_of_slice()),
-                ]
+            bar.get_or_insert_with(|| {
+                let of = |side: fn(&Outcome) -> &Figures| {
+                    let [all, slice] = [Figures::bar, Figures::bar_of_slice]
+                        .map(|figure| spread(&|outcome| figure(side(outcome))));
+                    format!(" {all} | {slice} | | |")
+                };
+                SIDES.map(of).concat()
             });
             let mean = outcomes.iter().map(|outcome| outcome.seconds).sum::<f64>() / outcomes.len() as f64;
             let _ = write!(
@@ -68,18 +73,15 @@ fn tables(ledger: &Ledger, trials: &[Trial]) -> String {
                 outcomes.len(),
                 first.steps
             );
-            for side in [Outcome::known, Outcome::unseen] {
-                for figure in [Figures::overall, Figures::of_slice, Figures::served] {
+            for side in SIDES {
+                for figure in [Figures::overall, Figures::of_slice, Figures::served, Figures::mixed] {
                     let _ = write!(text, " {} |", spread(&|outcome| figure(side(outcome))));
                 }
             }
             text.push('\n');
         }
-        if let Some([known, unseen]) = fuzzy {
-            let _ = writeln!(
-                text,
-                "| fuzzy's own best guess | threshold ignored | | | | | {known} | | | {unseen} | |"
-            );
+        if let Some(bar) = bar {
+            let _ = writeln!(text, "| best string metric | chosen for each column | | | |{bar}");
         }
     }
     text.push('\n');

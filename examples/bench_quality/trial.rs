@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use autovalidate::synthesis::SynthesisSettings;
+use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Loss;
 use autovalidate_finetune::train::Recipe;
 use serde::Serialize;
@@ -39,8 +40,14 @@ pub(crate) struct Trial {
     /// Text of the recipe's keys, which identifies the results of this trial.
     pub(crate) keys: String,
     pub(crate) recipe: Recipe,
+    pub(crate) tokenizer: TokenizerChoice,
     pub(crate) synthesis: SynthesisSettings,
     pub(crate) real: bool,
+    /// True when a typo's positive is a text of the index, false when it is the name alone.
+    pub(crate) indexed: bool,
+    /// True when synthetic typos are made of every name, false for those of the pairs alone, as without
+    /// a catalog.
+    pub(crate) catalog: bool,
     pub(crate) start: Start,
     pub(crate) rows: Rows,
 }
@@ -54,8 +61,11 @@ impl FromStr for Trial {
             name: name.trim().to_owned(),
             keys: keys.trim().to_owned(),
             recipe: Recipe::default(),
+            tokenizer: TokenizerChoice::Characters,
             synthesis: SynthesisSettings::default(),
             real: true,
+            indexed: true,
+            catalog: true,
             start: Start::Base,
             rows: Rows::All,
         };
@@ -80,6 +90,8 @@ impl Trial {
             other => other,
         };
         match (key, value) {
+            ("tokenizer", "characters") => self.tokenizer = TokenizerChoice::Characters,
+            ("tokenizer", "keep") => self.tokenizer = TokenizerChoice::Keep,
             ("loss", "symmetric") => self.recipe.loss = Loss::MnrlSymmetric,
             ("loss", "mnrl") => self.recipe.loss = Loss::Mnrl,
             ("reversed", "yes") => self.recipe.reversed = true,
@@ -88,6 +100,8 @@ impl Trial {
             ("rates", "learned") => self.synthesis.learn_rates = true,
             ("rates", "fixed") => self.synthesis.learn_rates = false,
             ("real", "no") => self.real = false,
+            ("indexed", "no") => self.indexed = false,
+            ("catalog", "no") => self.catalog = false,
             ("start", "base") => self.start = Start::Base,
             ("start", "live") => self.start = Start::Live,
             ("run", number) => self.start = Start::Run(number.parse().context("a run has a number")?),

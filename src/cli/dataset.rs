@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::correction::Templates;
 use crate::evaluate::HoldOut;
 use crate::run::{Dataset, NameSource, RunError, read_rows};
+use crate::templates::Templates;
 
 use super::CliError;
 
@@ -25,7 +25,7 @@ pub(super) async fn dataset(
         eprintln!("note: {sentence}; [templates] of autovalidate.toml sets others");
     }
     if let Some(source) = names {
-        dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?);
+        dataset = dataset.with_names(&source.read().await.map_err(RunError::from)?, templates);
     }
     Ok(dataset)
 }

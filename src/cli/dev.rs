@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::hub::Repository;
 use crate::settings::{FILE, Needs, Settings};
 use crate::worker::{Role, Worker, WorkerOptions};
+use autovalidate_fakes::demo::cars_csv;
 use autovalidate_fakes::{hub, supabase};
 
 use super::demo::{Demo, DemoSettings};
@@ -242,6 +243,10 @@ fn settings(
     hub: &hub::Hub,
 ) -> Result<Settings, CliError> {
     let pairs = pairs.to_string();
+    let catalog = data.join("cars.csv");
+    if args.demo {
+        std::fs::write(&catalog, cars_csv()).map_err(|source| cannot("write", &catalog, source))?;
+    }
     let data = data.join("worker").display().to_string();
     let accounts = accounts(supabase, hub);
     let environment = |name: &str| -> Option<String> {
@@ -267,6 +272,7 @@ fn settings(
             "DATA_DIR" => Some(data.clone()),
             "HTTP_ADDR" => own().or_else(|| Some("127.0.0.1:0".to_owned())),
             "NATS_LISTEN" => own().or_else(|| Some("127.0.0.1:0".to_owned())),
+            "CATALOG" if args.demo => own().or_else(|| Some(catalog.display().to_string())),
             "TRAIN_THRESHOLD" if args.demo => Some(pairs.clone()),
             "TRAIN_COOLDOWN" => own().or_else(|| Some("off".to_owned())),
             _ => own(),

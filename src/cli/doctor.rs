@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, Connection, Streams};
+use crate::catalog_row::CatalogRow;
 use crate::failure::{Failure, chain};
 use crate::hub::Repository;
 use crate::ingest::{Invisible, RestError, Table};
 use crate::settings::{Nats, Needs, Settings};
+use crate::templates::Templates;
 use crate::worker::stream_settings;
 use autovalidate_finetune::onnx::Runtime;
 
@@ -80,8 +82,11 @@ pub(super) async fn run(_: Args) -> Result<CommandOutcome, CliError> {
             },
         );
         if let Some(catalog) = &settings.catalog {
-            let names = catalog.read(access).await;
-            report("catalog", names.map(|names| format!("{} names", names.len())).map_err(told));
+            let rows = catalog.read(access, &settings.templates.indexed_domains()).await;
+            report("catalog", rows.map(|rows| counted(&rows, &settings.templates)).map_err(told));
+        } else {
+            let missing = "not set, so models learn only names that somebody has mistyped (setting CATALOG)";
+            report("catalog", Ok(missing.to_owned()));
         }
     }
     if let Some(access) = settings.hub {
@@ -129,6 +134,16 @@ async fn nats(broker: &Broker, settings: &Settings) -> Result<String, (String, S
             "nats-server {version} answers; {name} is not there yet, and a worker's start creates what is missing"
         )),
         Err(error) => Err(told(error)),
+    }
+}
+
+/// Describes the rows of a catalog.
+fn counted(rows: &[CatalogRow], templates: &Templates) -> String {
+    let names: usize = rows.iter().map(|row| row.names().len()).sum();
+    let texts = rows.iter().flat_map(|row| row.names().map(move |(domain, _)| (domain, row)));
+    match texts.filter_map(|(domain, row)| templates.render_indexed(domain, row)).count() {
+        0 => format!("{names} names, indexed alone"),
+        texts => format!("{names} names in {} rows, indexed by {texts} texts", rows.len()),
     }
 }
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::catalog_row::CatalogRow;
 use crate::correction::normalize;
-use crate::evaluate::fuzzy_ratio;
-use crate::hub::Repository;
+use crate::evaluate::{Catalog, fuzzy_ratio};
+use crate::hub::{Repository, Serving};
 use crate::ingest::read_names;
 use crate::run::{ModelFinder, RunError, Scorer};
 use crate::settings::{Needs, Settings};
-use crate::text::compose;
+use crate::templates::Templates;
 use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome, handles, print_json};
@@ -62,15 +63,16 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         Some(domain) => of == domain,
         None => !settings.templates.has(of),
     };
-    let mut names: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (of, name) in Box::pin(known(&args, &settings)).await? {
-        let of = normalize(&of);
+    let rows = Box::pin(known(&args, &settings)).await?;
+    let mut known: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for (of, name) in rows.iter().flat_map(CatalogRow::names) {
+        let of = normalize(of);
         if of.is_empty() || wanted(&of) {
             let of = if of.is_empty() { domain.unwrap_or_default().to_owned() } else { of };
-            names.entry(normalize(&name)).or_insert((of, compose(&name)));
+            known.entry(normalize(name)).or_insert((of, name.to_owned()));
         }
     }
-    if names.is_empty() {
+    if known.is_empty() {
         let of = domain.map_or("outside the domains with a template".to_owned(), |domain| {
             format!("of the domain {domain:?}")
         });
@@ -79,7 +81,6 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             "Give --names or set CATALOG, and check --domain.",
         ));
     }
-    let names: Vec<(String, String)> = names.into_values().collect();
     if let Some(domain) = domain.filter(|domain| !settings.templates.covers(domain)) {
         let fallback = settings.templates.fallback();
         eprintln!("the domain {domain:?} has no template: its texts are rendered as {fallback:?}");
@@ -92,20 +93,22 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
         .map_err(RunError::from)?;
-    let fuzzy = names.iter().map(|(_, name)| (name.clone(), fuzzy_ratio(typo, name) as f32)).collect();
-    let mut answers = vec![Answer { by: "fuzzy ratio".to_owned(), names: best(fuzzy, args.top) }];
+    let (names, mut texts) = indexed(
+        Catalog::new(known.into_values()).with_indexed(&rows, &settings.templates),
+        &settings.templates,
+    );
+    let ratios: Vec<f32> = names.iter().map(|(_, name)| fuzzy_ratio(typo, name) as f32).collect();
+    let ranked =
+        |scores: Vec<f32>| best(names.iter().map(|(_, name)| name.clone()).zip(scores).collect(), args.top);
+    let mut answers = vec![Answer { by: "fuzzy ratio".to_owned(), names: ranked(ratios.clone()) }];
     let models = match (args.model.is_empty(), &settings.hub) {
         (false, _) => args.model.clone(),
         (true, Some(_)) => vec!["live".to_owned(), "base".to_owned()],
         (true, None) => vec!["base".to_owned()],
     };
-    let mut texts: Vec<String> =
-        names.iter().map(|(domain, name)| settings.templates.render(domain, name)).collect();
-    texts.push(
-        settings
-            .templates
-            .render(domain.or(names.first().map(|(of, _)| of.as_str())).unwrap_or_default(), typo),
-    );
+    let of_typo = domain.or(names.first().map(|(of, _)| of.as_str())).unwrap_or_default();
+    texts.push((0, settings.templates.render(of_typo, typo)));
+    let (owners, texts): (Vec<usize>, Vec<String>) = texts.into_iter().unzip();
     for model in models {
         let folder = match finder.find(&model).await {
             Err(RunError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
@@ -116,14 +119,21 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             found => found?,
         };
         let rows = Scorer::open(&runtime, &folder, &texts)?.embed(&texts).map_err(RunError::from)?;
-        let typo = rows.row(names.len());
-        let cosine = |place: usize| {
-            let name = rows.row(place);
-            typo.dot(&name) / (typo.dot(&typo).sqrt() * name.dot(&name).sqrt())
-        };
-        let scored =
-            names.iter().enumerate().map(|(place, (_, name))| (name.clone(), cosine(place))).collect();
-        answers.push(Answer { by: model, names: best(scored, args.top) });
+        let typo = rows.row(texts.len() - 1);
+        let mut cosines = vec![f32::NEG_INFINITY; names.len()];
+        for (text, owner) in rows.rows().into_iter().zip(&owners).take(texts.len() - 1) {
+            let cosine = typo.dot(&text) / (typo.dot(&typo).sqrt() * text.dot(&text).sqrt());
+            cosines[*owner] = cosines[*owner].max(cosine);
+        }
+        answers.push(Answer { by: model.clone(), names: ranked(cosines.clone()) });
+        if let (true, Some(repository)) = (model == "live", &finder.repository)
+            && let Some(serving) = advice(repository).await?
+        {
+            let mixed = cosines.iter().zip(&ratios).map(|(cosine, ratio)| {
+                serving.cosine_weight as f32 * cosine + serving.ratio_weight as f32 * ratio / 100.0
+            });
+            answers.push(Answer { by: "live, as advised".to_owned(), names: ranked(mixed.collect()) });
+        }
     }
     if args.json {
         print_json(&answers)?;
@@ -133,10 +143,30 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(CommandOutcome::Done)
 }
 
-/// Returns every `(domain, name)` that can be suggested.
-async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>, CliError> {
+/// Returns the `(domain, name)` pairs of a catalog, and the texts that the backend indexes for them, each
+/// with the place of its name.
+fn indexed(catalog: Catalog, templates: &Templates) -> (Vec<(String, String)>, Vec<(usize, String)>) {
+    let (mut names, mut texts) = (Vec::new(), Vec::new());
+    for (domain, spelled) in catalog.domains() {
+        let first = names.len();
+        let of_domain = catalog.texts(domain, templates).into_iter();
+        texts.extend(of_domain.map(|(position, text)| (first + position, text)));
+        names.extend(spelled.iter().map(|name| (domain.to_owned(), name.clone())));
+    }
+    (names, texts)
+}
+
+/// Returns the advice on serving the live model.
+async fn advice(repository: &Repository) -> Result<Option<Serving>, CliError> {
+    let (index, live) = tokio::try_join!(repository.index(), repository.newest()).map_err(RunError::from)?;
+    Ok(live.and_then(|live| index.entry_of(&live)?.serving))
+}
+
+/// Returns the rows of names that can be suggested.
+async fn known(args: &Args, settings: &Settings) -> Result<Vec<CatalogRow>, CliError> {
     if !args.names.is_empty() {
-        let files = args.names.iter().map(|file| read_names(file, false));
+        let domains = settings.templates.indexed_domains();
+        let files = args.names.iter().map(|file| read_names(file, &domains, false));
         let files: Result<Vec<_>, _> = files.collect();
         return Ok(files.map_err(RunError::from)?.concat());
     }
@@ -146,7 +176,7 @@ async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>
     let handles = handles().await?;
     let snapshot = handles.corrections.snapshot(u64::MAX).await?;
     handles.streams.connection().close().await;
-    Ok(snapshot.rows.into_iter().map(|(_, row)| (row.domain, row.corrected)).collect())
+    Ok(snapshot.rows.into_iter().map(|(_, row)| CatalogRow::alone(row.domain, row.corrected)).collect())
 }
 
 /// Formats the answers as columns, one per model.

@@ -144,13 +144,16 @@ fn fine_tune(
     counts: &RowCounts,
 ) -> Result<(), CliError> {
     let summary = dataset.summary.clone();
+    if let Some(sentence) = summary.without_catalog() {
+        eprintln!("note: {sentence}");
+    }
     let base = args.base.clone().unwrap_or_else(|| PathBuf::from(&settings.base_model));
     let base = ModelFolder::open(&base).map_err(RunError::from)?;
     let baselines = ModelComparison::untrained(base.clone());
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
         .map_err(RunError::from)?;
-    let session = FineTuneSession::prepare(&runtime, base, dataset, spec)?;
+    let session = FineTuneSession::prepare(&runtime, base, dataset, spec, || true)?;
     println!(
         "{} synthetic typos per epoch, {} of the token table's rows",
         session.figures.synthesized, session.figures.vocabulary

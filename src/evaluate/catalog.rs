@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Side;
+use crate::catalog_row::CatalogRow;
 use crate::correction::normalize;
+use crate::templates::Templates;
 use crate::text::compose;
 
 /// A held-out pair as a query: the typo, and the name it should find. No `Debug`, because it holds
@@ -20,7 +22,8 @@ pub struct Query {
     pub side: Side,
 }
 
-/// Names that queries are looked up in, by normalized domain. Each name occurs once per domain.
+/// Names that queries are looked up in, by normalized domain. Each name occurs once per domain, and is
+/// indexed by one text or several, as in the backend.
 #[derive(Clone, Default)]
 pub struct Catalog {
     domains: BTreeMap<String, Names>,
@@ -33,6 +36,9 @@ pub(super) struct Names {
     pub(super) spelled: Vec<String>,
     /// Position by normalized name.
     positions: HashMap<String, usize>,
+    /// Texts that the backend indexes, each with the position of its name. A name without any is indexed
+    /// as it is asked for.
+    indexed: Vec<(usize, String)>,
 }
 
 impl Names {
@@ -56,6 +62,49 @@ impl Catalog {
             }
         }
         Self { domains }
+    }
+
+    /// Adds the texts that the backend indexes for rows of names. A row whose name the catalog lacks is
+    /// left out.
+    #[must_use]
+    pub fn with_indexed<'r>(
+        mut self,
+        rows: impl IntoIterator<Item = &'r CatalogRow>,
+        templates: &Templates,
+    ) -> Self {
+        for row in rows {
+            for (domain, name) in row.names() {
+                if let Some(text) = templates.render_indexed(domain, row)
+                    && let Some(names) = self.domains.get_mut(&normalize(domain))
+                    && let Some(position) = names.position(name)
+                {
+                    names.indexed.push((position, text));
+                }
+            }
+        }
+        for names in self.domains.values_mut() {
+            names.indexed.sort_unstable();
+            names.indexed.dedup();
+        }
+        self
+    }
+
+    /// Returns the number of texts that rows of names are indexed by.
+    pub fn indexed(&self) -> usize {
+        self.domains.values().map(|names| names.indexed.len()).sum()
+    }
+
+    /// Returns the texts by which a domain's names are found, each with the position of its name, in the
+    /// order of the names.
+    pub fn texts(&self, domain: &str, templates: &Templates) -> Vec<(usize, String)> {
+        let Some(names) = self.names(domain) else { return Vec::new() };
+        let mut texts = names.indexed.clone();
+        let mut is_indexed = vec![false; names.spelled.len()];
+        names.indexed.iter().for_each(|(position, _)| is_indexed[*position] = true);
+        let alone = names.spelled.iter().enumerate().filter(|(position, _)| !is_indexed[*position]);
+        texts.extend(alone.map(|(position, name)| (position, templates.render(domain, name))));
+        texts.sort_by_key(|(position, _)| *position);
+        texts
     }
 
     /// Returns the number of names in all domains.

@@ -3,20 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, Query};
-use crate::correction::{Templates, normalize};
+use crate::correction::normalize;
 use crate::default_value::is_default;
 use crate::failure::{Failure, RetryDirective};
+use crate::templates::Templates;
 
 /// Rank of the right name among all names of its domain; 1 is the top. `None` when the name has no
 /// rank, because the catalog lacks it or the model's score is NaN.
 pub type Rank = Option<usize>;
 
-/// Number of queries scored at once; it bounds the memory of the similarity matrix.
-const QUERIES_AT_ONCE: usize = 256;
+/// Largest number of cosines that are held at once: 16 MB.
+const COSINES_AT_ONCE: usize = 4 << 20;
 
 /// Reason a model could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,7 @@ impl<E: Failure> Failure for EvaluateError<E> {
 
 /// Returns the rank of each query's right name, in the order of the queries.
 ///
+/// A name's score is that of its nearest text: the backend indexes a brand once with each of its models.
 /// `encode` takes rendered texts and returns one embedding for each, `[texts, width]`. The
 /// embeddings may have any length. The closure is called twice per domain. Names with equal scores
 /// are ranked in catalog order.
@@ -145,8 +147,9 @@ fn score<E: std::error::Error + 'static>(
     }
     for (domain, indices) in by_domain {
         let Some(names) = catalog.names(&domain) else { continue };
-        let mut name_embeddings =
-            embed(names.spelled.iter().map(|name| templates.render(&domain, name)).collect())?;
+        let (positions, texts): (Vec<usize>, Vec<String>) =
+            catalog.texts(&domain, templates).into_iter().unzip();
+        let mut name_embeddings = embed(texts)?;
         scale_to_unit_length(&mut name_embeddings);
         let mut query_embeddings =
             embed(indices.iter().map(|&index| templates.render(&domain, &queries[index].typo)).collect())?;
@@ -157,17 +160,31 @@ fn score<E: std::error::Error + 'static>(
             });
         }
         scale_to_unit_length(&mut query_embeddings);
-        let chunks = query_embeddings.axis_chunks_iter(Axis(0), QUERIES_AT_ONCE);
-        for (chunk, indices) in chunks.zip(indices.chunks(QUERIES_AT_ONCE)) {
+        let at_once = (COSINES_AT_ONCE / positions.len().max(1)).max(1);
+        let mut nearest = Array1::zeros(names.spelled.len());
+        let chunks = query_embeddings.axis_chunks_iter(Axis(0), at_once);
+        for (chunk, indices) in chunks.zip(indices.chunks(at_once)) {
             let cosines = chunk.dot(&name_embeddings.t());
             for (row, &index) in cosines.rows().into_iter().zip(indices) {
                 if let Some(right) = names.position(&queries[index].corrected) {
-                    visit(index, row, right);
+                    nearest_of_each(row, &positions, &mut nearest);
+                    visit(index, nearest.view(), right);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Writes the highest cosine of each name's texts. It is not a number if one of them is none.
+fn nearest_of_each(cosines: ArrayView1<'_, f32>, positions: &[usize], nearest: &mut Array1<f32>) {
+    nearest.fill(f32::NEG_INFINITY);
+    for (cosine, &position) in cosines.iter().zip(positions) {
+        let highest = &mut nearest[position];
+        if cosine.is_nan() || cosine > highest {
+            *highest = *cosine;
+        }
+    }
 }
 
 /// Scales each row to length 1, so that products of rows are cosines. A row of zeros stays.

@@ -52,16 +52,16 @@ from rapidfuzz import fuzz
 def plain(text):
     return " ".join(text.lower().translate({{ord(c): " " for c in "-–—_/"}}).split())
 
-def search(typed, names, name_vectors, template="car brand: {{}}"):
-    """Returns the names of a domain, best first. `name_vectors` has a row of unit length per name,
-    and `template` is the domain's."""
+def search(typed, names, vectors, template="car brand: {{}}"):
+    """Returns the names of a domain, best first. `vectors` has a row of unit length per indexed text,
+    `names` the name that each text is about, and `template` is that of the domain's queries."""
     query = plain(typed)
     ratio = fuzz.token_sort_ratio if " " in query or len(query) > 10 else fuzz.ratio
     ratios = np.array([ratio(query, plain(name)) for name in names]) / 100
     text = template.format(" ".join(typed.split()))
-    cosines = name_vectors @ model.encode(text, normalize_embeddings=True)
+    cosines = vectors @ model.encode(text, normalize_embeddings=True)
     scores = {cosine_weight:.2} * cosines + {ratio_weight:.2} * ratios
-    return [names[i] for i in np.argsort(-scores, kind="stable")]
+    return list(dict.fromkeys(names[i] for i in np.argsort(-scores, kind="stable")))
 ```
 "#
         )

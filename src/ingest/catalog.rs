@@ -9,37 +9,37 @@ use std::str::FromStr;
 use super::access::TableAccess;
 use super::rest::Table;
 use super::rest_error::RestError;
+use crate::catalog_row::CatalogRow;
 use crate::failure::{Failure, RetryDirective};
 use crate::table_file::{Column, Columns, ENDINGS, Problem, TableFileError, ending, read};
 use crate::text::normalize;
 
-/// Columns of a file of names. A file of corrections is one, too.
-const COLUMNS: Columns = Columns {
-    wanted: &[Column::required(&["name", "corrected"]), Column::optional(&["domain"])],
-    lone: Some(0),
-};
+/// Names of the column of names in a file. A file of corrections is a file of names, too.
+const NAME: [&str; 2] = ["name", "corrected"];
+/// Name of the column of their domains.
+const DOMAIN: [&str; 1] = ["domain"];
 
 /// Location of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CatalogSource {
     /// A CSV, JSON or Parquet file. The columns are `name`, else `corrected`, and, if names belong to
-    /// domains, `domain`. A file with a single column may call it anything.
+    /// domains, `domain`. A file with a single column may call it anything. Names that belong together, as
+    /// a brand and its model do, stand in columns that are called as their domains.
     File(PathBuf),
     /// A table of the project.
     Table {
         /// Name of the table, in the same schema.
         table: String,
-        /// Column of names.
-        name: String,
-        /// Column of domains, if the table has one.
-        domain: Option<String>,
+        /// Column of names, and that of domains if there is one. `None` for a table with a column for each
+        /// domain.
+        name: Option<(String, Option<String>)>,
     },
 }
 
 /// A setting that names no catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "neither a .csv, .tsv, .txt, .json, .jsonl, .ndjson or .parquet file nor table:<table>.<column>[.<domain column>]"
+    "neither a .csv, .tsv, .txt, .json, .jsonl, .ndjson or .parquet file nor table:<table>[.<column>[.<domain column>]]"
 )]
 pub struct NoCatalog;
 
@@ -52,10 +52,13 @@ impl FromStr for CatalogSource {
             let (table, name, domain) = (parts.next(), parts.next(), parts.next());
             let named = |part: &str| !part.is_empty() && !part.contains([',', '(', ')', '&', ' ']);
             return match (table, name, parts.next()) {
-                (Some(table), Some(name), None)
-                    if named(&table) && named(&name) && domain.as_deref().is_none_or(named) =>
+                (Some(table), name, None)
+                    if [Some(&table), name.as_ref(), domain.as_ref()]
+                        .iter()
+                        .flatten()
+                        .all(|part| named(part)) =>
                 {
-                    Ok(Self::Table { table, name, domain })
+                    Ok(Self::Table { table, name: name.map(|name| (name, domain)) })
                 }
                 _ => Err(NoCatalog),
             };
@@ -80,6 +83,9 @@ pub enum CatalogError {
     /// The catalog holds no name: every pair would be kept out of training.
     #[error("the catalog is empty")]
     Empty,
+    /// The catalog is a table with a column for each domain, and no domain has such a column.
+    #[error("the catalog is a table without a column, and no text of the index has a name in it")]
+    NoColumns,
     /// The catalog is a table, and no project is set.
     #[error("the catalog is a table, but no Supabase project is set")]
     NoProject,
@@ -91,7 +97,7 @@ pub enum CatalogError {
 impl Failure for CatalogError {
     fn directive(&self) -> RetryDirective {
         match self {
-            Self::File(_) | Self::Empty | Self::NoProject => RetryDirective::Person,
+            Self::File(_) | Self::Empty | Self::NoColumns | Self::NoProject => RetryDirective::Person,
             Self::Lost(_) => RetryDirective::Retry,
             Self::Table(error) => error.directive(),
         }
@@ -104,6 +110,9 @@ impl Failure for CatalogError {
             Self::Empty => {
                 "Set CATALOG to a file or a table with a name in its column name, or unset it.".to_owned()
             }
+            Self::NoColumns => "Write CATALOG as table:<table>.<column>, or name a domain in braces in \
+                                [serve_templates] of autovalidate.toml."
+                .to_owned(),
             Self::NoProject => "Set SUPABASE_URL and a key, or let CATALOG name a file.".to_owned(),
             Self::Table(error) => format!("Check the table that CATALOG names. {}", error.advice()),
         }
@@ -111,12 +120,16 @@ impl Failure for CatalogError {
 }
 
 impl CatalogSource {
-    /// Reads every `(domain, name)`; the domain is empty for a name that belongs to none.
+    /// Reads every row of names. `domains` are those whose names may stand in columns of their own.
     ///
     /// # Errors
     /// [`CatalogError`].
-    pub async fn read(&self, access: &TableAccess) -> Result<Vec<(String, String)>, CatalogError> {
-        self.read_in(Some(access)).await
+    pub async fn read(
+        &self,
+        access: &TableAccess,
+        domains: &[String],
+    ) -> Result<Vec<CatalogRow>, CatalogError> {
+        self.read_in(Some(access), domains).await
     }
 
     /// Reads the names as [`read`](Self::read) does, for a project that may not be set. Only a
@@ -124,45 +137,76 @@ impl CatalogSource {
     ///
     /// # Errors
     /// [`CatalogError`].
-    pub async fn read_in(&self, access: Option<&TableAccess>) -> Result<Vec<(String, String)>, CatalogError> {
+    pub async fn read_in(
+        &self,
+        access: Option<&TableAccess>,
+        domains: &[String],
+    ) -> Result<Vec<CatalogRow>, CatalogError> {
         let names = match self {
             Self::File(path) => {
-                let path = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_names(&path, true)).await;
+                let (path, domains) = (path.clone(), domains.to_vec());
+                let read = tokio::task::spawn_blocking(move || read_names(&path, &domains, true)).await;
                 read.map_err(CatalogError::Lost)?.map_err(CatalogError::File)?
             }
-            Self::Table { table, name, domain } => {
+            Self::Table { table, name } => {
                 let access = access.ok_or(CatalogError::NoProject)?;
                 let access = TableAccess { table: table.clone(), ..access.clone() };
                 let table = Table::new(&access).map_err(CatalogError::Table)?;
-                table.texts(name, domain.as_deref()).await.map_err(CatalogError::Table)?
+                read_table(&table, name.as_ref(), domains).await?
             }
         };
         if names.is_empty() { Err(CatalogError::Empty) } else { Ok(names) }
     }
 }
 
-/// Reads every `(domain, name)` of a file; the domain is empty for a name that belongs to none. A record
-/// without a name is an error if `strict`, else it is left out: a file of corrections may have such.
+/// Reads the names of a table: of one column, or of a column for each domain.
+async fn read_table(
+    table: &Table,
+    name: Option<&(String, Option<String>)>,
+    domains: &[String],
+) -> Result<Vec<CatalogRow>, CatalogError> {
+    if let Some((name, domain)) = name {
+        let further: Vec<&str> = domain.as_deref().into_iter().collect();
+        let rows = table.texts(name, &further).await.map_err(CatalogError::Table)?;
+        return Ok(rows.into_iter().filter_map(alone).collect());
+    }
+    let Some((first, further)) = domains.split_first() else { return Err(CatalogError::NoColumns) };
+    let further: Vec<&str> = further.iter().map(String::as_str).collect();
+    let rows = table.texts(first, &further).await.map_err(CatalogError::Table)?;
+    let together = |names: Vec<String>| CatalogRow::together(domains.iter().cloned().zip(names));
+    Ok(rows.into_iter().map(together).filter(|row| row.names().len() > 0).collect())
+}
+
+/// Returns the row of a name, which is followed by its domain if it has one.
+fn alone(values: Vec<String>) -> Option<CatalogRow> {
+    let mut values = values.into_iter();
+    let (name, domain) = (values.next()?, values.next().unwrap_or_default());
+    (!normalize(&name).is_empty()).then(|| CatalogRow::alone(domain, name))
+}
+
+/// Reads every row of names of a file. `domains` are those whose names may stand in columns of their own. A
+/// record without a name is an error if `strict`, else it is left out: a file of corrections may have such.
 ///
 /// # Errors
 /// [`TableFileError`], naming the first record that can't be read.
-pub fn read_names(path: &Path, strict: bool) -> Result<Vec<(String, String)>, TableFileError> {
-    let mut names = Vec::new();
-    for record in read(path, &COLUMNS)? {
-        let mut values = record.values.into_iter();
-        let name = values.next().flatten().unwrap_or_default();
-        let domain = values.next().flatten().unwrap_or_default();
-        match normalize(&name).is_empty() {
-            false => names.push((domain, name)),
-            true if strict => {
-                let (path, place) = (path.to_owned(), record.place);
-                return Err(TableFileError::Record { path, place, problem: Problem::NoName });
-            }
-            true => {}
+pub fn read_names(path: &Path, domains: &[String], strict: bool) -> Result<Vec<CatalogRow>, TableFileError> {
+    let names: Vec<[&str; 1]> = domains.iter().map(|domain| [domain.as_str()]).collect();
+    let of_domains = names.iter().map(|names| Column::alternative(names));
+    let wanted: Vec<Column<'_>> =
+        [Column::alternative(&NAME), Column::optional(&DOMAIN)].into_iter().chain(of_domains).collect();
+    let mut rows = Vec::new();
+    for record in read(path, &Columns { wanted: &wanted, lone: Some(0) })? {
+        let mut values = record.values.into_iter().map(Option::unwrap_or_default);
+        let named = alone(values.by_ref().take(2).collect());
+        let row = named.unwrap_or_else(|| CatalogRow::together(domains.iter().cloned().zip(values)));
+        if row.names().len() > 0 {
+            rows.push(row);
+        } else if strict {
+            let (path, place) = (path.to_owned(), record.place);
+            return Err(TableFileError::Record { path, place, problem: Problem::NoName });
         }
     }
-    Ok(names)
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -170,15 +214,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pair(domain: &str, name: &str) -> (String, String) {
-        (domain.to_owned(), name.to_owned())
+    fn pair(domain: &str, name: &str) -> CatalogRow {
+        CatalogRow::alone(domain, name)
     }
 
-    fn names(file: &str, text: &str) -> Result<Vec<(String, String)>, String> {
+    fn names(file: &str, text: &str) -> Result<Vec<CatalogRow>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(file);
         std::fs::write(&path, text).unwrap();
-        read_names(&path, true).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), file))
+        let domains = ["brand", "model"].map(str::to_owned);
+        read_names(&path, &domains, true)
+            .map_err(|error| error.to_string().replace(&*path.to_string_lossy(), file))
     }
 
     #[test]
@@ -199,26 +245,42 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_have_a_column_for_each_domain() {
+        let row = |names: [(&str, &str); 2]| {
+            CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
+        };
+        let corolla = row([("brand", "Toyota"), ("model", "Corolla")]);
+        let text = "id,Model,Brand\n1,Corolla,Toyota\n2,,Audi\n";
+        let expected = Ok(vec![corolla.clone(), pair("brand", "Audi")]);
+        assert_eq!(names("a.csv", text), expected);
+        let text = "{\"brand\":\"Toyota\",\"model\":\"Corolla\"}\n{\"brand\":\"Audi\"}\n";
+        assert_eq!(names("a.jsonl", text), expected);
+        assert!(names("a.csv", "brand,model\n,\n").is_err_and(|error| error.contains("line 2")));
+        let text = "name,brand\nCorolla,Toyota\n";
+        assert_eq!(names("a.csv", text), Ok(vec![pair("", "Corolla")]), "a column of names is enough");
+    }
+
+    #[test]
     fn a_record_without_a_name_is_left_out_where_it_may_be() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.csv");
         std::fs::write(&path, "typo,corrected\na,\nb,Kia\n").unwrap();
-        assert_eq!(read_names(&path, false).unwrap(), [pair("", "Kia")]);
+        assert_eq!(read_names(&path, &[], false).unwrap(), [pair("", "Kia")]);
     }
 
     #[test]
     fn places_are_told_apart() {
-        let table = |domain: Option<&str>| CatalogSource::Table {
+        let table = |name: Option<(&str, Option<&str>)>| CatalogSource::Table {
             table: "cars".to_owned(),
-            name: "name".to_owned(),
-            domain: domain.map(str::to_owned),
+            name: name.map(|(name, domain)| (name.to_owned(), domain.map(str::to_owned))),
         };
-        assert_eq!("table:cars.name".parse(), Ok(table(None)));
-        assert_eq!("table:cars.name.kind".parse(), Ok(table(Some("kind"))));
+        assert_eq!("table:cars".parse(), Ok(table(None)));
+        assert_eq!("table:cars.name".parse(), Ok(table(Some(("name", None)))));
+        assert_eq!("table:cars.name.kind".parse(), Ok(table(Some(("name", Some("kind"))))));
         for file in ["a/b.csv", "B.CSV", "names.txt", "x.parquet", "x.ndjson"] {
             assert_eq!(file.parse(), Ok(CatalogSource::File(file.into())));
         }
-        for wrong in ["table:cars", "table:.name", "table:a.b.c.d", "names.xlsx", "names", ""] {
+        for wrong in ["table:", "table:cars.", "table:.name", "table:a.b.c.d", "names.xlsx", "names", ""] {
             assert_eq!(wrong.parse::<CatalogSource>(), Err(NoCatalog), "{wrong}");
         }
     }

@@ -9,15 +9,28 @@ const IDS_PER_REQUEST: usize = 100;
 /// Largest length of these ids within the address, in bytes. Gateways take addresses of 8 KB.
 const MAX_IDS_BYTES: usize = 6_000;
 
-/// Builds the filter for the rows after a given one in the order of two columns, as a list for
-/// PostgREST's `or`. Null is the last value of the second column, as PostgreSQL sorts it.
-pub(super) fn beyond((first, value): (&str, &str), (second, beside): (&str, Option<String>)) -> String {
+/// Builds the filter for the rows after a given one in the order of a column, which is never null, and of
+/// further columns, as a list for PostgREST's `or`. Null is the last value of a column, as PostgreSQL sorts
+/// it.
+pub(super) fn beyond((first, value): (&str, &str), further: &[(&str, Option<&str>)]) -> String {
     let value = quoted(value);
-    match beside.as_deref().map(quoted) {
+    match alternatives(further) {
         None => format!("({first}.gt.{value})"),
-        Some(beside) => {
-            format!("({first}.gt.{value},and({first}.eq.{value},or({second}.gt.{beside},{second}.is.null)))")
-        }
+        Some(alternatives) => format!("({first}.gt.{value},and({first}.eq.{value},or({alternatives})))"),
+    }
+}
+
+/// Returns the alternatives for a row that comes later by these columns; `None` when no row can.
+fn alternatives(columns: &[(&str, Option<&str>)]) -> Option<String> {
+    let ((column, value), further) = columns.split_first()?;
+    let (equal, later) = match value.map(quoted) {
+        Some(value) => (format!("eq.{value}"), Some(format!("{column}.gt.{value},{column}.is.null"))),
+        None => ("is.null".to_owned(), None),
+    };
+    let by_further = alternatives(further).map(|further| format!("and({column}.{equal},or({further}))"));
+    match (later, by_further) {
+        (Some(later), Some(by_further)) => Some(format!("{later},{by_further}")),
+        (later, by_further) => later.or(by_further),
     }
 }
 
@@ -29,7 +42,7 @@ pub(super) fn after_place<'q>(
 ) -> Vec<(&'q str, String)> {
     // This one lets PostgreSQL begin within an index; it can't with the other one alone.
     let from = (column, format!("gte.{value}"));
-    let after = last.map(|last| ("or", beyond((column, value), (id, Some(last.to_owned())))));
+    let after = last.map(|last| ("or", beyond((column, value), &[(id, Some(last))])));
     [from].into_iter().chain(after).collect()
 }
 
@@ -56,4 +69,27 @@ pub(super) fn fitting(ids: &[RowId]) -> usize {
 /// Quotes a text as a value within a list, so that commas and parentheses separate nothing.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_row_is_later_by_the_first_column_that_differs() {
+        assert_eq!(beyond(("a", "1"), &[]), r#"(a.gt."1")"#);
+        assert_eq!(
+            beyond(("a", "1"), &[("b", Some("2"))]),
+            r#"(a.gt."1",and(a.eq."1",or(b.gt."2",b.is.null)))"#
+        );
+        assert_eq!(beyond(("a", "1"), &[("b", None)]), r#"(a.gt."1")"#, "null is last");
+        assert_eq!(
+            beyond(("a", "1"), &[("b", None), ("c", Some("3"))]),
+            r#"(a.gt."1",and(a.eq."1",or(and(b.is.null,or(c.gt."3",c.is.null)))))"#
+        );
+        assert_eq!(
+            beyond(("a", "1"), &[("b", Some("2")), ("c", None)]),
+            r#"(a.gt."1",and(a.eq."1",or(b.gt."2",b.is.null)))"#
+        );
+    }
 }

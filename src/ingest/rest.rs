@@ -189,49 +189,42 @@ impl Table {
         total.ok_or(RestError::NoCount)
     }
 
-    /// Returns every `(beside, column)` pair of values once, in the table's order of `column` and
-    /// then `beside`. Without a column `beside`, its value is empty. Rows with a blank `column` are
-    /// left out. Reads by keyset, so that rows inserted meanwhile do not shift the pages that are
-    /// still to be read.
+    /// Returns the values of `column` and of further columns, each combination once, in the table's order
+    /// by these columns. Rows with a blank `column` are left out; a further column that is null has an empty
+    /// text. Reads by keyset, so that rows inserted meanwhile do not shift the pages that are still to be
+    /// read.
     ///
     /// # Errors
     /// [`RestError`].
-    pub(super) async fn texts(
-        &self,
-        column: &str,
-        beside: Option<&str>,
-    ) -> Result<Vec<(String, String)>, RestError> {
-        let select = beside.map_or_else(|| column.to_owned(), |beside| format!("{column},{beside}"));
-        let order =
-            beside.map_or_else(|| format!("{column}.asc"), |beside| format!("{column}.asc,{beside}.asc"));
-        let mut texts: Vec<(String, String)> = Vec::new();
+    pub(super) async fn texts(&self, column: &str, further: &[&str]) -> Result<Vec<Vec<String>>, RestError> {
+        let columns: Vec<&str> = [column].iter().chain(further).copied().collect();
+        let select = columns.join(",");
+        let order = columns.iter().map(|column| format!("{column}.asc")).collect::<Vec<_>>().join(",");
+        let mut texts: Vec<Vec<String>> = Vec::new();
         let first = vec![(column, "not.is.null".to_owned())];
         let mut question = Question { select: &select, filters: first, order };
-        let mut previous = None;
+        let mut previous: Option<Vec<Option<String>>> = None;
         loop {
             let page = self.read(&question, MAX_ROWS).await?;
             let Some(last) = page.last() else { return Ok(texts) };
-            let text =
-                |record: &Record, name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
-            let Some(name) = text(last, column) else { return Err(RestError::NoTexts) };
-            let place = (name, beside.and_then(|beside| text(last, beside)));
+            let values = |record: &Record| -> Vec<Option<String>> {
+                let text = |name: &&str| record.get(*name).and_then(Value::as_str).map(str::to_owned);
+                columns.iter().map(text).collect()
+            };
+            let place = values(last);
+            let Some(Some(value)) = place.first() else { return Err(RestError::NoTexts) };
             // The next question excludes this place, so only another question's answer ends there.
             if previous.as_ref() == Some(&place) {
                 return Err(RestError::SamePage);
             }
-            question.filters = match beside {
-                Some(beside) => {
-                    vec![("or", beyond((column, &place.0), (beside, place.1.clone())))]
-                }
-                None => vec![(column, format!("gt.{}", place.0))],
-            };
+            let beside: Vec<(&str, Option<&str>)> =
+                further.iter().zip(&place[1..]).map(|(name, value)| (*name, value.as_deref())).collect();
+            question.filters = vec![("or", beyond((column, value), &beside))];
             previous = Some(place);
             for record in &page {
-                let name = text(record, column).filter(|name| !name.trim().is_empty());
-                let beside = beside.and_then(|beside| text(record, beside)).unwrap_or_default();
-                if let Some(entry) = name.map(|name| (beside, name))
-                    && texts.last() != Some(&entry)
-                {
+                let entry: Vec<String> = values(record).into_iter().map(Option::unwrap_or_default).collect();
+                let is_blank = entry.first().is_none_or(|name| name.trim().is_empty());
+                if !is_blank && texts.last() != Some(&entry) {
                     texts.push(entry);
                 }
             }

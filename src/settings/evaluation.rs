@@ -71,8 +71,14 @@ pub(super) fn synthesis(reader: &mut SettingsReader<'_>) -> SynthesisSettings {
         "azerty" => Some(Keyboard::Azerty),
         _ => None,
     });
+    let max_steps =
+        reader.parse_if_set("TRAIN_BUDGET", "a number of steps from 1, or off", |text| match text {
+            "off" => Some(None),
+            steps => steps.parse().ok().filter(|steps| *steps > 0).map(Some),
+        });
     SynthesisSettings {
         variants,
+        max_steps: max_steps.unwrap_or(default.max_steps),
         keyboard: keyboard.unwrap_or(default.keyboard),
         share: reader.parse_or("SYNTHESIS_SHARE", "from 0 to 1", default.share, share),
         hard_share: reader.parse_or("SYNTHESIS_HARD_SHARE", "from 0 to 1", default.hard_share, share),

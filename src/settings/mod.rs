@@ -33,11 +33,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::correction::{Templates, normalize};
+use crate::correction::normalize;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, RetryDirective};
 use crate::redaction::quote;
 use crate::synthesis::SynthesisSettings;
+use crate::templates::Templates;
 use crate::trigger::TriggerPolicy;
 use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Device;
@@ -46,12 +47,16 @@ use autovalidate_finetune::train::{EarlyStop, Metric, Recipe, ranges};
 use reader::SettingsReader;
 
 pub use broker::{Nats, NatsStreams};
+use byte_size::ByteSize;
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
 pub use reader::{Effective, Problem, SettingSource};
 pub use trainer_start::TrainerStart;
 
 /// Name of the settings file, which is read from the working directory.
 pub const FILE: &str = "autovalidate.toml";
+
+/// Default number of bytes of replaceable files: some twenty models of the default's size with their zips.
+const DATA_BUDGET: u64 = 4 << 30;
 
 /// Default acknowledgement wait: long enough for a leader election among the brokers, short enough
 /// that a dead worker's job is soon delivered again.
@@ -125,6 +130,8 @@ pub struct Settings {
     pub base_model: String,
     /// Folder for the worker's state.
     pub data_dir: PathBuf,
+    /// Number of bytes that files in it which can be made again may take.
+    pub data_budget: u64,
     /// Path of the ONNX Runtime library.
     pub runtime_library: PathBuf,
     /// Number of threads to train with.
@@ -170,7 +177,8 @@ impl Settings {
     /// Returns the source of names beyond those of the rows, if a catalog is set.
     pub fn names(&self) -> Option<crate::run::NameSource> {
         let source = self.catalog.clone()?;
-        Some(crate::run::NameSource { source, access: self.supabase.clone() })
+        let domains = self.templates.indexed_domains();
+        Some(crate::run::NameSource { source, access: self.supabase.clone(), domains })
     }
 
     /// Reads the settings of this process from its environment and from `autovalidate.toml` in its
@@ -224,12 +232,17 @@ impl Settings {
         let hold_out = evaluation::hold_out(&mut reader);
         let gate = evaluation::gate(&mut reader);
         let templates = templates(&mut reader);
+        let templates = with_indexed(&mut reader, templates);
         let base_model = reader.parse_or(
             "BASE_MODEL",
             "a folder or a Hub name",
             "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
             |_| true,
         );
+        let data_budget = reader.parse_if_set("DATA_BUDGET", "a size, such as 512MiB or 4GB", |text| {
+            text.parse().ok().map(|ByteSize(bytes)| bytes)
+        });
+        let data_budget = data_budget.unwrap_or(DATA_BUDGET);
         let data_dir = PathBuf::from(reader.parse_or("DATA_DIR", "a folder", "data".to_owned(), |_| true));
         let runtime_library = library(&mut reader, needs.runtime);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -269,6 +282,7 @@ impl Settings {
             templates,
             base_model,
             data_dir,
+            data_budget,
             runtime_library,
             threads,
             device,
@@ -353,6 +367,20 @@ fn templates(reader: &mut SettingsReader<'_>) -> Templates {
         Some(fallback) => Templates::new(templates, fallback),
         None => Templates::default().with_domains(templates),
     }
+}
+
+/// Reads the templates of the texts that the backend indexes.
+fn with_indexed(reader: &mut SettingsReader<'_>, templates: Templates) -> Templates {
+    let Some(entries) = reader.table("serve_templates") else { return templates };
+    for (domain, template) in &entries {
+        if !template.contains(&format!("{{{domain}}}")) {
+            reader.problem(
+                &format!("serve_templates.{domain}"),
+                &format!("must contain {{{domain}}}, which stands for the name"),
+            );
+        }
+    }
+    templates.with_indexed(entries)
 }
 
 fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {

@@ -19,6 +19,7 @@
 //! draw            the draw of one typo
 //! synthesizer     the synthetic pairs of an epoch
 //! neighbors       similar names, for hard negatives
+//! tempered_sample a sample of the real pairs for an epoch that can't hold them all
 //! epoch_dataset   real and synthetic pairs of each epoch, in the form that training reads
 //! ```
 
@@ -35,6 +36,7 @@ mod settings;
 mod slip;
 mod sounds;
 mod synthesizer;
+mod tempered_sample;
 mod words;
 
 pub use alignment::{Alignment, align};

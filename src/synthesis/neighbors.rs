@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::correction::{Templates, normalize};
+use crate::correction::normalize;
 use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery};
+use crate::templates::Templates;
 use autovalidate_finetune::train::ranges::MOST_HARD_NEGATIVES;
 
 /// Number of nearest names from which the negatives of a name are drawn. It is more than most

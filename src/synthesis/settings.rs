@@ -27,6 +27,10 @@ pub struct SynthesisSettings {
     /// kinds that they had.
     #[serde(default, skip_serializing_if = "is_default")]
     pub slips: SlipSet,
+    /// Largest number of optimizer steps of a training. When the pairs of its epochs would need more, each
+    /// epoch has a sample of them. Records of earlier versions lack it, which means no limit.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_steps: Option<usize>,
 }
 
 impl Default for SynthesisSettings {
@@ -40,6 +44,7 @@ impl Default for SynthesisSettings {
             keyboard: Keyboard::Qwerty,
             learn_rates: true,
             slips: SlipSet::Full,
+            max_steps: Some(5_000),
         }
     }
 }
@@ -98,6 +103,12 @@ impl SynthesisSettings {
             true => SlipRates::learn(pairs, self.typing()),
             false => SlipRates::assumed(self.slips),
         }
+    }
+
+    /// Returns the largest number of pairs of an epoch, for a training with these numbers of epochs and of
+    /// pairs in a batch.
+    pub fn epoch_limit(&self, epochs: usize, batch: usize) -> Option<usize> {
+        self.max_steps.map(|steps| (steps / epochs.max(1)).max(1).saturating_mul(batch))
     }
 
     /// Returns the number of typos per name for `names` names and `real` real pairs:

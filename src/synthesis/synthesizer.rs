@@ -87,11 +87,25 @@ impl Synthesizer {
         &self.catalog
     }
 
+    /// Returns the number of synthetic pairs of an epoch with this number of real ones, if none is left
+    /// out.
+    pub(super) fn size(&self, real: usize) -> usize {
+        self.catalog.len() * self.settings.variants_beside(self.catalog.len(), real)
+    }
+
     /// Returns the synthetic pairs of one epoch, in catalog order. `real` is the number of real
-    /// pairs in the epoch. The result depends only on the arguments; each epoch has different
-    /// pairs.
-    pub fn epoch(&self, seed: u64, epoch: usize, real: usize) -> Vec<SyntheticPair> {
-        let variants = self.settings.variants_beside(self.catalog.len(), real);
+    /// pairs in the epoch, and `most` the largest number of synthetic ones: each name gets fewer typos
+    /// then, and of more names than that, the epochs take turns. The result depends only on the arguments;
+    /// each epoch has different pairs.
+    pub fn epoch(&self, seed: u64, epoch: usize, real: usize, most: usize) -> Vec<SyntheticPair> {
+        let names = self.catalog.len().max(1);
+        let variants = self.settings.variants_beside(names, real).min((most / names).max(1));
+        let turns = names.div_ceil(most.max(1));
+        let mut place = 0;
+        let mut is_next = || {
+            place += 1;
+            (place + epoch).is_multiple_of(turns)
+        };
         let hard = (variants as f64 * self.settings.hard_share).round() as usize;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(epoch as u64);
@@ -100,7 +114,7 @@ impl Synthesizer {
             let mut taken: HashSet<String> = names.iter().map(|name| normalize(name)).collect();
             taken.extend(self.forbidden.get(domain).into_iter().flatten().cloned());
             let known = self.names.get(domain);
-            for name in names.iter().filter(|name| !self.passes_over(domain, name)) {
+            for name in names.iter().filter(|name| is_next() && !self.passes_over(domain, name)) {
                 let mistyped = Mistyped::new(name);
                 for variant in 0..variants {
                     let typo = self.typo(&mistyped, known, variant < hard, &mut taken, &mut random);

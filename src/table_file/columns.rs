@@ -5,51 +5,67 @@ use crate::text::normalize;
 
 /// Column that a caller wants.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct Column<'c> {
     /// Names that the column may have in a file, the preferred one first.
-    pub names: &'static [&'static str],
-    /// True when a file without the column is refused.
-    pub required: bool,
+    pub names: &'c [&'c str],
+    /// Need for the column.
+    pub need: Need,
 }
 
-impl Column {
+/// Need for a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A file without the column is refused.
+    Required,
+    /// A file must have at least one column of this kind.
+    Alternative,
+    /// A file may lack the column.
+    Optional,
+}
+
+impl<'c> Column<'c> {
     /// Returns a column that a file must have.
-    pub const fn required(names: &'static [&'static str]) -> Self {
-        Self { names, required: true }
+    pub const fn required(names: &'c [&'c str]) -> Self {
+        Self { names, need: Need::Required }
+    }
+
+    /// Returns one of the columns of which a file must have at least one.
+    pub const fn alternative(names: &'c [&'c str]) -> Self {
+        Self { names, need: Need::Alternative }
     }
 
     /// Returns a column that a file may lack.
-    pub const fn optional(names: &'static [&'static str]) -> Self {
-        Self { names, required: false }
+    pub const fn optional(names: &'c [&'c str]) -> Self {
+        Self { names, need: Need::Optional }
     }
 
     /// Returns the preferred name.
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'c str {
         self.names.first().copied().unwrap_or_default()
     }
 }
 
 /// Columns that a caller wants of each record.
 #[derive(Debug, Clone, Copy)]
-pub struct Columns {
+pub struct Columns<'c> {
     /// The wanted columns, in the order of a record's values.
-    pub wanted: &'static [Column],
+    pub wanted: &'c [Column<'c>],
     /// Wanted column that a file's only column stands for, whatever its name, and a JSON text that
     /// is in no object.
     pub lone: Option<usize>,
 }
 
-impl Columns {
+impl Columns<'_> {
     /// Returns the place of each wanted column among the columns of a file. The case of names and
     /// the white space around them don't count.
     pub(super) fn find(&self, columns: &[&str]) -> Result<Vec<Option<usize>>, Problem> {
         let names: Vec<String> = columns.iter().map(|name| normalize(name)).collect();
-        let place = |wanted: &Column| {
+        let place = |wanted: &Column<'_>| {
             for name in wanted.names {
                 let mut places = names.iter().enumerate().filter(|(_, other)| other == name);
                 if let Some((place, _)) = places.next() {
                     return if places.next().is_some() {
-                        Err(Problem::Twice { name })
+                        Err(Problem::Twice { name: (*name).to_owned() })
                     } else {
                         Ok(Some(place))
                     };
@@ -63,10 +79,18 @@ impl Columns {
         {
             *place = Some(0);
         }
-        let missing =
-            self.wanted.iter().zip(&places).find(|(wanted, place)| wanted.required && place.is_none());
+        let found = || self.wanted.iter().zip(&places);
+        let has_alternative =
+            found().any(|(wanted, place)| wanted.need == Need::Alternative && place.is_some());
+        let missing = found().filter(|(_, place)| place.is_none()).find(|(wanted, _)| match wanted.need {
+            Need::Required => true,
+            Need::Alternative => !has_alternative,
+            Need::Optional => false,
+        });
         match missing {
-            Some((wanted, _)) => Err(Problem::Missing { name: wanted.name(), columns: columns.len() }),
+            Some((wanted, _)) => {
+                Err(Problem::Missing { name: wanted.name().to_owned(), columns: columns.len() })
+            }
             None => Ok(places),
         }
     }
@@ -82,10 +106,17 @@ mod tests {
         let places = COLUMNS.find(&["note", " Corrected ", "\u{feff}TYPO"]).unwrap();
         assert_eq!(places, [Some(2), Some(1), None]);
         let missing = COLUMNS.find(&["typo", "correct"]);
-        assert!(matches!(missing, Err(Problem::Missing { name: "corrected", columns: 2 })));
-        assert!(matches!(COLUMNS.find(&["typo", "corrected", "Typo"]), Err(Problem::Twice { name: "typo" })));
+        assert!(matches!(missing, Err(Problem::Missing { name, columns: 2 }) if name == "corrected"));
+        let twice = COLUMNS.find(&["typo", "corrected", "Typo"]);
+        assert!(matches!(twice, Err(Problem::Twice { name }) if name == "typo"));
         assert_eq!(NAMES.find(&["corrected", "name"]).unwrap(), [Some(1), None], "the preferred name wins");
         assert_eq!(NAMES.find(&["brands"]).unwrap(), [Some(0), None]);
         assert!(NAMES.find(&["a", "b"]).is_err());
+        let wanted = [["name"], ["brand"], ["model"]];
+        let wanted = wanted.each_ref().map(|names| Column::alternative(names));
+        let alternatives = Columns { wanted: &wanted, lone: None };
+        assert_eq!(alternatives.find(&["id", "Model"]).unwrap(), [None, None, Some(1)]);
+        let missing = alternatives.find(&["id", "make"]);
+        assert!(matches!(missing, Err(Problem::Missing { name, columns: 2 }) if name == "name"));
     }
 }

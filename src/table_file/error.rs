@@ -100,7 +100,7 @@ pub enum Problem {
     #[error("none of the {columns} columns is named {name}")]
     Missing {
         /// Name of the wanted column.
-        name: &'static str,
+        name: String,
         /// Number of columns.
         columns: usize,
     },
@@ -108,7 +108,7 @@ pub enum Problem {
     #[error("two columns are named {name}")]
     Twice {
         /// Name of the wanted column.
-        name: &'static str,
+        name: String,
     },
     /// A record has more or fewer columns than the header.
     #[error("{columns} columns, and the header has {header}")]
@@ -134,7 +134,7 @@ pub enum Problem {
     #[error("the value of {name} is neither a text nor a number")]
     NotAText {
         /// Name of the wanted column.
-        name: &'static str,
+        name: String,
     },
     /// A list of names has an empty one.
     #[error("holds no name")]

@@ -25,7 +25,7 @@ mod separated;
 use std::io::Read;
 use std::path::Path;
 
-pub use columns::{Column, Columns};
+pub use columns::{Column, Columns, Need};
 use error::Fault;
 pub use error::{Place, Problem, TableFileError};
 
@@ -54,7 +54,7 @@ pub struct Record {
 ///
 /// # Errors
 /// [`TableFileError`], naming the first record that can't be read.
-pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Record>, TableFileError> {
+pub fn read(path: &Path, columns: &Columns<'_>) -> Result<Vec<Record>, TableFileError> {
     let bytes = read_bytes(path)?;
     records(bytes, &ending(path), columns).map_err(|fault| fault.of(path))
 }
@@ -77,7 +77,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, TableFileError> {
     if bytes.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
-fn records(bytes: Vec<u8>, ending: &str, columns: &Columns) -> Result<Vec<Record>, Fault> {
+fn records(bytes: Vec<u8>, ending: &str, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
     if bytes.starts_with(b"PAR1") {
         return parquet::records(bytes, columns);
     }
@@ -110,7 +110,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) const COLUMNS: Columns = Columns {
+    pub(crate) const COLUMNS: Columns<'static> = Columns {
         wanted: &[
             Column::required(&["typo"]),
             Column::required(&["corrected"]),
@@ -118,7 +118,7 @@ pub(crate) mod tests {
         ],
         lone: None,
     };
-    pub(crate) const NAMES: Columns = Columns {
+    pub(crate) const NAMES: Columns<'static> = Columns {
         wanted: &[Column::required(&["name", "corrected"]), Column::optional(&["domain"])],
         lone: Some(0),
     };

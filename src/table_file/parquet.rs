@@ -17,14 +17,14 @@ use super::{MAX_BYTES, MAX_RECORDS, Record};
 const MAX_COLUMNS_BYTES: u64 = 4 * MAX_BYTES;
 
 /// Reads all records.
-pub(super) fn records(bytes: Vec<u8>, columns: &Columns) -> Result<Vec<Record>, Fault> {
+pub(super) fn records(bytes: Vec<u8>, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
     let bytes = Bytes::from(bytes);
     // The library panics on some damaged files. It keeps no state that such a panic could damage.
     catch_unwind(AssertUnwindSafe(|| read(bytes, columns)))
         .unwrap_or_else(|_| Err(Problem::Parquet("it is damaged").into()))
 }
 
-fn read(bytes: Bytes, columns: &Columns) -> Result<Vec<Record>, Fault> {
+fn read(bytes: Bytes, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
     let reader = SerializedFileReader::new(bytes).map_err(|error| unreadable(&error))?;
     let metadata = reader.metadata();
     if metadata.file_metadata().num_rows() > MAX_RECORDS as i64 {
@@ -40,7 +40,7 @@ fn read(bytes: Bytes, columns: &Columns) -> Result<Vec<Record>, Fault> {
         chosen.iter().filter_map(|place| schema.get_fields().get(*place)).cloned().collect();
     for (place, column) in places.iter().zip(columns.wanted) {
         if place.and_then(|place| schema.get_fields().get(place)).is_some_and(|field| !field.is_primitive()) {
-            return Err(Problem::NotAText { name: column.name() }.into());
+            return Err(Problem::NotAText { name: column.name().to_owned() }.into());
         }
     }
     let mut size = 0_u64;
@@ -78,7 +78,7 @@ fn read(bytes: Bytes, columns: &Columns) -> Result<Vec<Record>, Fault> {
         let value = |(place, column): (&Option<usize>, &super::Column)| {
             let Some(at) = place.and_then(|place| chosen.binary_search(&place).ok()) else { return Ok(None) };
             let (Some((_, value)), Some(field)) = (row.get(at), fields.get(at)) else { return Ok(None) };
-            text_of(value, field).ok_or(Problem::NotAText { name: column.name() })
+            text_of(value, field).ok_or(Problem::NotAText { name: column.name().to_owned() })
         };
         let values: Result<_, Problem> = places.iter().zip(columns.wanted).map(value).collect();
         records.push(Record { number, place, values: values.map_err(|problem| Fault::at(place, problem))? });

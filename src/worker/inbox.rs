@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::BrokerHandles;
 use crate::broker::{BrokerError, Records};
+use crate::catalog_row::CatalogRow;
 use crate::correction::{Refusal, Row};
 use crate::corrections::{Appended, BurstLimit, Corrections, KnownNames, ScreeningRules};
 use crate::failure::chain;
@@ -45,6 +46,8 @@ pub(super) struct DurableInbox {
 #[derive(Debug)]
 struct ScreeningSources {
     catalog: Option<CatalogSource>,
+    /// Domains whose names may stand in columns of their own.
+    domains: Vec<String>,
     burst: Option<BurstLimit>,
     /// Project whose table may hold the catalog.
     access: TableAccess,
@@ -61,6 +64,7 @@ pub(super) fn ingest(
         positions: handles.streams.state(),
         sources: ScreeningSources {
             catalog: settings.catalog.clone(),
+            domains: settings.templates.indexed_domains(),
             burst: settings.burst,
             access: access.clone(),
         },
@@ -79,11 +83,15 @@ impl DurableInbox {
         if due.is_some_and(|due| Instant::now() < due) {
             return Ok(());
         }
-        let ScreeningSources { catalog, burst, access } = &self.sources;
+        let ScreeningSources { catalog, domains, burst, access } = &self.sources;
         let names = match catalog {
             None => None,
-            Some(source) => match source.read(access).await {
-                Ok(names) => Some(Arc::new(KnownNames::new(names))),
+            Some(source) => match source.read(access, domains).await {
+                Ok(rows) => {
+                    let names = rows.iter().flat_map(CatalogRow::names);
+                    let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+                    Some(Arc::new(KnownNames::new(names)))
+                }
                 Err(error) if due.is_some() => {
                     tracing::warn!(
                         error = chain(&error),

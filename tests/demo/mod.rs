@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use autovalidate::correction::{Row, normalize};
 use autovalidate::evaluate::{Catalog, FuzzyMatcher, Query, Side};
-use autovalidate_fakes::demo::{catalog, corrections, hard_corrections_of};
+use autovalidate_fakes::demo::{cars_csv, catalog, corrections, hard_corrections_of};
 
 #[test]
 fn the_catalog_holds_each_name_once() {
@@ -20,6 +20,20 @@ fn the_catalog_holds_each_name_once() {
     assert_eq!(domains, BTreeSet::from(["brand", "model"]));
     assert!(entries.iter().any(|entry| entry.name == "Land Cruiser"), "names of several words");
     assert!(entries.iter().all(|entry| entry.name.trim() == entry.name && !entry.name.is_empty()));
+}
+
+#[test]
+fn the_apps_catalog_holds_each_name_and_a_brand_for_each_model() {
+    let csv = cars_csv();
+    let rows: Vec<(&str, &str)> = csv.lines().skip(1).map(|line| line.split_once(',').unwrap()).collect();
+    let of = |domain: &str| -> BTreeSet<&str> {
+        let entries = catalog().into_iter().filter(|entry| entry.domain == domain);
+        entries.map(|entry| entry.name).collect()
+    };
+    assert_eq!(rows.iter().map(|(brand, _)| *brand).collect::<BTreeSet<_>>(), of("brand"));
+    let models = rows.iter().map(|(_, model)| *model).filter(|model| !model.is_empty());
+    assert_eq!(models.collect::<BTreeSet<_>>(), of("model"));
+    assert!(rows.contains(&("Toyota", "Corolla")) && rows.contains(&("Audi", "")));
 }
 
 #[test]

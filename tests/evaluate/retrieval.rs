@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 
-use autovalidate::correction::Templates;
+use autovalidate::catalog_row::CatalogRow;
 use autovalidate::evaluate::{
     Catalog, EvaluateError, FuzzyMatcher, Query, Retrieval, Scores, Side, fuzzy_ratio, held_out_loss,
     model_ranks,
 };
+use autovalidate::templates::Templates;
 use ndarray::{Array2, array};
 
 use super::{brands, query};
@@ -55,6 +56,46 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
     assert_close(retrieval.domains["model"].accuracy_at_1, 1.0);
     assert_close(retrieval.domains["trim"].accuracy_at_1, 0.0);
     assert_close(retrieval.macro_mean.accuracy_at_1, (0.25 + 1.0 + 0.0) / 3.0);
+}
+
+#[test]
+fn a_name_is_as_near_as_its_nearest_text_in_the_index() {
+    let row = |brand: &str, model: &str| {
+        let names = [("brand", brand), ("model", model)];
+        CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
+    };
+    let rows = [row("Audi", "A4"), row("Audi", "A6"), row("BMW", "X1"), row("Kia", "Ceed")];
+    let templates = Templates::default();
+    // The last row's names are not among those of the catalog, and a brand may be indexed alone.
+    let names = rows[..3].iter().flat_map(CatalogRow::names).chain([("brand", "Fiat")]);
+    let catalog = Catalog::new(names).with_indexed(&rows, &templates);
+    assert_eq!(catalog.indexed(), 6);
+    let queries = [
+        query("brand", "oudi", "Audi", Side::NewTypo),
+        query("brand", "bmv", "BMW", Side::NewTypo),
+        query("brand", "fait", "Fiat", Side::NewTypo),
+        query("model", "x2", "X1", Side::NewTypo),
+    ];
+    let model = || {
+        by_heart(&[
+            ("car brand: Audi models: A4", [-1.0, 0.0]),
+            ("car brand: Audi models: A6", [0.6, 0.8]),
+            ("car brand: BMW models: X1", [0.0, 1.0]),
+            ("car brand: Fiat", [0.0, -1.0]),
+            ("car model: A4 by Audi", [1.0, 0.0]),
+            ("car model: A6 by Audi", [0.0, 1.0]),
+            ("car model: X1 by BMW", [f32::NAN, 0.0]),
+            ("car brand: oudi", [1.0, 0.0]),  // Audi 0.6, BMW 0.0, Fiat 0.0
+            ("car brand: bmv", [0.6, 0.8]),   // Audi 1.0, BMW 0.8, Fiat -0.8
+            ("car brand: fait", [-1.0, 0.0]), // Audi 1.0, BMW 0.0, Fiat 0.0
+            ("car model: x2", [1.0, 0.0]),
+        ])
+    };
+    let ranks = model_ranks(&queries, &catalog, &templates, model()).unwrap();
+    assert_eq!(ranks, [Some(1), Some(2), Some(3), None]);
+    let loss = held_out_loss(&queries[..1], &catalog, &templates, 1.0, model()).unwrap();
+    let right = f64::from(0.6_f32).exp();
+    assert_close(loss, -(right / (right + 2.0)).ln());
 }
 
 #[test]

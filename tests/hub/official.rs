@@ -114,8 +114,8 @@ class model:
         assert (text, normalize_embeddings) == ("car model: golf  plus".replace("  ", " "), True)
         return np.array([1.0, 0.0])
 
-names = ["Golf-Plus", "Golf", "Passat"]
-vectors = np.array([[0.0, 1.0], [0.6, 0.8], [1.0, 0.0]])
+names = ["Golf-Plus", "Golf", "Passat", "Golf"]
+vectors = np.array([[0.0, 1.0], [0.6, 0.8], [1.0, 0.0], [-1.0, 0.0]])
 found = search(" golf  plus", names, vectors, "car model: {}")
 assert found == ["Golf-Plus", "Golf", "Passat"], found
 "#;

@@ -1,10 +1,11 @@
 //! Report of a run, as text and as an HTML page.
 
 use autovalidate::broker::{JobId, JobRequest, RunRecord};
-use autovalidate::correction::{Row, Templates};
+use autovalidate::correction::Row;
 use autovalidate::evaluate::{Catalog, Cohorts, GatePolicy, HoldOut, ModelRanks, QuerySet, Report};
 use autovalidate::report::{RunReport, RunReportError, page};
 use autovalidate::run::{Dataset, NameCoverage};
+use autovalidate::templates::Templates;
 use autovalidate_finetune::train::Summary;
 
 use crate::support::run::queries;

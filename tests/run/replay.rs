@@ -122,11 +122,12 @@ async fn the_names_of_then_outlive_the_snapshot_and_go_nowhere_else() {
     pipeline.plan.synthesis.variants = 1;
     let catalog = |name: &str, names: &str| {
         let path = harness.bench.folder.path().join(name);
-        std::fs::write(&path, format!("name\n{names}\n")).unwrap();
-        NameSource { source: autovalidate::ingest::CatalogSource::File(path), access: None }
+        std::fs::write(&path, format!("brand,model\n{names}\n")).unwrap();
+        let domains = vec!["brand".to_owned(), "model".to_owned()];
+        NameSource { source: autovalidate::ingest::CatalogSource::File(path), access: None, domains }
     };
-    let then = catalog("then.csv", "Zzyzx\nOuagadougou");
-    let now = catalog("now.csv", "Zzyzx\nOuagadougou\nYpsilanti");
+    let then = catalog("then.csv", "Zzyzx,Ouagadougou\nZzyzx,Timbuktu");
+    let now = catalog("now.csv", "Zzyzx,Ouagadougou\nZzyzx,Timbuktu\nYpsilanti,");
     pipeline.plan.names = Some(then.clone());
     let spec = ReplaySpec::of_run(&run(&harness, &pipeline).await).unwrap();
     let receipts = within(DEADLINE, repository(&harness.hub).receipts()).await.unwrap();

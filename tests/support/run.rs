@@ -126,6 +126,7 @@ impl RunHarness {
                 gate: GatePolicy { slowest: 100.0, ..GatePolicy::default() },
                 base_model: tiny().display().to_string(),
                 data_dir: data_dir.to_owned(),
+                data_budget: u64::MAX,
                 checkpoint_every: Duration::from_secs(30),
                 private_repository: true,
             },

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use autovalidate::correction::Templates;
+use autovalidate::catalog_row::CatalogRow;
 use autovalidate::evaluate::Catalog;
 use autovalidate::synthesis::{EpochDataset, SlipRates, SynthesisSettings, TokenizedEpochDataset};
+use autovalidate::templates::Templates;
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
@@ -50,6 +51,35 @@ fn each_epoch_has_every_real_pair_and_fresh_synthetic_ones() {
 }
 
 #[test]
+fn a_typos_positive_is_a_text_of_the_index_one_for_each_name_and_epoch() {
+    let rows = ["Golf", "Polo", "Passat", "Jetta", "Tiguan", "Touran"].map(|model| {
+        let names = [("brand", "Volkswagen"), ("model", model)];
+        CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
+    });
+    let templates = Templates::default();
+    let names = rows.iter().flat_map(CatalogRow::names).chain([("brand", "Audi"), ("brand", "BMW")]);
+    let catalog = Catalog::new(names).with_indexed(&rows, &templates);
+    let settings = SynthesisSettings { variants: 4, ..SynthesisSettings::default() };
+    let synthesizer = synthesizer(catalog, SlipRates::default(), settings);
+    let examples = EpochDataset::new(Vec::new(), synthesizer, templates, 1).with_negatives(1);
+    let mut drawn = BTreeSet::new();
+    for epoch in 0..8 {
+        let pairs = examples.epoch(epoch);
+        assert_eq!(pairs.len(), 4 * 9);
+        assert!(pairs == examples.epoch(epoch));
+        let texts = || pairs.iter().flat_map(|pair| [&pair.positive].into_iter().chain(&pair.negatives));
+        let of_brand: BTreeSet<&String> = texts().filter(|text| text.contains("brand: Volks")).collect();
+        assert_eq!(of_brand.len(), 1, "{of_brand:?}");
+        drawn.extend(of_brand.into_iter().cloned());
+        assert!(texts().any(|text| text == "car model: Golf by Volkswagen"));
+        assert!(texts().any(|text| text == "car brand: Audi"), "a brand without a model");
+        assert!(pairs.iter().all(|pair| !pair.anchor.contains(" by ") && pair.negatives.len() == 1));
+    }
+    assert!(drawn.len() > 2, "{drawn:?}");
+    assert!(drawn.iter().all(|text| text.starts_with("car brand: Volkswagen models: ")), "{drawn:?}");
+}
+
+#[test]
 fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_call() {
     let examples = examples().with_negatives(1);
     let of_epoch = |epoch: usize| -> Vec<(String, Vec<String>)> {
@@ -66,7 +96,7 @@ fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_
     assert_eq!(of_epoch(0), of_epoch(0));
     assert_ne!(of_epoch(0), of_epoch(1));
     let tokenizer = ModelFolder::open(&support::minilm()).unwrap().tokenizer().unwrap();
-    let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS, || true).unwrap()]);
     let source = examples.tokenized(&tokenizer, &vocabulary);
     (0..EPOCHS).for_each(|epoch| assert_eq!(source.epoch(epoch).unwrap().len(), 17));
 }
@@ -75,7 +105,9 @@ fn hard_negatives_are_names_of_the_domain_fresh_each_epoch_and_the_same_at_each_
 fn the_vocabulary_is_known_before_the_start() {
     let examples = examples();
     let tokenizer = ModelFolder::open(&support::minilm()).unwrap().tokenizer().unwrap();
-    let ids = examples.token_ids(&tokenizer, EPOCHS).unwrap();
+    let ids = examples.token_ids(&tokenizer, EPOCHS, || true).unwrap();
+    let stopped = examples.token_ids(&tokenizer, EPOCHS, || false);
+    assert!(matches!(stopped, Err(TrainError::Stopped { step: 0 })));
     let vocabulary = Vocabulary::of([&ids]);
     let source = examples.tokenized(&tokenizer, &vocabulary);
     for epoch in 0..EPOCHS {
@@ -103,7 +135,7 @@ fn training_takes_each_epochs_own_pairs() {
     let folder = ModelFolder::open(&support::tiny()).unwrap();
     let tokenizer = folder.tokenizer().unwrap();
     let examples = examples();
-    let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS).unwrap()]);
+    let vocabulary = Vocabulary::of([&examples.token_ids(&tokenizer, EPOCHS, || true).unwrap()]);
     let parameters =
         ParameterBuffer::load(&folder.config, &folder.weights().unwrap(), vocabulary.clone()).unwrap();
     let recipe = Recipe { epochs: EPOCHS, batch_size: 4, learning_rate: 5e-3, ..Recipe::default() };

@@ -15,7 +15,7 @@ fn relearned(rates: &SlipRates) -> SlipRates {
     // ones.
     let settings = SynthesisSettings { variants: 1, hard_share: 0.0, ..SynthesisSettings::default() };
     let synthesizer = synthesizer(cars(), rates.clone(), settings);
-    let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesizer.epoch(9, epoch, 0)).collect();
+    let pairs: Vec<_> = (0..12).flat_map(|epoch| synthesizer.epoch(9, epoch, 0, usize::MAX)).collect();
     SlipRates::learn(pairs.iter().map(|pair| (pair.typo.as_str(), pair.corrected.as_str())), FULL)
 }
 

@@ -66,7 +66,7 @@ fn of_synthesizer(pairs: &[Pair], rates: SlipRates, slips: SlipSet) -> Shares {
     let settings = SynthesisSettings { variants: 1, hard_share: 0.0, slips, ..SynthesisSettings::default() };
     let synthesizer = synthesizer(catalog, rates, settings);
     let epochs = TYPOS.div_ceil(weights.len());
-    let made: Vec<_> = (0..epochs).flat_map(|epoch| synthesizer.epoch(9, epoch, 0)).collect();
+    let made: Vec<_> = (0..epochs).flat_map(|epoch| synthesizer.epoch(9, epoch, 0, usize::MAX)).collect();
     shares(
         made.iter()
             .map(|pair| (pair.typo.as_str(), pair.corrected.as_str(), weights[pair.corrected.as_str()])),

@@ -26,7 +26,7 @@ fn a_shortened_name_stands_for_one_name_only() {
     let names = ["Galaxy S23", "Galaxy S23 Ultra", "Galaxy A54 Ultra", "Galaxy A54"];
     let settings = SynthesisSettings { slips: SlipSet::Full, ..settings(40, 0.5) };
     let pairs = synthesizer(Catalog::new(names.map(|name| ("phone", name))), SlipRates::default(), settings)
-        .epoch(3, 0, 0);
+        .epoch(3, 0, 0, usize::MAX);
     assert!(pairs.len() > 100);
     let made: HashSet<String> = pairs.iter().map(|pair| normalize(&pair.typo)).collect();
     for typo in ["galaxy", "ultra", "galaxy ultra", "gala"] {
@@ -58,7 +58,7 @@ proptest! {
         let settings = SynthesisSettings { keyboard, slips, ..settings(6, hard_share) };
         let synthesizer = Synthesizer::new(catalog, SlipRates::assumed(slips), settings, hold_out);
         let mut made = HashSet::new();
-        for pair in synthesizer.epoch(seed, 0, 0) {
+        for pair in synthesizer.epoch(seed, 0, 0, usize::MAX) {
             let typo = normalize(&pair.typo);
             prop_assert!(!typo.is_empty());
             prop_assert!(typo != normalize(&pair.corrected), "its own name");
@@ -74,7 +74,7 @@ proptest! {
         let few = Catalog::new([("brand", "Volkswagen"), ("model", "Land Cruiser"), ("model", "Golf")]);
         let synthesizer = synthesizer(few, SlipRates::default(), settings(6, 0.5));
         let texts = |seed, epoch| -> Vec<String> {
-            synthesizer.epoch(seed, epoch, 0).into_iter().map(|pair| pair.typo).collect()
+            synthesizer.epoch(seed, epoch, 0, usize::MAX).into_iter().map(|pair| pair.typo).collect()
         };
         prop_assert_eq!(texts(seed, epoch), texts(seed, epoch));
         prop_assert_ne!(texts(seed, epoch), texts(seed, epoch + 1), "another epoch has other typos");
@@ -86,7 +86,7 @@ proptest! {
 fn every_name_gets_its_typos_even_one_whose_correction_is_held_out() {
     let all_held = HoldOut { typos: 0.1, corrections: 1.0, ..HoldOut::default() };
     let synthesizer = Synthesizer::new(cars(), SlipRates::default(), settings(10, 0.5), all_held);
-    let pairs = synthesizer.epoch(1, 0, 0);
+    let pairs = synthesizer.epoch(1, 0, 0, usize::MAX);
     let count = count(&pairs);
     assert_eq!(count.len(), cars().len());
     // Short names run out of typos that are not another name.
@@ -103,14 +103,14 @@ fn a_name_that_is_passed_over_gets_no_typo_in_its_domain() {
     let spelled = names[0].to_uppercase();
     let synthesizer = synthesizer(cars(), SlipRates::default(), settings(5, 0.5))
         .without_names([(domain.as_str(), spelled.as_str())]);
-    let pairs = synthesizer.epoch(1, 0, 0);
+    let pairs = synthesizer.epoch(1, 0, 0, usize::MAX);
     assert!(!pairs.iter().any(|pair| pair.domain == domain && pair.corrected == names[0]));
     assert!(pairs.iter().any(|pair| pair.corrected == names[1]));
 }
 
 #[test]
 fn the_rows_it_makes_may_be_trained_on() {
-    for pair in synthesizer(cars(), SlipRates::default(), settings(5, 0.5)).epoch(3, 0, 0) {
+    for pair in synthesizer(cars(), SlipRates::default(), settings(5, 0.5)).epoch(3, 0, 0, usize::MAX) {
         let (typo, corrected, domain) = (pair.typo, pair.corrected, pair.domain);
         assert_eq!(Row { id: 1, typo, corrected, domain, ..Row::default() }.check(), Ok(()));
     }
@@ -119,7 +119,8 @@ fn the_rows_it_makes_may_be_trained_on() {
 #[test]
 fn the_share_of_hard_typos_is_what_the_settings_say() {
     let hard = |hard_share: f64| {
-        let pairs = synthesizer(cars(), SlipRates::default(), settings(12, hard_share)).epoch(5, 0, 0);
+        let pairs =
+            synthesizer(cars(), SlipRates::default(), settings(12, hard_share)).epoch(5, 0, 0, usize::MAX);
         let hard = pairs.iter().filter(|pair| fuzzy_ratio(&pair.typo, &pair.corrected) < 80.0).count();
         hard as f64 / pairs.len() as f64
     };
@@ -132,8 +133,9 @@ fn the_share_of_hard_typos_is_what_the_settings_say() {
 fn the_share_of_synthetic_pairs_is_kept() {
     let settings = SynthesisSettings { share: 0.5, ..settings(20, 0.5) };
     let names = cars().len();
-    let made =
-        |real: usize| synthesizer(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real).len();
+    let made = |real: usize| {
+        synthesizer(cars(), SlipRates::default(), settings.clone()).epoch(1, 0, real, usize::MAX).len()
+    };
     assert_eq!(made(0), 0);
     assert!(made(3 * names) <= 3 * names && made(3 * names) > 2 * names);
     assert!(made(1_000 * names) > 19 * names);
@@ -141,9 +143,13 @@ fn the_share_of_synthetic_pairs_is_kept() {
 
 #[test]
 fn no_variants_make_nothing() {
-    assert!(synthesizer(cars(), SlipRates::default(), settings(0, 0.5)).epoch(1, 0, 600).is_empty());
+    assert!(
+        synthesizer(cars(), SlipRates::default(), settings(0, 0.5)).epoch(1, 0, 600, usize::MAX).is_empty()
+    );
     let nothing = Catalog::new(Vec::<(String, String)>::new());
-    assert!(synthesizer(nothing, SlipRates::default(), settings(5, 0.5)).epoch(1, 0, 600).is_empty());
+    assert!(
+        synthesizer(nothing, SlipRates::default(), settings(5, 0.5)).epoch(1, 0, 600, usize::MAX).is_empty()
+    );
 }
 
 #[test]
@@ -230,7 +236,8 @@ fn settings_of_earlier_records_draw_the_typos_they_drew() {
         ],
     ];
     for (epoch, made) in made.into_iter().enumerate() {
-        let typos: Vec<String> = synthesizer.epoch(7, epoch, 0).into_iter().map(|pair| pair.typo).collect();
+        let typos: Vec<String> =
+            synthesizer.epoch(7, epoch, 0, usize::MAX).into_iter().map(|pair| pair.typo).collect();
         assert_eq!(typos, made);
     }
 }

@@ -3,6 +3,7 @@ last, caches by the version in the name, downloads, unpacks and loads.
 
 Arguments: the endpoint, the token, the repo, a folder that outlives the process. For each line of standard input, a
 JSON list of texts, it looks for the newest release and prints a line: version, whether it was downloaded, embeddings.
+For a JSON object with the rows of the catalog and what was typed, it prints the names that it answers with.
 """
 
 import fnmatch
@@ -55,7 +56,27 @@ def look(texts: list[str]) -> dict:
     return {"version": version, "downloaded": absent, "embeddings": model.encode(texts).tolist()}
 
 
+def search(rows: list[list[str]], typed: list[list[str]]) -> list[list[str]]:
+    """Indexes each row of the catalog twice, as brand and as model, and returns the best three names for each text,
+    out of the nine nearest vectors of its kind."""
+    unpacked = max(pathlib.Path(folder, "models").iterdir())
+    model = sentence_transformers.SentenceTransformer(str(model_folder(unpacked)), device="cpu")
+    index = {
+        "brand": [(brand, f"car brand: {brand} models: {name}") for brand, name in rows],
+        "model": [(name, f"car model: {name} by {brand}") for brand, name in rows],
+    }
+    vectors = {kind: model.encode([text for _, text in texts]) for kind, texts in index.items()}
+    answers = []
+    for kind, text in typed:
+        scores = sentence_transformers.util.cos_sim(model.encode(f"car {kind}: {text}"), vectors[kind])[0]
+        nearest = scores.argsort(descending=True, stable=True)[:9].tolist()
+        answers.append(list(dict.fromkeys(index[kind][place][0] for place in nearest))[:3])
+    return answers
+
+
 libraries = (transformers, huggingface_hub, sentence_transformers)
 print(json.dumps([library.__version__.rpartition(".")[0] for library in libraries]), flush=True)
 for line in sys.stdin:
-    print(json.dumps(look(json.loads(line))), flush=True)
+    asked = json.loads(line)
+    answer = search(**asked) if isinstance(asked, dict) else look(asked)
+    print(json.dumps(answer), flush=True)

@@ -1,15 +1,20 @@
 //! The backend beside a worker, with the libraries that it pins: it loads what the worker published,
 //! and computes the same embeddings.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use autovalidate::broker::RunState;
+use autovalidate::catalog_row::CatalogRow;
+use autovalidate::evaluate::{Catalog, Query, Side, model_ranks};
 use autovalidate::run::{ModelFinder, Scorer};
-use autovalidate_fakes::{hub, supabase};
+use autovalidate::templates::Templates;
+use autovalidate_fakes::{demo, hub, supabase};
 use autovalidate_finetune::model::archive;
 use axum::http::StatusCode;
+use ndarray::Array2;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -62,6 +67,13 @@ impl Backend {
 
     async fn look(&mut self, texts: &[String]) -> Look {
         let request = format!("{}\n", serde_json::to_string(texts).unwrap());
+        within(PATIENCE, self.requests.write_all(request.as_bytes())).await.unwrap();
+        serde_json::from_str(&self.answer().await).unwrap()
+    }
+
+    /// Returns the backend's answers to what was typed, given as domain and text.
+    async fn search(&mut self, rows: &[(&str, &str)], typed: &[(&str, String)]) -> Vec<Vec<String>> {
+        let request = format!("{}\n", serde_json::json!({ "rows": rows, "typed": typed }));
         within(PATIENCE, self.requests.write_all(request.as_bytes())).await.unwrap();
         serde_json::from_str(&self.answer().await).unwrap()
     }
@@ -120,6 +132,45 @@ fn agreement(one: &[Vec<f32>], other: &[Vec<f32>]) -> f32 {
     lowest.fold(1.0, f32::min)
 }
 
+/// Checks that the backend's first answer is the name that evaluation ranks first.
+async fn finds_what_the_backend_answers(backend: &mut Backend, hub: &hub::Hub, data_dir: &Path) {
+    let rows = demo::cars();
+    let named = rows.iter().step_by(7).flat_map(|(brand, model)| [("brand", *brand), ("model", *model)]);
+    let typed: Vec<(&str, String)> =
+        named.map(|(domain, name)| (domain, name.replace('a', "e") + "x")).collect();
+    let answers = backend.search(&rows, &typed).await;
+    assert_eq!(answers.len(), typed.len());
+    let query = |((domain, typo), answer): (&(&str, String), &Vec<String>)| Query {
+        domain: (*domain).to_owned(),
+        typo: typo.clone(),
+        corrected: answer[0].clone(),
+        side: Side::NewTypo,
+    };
+    let queries: Vec<Query> = typed.iter().zip(&answers).map(query).collect();
+    let row = |(brand, model): &(&str, &str)| {
+        let names = [("brand", *brand), ("model", *model)];
+        CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
+    };
+    let rows: Vec<CatalogRow> = rows.iter().map(row).collect();
+    let templates = Templates::default();
+    let catalog = Catalog::new(rows.iter().flat_map(CatalogRow::names)).with_indexed(&rows, &templates);
+    let embeddings = std::cell::RefCell::new(Vec::new());
+    let collect = |texts: &[String]| -> Result<Array2<f32>, std::convert::Infallible> {
+        embeddings.borrow_mut().extend_from_slice(texts);
+        Ok(Array2::zeros((texts.len(), 1)))
+    };
+    model_ranks(&queries, &catalog, &templates, collect).unwrap();
+    let texts = embeddings.into_inner();
+    let own = own_embeddings(hub, data_dir, &texts).await;
+    let by_text: HashMap<&String, &Vec<f32>> = texts.iter().zip(&own).collect();
+    let embed = |texts: &[String]| -> Result<Array2<f32>, std::convert::Infallible> {
+        let rows: Vec<f32> = texts.iter().flat_map(|text| by_text[text].iter().copied()).collect();
+        Ok(Array2::from_shape_vec((texts.len(), own[0].len()), rows).unwrap())
+    };
+    let ranks = model_ranks(&queries, &catalog, &templates, embed).unwrap();
+    assert!(ranks.iter().all(|rank| *rank == Some(1)), "{ranks:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_backend_loads_the_newest_release_once_and_embeds_as_the_trainer_does() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,6 +198,7 @@ async fn the_backend_loads_the_newest_release_once_and_embeds_as_the_trainer_doe
     assert!(first.downloaded && version == format!("finetuned-embedding-model-{}.zip", first.version));
     let ours = own_embeddings(&system.hub, &own, &texts).await;
     assert!(agreement(&first.embeddings, &ours) >= 0.9999, "{first:?}\n{ours:?}");
+    finds_what_the_backend_answers(&mut backend, &system.hub, &own).await;
     backend.stop().await;
 
     // While no newer name is there, another process of the backend downloads nothing.

@@ -125,7 +125,7 @@ async fn the_published_model_finds_more_names_than_the_one_it_replaces() {
 
 /// Counts the typos whose right name is the nearest one of its domain, by cosine.
 fn found_first(folder: &ModelFolder, queries: &[(&str, &str, &str)], names: &[(&str, &str)]) -> usize {
-    let templates = autovalidate::correction::Templates::default();
+    let templates = autovalidate::templates::Templates::default();
     let unit = |texts: &[String]| {
         let mut rows = Encoder::embed_with(&runtime(), folder, texts).unwrap();
         for mut row in rows.rows_mut() {

@@ -21,7 +21,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("autovalidate.toml"),
-        "trian_threshold = 5\n[templates]\nbrand = \"no place\"\n",
+        "trian_threshold = 5\n[templates]\nbrand = \"no place\"\n[serve_templates]\nmodel = \"{brand}\"\n",
     )
     .unwrap();
     let environment = [
@@ -64,6 +64,7 @@ fn every_problem_is_told_at_once_with_exit_code_2() {
         "ORT_DYLIB_PATH",
         "trian_threshold",
         "templates.brand",
+        "serve_templates.model",
     ] {
         assert!(told.contains(name), "{name} is missing in:\n{told}");
     }

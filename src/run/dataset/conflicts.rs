@@ -5,7 +5,8 @@
 //! outlier; otherwise the first row would always win. Each dataset counts the votes of all rows and
 //! leaves out the rows that lose, even rows that earlier runs trained on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::correction::{Row, normalize};
 
@@ -28,9 +29,14 @@ impl Conflicts {
     /// Counts the votes. A correction wins with at least twice as many rows as the runner-up. A
     /// correction that a person released wins over all others; among several released ones, the
     /// latest wins. The order of the rows doesn't matter.
-    pub fn among<'a>(rows: impl IntoIterator<Item = &'a Row>, released: &BTreeSet<i64>) -> Self {
+    pub fn among<'a>(
+        rows: impl IntoIterator<Item = &'a Row, IntoIter: Clone>,
+        released: &BTreeSet<i64>,
+    ) -> Self {
+        let rows = rows.into_iter();
+        let contested = contested(rows.clone());
         let mut typos: BTreeMap<(String, String), Voters> = BTreeMap::new();
-        for row in rows {
+        for row in rows.filter(|row| contested.contains(&typo_hash(row))) {
             let corrections = typos.entry((normalize(&row.domain), normalize(&row.typo))).or_default();
             corrections.entry(normalize(&row.corrected)).or_default().insert((row.insert_order(), row.id));
         }
@@ -62,6 +68,30 @@ impl Conflicts {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Returns the hashes of the typos that rows correct to different names. Most typos have one correction,
+/// and their texts need no memory here. Two typos with one hash look contested and are compared by their
+/// texts.
+fn contested<'a>(rows: impl Iterator<Item = &'a Row>) -> HashSet<u64> {
+    let (mut first, mut contested) = (HashMap::new(), HashSet::new());
+    for row in rows {
+        let (typo, correction) = (typo_hash(row), hash_of([&normalize(&row.corrected)]));
+        if *first.entry(typo).or_insert(correction) != correction {
+            contested.insert(typo);
+        }
+    }
+    contested
+}
+
+fn typo_hash(row: &Row) -> u64 {
+    hash_of([&normalize(&row.domain), &normalize(&row.typo)])
+}
+
+fn hash_of<const N: usize>(texts: [&String; N]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    texts.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn winner<'a>(corrections: &'a Voters, released: &BTreeSet<i64>) -> Option<&'a str> {

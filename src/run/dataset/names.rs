@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog_row::CatalogRow;
 use crate::hub::{Digest, Hasher};
 use crate::ingest::{CatalogError, CatalogSource, TableAccess};
 
@@ -13,22 +14,24 @@ pub struct NameSource {
     pub source: CatalogSource,
     /// Project and key for reading a table; `None` when no project is set.
     pub access: Option<TableAccess>,
+    /// Domains whose names may stand in columns of their own; see [`CatalogSource`].
+    pub domains: Vec<String>,
 }
 
 impl NameSource {
-    /// Reads every `(domain, name)`. The domain is empty when a name belongs to all domains.
+    /// Reads every row of names.
     ///
     /// # Errors
     /// [`CatalogError`].
-    pub async fn read(&self) -> Result<Vec<(String, String)>, CatalogError> {
-        self.source.read_in(self.access.as_ref()).await
+    pub async fn read(&self) -> Result<Vec<CatalogRow>, CatalogError> {
+        self.source.read_in(self.access.as_ref(), &self.domains).await
     }
 }
 
 /// Identity of a list of names: its count and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameList {
-    /// Number of names.
+    /// Number of rows. Most catalogs have one name in each.
     pub count: usize,
     /// SHA-256 over the names in their order, with their domains.
     pub sha256: Digest,
@@ -36,7 +39,7 @@ pub struct NameList {
 
 impl NameList {
     /// Returns the identity of these names.
-    pub fn of(names: &[(String, String)]) -> Self {
+    pub fn of(names: &[CatalogRow]) -> Self {
         let mut digest = Hasher::default();
         hash_names(&mut digest, names);
         Self { count: names.len(), sha256: digest.digest() }
@@ -44,6 +47,13 @@ impl NameList {
 }
 
 /// Hashes names in their order, with their domains.
-pub(super) fn hash_names(digest: &mut Hasher, names: &[(String, String)]) {
-    names.iter().flat_map(|(domain, name)| [domain, name]).for_each(|text| digest.update_text(text));
+pub(super) fn hash_names(digest: &mut Hasher, rows: &[CatalogRow]) {
+    for row in rows {
+        if row.names().len() != 1 {
+            // Several names in one row are not the same as each in a row of its own.
+            digest.update(b"row");
+            digest.update(&row.names().len().to_le_bytes());
+        }
+        row.names().flat_map(|(domain, name)| [domain, name]).for_each(|text| digest.update_text(text));
+    }
 }

@@ -1,23 +1,30 @@
 //! The rows of a run, sorted into training pairs and held-out queries.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::correction::{Row, Templates, normalize};
+use sha2::{Digest, Sha256};
+
+use crate::catalog_row::CatalogRow;
+use crate::correction::{Row, normalize};
 use crate::evaluate::{Catalog, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
 use crate::run::dataset::{Conflicts, DatasetSummary, NameList, Untemplated};
+use crate::templates::Templates;
 use crate::text::compose;
 use autovalidate_finetune::train::PairTexts;
 
 use super::insert_order::in_insert_order;
 use super::names::hash_names;
 
+/// Number of training pairs that the rates of slips are learned from: far more than the rates need.
+const MOST_SLIPS: usize = 200_000;
+
 /// Data that a run trains on and is evaluated with.
 pub struct Dataset {
     /// Training pairs, rendered; each distinct pair once.
     pub pairs: Vec<PairTexts>,
-    /// Typo and correction of each training pair, [composed](compose). The rates of synthetic slips
-    /// are learned from these texts, and a letter with an accent is one letter.
+    /// Typo and correction of each training pair, of the first [`MOST_SLIPS`], [composed](compose). The
+    /// rates of synthetic slips are learned from these texts, and a letter with an accent is one letter.
     pub slips: Vec<(String, String)>,
     /// Held-out queries, one per held-out pair.
     pub queries: Vec<Query>,
@@ -60,11 +67,11 @@ impl Dataset {
 
         let trainable = rows.iter().map(|(_, row)| row).filter(|row| row.check().is_ok());
         let conflicts = Conflicts::among(trainable, released);
-        let mut seen = HashMap::new();
+        let mut seen: HashMap<u128, Side> = HashMap::new();
         let (mut refused, mut repeated) = (BTreeMap::new(), 0);
         let mut rows_of_domain = BTreeMap::new();
         let (mut pairs, mut slips) = (Vec::new(), Vec::new());
-        let (mut queries, mut names) = (Vec::new(), Vec::new());
+        let (mut queries, mut names) = (Vec::new(), FirstSpellings::default());
         let mut training = BTreeMap::new();
         let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
         let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
@@ -85,7 +92,8 @@ impl Dataset {
                 None => _ = rows_of_domain.insert(domain.clone(), 1),
             }
             let corrected = compose(&row.corrected);
-            let pair = (domain.clone(), normalize(&row.typo), normalize(&corrected));
+            let normal = normalize(&corrected);
+            let pair = pair_key([&domain, &normalize(&row.typo), &normal]);
             let earlier = seen.get(&pair).copied();
             // A row that repeats a pair is used in the same way as the first row of the pair.
             let side = earlier.unwrap_or_else(|| match hold_out.side(&row.typo, &row.corrected) {
@@ -100,7 +108,7 @@ impl Dataset {
                 continue;
             }
             seen.insert(pair, side);
-            names.push((domain.clone(), corrected.clone()));
+            names.add(&domain, normal, &corrected);
             match side {
                 Side::Train => {
                     pairs.push(PairTexts {
@@ -109,7 +117,9 @@ impl Dataset {
                         anchor: templates.render(&domain, &row.typo),
                         positive: templates.render(&domain, &corrected),
                     });
-                    slips.push((compose(&row.typo), corrected));
+                    if slips.len() < MOST_SLIPS {
+                        slips.push((compose(&row.typo), corrected));
+                    }
                     *training.entry(domain).or_insert(0) += 1;
                 }
                 side => {
@@ -124,7 +134,7 @@ impl Dataset {
             }
         }
         let untemplated = Untemplated::of(rows_of_domain, templates);
-        let catalog = Catalog::new(names);
+        let catalog = Catalog::new(names.spelled);
         let summary = DatasetSummary {
             rows: total,
             refused: refused.values().sum(),
@@ -141,6 +151,7 @@ impl Dataset {
             last_insert,
             catalog: catalog.len(),
             names_added: 0,
+            indexed: 0,
             names: None,
             row_ids,
             held_out_ids: held_out_ids.into_iter().collect(),
@@ -161,9 +172,10 @@ impl Dataset {
 
     /// Adds names to the catalog: synthetic typos are made from them, and queries are looked up
     /// among them. A name without a domain goes to every domain of the rows. When a row spells the
-    /// same name differently, the row's spelling stays.
+    /// same name differently, the row's spelling stays. Names that share a row of the catalog are indexed
+    /// by the texts of `templates`.
     #[must_use]
-    pub fn with_names(mut self, names: &[(String, String)]) -> Self {
+    pub fn with_names(mut self, names: &[CatalogRow], templates: &Templates) -> Self {
         let known: Vec<(String, String)> = self
             .catalog
             .domains()
@@ -171,16 +183,18 @@ impl Dataset {
             .collect();
         let domains: BTreeSet<String> = known.iter().map(|(domain, _)| domain.clone()).collect();
         // Nobody can type a name without a visible character.
-        let visible = names.iter().filter(|(_, name)| !normalize(name).is_empty());
+        let all = names.iter().flat_map(CatalogRow::names);
+        let visible = all.filter(|(_, name)| !normalize(name).is_empty());
         let added = visible.flat_map(|(domain, name)| {
             let domain = normalize(domain);
             let of: Vec<String> = match domain.is_empty() {
                 true => domains.iter().cloned().collect(),
                 false => vec![domain],
             };
-            of.into_iter().map(move |domain| (domain, name.clone()))
+            of.into_iter().map(move |domain| (domain, name.to_owned()))
         });
-        self.catalog = Catalog::new(known.iter().cloned().chain(added));
+        self.catalog = Catalog::new(known.iter().cloned().chain(added)).with_indexed(names, templates);
+        self.summary.indexed = self.catalog.indexed();
         self.summary.names_added = self.catalog.len() - self.summary.catalog;
         self.summary.catalog = self.catalog.len();
         // The training data depends on these names as well as on the rows. Without any names, the
@@ -195,15 +209,38 @@ impl Dataset {
         self
     }
 
-    /// Returns the rendered texts of the evaluation: queries and names.
+    /// Returns the rendered texts of the evaluation: queries, and the texts that names are found by.
     pub fn texts(&self, templates: &Templates) -> Vec<String> {
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
-        let names = self
-            .catalog
-            .domains()
-            .flat_map(|(domain, names)| names.iter().map(move |name| templates.render(domain, name)));
-        queries.chain(names).collect()
+        let domains = self.catalog.domains();
+        let names = domains.flat_map(|(domain, _)| self.catalog.texts(domain, templates));
+        queries.chain(names.map(|(_, text)| text)).collect()
     }
+}
+
+/// Names in the order of the rows, each as its first row spells it.
+#[derive(Default)]
+struct FirstSpellings {
+    known: HashSet<(String, String)>,
+    spelled: Vec<(String, String)>,
+}
+
+impl FirstSpellings {
+    fn add(&mut self, domain: &str, normal: String, spelled: &str) {
+        if self.known.insert((domain.to_owned(), normal)) {
+            self.spelled.push((domain.to_owned(), spelled.to_owned()));
+        }
+    }
+}
+
+/// Returns a digest that stands for a pair. The texts of a million pairs would take ten times the memory.
+fn pair_key(texts: [&str; 3]) -> u128 {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
+    digest.finalize().iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte))
 }
 
 /// Hashes rows in the order of their ids, and marks the released ones.
@@ -254,7 +291,7 @@ mod tests {
             row.domain = domain.into();
         }
         let names = [("GRÖßE", "citroën"), ("gro\u{308}ße", "Kia"), ("größe", "\u{feff} ")];
-        let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+        let names = names.map(|(domain, name)| CatalogRow::alone(domain, name));
         let nothing_held_out = HoldOut {
             typos: 0.0,
             corrections: 0.0,
@@ -263,7 +300,7 @@ mod tests {
         };
         let templates =
             Templates::new([("Größe".to_owned(), "size: {text}".to_owned())], "{text}".to_owned());
-        let dataset = Dataset::new(rows, &nothing_held_out, &templates).with_names(&names);
+        let dataset = Dataset::new(rows, &nothing_held_out, &templates).with_names(&names, &templates);
         let summary = &dataset.summary;
         assert_eq!((summary.repeated, summary.refused, summary.outvoted + summary.undecided), (1, 1, 0));
         assert_eq!(summary.training, BTreeMap::from([("größe".to_owned(), 1)]));
@@ -279,8 +316,9 @@ mod tests {
         let mut rows = vec![row(1, "oudi", "Audi"), row(2, "glof", "Golf")];
         rows[1].domain = "model".into();
         let names = [("brand", "AUDI"), ("brand", "Kia"), ("", "Up"), ("color", "Red")];
-        let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
-        let dataset = Dataset::new(rows, &HoldOut::default(), &Templates::default()).with_names(&names);
+        let names = names.map(|(domain, name)| CatalogRow::alone(domain, name));
+        let templates = Templates::default();
+        let dataset = Dataset::new(rows, &HoldOut::default(), &templates).with_names(&names, &templates);
         let all: Vec<(&str, Vec<&str>)> = dataset
             .catalog
             .domains()

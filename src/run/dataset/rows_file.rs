@@ -13,7 +13,7 @@ use crate::row_identity::RowId;
 use crate::table_file::{Column, Columns, Place, TableFileError, read};
 
 /// Columns of a file of rows.
-const COLUMNS: Columns = Columns {
+const COLUMNS: Columns<'static> = Columns {
     wanted: &[
         Column::required(&["typo"]),
         Column::required(&["corrected"]),

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::correction::Refusal;
+use crate::default_value::is_default;
 use crate::run::dataset::{IdRanges, NameList};
 use crate::text::label;
 
@@ -66,6 +67,9 @@ pub struct DatasetSummary {
     /// nor held out were trained on.
     #[serde(default)]
     pub left_out_ids: IdRanges,
+    /// Number of texts in the index of names that share a row of `CATALOG`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub indexed: usize,
     /// Number of names in the catalog that occur in no row: they come from `CATALOG`.
     #[serde(default)]
     pub names_added: usize,
@@ -95,6 +99,18 @@ pub struct Omitted {
 }
 
 impl DatasetSummary {
+    /// Returns a sentence on the names that training does not learn because no catalog gives them; `None`
+    /// with a catalog.
+    pub fn without_catalog(&self) -> Option<String> {
+        self.names.is_none().then(|| {
+            format!(
+                "CATALOG is not set, so the model learns the {} names of these rows only; with a catalog, it also \
+                 learns those that nobody has mistyped yet",
+                self.catalog
+            )
+        })
+    }
+
     /// Returns the summary without the figures whose number grows with the rows and domains: it
     /// keeps the largest domains and the lowest ids, and counts the others. Run records and events
     /// are messages of limited size; a receipt is a file and has the complete summary.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::correction::Templates;
+use crate::templates::Templates;
 use crate::text::label;
 
 /// Largest number of domains that a sentence names.

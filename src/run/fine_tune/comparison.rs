@@ -1,10 +1,10 @@
 //! The comparison of a new model with the live model and the original one, on the same queries.
 
-use crate::correction::Templates;
 use crate::evaluate::{
     Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, ServingTrials, Speed, query_time, slowdown,
     timed,
 };
+use crate::templates::Templates;
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 

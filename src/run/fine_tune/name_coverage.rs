@@ -4,15 +4,16 @@
 //! A vocabulary without Chinese characters, for example, has one and the same unknown token for most
 //! of them. No training helps against that, so the counts are told in log, report and card.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use autovalidate_finetune::model::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::correction::{Templates, normalize};
+use crate::correction::normalize;
 use crate::default_value::is_default;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
+use crate::templates::Templates;
 
 /// Largest number of row ids that are given as examples.
 const EXAMPLES: usize = 5;
@@ -29,7 +30,7 @@ pub struct NameCoverage {
     pub alike_but_for_spaces: usize,
     /// Ids of rows that correct a typo to such a name, up to five.
     pub alike_rows: Vec<i64>,
-    /// Number of names that are longer than the model's longest text.
+    /// Number of names with a text in the index that is longer than the model's longest text.
     pub cut: usize,
     /// Ids of rows that correct a typo to such a name, up to five.
     pub cut_rows: Vec<i64>,
@@ -47,16 +48,19 @@ impl NameCoverage {
     ) -> Result<Self, RunError> {
         let (mut alike, mut but_for_spaces, mut cut) = (Vec::new(), 0, Vec::new());
         for (domain, names) in dataset.catalog.domains() {
-            let mut by_tokens: HashMap<Vec<u32>, Vec<String>> = HashMap::new();
-            for name in names {
-                let text = templates.render(domain, name);
-                let mut tokenized = tokenizer.encode(std::slice::from_ref(&text))?;
+            let mut by_tokens: HashMap<Vec<u32>, BTreeSet<usize>> = HashMap::new();
+            let mut cut_names = BTreeSet::new();
+            for (position, text) in dataset.catalog.texts(domain, templates) {
+                let mut tokenized = tokenizer.encode(&[text])?;
                 if tokenized.cut > 0 {
-                    cut.push(text.clone());
+                    cut_names.insert(position);
                 }
-                by_tokens.entry(tokenized.texts.pop().unwrap_or_default()).or_default().push(text);
+                by_tokens.entry(tokenized.texts.pop().unwrap_or_default()).or_default().insert(position);
             }
-            for texts in by_tokens.into_values().filter(|texts| texts.len() > 1) {
+            let rendered = |position: &usize| Some(templates.render(domain, names.get(*position)?));
+            cut.extend(cut_names.iter().filter_map(rendered));
+            for alike_names in by_tokens.into_values().filter(|names| names.len() > 1) {
+                let texts: Vec<String> = alike_names.iter().filter_map(rendered).collect();
                 let letters = |text: &String| -> String {
                     normalize(text).chars().filter(|letter| letter.is_alphanumeric()).collect()
                 };

@@ -3,8 +3,8 @@
 
 use ndarray::{Array2, ArrayView1};
 
-use crate::correction::Templates;
 use crate::evaluate::{Rank, model_ranks_with};
+use crate::templates::Templates;
 use autovalidate_finetune::model::{ModelFolder, Tokenizer};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{Encoder, ParameterBuffer, TrainError, Vocabulary};

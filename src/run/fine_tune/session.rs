@@ -6,9 +6,9 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::correction::Templates;
 use crate::evaluate::{GatePolicy, HoldOut, Query, Report, Side};
 use crate::synthesis::{EpochDataset, SynthesisSettings, Synthesizer};
+use crate::templates::Templates;
 use autovalidate_finetune::model::{ModelFolder, TokenizerChoice};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
@@ -20,6 +20,9 @@ use crate::run::error::RunError;
 use crate::run::fine_tune::{
     Embedder, ModelComparison, NameCoverage, Scorer, ValidationSet, split_validation_set,
 };
+
+/// Largest number of texts of training pairs that are kept for a comparison with the exported model.
+const SAMPLES: usize = 200;
 
 /// Settings that decide how a model is trained.
 #[derive(Debug, Clone)]
@@ -46,6 +49,8 @@ pub struct FineTuneSession {
     /// Held-out queries that decide an early stop.
     validation: Vec<Query>,
     examples: EpochDataset,
+    /// Texts of training pairs, for a comparison with the exported model.
+    samples: Vec<String>,
     embedder: Embedder,
     parameters: ParameterBuffer,
     /// Figures of the prepared training data.
@@ -64,6 +69,9 @@ pub struct SessionFigures {
     /// Number of synthetic typos in the first epoch.
     #[serde(rename = "synthesised")]
     pub synthesized: usize,
+    /// Number of real pairs in each epoch, where the largest number of steps leaves some out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_pairs: Option<usize>,
     /// Number of real pairs that teach no rate of a slip, because the typo is another word
     /// altogether.
     #[serde(default)]
@@ -83,51 +91,60 @@ pub struct SessionFigures {
 
 impl FineTuneSession {
     /// Draws the training data, and loads the parameters that its texts and the held-out queries
-    /// use.
+    /// use. Ends early when `goes_on` returns false.
     ///
     /// # Errors
     /// [`RunError::Model`] when the model folder can't be read, [`RunError::Train`] when the model
-    /// can't be run or the recipe is invalid, [`RunError::Synthesis`] when a setting of the
+    /// can't be run, the recipe is invalid, or `goes_on` ended it, [`RunError::Synthesis`] when a setting of the
     /// synthetic typos is out of range.
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
         mut dataset: Dataset,
         spec: TrainingSpec,
+        goes_on: impl Fn() -> bool,
     ) -> Result<Self, RunError> {
         let TrainingSpec { tokenizer, recipe, synthesis, hold_out, templates } = spec;
         recipe.check()?;
         synthesis.check()?;
         let base = tokenizer.applied_to(base, templates.phrases());
         let tokenizer = base.tokenizer()?;
+        let limit = synthesis.epoch_limit(recipe.epochs, recipe.batch_size);
         let slips = dataset.slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
         let rates = synthesis.rates(slips);
         let other_words = rates.other_words;
+        // A large dataset is in memory once.
+        dataset.slips = Vec::new();
+        let name_coverage = NameCoverage::of(&dataset, &tokenizer, &templates)?;
+        for warning in name_coverage.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let pairs = std::mem::take(&mut dataset.pairs);
         let queries = dataset.queries.iter().map(|query| (query.domain.as_str(), query.typo.as_str()));
         let new_names = dataset.queries.iter().filter(|query| query.side == Side::NewName);
         let new_names = new_names.map(|query| (query.domain.as_str(), query.corrected.as_str()));
         let synthesizer = Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out)
             .without(queries)
             .without_names(new_names);
-        let examples = EpochDataset::new(dataset.pairs.clone(), synthesizer, templates.clone(), recipe.seed)
-            .with_negatives(recipe.hard_negatives);
+        let examples = EpochDataset::new(pairs, synthesizer, templates.clone(), recipe.seed)
+            .with_negatives(recipe.hard_negatives)
+            .limited(limit, recipe.epochs);
         let evaluated = tokenizer.encode(&dataset.texts(&templates))?;
-        let trained = examples.token_ids(&tokenizer, recipe.epochs)?;
+        let trained = examples.token_ids(&tokenizer, recipe.epochs, goes_on)?;
         let vocabulary = Vocabulary::of(evaluated.texts.iter().chain([&trained]));
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
         let validation = split_validation_set(&recipe, &mut dataset);
         let first = examples.epoch(0);
         let short = first.iter().filter(|pair| pair.negatives.len() < recipe.hard_negatives);
-        let name_coverage = NameCoverage::of(&dataset, &tokenizer, &templates)?;
-        for warning in name_coverage.warnings() {
-            tracing::warn!("{warning}");
-        }
+        let sampled_pairs = examples.sampled();
+        let samples = first.iter().take(SAMPLES).map(|pair| pair.anchor.clone()).collect();
         let embedder = Embedder { tokenizer, encoder: Encoder::of(runtime, &base)? };
         let figures = SessionFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
             texts_cut: evaluated.cut,
-            synthesized: first.len() - dataset.pairs.len(),
+            synthesized: first.len() - examples.real_pairs(),
+            sampled_pairs,
             other_words,
             short_of_negatives: short.count(),
             steering: validation.len(),
@@ -142,6 +159,7 @@ impl FineTuneSession {
             dataset,
             validation,
             examples,
+            samples,
             embedder,
             parameters,
             figures,
@@ -193,6 +211,7 @@ impl FineTuneSession {
             base: self.base,
             templates: self.templates,
             dataset: self.dataset,
+            samples: self.samples,
             model: Scorer { embedder: self.embedder, parameters: fit.parameters, normalizes },
             decay_factor: fit.decay_factor,
             summary: fit.summary,
@@ -207,6 +226,7 @@ pub struct TrainedModel {
     base: ModelFolder,
     templates: Templates,
     dataset: Dataset,
+    samples: Vec<String>,
     model: Scorer,
     decay_factor: f64,
     /// Summary of the training.
@@ -238,7 +258,7 @@ impl TrainedModel {
         let queries = self.dataset.queries.iter();
         let mut texts: Vec<String> =
             queries.take(count).map(|query| self.templates.render(&query.domain, &query.typo)).collect();
-        texts.extend(self.dataset.pairs.iter().take(count - texts.len()).map(|pair| pair.anchor.clone()));
+        texts.extend(self.samples.iter().take(count - texts.len()).cloned());
         texts
     }
 

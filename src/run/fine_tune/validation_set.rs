@@ -7,8 +7,8 @@
 
 use ndarray::{Array2, Axis};
 
-use crate::correction::Templates;
 use crate::evaluate::{Catalog, EvaluateError, Query, Scores, held_out_loss, is_validation, model_ranks};
+use crate::templates::Templates;
 use autovalidate_finetune::model::Tokenizer;
 use autovalidate_finetune::train::{
     Checkpoints, EarlyStop, Encoder, Metric, Observer, ParameterBuffer, Progress, Recipe, TrainError,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::correction::Templates;
 use crate::default_value::is_default;
 use crate::evaluate::HoldOut;
 use crate::hub::{Digest, Hasher};
 use crate::synthesis::SynthesisSettings;
+use crate::templates::Templates;
 use autovalidate_finetune::model::{ModelFolder, TokenizerChoice, is_pickled};
 use autovalidate_finetune::onnx::Device;
 use autovalidate_finetune::train::Recipe;

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::RunRecord;
+use crate::catalog_row::CatalogRow;
 use crate::corrections::Corrections;
 use crate::failure::chain;
 use crate::hub::{Digest, Repository};
@@ -146,7 +147,8 @@ pub async fn replay(
         let runtime = Runtime::load(&library, lineage.threads)?.on(lineage.device)?;
         let Lineage { tokenizer, recipe, synthesis, hold_out, templates, .. } = lineage.clone();
         let spec = TrainingSpec { tokenizer, recipe, synthesis, hold_out, templates };
-        let trained = FineTuneSession::prepare(&runtime, base, dataset, spec)?.train(&mut observer, None)?;
+        let trained =
+            FineTuneSession::prepare(&runtime, base, dataset, spec, || true)?.train(&mut observer, None)?;
         std::fs::create_dir_all(&folder).map_err(RunError::file("make", &folder))?;
         trained.export(&folder)?;
         let weights_sha256 = weights_digest(&ModelFolder::open(&folder)?)?;
@@ -229,7 +231,7 @@ async fn rows(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<(Dataset, RowS
 
 /// Loads the names that were added to those of the rows: the stored list, or the current names of
 /// `CATALOG` if they are the same.
-async fn names(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<Vec<(String, String)>, RunError> {
+async fn names(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<Vec<CatalogRow>, RunError> {
     let Some(list) = spec.names else { return Ok(Vec::new()) };
     let lists = NameLists::new(sources.data_dir);
     if let Some(names) = lists.load(&list) {

@@ -46,6 +46,9 @@ impl Step for FetchData {
         if let Some(sentence) = dataset.untemplated.sentence(&pipeline.plan.templates) {
             tracing::warn!(job = %context.job, "{sentence}");
         }
+        if let Some(sentence) = dataset.summary.without_catalog() {
+            tracing::info!(job = %context.job, "{sentence}");
+        }
         dataset.summary.quarantined = pipeline.corrections.quarantined_counts().await?;
         let mut figures = to_json(dataset.summary.outline())?;
         figures["source"] = json!(source);
@@ -94,12 +97,15 @@ impl FetchData {
         let run_rows = RunRows { rows, released: snapshot.released, names };
         let (snapshots, lists) = (Snapshots::new(&plan.data_dir), NameLists::new(&plan.data_dir));
         let (hold_out, templates) = (plan.hold_out, plan.templates.clone());
+        // Written before the dataset takes the rows apart, so that a million of them are in memory once.
+        let job = context.job.clone();
         blocking(move || {
-            let dataset = run_rows.clone().dataset(&hold_out, &templates);
-            snapshots.store(&dataset.summary.hash, &run_rows)?;
+            let written = snapshots.write(&run_rows, &job)?;
             if !run_rows.names.is_empty() {
                 lists.store(&run_rows.names)?;
             }
+            let dataset = run_rows.dataset(&hold_out, &templates);
+            snapshots.store(&dataset.summary.hash, &written)?;
             Ok(dataset)
         })
         .await

@@ -46,7 +46,7 @@ impl Step for Train<'_> {
             Checkpoints { folder: run_dir.checkpoints(), interval: Interval::Time(plan.checkpoint_every) };
         let dataset = self.dataset;
         let work = blocking(move || {
-            let session = FineTuneSession::prepare(&runtime, folder, dataset, spec)?;
+            let session = FineTuneSession::prepare(&runtime, folder, dataset, spec, || !stop.is_cancelled())?;
             let mut observer = |progress: &Progress| {
                 report.send_replace(Some(*progress));
                 !stop.is_cancelled()

@@ -1,5 +1,6 @@
 //! File operations on the data directory that return the run's errors.
 
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use autovalidate_finetune::durable;
@@ -17,7 +18,6 @@ pub(in crate::run) async fn blocking<T: Send + 'static>(
 
 /// Writes a file. Even after a crash, the file is complete or absent.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    use std::io::Write;
     durable::replace(path, |file| file.write_all(bytes)).map_err(RunError::file("write", path))
 }
 
@@ -26,12 +26,19 @@ pub(super) fn replace_json_lines(
     path: &Path,
     values: impl IntoIterator<Item = impl Serialize>,
 ) -> Result<(), RunError> {
-    let mut bytes = Vec::new();
-    for value in values {
-        serde_json::to_writer(&mut bytes, &value).map_err(BrokerError::from)?;
-        bytes.push(b'\n');
-    }
-    replace(path, &bytes)
+    durable::replace_with(
+        path,
+        |source| RunError::file("write", path)(source),
+        |file| {
+            let mut file = BufWriter::new(file);
+            for value in values {
+                let line = serde_json::to_vec(&value).map_err(BrokerError::from)?;
+                let written = file.write_all(&line).and_then(|()| file.write_all(b"\n"));
+                written.map_err(RunError::file("write", path))?;
+            }
+            file.flush().map_err(RunError::file("write", path))
+        },
+    )
 }
 
 /// Moves a complete file to `path`. A missing folder is created.

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::catalog_row::CatalogRow;
 use crate::run::dataset::NameList;
 use crate::run::error::RunError;
 
@@ -17,7 +18,7 @@ const MAX_LISTS: usize = 100;
 /// Suffix of a list's file name.
 const SUFFIX: &str = ".jsonl";
 
-/// Folder of lists, each in a file `<hash>.jsonl` with one name per line.
+/// Folder of lists, each in a file `<hash>.jsonl` with one row of names per line.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct NameLists {
     folder: PathBuf,
@@ -35,14 +36,14 @@ impl NameLists {
     }
 
     /// Loads the names of a list, if its file is on this disk and matches the hash.
-    pub(in crate::run) fn load(&self, list: &NameList) -> Option<Vec<(String, String)>> {
+    pub(in crate::run) fn load(&self, list: &NameList) -> Option<Vec<CatalogRow>> {
         let text = std::fs::read_to_string(self.path(list)).ok()?;
         let names: Result<Vec<_>, _> = text.lines().map(serde_json::from_str).collect();
         names.ok().filter(|names| NameList::of(names) == *list)
     }
 
     /// Stores names, and removes the lists that have not been used for the longest time.
-    pub(in crate::run) fn store(&self, names: &[(String, String)]) -> Result<(), RunError> {
+    pub(in crate::run) fn store(&self, names: &[CatalogRow]) -> Result<(), RunError> {
         replace_json_lines(&self.path(&NameList::of(names)), names)?;
         keep_newest(&self.folder, SUFFIX, MAX_LISTS)
     }
@@ -52,8 +53,8 @@ impl NameLists {
 mod tests {
     use super::*;
 
-    fn names(texts: &[(&str, &str)]) -> Vec<(String, String)> {
-        texts.iter().map(|(domain, name)| ((*domain).to_owned(), (*name).to_owned())).collect()
+    fn names(texts: &[(&str, &str)]) -> Vec<CatalogRow> {
+        texts.iter().map(|(domain, name)| CatalogRow::alone(*domain, *name)).collect()
     }
 
     #[test]

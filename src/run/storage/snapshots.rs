@@ -5,24 +5,36 @@
 //! run, so that the run can be replayed.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::correction::{Row, Templates};
+use crate::broker::JobId;
+use crate::catalog_row::CatalogRow;
+use crate::correction::Row;
 use crate::evaluate::HoldOut;
+use crate::templates::Templates;
 
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 
-use super::files::{blocking, entries, keep_newest, replace_json_lines};
+use super::files::{blocking, entries, keep_newest, place, replace_json_lines};
 
 /// Name of the folder of snapshots below the data directory.
 const SNAPSHOTS: &str = "snapshots";
+/// Beginning of the names of snapshots whose hash isn't known yet; it is in no hash.
+const UNNAMED: &str = "unnamed-";
 /// Number of snapshots that are kept.
 const MAX_SNAPSHOTS: usize = 10;
 /// Suffix of a snapshot's file name.
 const SUFFIX: &str = ".jsonl";
+
+/// Returns the folder of snapshots.
+pub(super) fn snapshots(data_dir: &Path) -> PathBuf {
+    data_dir.join(SNAPSHOTS)
+}
 
 /// Folder of snapshots, each in a file `<hash>.jsonl` with one row per line.
 #[derive(Debug, Clone)]
@@ -36,14 +48,15 @@ pub(in crate::run) struct RunRows {
     pub(in crate::run) rows: Vec<Row>,
     /// Ids of the rows that a person released from quarantine.
     pub(in crate::run) released: BTreeSet<i64>,
-    /// Domain and name of each entry of `CATALOG` at the time of the read.
-    pub(in crate::run) names: Vec<(String, String)>,
+    /// Rows of `CATALOG` at the time of the read.
+    pub(in crate::run) names: Vec<CatalogRow>,
 }
 
 impl RunRows {
     /// Builds the dataset from the rows and names.
     pub(in crate::run) fn dataset(self, hold_out: &HoldOut, templates: &Templates) -> Dataset {
-        Dataset::with_released(self.rows, &self.released, hold_out, templates).with_names(&self.names)
+        Dataset::with_released(self.rows, &self.released, hold_out, templates)
+            .with_names(&self.names, templates)
     }
 }
 
@@ -53,7 +66,7 @@ impl RunRows {
 enum Line {
     /// The names, in the first line if there are any.
     Names {
-        names: Vec<(String, String)>,
+        names: Vec<CatalogRow>,
     },
     Row(RowLine),
 }
@@ -79,7 +92,7 @@ pub enum RowSource {
 impl Snapshots {
     /// Returns the snapshots below a data directory.
     pub(in crate::run) fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join(SNAPSHOTS) }
+        Self { folder: snapshots(data_dir) }
     }
 
     /// Returns the path of the snapshot with this hash, or `None` when the text is not a hash. The
@@ -92,10 +105,10 @@ impl Snapshots {
     /// Loads the rows with this hash, if they are on this disk. The caller compares the hash,
     /// because building the dataset computes it anyway.
     pub(in crate::run) fn load(&self, hash: &str) -> Option<RunRows> {
-        let text = std::fs::read_to_string(self.path(hash)?).ok()?;
+        let file = BufReader::new(File::open(self.path(hash)?).ok()?);
         let mut run_rows = RunRows { rows: Vec::new(), released: BTreeSet::new(), names: Vec::new() };
-        for line in text.lines() {
-            match serde_json::from_str(line).ok()? {
+        for line in file.lines() {
+            match serde_json::from_str(&line.ok()?).ok()? {
                 Line::Names { names } => run_rows.names = names,
                 Line::Row(RowLine { row, released }) => {
                     if released {
@@ -108,14 +121,21 @@ impl Snapshots {
         Some(run_rows)
     }
 
-    /// Stores rows under their hash, and removes the oldest snapshots.
-    pub(in crate::run) fn store(&self, hash: &str, run_rows: &RunRows) -> Result<(), RunError> {
+    /// Writes the rows of a run beside the snapshots, before the hash that they are stored under is known,
+    /// and returns the path.
+    pub(in crate::run) fn write(&self, run_rows: &RunRows, job: &JobId) -> Result<PathBuf, RunError> {
+        let path = self.folder.join(format!("{UNNAMED}{job}{SUFFIX}"));
         let names = (!run_rows.names.is_empty()).then(|| Line::Names { names: run_rows.names.clone() });
         let rows = run_rows.rows.iter().map(|row| {
             Line::Row(RowLine { row: row.clone(), released: run_rows.released.contains(&row.id) })
         });
-        let path = self.folder.join(format!("{hash}{SUFFIX}"));
         replace_json_lines(&path, names.into_iter().chain(rows))?;
+        Ok(path)
+    }
+
+    /// Stores written rows under their hash, and removes the oldest snapshots.
+    pub(in crate::run) fn store(&self, hash: &str, written: &Path) -> Result<(), RunError> {
+        place(written, &self.folder.join(format!("{hash}{SUFFIX}")))?;
         keep_newest(&self.folder, SUFFIX, MAX_SNAPSHOTS)
     }
 }
@@ -182,6 +202,11 @@ mod tests {
         }
     }
 
+    fn store(snapshots: &Snapshots, hash: &str, rows: &RunRows) {
+        let written = snapshots.write(rows, &JobId::manual(1)).unwrap();
+        snapshots.store(hash, &written).unwrap();
+    }
+
     #[test]
     fn the_rows_of_every_run_that_read_an_erased_row_are_removed() {
         let folder = tempfile::tempdir().unwrap();
@@ -189,10 +214,10 @@ mod tests {
         let rows = |ids: &[i64]| RunRows {
             rows: ids.iter().map(|id| row(*id)).collect(),
             released: BTreeSet::new(),
-            names: vec![("brand".to_owned(), "Kia".to_owned())],
+            names: vec![CatalogRow::alone("brand", "Kia")],
         };
         for (hash, ids) in [("aa", [1, 2].as_slice()), ("bb", &[2, 3]), ("cc", &[4])] {
-            snapshots.store(hash, &rows(ids)).unwrap();
+            store(&snapshots, hash, &rows(ids));
         }
         std::fs::write(snapshots.folder.join("dd.jsonl.part"), b"{\"id\":7,\"ty").unwrap();
         assert_eq!(snapshots.erase(&BTreeSet::from([2, 9])).unwrap(), 3, "half a file is removed, too");
@@ -204,10 +229,10 @@ mod tests {
     fn rows_come_back_as_they_were_and_only_the_newest_stay() {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path());
-        let names = vec![("brand".to_owned(), "Kia".to_owned())];
+        let names = vec![CatalogRow::alone("brand", "Kia")];
         let rows = RunRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]), names };
         for number in 0..MAX_SNAPSHOTS + 3 {
-            snapshots.store(&format!("{number:02}"), &rows).unwrap();
+            store(&snapshots, &format!("{number:02}"), &rows);
         }
         let last = format!("{:02}", MAX_SNAPSHOTS + 2);
         assert_eq!(snapshots.load(&last).unwrap(), rows);

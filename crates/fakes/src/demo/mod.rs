@@ -15,5 +15,5 @@ mod catalog;
 mod corrections;
 mod typos;
 
-pub use catalog::{Entry, catalog};
+pub use catalog::{Entry, cars, cars_csv, catalog};
 pub use corrections::{Correction, corrections, corrections_of, hard_corrections_of};

@@ -109,6 +109,10 @@ impl ReleaseMetadata<'_> {
         let mut settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
         settings.extend(self.base.not_continued.clone().map(|reason| ("start".to_owned(), reason)));
+        let sampled = figures.sampled_pairs.map(|pairs| pairs.to_string());
+        settings.extend(sampled.map(|pairs| ("real pairs in each epoch, a sample".to_owned(), pairs)));
+        let indexed = Some(self.dataset.indexed).filter(|texts| *texts > 0);
+        settings.extend(indexed.map(|texts| ("texts in the index".to_owned(), texts.to_string())));
         settings.extend(
             figures.name_coverage.warnings().into_iter().map(|warning| ("names".to_owned(), warning)),
         );
