@@ -56,7 +56,8 @@ struct Arguments {
     /// Number of threads. With one thread, other work on the machine hardly changes the times.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Datasets: `cars`, `devices`, `served` (cars as the backend indexes them), and the lists of real typos `places` and `brands`.
+    /// Datasets: `cars`, `devices`, `served` (cars as the backend indexes them), and the lists of real
+    /// typos `places` and `brands`.
     #[arg(long, value_delimiter = ',', default_value = "cars,devices")]
     datasets: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]

@@ -10,7 +10,7 @@ use rapidfuzz::distance::indel;
 
 /// Weight of ratios of words beside that of the whole texts.
 const OF_WORDS: f64 = 0.95;
-/// How many times longer one text is than the other from where on parts of it are compared.
+/// Factor between the texts' lengths from which on parts of the longer text are compared.
 const MUCH_LONGER: f64 = 1.5;
 
 /// Returns the weighted ratio of two texts, from 0 to 100; 0 when one of them is empty.

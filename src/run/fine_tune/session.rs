@@ -95,8 +95,8 @@ impl FineTuneSession {
     ///
     /// # Errors
     /// [`RunError::Model`] when the model folder can't be read, [`RunError::Train`] when the model
-    /// can't be run, the recipe is invalid, or `goes_on` ended it, [`RunError::Synthesis`] when a setting of the
-    /// synthetic typos is out of range.
+    /// can't be run, the recipe is invalid, or `goes_on` ended it, [`RunError::Synthesis`] when a
+    /// setting of the synthetic typos is out of range.
     pub fn prepare(
         runtime: &Runtime,
         base: ModelFolder,
