@@ -11,6 +11,7 @@
 //! report       a run's report as text and as a page with plots
 //! run          a training run: its stages, from a job request to a published model
 //! launcher     start of a trainer when a job waits: a Fly machine, or a command
+//! alert        requests to a receiver for what a person would want to know at once
 //! ingest       table sweep, Realtime and webhook, merged into one ingest
 //! trigger      decision to start a job: after N pairs, or after a time
 //! corrections  the stream of pairs: screening, dedup ledger, quarantine
@@ -37,6 +38,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alert;
 mod answer;
 pub mod broker;
 pub mod catalog_row;

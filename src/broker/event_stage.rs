@@ -8,3 +8,5 @@ pub const QUEUED: &str = "queued";
 pub const ENDED: &str = "ended";
 /// Stage of the event for a settled job: the broker has removed it, or will deliver it again.
 pub const SETTLED: &str = "settled";
+/// Stage of the event for an alert that is about no run.
+pub const ALERT: &str = "alert";

@@ -49,6 +49,11 @@ impl JobId {
         Self(format!("pairs-{}-{first_sequence}-{last_sequence}", base36(stream_created_at)))
     }
 
+    /// Returns what stands in the place of a run's id in events that are about no run.
+    pub fn worker() -> Self {
+        Self("worker".to_owned())
+    }
+
     /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0

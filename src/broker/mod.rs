@@ -75,7 +75,7 @@ pub use clock::{BrokerClock, Clock, SystemClock};
 pub use connect_failure::ConnectFailure;
 pub use connection::{Broker, Connection};
 pub use error::BrokerError;
-pub use event_stage::{ENDED, QUEUED, REFUSED, SETTLED};
+pub use event_stage::{ALERT, ENDED, QUEUED, REFUSED, SETTLED};
 pub use events::{Event, Events};
 pub use job::Job;
 pub use job_id::{JobId, NotAJobId};

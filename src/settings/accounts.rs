@@ -41,7 +41,7 @@ pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate
 }
 
 /// Reads a setting that must be an `http` or `https` URL.
-fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: &str) -> Option<Url> {
+pub(super) fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: &str) -> Option<Url> {
     let text = reader.text(name)?;
     match Url::parse(&text) {
         Ok(url) if is_http(&url) && is_plain(&url) => Some(url),

@@ -9,6 +9,7 @@
 //! accounts.rs       Supabase project and Hub repository
 //! broker.rs         NATS server and streams
 //! nats_url.rs       addresses of a NATS server, with user and password or token
+//! alerts.rs         receiver of alerts
 //! byte_size.rs      sizes such as `512MiB`
 //! checkpoints.rs    frequency and storage of checkpoints
 //! evaluation.rs     held-out rows, gate, synthetic typos
@@ -17,6 +18,7 @@
 //! ```
 
 mod accounts;
+mod alerts;
 mod broker;
 mod byte_size;
 mod checkpoints;
@@ -140,6 +142,8 @@ pub struct Settings {
     pub device: Device,
     /// Secret that a webhook must carry; without one, webhooks are refused.
     pub webhook_secret: Option<SecretString>,
+    /// Receiver of alerts, if one is set.
+    pub alerts: Option<crate::alert::AlertReceiver>,
     /// Address that serves health, metrics and the webhook.
     pub http_address: SocketAddr,
     /// Every setting in force, with secrets as `***`.
@@ -250,6 +254,7 @@ impl Settings {
             reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
         let device = reader.parse_or("TRAIN_DEVICE", "cpu or cuda", Device::Cpu, |_| true);
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
+        let alerts = alerts::alerts(&mut reader);
         let http_address = reader.parse_or(
             "HTTP_ADDR",
             "an address with a port, such as 0.0.0.0:8080",
@@ -287,6 +292,7 @@ impl Settings {
             threads,
             device,
             webhook_secret,
+            alerts,
             http_address,
             effective: reader.effective,
         })

@@ -31,6 +31,9 @@ pub enum WorkerError {
     /// The way to start a trainer can't be used.
     #[error(transparent)]
     Launcher(#[from] LaunchError),
+    /// Alerts can't be sent.
+    #[error("alerts can't be sent")]
+    Alerts(#[source] reqwest::Error),
     /// A setting that the role needs is not set.
     #[error("{0} is not set")]
     Missing(&'static str),
@@ -75,7 +78,9 @@ impl Failure for WorkerError {
             Self::Sweep(error) => error.directive(),
             Self::Runtime(error) => error.directive(),
             Self::Launcher(error) => error.directive(),
-            Self::Missing(_) | Self::DataDir { .. } | Self::Listen { .. } => RetryDirective::Person,
+            Self::Alerts(_) | Self::Missing(_) | Self::DataDir { .. } | Self::Listen { .. } => {
+                RetryDirective::Person
+            }
             Self::TaskEnded { .. } | Self::TaskPanicked { .. } => RetryDirective::Retry,
         }
     }
@@ -88,6 +93,10 @@ impl Failure for WorkerError {
             Self::Sweep(error) => error.advice(),
             Self::Runtime(error) => error.advice(),
             Self::Launcher(error) => error.advice(),
+            Self::Alerts(_) => {
+                "Install the system's certificates (the package ca-certificates), or unset ALERT_URL."
+                    .to_owned()
+            }
             Self::Missing(setting) => format!("Set {setting}; `autovalidate init` prints a template."),
             Self::DataDir { .. } => "Set DATA_DIR to a folder that the worker can write to.".to_owned(),
             Self::Listen { .. } => {

@@ -35,6 +35,7 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::alert::{Alerts, tell_when_held_up};
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
 use crate::failure::chain;
 use crate::http::{HookGate, Hooks, Server, Views};
@@ -54,6 +55,9 @@ pub use tick::{Tick, TrainerLook};
 
 use idle::{IdleWatch, IngestActivity};
 use tasks::{EndedTask, Tasks};
+
+/// Time that sweeps of the table may fail before that is worth an alert.
+const HELD_UP_PATIENCE: Duration = Duration::from_mins(5);
 
 /// A started worker.
 pub struct Worker {
@@ -127,7 +131,17 @@ impl Worker {
                 }),
                 gate: gate.clone(),
             });
+            if settings.alerts.is_some() {
+                let (status, events) = (ingest.status(), handles.events.clone());
+                let told = tell_when_held_up(status, events, HELD_UP_PATIENCE, stop.clone());
+                tasks.spawn("ingest alerts", told);
+            }
             tasks.spawn("ingest", ingest.run(stop.clone()));
+        }
+        if let Some(receiver) = settings.alerts.clone() {
+            let alerts = Alerts::new(&handles.streams, receiver).map_err(WorkerError::Alerts)?;
+            let cancel = stop.clone();
+            tasks.spawn("alerts", async move { alerts.run(&cancel).await });
         }
         // Every role looks for jobs that are due by time: while one machine sleeps, another may be
         // up. Any number of triggers start one job for the same pairs.

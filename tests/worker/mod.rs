@@ -1,6 +1,7 @@
 //! Tests of the whole path, with a real nats-server, the stand-ins over HTTP, and a small real
 //! encoder.
 
+mod alerts;
 mod backend;
 mod commands;
 mod doctor;
