@@ -5,6 +5,7 @@
 //! publishing, and keeps no state between calls.
 //!
 //! ```text
+//! account     what the token may do
 //! access      repo name, token, deadlines, and retry limits
 //! release     release names, and the backend's order of them
 //! digest      SHA-256
@@ -23,6 +24,7 @@
 //! ```
 
 mod access;
+mod account;
 mod card;
 mod digest;
 mod download;
@@ -39,6 +41,7 @@ mod upload;
 mod wire;
 
 pub use access::{HubAccess, NotARepoName, RepoName, RetryPolicy};
+pub use account::TokenRole;
 pub use card::{Card, DomainScores, ReleaseScores, rollback_card};
 pub(crate) use digest::Hasher;
 pub use digest::{Digest, NotADigest};

@@ -11,6 +11,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::access::{HubAccess, RepoName, RetryPolicy};
+use super::account::{self, TokenRole};
 use super::download;
 use super::error::HubError;
 use super::index::{INDEX, Index};
@@ -155,6 +156,15 @@ impl Repository {
     /// As [`Repository::open`].
     pub fn sibling(&self, repo: RepoName) -> Result<Self, HubError> {
         Self::with_retry_policy(HubAccess { repo, ..self.wire.access.clone() }, self.wire.patience.clone())
+    }
+
+    /// Returns what the token may do, as the Hub says.
+    ///
+    /// # Errors
+    /// [`HubError::Unauthorized`] for a token that the Hub does not know; otherwise the failure of a
+    /// request.
+    pub async fn token_role(&self) -> Result<TokenRole, HubError> {
+        account::token_role(&self.wire).await
     }
 
     /// Returns the repo's present name when it was renamed, and `None` when it still has its name.

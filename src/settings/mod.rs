@@ -146,6 +146,8 @@ pub struct Settings {
     pub alerts: Option<crate::alert::AlertReceiver>,
     /// Address that serves health, metrics and the webhook.
     pub http_address: SocketAddr,
+    /// Names of all settings, as they are written in the environment.
+    pub names: Vec<String>,
     /// Every setting in force, with secrets as `***`.
     pub effective: Vec<Effective>,
 }
@@ -294,6 +296,7 @@ impl Settings {
             webhook_secret,
             alerts,
             http_address,
+            names: reader.known.iter().map(|name| name.to_uppercase()).collect(),
             effective: reader.effective,
         })
     }

@@ -55,7 +55,7 @@ pub struct Effective {
 pub(super) struct SettingsReader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     file: toml::Table,
-    known: Vec<String>,
+    pub(super) known: Vec<String>,
     secrets: Vec<SecretString>,
     /// Settings that hold a key, but are not meant to.
     misplaced: Vec<&'static str>,
