@@ -4,6 +4,7 @@
 mod backend;
 mod commands;
 mod doctor;
+mod foreign_text;
 mod path;
 mod read_only;
 mod releases;
