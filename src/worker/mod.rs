@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
 use crate::failure::chain;
-use crate::http::{HookGate, Hooks, Server, Views};
+use crate::http::{HookGate, Hooks, RefusalLog, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::IngestEvent;
 use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
@@ -126,6 +126,7 @@ impl Worker {
                     }
                 }),
                 gate: gate.clone(),
+                refusals: RefusalLog::default(),
             });
             tasks.spawn("ingest", ingest.run(stop.clone()));
         }
