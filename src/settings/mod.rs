@@ -11,6 +11,7 @@
 //! nats_url.rs       addresses of a NATS server, with user and password or token
 //! byte_size.rs      sizes such as `512MiB`
 //! checkpoints.rs    frequency and storage of checkpoints
+//! durations.rs      allowed ranges of durations
 //! evaluation.rs     held-out rows, gate, synthetic typos
 //! ingest.rs         column names, catalog, burst limit
 //! trainer_start.rs  start of a trainer by a listener
@@ -20,6 +21,7 @@ mod accounts;
 mod broker;
 mod byte_size;
 mod checkpoints;
+mod durations;
 mod evaluation;
 mod ingest;
 mod nats_url;
@@ -191,7 +193,9 @@ impl Settings {
         arguments: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
         let file = Path::new(FILE);
-        let environment = |name: &str| arguments(name).or_else(|| std::env::var(name).ok());
+        // What is not UTF-8 must be told, and not count as not set.
+        let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        let environment = |name: &str| arguments(name).or_else(|| variable(name));
         Self::read(&environment, file.exists().then_some(file), needs)
     }
 
@@ -206,15 +210,16 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut reader = SettingsReader::new(environment, file);
         let supabase = accounts::supabase(&mut reader, needs.supabase);
-        let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
+        let sweep_every = reader.duration(&durations::SWEEP_EVERY, Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
         let catalog = ingest::catalog(&mut reader);
         let burst = ingest::burst(&mut reader);
         let hub = accounts::hub(&mut reader, needs.hub);
         let nats = broker::nats(&mut reader);
         let nats_streams = broker::streams(&mut reader);
         let ack_wait_is_set = reader.is_set("TRAIN_ACK_WAIT");
-        let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
-        let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
+        let ack_wait = reader.duration(&durations::TRAIN_ACK_WAIT, Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
+        let stop_deadline =
+            reader.duration(&durations::STOP_DEADLINE, Some(STOP_DEADLINE)).unwrap_or_default();
         let trainer_start = trainer_start::trainer_start(&mut reader);
         let checkpoints = checkpoints::checkpoints(&mut reader);
         let trigger = trigger(&mut reader);
@@ -237,6 +242,7 @@ impl Settings {
             reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
         let device = reader.parse_or("TRAIN_DEVICE", "cpu or cuda", Device::Cpu, |_| true);
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
+        reader.check_length("WEBHOOK_SECRET", webhook_secret.as_ref());
         let http_address = reader.parse_or(
             "HTTP_ADDR",
             "an address with a port, such as 0.0.0.0:8080",
@@ -282,9 +288,11 @@ impl Settings {
 fn trigger(reader: &mut SettingsReader<'_>) -> TriggerPolicy {
     TriggerPolicy {
         threshold: reader.parse_or("TRAIN_THRESHOLD", "a whole number from 1", 100, |n: &u64| *n > 0),
-        max_wait: reader.duration("TRAIN_MAX_WAIT", Some(Duration::from_secs(7 * 24 * 3600))),
-        quiet: reader.duration("TRAIN_QUIET", None),
-        cooldown: reader.duration("TRAIN_COOLDOWN", Some(Duration::from_secs(600))).unwrap_or_default(),
+        max_wait: reader.duration(&durations::TRAIN_MAX_WAIT, Some(Duration::from_secs(7 * 24 * 3600))),
+        quiet: reader.duration(&durations::TRAIN_QUIET, None),
+        cooldown: reader
+            .duration(&durations::TRAIN_COOLDOWN, Some(Duration::from_secs(600)))
+            .unwrap_or_default(),
     }
 }
 
