@@ -31,6 +31,7 @@
 //! init.rs        SQL and an environment template
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
+//! check_model.rs the reading of a model folder by a process of its own, which trainers start
 //! artifacts.rs   training artifacts of a model, as files
 //! telemetry.rs   logs
 //! signals.rs     signals that end the program
@@ -43,6 +44,7 @@ mod output;
 
 mod adopt;
 mod artifacts;
+mod check_model;
 mod dataset;
 #[cfg(feature = "dev")]
 mod demo;
@@ -195,6 +197,10 @@ impl Failure for CliError {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Before anything starts a thread.
+    if check_model::is_asked() {
+        return check_model::run();
+    }
     if let Err(error) = disable_telemetry() {
         eprintln!("error: the program can't restart itself with ONNX Runtime's telemetry disabled: {error}");
         eprintln!("  what to do: set ORT_DISABLE_TELEMETRY to 1 before starting the program");

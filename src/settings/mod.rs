@@ -125,6 +125,8 @@ pub struct Settings {
     pub templates: Templates,
     /// Folder or Hub name of the model that training starts from before the first release.
     pub base_model: String,
+    /// Folders below which a job request may name a base model.
+    pub base_model_folders: Vec<PathBuf>,
     /// Folder for the worker's state.
     pub data_dir: PathBuf,
     /// Path of the ONNX Runtime library.
@@ -235,6 +237,7 @@ impl Settings {
             "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
             |_| true,
         );
+        let base_model_folders = folders(&mut reader, "BASE_MODEL_FOLDERS");
         let data_dir = PathBuf::from(reader.parse_or("DATA_DIR", "a folder", "data".to_owned(), |_| true));
         let runtime_library = library(&mut reader, needs.runtime);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -274,6 +277,7 @@ impl Settings {
             gate,
             templates,
             base_model,
+            base_model_folders,
             data_dir,
             runtime_library,
             threads,
@@ -361,6 +365,17 @@ fn templates(reader: &mut SettingsReader<'_>) -> Templates {
         Some(fallback) => Templates::new(templates, fallback),
         None => Templates::default().with_domains(templates),
     }
+}
+
+/// Returns a list of folders, separated by commas.
+fn folders(reader: &mut SettingsReader<'_>, name: &'static str) -> Vec<PathBuf> {
+    let parse = |text: &str| {
+        let folders: Vec<PathBuf> = text.split(',').map(|folder| PathBuf::from(folder.trim())).collect();
+        folders.iter().all(|folder| folder.is_absolute() && folder.is_dir()).then_some(folders)
+    };
+    reader
+        .parse_if_set(name, "existing folders by absolute path, separated by commas", parse)
+        .unwrap_or_default()
 }
 
 fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {
