@@ -8,9 +8,11 @@ use tokio::task::JoinError;
 use crate::redaction::redact;
 
 /// Formats an error and all its sources on one line, `outer: middle: inner`, without the secrets
-/// that a source may quote. Whatever prints, logs or records an error takes its text from here.
+/// that a source may quote, and without control characters but the line breaks of the program's own lists.
+/// Whatever prints, logs or records an error takes its text from here.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    redact(&autovalidate_finetune::failure::chain(error)).into_owned()
+    let text = redact(&autovalidate_finetune::failure::chain(error)).into_owned();
+    text.replace(|letter: char| letter.is_control() && letter != '\n', " ")
 }
 
 /// The message of a task that ended without a result: its panic's text, or that it was cancelled.
@@ -35,6 +37,7 @@ mod tests {
     fn a_secret_in_a_source_is_not_told() {
         let error = std::io::Error::other("can't reach nats://u:s3cr3t@host");
         assert_eq!(chain(&error), "can't reach nats://***@host");
+        assert_eq!(chain(&std::io::Error::other("a\u{1b}[2J\rb")), "a [2J b");
     }
 
     #[tokio::test]

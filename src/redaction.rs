@@ -208,14 +208,17 @@ fn is_random(run: &str) -> bool {
     has(0) && (has(1) || has(2)) && changes * 6 >= run.len()
 }
 
-/// Writer of a log that removes secrets from each record.
+/// Writer of a log that removes secrets from each record, and sets off the lines after a record's first:
+/// a line break in a text from outside must not begin what looks like a record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Redacting<W>(pub W);
 
 impl<W: io::Write> io::Write for Redacting<W> {
     /// Writes a whole record: the log hands over each in one call.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        self.0.write_all(redact(&String::from_utf8_lossy(record)).as_bytes())?;
+        let text = String::from_utf8_lossy(record);
+        let redacted = redact(text.trim_end_matches('\n'));
+        self.0.write_all(format!("{}\n", redacted.replace('\n', "\n  ")).as_bytes())?;
         Ok(record.len())
     }
 
@@ -295,6 +298,7 @@ mod tests {
     fn a_record_of_the_log_is_redacted() {
         let mut log = Redacting(Vec::new());
         log.write_all(b"connecting to nats://u:p@host\n").expect("written");
-        assert_eq!(log.0, b"connecting to nats://***@host\n");
+        log.write_all(b"one\nerror: two\n").expect("written");
+        assert_eq!(log.0, b"connecting to nats://***@host\none\n  error: two\n");
     }
 }

@@ -65,11 +65,14 @@ impl Failures {
     }
 }
 
-/// Returns the pause that an HTTP answer asks for: `Retry-After` in seconds. The header's other
-/// form, a date, is ignored: the backoff applies then.
+/// Longest pause that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
+
+/// Returns the pause that an HTTP answer asks for, up to an hour: `Retry-After` in seconds. The header's
+/// other form, a date, is ignored: the backoff applies then.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    Some(Duration::from_secs(seconds).min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
@@ -94,6 +97,14 @@ mod tests {
     fn full_jitter_may_not_wait_at_all_and_none_always_waits_as_long() {
         assert_eq!(SECONDS.with_jitter(1.0).pause(3, 0.0), Duration::ZERO);
         assert_eq!(SECONDS.with_jitter(0.0).pause(3, 0.0), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_server_asks_for_an_hour_at_most() {
+        let asked = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("18446744073709551615"), Some(LONGEST_ASKED));
+        assert_eq!([asked("-1"), asked("1e9"), asked("tomorrow")], [None; 3]);
     }
 
     proptest! {

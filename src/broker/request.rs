@@ -23,7 +23,8 @@ pub struct JobRequest {
     /// Reason for the run, kept in its record; at most 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Model to start from instead of the newest release: a release, a Hub name or a folder.
+    /// Model to start from instead of the newest release: a release or a Hub name; a folder only below one
+    /// that the trainer's settings allow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
     /// Number of passes over the data, in [`ranges::EPOCHS`].

@@ -12,7 +12,8 @@ pub(super) struct Args {
     /// Reason, kept in the run's record.
     #[arg(long)]
     reason: Option<String>,
-    /// Release, Hub name or folder to start from instead of the newest release.
+    /// Release or Hub name to start from instead of the newest release; a folder only below
+    /// BASE_MODEL_FOLDERS.
     #[arg(long)]
     base_model: Option<String>,
     /// Number of passes over the pairs.

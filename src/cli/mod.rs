@@ -10,6 +10,7 @@
 //! dev.rs         everything on this machine, no account needed
 //! demo.rs        display of `dev`, and the demo of `dev --demo`
 //! serverless_demo  the demo of `dev --demo --serverless`
+//! output.rs      the way out of every text that a command prints
 //! terminal.rs    progress bars on a terminal, lines elsewhere
 //! train.rs       one run in the foreground, from a file
 //! evaluate.rs    one model against another
@@ -30,6 +31,7 @@
 //! init.rs        SQL and an environment template
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
+//! check_model.rs the reading of a model folder by a process of its own, which trainers start
 //! artifacts.rs   training artifacts of a model, as files
 //! telemetry.rs   logs
 //! signals.rs     signals that end the program
@@ -37,25 +39,12 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what a command line does")]
 
-/// Prints a line to standard error like the standard macro of this name, but does not panic when the
-/// reader has gone.
-macro_rules! eprintln {
-    ($($part:tt)*) => {{
-        use std::io::Write;
-        // Nobody is left who could be told.
-        let _ = writeln!(std::io::stderr(), $($part)*);
-    }};
-}
-
-/// Prints a line like the standard macro of this name, but does not panic when the reader has
-/// closed the pipe (`autovalidate runs list | head`).
-macro_rules! println {
-    () => { $crate::cli::print_line(format_args!("")) };
-    ($($part:tt)*) => { $crate::cli::print_line(format_args!($($part)*)) };
-}
+#[macro_use]
+mod output;
 
 mod adopt;
 mod artifacts;
+mod check_model;
 mod dataset;
 #[cfg(feature = "dev")]
 mod demo;
@@ -100,6 +89,7 @@ use crate::hub::Repository;
 use crate::settings::{Nats, Needs, Settings, SettingsError};
 use crate::worker::{BrokerHandles, WorkerError};
 use autovalidate_finetune::onnx::disable_telemetry;
+use output::{print_json, print_text};
 
 /// Turns accepted corrections of mistyped car names into a better embedding model.
 #[derive(Parser)]
@@ -207,6 +197,10 @@ impl Failure for CliError {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Before anything starts a thread.
+    if check_model::is_asked() {
+        return check_model::run();
+    }
     if let Err(error) = disable_telemetry() {
         eprintln!("error: the program can't restart itself with ONNX Runtime's telemetry disabled: {error}");
         eprintln!("  what to do: set ORT_DISABLE_TELEMETRY to 1 before starting the program");
@@ -341,17 +335,6 @@ fn repository(writes: bool) -> Result<(Settings, Repository), CliError> {
     Ok((settings, Repository::open(access)?))
 }
 
-/// Prints a line. A reader that has closed the pipe, such as `head`, is not an error.
-fn print_line(line: std::fmt::Arguments<'_>) {
-    use std::io::{ErrorKind, Write};
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: can't write to standard output: {error}")
-        }
-        _ => {}
-    }
-}
-
 /// Writes a file that is complete or absent.
 fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
     use std::io::Write;
@@ -362,24 +345,4 @@ fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
             source: Some(source.into()),
         }
     })
-}
-
-/// Prints a value as JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(BrokerError::from)?;
-    print_text(&format!("{text}\n"))
-}
-
-/// Prints a text as it is. A reader that has closed the pipe, such as `head`, is not an error.
-fn print_text(text: &str) -> Result<(), CliError> {
-    use std::io::{ErrorKind, Write};
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Plain {
-            what: "can't write to standard output".to_owned(),
-            advice: "Check the target of the output, for example for a full disk.".to_owned(),
-            source: Some(error.into()),
-        }),
-        _ => Ok(()),
-    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::failure::Failure;
 use crate::report::{RunReport, RunReportError, page};
 
-use super::{CliError, CommandOutcome, handles, print_json};
+use super::{CliError, CommandOutcome, handles, print_json, print_text};
 
 /// Shows what a run learned and how it was judged, as text and as a page with plots.
 ///
@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     if args.json {
         print_json(&run)?;
     } else {
-        println!("{run}");
+        print_text(&format!("{run}\n"))?;
     }
     if let Some(path) = &args.html {
         super::write_file(path, page(&run).as_bytes())?;

@@ -15,7 +15,7 @@ use crate::settings::{Needs, Settings};
 use crate::templates::Templates;
 use autovalidate_finetune::onnx::Runtime;
 
-use super::{CliError, CommandOutcome, handles, print_json};
+use super::{CliError, CommandOutcome, handles, print_json, print_text};
 
 /// Shows the names that models find nearest to a typo, side by side with the fuzzy matcher.
 ///
@@ -138,7 +138,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     if args.json {
         print_json(&answers)?;
     } else {
-        print!("{}", side_by_side(&answers));
+        print_text(&side_by_side(&answers))?;
     }
     Ok(CommandOutcome::Done)
 }

@@ -4,17 +4,19 @@
 //! table, and the trigger reads the broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 
 use super::Views;
 use super::gate::HookGate;
+use super::refusals::RefusalLog;
 use crate::failure::Failure;
-use crate::ingest::webhook::{self, SECRET_HEADER, WebhookError};
+use crate::ingest::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
 use crate::ingest::{SweepTrigger, TableAccess};
 
 /// Checks of incoming hooks, and the work that valid ones ask for.
@@ -29,17 +31,29 @@ pub struct Hooks {
     pub look: Box<dyn Fn() + Send + Sync>,
     /// Gate that is closed while the worker decides to exit.
     pub gate: HookGate,
+    /// Log of refused calls.
+    pub refusals: RefusalLog,
 }
+
+/// Longest time that a body may take. A database sends one in a packet or two.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Handles a database webhook. Responds at once, without reading the row: the triggered sweep reads
 /// it.
-pub(super) async fn database_webhook(
-    State(views): State<Arc<Views>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(super) async fn database_webhook(State(views): State<Arc<Views>>, request: Request) -> Response {
     let Some(hooks) = &views.hooks else { return hooks_are_off() };
-    match webhook::receive(&hooks.access, &hooks.secret, presented(&headers), &body) {
+    let (head, body) = request.into_parts();
+    // The secret first: a stranger's body is not even read.
+    if let Err(error) = webhook::authenticate(&hooks.secret, presented(&head.headers)) {
+        return refused(hooks, &error);
+    }
+    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_too_long(&error) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Ok(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    match webhook::receive(&hooks.access, &hooks.secret, presented(&head.headers), &body) {
         Ok(hint) => {
             tracing::debug!(hint = ?hint, "webhook");
             match hint.inserted {
@@ -51,7 +65,7 @@ pub(super) async fn database_webhook(
             hint.deleted.into_iter().for_each(|id| hooks.sweep_trigger.deleted(id));
             accepted(&hooks.gate)
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(hooks, &error),
     }
 }
 
@@ -66,7 +80,7 @@ pub(super) async fn tick(State(views): State<Arc<Views>>, headers: HeaderMap) ->
             (hooks.look)();
             accepted(&hooks.gate)
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(hooks, &error),
     }
 }
 
@@ -87,8 +101,13 @@ fn hooks_are_off() -> Response {
     (StatusCode::NOT_FOUND, "the hooks are off: set WEBHOOK_SECRET on a listener\n").into_response()
 }
 
-fn refused(error: &WebhookError) -> Response {
-    tracing::warn!(%error, "hook refused");
+/// Returns true when a body is longer than its limit, and not cut short or broken.
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+fn refused(hooks: &Hooks, error: &WebhookError) -> Response {
+    hooks.refusals.tell(error);
     let status = match error {
         WebhookError::Secret => StatusCode::UNAUTHORIZED,
         WebhookError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

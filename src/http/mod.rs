@@ -4,21 +4,26 @@
 //! sweep earlier. Serves nothing secret, so it has no login of its own.
 //!
 //! ```text
-//! metrics   metrics in Prometheus' text format
-//! hooks     calls from outside that ask for work: database webhook and tick
-//! gate      promise behind an accepted call: the worker serves it before it exits
+//! connections  limits on connections and on the time that they take
+//! metrics      metrics in Prometheus' text format
+//! hooks        calls from outside that ask for work: database webhook and tick
+//! gate         promise behind an accepted call: the worker serves it before it exits
+//! refusals     log of refused calls, which has a bound
 //! ```
 
+mod connections;
 mod gate;
 mod hooks;
 mod metrics;
+mod refusals;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -28,10 +33,11 @@ use tokio::sync::watch;
 
 use crate::broker::{BrokerError, QueueHealth};
 use crate::ingest::IngestStatus;
-use crate::ingest::webhook::MAX_BODY_BYTES;
 
+pub use connections::ConnectionLimits;
 pub use gate::HookGate;
 pub use hooks::Hooks;
+pub use refusals::RefusalLog;
 
 /// State that the routes read.
 pub struct Views {
@@ -59,11 +65,10 @@ impl Server {
     pub async fn bind(address: SocketAddr, views: Views) -> std::io::Result<Self> {
         let router = Router::new()
             .route("/healthz", get(health))
-            .route("/metrics", get(metrics))
-            .route("/ingest", get(ingest))
+            .route("/metrics", get(metrics).layer(from_fn(not_for_the_public)))
+            .route("/ingest", get(ingest).layer(from_fn(not_for_the_public)))
             .route("/hooks/supabase", post(hooks::database_webhook))
             .route("/hooks/tick", post(hooks::tick))
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .with_state(Arc::new(views));
         let listener = TcpListener::bind(address).await?;
         // With port 0 the operating system chooses one, which a second bind must not change.
@@ -85,7 +90,7 @@ impl Server {
             Some(listener) => listener,
             None => TcpListener::bind(self.address).await?,
         };
-        axum::serve(listener, self.router.clone()).with_graceful_shutdown(stop).await
+        connections::serve(listener, self.router.clone(), ConnectionLimits::default(), stop).await
     }
 }
 
@@ -99,6 +104,18 @@ async fn health(State(views): State<Arc<Views>>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", crate::failure::chain(&error))).into_response()
         }
     }
+}
+
+/// Header that Fly.io's proxy sets on each request from the internet, and that no client can remove.
+/// Fly.io's own scraper of metrics, and machines of the same organization, don't come through the proxy.
+const FROM_THE_PUBLIC: &str = "fly-client-ip";
+
+/// Hides a route from the internet on Fly.io, where the port of the hooks is open to everybody.
+async fn not_for_the_public(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(FROM_THE_PUBLIC) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    next.run(request).await
 }
 
 async fn metrics(State(views): State<Arc<Views>>) -> Response {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::digest::{Digest, Hasher};
 use super::error::HubError;
+use super::limits::MODEL_BYTES;
 use super::listing::CommitId;
 use super::release::Release;
 use super::wire::Wire;
@@ -29,6 +30,9 @@ pub(super) async fn download(
     release: &Release,
     folder: &Path,
 ) -> Result<PathBuf, HubError> {
+    if release.size > MODEL_BYTES {
+        return Err(HubError::TooLarge { path: release.path(), limit: MODEL_BYTES });
+    }
     tokio::fs::create_dir_all(folder).await.map_err(HubError::file(folder))?;
     let path = folder.join(release.name.as_str());
     if is_whole(&path, release).await? {
@@ -131,7 +135,8 @@ impl Fetch<'_> {
     }
 }
 
-async fn awaited<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, HubError> {
+/// Awaits a step of a transfer that must go on within this time.
+pub(super) async fn awaited<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, HubError> {
     tokio::time::timeout(limit, future).await.map_err(|_| HubError::TimedOut { limit })
 }
 

@@ -105,6 +105,14 @@ pub enum HubError {
         /// The file's path in the repo.
         path: String,
     },
+    /// A model has more files or bytes than any model that this program trains.
+    #[error("{path} is larger than {limit} bytes, or has more files than a model")]
+    TooLarge {
+        /// The repo, or the file's path in it.
+        path: String,
+        /// Largest size in bytes.
+        limit: u64,
+    },
     /// Someone else committed between our check and our commit, on every attempt.
     #[error("someone else committed to the repo at the same time")]
     Conflict,
@@ -224,6 +232,7 @@ impl HubError {
             | Self::Store { .. }
             | Self::Malformed { .. }
             | Self::Checksum { .. }
+            | Self::TooLarge { .. }
             | Self::Conflict
             | Self::Unanswered { .. }
             | Self::Superseded { .. }
@@ -265,6 +274,7 @@ impl Failure for HubError {
             | Self::NoRepository { .. }
             | Self::Refused { .. }
             | Self::Index
+            | Self::TooLarge { .. }
             | Self::File { .. } => RetryDirective::Person,
             // A release that vanished is no longer the newest, so a retry finds another one. A run
             // that lost the race for the newest name retries with a later name.
@@ -307,6 +317,7 @@ impl Failure for HubError {
             }
             Self::Malformed { .. } => "Check that HF_ENDPOINT is a Hub and not another website.".to_owned(),
             Self::Checksum { .. } => "No action is needed: the file is downloaded again.".to_owned(),
+            Self::TooLarge { path, .. } => format!("Remove {path}, or choose another model."),
             Self::Conflict => "Find out who else keeps committing to the repo.".to_owned(),
             Self::Unanswered { source, .. } => {
                 format!("The next attempt looks first, and publishes nothing twice. {}", source.advice())

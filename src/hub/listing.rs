@@ -14,14 +14,9 @@ use url::Url;
 use super::access::RepoName;
 use super::digest::Digest;
 use super::error::HubError;
+use super::limits::{CONTENT_BYTES, LISTING_BYTES, LISTING_FILES, LISTING_PAGES, LISTING_TIME};
 use super::release::{FOLDER, RECEIPTS, Release, ReleaseName};
 use super::wire::Wire;
-
-/// Limit on the pages of one listing. No repo of releases has more, so a longer listing is a loop
-/// in the Hub's links.
-const MAX_PAGES: usize = 1_000;
-/// Size of the largest file that is read into memory, in bytes.
-const MAX_CONTENT: usize = 32 << 20;
 
 /// A commit's id: 40 lowercase hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -170,7 +165,7 @@ pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Resul
         wire.url([repo.owner(), repo.name(), "resolve", commit.as_str()].into_iter().chain(path.split('/')));
     let read = wire.retried(WHAT, || async {
         let response = wire.once(wire.authorized(&url, wire.client.get(url.clone()))).await?;
-        wire.read(WHAT, response, MAX_CONTENT).await
+        wire.read(WHAT, response, CONTENT_BYTES).await
     });
     match read.await {
         Ok(body) => Ok(Some(body.into())),
@@ -181,20 +176,31 @@ pub(super) async fn content(wire: &Wire, commit: &CommitId, path: &str) -> Resul
 
 /// Reads all pages of a listing and returns its files; none when the folder does not exist.
 async fn entries(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
+    let read = tokio::time::timeout(LISTING_TIME, pages(wire, first)).await;
+    read.map_err(|_| HubError::TimedOut { limit: LISTING_TIME })?
+}
+
+async fn pages(wire: &Wire, first: Url) -> Result<Vec<Item>, HubError> {
+    const ENDLESS: HubError = HubError::Malformed { what: "the file list, which has no end" };
     let mut items = Vec::new();
+    let mut bytes = 0;
     let mut next = Some(first);
     let mut pages = 0;
     while let Some(url) = next {
         pages += 1;
-        if pages > MAX_PAGES {
-            return Err(HubError::Malformed { what: "the file list, which has no end" });
+        if pages > LISTING_PAGES {
+            return Err(ENDLESS);
         }
         let (entries, link) = match page(wire, &url).await {
             Err(HubError::NoFile { .. }) if pages == 1 => return Ok(Vec::new()),
             page => page?,
         };
         next = link;
+        bytes += entries.iter().map(|entry| entry.path.len()).sum::<usize>();
         items.extend(entries.into_iter().filter_map(item));
+        if items.len() > LISTING_FILES || bytes > LISTING_BYTES {
+            return Err(ENDLESS);
+        }
     }
     Ok(items)
 }

@@ -12,6 +12,7 @@
 //! error       errors of the Hub, and advice for each
 //! repository  entry point: list, download, publish
 //! wire        HTTP calls: token, deadlines, retries
+//! limits      sizes, counts and times of reads
 //! listing     head, releases, and small files
 //! download    download of one release, resumed and verified
 //! model       download of a whole model folder
@@ -31,6 +32,7 @@ mod download;
 mod error;
 mod front_matter;
 mod index;
+mod limits;
 mod listing;
 mod model;
 mod release;

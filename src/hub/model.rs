@@ -4,10 +4,16 @@
 use std::path::Path;
 
 use autovalidate_finetune::model::is_pickled;
-use hf_hub::{HFRepository, RepoTypeModel};
+use bytes::Bytes;
+use futures::StreamExt;
+use hf_hub::{HFRepository, HFResult, RepoTypeModel};
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt, BufWriter};
 
-use super::digest::Digest;
+use super::digest::{Digest, Hasher};
+use super::download::awaited;
 use super::error::HubError;
+use super::limits::{MODEL_BYTES, MODEL_FILES};
 use super::listing::{self, CommitId, Item};
 use super::wire::Wire;
 
@@ -44,7 +50,9 @@ fn belongs(path: &str) -> bool {
     let plain =
         path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\\'));
     let kind = ENDINGS.iter().any(|ending| path.ends_with(ending)) || is_pickled(path) || path == CARD;
-    plain && kind && !OTHER_RUNTIMES.iter().any(|folder| path.starts_with(folder))
+    // A path becomes a file's name here, and part of messages.
+    let printable = path.len() <= 512 && !path.contains(char::is_control);
+    plain && kind && printable && !OTHER_RUNTIMES.iter().any(|folder| path.starts_with(folder))
 }
 
 /// Lists the model folder at the repo's head.
@@ -59,6 +67,10 @@ pub(super) async fn list(wire: &Wire) -> Result<ModelFiles, HubError> {
     // Weights in both formats are the same weights, and safetensors are the ones that are read.
     if has("model.safetensors") || has("model.safetensors.index.json") {
         items.retain(|item| !is_pickled(&item.path));
+    }
+    let size = items.iter().fold(0_u64, |size, item| size.saturating_add(item.size));
+    if items.len() > MODEL_FILES || size > MODEL_BYTES {
+        return Err(HubError::TooLarge { path: wire.access.repo.to_string(), limit: MODEL_BYTES });
     }
     Ok(ModelFiles { commit, items })
 }
@@ -88,24 +100,33 @@ async fn fetch(
     item: &Item,
     into: &Path,
 ) -> Result<(), HubError> {
-    let fetched = library
-        .download_file()
-        .filename(item.path.clone())
-        .revision(commit.to_owned())
-        .local_dir(into.to_owned())
-        .send()
-        .await
-        .map_err(|error| HubError::library(error, &wire.access, &item.path))?;
     let checksum = || HubError::Checksum { path: item.path.clone() };
-    let path = fetched.clone();
-    let measured = tokio::task::spawn_blocking(move || Digest::of_file(&path)).await;
-    // Hashing can't panic. If its task is lost nevertheless, the file counts as not verified.
-    let (sha256, size) = measured.map_err(|_| checksum())?.map_err(HubError::file(&fetched))?;
-    if size == item.size && item.sha256.is_none_or(|listed| listed == sha256) {
-        Ok(())
-    } else {
-        Err(checksum())
+    let path = into.join(&item.path);
+    let failed = || HubError::file(&path);
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder).await.map_err(failed())?;
     }
+    let stream = library.download_file_stream().filename(item.path.clone()).revision(commit.to_owned());
+    let opened = awaited(wire.patience.answer, stream.send()).await?;
+    let (length, mut pieces) = opened.map_err(|error| HubError::library(error, &wire.access, &item.path))?;
+    if length.is_some_and(|length| length != item.size) {
+        return Err(checksum());
+    }
+    let file = File::create(&path).await.map_err(failed())?;
+    let (mut file, mut hasher) = (BufWriter::new(file), Hasher::default());
+    while let Some(piece) = awaited(wire.patience.idle, pieces.next()).await? {
+        let piece: HFResult<Bytes> = piece;
+        let piece = piece.map_err(|error| HubError::library(error, &wire.access, &item.path))?;
+        // Whatever was listed is the most that is written.
+        if hasher.bytes() + piece.len() as u64 > item.size {
+            return Err(checksum());
+        }
+        hasher.update(&piece);
+        file.write_all(&piece).await.map_err(failed())?;
+    }
+    file.flush().await.map_err(failed())?;
+    let as_listed = item.sha256.is_none_or(|listed| listed == hasher.digest());
+    if hasher.bytes() == item.size && as_listed { Ok(()) } else { Err(checksum()) }
 }
 
 #[cfg(test)]
@@ -140,6 +161,8 @@ mod tests {
             ".git/x.json",
             "a//x.json",
             "rust_model.ot",
+            "x\u{1b}[2J.json",
+            "x\nerror: y.json",
         ] {
             assert!(!belongs(path), "{path}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -15,6 +16,7 @@ use super::account::{self, TokenRole};
 use super::download;
 use super::error::HubError;
 use super::index::{INDEX, Index};
+use super::limits::{RECEIPTS, RECEIPTS_BYTES};
 use super::listing::{self, CommitId};
 use super::model::{self, ModelFiles};
 use super::release::Release;
@@ -128,10 +130,18 @@ impl Repository {
     pub async fn receipts(&self) -> Result<BTreeMap<String, Bytes>, HubError> {
         let head = self.head().await?;
         let listed = listing::receipts(&self.wire, &head).await?;
+        let left = AtomicUsize::new(RECEIPTS_BYTES);
+        if listed.len() > RECEIPTS {
+            return Err(HubError::Malformed { what: "the folder of receipts, which has too many" });
+        }
         let fetch = |(version, path): (String, String)| {
-            let head = head.clone();
+            let (head, left) = (head.clone(), &left);
             async move {
                 let content = listing::content(&self.wire, &head, &path).await?;
+                let size = content.as_ref().map_or(0, Bytes::len);
+                if left.fetch_sub(size.min(RECEIPTS_BYTES), Ordering::Relaxed) < size {
+                    return Err(HubError::Malformed { what: "the folder of receipts, which is too large" });
+                }
                 Ok::<_, HubError>(content.map(|content| (version, content)))
             }
         };

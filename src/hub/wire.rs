@@ -11,17 +11,12 @@ use url::Url;
 
 use super::access::{HubAccess, RetryPolicy};
 use super::error::HubError;
+use super::limits::{ERROR_BYTES, JSON_BYTES};
 use crate::answer::{AnswerError, read_body};
 use crate::failure::chain;
 use crate::retry::retry_after;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-
-/// Size of the largest error body that is read, in bytes.
-const MAX_ERROR_BYTES: usize = 16 << 10;
-/// Size of the largest JSON body that is read, in bytes. A page of a listing has a thousand files of
-/// some hundred bytes each.
-const MAX_JSON_BYTES: usize = 8 << 20;
 
 /// HTTP client for one repo.
 pub(super) struct Wire {
@@ -141,7 +136,7 @@ impl Wire {
             error: String,
         }
         // The error page of a proxy may be long and has no useful message.
-        let body = self.read("an error", response, MAX_ERROR_BYTES).await.ok()?;
+        let body = self.read("an error", response, ERROR_BYTES).await.ok()?;
         serde_json::from_slice::<Body>(&body).ok().map(|body| body.error)
     }
 
@@ -164,7 +159,7 @@ impl Wire {
         what: &'static str,
         response: Response,
     ) -> Result<T, HubError> {
-        let body = self.read(what, response, MAX_JSON_BYTES).await?;
+        let body = self.read(what, response, JSON_BYTES).await?;
         serde_json::from_slice(&body).map_err(|error| {
             tracing::debug!(what, %error, "can't parse the Hub's response");
             HubError::Malformed { what }

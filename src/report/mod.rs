@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! run_report  the report's data, from a record, a receipt, or a file of `train --report`
+//! printable   removal of control characters from its texts
 //! text        the report as text
 //! html        the report as an HTML page
 //! plot        SVG plots: loss, scores, differences with their bounds
@@ -13,6 +14,7 @@
 
 mod html;
 mod plot;
+mod printable;
 mod run_report;
 mod text;
 

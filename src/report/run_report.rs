@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::printable::printable;
 use crate::broker::{RunRecord, is_left_out};
 use crate::evaluate::Report;
 use crate::failure::{Failure, RetryDirective};
@@ -96,7 +97,8 @@ impl RunReport {
     /// # Errors
     /// [`RunReportError::Unreadable`] when the text is not the JSON of a report.
     pub fn from_json(text: &[u8]) -> Result<Self, RunReportError> {
-        serde_json::from_slice(text).map_err(RunReportError::Unreadable)
+        let value: Value = serde_json::from_slice(text).map_err(RunReportError::Unreadable)?;
+        printable(&value).map_err(RunReportError::Unreadable)
     }
 
     /// Builds the report from a run's record.
@@ -105,6 +107,7 @@ impl RunReport {
     /// [`RunReportError::NotEvaluated`] for a run without scores,
     /// [`RunReportError::Unreadable`] for figures that can't be parsed.
     pub fn of(record: &RunRecord) -> Result<Self, RunReportError> {
+        let record: RunRecord = printable(record).map_err(RunReportError::Unreadable)?;
         // A stage appears once per attempt that reached it; the last entry counts.
         let all_figures = |stage: Stage| {
             let of_stage = record.stages.iter().rev().filter(move |entry| entry.stage == stage.name());

@@ -1,5 +1,6 @@
 //! Errors of a run: the kinds, the retry directive of each, and the advice for the operator.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use autovalidate_finetune::model::ModelError;
@@ -15,6 +16,7 @@ use crate::hub::HubError;
 use crate::ingest::CatalogError;
 
 use super::dataset::NameList;
+use super::model_check::ModelCheckError;
 use crate::table_file::TableFileError;
 
 /// Error of a run, or of a command that performs parts of one.
@@ -29,6 +31,9 @@ pub enum RunError {
     /// A model folder can't be read, trained or written.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The process that reads a model folder first has refused it, or has not survived it.
+    #[error(transparent)]
+    ModelCheck(#[from] ModelCheckError),
     /// A zip can't be read or written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -64,6 +69,14 @@ pub enum RunError {
     #[error("there is no model {name:?}: it is neither a release, nor a folder, nor a name like owner/name")]
     NoSuchModel {
         /// Requested name.
+        name: String,
+    },
+    /// A job request names a folder that the settings don't allow.
+    #[error(
+        "the job request's base_model is the folder {name}, which is not below one of BASE_MODEL_FOLDERS"
+    )]
+    FolderNotAllowed {
+        /// Requested folder.
         name: String,
     },
     /// The Hub does not give the base model, and it is not on this disk.
@@ -229,6 +242,7 @@ impl RunError {
             Self::Queue(_)
             | Self::Hub(_)
             | Self::Model(_)
+            | Self::ModelCheck(_)
             | Self::Archive(_)
             | Self::RowsFile(_)
             | Self::Runtime(_)
@@ -238,6 +252,7 @@ impl RunError {
             | Self::Evaluate(_)
             | Self::File { .. }
             | Self::NoSuchModel { .. }
+            | Self::FolderNotAllowed { .. }
             | Self::BaseModel { .. }
             | Self::NoNewerName
             | Self::Parity { .. }
@@ -252,6 +267,23 @@ impl RunError {
             | Self::NoStream { .. }
             | Self::RolledBack { .. }
             | Self::PackageLost => None,
+        }
+    }
+
+    /// Returns true when a zip or the model in it is at fault, and not the Hub, the disk, the network or
+    /// the runtime.
+    pub(in crate::run) fn is_of_model(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.directive() == RetryDirective::Never,
+            Self::ModelCheck(error) => error.is_of_model(),
+            Self::Model(error) | Self::Train(TrainError::Model(error)) => match error {
+                ModelError::File { source, .. } => matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                ),
+                _ => true,
+            },
+            _ => false,
         }
     }
 
@@ -301,6 +333,7 @@ impl Failure for RunError {
             Self::Queue(error) => error.directive(),
             Self::Hub(error) | Self::BaseModel { source: error, .. } => error.directive(),
             Self::Model(error) => error.directive(),
+            Self::ModelCheck(error) => error.directive(),
             Self::Archive(error) => error.directive(),
             Self::RowsFile(error) => error.directive(),
             Self::Runtime(error) => error.directive(),
@@ -311,6 +344,7 @@ impl Failure for RunError {
             Self::Stopping | Self::Overtaken | Self::PackageLost => RetryDirective::Retry,
             Self::File { .. }
             | Self::NoSuchModel { .. }
+            | Self::FolderNotAllowed { .. }
             | Self::NoNewerName
             | Self::OtherBase { .. }
             | Self::RolledBack { .. }
@@ -332,6 +366,7 @@ impl Failure for RunError {
             Self::Queue(error) => return error.advice(),
             Self::Hub(error) => return error.advice(),
             Self::Model(error) => return error.advice(),
+            Self::ModelCheck(error) => return error.advice(),
             Self::Archive(error) => return error.advice(),
             Self::RowsFile(error) => return error.advice(),
             Self::Runtime(error) => return error.advice(),
@@ -361,7 +396,13 @@ impl Failure for RunError {
                 "Find out why the attempts ended, such as lack of memory; then run `autovalidate runs retry`."
             }
             Self::File { .. } => "Check that DATA_DIR is writable and that its disk has free space.",
-            Self::NoSuchModel { .. } => "Set BASE_MODEL, or base_model in the job request, to a release, a folder, or a Hub name.",
+            Self::NoSuchModel { .. } => {
+                "Set BASE_MODEL to a folder or a Hub name, or base_model in the job request to a release or a Hub name."
+            },
+            Self::FolderNotAllowed { .. } => {
+                "Name a release or a Hub model in the request, or set BASE_MODEL_FOLDERS to a folder that holds the \
+                 model, where only trusted people can write."
+            }
             Self::NotReplayable => "Train a new model with `autovalidate enqueue`: this one cannot be replayed.",
             Self::OtherBase { .. } => {
                 "Set BASE_MODEL to the folder that the run started from, or restore that version on the Hub."

@@ -11,6 +11,7 @@
 //! dataset/       rows, conflicts between them, and the summary
 //! fine_tune/     training, scoring, and the comparison of models
 //! storage/       run folder, snapshots, model cache, checkpoints
+//! model_check/   the reading of a model folder in a process of its own, before the trainer reads it
 //! provenance/    receipt, lineage, replay, rollback
 //! pipeline       resources and settings of runs, and their possible results
 //! recorder       the run record and the events; the fence between workers
@@ -23,6 +24,7 @@ mod consumer;
 mod dataset;
 mod error;
 mod fine_tune;
+mod model_check;
 mod orchestrator;
 mod pipeline;
 mod provenance;
@@ -42,6 +44,7 @@ pub use error::RunError;
 pub use fine_tune::{
     FineTuneSession, ModelComparison, NameCoverage, Scorer, SessionFigures, TrainedModel, TrainingSpec,
 };
+pub use model_check::{CHECK_MODEL, Limits, ModelCheck, ModelCheckError, Refusal, answer};
 pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{
     Ancestor, Lineage, PairLineage, PairUse, ParityProof, Receipt, ReplaySpec, Replayed, RollbackError,

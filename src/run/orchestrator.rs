@@ -135,8 +135,15 @@ impl Pipeline {
         let StepContext { request, watchdog, .. } = context;
         let (recipe, tokenizer) = (self.recipe(request)?, self.tokenizer(&recorder.record));
         recorder.record.settings = to_json(&recipe)?;
+        let check = match tokenizer {
+            TokenizerChoice::Keep => self.plan.model_check.clone(),
+            TokenizerChoice::Characters => {
+                self.plan.model_check.clone().with_characters(self.plan.templates.phrases())
+            }
+        };
         let cache = ModelCache::new(&self.repository, &self.plan.data_dir, &self.plan.base_model)
-            .with_trial(&self.runtime)
+            .with_allowed(&self.plan.base_model_folders)
+            .with_check(check)
             .with_tokenizer(tokenizer);
 
         let load_base = LoadBase::of(self, &cache, &recorder.record, request);

@@ -16,6 +16,7 @@ use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Recipe;
 
 use crate::run::dataset::NameSource;
+use crate::run::model_check::ModelCheck;
 
 /// Everything that runs need besides the job.
 pub struct Pipeline {
@@ -57,6 +58,10 @@ pub struct RunSettings {
     pub gate: GatePolicy,
     /// Folder or Hub name of the model to start from when nothing has been released.
     pub base_model: String,
+    /// Folders below which a job request may name a base model.
+    pub base_model_folders: Vec<PathBuf>,
+    /// Reader that tries each model in a process of its own.
+    pub model_check: ModelCheck,
     /// Folder below which runs keep their files (`DATA_DIR`).
     pub data_dir: PathBuf,
     /// Number of bytes that replaceable files in that folder may take (`DATA_BUDGET`).

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::byte_size::ByteSize;
+use super::durations;
 use super::nats_url::{self, UrlLogin};
 use super::reader::SettingsReader;
 use crate::broker::{ClientCertificate, Names, Namespace, Remote, UserLogin};
@@ -78,6 +79,7 @@ fn embedded(
             ),
         );
     }
+    reader.check_length("NATS_TOKEN", token.as_ref());
     // nats-server takes such a token for the hash of another one.
     if token.as_ref().is_some_and(|token| token.expose_secret().starts_with("$2")) {
         reader.problem("NATS_TOKEN", "begins with $2, as a bcrypt hash does; set it to another random text");
@@ -93,7 +95,7 @@ pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
         SocketAddr::from(([127, 0, 0, 1], 4222)),
         |_| true,
     );
-    let sync_every = reader.duration("NATS_SYNC", Some(Duration::from_secs(1)));
+    let sync_every = reader.duration(&durations::NATS_SYNC, Some(Duration::from_secs(1)));
     let program = reader.path("NATS_SERVER");
     let mut remote = Remote {
         urls: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::durations;
 use super::reader::SettingsReader;
 
 /// Default time between two checkpoints: long enough that they cost almost nothing, short enough
@@ -32,6 +33,6 @@ pub(super) fn checkpoints(reader: &mut SettingsReader<'_>) -> CheckpointSettings
     let place =
         reader.parse_or("CHECKPOINT_STORE", "disk or jetstream", CheckpointPlace::default(), |_| true);
     // `off` leaves only the checkpoint that a stopping worker writes.
-    let every = reader.duration("CHECKPOINT_EVERY", Some(EVERY)).unwrap_or(Duration::MAX);
+    let every = reader.duration(&durations::CHECKPOINT_EVERY, Some(EVERY)).unwrap_or(Duration::MAX);
     CheckpointSettings { place, every }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::evaluate::{GatePolicy, HoldOut, NewestWindow};
 use crate::synthesis::{Keyboard, SynthesisSettings};
 
+use super::durations;
 use super::reader::SettingsReader;
 
 pub(super) fn hold_out(reader: &mut SettingsReader<'_>) -> HoldOut {
@@ -41,7 +42,7 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
         _ => None,
     });
     let default_budget = Duration::from_secs_f64(default.query_budget_ms / 1_000.0);
-    let query_budget = reader.duration("GATE_QUERY_BUDGET", Some(default_budget));
+    let query_budget = reader.duration(&durations::GATE_QUERY_BUDGET, Some(default_budget));
     GatePolicy {
         minimum_queries: reader.parse_or(
             "GATE_MINIMUM_QUERIES",

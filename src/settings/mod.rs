@@ -12,6 +12,7 @@
 //! alerts.rs         receiver of alerts
 //! byte_size.rs      sizes such as `512MiB`
 //! checkpoints.rs    frequency and storage of checkpoints
+//! durations.rs      allowed ranges of durations
 //! evaluation.rs     held-out rows, gate, synthetic typos
 //! ingest.rs         column names, catalog, burst limit
 //! trainer_start.rs  start of a trainer by a listener
@@ -22,6 +23,7 @@ mod alerts;
 mod broker;
 mod byte_size;
 mod checkpoints;
+mod durations;
 mod evaluation;
 mod ingest;
 mod nats_url;
@@ -130,6 +132,8 @@ pub struct Settings {
     pub templates: Templates,
     /// Folder or Hub name of the model that training starts from before the first release.
     pub base_model: String,
+    /// Folders below which a job request may name a base model.
+    pub base_model_folders: Vec<PathBuf>,
     /// Folder for the worker's state.
     pub data_dir: PathBuf,
     /// Number of bytes that files in it which can be made again may take.
@@ -205,7 +209,9 @@ impl Settings {
         arguments: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
         let file = Path::new(FILE);
-        let environment = |name: &str| arguments(name).or_else(|| std::env::var(name).ok());
+        // What is not UTF-8 must be told, and not count as not set.
+        let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        let environment = |name: &str| arguments(name).or_else(|| variable(name));
         Self::read(&environment, file.exists().then_some(file), needs)
     }
 
@@ -220,15 +226,16 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut reader = SettingsReader::new(environment, file);
         let supabase = accounts::supabase(&mut reader, needs.supabase);
-        let sweep_every = reader.duration("SWEEP_EVERY", Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
+        let sweep_every = reader.duration(&durations::SWEEP_EVERY, Some(SWEEP_EVERY)).unwrap_or(SWEEP_EVERY);
         let catalog = ingest::catalog(&mut reader);
         let burst = ingest::burst(&mut reader);
         let hub = accounts::hub(&mut reader, needs.hub);
         let nats = broker::nats(&mut reader);
         let nats_streams = broker::streams(&mut reader);
         let ack_wait_is_set = reader.is_set("TRAIN_ACK_WAIT");
-        let ack_wait = reader.duration("TRAIN_ACK_WAIT", Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
-        let stop_deadline = reader.duration("STOP_DEADLINE", Some(STOP_DEADLINE)).unwrap_or_default();
+        let ack_wait = reader.duration(&durations::TRAIN_ACK_WAIT, Some(ACK_WAIT)).unwrap_or(ACK_WAIT);
+        let stop_deadline =
+            reader.duration(&durations::STOP_DEADLINE, Some(STOP_DEADLINE)).unwrap_or_default();
         let trainer_start = trainer_start::trainer_start(&mut reader);
         let checkpoints = checkpoints::checkpoints(&mut reader);
         let trigger = trigger(&mut reader);
@@ -249,6 +256,7 @@ impl Settings {
             text.parse().ok().map(|ByteSize(bytes)| bytes)
         });
         let data_budget = data_budget.unwrap_or(DATA_BUDGET);
+        let base_model_folders = folders(&mut reader, "BASE_MODEL_FOLDERS");
         let data_dir = PathBuf::from(reader.parse_or("DATA_DIR", "a folder", "data".to_owned(), |_| true));
         let runtime_library = library(&mut reader, needs.runtime);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -257,6 +265,7 @@ impl Settings {
         let device = reader.parse_or("TRAIN_DEVICE", "cpu or cuda", Device::Cpu, |_| true);
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
         let alerts = alerts::alerts(&mut reader);
+        reader.check_length("WEBHOOK_SECRET", webhook_secret.as_ref());
         let http_address = reader.parse_or(
             "HTTP_ADDR",
             "an address with a port, such as 0.0.0.0:8080",
@@ -288,6 +297,7 @@ impl Settings {
             gate,
             templates,
             base_model,
+            base_model_folders,
             data_dir,
             data_budget,
             runtime_library,
@@ -305,9 +315,11 @@ impl Settings {
 fn trigger(reader: &mut SettingsReader<'_>) -> TriggerPolicy {
     TriggerPolicy {
         threshold: reader.parse_or("TRAIN_THRESHOLD", "a whole number from 1", 100, |n: &u64| *n > 0),
-        max_wait: reader.duration("TRAIN_MAX_WAIT", Some(Duration::from_secs(7 * 24 * 3600))),
-        quiet: reader.duration("TRAIN_QUIET", None),
-        cooldown: reader.duration("TRAIN_COOLDOWN", Some(Duration::from_secs(600))).unwrap_or_default(),
+        max_wait: reader.duration(&durations::TRAIN_MAX_WAIT, Some(Duration::from_secs(7 * 24 * 3600))),
+        quiet: reader.duration(&durations::TRAIN_QUIET, None),
+        cooldown: reader
+            .duration(&durations::TRAIN_COOLDOWN, Some(Duration::from_secs(600)))
+            .unwrap_or_default(),
     }
 }
 
@@ -390,6 +402,17 @@ fn with_indexed(reader: &mut SettingsReader<'_>, templates: Templates) -> Templa
         }
     }
     templates.with_indexed(entries)
+}
+
+/// Returns a list of folders, separated by commas.
+fn folders(reader: &mut SettingsReader<'_>, name: &'static str) -> Vec<PathBuf> {
+    let parse = |text: &str| {
+        let folders: Vec<PathBuf> = text.split(',').map(|folder| PathBuf::from(folder.trim())).collect();
+        folders.iter().all(|folder| folder.is_absolute() && folder.is_dir()).then_some(folders)
+    };
+    reader
+        .parse_if_set(name, "existing folders by absolute path, separated by commas", parse)
+        .unwrap_or_default()
 }
 
 fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {

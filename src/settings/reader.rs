@@ -8,7 +8,11 @@ use std::time::Duration;
 use autovalidate_finetune::train::ranges::Range;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::durations::DurationRange;
 use crate::redaction::{HIDDEN, SHORTEST_SECRET, is_key, quote, redact, redact_value};
+
+/// Length of the shortest secret that an operator may choose, in characters.
+const SHORTEST_CHOSEN: usize = 16;
 
 /// A problem with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub struct Effective {
 
 /// Reader of settings. A setting `NAME` is the environment variable `NAME` or the key `name` of the
 /// file; the environment wins. An empty variable counts as not set, because container platforms
-/// can't unset one.
+/// can't unset one. Bytes of the environment that are not UTF-8 arrive as U+FFFD.
 pub(super) struct SettingsReader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     file: toml::Table,
@@ -108,6 +112,10 @@ impl<'a> SettingsReader<'a> {
         let of_file = self.file.get(&key).cloned();
         self.known.push(key);
         if let Some(value) = self.variable(name) {
+            if value.contains(char::REPLACEMENT_CHARACTER) {
+                self.problem(name, "is not UTF-8");
+                return None;
+            }
             return Some((value.trim().to_owned(), SettingSource::Environment));
         }
         match of_file? {
@@ -172,6 +180,17 @@ impl<'a> SettingsReader<'a> {
         Some(secret)
     }
 
+    /// Reports a secret that the operator has chosen and that somebody could guess. Secrets of a service
+    /// have the length that the service gives them.
+    pub(super) fn check_length(&mut self, name: &'static str, secret: Option<&SecretString>) {
+        if secret.is_some_and(|secret| secret.expose_secret().chars().count() < SHORTEST_CHOSEN) {
+            let problem = format!(
+                "has fewer than {SHORTEST_CHOSEN} characters; set it to a random text, such as `openssl rand -hex 32` prints"
+            );
+            self.problem(name, problem);
+        }
+    }
+
     /// Returns a path, if it is set.
     pub(super) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
@@ -223,7 +242,8 @@ impl<'a> SettingsReader<'a> {
 
     /// Returns a duration such as `15m` or `2h 30m`: `None` for `0` and `off`, `default` when it is
     /// not set.
-    pub(super) fn duration(&mut self, name: &'static str, default: Option<Duration>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, range: &DurationRange, default: Option<Duration>) -> Option<Duration> {
+        let name = range.setting;
         let Some((value, origin)) = self.look_up(name) else {
             let shown = default.map_or("off".to_owned(), |default| format!("{default:?}"));
             self.note(name, shown, SettingSource::Default);
@@ -236,12 +256,13 @@ impl<'a> SettingsReader<'a> {
         let parsed =
             value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
         match parsed {
-            Some(duration) if !duration.is_zero() => {
+            Some(duration) if range.contains(duration) => {
                 self.note(name, value, origin);
                 Some(duration)
             }
             _ => {
-                self.refuse(name, &value, "a duration such as 30s, 15m or 2h, or off");
+                let expected = format!("a duration {range}, such as 90s, 15m or 2h 30m, or off");
+                self.refuse(name, &value, expected);
                 default
             }
         }

@@ -23,6 +23,7 @@ mod parquet;
 mod separated;
 
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 pub use columns::{Column, Columns, Need};
@@ -68,7 +69,12 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, TableFileError> {
     let failed = |source| TableFileError::File { path: path.to_owned(), source };
     let too_large = || Fault::from(Problem::TooLarge).of(path);
     let file = std::fs::File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() > MAX_BYTES {
+    let metadata = file.metadata().map_err(failed)?;
+    // A device such as /dev/zero has no end. A pipe, such as another program's output, has one.
+    if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
+        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is a device")));
+    }
+    if metadata.len() > MAX_BYTES {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
@@ -149,6 +155,8 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = read(&folder.path().join("none.csv"), &COLUMNS).unwrap_err();
         assert!(matches!(error, TableFileError::File { .. }) && error.to_string().contains("none.csv"));
+        let error = read(Path::new("/dev/zero"), &COLUMNS).unwrap_err();
+        assert!(matches!(error, TableFileError::File { .. }), "{error:?}");
         let path = folder.path().join("large.csv");
         std::fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         let error = read(&path, &COLUMNS).unwrap_err();

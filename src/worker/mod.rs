@@ -38,11 +38,11 @@ use tokio_util::sync::CancellationToken;
 use crate::alert::{Alerts, tell_when_held_up};
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
 use crate::failure::chain;
-use crate::http::{HookGate, Hooks, Server, Views};
+use crate::http::{HookGate, Hooks, RefusalLog, Server, Views};
 use crate::hub::Repository;
 use crate::ingest::IngestEvent;
 use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
-use crate::run::{JobConsumer, Pipeline, RunSettings, sweep_models};
+use crate::run::{JobConsumer, ModelCheck, Pipeline, RunSettings, sweep_models};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
 pub use broker_handles::{BrokerHandles, stream_settings};
@@ -80,7 +80,7 @@ impl Worker {
         options: impl Into<WorkerOptions>,
         stop: CancellationToken,
     ) -> Result<Self, WorkerError> {
-        let WorkerOptions { role, exit_when_idle, takes_over } = options.into();
+        let WorkerOptions { role, exit_when_idle, takes_over, program } = options.into();
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|source| WorkerError::DataDir { path: settings.data_dir.clone(), source })?;
         // The trainer's resources come first, so that a wrong library or repository is reported
@@ -130,6 +130,7 @@ impl Worker {
                     }
                 }),
                 gate: gate.clone(),
+                refusals: RefusalLog::default(),
             });
             if settings.alerts.is_some() {
                 let (status, events) = (ingest.status(), handles.events.clone());
@@ -156,9 +157,14 @@ impl Worker {
             tokio::join!(jobs.keep_registered(&cancel), jobs.keep_cancelling(&cancel));
         });
         if let Some(trainer) = trainer {
+            let library = &settings.runtime_library;
+            let model_check = match program {
+                Some(program) => ModelCheck::new(program, library),
+                None => ModelCheck::of_this_program(library),
+            };
             let consumer = JobConsumer {
                 jobs: handles.jobs.clone(),
-                pipeline: trainer.pipeline(&handles, settings),
+                pipeline: trainer.pipeline(&handles, settings, model_check),
                 trigger: handles.trigger.clone(),
             };
             let cancel = stop.clone();
@@ -299,7 +305,7 @@ impl Trainer {
         Ok(Self { runtime, repository: Repository::open(access)? })
     }
 
-    fn pipeline(self, handles: &BrokerHandles, settings: &Settings) -> Pipeline {
+    fn pipeline(self, handles: &BrokerHandles, settings: &Settings, model_check: ModelCheck) -> Pipeline {
         Pipeline {
             runtime: self.runtime,
             repository: self.repository,
@@ -320,6 +326,8 @@ impl Trainer {
                 names: settings.names(),
                 gate: settings.gate,
                 base_model: settings.base_model.clone(),
+                base_model_folders: settings.base_model_folders.clone(),
+                model_check,
                 data_dir: settings.data_dir.clone(),
                 data_budget: settings.data_budget,
                 checkpoint_every: settings.checkpoints.every,

@@ -193,3 +193,25 @@ async fn open(url: String) -> Result<Connection, BrokerError> {
     let remote = Remote { urls: vec![url], ..Remote::default() };
     within(DEADLINE, Connection::open(&Broker::Remote(remote))).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_gets_no_variable_of_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    // The variables of this test include those of cargo, as a worker's include its secrets.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let server = nats_server();
+    let body = format!("env >> {}\nexec {} \"$@\"", seen.display(), server.display());
+    let options = script(folder.path(), &body);
+    let connection = within(DEADLINE, Connection::open(&Broker::Embedded(options))).await.unwrap();
+    within(DEADLINE, connection.close()).await;
+    let seen = std::fs::read_to_string(seen).unwrap();
+    let of_shell = ["PWD", "SHLVL", "_", "OLDPWD"];
+    let of_server = ["PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    for line in seen.lines() {
+        let name = line.split('=').next().unwrap();
+        let known = of_shell.contains(&name) || of_server.contains(&name) || name.starts_with("GO");
+        assert!(known, "the server sees {name}");
+    }
+    assert!(seen.lines().filter(|line| line.starts_with("PATH=")).count() >= 2, "{seen}");
+}

@@ -1,13 +1,16 @@
 //! Job requests: any client adds them, one worker takes each, and none is lost or repeated.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use autovalidate::broker::{JobId, JobRequest, JobSettings, Jobs};
+use autovalidate::broker::{
+    Broker, Connection, Events, JobId, JobRequest, JobSettings, Jobs, StreamSettings, Streams, SystemClock,
+};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::DEADLINE;
-use crate::support::broker::{TestBroker, next_event};
+use crate::support::broker::{TestBroker, next_event, options};
 use crate::support::within;
 
 const SHORT_WAIT: JobSettings =
@@ -166,4 +169,29 @@ async fn a_removed_consumer_is_made_again() {
     stream.delete_consumer("trainer").await.unwrap();
     within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
     assert_eq!(next(&jobs).await.id(), &bench.requested(1).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wait_for_acknowledgements_may_change_between_starts() {
+    let TestBroker { folder, connection, .. } = TestBroker::new().await;
+    within(DEADLINE, connection.close()).await;
+    let mut taken = None;
+    for (seconds, ack_wait_is_set) in
+        [(60, false), (90, true), (5, true), (3_600, true), (60, false), (61, true)]
+    {
+        let connection =
+            within(DEADLINE, Connection::open(&Broker::Embedded(options(folder.path())))).await.unwrap();
+        let streams =
+            within(DEADLINE, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap();
+        let events = Events::new(&streams, Arc::new(SystemClock));
+        let ack_wait = Duration::from_secs(seconds);
+        let settings = JobSettings { ack_wait, ack_wait_is_set, ..JobSettings::default() };
+        let jobs = within(DEADLINE, Jobs::open(&streams, &events, settings)).await.unwrap();
+        if taken.is_none() {
+            // A job is in progress while the time changes.
+            within(DEADLINE, jobs.enqueue(&JobRequest::default())).await.unwrap();
+            taken = Some(next(&jobs).await);
+        }
+        within(DEADLINE, connection.close()).await;
+    }
 }

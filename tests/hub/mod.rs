@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod downloading;
+mod endless;
 mod official;
 mod pages;
 mod publishing;

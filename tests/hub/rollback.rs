@@ -114,6 +114,23 @@ async fn an_older_version_is_live_again_under_a_new_name_with_the_same_content()
 }
 
 #[tokio::test]
+async fn code_in_an_older_version_is_not_published_once_more() {
+    let bench = TestHub::start().await;
+    let unpacked = archive::unpack(&zip(&bench, FIRST, "one"), &bench.folder.path().join("changed")).unwrap();
+    for name in ["evil.py", "1_Pooling/evil.py", ".evil.py", "other.bin"] {
+        std::fs::write(unpacked.join(name), "import os").unwrap();
+    }
+    let archive = bench.folder.path().join("evil.zip");
+    archive::pack(&unpacked, name(FIRST).folder(), &archive).unwrap();
+    bench.publish_upload(Upload { archive, ..listed(&bench, FIRST, "one") }).await.unwrap();
+    publish(&bench, SECOND, "two").await;
+    back(&bench, FIRST).await.unwrap();
+    let (_, files) = newest(&bench).await;
+    assert!(files.contains_key("modules.json") && files.contains_key("1_Pooling/config.json"));
+    assert!(!files.keys().any(|name| name.contains("evil") || name == "other.bin"), "{:?}", files.keys());
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_and_changes_nothing() {
     let bench = TestHub::start().await;
     assert!(matches!(back(&bench, FIRST).await, Err(RollbackError::Unknown { .. })));

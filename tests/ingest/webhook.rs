@@ -63,6 +63,20 @@ fn body(id: i64) -> String {
     format!(r#"{{"type":"INSERT","table":"typo_training_dataset","schema":"public","record":{{"id":{id}}}}}"#)
 }
 
+/// Sends the head of a call with this secret and none of its body, and returns the first line of the
+/// answer.
+async fn stalled_body(address: std::net::SocketAddr, secret: &str) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let head = format!(
+        "POST /hooks/supabase HTTP/1.1\r\nhost: x\r\n{SECRET_HEADER}: {secret}\r\ncontent-length: 60000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut line = String::new();
+    within(DEADLINE, BufReader::new(stream).read_line(&mut line)).await.expect("an answer");
+    line
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
     let supabase = supabase().await;
@@ -79,7 +93,7 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
         "NATS_SERVER" => Some(nats.clone()),
         "NATS_LISTEN" | "HTTP_ADDR" => Some("127.0.0.1:0".to_owned()),
         "SWEEP_EVERY" => Some("1h".to_owned()),
-        "WEBHOOK_SECRET" => Some("open sesame".to_owned()),
+        "WEBHOOK_SECRET" => Some("open sesame, now".to_owned()),
         _ => None,
     };
     let settings =
@@ -109,9 +123,11 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
         within(DEADLINE, request.send()).await.expect("an answer").status()
     };
     assert_eq!(call("open", body(id)).await, StatusCode::UNAUTHORIZED);
-    assert_eq!(call("open sesame", "x".repeat(70_000)).await, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(call("open sesame", "{".to_owned()).await, StatusCode::BAD_REQUEST);
-    assert_eq!(call("open sesame", body(id)).await, StatusCode::ACCEPTED);
+    let refused = stalled_body(worker.http(), "open").await;
+    assert!(refused.starts_with("HTTP/1.1 401 "), "a stranger's body is not waited for: {refused}");
+    assert_eq!(call("open sesame, now", "x".repeat(70_000)).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(call("open sesame, now", "{".to_owned()).await, StatusCode::BAD_REQUEST);
+    assert_eq!(call("open sesame, now", body(id)).await, StatusCode::ACCEPTED);
     within(DEADLINE, async {
         while !matches!(events.recv().await, Ok(IngestEvent::Swept { stored: 1, .. })) {}
     })
@@ -119,6 +135,12 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
     assert_eq!(worker.handles().corrections.count_after(0).await.expect("an answer"), 1);
     let metrics = reqwest::get(format!("http://{}/metrics", worker.http())).await.expect("an answer");
     assert!(metrics.text().await.expect("text").contains("autovalidate_rows_by_sweep_total 1"));
+    for path in ["metrics", "ingest"] {
+        let url = format!("http://{}/{path}", worker.http());
+        let request = reqwest::Client::new().get(url).header("fly-client-ip", "192.0.2.7");
+        let public = within(DEADLINE, request.send()).await.expect("an answer").status();
+        assert_eq!(public, StatusCode::NOT_FOUND, "{path} is not for the internet");
+    }
     let shown = reqwest::get(format!("http://{}/ingest", worker.http())).await.expect("an answer");
     let shown: serde_json::Value = shown.json().await.expect("JSON");
     let advice = shown["realtime_trouble"]["advice"].as_str().expect("a trouble");

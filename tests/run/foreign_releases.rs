@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::support::hub::{name, publish_zip, upload};
 use crate::support::run::{RunHarness, access, repository, stages};
-use crate::support::{DEADLINE, python, tiny, within};
+use crate::support::{DEADLINE, copy_folder, python, tiny, within};
 
 const BASE: &str = "acme/base";
 
@@ -24,19 +24,10 @@ async fn publish(harness: &RunHarness, version: &str, archive: PathBuf) {
 
 /// Copies the tiny model, with these weights in PyTorch's own format in place of its own.
 fn pickled(to: &Path, weights: &str) {
-    copy(&tiny(), to);
+    copy_folder(&tiny(), to);
     std::fs::remove_file(to.join("model.safetensors")).unwrap();
     let weights = tiny().join("../torch").join(weights);
     std::fs::copy(weights, to.join("pytorch_model.bin")).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { std::fs::copy(&path, target).map(drop).unwrap() }
-    }
 }
 
 /// Packs a folder with Python, as someone's pipeline might: two folders around it, and the files of a

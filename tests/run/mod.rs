@@ -7,6 +7,7 @@ mod cluster;
 mod compatibility;
 pub(crate) mod crash_points;
 mod foreign_releases;
+mod hostile_models;
 mod meanwhile;
 mod permissions;
 mod pipeline;

@@ -50,6 +50,20 @@ pub fn tiny() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
 }
 
+/// Copies a folder with everything in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target)
+        } else {
+            std::fs::copy(&path, target).map(drop).unwrap()
+        }
+    }
+}
+
 /// Returns the nats-server program: `NATS_SERVER`, or the one that `scripts/setup` installed.
 #[track_caller]
 pub fn nats_server() -> PathBuf {

@@ -9,7 +9,7 @@ use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
 use autovalidate::evaluate::{GatePolicy, Query, Side};
 use autovalidate::hub::{HubAccess, Index, Release, Repository};
-use autovalidate::run::{AttemptEnding, Pipeline, RunSettings, settle};
+use autovalidate::run::{AttemptEnding, ModelCheck, Pipeline, RunSettings, settle};
 use autovalidate::trigger::{Trigger, TriggerPolicy};
 use autovalidate_fakes::demo;
 use autovalidate_fakes::hub::{Hub, Options};
@@ -125,6 +125,8 @@ impl RunHarness {
                 // Other tests use the processor, too.
                 gate: GatePolicy { slowest: 100.0, ..GatePolicy::default() },
                 base_model: tiny().display().to_string(),
+                base_model_folders: Vec::new(),
+                model_check: ModelCheck::new(env!("CARGO_BIN_EXE_autovalidate"), onnxruntime()),
                 data_dir: data_dir.to_owned(),
                 data_budget: u64::MAX,
                 checkpoint_every: Duration::from_secs(30),

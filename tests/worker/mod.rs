@@ -5,6 +5,7 @@ mod alerts;
 mod backend;
 mod commands;
 mod doctor;
+mod foreign_text;
 mod path;
 mod read_only;
 mod releases;

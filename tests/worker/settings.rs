@@ -252,7 +252,7 @@ fn a_broker_that_other_machines_can_reach_needs_a_token() {
     for open in ["0.0.0.0:4222", "[::]:4222", "10.0.0.7:4222", "[fdaa::3]:4222"] {
         let told = read(open, None).unwrap_err().to_string();
         assert!(told.contains(open) && told.contains("NATS_TOKEN"), "{told}");
-        assert!(read(open, Some("long and random")).is_ok());
+        assert!(read(open, Some("long, and random")).is_ok());
     }
     let told = read("127.0.0.1:4222", Some("$2a$11$abcdefghijk")).unwrap_err().to_string();
     assert!(told.contains("NATS_TOKEN") && told.contains("bcrypt"), "{told}");
@@ -330,5 +330,66 @@ fn the_streams_have_a_namespace_and_a_total_size() {
     {
         let told = read(namespace, bytes).unwrap_err().to_string();
         assert!(told.contains(named) && told.contains("1 problem"), "{told}");
+    }
+}
+
+#[test]
+fn durations_have_bounds_that_the_message_tells() {
+    let read = |name: &'static str, value: &'static str| {
+        Settings::read(&|asked| (asked == name).then(|| value.to_owned()), None, Needs::default())
+    };
+    for (name, wrong) in [
+        ("SWEEP_EVERY", ["1ms", "2d"]),
+        ("NATS_SYNC", ["1us", "2h"]),
+        ("TRAIN_MAX_WAIT", ["1ns", "87600h"]),
+        ("TRAIN_QUIET", ["999ms", "8761h"]),
+        ("TRAIN_COOLDOWN", ["1us", "9999999h"]),
+        ("TRAIN_ACK_WAIT", ["1ns", "25h"]),
+        ("STOP_DEADLINE", ["1ns", "25h"]),
+        ("CHECKPOINT_EVERY", ["1ns", "25h"]),
+        ("GATE_QUERY_BUDGET", ["1ns", "2h"]),
+    ] {
+        for value in wrong.into_iter().chain(["-5s", "9223372036854775807h", "1y 1y", ""]) {
+            match read(name, value) {
+                Ok(_) => assert!(value.is_empty(), "{name}={value} was accepted"),
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(told.contains(name) && told.contains("a duration from 1"), "{told}");
+                }
+            }
+        }
+        for value in ["5s", "10s", "off", "0"] {
+            read(name, value).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_setting_that_is_not_utf_8_is_told_and_not_ignored() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["TRAIN_EPOCHS", "DATA_DIR", "WEBHOOK_SECRET"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+            .args(["worker", "--print-config"])
+            .env_clear()
+            .env(name, std::ffi::OsStr::from_bytes(b"secret-\xff\xfe-value"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(&format!("{name} is not UTF-8")) && !told.contains("secret-"), "{told}");
+    }
+}
+
+#[test]
+fn a_secret_that_somebody_could_guess_is_refused_without_being_told() {
+    for name in ["WEBHOOK_SECRET", "NATS_TOKEN"] {
+        let read = |secret: &'static str| {
+            Settings::read(&|asked| (asked == name).then(|| secret.to_owned()), None, Needs::default())
+        };
+        let told = read("guess me, please").map(drop).and(read("guess me please")).unwrap_err().to_string();
+        assert!(told.contains(name) && told.contains("16 characters") && !told.contains("guess"), "{told}");
     }
 }

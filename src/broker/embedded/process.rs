@@ -33,6 +33,29 @@ pub(super) struct Process {
     _log: AbortOnDropHandle<()>,
 }
 
+/// Variables that a server gets: those of the system's loader, of Go's runtime and of certificates.
+/// Everything else stays here, and so do the settings' secrets.
+const VARIABLES: [&str; 10] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "GOMAXPROCS",
+    "GOMEMLIMIT",
+    "GOGC",
+    "GODEBUG",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// Returns a command that runs the server's program without the settings of this process.
+pub(super) fn server_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    command.envs(VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
 impl Process {
     /// Starts the server and waits until it answers on its port.
     pub(super) async fn start(
@@ -41,7 +64,7 @@ impl Process {
         host: IpAddr,
         ready_within: Duration,
     ) -> Result<Self, BrokerError> {
-        let mut command = Command::new(program);
+        let mut command = server_command(program);
         command
             .arg("-c")
             .arg(configuration)

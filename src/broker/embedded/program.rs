@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::process::server_command;
 use crate::broker::error::BrokerError;
 use crate::broker::version::{OLDEST_SERVER, is_new_enough};
 use crate::text::plain_line;
@@ -29,11 +30,7 @@ pub(super) fn find(set: Option<&Path>) -> Result<PathBuf, BrokerError> {
 /// Runs `--version`, refuses a server that is too old, and returns the version.
 pub(super) async fn check_version(program: &Path) -> Result<String, BrokerError> {
     let failed = |source| BrokerError::Program { program: program.to_owned(), source };
-    let asked = tokio::process::Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let asked = server_command(program).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(VERSION_DEADLINE, asked)
         .await
         .map_err(|_| BrokerError::TimedOut { what: "nats-server --version" })?

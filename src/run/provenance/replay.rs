@@ -173,6 +173,10 @@ async fn base(lineage: &Lineage, sources: &Sources<'_>, run_dir: &Path) -> Resul
     let wanted = match ancestor.origin {
         // The record has the folder's name and not its path, which differs between machines.
         ModelOrigin::Folder => sources.base_model,
+        // A receipt comes from the repository, and may not choose among the files of this machine.
+        ModelOrigin::Release | ModelOrigin::Hub if Path::new(&ancestor.name).is_dir() => {
+            return Err(RunError::NoSuchModel { name: ancestor.name });
+        }
         ModelOrigin::Release | ModelOrigin::Hub => &ancestor.name,
     };
     // Preferably from the Hub, into a folder of the replay: the worker may remove its own models at

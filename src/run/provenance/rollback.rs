@@ -2,7 +2,8 @@
 //!
 //! The backend loads the newest release name, so a rollback publishes the older version once more
 //! under a new name. The folder inside the zip takes the new name, and the card and the receipt
-//! state which version the release repeats. Every other byte stays the same. Never trains, and
+//! state which version the release repeats. Every other byte of the model stays the same; files that are
+//! no part of one stay behind. Never trains, and
 //! never removes a version: the one that was live stays on the Hub.
 
 use std::path::Path;
@@ -15,7 +16,9 @@ use crate::hub::{
     Entry, Extra, HubError, Index, Listed, Published, Release, ReleaseName, ReplacePolicy, Repository, Stamp,
     Upload, rollback_card,
 };
+use crate::text::plain_line;
 use autovalidate_finetune::model::{ModelFolder, archive, find_model};
+use autovalidate_finetune::train::ONNX_MODEL;
 
 use crate::run::dataset::RECEIPT;
 use crate::run::error::RunError;
@@ -198,6 +201,16 @@ impl Rewriting {
         for (name, text) in [(CARD, &card), (RECEIPT, &receipt)] {
             let path = top.join(name);
             std::fs::write(&path, text).map_err(RunError::file("write", path))?;
+        }
+        // Whatever else somebody has put into the release is not published once more.
+        let kept = |path: &String| [CARD, RECEIPT, ONNX_MODEL].contains(&path.as_str());
+        for path in model.unlisted_files().into_iter().filter(|path| !kept(path)) {
+            tracing::warn!(
+                file = plain_line(&path, 200),
+                "left out of the release: it is no part of a model"
+            );
+            let path = top.join(path);
+            std::fs::remove_file(&path).map_err(RunError::file("remove", path))?;
         }
         let weights_sha256 = Some(weights_digest(&model)?);
         let packed = beside.join(format!("new-{}", self.release.as_str()));

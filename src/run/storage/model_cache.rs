@@ -1,26 +1,23 @@
 //! The base model of a run: the newest release of the repository, or the configured base model when
 //! nothing has been released yet or the newest release can't be read.
 
-use std::io::ErrorKind;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::{Digest, LiveRelease, Release, RepoName, Repository};
 use crate::text::plain_line;
-use autovalidate_finetune::model::{ModelError, ModelFolder, TokenizerChoice, archive, find_model};
-use autovalidate_finetune::onnx::Runtime;
-use autovalidate_finetune::train::{Encoder, TrainError};
+use autovalidate_finetune::model::{ModelFolder, TokenizerChoice, archive, find_model};
 
 use crate::run::error::{BaseSetting, RunError};
 use crate::run::fine_tune::ModelComparison;
+use crate::run::model_check::ModelCheck;
 
 use super::files::{blocking, entries, remove_folder};
 use super::model_folders::{hub_folder, models, release_folder, stored_hub_model};
-
-/// Text that a release must be able to embed before a run relies on it.
-const TRIAL: &str = "car brand: toyota";
 
 /// A model on this machine, with its name and origin.
 #[derive(Debug, Clone)]
@@ -90,23 +87,41 @@ pub(in crate::run) struct ModelCache<'a> {
     /// Folder of downloaded models.
     folder: PathBuf,
     fallback: &'a str,
-    /// Runtime that tries a release before a run relies on it.
-    trial: Option<&'a Runtime>,
+    /// Reader that tries a model in a process of its own before this process opens it.
+    check: Option<ModelCheck>,
+    /// Folders that the reader has tried.
+    checked: Mutex<BTreeSet<PathBuf>>,
     /// Tokens that models are trained on.
     tokenizer: TokenizerChoice,
+    /// Folders below which a request may name a model.
+    allowed: &'a [PathBuf],
 }
 
 impl<'a> ModelCache<'a> {
     /// Returns the cache below a data directory. `fallback` is the folder or Hub name of the model
     /// to start from when nothing has been released.
     pub(in crate::run) fn new(repository: &'a Repository, data_dir: &Path, fallback: &'a str) -> Self {
-        Self { repository, folder: models(data_dir), fallback, trial: None, tokenizer: TokenizerChoice::Keep }
+        Self {
+            repository,
+            folder: models(data_dir),
+            fallback,
+            check: None,
+            checked: Mutex::default(),
+            tokenizer: TokenizerChoice::Keep,
+            allowed: &[],
+        }
     }
 
-    /// Returns the cache with a runtime that tries each release. A release that opens but can't embed
-    /// is then unreadable, too.
-    pub(in crate::run) fn with_trial(self, runtime: &'a Runtime) -> Self {
-        Self { trial: Some(runtime), ..self }
+    /// Returns the cache with folders below which a request may name a model. Without them, a request
+    /// names a release or a model of the Hub.
+    pub(in crate::run) fn with_allowed(self, allowed: &'a [PathBuf]) -> Self {
+        Self { allowed, ..self }
+    }
+
+    /// Returns the cache with a reader that tries each model in a process of its own. A release that
+    /// opens but can't embed is then unreadable, too.
+    pub(in crate::run) fn with_check(self, check: ModelCheck) -> Self {
+        Self { check: Some(check), ..self }
     }
 
     /// Returns the cache with a choice of tokens. A newest release with other tokens is then not the
@@ -179,7 +194,7 @@ impl<'a> ModelCache<'a> {
 
     async fn release_or_fallback(&self, release: &Release) -> Result<BaseModel, RunError> {
         match self.release(release).await {
-            Err(error) if is_unreadable(&error) => {
+            Err(error) if error.is_of_model() => {
                 let unreadable = UnreadableRelease::new(release, &error);
                 let base = self.fallback().await?;
                 let (path, error) = (&unreadable.path, chain(&error));
@@ -199,11 +214,7 @@ impl<'a> ModelCache<'a> {
             Some(folder) => folder,
             None => self.unpacked(release, listed).await?,
         };
-        let folder = ModelFolder::open(&folder)?;
-        if let Some(runtime) = self.trial {
-            let (runtime, folder) = (runtime.clone(), folder.clone());
-            blocking(move || Ok(Encoder::embed_with(&runtime, &folder, &[TRIAL]).map(drop)?)).await?;
-        }
+        let folder = self.open(&folder).await?;
         Ok(BaseModel {
             folder,
             label: release.path(),
@@ -212,6 +223,17 @@ impl<'a> ModelCache<'a> {
             unreadable: None,
             not_continued: None,
         })
+    }
+
+    /// Opens a folder, after a process of its own has survived it.
+    async fn open(&self, folder: &Path) -> Result<ModelFolder, RunError> {
+        let checked = || self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = checked().contains(folder);
+        if let Some(check) = self.check.as_ref().filter(|_| !known) {
+            check.check(folder).await?;
+            checked().insert(folder.to_owned());
+        }
+        Ok(ModelFolder::open(folder)?)
     }
 
     /// Downloads and unpacks a release, and returns the model folder in it.
@@ -265,7 +287,7 @@ impl<'a> ModelCache<'a> {
             None => base.folder.clone(),
             Some(newest) if is_base(newest) => base.folder.clone(),
             Some(newest) => match self.release(newest).await {
-                Err(error) if is_unreadable(&error) => {
+                Err(error) if error.is_of_model() => {
                     let reference = original.as_ref().unwrap_or(base);
                     let unreadable = UnreadableRelease::new(newest, &error);
                     instead_of_live = Some(unreadable.sentence(&reference.label));
@@ -284,10 +306,9 @@ impl<'a> ModelCache<'a> {
 
     /// Returns a model by folder or Hub name; `setting` holds the name.
     async fn named(&self, name: &str, setting: BaseSetting) -> Result<BaseModel, RunError> {
-        let found = |folder: &Path, label: &str, origin| {
-            let folder = ModelFolder::open(folder)?;
+        let found = async |folder: &Path, label: &str, origin| {
             Ok(BaseModel {
-                folder,
+                folder: self.open(folder).await?,
                 label: label.to_owned(),
                 origin,
                 release: None,
@@ -296,14 +317,20 @@ impl<'a> ModelCache<'a> {
             })
         };
         let path = Path::new(name);
-        if path.is_dir() || name.starts_with(['/', '.']) {
+        let is_path = name.starts_with(['/', '.']);
+        // Whoever may send a request may not choose among the files of this machine. A name like
+        // `owner/name` is one of the Hub, also where the working directory has such a folder.
+        if is_path && setting == BaseSetting::Request && !is_below(path, self.allowed) {
+            return Err(RunError::FolderNotAllowed { name: plain_line(name, 200) });
+        }
+        if is_path || (setting == BaseSetting::BaseModel && path.is_dir()) {
             let label =
                 path.file_name().map_or_else(|| name.to_owned(), |last| last.to_string_lossy().into_owned());
-            return found(path, &label, ModelOrigin::Folder);
+            return found(path, &label, ModelOrigin::Folder).await;
         }
         let repo: RepoName = name.parse().map_err(|_| RunError::NoSuchModel { name: name.to_owned() })?;
         let folder = self.hub_model(&repo, setting).await?;
-        found(&folder, name, ModelOrigin::Hub)
+        found(&folder, name, ModelOrigin::Hub).await
     }
 
     /// Returns the folder of a Hub model as the Hub has it now; when the Hub doesn't give it, as the
@@ -350,20 +377,8 @@ impl<'a> ModelCache<'a> {
     }
 }
 
-/// Returns true when the zip or the model in it is at fault, and not the Hub, the disk, the network or
-/// the runtime.
-fn is_unreadable(error: &RunError) -> bool {
-    match error {
-        RunError::Archive(error) => error.directive() == RetryDirective::Never,
-        RunError::Model(error) | RunError::Train(TrainError::Model(error)) => match error {
-            ModelError::File { source, .. } => {
-                matches!(
-                    source.kind(),
-                    ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::UnexpectedEof
-                )
-            }
-            _ => true,
-        },
-        _ => false,
-    }
+/// Returns true for an existing folder below one of these. Links count as the folders that they lead to.
+fn is_below(path: &Path, allowed: &[PathBuf]) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    allowed.iter().any(|allowed| allowed.canonicalize().is_ok_and(|allowed| path.starts_with(allowed)))
 }

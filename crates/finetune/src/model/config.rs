@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::architecture::Positions;
+use super::files::shown;
 use super::{Architecture, ModelError};
 
 /// Shape of an encoder.
@@ -64,6 +65,9 @@ struct Raw {
     /// Format of weights that are packed into fewer bits.
     #[serde(default)]
     quantization_config: Option<Value>,
+    /// Classes of the repository's own code that compute the model, or read its tokenizer.
+    #[serde(default)]
+    auto_map: Option<Value>,
     #[serde(default)]
     chunk_size_feed_forward: Option<usize>,
     /// Set when a token sees only the tokens before it. Version 5 of transformers reads it.
@@ -244,9 +248,11 @@ impl Raw {
         if self.is_causal == Some(true) {
             return unsupported("is_causal", "true", "false");
         }
-        for (what, value) in
-            [("pruned_heads", &self.pruned_heads), ("quantization_config", &self.quantization_config)]
-        {
+        for (what, value) in [
+            ("pruned_heads", &self.pruned_heads),
+            ("quantization_config", &self.quantization_config),
+            ("auto_map", &self.auto_map),
+        ] {
             match value {
                 None | Some(Value::Null) => {}
                 Some(Value::Object(empty)) if empty.is_empty() => {}
@@ -259,18 +265,19 @@ impl Raw {
         if self.sinusoidal_pos_embds {
             return unsupported("sinusoidal_pos_embds", "true", "false");
         }
+        // Many times the sizes of the largest encoders.
         let sizes = [
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("hidden_size", self.hidden_size),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("vocab_size", self.vocab_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
+            ("hidden_size", self.hidden_size, 1 << 16),
+            ("num_attention_heads", self.num_attention_heads, 1 << 16),
+            ("intermediate_size", self.intermediate_size, 1 << 20),
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+            ("type_vocab_size", self.type_vocab_size, 1 << 16),
         ];
-        for (what, size) in sizes {
-            if size == 0 || size > 1 << 24 {
-                return unsupported(what, &size.to_string(), "a positive number below 2^24");
+        for (what, size, most) in sizes {
+            if size == 0 || size > most {
+                return unsupported(what, &size.to_string(), "a positive number of a usual size");
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -301,5 +308,5 @@ impl Raw {
 }
 
 fn unsupported<T>(what: &'static str, found: &str, supported: &'static str) -> Result<T, ModelError> {
-    Err(ModelError::Unsupported { what, found: found.to_owned(), supported })
+    Err(ModelError::Unsupported { what, found: shown(&found.into()), supported })
 }

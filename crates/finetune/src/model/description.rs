@@ -1,9 +1,9 @@
 //! The description of a saved model: the files beside its weights, in the form that every version of
 //! sentence-transformers from 2.2 on reads.
 //!
-//! A folder that is in this form already is copied as it is. Version 6 names the modules and their
-//! settings in a way that older versions refuse, and a folder of transformers has no list of modules
-//! at all; such files are written anew.
+//! The listed files of a folder that is in this form already are copied as they are. Version 6 names
+//! the modules and their settings in a way that older versions refuse, and a folder of transformers has
+//! no list of modules at all; such files are written anew.
 
 use std::fs;
 use std::io::Write;
@@ -14,20 +14,24 @@ use serde_json::{Value, json};
 use super::ModelError;
 use super::folder::{ModelFolder, Pooling};
 use super::library_config::LIBRARY;
+use super::listed::{CONFIG, is_of_encoder, is_of_model};
 use super::modules::{Form, MODULES};
 use super::sentence_config::SENTENCE;
 use super::tokenizer::TOKENIZER_CONFIG;
-use super::weights::holds_weights;
 use crate::durable::replace;
 
-/// Writes everything but the weights, exported models and the model card into `to`, which must
-/// exist.
+/// Writes the listed files of the folder (`listed.rs`) but the weights into `to`, which must exist.
 pub(super) fn write(folder: &ModelFolder, to: &Path) -> Result<(), ModelError> {
     let plain = folder.form() == Form::Plain;
+    copy(folder.path(), to, &|name| is_of_model(name) && !(plain && name == LIBRARY))?;
     let encoder = folder.encoder_path();
-    copy_tree(folder.path(), to, &|path| path == encoder || (plain && path.ends_with(LIBRARY)))?;
-    if encoder != folder.path() {
-        copy_tree(&encoder, to, &|_| false)?;
+    copy(&encoder, to, &is_of_encoder)?;
+    for module in folder.modules_after() {
+        // A module may share the encoder's folder, whose settings are not the module's.
+        let path = folder.path().join(module);
+        if path != encoder && path.is_dir() {
+            copy(&path, &to.join(module), &|name| name == CONFIG)?;
+        }
     }
     if folder.form() != Form::Common {
         write_json(to, MODULES, &modules(folder))?;
@@ -99,15 +103,9 @@ fn write_file(folder: &Path, name: &str, content: &[u8]) -> Result<(), ModelErro
     replace(&path, |file| file.write_all(content)).map_err(failed)
 }
 
-/// Returns true for a name that is not copied: the file holds or describes the old weights, or is
-/// not part of a model.
-fn left_behind(name: &str) -> bool {
-    holds_weights(name)
-        || ["README.md", "training_report.json", "onnx", "openvino", ".git", ".gitattributes"].contains(&name)
-        || name.starts_with('.')
-}
-
-fn copy_tree(from: &Path, to: &Path, skipped: &dyn Fn(&Path) -> bool) -> Result<(), ModelError> {
+/// Copies the files of one folder whose names are `listed`. Links are not followed: the target may be
+/// any file of this machine.
+fn copy(from: &Path, to: &Path, listed: &dyn Fn(&str) -> bool) -> Result<(), ModelError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
         move |source| ModelError::File { action, path, source }
@@ -115,14 +113,9 @@ fn copy_tree(from: &Path, to: &Path, skipped: &dyn Fn(&Path) -> bool) -> Result<
     for entry in fs::read_dir(from).map_err(failed("read", from))? {
         let entry = entry.map_err(failed("read", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if left_behind(&entry.file_name().to_string_lossy()) || skipped(&source) {
-            continue;
-        }
         let kind = entry.file_type().map_err(failed("read", &source))?;
-        if kind.is_dir() {
-            fs::create_dir_all(&target).map_err(failed("write", &target))?;
-            copy_tree(&source, &target, skipped)?;
-        } else if kind.is_file() {
+        if kind.is_file() && entry.file_name().to_str().is_some_and(listed) {
+            fs::create_dir_all(to).map_err(failed("write", to))?;
             fs::copy(&source, &target).map_err(failed("write", &target))?;
         }
     }

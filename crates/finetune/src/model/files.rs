@@ -15,14 +15,29 @@ const MOST: u64 = 16 << 20;
 
 /// Reads a file of the folder.
 pub(super) fn read(folder: &Path, name: &str) -> Result<Vec<u8>, ModelError> {
-    let path = folder.join(name);
+    read_within(&folder.join(name), MOST)
+}
+
+/// Reads a file of at most this many bytes.
+pub(super) fn read_within(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
+    let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    let failed = |source| ModelError::File { action: "read", path: path.clone(), source };
-    File::open(&path).map_err(failed)?.take(MOST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MOST {
+    open(path)?.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
         return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
     }
     Ok(bytes)
+}
+
+/// Opens a file of the folder. A pipe in its place would block until somebody writes into it, and a
+/// device has no end.
+pub(super) fn open(path: &Path) -> Result<File, ModelError> {
+    let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let problem = "it is not a regular file";
+        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, problem)));
+    }
+    File::open(path).map_err(failed)
 }
 
 /// Parses a JSON file of the folder.
@@ -48,13 +63,15 @@ pub(super) fn unsupported<T>(
     Err(ModelError::Unsupported { what, found: found.into(), supported })
 }
 
-/// Returns a JSON value as an error message shows it: shortened, because it comes from outside.
+/// Returns a JSON value as an error message shows it: shortened and without control characters, because
+/// it comes from outside.
 pub(super) fn shown(value: &Value) -> String {
     const MOST: usize = 60;
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    let text = text.replace(char::is_control, " ");
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{read, unsupported};
+use super::files::{read, shown, unsupported};
 use super::library_config::LibraryConfig;
+use super::listed::{self, CONFIG, is_of_encoder, is_of_model, is_of_weights};
 use super::modules::{Form, Modules};
 use super::sentence_config::SentenceConfig;
 use super::tokenizer::{CharacterTokenizer, TextSettings, TokenizerSettings, characters};
@@ -40,6 +41,8 @@ pub struct ModelFolder {
     path: PathBuf,
     /// Folder of the encoder's files, below `path`.
     encoder: String,
+    /// Folders of the modules after the encoder, below `path`.
+    modules_after: Vec<String>,
     form: Form,
     /// True when every version of the library reads the settings of the encoder's module, and finds
     /// a limit on texts there that the position table allows.
@@ -60,6 +63,9 @@ pub struct ModelFolder {
     /// Number of columns of an embedding as `encode` returns it. Training uses all columns.
     pub dimension: usize,
 }
+
+/// Largest number of files that a remark names.
+const SHOWN_FILES: usize = 10;
 
 /// Length of the shortest limit on texts: the special tokens around one token.
 const SHORTEST: usize = 3;
@@ -110,6 +116,7 @@ impl ModelFolder {
         Ok(Self {
             path: path.to_owned(),
             encoder: modules.encoder,
+            modules_after: modules.after,
             form,
             common_sentence_config: sentence.common && of_the_library <= max_tokens,
             tokenizer_settings,
@@ -139,6 +146,10 @@ impl ModelFolder {
 
     pub(super) fn form(&self) -> Form {
         self.form
+    }
+
+    pub(super) fn modules_after(&self) -> &[String] {
+        &self.modules_after
     }
 
     pub(super) fn has_common_sentence_config(&self) -> bool {
@@ -199,7 +210,36 @@ impl ModelFolder {
                 self.dimension, self.config.hidden
             ));
         }
+        let mut unknown = self.unlisted_files();
+        unknown.retain(|path| !listed::is_usual(path));
+        if !unknown.is_empty() {
+            let shown: Vec<String> =
+                unknown.iter().take(SHOWN_FILES).map(|path| shown(&path.as_str().into())).collect();
+            let more = match unknown.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            remarks.push(format!(
+                "The folder holds files that are no part of a model: {}{more}. They are neither read nor copied.",
+                shown.join(", ")
+            ));
+        }
         remarks
+    }
+
+    /// Returns the paths of everything in the folder that is no part of a model: neither its weights nor
+    /// among the files that [`copy_description`](Self::copy_description) copies.
+    pub fn unlisted_files(&self) -> Vec<String> {
+        let inside = |folder: &str, path: &str| match folder.trim_matches(['.', '/']) {
+            "" => Some(path.to_owned()),
+            folder => path.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned),
+        };
+        let of_encoder = |name: String| is_of_encoder(&name) || is_of_weights(&name);
+        listed::unlisted(&self.path, &|path| {
+            is_of_model(path)
+                || inside(&self.encoder, path).is_some_and(of_encoder)
+                || self.modules_after.iter().any(|of| inside(of, path).is_some_and(|name| name == CONFIG))
+        })
     }
 
     /// Opens the folder's weights.
@@ -225,9 +265,10 @@ impl ModelFolder {
         Tokenizer::open(&self.encoder_path(), &self.tokenizer_settings, self.characters.as_ref(), texts)
     }
 
-    /// Copies everything but the weights, exported models and the model card into `to`, which must
-    /// exist. The caller then writes the weights into `to`. Files that not every version of
-    /// sentence-transformers reads are written in the form that they all read.
+    /// Copies the files that make up a model, but the weights, into `to`, which must exist. Other files
+    /// of the folder ([`unlisted_files`](Self::unlisted_files)) stay behind. The caller then writes the
+    /// weights into `to`. Files that not every version of sentence-transformers reads are written in the
+    /// form that they all read.
     ///
     /// # Errors
     /// [`ModelError::File`] when a file can't be copied.

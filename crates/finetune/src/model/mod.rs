@@ -14,6 +14,7 @@
 //! files            reading of small files
 //! folder           a folder's parts, read and checked together
 //! library_config   prompts, dimension and similarity (config_sentence_transformers.json)
+//! listed           names of the files that a saved copy has
 //! locate           the place of a model in an unpacked zip
 //! modules          the modules (modules.json, 1_Pooling, Normalize)
 //! sentence_config  the settings of the encoder's module (sentence_bert_config.json)
@@ -29,6 +30,7 @@ mod error;
 mod files;
 mod folder;
 mod library_config;
+mod listed;
 mod locate;
 mod modules;
 mod sentence_config;

@@ -13,15 +13,30 @@ use super::folder::{Head, Pooling};
 pub(super) const MODULES: &str = "modules.json";
 /// Module lists that this crate computes.
 const SUPPORTED: &str = "Transformer, Pooling and optionally Normalize";
-/// Package that every version of the library knows the modules by. Version 6 writes longer names,
-/// which older versions can't load.
-const COMMON_PACKAGE: &str = "sentence_transformers.models.";
+/// Full names of each module, as versions of the library have written them. Every version knows the
+/// first. A module is known by its full name alone: the library imports what the name says, so a name
+/// that only ends like one of these may be code that came with the folder.
+const TRANSFORMER: [&str; 2] = [
+    "sentence_transformers.models.Transformer",
+    "sentence_transformers.base.modules.transformer.Transformer",
+];
+const POOLING: [&str; 2] = [
+    "sentence_transformers.models.Pooling",
+    "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+];
+const NORMALIZE: [&str; 3] = [
+    "sentence_transformers.models.Normalize",
+    "sentence_transformers.base.modules.normalize.Normalize",
+    "sentence_transformers.sentence_transformer.modules.normalize.Normalize",
+];
 
 /// The modules of a folder, checked.
 #[derive(Debug)]
 pub(super) struct Modules {
     /// Folder of the encoder's files, relative to the model folder.
     pub(super) encoder: String,
+    /// Folders of the modules after the encoder, relative to the model folder.
+    pub(super) after: Vec<String>,
     pub(super) head: Head,
     /// False when the pooling leaves out the tokens of a prompt.
     pub(super) includes_prompt: bool,
@@ -52,6 +67,7 @@ impl Modules {
         if !folder.join(MODULES).exists() {
             return Ok(Self {
                 encoder: String::new(),
+                after: Vec::new(),
                 head: Head { pooling: Pooling::Mean, normalize: false },
                 includes_prompt: true,
                 form: Form::Plain,
@@ -60,7 +76,6 @@ impl Modules {
         let listed: Vec<Module> = json(&read(folder, MODULES)?, MODULES)?;
         let (mut encoder, mut pooling, mut normalize, mut form) = (None, None, false, Form::Common);
         for (position, module) in listed.iter().enumerate() {
-            let (package, kind) = module.r#type.rsplit_once('.').unwrap_or(("", &module.r#type));
             if !is_inside(&module.path) {
                 return unsupported(
                     "module's path",
@@ -68,23 +83,22 @@ impl Modules {
                     "a folder inside the model folder",
                 );
             }
-            // A module of another package with a known name computes something of its own.
-            let known = package == "sentence_transformers" || package.starts_with("sentence_transformers.");
-            match kind {
-                "Transformer" if known && position == 0 => encoder = Some(module.path.clone()),
-                "Pooling" if known && encoder.is_some() && pooling.is_none() => {
-                    pooling = Some(PoolingConfig::read(&folder.join(&module.path))?);
-                }
-                "Normalize" if known && pooling.is_some() => normalize = true,
-                _ => {
-                    let kind = shown(&module.r#type.as_str().into());
-                    return unsupported("module list", format!("{kind} at position {position}"), SUPPORTED);
-                }
+            let name = module.r#type.as_str();
+            if TRANSFORMER.contains(&name) && position == 0 {
+                encoder = Some(module.path.clone());
+            } else if POOLING.contains(&name) && encoder.is_some() && pooling.is_none() {
+                pooling = Some(PoolingConfig::read(&folder.join(&module.path))?);
+            } else if NORMALIZE.contains(&name) && pooling.is_some() {
+                normalize = true;
+            } else {
+                let name = shown(&name.into());
+                return unsupported("module list", format!("{name} at position {position}"), SUPPORTED);
             }
-            if !module.r#type.starts_with(COMMON_PACKAGE) {
+            if ![TRANSFORMER[0], POOLING[0], NORMALIZE[0]].contains(&name) {
                 form = Form::Other;
             }
         }
+        let after = listed.into_iter().skip(1).map(|module| module.path).collect();
         let (Some(encoder), Some(pooling)) = (encoder, pooling) else {
             return unsupported("module list", "without Transformer and Pooling", SUPPORTED);
         };
@@ -93,6 +107,7 @@ impl Modules {
         }
         Ok(Self {
             encoder,
+            after,
             head: Head { pooling: pooling.pooling, normalize },
             includes_prompt: pooling.includes_prompt,
             form,

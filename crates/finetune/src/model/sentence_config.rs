@@ -11,7 +11,7 @@ use super::files::{object, shown, unsupported};
 pub(super) const SENTENCE: &str = "sentence_bert_config.json";
 
 /// Names of the file, in the order in which the library looks for them.
-const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 7] = [
     SENTENCE,
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",

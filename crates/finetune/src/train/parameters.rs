@@ -39,6 +39,14 @@ impl ParameterBuffer {
                 parameter.shape[0] = vocabulary.ids().len();
             }
         }
+        // The configuration may claim any size, so nothing is allocated before the files confirm it.
+        for parameter in &parameters {
+            let shape = match is_token_table(parameter) {
+                true => vec![config.vocabulary, config.hidden],
+                false => parameter.source_shape(),
+            };
+            parameter.sources.iter().try_for_each(|source| weights.check(source, &shape))?;
+        }
         let mut values = Vec::with_capacity(parameters.iter().map(Parameter::elements).sum());
         let mut ranges = Vec::with_capacity(parameters.len());
         for parameter in &parameters {

@@ -171,6 +171,16 @@ fn names_that_lead_outside_are_refused() {
 }
 
 #[test]
+fn deep_and_long_names_are_refused() {
+    let deep = format!("{}x", "a/".repeat(30_000));
+    let long = format!("top/{}/{}", "a".repeat(200), "b/".repeat(500));
+    for name in [deep.as_str(), &long, &"a/".repeat(17)] {
+        let error = refused(&zip_of(&[("top/fine.json", b"{}"), (name, b"evil")]));
+        assert!(matches!(error, ArchiveError::UnsafeName { index: 1 }), "{error}");
+    }
+}
+
+#[test]
 fn links_become_files_and_lead_nowhere() {
     let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.add_symlink("top/link", "/etc", SimpleFileOptions::default()).unwrap();

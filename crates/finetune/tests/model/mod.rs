@@ -3,6 +3,8 @@
 mod archive;
 mod characters;
 mod folder;
+mod foreign_files;
+mod hostile;
 mod layouts;
 mod parity;
 mod torch;

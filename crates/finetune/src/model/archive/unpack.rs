@@ -16,6 +16,11 @@ pub const UNPACKING: &str = ".unpacking-";
 /// Files and folders that file browsers add to a zip.
 const ADDED: [&str; 4] = ["__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"];
 
+/// Length of the longest name of an entry, in bytes.
+const LONGEST_NAME: usize = 1_024;
+/// Largest number of folders and names in the name of an entry. Models have three or four.
+const DEEPEST: usize = 16;
+
 /// Limits on the contents of a zip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveLimits {
@@ -131,7 +136,9 @@ fn check<R: Read + Seek>(
 /// tool that packs a model writes them.
 fn entry_path(name: &str, index: usize) -> Result<Option<String>, ArchiveError> {
     let parts: Vec<&str> = name.split(['/', '\\']).filter(|part| !matches!(*part, "" | ".")).collect();
-    if !parts.iter().all(|part| is_plain_name(part)) {
+    // Each entry makes all folders of its name, so a deep name would cost its length squared.
+    let fits = name.len() <= LONGEST_NAME && parts.len() <= DEEPEST;
+    if !fits || !parts.iter().all(|part| is_plain_name(part)) {
         return Err(ArchiveError::UnsafeName { index });
     }
     let added = |part: &&str| ADDED.contains(part) || part.starts_with("._");

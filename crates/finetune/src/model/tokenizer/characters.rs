@@ -15,7 +15,8 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizedString, Normalizer, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::super::{Architecture, ModelError};
-use super::pipeline;
+use super::guarded;
+use super::pipeline::{self, Readings};
 use super::settings::{TokenizerClass, TokenizerSettings};
 
 /// Last alternative of the pattern: any character but a space.
@@ -39,7 +40,12 @@ impl CharacterTokenizer {
     /// The pipeline is that of transformers 4. Phrases are normalized as the pipeline normalizes texts,
     /// because the split comes after that.
     pub(in super::super) fn file(&self, folder: &Path) -> Result<Vec<u8>, ModelError> {
-        let mut tokenizer = pipeline::read(&folder.join("tokenizer.json"), &self.of_folder)?.four;
+        guarded(|| self.written(&folder.join("tokenizer.json")))
+    }
+
+    fn written(&self, path: &Path) -> Result<Vec<u8>, ModelError> {
+        let Readings { four: mut tokenizer, padding, truncation, .. } =
+            pipeline::read(path, &self.of_folder)?;
         let mut alternatives = Vec::with_capacity(self.phrases.len());
         for phrase in &self.phrases {
             let mut text = NormalizedString::from(phrase.as_str());
@@ -63,6 +69,7 @@ impl CharacterTokenizer {
         let parts = [PreTokenizerWrapper::from(split)].into_iter().chain(rest);
         let sequence = Sequence::new(parts.collect());
         tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::from(sequence)));
+        tokenizer.with_padding(padding).with_truncation(truncation).map_err(ModelError::Tokenizer)?;
         tokenizer.to_string(false).map(String::into_bytes).map_err(ModelError::Tokenizer)
     }
 
@@ -90,8 +97,10 @@ impl CharacterTokenizer {
 /// put there.
 pub(in super::super) fn in_folder(folder: &Path) -> Result<bool, ModelError> {
     let pre_tokenizer = pipeline::pre_tokenizer(&folder.join("tokenizer.json"))?;
-    let parsed = serde_json::from_value::<PreTokenizerWrapper>(pre_tokenizer);
-    Ok(parsed.is_ok_and(|pre_tokenizer| own_split(&pre_tokenizer).is_some()))
+    guarded(|| {
+        let parsed = serde_json::from_value::<PreTokenizerWrapper>(pre_tokenizer);
+        Ok(parsed.is_ok_and(|pre_tokenizer| own_split(&pre_tokenizer).is_some()))
+    })
 }
 
 /// Returns the alternatives of the split with which a pre-tokenizer begins, when it is one into characters

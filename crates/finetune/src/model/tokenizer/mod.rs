@@ -8,15 +8,18 @@
 //! ```text
 //! characters  tokenization by characters, for models that learn typos
 //! choice      choice of the tokens that a model is trained on
+//! patterns    bounds on the patterns of a file
 //! pipeline    the pipelines of transformers 4 and 5
 //! settings    tokenizer_config.json and what overrides it
 //! ```
 
 pub(super) mod characters;
 mod choice;
+mod patterns;
 mod pipeline;
 mod settings;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
@@ -82,18 +85,24 @@ impl Tokenizer {
         characters: Option<&CharacterTokenizer>,
         texts: TextSettings,
     ) -> Result<Self, ModelError> {
+        guarded(|| Self::open_pipelines(folder, settings, characters, texts))
+    }
+
+    fn open_pipelines(
+        folder: &Path,
+        settings: &TokenizerSettings,
+        characters: Option<&CharacterTokenizer>,
+        texts: TextSettings,
+    ) -> Result<Self, ModelError> {
         let readings = match characters {
             Some(characters) => pipeline::parse(&characters.file(folder)?, settings)?,
             None => pipeline::read(&folder.join("tokenizer.json"), settings)?,
         };
-        let Readings { mut four, mut five } = readings;
+        let Readings { mut four, mut five, truncation, .. } = readings;
         let TextSettings { max_tokens, lower_case, prompt } = texts;
-        let in_the_file = four.get_truncation().map(|truncation| truncation.direction);
+        let in_the_file = truncation.map(|truncation| truncation.direction);
         let side = settings.truncation_side().or(in_the_file).unwrap_or(TruncationDirection::Right);
         for inner in [&mut four].into_iter().chain(five.as_mut()) {
-            // The file may bring its own settings: all-MiniLM-L6-v2's pads every text to 128 tokens.
-            inner.with_padding(None);
-            inner.with_truncation(None).map_err(ModelError::Tokenizer)?;
             let specials = inner.encode("", true).map_err(ModelError::Tokenizer)?.len();
             if specials >= max_tokens {
                 return unsupported(
@@ -122,6 +131,10 @@ impl Tokenizer {
     /// [`ModelError::Tokenizer`] when the tokenizer refuses a text. [`ModelError::Unsupported`] when
     /// versions of transformers give a text different ids.
     pub fn encode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Tokenized, ModelError> {
+        guarded(|| self.encode_all(texts))
+    }
+
+    fn encode_all<S: AsRef<str>>(&self, texts: &[S]) -> Result<Tokenized, ModelError> {
         let mut cut = 0;
         let texts = texts
             .iter()
@@ -144,7 +157,14 @@ impl Tokenizer {
                 if !encoding.get_overflowing().is_empty() {
                     cut += 1;
                 }
-                debug_assert!(encoding.len() <= self.max_tokens);
+                // The file's post-processor may add more tokens than it says, and positions have an end.
+                if encoding.len() > self.max_tokens {
+                    return unsupported(
+                        "tokenizer",
+                        "one that gives a text more tokens than the longest text has",
+                        "special tokens around the text alone",
+                    );
+                }
                 Ok(encoding.get_ids().to_vec())
             })
             .collect::<Result<_, ModelError>>()?;
@@ -160,4 +180,12 @@ impl Tokenizer {
             .trim_matches(|letter: char| letter.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&letter));
         if self.lower_case { text.to_lowercase() } else { text.to_owned() }
     }
+}
+
+/// Runs calls of the tokenizer library, which panics on some files. The panic's message may quote a text,
+/// so it is left out.
+fn guarded<T>(calls: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
+    // Nothing that a panic leaves half done is used afterwards: a tokenizer is dropped or unchanged.
+    catch_unwind(AssertUnwindSafe(calls))
+        .unwrap_or_else(|_| Err(ModelError::Tokenizer("the tokenizer library panicked on it".into())))
 }

@@ -10,11 +10,17 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokenizers::{NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::{
+    NormalizerWrapper, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper, TruncationParams,
+};
 
 use super::super::ModelError;
-use super::super::files::{shown, unsupported};
+use super::super::files::{read_within, shown, unsupported};
+use super::patterns;
 use super::settings::{TokenizerClass, TokenizerSettings};
+
+/// Size in bytes of the largest `tokenizer.json`. Those of vocabularies of 250,000 tokens have 17 MB.
+const MOST: u64 = 64 << 20;
 
 /// Parts of `tokenizer.json` without the vocabulary, which may be huge.
 #[derive(Deserialize)]
@@ -80,6 +86,10 @@ pub(super) struct Readings {
     pub(super) four: tokenizers::Tokenizer,
     /// As version 5, when its pipeline is another one. The two may still give the same ids.
     pub(super) five: Option<tokenizers::Tokenizer>,
+    /// Padding that the file asks for. The tokenizers here don't pad.
+    pub(super) padding: Option<PaddingParams>,
+    /// Truncation that the file asks for. The tokenizers here don't truncate yet.
+    pub(super) truncation: Option<TruncationParams>,
 }
 
 /// Reads a `tokenizer.json` as both versions of transformers do.
@@ -100,7 +110,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, ModelError> {
             "a folder that SentenceTransformer.save has written, which has it",
         );
     }
-    std::fs::read(path).map_err(|source| ModelError::File { action: "read", path: path.to_owned(), source })
+    read_within(path, MOST)
 }
 
 fn parts(bytes: &[u8]) -> Result<Parts, ModelError> {
@@ -110,7 +120,15 @@ fn parts(bytes: &[u8]) -> Result<Parts, ModelError> {
 /// Reads the content of a `tokenizer.json` as both versions of transformers do.
 pub(super) fn parse(bytes: &[u8], settings: &TokenizerSettings) -> Result<Readings, ModelError> {
     let parts = parts(bytes)?;
+    patterns::check(&parts.normalizer)?;
+    patterns::check(&parts.pre_tokenizer)?;
     let mut four = tokenizers::Tokenizer::from_bytes(bytes).map_err(ModelError::Tokenizer)?;
+    // The file may bring settings of its own: all-MiniLM-L6-v2's pads every text to 128 tokens, and another
+    // may ask for any number.
+    let padding = four.get_padding().cloned();
+    let truncation = four.get_truncation().cloned();
+    four.with_padding(None);
+    four.with_truncation(None).map_err(ModelError::Tokenizer)?;
     check(&parts, settings)?;
     four.add_tokens(settings.added_tokens()?).map_err(ModelError::Tokenizer)?;
     if let Some(token) =
@@ -130,7 +148,7 @@ pub(super) fn parse(bytes: &[u8], settings: &TokenizerSettings) -> Result<Readin
         && serde_json::to_value(four.get_pre_tokenizer()).ok()
             == serde_json::to_value(five.get_pre_tokenizer()).ok()
         && specials(&four)? == specials(&five)?;
-    Ok(Readings { four, five: (!same).then_some(five) })
+    Ok(Readings { four, five: (!same).then_some(five), padding, truncation })
 }
 
 /// Returns the special tokens around an empty text.

@@ -99,6 +99,10 @@ impl TokenizerSettings {
                 return unsupported("tokenizer setting", format!("{key}={}", shown(value)), "false");
             }
         }
+        // Names code of a repository, which the library runs where it is told to trust it.
+        if let Some(classes) = self.fields.get("auto_map").filter(|classes| !classes.is_null()) {
+            return unsupported("tokenizer setting", format!("auto_map={}", shown(classes)), "none");
+        }
         if self.fields.get("padding_side").is_some_and(|side| side != "right") {
             return unsupported(
                 "padding side",

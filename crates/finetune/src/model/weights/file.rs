@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::super::ModelError;
+use super::super::files::open;
 use super::element::Element;
 use super::names_in_files;
 use super::torch::TorchFile;
@@ -43,7 +44,7 @@ impl WeightFile {
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
         let damaged = |problem: String| ModelError::Weights { path: path.to_owned(), problem };
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = open(path)?;
         let length = file.metadata().map_err(failed)?.len();
         let mut prefix = [0; 8];
         file.read_exact(&mut prefix).map_err(|_| damaged("it is shorter than a header".to_owned()))?;
@@ -87,6 +88,11 @@ impl WeightFile {
         }
     }
 
+    /// Returns the names of the tensors.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
     /// Returns the description of the tensor called `name`.
     pub(super) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.metadata.info(name)
@@ -103,7 +109,7 @@ impl WeightFile {
     ) -> Result<(), ModelError> {
         let failed = |source| self.failed("read", source);
         let start = self.start(tensor);
-        let mut file = File::open(&self.path).map_err(failed)?;
+        let mut file = open(&self.path)?;
         let mut bytes = Vec::new();
         for (first, count) in runs {
             let offset = start + (first * element.size()) as u64;
@@ -128,7 +134,7 @@ impl WeightFile {
         prefix: &str,
         alterations: &mut HashMap<String, Alteration<'_>>,
     ) -> Result<(), ModelError> {
-        let mut input = File::open(&self.path).map_err(|source| self.failed("read", source))?;
+        let mut input = open(&self.path)?;
         replace(path, |file| self.copy(&mut input, BufWriter::new(file), prefix, alterations))
             .map_err(|source| ModelError::File { action: "write", path: path.to_owned(), source })
     }

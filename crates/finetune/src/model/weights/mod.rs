@@ -35,6 +35,17 @@ fn names_in_files(name: &str, prefix: &str) -> Vec<String> {
     [Some(name.to_owned()), first].into_iter().flatten().flat_map(prefixed).collect()
 }
 
+/// Returns the name that the model gives a tensor, from any of its [`names_in_files`].
+fn name_in_model(name: &str, prefix: &str) -> String {
+    let name = name.strip_prefix(prefix).unwrap_or(name);
+    for (ending, own) in [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")] {
+        if let Some(stem) = name.strip_suffix(ending) {
+            return format!("{stem}{own}");
+        }
+    }
+    name.to_owned()
+}
+
 fn tensor_error(tensor: &str, problem: &str) -> ModelError {
     ModelError::Tensor { tensor: tensor.to_owned(), problem: problem.to_owned() }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -11,10 +10,11 @@ use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 
 use super::super::ModelError;
+use super::super::files::open;
 use super::element::Element;
 use super::file::{Alteration, WeightFile};
 use super::file_names::{INDEX, PICKLED, PICKLED_INDEX, WHOLE, copied_name};
-use super::{names_in_files, tensor_error};
+use super::{name_in_model, names_in_files, tensor_error};
 use crate::durable::replace;
 
 /// Largest index of shards that is read, in bytes.
@@ -39,6 +39,12 @@ struct Index {
 impl WeightSet {
     /// Opens the weights of `folder` and checks each file's header.
     pub(in super::super) fn open(folder: &Path, prefix: &'static str) -> Result<Self, ModelError> {
+        let set = Self::open_files(folder, prefix)?;
+        set.check_names()?;
+        Ok(set)
+    }
+
+    fn open_files(folder: &Path, prefix: &'static str) -> Result<Self, ModelError> {
         // transformers looks for the files in this order, too: no pickle is read beside safetensors.
         let (whole, index) = (folder.join(WHOLE), folder.join(INDEX));
         let (pickled, pickled_index) = (folder.join(PICKLED), folder.join(PICKLED_INDEX));
@@ -58,7 +64,7 @@ impl WeightSet {
         let failed = |source| ModelError::File { action: "read", path: path.to_owned(), source };
         let file_name = if path.ends_with(INDEX) { INDEX } else { PICKLED_INDEX };
         let mut bytes = Vec::new();
-        File::open(path).map_err(failed)?.take(MAX_INDEX).read_to_end(&mut bytes).map_err(failed)?;
+        open(path)?.take(MAX_INDEX).read_to_end(&mut bytes).map_err(failed)?;
         let index: Index = serde_json::from_slice(&bytes)
             .map_err(|source| ModelError::Config { file: file_name, source })?;
         let damaged = |problem: String| ModelError::Weights { path: path.to_owned(), problem };
@@ -91,6 +97,30 @@ impl WeightSet {
             bytes = copied_index(&index).map_err(|source| ModelError::Config { file: file_name, source })?;
         }
         Ok(Self { files, index: Some(bytes), prefix })
+    }
+
+    /// Refuses files that hold a tensor twice, such as `x` and `bert.x`: readers differ in the one that
+    /// they take.
+    fn check_names(&self) -> Result<(), ModelError> {
+        let mut known: HashMap<String, String> = HashMap::new();
+        for file in &self.files {
+            for name in file.names() {
+                let of_model = name_in_model(&name, self.prefix);
+                if let Some(other) = known.insert(of_model, name.clone()) {
+                    let problem = format!("it holds one tensor twice, as {other:?} and {name:?}");
+                    return Err(ModelError::Weights { path: file.path().to_owned(), problem });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a tensor is there with this shape, and reads none of its elements.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when the tensor is missing or has another shape.
+    pub fn check(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        self.find(name, shape).map(drop)
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<(&WeightFile, &TensorInfo, Element), ModelError> {

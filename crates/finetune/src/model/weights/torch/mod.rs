@@ -14,11 +14,11 @@ mod pickle;
 mod storages;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use super::super::ModelError;
+use super::super::files::open;
 use pickle::{PickleError, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo};
 use storages::StorageError;
@@ -52,7 +52,7 @@ impl TorchFile {
             found: format!("{} with {what}", path.file_name().unwrap_or_default().to_string_lossy()),
             supported: SUPPORTED,
         };
-        let file = File::open(path).map_err(failed)?;
+        let file = open(path)?;
         let length = file.metadata().map_err(failed)?.len();
         let described = storages::read(file, length).map_err(|error| match error {
             StorageError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => damaged("it is cut short"),
