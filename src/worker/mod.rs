@@ -90,6 +90,7 @@ impl Worker {
             false => BrokerHandles::open(settings).await?,
         };
         handles.corrections.complete_erasures().await?;
+        Box::pin(handles.runs.complete_index()).await?;
         let mut tasks = Tasks::default();
 
         let mut views = Views {
