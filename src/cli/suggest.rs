@@ -1,17 +1,12 @@
 //! `autovalidate suggest`: the nearest names to a typo, by several models side by side.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::correction::normalize;
-use crate::evaluate::fuzzy_ratio;
 use crate::hub::Repository;
 use crate::ingest::read_names;
-use crate::run::{ModelFinder, RunError, Scorer};
+use crate::run::{ModelFinder, RunError, Suggestion, SuggestionQuery};
 use crate::settings::{Needs, Settings};
-use crate::text::compose;
 use autovalidate_finetune::onnx::Runtime;
 
 use super::{CliError, CommandOutcome, handles, print_json};
@@ -45,32 +40,14 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Names that one model or the fuzzy matcher answers, best first.
-#[derive(Serialize)]
-struct Answer {
-    by: String,
-    names: Vec<(String, f32)>,
-}
-
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
     let (of_text, typo) = settings.templates.parse(&args.text).unwrap_or((Some("brand"), &args.text));
     let domain = args.domain.as_deref().or(of_text).map(normalize);
     let domain = domain.as_deref();
-    // A text in the fallback template says only that its domain has no template of its own.
-    let wanted = |of: &str| match domain {
-        Some(domain) => of == domain,
-        None => !settings.templates.has(of),
-    };
-    let mut names: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (of, name) in Box::pin(known(&args, &settings)).await? {
-        let of = normalize(&of);
-        if of.is_empty() || wanted(&of) {
-            let of = if of.is_empty() { domain.unwrap_or_default().to_owned() } else { of };
-            names.entry(normalize(&name)).or_insert((of, compose(&name)));
-        }
-    }
-    if names.is_empty() {
+    let known = Box::pin(known(&args, &settings)).await?;
+    let query = SuggestionQuery::new(typo, domain, known, &settings.templates);
+    if query.names() == 0 {
         let of = domain.map_or("outside the domains with a template".to_owned(), |domain| {
             format!("of the domain {domain:?}")
         });
@@ -79,7 +56,6 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             "Give --names or set CATALOG, and check --domain.",
         ));
     }
-    let names: Vec<(String, String)> = names.into_values().collect();
     if let Some(domain) = domain.filter(|domain| !settings.templates.covers(domain)) {
         let fallback = settings.templates.fallback();
         eprintln!("the domain {domain:?} has no template: its texts are rendered as {fallback:?}");
@@ -92,20 +68,12 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
         .map_err(RunError::from)?;
-    let fuzzy = names.iter().map(|(_, name)| (name.clone(), fuzzy_ratio(typo, name) as f32)).collect();
-    let mut answers = vec![Answer { by: "fuzzy ratio".to_owned(), names: best(fuzzy, args.top) }];
+    let mut answers = vec![query.by_ratio(args.top)];
     let models = match (args.model.is_empty(), &settings.hub) {
         (false, _) => args.model.clone(),
         (true, Some(_)) => vec!["live".to_owned(), "base".to_owned()],
         (true, None) => vec!["base".to_owned()],
     };
-    let mut texts: Vec<String> =
-        names.iter().map(|(domain, name)| settings.templates.render(domain, name)).collect();
-    texts.push(
-        settings
-            .templates
-            .render(domain.or(names.first().map(|(of, _)| of.as_str())).unwrap_or_default(), typo),
-    );
     for model in models {
         let folder = match finder.find(&model).await {
             Err(RunError::NoSuchModel { .. }) if args.model.is_empty() && model == "live" => continue,
@@ -115,15 +83,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             }
             found => found?,
         };
-        let rows = Scorer::open(&runtime, &folder, &texts)?.embed(&texts).map_err(RunError::from)?;
-        let typo = rows.row(names.len());
-        let cosine = |place: usize| {
-            let name = rows.row(place);
-            typo.dot(&name) / (typo.dot(&typo).sqrt() * name.dot(&name).sqrt())
-        };
-        let scored =
-            names.iter().enumerate().map(|(place, (_, name))| (name.clone(), cosine(place))).collect();
-        answers.push(Answer { by: model, names: best(scored, args.top) });
+        answers.push(query.by_model(&runtime, &folder, &settings.templates, &model, args.top)?);
     }
     if args.json {
         print_json(&answers)?;
@@ -150,14 +110,14 @@ async fn known(args: &Args, settings: &Settings) -> Result<Vec<(String, String)>
 }
 
 /// Formats the answers as columns, one per model.
-fn side_by_side(answers: &[Answer]) -> String {
+fn side_by_side(answers: &[Suggestion]) -> String {
     const SCORE: usize = 8;
-    let width = |answer: &Answer| {
+    let width = |answer: &Suggestion| {
         let names = answer.names.iter().map(|(name, _)| name.chars().count() + SCORE);
         names.chain([heading(&answer.by).chars().count()]).max().unwrap_or_default()
     };
-    let columns: Vec<(&Answer, usize)> = answers.iter().map(|answer| (answer, width(answer))).collect();
-    let line = |cell: &dyn Fn(&Answer) -> String| {
+    let columns: Vec<(&Suggestion, usize)> = answers.iter().map(|answer| (answer, width(answer))).collect();
+    let line = |cell: &dyn Fn(&Suggestion) -> String| {
         let cells: Vec<String> =
             columns.iter().map(|(answer, width)| format!("{:width$}", cell(answer))).collect();
         cells.join("   ").trim_end().to_owned() + "\n"
@@ -167,7 +127,7 @@ fn side_by_side(answers: &[Answer]) -> String {
     for place in 0..longest {
         text += &line(&|answer| {
             answer.names.get(place).map_or(String::new(), |(name, score)| {
-                let digits = if answer.by == "fuzzy ratio" { 1 } else { 3 };
+                let digits = if answer.by == SuggestionQuery::FUZZY { 1 } else { 3 };
                 format!("{score:>6.digits$}  {name}")
             })
         });
@@ -178,12 +138,4 @@ fn side_by_side(answers: &[Answer]) -> String {
 /// Returns the heading of a column: for a path only its last part, because paths are long.
 fn heading(by: &str) -> String {
     Path::new(by).file_name().map_or_else(|| by.to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// Returns the `top` best names by score. A score that is not a number comes last.
-fn best(mut scored: Vec<(String, f32)>, top: usize) -> Vec<(String, f32)> {
-    let key = |score: f32| if score.is_nan() { f32::NEG_INFINITY } else { score };
-    scored.sort_by(|a, b| key(b.1).total_cmp(&key(a.1)).then_with(|| a.0.cmp(&b.0)));
-    scored.truncate(top);
-    scored
 }

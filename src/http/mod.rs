@@ -1,14 +1,16 @@
-//! HTTP server of the worker: health, metrics, ingest status, and the webhook.
+//! HTTP server of the worker: health, metrics, ingest status, the webhook, and the console.
 //!
 //! Owns the routes and their responses. Never reads a row from a request: a webhook only triggers a
-//! sweep earlier. Serves nothing secret, so it has no login of its own.
+//! sweep earlier. Everything but health and the hooks follows the console's rules of access.
 //!
 //! ```text
+//! console/  pages and actions for people, and who may see them
 //! metrics   metrics in Prometheus' text format
 //! hooks     calls from outside that ask for work: database webhook and tick
 //! gate      promise behind an accepted call: the worker serves it before it exits
 //! ```
 
+mod console;
 mod gate;
 mod hooks;
 mod metrics;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -30,6 +33,7 @@ use crate::broker::{BrokerError, QueueHealth};
 use crate::ingest::IngestStatus;
 use crate::ingest::webhook::MAX_BODY_BYTES;
 
+pub use console::{Console, ConsoleParts, Tryout};
 pub use gate::HookGate;
 pub use hooks::Hooks;
 
@@ -41,6 +45,8 @@ pub struct Views {
     pub ingest: Option<watch::Receiver<IngestStatus>>,
     /// Settings of the hooks; `None` on a worker that only trains or has no secret set.
     pub hooks: Option<Hooks>,
+    /// The console.
+    pub console: Arc<Console>,
 }
 
 /// A server that is bound but not serving yet, so that its address is known first.
@@ -57,14 +63,19 @@ impl Server {
     /// # Errors
     /// When the address can't be bound.
     pub async fn bind(address: SocketAddr, views: Views) -> std::io::Result<Self> {
+        let views = Arc::new(views);
         let router = Router::new()
             .route("/healthz", get(health))
+            .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .route("/ingest", get(ingest))
             .route("/hooks/supabase", post(hooks::database_webhook))
             .route("/hooks/tick", post(hooks::tick))
+            .merge(console::routes())
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Arc::new(views));
+            .layer(from_fn_with_state(Arc::clone(&views), console::count_hooks))
+            .layer(from_fn_with_state(Arc::clone(&views), console::guard))
+            .with_state(views);
         let listener = TcpListener::bind(address).await?;
         // With port 0 the operating system chooses one, which a second bind must not change.
         Ok(Self { address: listener.local_addr()?, listener: Some(listener), router })
@@ -98,6 +109,16 @@ async fn health(State(views): State<Arc<Views>>) -> Response {
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", crate::failure::chain(&error))).into_response()
         }
+    }
+}
+
+/// Reports a worker as ready when its broker answers and, if it listens, its first sweep has read the
+/// table to the end.
+async fn ready(State(views): State<Arc<Views>>) -> Response {
+    let swept = views.ingest.as_ref().is_none_or(|ingest| ingest.borrow().sweeps > 0);
+    match swept {
+        true => health(State(views)).await,
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the first sweep is under way\n").into_response(),
     }
 }
 

@@ -133,7 +133,9 @@ pub struct Settings {
     pub device: Device,
     /// Secret that a webhook must carry; without one, webhooks are refused.
     pub webhook_secret: Option<SecretString>,
-    /// Address that serves health, metrics and the webhook.
+    /// Token that a visitor of the console must show; without one, the console is on loopback only.
+    pub console_token: Option<SecretString>,
+    /// Address that serves the console, health, metrics and the webhook.
     pub http_address: SocketAddr,
     /// Every setting in force, with secrets as `***`.
     pub effective: Vec<Effective>,
@@ -237,6 +239,7 @@ impl Settings {
             reader.parse_or("TRAIN_THREADS", "from 1 to 256", cores, |threads| (1..=256).contains(threads));
         let device = reader.parse_or("TRAIN_DEVICE", "cpu or cuda", Device::Cpu, |_| true);
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
+        let console_token = reader.own_secret("CONSOLE_TOKEN");
         let http_address = reader.parse_or(
             "HTTP_ADDR",
             "an address with a port, such as 0.0.0.0:8080",
@@ -273,6 +276,7 @@ impl Settings {
             threads,
             device,
             webhook_secret,
+            console_token,
             http_address,
             effective: reader.effective,
         })

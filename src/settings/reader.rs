@@ -10,6 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::redaction::{HIDDEN, SHORTEST_SECRET, is_key, quote, redact, redact_value};
 
+/// Smallest number of characters of a secret that an operator makes up.
+const SHORTEST_OWN_SECRET: usize = 16;
+
 /// A problem with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -169,6 +172,18 @@ impl<'a> SettingsReader<'a> {
         self.note(name, HIDDEN, origin);
         let secret = SecretString::from(value);
         self.hide(secret.clone());
+        Some(secret)
+    }
+
+    /// Returns a secret that an operator makes up, if it is set. One that could be guessed is a problem.
+    pub(super) fn own_secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let secret = self.secret(name)?;
+        if secret.expose_secret().chars().count() < SHORTEST_OWN_SECRET {
+            self.problem(
+                name,
+                format!("is too short; it must have at least {SHORTEST_OWN_SECRET} characters"),
+            );
+        }
         Some(secret)
     }
 
