@@ -250,7 +250,7 @@ impl Runs {
     /// [`BrokerError::Exists`] when the run has a record: load the record and continue from there.
     /// [`BrokerError::Request`], [`BrokerError::Encode`].
     pub async fn create(&self, record: &RunRecord) -> Result<Revision, BrokerError> {
-        let revision = self.records.create(record.id.as_str(), record).await?;
+        let revision = Box::pin(self.records.create(record.id.as_str(), record)).await?;
         Box::pin(self.index.enter(record)).await;
         Ok(revision)
     }
@@ -272,11 +272,11 @@ impl Runs {
     /// [`BrokerError::Request`], [`BrokerError::Encode`].
     pub async fn save(&self, record: &RunRecord, revision: Revision) -> Result<Revision, BrokerError> {
         let revision = if size(record) <= MAX_MESSAGE {
-            self.records.save(record.id.as_str(), record, revision).await?
+            Box::pin(self.records.save(record.id.as_str(), record, revision)).await?
         } else {
             let mut record = record.clone();
             record.fit(MAX_MESSAGE);
-            self.records.save(record.id.as_str(), &record, revision).await?
+            Box::pin(self.records.save(record.id.as_str(), &record, revision)).await?
         };
         Box::pin(self.index.enter(record)).await;
         Ok(revision)

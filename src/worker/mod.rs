@@ -150,7 +150,7 @@ impl Worker {
         let queue_health =
             on_each_call(&handles, |handles| async move { handles.queue_health().await }.boxed());
         let views = Views { queue_health, ingest: ingest_status, hooks, console: Arc::clone(&console) };
-        tasks.spawn("console", async move { console.follow().await });
+        tasks.spawn("console", async move { Box::pin(console.follow()).await });
         let failed = |source| WorkerError::Listen { address: settings.http_address, source };
         let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
         let http = server.address();

@@ -33,21 +33,21 @@ async fn listed(runs: &Runs) -> Vec<u64> {
 async fn an_index_is_built_from_records_without_one_and_grows_with_them() {
     let bench = TestBroker::quick().await;
     let runs = Runs::new(&bench.streams);
-    for number in 0..70 {
+    for number in 0..150 {
         within(DEADLINE, runs.create(&record(number))).await.unwrap();
     }
     let state = bench.connection.jetstream().get_key_value("trainer_state").await.unwrap();
     assert!(state.get("runs").await.unwrap().is_none(), "only a worker's start builds an index");
-    let newest_first: Vec<u64> = (0..70).rev().collect();
+    let newest_first: Vec<u64> = (0..150).rev().collect();
     assert_eq!(listed(&runs).await, newest_first, "without an index");
 
     within(DEADLINE, runs.complete_index()).await.unwrap();
-    assert!(state.get("runs.1").await.unwrap().is_some(), "seventy runs take several pages");
+    assert!(state.get("runs.1").await.unwrap().is_some(), "so many runs take several pages");
     assert_eq!(listed(&runs).await, newest_first);
-    for number in 70..140 {
+    for number in 150..220 {
         within(DEADLINE, runs.create(&record(number))).await.unwrap();
     }
-    assert_eq!(listed(&runs).await, (0..140).rev().collect::<Vec<_>>());
+    assert_eq!(listed(&runs).await, (0..220).rev().collect::<Vec<_>>());
     // A second worker starts: nothing is missing, so no record is read.
     let mut reads = bench.listen("$JS.API.DIRECT.GET.KV_training_runs.>").await;
     within(DEADLINE, Runs::new(&bench.another_worker().await).complete_index()).await.unwrap();
@@ -59,10 +59,10 @@ async fn an_index_is_built_from_records_without_one_and_grows_with_them() {
 
     // A record that was written without the index, as by an earlier version.
     let bucket = bench.connection.jetstream().get_key_value("training_runs").await.unwrap();
-    bucket.put("manual-140", serde_json::to_vec(&record(140)).unwrap().into()).await.unwrap();
-    assert_eq!(listed(&runs).await.len(), 140);
+    bucket.put("manual-220", serde_json::to_vec(&record(220)).unwrap().into()).await.unwrap();
+    assert_eq!(listed(&runs).await.len(), 220);
     within(DEADLINE, runs.complete_index()).await.unwrap();
-    assert_eq!(listed(&runs).await, (0..=140).rev().collect::<Vec<_>>());
+    assert_eq!(listed(&runs).await, (0..=220).rev().collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,10 +71,10 @@ async fn changes_of_new_and_old_runs_are_in_the_index() {
     let runs = Runs::new(&bench.streams);
     within(DEADLINE, runs.complete_index()).await.unwrap();
     assert!(within(DEADLINE, runs.last_ended()).await.unwrap().is_none());
-    for number in 0..70 {
+    for number in 0..150 {
         within(DEADLINE, runs.create(&record(number))).await.unwrap();
     }
-    assert_eq!(within(DEADLINE, runs.last_ended()).await.unwrap().unwrap().id, JobId::manual(69));
+    assert_eq!(within(DEADLINE, runs.last_ended()).await.unwrap().unwrap().id, JobId::manual(149));
     // The oldest one is tried again, and fails with a long message.
     let (mut old, revision) = within(DEADLINE, runs.load(&JobId::manual(0))).await.unwrap().unwrap();
     (old.state, old.ended_at) = (RunState::Running, None);
@@ -82,7 +82,7 @@ async fn changes_of_new_and_old_runs_are_in_the_index() {
     let found =
         |page: autovalidate::broker::RunPage| page.runs.into_iter().find(|run| run.id == old.id).unwrap();
     let all = within(DEADLINE, runs.page(None, usize::MAX)).await.unwrap();
-    assert_eq!(all.runs.len(), 70, "it is there once");
+    assert_eq!(all.runs.len(), 150, "it is there once");
     assert_eq!(found(all).state, RunState::Running);
     let error =
         RecordedError { message: "m".repeat(2_000), advice: String::new(), remedy: RetryDirective::Person };

@@ -23,12 +23,24 @@
     part.querySelectorAll("details").forEach((details, place) => { details.open = Boolean(open[place]); });
     if (focused >= 0) links()[focused]?.focus();
   };
-  const source = new EventSource("/events?page=" + encodeURIComponent(page));
-  source.onopen = () => { state.hidden = false; };
-  source.onerror = () => { state.hidden = true; };
-  source.onmessage = (message) => {
-    const parts = JSON.parse(message.data);
-    parts.forEach(([id, html]) => replace(id, html));
+  // A page that nobody looks at asks for nothing: a worker that exits when idle would be woken again.
+  let source = null;
+  const follow = () => {
+    if (document.hidden || source) return;
+    source = new EventSource("/events?page=" + encodeURIComponent(page));
+    source.onopen = () => { state.hidden = false; };
+    source.onerror = () => { state.hidden = true; };
+    source.onmessage = (message) => {
+      JSON.parse(message.data).forEach(([id, html]) => replace(id, html));
+    };
   };
-  addEventListener("pagehide", () => source.close());
+  const leave = () => {
+    source?.close();
+    source = null;
+    state.hidden = true;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", follow);
+  follow();
 })();

@@ -87,7 +87,7 @@ impl HubWatch {
             }
             let answer = tokio::select! {
                 () = cancel.cancelled() => return,
-                answer = ask(repository) => answer,
+                answer = Box::pin(ask(repository)) => answer,
             };
             asked_at = Some((Instant::now(), if answer.is_ok() { FRESH } else { AFTER_FAILURE }));
             self.seen.send_modify(|view| match answer {

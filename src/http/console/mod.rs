@@ -151,8 +151,8 @@ impl Console {
     /// Follows the runs and the repository, until stopped.
     pub async fn follow(&self) {
         tokio::join!(
-            live::follow(&self.streams, &self.live, || self.hub.changed(), &self.stop),
-            self.hub.follow(&self.stop),
+            Box::pin(live::follow(&self.streams, &self.live, || self.hub.changed(), &self.stop)),
+            Box::pin(self.hub.follow(&self.stop)),
         );
     }
 }

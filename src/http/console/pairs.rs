@@ -64,7 +64,7 @@ pub(super) async fn show(
 
 /// Returns the parts of the page that change with each pair.
 pub(super) async fn parts(console: &Console, visitor: &Visitor) -> Vec<Part> {
-    let (counts, newest) = tokio::join!(counts(console), newest(console, visitor));
+    let (counts, newest) = tokio::join!(Box::pin(counts(console)), Box::pin(newest(console, visitor)));
     let shown = |part: Result<Markup, BrokerError>| part.unwrap_or_else(|error| broker_trouble(&error));
     vec![("pair-counts", shown(counts)), ("newest-pairs", shown(newest))]
 }

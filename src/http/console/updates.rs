@@ -51,10 +51,10 @@ impl LivePage {
     async fn parts(&self, views: &Views, visitor: &Visitor) -> Result<Vec<Part>, BrokerError> {
         let console = &views.console;
         match self {
-            Self::Overview => Ok(home::parts(console).await),
-            Self::Runs => Ok(runs::parts(console, None).await),
-            Self::Run(id) => run::parts(console, id).await,
-            Self::Pairs => Ok(pairs::parts(console, visitor).await),
+            Self::Overview => Ok(Box::pin(home::parts(console)).await),
+            Self::Runs => Ok(Box::pin(runs::parts(console, None)).await),
+            Self::Run(id) => Box::pin(run::parts(console, id)).await,
+            Self::Pairs => Ok(Box::pin(pairs::parts(console, visitor)).await),
         }
     }
 }
