@@ -7,7 +7,7 @@
 //! cli          the command line, one file per command
 //! worker       a running worker: opens the connections of its role, starts and stops its tasks
 //! settings     all settings, read once and validated together
-//! http         health, metrics, webhook
+//! http         health, metrics, webhook, console
 //! report       a run's report as text and as a page with plots
 //! run          a training run: its stages, from a job request to a published model
 //! launcher     start of a trainer when a job waits: a Fly machine, or a command

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +29,22 @@ pub struct Event {
     /// Data that depends on the stage: figures, ids, counts. Never a pair's text.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
+}
+
+impl Streams {
+    /// Returns the last event of a stage of a run, if it is still stored.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`].
+    pub(crate) async fn last_event(&self, job: &JobId, stage: &str) -> Result<Option<Event>, BrokerError> {
+        let subject = self.names().event_subject(job, stage);
+        match self.events().direct_get_last_for_subject(subject).await {
+            // Anybody may publish there.
+            Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BrokerError::request("reading the events of a run")(error)),
+        }
+    }
 }
 
 /// Publisher of events.

@@ -25,6 +25,8 @@
 //! control.rs      cancel and retry
 //! job.rs          delivered job: kept alive, then settled
 //! runs.rs         run records
+//! run_index.rs    summaries of the runs, in pages
+//! queued_runs.rs  runs behind the requests on the queue
 //! message_size.rs bound on the size of records and events
 //! checkpoints.rs  checkpoints in the object store, for trainers that share no disk
 //! events.rs       progress and outcomes, for subscribers
@@ -54,10 +56,12 @@ mod message_size;
 mod names;
 mod ownership;
 mod project;
+mod queued_runs;
 mod records;
 mod remote;
 mod request;
 mod request_ids;
+mod run_index;
 mod run_state;
 mod runs;
 mod set_up;
@@ -83,10 +87,12 @@ pub use jobs::{JobSettings, Jobs};
 pub use message_size::{MAX_MESSAGE, is_left_out};
 pub use names::{Name, Names, Namespace, NotANamespace};
 pub use project::Project;
+pub use queued_runs::QueuedRuns;
 pub(crate) use records::Records;
 pub use records::Revision;
 pub use remote::{ClientCertificate, Login, Remote, UserLogin};
 pub use request::{JobRequest, RequestRefusal};
+pub use run_index::{RunPage, RunScores, RunSummary};
 pub use run_state::RunState;
 pub use runs::{
     KnownRollback, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord,

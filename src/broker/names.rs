@@ -183,6 +183,11 @@ impl Names {
         format!("{}corrections.>", self.all.prefix)
     }
 
+    /// Returns the domain in the subject of a pair, as a subject writes it.
+    pub fn correction_domain<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&self.all.prefix)?.strip_prefix("corrections.")
+    }
+
     /// Returns the subject of a quarantined row; the last token names the reason, or `dropped`.
     pub fn quarantine_subject(&self, reason: impl fmt::Display) -> String {
         format!("{}quarantine.{reason}", self.all.prefix)
@@ -229,6 +234,7 @@ mod tests {
         assert_eq!(subjects, ["training.jobs", "training.cancel", "training.status"]);
         assert_eq!(names.status_service(), "training-status");
         assert_eq!(names.correction_subject("Brand!"), "corrections.brand_");
+        assert_eq!(names.correction_domain("corrections.brand_"), Some("brand_"));
         assert_eq!(names.quarantine_subject("burst"), "quarantine.burst");
         assert_eq!(names.quarantine_reason("quarantine.burst"), Some("burst"));
         let job: JobId = "pairs-1-2".parse().unwrap();

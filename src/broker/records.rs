@@ -12,7 +12,7 @@ use super::clock::timestamp;
 use super::error::BrokerError;
 use super::names::Name;
 
-/// Number of records that [`Records::all`] reads at the same time.
+/// Number of records that [`Records::map_all`] reads at the same time.
 const READS_IN_FLIGHT: usize = 16;
 
 /// Revision of a record that was read or written. A change must name the record's latest revision.
@@ -117,9 +117,20 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         }
     }
 
+    /// Returns the number of keys of the bucket.
+    pub(crate) async fn count(&self) -> Result<u64, BrokerError> {
+        let info = self.store.stream.get_info().await.map_err(BrokerError::request("counting records"))?;
+        Ok(info.state.subjects_count)
+    }
+
     /// Reads every record, in no particular order. An unreadable record is skipped and logged, so
     /// that it doesn't hide the others.
     pub(crate) async fn all(&self) -> Result<Vec<T>, BrokerError> {
+        self.map_all(|record| record).await
+    }
+
+    /// Reads every record, as [`Records::all`] does, and keeps only what `of` returns for each.
+    pub(crate) async fn map_all<U>(&self, of: impl Fn(T) -> U) -> Result<Vec<U>, BrokerError> {
         let keys: Vec<String> = self
             .store
             .keys()
@@ -134,7 +145,7 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         let mut records = Vec::new();
         while let Some(loaded) = loads.next().await {
             match loaded {
-                Ok(Some((record, _))) => records.push(record),
+                Ok(Some((record, _))) => records.push(of(record)),
                 Ok(None) => {}
                 Err(error @ BrokerError::Unreadable { .. }) => {
                     tracing::warn!(%error, "skipping an unreadable record")

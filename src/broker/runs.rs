@@ -14,6 +14,7 @@ use super::job_id::JobId;
 use super::message_size::{MAX_MESSAGE, size};
 use super::records::{Records, Revision};
 use super::request::JobRequest;
+use super::run_index::RunIndex;
 use super::run_state::RunState;
 use super::streams::Streams;
 use crate::default_value::is_default;
@@ -224,7 +225,8 @@ impl RunRecord {
 /// Handle of the bucket of run records.
 #[derive(Debug, Clone)]
 pub struct Runs {
-    records: Records<RunRecord>,
+    pub(super) records: Records<RunRecord>,
+    pub(super) index: RunIndex,
     cancellations: Records<Cancellation>,
 }
 
@@ -239,7 +241,7 @@ struct Cancellation {
 impl Runs {
     /// Opens the run records of these streams.
     pub fn new(streams: &Streams) -> Self {
-        Self { records: streams.runs(), cancellations: streams.state() }
+        Self { records: streams.runs(), index: RunIndex::new(streams), cancellations: streams.state() }
     }
 
     /// Writes the record of a new run.
@@ -248,7 +250,9 @@ impl Runs {
     /// [`BrokerError::Exists`] when the run has a record: load the record and continue from there.
     /// [`BrokerError::Request`], [`BrokerError::Encode`].
     pub async fn create(&self, record: &RunRecord) -> Result<Revision, BrokerError> {
-        self.records.create(record.id.as_str(), record).await
+        let revision = Box::pin(self.records.create(record.id.as_str(), record)).await?;
+        Box::pin(self.index.enter(record)).await;
+        Ok(revision)
     }
 
     /// Reads a record, with the revision that [`Runs::save`] needs.
@@ -267,12 +271,15 @@ impl Runs {
     /// [`BrokerError::TooLarge`] when the server takes only smaller messages.
     /// [`BrokerError::Request`], [`BrokerError::Encode`].
     pub async fn save(&self, record: &RunRecord, revision: Revision) -> Result<Revision, BrokerError> {
-        if size(record) <= MAX_MESSAGE {
-            return self.records.save(record.id.as_str(), record, revision).await;
-        }
-        let mut record = record.clone();
-        record.fit(MAX_MESSAGE);
-        self.records.save(record.id.as_str(), &record, revision).await
+        let revision = if size(record) <= MAX_MESSAGE {
+            Box::pin(self.records.save(record.id.as_str(), record, revision)).await?
+        } else {
+            let mut record = record.clone();
+            record.fit(MAX_MESSAGE);
+            Box::pin(self.records.save(record.id.as_str(), &record, revision)).await?
+        };
+        Box::pin(self.index.enter(record)).await;
+        Ok(revision)
     }
 
     /// Stores a request to cancel a run, for the worker that holds the run or will take it up.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::embedded::reachable;
 use crate::hub::Repository;
 use crate::settings::{FILE, Needs, Settings};
 use crate::worker::{Role, Worker, WorkerOptions};
@@ -292,6 +293,8 @@ fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase
         .map(crate::broker::embedded::Server::url)
         .unwrap_or_default();
     let endpoint = settings.hub.as_ref().map(|hub| hub.endpoint.to_string()).unwrap_or_default();
+    let http = SocketAddr::new(reachable(worker.http().ip()), worker.http().port());
+    terminal.line(&format!("Console: http://{http}/\n"));
     terminal.line("AutoValidate trainer, everything on this machine:");
     terminal.line(&format!(
         "  Supabase (stand-in)  {}   anon key {}",
@@ -300,7 +303,7 @@ fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase
     ));
     terminal.line(&format!("  Hub (stand-in)       {endpoint}   token hf_local"));
     terminal.line(&format!("  nats-server          {nats}"));
-    terminal.line(&format!("  worker               http://{}/healthz  /metrics", worker.http()));
+    terminal.line(&format!("  worker               http://{http}/healthz  /metrics"));
 }
 
 fn cannot(action: &str, path: &Path, source: std::io::Error) -> CliError {

@@ -66,6 +66,7 @@ const ENVIRONMENT: &str = "\
 --   HF_REPO=<owner/name of the model repository>
 --   TRAIN_THRESHOLD=100
 --   NATS_URL=embedded              (or nats://user:password@host:4222; see NATS_CREDS, NATS_CA, NATS_REPLICAS)
+--   CONSOLE_TOKEN=<any long random text, to log in to the console; optional>
 --   CATALOG=<file or table of the names that corrections must be among; optional>
 ";
 

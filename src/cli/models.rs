@@ -2,9 +2,8 @@
 
 use clap::Subcommand;
 use jiff::Timestamp;
-use serde::Serialize;
 
-use crate::hub::{Digest, Entry, Index, Metrics, Release, Stamp};
+use crate::hub::{Version, versions};
 use crate::run::roll_back;
 
 use super::{CliError, CommandOutcome, print_json, repository};
@@ -73,77 +72,6 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     Ok(CommandOutcome::Done)
 }
 
-/// A version as shown in the list.
-#[derive(Debug, Serialize)]
-struct Version {
-    version: String,
-    path: String,
-    /// True when the backend loads this version now.
-    live: bool,
-    /// True when the version's zip was deleted from the Hub.
-    removed: bool,
-    live_from: Option<Timestamp>,
-    /// Time at which the next version replaced this one. `None` while this one is live, and
-    /// when that time is unknown.
-    live_until: Option<Timestamp>,
-    rollback_of: Option<String>,
-    verdict: Option<String>,
-    metrics: Option<Metrics>,
-    base_model: Option<String>,
-    dimension: Option<usize>,
-    weights_sha256: Option<Digest>,
-    sha256: Option<Digest>,
-    bytes: u64,
-}
-
-/// Returns all versions, newest first: those on the Hub, and those that were removed from it.
-fn versions(releases: &[Release], index: &Index) -> Vec<Version> {
-    let mut versions: Vec<Version> = releases
-        .iter()
-        .enumerate()
-        .map(|(place, release)| {
-            let mut version = Version::of(release.name.version(), release.path(), index.entry_of(release));
-            (version.live, version.sha256, version.bytes) = (place == 0, release.sha256, release.size);
-            version
-        })
-        .collect();
-    let gone = |entry: &&Entry| releases.iter().all(|release| release.path() != entry.path);
-    versions.extend(index.models.iter().filter(gone).map(|entry| Version {
-        removed: true,
-        sha256: entry.sha256,
-        bytes: entry.size,
-        ..Version::of(&entry.version, entry.path.clone(), Some(entry))
-    }));
-    versions.sort_by(|a, b| b.path.as_bytes().cmp(a.path.as_bytes()));
-    for place in 1..versions.len() {
-        versions[place].live_until = versions[place - 1].live_from;
-    }
-    versions
-}
-
-impl Version {
-    fn of(version: &str, path: String, entry: Option<&Entry>) -> Self {
-        // A release without an entry in the index went live at about the time in its name.
-        let stamp = || version.parse::<Stamp>().ok().map(Stamp::time);
-        Self {
-            version: version.to_owned(),
-            path,
-            live: false,
-            removed: false,
-            live_from: entry.map(|entry| entry.published_at).or_else(stamp),
-            live_until: None,
-            rollback_of: entry.and_then(|entry| entry.rollback_of.clone()),
-            verdict: entry.and_then(|entry| entry.verdict.clone()),
-            metrics: entry.and_then(|entry| entry.metrics),
-            base_model: entry.and_then(|entry| entry.base_model.clone()),
-            dimension: entry.and_then(|entry| entry.dimension),
-            weights_sha256: entry.and_then(|entry| entry.weights_sha256),
-            sha256: None,
-            bytes: 0,
-        }
-    }
-}
-
 fn print(versions: &[Version]) {
     println!(
         "{:<16} {:<12} {:<19} {:<19} {:>9}  was live (UTC)",
@@ -176,48 +104,6 @@ fn print(versions: &[Version]) {
             change(|scores| scores.accuracy_at_1),
             change(|scores| scores.mrr_at_10),
             version.bytes as f64 / 1e6,
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_tells_what_was_live_when_and_what_is_gone() {
-        let release = |version: &str| Release {
-            name: format!("finetuned-embedding-model-{version}.zip").parse().unwrap(),
-            size: 7,
-            sha256: None,
-            blob: None,
-        };
-        let index: Index = serde_json::from_value(serde_json::json!({
-            "schema": 1,
-            "models": [
-                { "version": "20260103000000", "path": release("20260103000000").path(), "published_at": "2026-01-03T00:00:05Z",
-                  "rollback_of": "20260101000000" },
-                { "version": "20260102000000", "path": release("20260102000000").path(), "published_at": "2026-01-02T00:00:05Z" },
-            ],
-        }))
-        .unwrap();
-        let releases = [release("20260103000000"), release("20260101000000")];
-        let versions = versions(&releases, &index);
-        let times: Vec<_> = versions
-            .iter()
-            .map(|version| {
-                let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-                (version.live, version.removed, time(version.live_from), time(version.live_until))
-            })
-            .collect();
-        let text = str::to_owned;
-        assert_eq!(
-            times,
-            [
-                (true, false, text("2026-01-03T00:00:05Z"), String::new()),
-                (false, true, text("2026-01-02T00:00:05Z"), text("2026-01-03T00:00:05Z")),
-                (false, false, text("2026-01-01T00:00:00Z"), text("2026-01-02T00:00:05Z")),
-            ]
         );
     }
 }

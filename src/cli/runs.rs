@@ -1,8 +1,9 @@
 //! `autovalidate runs`: run records, cancel and retry.
 
 use clap::Subcommand;
+use futures::{StreamExt, TryStreamExt};
 
-use crate::broker::{BrokerError, JobId, RunRecord, RunState};
+use crate::broker::{BrokerError, JobId, RunRecord, RunState, Runs};
 
 use super::{CliError, CommandOutcome, handles, print_json, record};
 
@@ -19,6 +20,9 @@ pub(super) struct Args {
 enum Command {
     /// Lists runs, newest first.
     List {
+        /// Number of runs to list; 0 lists all.
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
         /// Prints JSON.
         #[arg(long)]
         json: bool,
@@ -48,14 +52,17 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     let handles = handles().await?;
     match args.command {
-        Command::List { json } => {
-            let runs = handles.runs.list().await?;
+        Command::List { limit, json } => {
+            let (runs, all) = newest(&handles.runs, limit).await?;
             if json {
                 print_json(&runs)?;
             } else if runs.is_empty() {
                 println!("no runs yet");
             } else {
                 runs.iter().for_each(|run| println!("{}", line(run)));
+                if !all {
+                    println!("earlier runs are not shown; --limit 0 lists all");
+                }
             }
         }
         Command::Show { id } => {
@@ -74,6 +81,32 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     }
     handles.streams.connection().close().await;
     Ok(CommandOutcome::Done)
+}
+
+/// Number of records that are read at the same time.
+const READS_IN_FLIGHT: usize = 16;
+
+/// Returns the records of the newest runs, and true when there are no others. 0 stands for all runs.
+async fn newest(runs: &Runs, limit: usize) -> Result<(Vec<RunRecord>, bool), BrokerError> {
+    let wanted = if limit == 0 { usize::MAX } else { limit };
+    let page = runs.page(None, wanted).await?;
+    let all = page.earlier.is_none() && page.runs.len() <= wanted;
+    let ids: Vec<JobId> = page.runs.into_iter().take(wanted).map(|run| run.id).collect();
+    let records = futures::stream::iter(ids)
+        .map(|id| async move {
+            match runs.load(&id).await {
+                Ok(found) => Ok(found.map(|(record, _)| record)),
+                // One damaged record doesn't hide the others.
+                Err(error @ BrokerError::Unreadable { .. }) => {
+                    tracing::warn!(%error, "skipping an unreadable record");
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        })
+        .buffered(READS_IN_FLIGHT)
+        .try_filter_map(|record| std::future::ready(Ok(record)));
+    Ok((records.try_collect().await?, all))
 }
 
 /// Formats a run as one line.

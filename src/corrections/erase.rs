@@ -164,7 +164,7 @@ impl Corrections {
             }
         })
         .await?;
-        delete_all(stream, found.iter().copied()).await?;
+        delete_all(stream, found.clone()).await?;
         Ok(found.len())
     }
 
@@ -214,11 +214,8 @@ impl Corrections {
 }
 
 /// Deletes messages, many at the same time.
-pub(super) async fn delete_all(
-    stream: &Stream,
-    sequences: impl Iterator<Item = u64>,
-) -> Result<(), BrokerError> {
-    let deleted = futures::stream::iter(sequences.map(|sequence| delete(stream, sequence)));
+pub(super) async fn delete_all(stream: &Stream, sequences: Vec<u64>) -> Result<(), BrokerError> {
+    let deleted = futures::stream::iter(sequences.into_iter().map(|sequence| delete(stream, sequence)));
     deleted.buffer_unordered(AT_ONCE).try_collect().await
 }
 

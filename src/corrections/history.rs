@@ -142,6 +142,11 @@ impl History {
         undated.minute
     }
 
+    /// Returns the remembered minutes, each with its number of rows.
+    pub(super) fn minutes(&self) -> impl Iterator<Item = (i64, u32)> + '_ {
+        self.minutes.iter().map(|(minute, count)| (*minute, *count))
+    }
+
     fn count(&self, minute: i64) -> u32 {
         self.minutes.get(&minute).copied().unwrap_or_default()
     }

@@ -12,6 +12,7 @@
 //! append.rs      storing of rows: new ones, and changed ones
 //! erase.rs       erasing of rows that were deleted or that a person wants forgotten
 //! reading.rs     counts, notices of new pairs, snapshots
+//! listing.rs     counts and pages for people
 //! quarantine.rs  a person's decisions about rows kept out of training: list, release, drop
 //! screening.rs   screening of a row beyond its own text: catalog names, burst limit
 //! history.rs     history of the rate of rows, and the burst limit
@@ -30,6 +31,7 @@ mod digest;
 mod erase;
 mod history;
 mod ledger;
+mod listing;
 mod message_id;
 mod quarantine;
 mod reading;
@@ -57,6 +59,7 @@ pub use self::erase::Forgotten;
 pub use self::history::BurstLimit;
 use self::history::{History, minute_of};
 use self::ledger::{Entry, Ledger, Place};
+pub use self::listing::{QuarantinePage, StoredPair};
 use self::message_id::{MessageId, MessageRole};
 pub use self::quarantine::{Decided, Quarantined};
 pub use self::reading::{Arrivals, Snapshot};

@@ -73,9 +73,20 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn quarantined(&self, reason: Option<Refusal>) -> Result<Vec<Quarantined>, BrokerError> {
-        let stream = self.streams.quarantine();
+        let last = last_sequence(self.streams.quarantine()).await?;
+        let mut found = self.quarantined_between(1, last).await?;
+        found.retain(|kept| reason.is_none_or(|reason| reason == kept.refusal));
+        Ok(found)
+    }
+
+    /// Returns the rows in quarantine whose stream sequence is in `from..=to`.
+    pub(super) async fn quarantined_between(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Quarantined>, BrokerError> {
         let mut found = Vec::new();
-        scan(stream, 1, last_sequence(stream).await?, Depth::Whole, |sequence, message| {
+        scan(self.streams.quarantine(), from, to, Depth::Whole, |sequence, message| {
             let Some(headers) = &message.headers else { return };
             let Some(id) = self.message_id(headers) else { return };
             let Some(refusal) = header(headers, REFUSAL_HEADER).and_then(Refusal::from_name) else { return };
@@ -84,17 +95,15 @@ impl Corrections {
             let at = stored_at(&message).unwrap_or_default();
             // Rows that an earlier version stored have no minute of their own.
             let minute = minute_in(headers).unwrap_or_else(|| minute_of(at));
-            if reason.is_none_or(|reason| reason == refusal) {
-                found.push(Quarantined {
-                    sequence,
-                    refusal,
-                    at,
-                    burst: (refusal == Refusal::Burst).then_some(BurstId(minute)),
-                    shortened: header(headers, SHORTENED_HEADER).is_some(),
-                    row: Row { id: id.number, ..row },
-                    version: id.version,
-                });
-            }
+            found.push(Quarantined {
+                sequence,
+                refusal,
+                at,
+                burst: (refusal == Refusal::Burst).then_some(BurstId(minute)),
+                shortened: header(headers, SHORTENED_HEADER).is_some(),
+                row: Row { id: id.number, ..row },
+                version: id.version,
+            });
         })
         .await?;
         // The row's text may have changed, and a released row may not be deleted yet.
@@ -126,7 +135,8 @@ impl Corrections {
                 .map(|kept| Accepted { row: &kept.row, version: Some(kept.version), refusal: kept.refusal })
                 .collect();
             decided.extend(self.vouch_for(&accepted).await?);
-            delete_all(self.streams.quarantine(), rows.iter().map(|kept| kept.sequence)).await?;
+            let sequences = rows.iter().map(|kept| kept.sequence).collect();
+            delete_all(self.streams.quarantine(), sequences).await?;
         }
         Ok(decided)
     }
@@ -217,7 +227,8 @@ impl Corrections {
             let reason = rows.first().map_or("", |kept| kept.refusal.name());
             self.store_tombstones(&mut known, &numbers, reason).await?;
             drop(known);
-            delete_all(self.streams.quarantine(), rows.iter().map(|kept| kept.sequence)).await?;
+            let sequences = rows.iter().map(|kept| kept.sequence).collect();
+            delete_all(self.streams.quarantine(), sequences).await?;
             for number in numbers {
                 tracing::info!(row = id_of(number), reason, "a person dropped a row");
             }

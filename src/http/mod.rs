@@ -1,9 +1,10 @@
-//! HTTP server of the worker: health, metrics, ingest status, and the webhook.
+//! HTTP server of the worker: health, metrics, ingest status, the webhook, and the console.
 //!
 //! Owns the routes and their responses. Never reads a row from a request: a webhook only triggers a
-//! sweep earlier. Serves nothing secret, so it has no login of its own.
+//! sweep earlier. Everything but health and the hooks follows the console's rules of access.
 //!
 //! ```text
+//! console/     pages and actions for people, and who may see them
 //! connections  limits on connections and on the time that they take
 //! metrics      metrics in Prometheus' text format
 //! hooks        calls from outside that ask for work: database webhook and tick
@@ -12,6 +13,7 @@
 //! ```
 
 mod connections;
+mod console;
 mod gate;
 mod hooks;
 mod metrics;
@@ -21,9 +23,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -35,9 +37,13 @@ use crate::broker::{BrokerError, QueueHealth};
 use crate::ingest::IngestStatus;
 
 pub use connections::ConnectionLimits;
+pub use console::{Console, ConsoleParts, Tryout};
 pub use gate::HookGate;
 pub use hooks::Hooks;
 pub use refusals::RefusalLog;
+
+/// Size of the largest form, in bytes.
+const MAX_FORM_BYTES: usize = 64 << 10;
 
 /// State that the routes read.
 pub struct Views {
@@ -47,6 +53,8 @@ pub struct Views {
     pub ingest: Option<watch::Receiver<IngestStatus>>,
     /// Settings of the hooks; `None` on a worker that only trains or has no secret set.
     pub hooks: Option<Hooks>,
+    /// The console.
+    pub console: Arc<Console>,
 }
 
 /// A server that is bound but not serving yet, so that its address is known first.
@@ -63,13 +71,18 @@ impl Server {
     /// # Errors
     /// When the address can't be bound.
     pub async fn bind(address: SocketAddr, views: Views) -> std::io::Result<Self> {
+        let views = Arc::new(views);
         let router = Router::new()
             .route("/healthz", get(health))
-            .route("/metrics", get(metrics).layer(from_fn(not_for_the_public)))
-            .route("/ingest", get(ingest).layer(from_fn(not_for_the_public)))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .route("/ingest", get(ingest))
             .route("/hooks/supabase", post(hooks::database_webhook))
             .route("/hooks/tick", post(hooks::tick))
-            .with_state(Arc::new(views));
+            .merge(console::routes().layer(DefaultBodyLimit::max(MAX_FORM_BYTES)))
+            .layer(from_fn_with_state(Arc::clone(&views), console::count_hooks))
+            .layer(from_fn_with_state(Arc::clone(&views), console::guard))
+            .with_state(views);
         let listener = TcpListener::bind(address).await?;
         // With port 0 the operating system chooses one, which a second bind must not change.
         Ok(Self { address: listener.local_addr()?, listener: Some(listener), router })
@@ -106,16 +119,14 @@ async fn health(State(views): State<Arc<Views>>) -> Response {
     }
 }
 
-/// Header that Fly.io's proxy sets on each request from the internet, and that no client can remove.
-/// Fly.io's own scraper of metrics, and machines of the same organization, don't come through the proxy.
-const FROM_THE_PUBLIC: &str = "fly-client-ip";
-
-/// Hides a route from the internet on Fly.io, where the port of the hooks is open to everybody.
-async fn not_for_the_public(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(FROM_THE_PUBLIC) {
-        return StatusCode::NOT_FOUND.into_response();
+/// Reports a worker as ready when its broker answers and, if it listens, its first sweep has read the
+/// table to the end.
+async fn ready(State(views): State<Arc<Views>>) -> Response {
+    let swept = views.ingest.as_ref().is_none_or(|ingest| ingest.borrow().sweeps > 0);
+    match swept {
+        true => health(State(views)).await,
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the first sweep is under way\n").into_response(),
     }
-    next.run(request).await
 }
 
 async fn metrics(State(views): State<Arc<Views>>) -> Response {

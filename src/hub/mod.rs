@@ -21,6 +21,7 @@
 //! front_matter  YAML at the top of a card, one entry per key
 //! repo_card   merge of the model card into the repo's page, which people may edit
 //! serving     advice on serving a release, for index and card
+//! versions    versions of a repo, for lists
 //! index       models/index.json, which tells consumers the live model
 //! ```
 
@@ -40,6 +41,7 @@ mod repo_card;
 mod repository;
 mod serving;
 mod upload;
+mod versions;
 mod wire;
 
 pub use access::{HubAccess, NotARepoName, RepoName, RetryPolicy};
@@ -56,3 +58,4 @@ pub use release::{FOLDER, LiveRelease, NotARelease, NotAStamp, RECEIPTS, Release
 pub use repository::Repository;
 pub use serving::Serving;
 pub use upload::{Extra, Listed, OnUploadProgress, Published, ReplacePolicy, Upload, UploadProgress};
+pub use versions::{Version, versions};

@@ -23,14 +23,21 @@ type Part = (&'static str, &'static str, &'static str, fn(&Group) -> &Comparison
 
 /// Returns a run's report as a self-contained page.
 pub fn page(run: &RunReport) -> String {
+    let job = run.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job)));
+    let body = content(run);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>Training run</title><style>{STYLE}</style></head><body><main><h1>Training run{job}</h1>{body}</main>\
+         </body></html>\n"
+    )
+}
+
+/// Returns the content of the report's page, for a page that has its title and style sheet.
+pub(crate) fn content(run: &RunReport) -> String {
     let report = &run.report;
     let mut body = String::new();
     // Writing to a string can't fail.
-    let _ = write!(
-        body,
-        "<h1>Training run{}</h1>",
-        run.job.as_ref().map_or(String::new(), |job| format!(" {}", escape(job)))
-    );
     let published = if report.may_be_published(false) { "may be published" } else { "is not published" };
     let _ = write!(
         body,
@@ -69,11 +76,7 @@ pub fn page(run: &RunReport) -> String {
     );
     scores(&mut body, report);
     change(&mut body, report);
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Training run</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    body
 }
 
 fn scores(body: &mut String, report: &Report) {

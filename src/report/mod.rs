@@ -18,5 +18,7 @@ mod printable;
 mod run_report;
 mod text;
 
+pub(crate) use html::content;
 pub use html::page;
+pub(crate) use plot::{escape, losses};
 pub use run_report::{RunReport, RunReportError};

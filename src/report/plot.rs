@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 720.0;
 
 /// Escapes a text for markup.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -45,7 +45,7 @@ fn tick(range: f64) -> f64 {
 
 /// Draws the losses, each the mean of `steps` optimizer steps, their running mean, and the lower
 /// bound of the loss, if there is one.
-pub(super) fn losses(losses: &[f32], steps: usize, floor: Option<f32>) -> String {
+pub(crate) fn losses(losses: &[f32], steps: usize, floor: Option<f32>) -> String {
     const HEIGHT: f64 = 280.0;
     let (left, right, top_edge, bottom) = (52.0, 12.0, 12.0, 40.0);
     let losses: Vec<f64> = losses.iter().map(|loss| f64::from(*loss)).collect();

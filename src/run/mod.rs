@@ -14,6 +14,7 @@
 //! model_check/   the reading of a model folder in a process of its own, before the trainer reads it
 //! provenance/    receipt, lineage, replay, rollback
 //! pipeline       resources and settings of runs, and their possible results
+//! suggestions    the names nearest to a typo, by the fuzzy matcher and by models
 //! recorder       the run record and the events; the fence between workers
 //! watchdog       the check that stops work on a cancelled or overtaken run
 //! stage          the names of the stages
@@ -32,6 +33,7 @@ mod recorder;
 mod stage;
 mod steps;
 mod storage;
+mod suggestions;
 mod watchdog;
 
 pub use crate::broker::ENDED;
@@ -51,4 +53,6 @@ pub use provenance::{
     RollbackOf, RolledBack, Sources, numbers_of, replay, roll_back, trace_pair, weights_digest,
 };
 pub use stage::Stage;
+pub(crate) use storage::blocking;
 pub use storage::{ModelFinder, ModelOrigin, RowSource, erase_snapshots, sweep_models};
+pub use suggestions::{Suggestion, SuggestionQuery};

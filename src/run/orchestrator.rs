@@ -40,7 +40,8 @@ impl Pipeline {
     /// record says which of these happened.
     pub async fn run(&self, job: &Job, stop: &CancellationToken) -> AttemptEnding {
         let opened =
-            RunRecorder::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job).await;
+            Box::pin(RunRecorder::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job))
+                .await;
         let mut recorder = match opened {
             Ok(Opened::Ready(recorder)) => recorder,
             Ok(Opened::Ended(record)) => return recorded_ending(*record),

@@ -148,7 +148,9 @@ pub struct Settings {
     pub webhook_secret: Option<SecretString>,
     /// Receiver of alerts, if one is set.
     pub alerts: Option<crate::alert::AlertReceiver>,
-    /// Address that serves health, metrics and the webhook.
+    /// Token that a visitor of the console must show; without one, the console is on loopback only.
+    pub console_token: Option<SecretString>,
+    /// Address that serves the console, health, metrics and the webhook.
     pub http_address: SocketAddr,
     /// Names of all settings, as they are written in the environment.
     pub names: Vec<String>,
@@ -266,6 +268,7 @@ impl Settings {
         let webhook_secret = reader.secret("WEBHOOK_SECRET");
         let alerts = alerts::alerts(&mut reader);
         reader.check_length("WEBHOOK_SECRET", webhook_secret.as_ref());
+        let console_token = reader.own_secret("CONSOLE_TOKEN");
         let http_address = reader.parse_or(
             "HTTP_ADDR",
             "an address with a port, such as 0.0.0.0:8080",
@@ -305,6 +308,7 @@ impl Settings {
             device,
             webhook_secret,
             alerts,
+            console_token,
             http_address,
             names: reader.known.iter().map(|name| name.to_uppercase()).collect(),
             effective: reader.effective,

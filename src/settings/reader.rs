@@ -191,6 +191,13 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
+    /// Returns a secret that the operator chooses, if it is set. One that somebody could guess is a problem.
+    pub(super) fn own_secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let secret = self.secret(name);
+        self.check_length(name, secret.as_ref());
+        secret
+    }
+
     /// Returns a path, if it is set.
     pub(super) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,17 @@ impl JobQueue for Jobs {
     fn outstanding(&self) -> BoxFuture<'_, Result<u64, BrokerError>> {
         Self::outstanding(self).boxed()
     }
+}
+
+/// Everything that says when the next job starts by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// Time of this outlook, by the broker's clock.
+    pub now: Timestamp,
+    /// State that the decision depends on.
+    pub state: TriggerState,
+    /// Job that becomes due if nothing changes.
+    pub due: Option<DueJob>,
 }
 
 /// Automatic start of jobs. Clones share one state. Any number of triggers, on any number of
@@ -91,11 +103,21 @@ impl Trigger {
     /// # Errors
     /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
     pub async fn next_due(&self) -> Result<Option<DueJob>, BrokerError> {
+        Ok(self.outlook().await?.due)
+    }
+
+    /// Returns the state that the next decision depends on, and the job that becomes due if nothing
+    /// changes. Starts nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError::Request`], [`BrokerError::Unreadable`].
+    pub async fn outlook(&self) -> Result<Outlook, BrokerError> {
         self.clock.refresh().await?;
+        let now = self.clock.now();
         let coverage = self.coverage_store.read().await?;
-        let coverage = coverage.mended(self.clock.now()).unwrap_or(coverage);
+        let coverage = coverage.mended(now).unwrap_or(coverage);
         let (state, _) = self.state(&coverage).await?;
-        Ok(next_due(&self.policy, &state))
+        Ok(Outlook { now, state, due: next_due(&self.policy, &state) })
     }
 
     /// Makes the running trigger look again soon.

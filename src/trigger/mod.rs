@@ -28,5 +28,5 @@ mod policy;
 mod timeline;
 
 pub use coverage::{Coverage, Intent};
-pub use listener::{JobQueue, Trigger};
+pub use listener::{JobQueue, Outlook, Trigger};
 pub use policy::{Decision, DueJob, Reason, TriggerPolicy, TriggerState, decide, next_due};

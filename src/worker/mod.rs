@@ -32,17 +32,17 @@ use std::time::{Duration, SystemTime};
 use autovalidate_finetune::onnx::Runtime;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::{Alerts, tell_when_held_up};
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
 use crate::failure::chain;
-use crate::http::{HookGate, Hooks, RefusalLog, Server, Views};
+use crate::http::{Console, ConsoleParts, HookGate, Hooks, RefusalLog, Server, Tryout, Views};
 use crate::hub::Repository;
-use crate::ingest::IngestEvent;
+use crate::ingest::{IngestEvent, IngestStatus};
 use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
-use crate::run::{JobConsumer, ModelCheck, Pipeline, RunSettings, sweep_models};
+use crate::run::{JobConsumer, ModelCheck, ModelFinder, Pipeline, RunSettings, sweep_models};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
 pub use broker_handles::{BrokerHandles, stream_settings};
@@ -94,16 +94,11 @@ impl Worker {
             false => BrokerHandles::open(settings).await?,
         };
         handles.corrections.complete_erasures().await?;
+        Box::pin(handles.runs.complete_index()).await?;
         let mut tasks = Tasks::default();
 
-        let mut views = Views {
-            queue_health: on_each_call(&handles, |handles| {
-                async move { handles.queue_health().await }.boxed()
-            }),
-            ingest: None,
-            hooks: None,
-        };
         let gate = HookGate::default();
+        let (mut ingest_status, mut hooks) = (None, None);
         let (mut ingest_events, mut ingest_activity) = (None, None);
         // A worker that trains is a trainer itself.
         let starter = match role.trains() {
@@ -113,13 +108,13 @@ impl Worker {
         if role.listens() {
             let access = settings.supabase.clone().ok_or(WorkerError::Missing("SUPABASE_URL"))?;
             let ingest = inbox::ingest(settings, &handles, access.clone())?;
-            views.ingest = Some(ingest.status());
+            ingest_status = Some(ingest.status());
             ingest_events = Some(ingest.events());
             let sweep_trigger = ingest.sweep_trigger();
             ingest_activity =
                 Some(IngestActivity { status: ingest.status(), sweep_trigger: sweep_trigger.clone() });
             let (trigger, looking) = (handles.trigger.clone(), starter.clone());
-            views.hooks = settings.webhook_secret.clone().map(|secret| Hooks {
+            hooks = settings.webhook_secret.clone().map(|secret| Hooks {
                 access,
                 secret,
                 sweep_trigger,
@@ -156,6 +151,7 @@ impl Worker {
         tasks.spawn("queue watch", async move {
             tokio::join!(jobs.keep_registered(&cancel), jobs.keep_cancelling(&cancel));
         });
+        let runtime = trainer.as_ref().map(|trainer| trainer.runtime.clone());
         if let Some(trainer) = trainer {
             let library = &settings.runtime_library;
             let model_check = match program {
@@ -170,6 +166,11 @@ impl Worker {
             let cancel = stop.clone();
             tasks.spawn("trainer", async move { consumer.run(&cancel).await });
         }
+        let console = Arc::new(console(&handles, settings, ingest_status.clone(), runtime, &stop)?);
+        let queue_health =
+            on_each_call(&handles, |handles| async move { handles.queue_health().await }.boxed());
+        let views = Views { queue_health, ingest: ingest_status, hooks, console: Arc::clone(&console) };
+        tasks.spawn("console", async move { Box::pin(console.follow()).await });
         let failed = |source| WorkerError::Listen { address: settings.http_address, source };
         let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
         let http = server.address();
@@ -198,7 +199,7 @@ impl Worker {
         &self.handles
     }
 
-    /// Returns the address that serves health, metrics and the webhook.
+    /// Returns the address that serves the console, health, metrics and the webhook.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
@@ -252,6 +253,46 @@ impl Worker {
         self.handles.streams.connection().close().await;
         early.map_or(Ok(()), Err)
     }
+}
+
+/// Returns the console of a worker with these settings.
+fn console(
+    handles: &BrokerHandles,
+    settings: &Settings,
+    ingest: Option<watch::Receiver<IngestStatus>>,
+    runtime: Option<Runtime>,
+    stop: &CancellationToken,
+) -> Result<Console, WorkerError> {
+    let BrokerHandles { streams, corrections, jobs, runs, trigger, .. } = handles.clone();
+    let repository = || settings.hub.clone().map(Repository::open).transpose();
+    let tryout = match runtime {
+        Some(runtime) => Some(Tryout {
+            runtime,
+            finder: ModelFinder {
+                repository: repository()?,
+                data_dir: settings.data_dir.clone(),
+                base_model: settings.base_model.clone(),
+            },
+            templates: settings.templates.clone(),
+            names: settings.names(),
+            asking: Mutex::default(),
+        }),
+        None => None,
+    };
+    let parts = ConsoleParts {
+        streams,
+        corrections,
+        jobs,
+        runs,
+        trigger,
+        ingest,
+        repository: repository()?,
+        tryout,
+        data_dir: settings.data_dir.clone(),
+        token: settings.console_token.clone(),
+        address: settings.http_address,
+    };
+    Ok(Console::new(parts, stop.clone()))
 }
 
 /// Returns the starter of trainers, when a way to start them is set.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{BrokerError, JobId, RunRecord, RunState, trainer_is_up};
+use crate::broker::{BrokerError, JobId, QueuedRuns, RunRecord, trainer_is_up};
 use crate::launcher::{StartRecord, TrainerStarter};
 use crate::trigger::DueJob;
 
@@ -89,18 +89,15 @@ impl StatusSettings {
 const TRAINER_ANSWERS: Duration = Duration::from_secs(1);
 
 impl Status {
-    /// Collects the status, which is one message of limited size. Reads the record of every run.
+    /// Collects the status, which is one message of limited size. The number of reads depends on the
+    /// queue, not on the runs there were.
     ///
     /// # Errors
     /// The errors of the queue.
     pub async fn collect(handles: &BrokerHandles) -> Result<Self, BrokerError> {
-        let runs = handles.runs.list().await?;
-        let running = runs.iter().find(|run| run.state == RunState::Running).map(|run| run.id.clone());
-        let queued = runs.iter().rev().filter(|run| run.state == RunState::Queued);
-        let mut queued: Vec<JobId> = queued.map(|run| run.id.clone()).collect();
-        let queued_more = queued.len().saturating_sub(MAX_QUEUED);
-        queued.truncate(MAX_QUEUED);
-        let mut last_run = runs.into_iter().filter(|run| run.state.is_final()).max_by_key(|run| run.ended_at);
+        let QueuedRuns { running, waiting: queued, more: queued_more } =
+            handles.jobs.queued_runs(MAX_QUEUED).await?;
+        let mut last_run = handles.runs.last_ended().await?;
         if let Some(run) = &mut last_run {
             run.fit(MAX_LAST_RUN);
         }

@@ -21,6 +21,7 @@ mod quarantine;
 mod records;
 mod refusals;
 mod remote;
+mod run_index;
 mod text_ids;
 mod trigger;
 mod trigger_faults;

@@ -10,7 +10,7 @@ use crate::broker::BrokerError;
 use crate::run::error::RunError;
 
 /// Runs blocking work on a thread of the blocking pool.
-pub(in crate::run) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
 ) -> Result<T, RunError> {
     tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)?

@@ -30,7 +30,8 @@ mod snapshots;
 
 pub(in crate::run) use budget::keep_within;
 pub(in crate::run) use checkpoint_sync::{CheckpointSync, remove_stored_checkpoint};
-pub(in crate::run) use files::{blocking, entries};
+pub(crate) use files::blocking;
+pub(in crate::run) use files::entries;
 pub(in crate::run) use left_error::{leave_error, take_error};
 pub use model_cache::ModelOrigin;
 pub(in crate::run) use model_cache::{BaseModel, Baselines, ModelCache};
