@@ -125,7 +125,7 @@ impl Alert {
             AlertFormat::Json => {
                 let mut body = json!(self);
                 if let (Some(link), Some(body)) = (link, body.as_object_mut()) {
-                    body.insert("link".to_owned(), json!(link));
+                    body.insert("link".to_owned(), json!(link.as_str()));
                 }
                 body
             }

@@ -315,7 +315,7 @@ impl Streams {
         &self.parts.training
     }
 
-    pub(super) fn events(&self) -> &Stream {
+    pub(crate) fn events(&self) -> &Stream {
         &self.parts.events
     }
 

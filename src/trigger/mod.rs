@@ -29,4 +29,4 @@ mod timeline;
 
 pub use coverage::{Coverage, Intent};
 pub use listener::{JobQueue, Outlook, Trigger};
-pub use policy::{Decision, DueJob, Reason, TriggerPolicy, TriggerState, decide, next_due};
+pub use policy::{Decision, DueJob, Reason, TriggerPolicy, TriggerState, decide, next_due, pause_after};

@@ -127,7 +127,7 @@ pub fn next_due(policy: &TriggerPolicy, state: &TriggerState) -> Option<DueJob> 
 
 /// Returns the pause after a number of runs in a row that failed. What made them fail may last for days, and
 /// each further run costs a machine's start and its training.
-fn pause_after(failed_runs: u32) -> Duration {
+pub fn pause_after(failed_runs: u32) -> Duration {
     match failed_runs {
         0 => Duration::ZERO,
         failed => FIRST_PAUSE.saturating_mul(1 << (failed - 1).min(16)).min(LONGEST_PAUSE),

@@ -7,7 +7,7 @@ use super::layout::Part;
 use super::overview::Overview;
 use super::words::{ago, count, span, thousands, when};
 use crate::launcher::StartState;
-use crate::trigger::{DueJob, Reason, TriggerPolicy};
+use crate::trigger::{DueJob, Reason, TriggerPolicy, pause_after};
 
 /// The answer in one sentence, and its grounds.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,14 +63,21 @@ impl NextRun {
             grounds
                 .push(format!("{missing} more start it sooner: the threshold is {}.", thousands(threshold)));
         }
-        let cooled = state
-            .last_run_ended_at
-            .map(|ended| ended.saturating_add(policy.cooldown).unwrap_or(Timestamp::MAX));
-        if cooled.is_some_and(|cooled| cooled > outlook.now) {
+        let lasts = |pause| {
+            let end =
+                state.last_run_ended_at.map(|ended| ended.saturating_add(pause).unwrap_or(Timestamp::MAX));
+            end.is_some_and(|end| end > outlook.now)
+        };
+        if lasts(policy.cooldown) {
             let cooldown = span(policy.cooldown);
             grounds.push(format!(
                 "No run starts by itself within {cooldown} after the end of the last one (TRAIN_COOLDOWN)."
             ));
+        }
+        let pause = pause_after(state.failed_runs);
+        if state.failed_runs > 0 && lasts(pause) {
+            let failed = count(u64::from(state.failed_runs), "run has failed", "runs in a row have failed");
+            grounds.push(format!("{failed}; the next one waits {} after the last.", span(pause)));
         }
         Self { headline, at, grounds }
     }
@@ -159,6 +166,7 @@ mod tests {
             oldest_at: some(100),
             newest_at: some(200),
             last_run_ended_at: ended.map(at),
+            failed_runs: 0,
             run_in_flight: false,
         };
         let outlook = Outlook { now: at(now), state, due: next_due(policy, &state) };
