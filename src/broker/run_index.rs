@@ -8,6 +8,7 @@
 //! is logged only: the next change of the record writes it again. A worker that starts builds the
 //! index when there is none, or when the number of records says that some are missing.
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -313,14 +314,16 @@ impl Runs {
     ///
     /// # Errors
     /// [`BrokerError::Request`].
-    pub async fn complete_index(&self) -> Result<(), BrokerError> {
-        let keys = self.records.count().await?;
-        if !self.index.begin(keys).await? {
-            return Ok(());
-        }
-        let summaries = self.records.map_all(|record| RunSummary::of(&record)).await?;
-        tracing::info!(runs = summaries.len(), "built the index of the runs");
-        self.index.finish(summaries, keys).await
+    pub fn complete_index(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            let keys = self.records.count().await?;
+            if !self.index.begin(keys).await? {
+                return Ok(());
+            }
+            let summaries = self.records.map_all(|record| RunSummary::of(&record)).await?;
+            tracing::info!(runs = summaries.len(), "built the index of the runs");
+            self.index.finish(summaries, keys).await
+        })
     }
 
     /// Returns the newest runs, or those before a page that was returned: at least `count`, if there are

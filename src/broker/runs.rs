@@ -5,6 +5,8 @@
 //! record, and stops. The record is also the dead letter: a run that was given up stays here as
 //! `failed`, with the reason, until a person retries it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -225,9 +227,10 @@ impl RunRecord {
 /// Handle of the bucket of run records.
 #[derive(Debug, Clone)]
 pub struct Runs {
-    pub(super) records: Records<RunRecord>,
-    pub(super) index: RunIndex,
-    cancellations: Records<Cancellation>,
+    // Shared: a handle of a bucket is large, and many values have a handle of the runs.
+    pub(super) records: Arc<Records<RunRecord>>,
+    pub(super) index: Arc<RunIndex>,
+    cancellations: Arc<Records<Cancellation>>,
 }
 
 /// A person's request to cancel a run, stored under the key `cancel.<job>` in the
@@ -241,7 +244,11 @@ struct Cancellation {
 impl Runs {
     /// Opens the run records of these streams.
     pub fn new(streams: &Streams) -> Self {
-        Self { records: streams.runs(), index: RunIndex::new(streams), cancellations: streams.state() }
+        Self {
+            records: Arc::new(streams.runs()),
+            index: Arc::new(RunIndex::new(streams)),
+            cancellations: Arc::new(streams.state()),
+        }
     }
 
     /// Writes the record of a new run.

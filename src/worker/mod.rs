@@ -80,7 +80,16 @@ impl Worker {
         options: impl Into<WorkerOptions>,
         stop: CancellationToken,
     ) -> Result<Self, WorkerError> {
-        let WorkerOptions { role, exit_when_idle, takes_over, program } = options.into();
+        // Boxed: a start is rare and its future is large.
+        Box::pin(Self::start_tasks(settings, options.into(), stop)).await
+    }
+
+    async fn start_tasks(
+        settings: &Settings,
+        options: WorkerOptions,
+        stop: CancellationToken,
+    ) -> Result<Self, WorkerError> {
+        let WorkerOptions { role, exit_when_idle, takes_over, program } = options;
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|source| WorkerError::DataDir { path: settings.data_dir.clone(), source })?;
         // The trainer's resources come first, so that a wrong library or repository is reported
@@ -94,7 +103,7 @@ impl Worker {
             false => BrokerHandles::open(settings).await?,
         };
         handles.corrections.complete_erasures().await?;
-        Box::pin(handles.runs.complete_index()).await?;
+        handles.runs.complete_index().await?;
         let mut tasks = Tasks::default();
 
         let gate = HookGate::default();
@@ -128,27 +137,29 @@ impl Worker {
                 refusals: RefusalLog::default(),
             });
             if settings.alerts.is_some() {
-                let (status, events) = (ingest.status(), handles.events.clone());
-                let told = tell_when_held_up(status, events, HELD_UP_PATIENCE, stop.clone());
-                tasks.spawn("ingest alerts", told);
+                let (status, events, cancel) = (ingest.status(), handles.events.clone(), stop.clone());
+                tasks.spawn("ingest alerts", move || {
+                    tell_when_held_up(status, events, HELD_UP_PATIENCE, cancel)
+                });
             }
-            tasks.spawn("ingest", ingest.run(stop.clone()));
+            let cancel = stop.clone();
+            tasks.spawn("ingest", move || ingest.run(cancel));
         }
         if let Some(receiver) = settings.alerts.clone() {
             let alerts = Alerts::new(&handles.streams, receiver).map_err(WorkerError::Alerts)?;
             let cancel = stop.clone();
-            tasks.spawn("alerts", async move { alerts.run(&cancel).await });
+            tasks.spawn("alerts", move || async move { alerts.run(&cancel).await });
         }
         // Every role looks for jobs that are due by time: while one machine sleeps, another may be
         // up. Any number of triggers start one job for the same pairs.
         let (trigger, cancel) = (handles.trigger.clone(), stop.clone());
-        tasks.spawn("trigger", async move { trigger.run(&cancel).await });
+        tasks.spawn("trigger", move || async move { trigger.run(&cancel).await });
         if let Some(starter) = starter {
             let cancel = stop.clone();
-            tasks.spawn("trainer start", async move { starter.run(&cancel).await });
+            tasks.spawn("trainer start", move || async move { starter.run(&cancel).await });
         }
         let (jobs, cancel) = (handles.jobs.clone(), stop.clone());
-        tasks.spawn("queue watch", async move {
+        tasks.spawn("queue watch", move || async move {
             tokio::join!(jobs.keep_registered(&cancel), jobs.keep_cancelling(&cancel));
         });
         let runtime = trainer.as_ref().map(|trainer| trainer.runtime.clone());
@@ -164,13 +175,13 @@ impl Worker {
                 trigger: handles.trigger.clone(),
             };
             let cancel = stop.clone();
-            tasks.spawn("trainer", async move { consumer.run(&cancel).await });
+            tasks.spawn("trainer", move || async move { consumer.run(&cancel).await });
         }
         let console = Arc::new(console(&handles, settings, ingest_status.clone(), runtime, &stop)?);
         let queue_health =
             on_each_call(&handles, |handles| async move { handles.queue_health().await }.boxed());
         let views = Views { queue_health, ingest: ingest_status, hooks, console: Arc::clone(&console) };
-        tasks.spawn("console", async move { Box::pin(console.follow()).await });
+        tasks.spawn("console", move || async move { console.follow().await });
         let failed = |source| WorkerError::Listen { address: settings.http_address, source };
         let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
         let http = server.address();
@@ -181,7 +192,7 @@ impl Worker {
             gate,
         });
         let cancel = stop.clone();
-        tasks.spawn("http", async move {
+        tasks.spawn("http", move || async move {
             if let Err(error) = Box::pin(idle::serve(server, idle, cancel)).await {
                 tracing::error!(%error, "the HTTP server ended");
             }

@@ -23,9 +23,13 @@ pub(super) struct EndedTask {
 }
 
 impl Tasks {
-    /// Starts a task.
-    pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let id = self.running.spawn(task).id();
+    /// Starts a task. The task is made here, so that the caller's stack frame has no room for it: the
+    /// futures of some tasks are large.
+    pub(super) fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce() -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let id = self.running.spawn(Box::pin(task())).id();
         self.names.insert(id, name);
     }
 
@@ -46,10 +50,10 @@ mod tests {
     #[tokio::test]
     async fn an_ended_task_is_known_by_its_name_and_a_panicked_one_by_its_message() {
         let mut tasks = Tasks::default();
-        tasks.spawn("sweep", async { panic!("page {}", 3) });
+        tasks.spawn("sweep", || async { panic!("page {}", 3) });
         let ended = tasks.next_ended().await;
         assert_eq!(ended, Some(EndedTask { name: "sweep", panic: Some("page 3".to_owned()) }));
-        tasks.spawn("http", async {});
+        tasks.spawn("http", || async {});
         assert_eq!(tasks.next_ended().await, Some(EndedTask { name: "http", panic: None }));
         assert_eq!(tasks.next_ended().await, None);
     }
