@@ -329,12 +329,15 @@ impl Jobs {
                 "changing the consumer of jobs"
             );
         }
-        let consumer: PullConsumer = self
+        let answered: PullConsumer = self
             .streams
             .training()
             .create_consumer(config)
             .await
             .map_err(|error| BrokerError::SetUp { name: name.clone(), source: error.into() })?;
+        // The first answer about a consumer that a restarted server has found on its disk is the state in
+        // which it found it, also when the answer is one to a change.
+        let consumer = self.find_consumer().await?.unwrap_or(answered);
         if base.is_some() {
             tracing::info!(ack_wait = ?ack_wait, "changed the consumer of jobs");
         }

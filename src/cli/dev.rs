@@ -181,8 +181,9 @@ pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<Comman
         }
     }
     if args.keep {
+        println!();
         println!(
-            "\nStill running: insert rows, or start a run with `nats pub training.jobs '{{}}'`. Ctrl-C stops it."
+            "Still running: insert rows, or start a run with `nats pub training.jobs '{{}}'`. Ctrl-C stops it."
         );
     }
     if args.keep || !args.demo {

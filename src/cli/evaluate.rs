@@ -11,7 +11,7 @@ use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
 use super::dataset::dataset;
-use super::{CliError, CommandOutcome, print_json};
+use super::{CliError, CommandOutcome, print_json, print_text};
 
 /// Judges a model on the held-out part of a file of corrections, as a run does.
 ///
@@ -62,7 +62,9 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     if args.json {
         print_json(&Evaluation { report: &report, rows })?;
     } else {
-        println!("{}\n{report}\n{rows}", dataset.summary);
+        println!("{}", dataset.summary);
+        print_text(&format!("{report}\n"))?;
+        println!("{rows}");
     }
     Ok(if report.may_be_published(false) { CommandOutcome::Done } else { CommandOutcome::NothingPublished })
 }

@@ -98,13 +98,15 @@ impl<'a> Plain<&'a str> {
 
 impl<T: fmt::Display> fmt::Display for Plain<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Filter { formatter, margin: self.margin, owed: false }, "{}", self.text)
+        write!(Filter { formatter, margin: self.margin, begun: false, owed: false }, "{}", self.text)
     }
 }
 
 struct Filter<'a, 'f> {
     formatter: &'a mut fmt::Formatter<'f>,
     margin: &'static str,
+    /// True after the first character that is no line break: blank lines before a text are the program's.
+    begun: bool,
     /// True after a line break, until the next character shows if a margin is missing.
     owed: bool,
 }
@@ -115,9 +117,10 @@ impl fmt::Write for Filter<'_, '_> {
             if std::mem::take(&mut self.owed) && !matches!(letter, ' ' | '\n') {
                 self.formatter.write_str(self.margin)?;
             }
+            self.begun |= letter != '\n';
             match letter {
                 '\n' => {
-                    self.owed = true;
+                    self.owed = self.begun;
                     self.formatter.write_char(letter)?;
                 }
                 '\t' => self.formatter.write_char(letter)?,
@@ -143,6 +146,7 @@ mod tests {
         assert!(!line.contains(['\u{1b}', '\r', '\u{9b}']), "{line:?}");
         assert!(line.lines().skip(1).all(|line| line.starts_with("  ")), "{line:?}");
         assert_eq!(line.lines().count(), 5);
+        assert_eq!(Plain::lines(format_args!("\n\nRun x:\ny")).to_string(), "\n\nRun x:\n  y");
         assert_eq!(Plain::text("# a\n\nb\u{7}\tc\n").to_string(), "# a\n\nb \tc\n");
         let json = serde_json::to_string(&foreign).unwrap();
         assert!(!escaped(&json).contains(char::is_control));

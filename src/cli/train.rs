@@ -12,7 +12,7 @@ use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
 
 use super::dataset::dataset;
-use super::{CliError, CommandOutcome};
+use super::{CliError, CommandOutcome, print_text};
 
 /// Fine-tunes a model folder on a file of corrections, in the foreground.
 ///
@@ -192,7 +192,7 @@ fn fine_tune(
         );
     }
     let report = trained.evaluate(&settings.gate, &baselines)?;
-    println!("{report}");
+    print_text(&format!("{report}\n"))?;
 
     // Written to a temporary folder and renamed, so that the folder --out is always complete.
     let parent = durable::parent(&args.out);

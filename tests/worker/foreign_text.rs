@@ -64,9 +64,9 @@ async fn no_command_lets_foreign_text_forge_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
     let quoted = FORGED.replace('\r', "");
-    let rows: String =
-        (0..60).map(|row| format!("tipo {row},\"Name {} {quoted}\",\"{quoted}\"\n", row % 7)).collect();
-    write("pairs.csv", format!("typo,corrected,domain\n{rows}"));
+    // Rows with control characters are refused, and the others are trained on.
+    let good: String = (0..60).map(|row| format!("tipo {row},Name {},brand\n", row % 7)).collect();
+    write("pairs.csv", format!("typo,corrected,domain\n{good}x,\"Name {quoted}\",\"{quoted}\"\n"));
     write("names.csv", format!("name,domain\n\"Toyota {quoted}\",\"{quoted}\"\n"));
     write("receipt.json", json!({ "base_model": FORGED, FORGED: 1 }).to_string());
     write("autovalidate.toml", format!("{} = 1\n", toml::Value::String(FORGED.to_owned())));
@@ -75,7 +75,7 @@ async fn no_command_lets_foreign_text_forge_a_line() {
     assert_plain(&["models", "list"], &wrong);
     std::fs::remove_file(folder.path().join("autovalidate.toml")).unwrap();
 
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &["models", "list"],
         &["models", "list", "--json"],
         &["models", "rollback", FORGED],
@@ -87,6 +87,7 @@ async fn no_command_lets_foreign_text_forge_a_line() {
         &["suggest", "toyta", "--names", "names.csv", "--model", "base"],
         &["suggest", FORGED, "--names", "names.csv", "--model", FORGED],
         &["train", "--data", "pairs.csv", "--out", "model", "--epochs", "1", "--variants", "0"],
+        &["evaluate", "--data", "pairs.csv", "--model", "model"],
         &["evaluate", "--data", "pairs.csv", "--model", FORGED],
         &["status"],
         &["doctor"],
@@ -95,6 +96,7 @@ async fn no_command_lets_foreign_text_forge_a_line() {
         let output = run(&hub, folder.path(), arguments).await;
         assert_plain(arguments, &output);
     }
+    assert!(folder.path().join("model/modules.json").exists(), "the rows were trained on");
     let listed = run(&hub, folder.path(), commands[0]).await;
     assert!(String::from_utf8(listed.stdout).unwrap().contains("forged"), "the index's text is shown");
     let listed = run(&hub, folder.path(), commands[1]).await;

@@ -17,7 +17,8 @@ pub(super) type LivedWeek = (Recipe, WeekRecord);
 
 /// Prints both tables.
 pub(super) fn print(weeks: &[LivedWeek]) {
-    println!("\nMeasured here: machine-seconds of each wake, with --exit-when-idle {}s", IDLE.as_secs());
+    println!();
+    println!("Measured here: machine-seconds of each wake, with --exit-when-idle {}s", IDLE.as_secs());
     for (recipe, week) in weeks {
         println!("  {} ({})", recipe.name(), recipe.file());
         for (kind, wake) in &week.wakes {
@@ -28,7 +29,8 @@ pub(super) fn print(weeks: &[LivedWeek]) {
         let dollars: f64 = runs().map(|run| run.seconds() * run.group.size.price_per_second()).sum();
         println!("    {:<42} {seconds:.1} machine-seconds, ${dollars:.4}", "the week as lived here");
     }
-    println!("\nExtrapolated: the same week on Fly.io, with all {TICKS_PER_WEEK} hourly ticks");
+    println!();
+    println!("Extrapolated: the same week on Fly.io, with all {TICKS_PER_WEEK} hourly ticks");
     println!(
         "  Each wake takes as long as measured on the cores of this computer, but with the idle times of"
     );

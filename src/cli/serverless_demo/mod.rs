@@ -90,7 +90,8 @@ async fn live(
     stop: &CancellationToken,
 ) -> Result<week::WeekRecord, CliError> {
     let recipe = deployment.recipe;
-    println!("\nRecipe {} ({}):", recipe.name(), recipe.file());
+    println!();
+    println!("Recipe {} ({}):", recipe.name(), recipe.file());
     for group in recipe.groups() {
         let (name, role, size) = (group.name, group.role, group.size.name());
         println!("  {name:<9} {size}: worker --role {role} --exit-when-idle {}s", IDLE.as_secs());

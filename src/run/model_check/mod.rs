@@ -54,7 +54,7 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Returns two minutes, and 512 MiB besides four times the size of the files. Reading
-    /// all-MiniLM-L6-v2 takes a second and a fifth of that memory.
+    /// all-MiniLM-L6-v2 takes one or two seconds and less than 64 MiB.
     fn default() -> Self {
         Self { time: Duration::from_secs(120), memory: 512 << 20, per_byte: 4 }
     }
