@@ -44,7 +44,7 @@ pub enum AlertFormat {
 pub struct Alert {
     /// Kind of the alert.
     pub kind: AlertKind,
-    /// What happened, in one line.
+    /// Summary in one line.
     pub title: String,
     /// Details, and what to do; may be empty.
     #[serde(default)]

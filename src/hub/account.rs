@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::error::HubError;
 use super::wire::Wire;
 
-/// What a token may do.
+/// Permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenRole {
     /// Read only.

@@ -10,9 +10,9 @@ pub(super) struct Finding {
     /// Name of what was checked, such as `table`.
     pub(super) check: &'static str,
     pub(super) outcome: Outcome,
-    /// What was found.
+    /// Description of what was found.
     pub(super) found: String,
-    /// What to do about it.
+    /// Advice for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) advice: Option<String>,
 }

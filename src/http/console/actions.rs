@@ -39,7 +39,7 @@ enum Action {
     Rollback,
 }
 
-/// What the page of an action says: the question, its consequence, the answer's label, and its target.
+/// Text of an action's page: the question, its consequence, the answer's label, and its target.
 struct Question {
     title: String,
     told: &'static str,

@@ -12,7 +12,7 @@ use crate::run::Stage;
 /// Number of losses above which neighbors are merged.
 const MOST_LOSSES: usize = 400;
 
-/// What the events have told so far.
+/// State that the events have told so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LiveRun {
     /// Number of events, so that each one is a change.

@@ -80,7 +80,7 @@ pub use tryout::Tryout;
 /// Largest number of browsers that receive updates at the same time.
 const MOST_STREAMS: usize = 16;
 
-/// What the console shows and acts on.
+/// Everything that the console shows and acts on.
 pub struct ConsoleParts {
     /// Streams of the broker.
     pub streams: Streams,

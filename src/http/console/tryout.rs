@@ -45,7 +45,7 @@ pub struct Tryout {
     pub asking: Mutex<()>,
 }
 
-/// What was typed.
+/// Question of a visitor.
 struct Question<'a> {
     typo: &'a str,
     domain: &'a str,
