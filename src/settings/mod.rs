@@ -401,7 +401,7 @@ fn with_indexed(reader: &mut SettingsReader<'_>, templates: Templates) -> Templa
         if !template.contains(&format!("{{{domain}}}")) {
             reader.problem(
                 &format!("serve_templates.{domain}"),
-                &format!("must contain {{{domain}}}, which stands for the name"),
+                format!("must contain {{{domain}}}, which stands for the name"),
             );
         }
     }
