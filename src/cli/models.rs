@@ -170,9 +170,13 @@ fn print(versions: &[Version]) {
         if version.removed {
             span.push_str("  (removed from the Hub)");
         }
+        // Versions begin with a year. Whatever else an index names so is quoted, since it begins a line.
+        let name = match version.version.starts_with(|first: char| first.is_ascii_digit()) {
+            true => version.version.clone(),
+            false => format!("{:?}", version.version),
+        };
         println!(
-            "{:<16} {verdict:<12} {:<19} {:<19} {:>6.1} MB  {span}",
-            version.version,
+            "{name:<16} {verdict:<12} {:<19} {:<19} {:>6.1} MB  {span}",
             change(|scores| scores.accuracy_at_1),
             change(|scores| scores.mrr_at_10),
             version.bytes as f64 / 1e6,

@@ -15,6 +15,11 @@ use crate::support::{DEADLINE, onnxruntime, tiny, within};
 const FORGED: &str = "x\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\r\nerror: forged\n  what to do: forged";
 
 async fn run(hub: &TestHub, folder: &Path, arguments: &[&str]) -> Output {
+    logging(hub, folder, arguments, "error").await
+}
+
+/// Runs the program with a filter of logs.
+async fn logging(hub: &TestHub, folder: &Path, arguments: &[&str], filter: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_autovalidate"));
     command
         .args(arguments)
@@ -27,6 +32,7 @@ async fn run(hub: &TestHub, folder: &Path, arguments: &[&str]) -> Output {
         .env("BASE_MODEL", tiny())
         .env("NATS_URL", "nats://127.0.0.1:1")
         .env("TRAIN_THREADS", "1")
+        .env("RUST_LOG", filter)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     within(DEADLINE, command.output()).await.unwrap()
@@ -49,6 +55,8 @@ async fn no_command_lets_foreign_text_forge_a_line() {
     let index = json!({ "schema": 1, "live": null, "models": [{
         "version": FORGED, "path": format!("models/{FORGED}"), "published_at": "2026-01-03T00:00:05Z",
         "verdict": FORGED, "base_model": FORGED, "rollback_of": FORGED,
+    }, {
+        "version": "error: forged", "path": "models/other", "published_at": "2026-01-02T00:00:05Z",
     }] });
     hub.hub.faults().rival(INDEX, index.to_string());
     let (archive, _) = hub.archive(1, 100);
@@ -103,4 +111,25 @@ async fn no_command_lets_foreign_text_forge_a_line() {
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     let versions: Vec<_> = listed.as_array().unwrap().iter().map(|each| each["version"].as_str()).collect();
     assert!(versions.contains(&Some(FORGED)), "JSON has the text as it is: {listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_filter_makes_a_library_log_at_trace() {
+    let hub = TestHub::start().await;
+    hub.publish("20261122160509", 100).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let filter =
+        "trace,hyper=trace,hyper_util::client::legacy::connect::http=trace,tungstenite::handshake=trace";
+    let output = logging(&hub, folder.path(), &["models", "list"], filter).await;
+    assert!(output.status.success());
+    let mut of_libraries = 0;
+    for line in String::from_utf8(output.stderr).unwrap().lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let target = record["target"].as_str().unwrap();
+        if !target.starts_with("autovalidate") {
+            of_libraries += 1;
+            assert_ne!(record["level"], "TRACE", "{record}");
+        }
+    }
+    assert!(of_libraries > 0, "the filter lets libraries log, as far as they may");
 }
