@@ -23,12 +23,21 @@ pub struct Templates {
     /// Template per normalized domain of the text that the backend indexes for a name. `{<domain>}` stands
     /// for the name that the same row of the catalog has of that domain. Records of earlier versions, which
     /// indexed bare names, have no rows of several names.
-    #[serde(default = "indexed_by_the_backend", deserialize_with = "by_normalized_domain")]
+    #[serde(
+        default = "indexed_by_the_backend",
+        deserialize_with = "by_normalized_domain",
+        skip_serializing_if = "is_of_the_backend"
+    )]
     indexed: BTreeMap<String, String>,
 }
 
 fn indexed_by_the_backend() -> BTreeMap<String, String> {
     INDEXED.map(|(domain, template)| (domain.to_owned(), template.to_owned())).into()
+}
+
+/// Returns true for the backend's own templates, which records leave out.
+fn is_of_the_backend(indexed: &BTreeMap<String, String>) -> bool {
+    *indexed == indexed_by_the_backend()
 }
 
 /// Reads templates of earlier versions, which kept a domain as it was spelled in the settings.

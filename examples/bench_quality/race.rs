@@ -32,9 +32,12 @@ struct Reading {
     accuracy: f64,
 }
 
+/// Accuracy of parameters on the queries.
+type AccuracyOf<'r> = Box<dyn FnMut(&ParameterBuffer) -> Result<f64, TrainError> + 'r>;
+
 /// Observer that reads the accuracy every few steps.
 struct Readings<'r> {
-    ranks: Box<dyn FnMut(&ParameterBuffer) -> Result<f64, TrainError> + 'r>,
+    accuracy_of: AccuracyOf<'r>,
     step: usize,
     started: f64,
     /// Processor time of the readings.
@@ -51,7 +54,7 @@ impl Observer for Readings<'_> {
     fn assess(&mut self, parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
         let now = || processor_seconds().map_err(|error| TrainError::Evaluation(error.into()));
         let begun = now()?;
-        let accuracy = (self.ranks)(parameters)?;
+        let accuracy = (self.accuracy_of)(parameters)?;
         self.readings.push(Reading { step: self.step, seconds: begun - self.started - self.spent, accuracy });
         self.spent += now()? - begun;
         Ok(None)
@@ -92,7 +95,7 @@ impl Bench {
         export(&folder, &parameters, 1.0, &model)?;
 
         let mut readings = Readings {
-            ranks: Box::new(|parameters| {
+            accuracy_of: Box::new(|parameters| {
                 let ranks = model_ranks(&queries, &dataset.catalog, &self.templates, |texts| {
                     let tokens = tokenizer.encode(texts)?.texts;
                     let compact: Option<Vec<Vec<u32>>> =

@@ -45,10 +45,8 @@ pub(super) async fn show(
         title: "Pairs",
         live: Some("/pairs"),
     };
-    let (parts, quarantine) = tokio::join!(
-        Box::pin(parts(console, &visitor)),
-        Box::pin(quarantine(console, &visitor, earlier)),
-    );
+    let (parts, quarantine) =
+        tokio::join!(Box::pin(parts(console, &visitor)), Box::pin(quarantine(console, &visitor, earlier)),);
     let quarantine = quarantine.unwrap_or_else(|error| broker_trouble(&error));
     let texts = match (visitor.logged_in, console.access.has_login()) {
         (true, _) => html! {},
