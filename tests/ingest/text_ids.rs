@@ -66,6 +66,8 @@ async fn rows_come_by_sweep_and_over_realtime_and_their_changes_too() {
         inbox.holds(ids.keys().copied()).await;
         // The first audit would find the next rows, too.
         ingest.status_is(|status| status.audits > 0).await;
+        // So would the sweep that the subscription asks for. After two more, none is under way.
+        sweep(&mut ingest, 2).await;
         ids.extend(insert(&supabase, 5));
         inbox.holds(ids.keys().copied()).await;
         assert_eq!(ingest.status.borrow().rows_by_realtime, 5);
