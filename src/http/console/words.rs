@@ -28,8 +28,8 @@ fn distance(from: Timestamp, now: Timestamp) -> String {
     let one = match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
+        3_600..172_800 => format!("{} h", (seconds + 1_800) / 3_600),
+        _ => format!("{} d", (seconds + 43_200) / 86_400),
     };
     if apart >= SignedDuration::ZERO { format!("{one} ago") } else { format!("in {one}") }
 }
@@ -78,6 +78,7 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((count(1, "pair", "pairs"), thousands(100)), ("1 pair".to_owned(), "100".to_owned()));
         let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(distance(at(604_790), at(0)), "in 7 d");
         assert_eq!(
             (distance(at(0), at(90)), distance(at(90), at(0))),
             ("1 min ago".into(), "in 1 min".into())
