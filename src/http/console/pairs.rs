@@ -45,9 +45,10 @@ pub(super) async fn show(
         title: "Pairs",
         live: Some("/pairs"),
     };
-    let (parts, quarantine) =
-        tokio::join!(Box::pin(parts(console, &visitor)), Box::pin(quarantine(console, &visitor, earlier)),);
-    let quarantine = quarantine.unwrap_or_else(|error| broker_trouble(&error));
+    let quarantine = match quarantine(console, &visitor, earlier).await {
+        Ok(shown) => shown,
+        Err(error) => broker_trouble(&error),
+    };
     let texts = match (visitor.logged_in, console.access.has_login()) {
         (true, _) => html! {},
         (false, _) => {
@@ -55,7 +56,7 @@ pub(super) async fn show(
         }
     };
     let mut body = html! { h1 { "Pairs" } (texts) };
-    for (id, part) in parts {
+    for (id, part) in parts(console, &visitor).await {
         body = html! { (body) (super::layout::show_part(id, part)) };
     }
     page.show(html! { (body) (quarantine) (forget()) })
