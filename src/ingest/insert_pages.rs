@@ -222,7 +222,11 @@ impl Table {
             }
             last = Some(next);
         }
-        Ok(last)
+        // Whatever lies in between, reading on from here would bring the same page again.
+        match last.is_some() && last.as_ref() == after {
+            true => Err(RestError::SamePage),
+            false => Ok(last),
+        }
     }
 }
 

@@ -179,7 +179,8 @@ async fn a_deletion_is_found_although_the_whole_table_went_before() {
     for kind in KINDS {
         let (supabase, inbox) = (table_of(kind).await, Arc::new(Memory::default()));
         supabase.faults().drop_events(u64::MAX);
-        let hour_ago = json!((Timestamp::now() - SignedDuration::from_hours(1)).to_string());
+        let hour_ago = Timestamp::from_second(Timestamp::now().as_second() - 3_600).expect("a time");
+        let hour_ago = json!(hour_ago.to_string());
         let before: Vec<i64> =
             (0..30).map(|row| insert_at(&supabase, &format!("early {row}"), &hour_ago)).collect();
         let mut ingest = Running::start(service(&supabase), &inbox, timing());
@@ -200,6 +201,20 @@ async fn a_deletion_is_found_although_the_whole_table_went_before() {
         assert_eq!(ingest.status.borrow().vanished, 30);
         ingest.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_page_that_comes_again_is_told_and_not_asked_for_without_end() {
+    let (supabase, inbox) = (table_of(IdType::Uuid).await, Arc::new(Memory::default()));
+    for row in 0..3 {
+        // Finer than PostgreSQL keeps it. As a bound, it is read as an earlier time, so all rows are later.
+        insert_at(&supabase, &format!("toyta {row}"), &json!("2026-01-01T00:00:00.0000004Z"));
+    }
+    let mut ingest = Running::start(service(&supabase), &inbox, timing());
+    let status = ingest.status_is(|status| status.sweep_trouble.is_some()).await;
+    let told = status.sweep_trouble.expect("trouble").error;
+    assert!(told.contains("the page before"), "{told}");
+    ingest.stop().await;
 }
 
 #[tokio::test]

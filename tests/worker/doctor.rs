@@ -111,7 +111,8 @@ async fn a_right_new_set_up_passes_with_notes_and_a_broken_one_fails_at_its_own_
     let empty = set_up.folder.path().join("names.csv");
     std::fs::write(&empty, "name\n").unwrap();
     let empty = empty.display().to_string();
-    let broken: [(&[(&str, &str)], &[&str]); 9] = [
+    type Broken<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let broken: [Broken<'_>; 9] = [
         (&[("SUPABASE_SERVICE_KEY", "no-such-key")], &["table", "Realtime"]),
         (&[("SUPABASE_TABLE", "no_such_table")], &["table", "Realtime"]),
         (&[("DATA_DIR", "/proc/data")], &["data directory"]),
