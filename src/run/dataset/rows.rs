@@ -23,7 +23,7 @@ const MOST_SLIPS: usize = 200_000;
 pub struct Dataset {
     /// Training pairs, rendered; each distinct pair once.
     pub pairs: Vec<PairTexts>,
-    /// Typo and correction of each training pair, of the first [`MOST_SLIPS`], [composed](compose). The
+    /// Typo and correction of each training pair, of the first 200,000, [composed](compose). The
     /// rates of synthetic slips are learned from these texts, and a letter with an accent is one letter.
     pub slips: Vec<(String, String)>,
     /// Held-out queries, one per held-out pair.
