@@ -43,8 +43,9 @@ impl CatalogRow {
     }
 
     /// Returns a row of names with their domains. Names without a visible character are left out.
-    pub fn together(names: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(names.into_iter().filter(|(_, name)| !normalize(name).is_empty()).collect())
+    pub fn together(names: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
+        let names = names.into_iter().map(|(domain, name)| (domain.into(), name.into()));
+        Self(names.filter(|(_, name)| !normalize(name).is_empty()).collect())
     }
 
     /// Returns the `(domain, name)` pairs.
@@ -66,11 +67,8 @@ mod tests {
     fn names_that_stand_alone_are_written_as_earlier_versions_did() {
         let rows = [
             CatalogRow::alone("brand", "Kia"),
-            CatalogRow::together(
-                [("brand", "Kia"), ("model", "Ceed"), ("trim", " \u{200b}")]
-                    .map(|(domain, name)| (domain.to_owned(), name.to_owned())),
-            ),
-            CatalogRow::together([]),
+            CatalogRow::together([("brand", "Kia"), ("model", "Ceed"), ("trim", " \u{200b}")]),
+            CatalogRow::together([("", "")]),
         ];
         let written = serde_json::to_string(&rows).unwrap();
         assert_eq!(written, r#"[["brand","Kia"],[["brand","Kia"],["model","Ceed"]],[]]"#);

@@ -212,9 +212,7 @@ mod tests {
 
     #[test]
     fn the_index_has_a_text_for_each_name_of_a_row() {
-        let row = |names: &[(&str, &str)]| {
-            CatalogRow::together(names.iter().map(|(of, name)| ((*of).to_owned(), (*name).to_owned())))
-        };
+        let row = |names: &[(&str, &str)]| CatalogRow::together(names.iter().copied());
         let car = row(&[("Brand", "Citroe\u{308}n "), ("model", "C4  Cactus")]);
         let templates = Templates::default();
         let of = |domain: &str, row: &CatalogRow| templates.render_indexed(domain, row);

@@ -99,10 +99,7 @@ impl Dataset {
         }
         let mut catalog = Catalog::new(entries.iter().map(|entry| (entry.domain, entry.name)));
         if name == "served" {
-            let row = |(brand, model): (&str, &str)| {
-                let names = [("brand", brand), ("model", model)];
-                CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
-            };
+            let row = |(brand, model)| CatalogRow::together([("brand", brand), ("model", model)]);
             let rows: Vec<CatalogRow> = cars().into_iter().map(row).collect();
             catalog = catalog.with_indexed(&rows, &Templates::default());
         }

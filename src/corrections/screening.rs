@@ -44,15 +44,15 @@ impl fmt::Debug for KnownNames {
 
 impl KnownNames {
     /// Collects names from `(domain, name)`; a name with an empty domain holds for all domains.
-    pub fn new(names: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn new(names: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> Self {
         let mut known = Self::default();
         for (domain, name) in names {
-            let domain = normalize(&domain);
+            let domain = normalize(domain.as_ref());
             let names = match domain.is_empty() {
                 true => &mut known.anywhere,
                 false => known.domains.entry(domain).or_default(),
             };
-            names.insert(normalize(&name));
+            names.insert(normalize(name.as_ref()));
         }
         known
     }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_correction_must_be_a_name_of_its_domain_where_the_catalog_has_one() {
-        let names = |domain: &str| KnownNames::new([(domain.to_owned(), " TOYOTA ".to_owned())]);
+        let names = |domain: &str| KnownNames::new([(domain, " TOYOTA ")]);
         let with = |names| ScreeningRules { names: Some(Arc::new(names)), burst: None };
         let other = Row { corrected: "Toyote".to_owned(), ..row() };
         for domain in ["brand", ""] {

@@ -173,7 +173,7 @@ async fn read_table(
     let Some((first, further)) = domains.split_first() else { return Err(CatalogError::NoColumns) };
     let further: Vec<&str> = further.iter().map(String::as_str).collect();
     let rows = table.texts(first, &further).await.map_err(CatalogError::Table)?;
-    let together = |names: Vec<String>| CatalogRow::together(domains.iter().cloned().zip(names));
+    let together = |names: Vec<String>| CatalogRow::together(domains.iter().zip(names));
     Ok(rows.into_iter().map(together).filter(|row| row.names().len() > 0).collect())
 }
 
@@ -198,7 +198,7 @@ pub fn read_names(path: &Path, domains: &[String], strict: bool) -> Result<Vec<C
     for record in read(path, &Columns { wanted: &wanted, lone: Some(0) })? {
         let mut values = record.values.into_iter().map(Option::unwrap_or_default);
         let named = alone(values.by_ref().take(2).collect());
-        let row = named.unwrap_or_else(|| CatalogRow::together(domains.iter().cloned().zip(values)));
+        let row = named.unwrap_or_else(|| CatalogRow::together(domains.iter().zip(values)));
         if row.names().len() > 0 {
             rows.push(row);
         } else if strict {
@@ -246,10 +246,7 @@ mod tests {
 
     #[test]
     fn a_file_may_have_a_column_for_each_domain() {
-        let row = |names: [(&str, &str); 2]| {
-            CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
-        };
-        let corolla = row([("brand", "Toyota"), ("model", "Corolla")]);
+        let corolla = CatalogRow::together([("brand", "Toyota"), ("model", "Corolla")]);
         let text = "id,Model,Brand\n1,Corolla,Toyota\n2,,Audi\n";
         let expected = Ok(vec![corolla.clone(), pair("brand", "Audi")]);
         assert_eq!(names("a.csv", text), expected);

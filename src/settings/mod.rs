@@ -15,6 +15,7 @@
 //! durations.rs      allowed ranges of durations
 //! evaluation.rs     held-out rows, gate, synthetic typos
 //! ingest.rs         column names, catalog, burst limit
+//! templates.rs      templates of texts
 //! trainer_start.rs  start of a trainer by a listener
 //! ```
 
@@ -28,16 +29,15 @@ mod evaluation;
 mod ingest;
 mod nats_url;
 mod reader;
+mod templates;
 mod trainer_start;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::correction::normalize;
 use crate::evaluate::HoldOut;
 use crate::failure::{Failure, RetryDirective};
 use crate::redaction::quote;
@@ -246,8 +246,7 @@ impl Settings {
         let synthesis = evaluation::synthesis(&mut reader);
         let hold_out = evaluation::hold_out(&mut reader);
         let gate = evaluation::gate(&mut reader);
-        let templates = templates(&mut reader);
-        let templates = with_indexed(&mut reader, templates);
+        let templates = templates::templates(&mut reader);
         let base_model = reader.parse_or(
             "BASE_MODEL",
             "a folder or a Hub name",
@@ -372,40 +371,6 @@ fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
         if text == "epoch" { Some(None) } else { steps().map(Some) }
     });
     metric.flatten().map(|metric| EarlyStop { metric, patience, every: every.flatten() })
-}
-
-fn templates(reader: &mut SettingsReader<'_>) -> Templates {
-    let Some(entries) = reader.table("templates") else { return Templates::default() };
-    let mut templates = BTreeMap::new();
-    for (domain, template) in entries {
-        if !template.contains("{text}") {
-            reader.problem(&format!("templates.{domain}"), "must contain {text}");
-        }
-        if templates.insert(normalize(&domain), template).is_some() {
-            reader.problem(
-                &format!("templates.{domain}"),
-                "is the same domain as another one, spelled differently",
-            );
-        }
-    }
-    match templates.remove("default") {
-        Some(fallback) => Templates::new(templates, fallback),
-        None => Templates::default().with_domains(templates),
-    }
-}
-
-/// Reads the templates of the texts that the backend indexes.
-fn with_indexed(reader: &mut SettingsReader<'_>, templates: Templates) -> Templates {
-    let Some(entries) = reader.table("serve_templates") else { return templates };
-    for (domain, template) in &entries {
-        if !template.contains(&format!("{{{domain}}}")) {
-            reader.problem(
-                &format!("serve_templates.{domain}"),
-                format!("must contain {{{domain}}}, which stands for the name"),
-            );
-        }
-    }
-    templates.with_indexed(entries)
 }
 
 /// Returns a list of folders, separated by commas.

@@ -87,11 +87,7 @@ impl DurableInbox {
         let names = match catalog {
             None => None,
             Some(source) => match source.read(access, domains).await {
-                Ok(rows) => {
-                    let names = rows.iter().flat_map(CatalogRow::names);
-                    let names = names.map(|(domain, name)| (domain.to_owned(), name.to_owned()));
-                    Some(Arc::new(KnownNames::new(names)))
-                }
+                Ok(rows) => Some(Arc::new(KnownNames::new(rows.iter().flat_map(CatalogRow::names)))),
                 Err(error) if due.is_some() => {
                     tracing::warn!(
                         error = chain(&error),

@@ -13,7 +13,7 @@ use crate::support::broker::{TestBroker, row, rows};
 use crate::support::within;
 
 fn names(names: &[&str]) -> Option<Arc<KnownNames>> {
-    Some(Arc::new(KnownNames::new(names.iter().map(|name| (String::new(), (*name).to_owned())))))
+    Some(Arc::new(KnownNames::new(names.iter().map(|name| ("", *name)))))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,10 +60,7 @@ fn ranks_are_by_cosine_among_the_names_of_the_domain() {
 
 #[test]
 fn a_name_is_as_near_as_its_nearest_text_in_the_index() {
-    let row = |brand: &str, model: &str| {
-        let names = [("brand", brand), ("model", model)];
-        CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
-    };
+    let row = |brand: &str, model: &str| CatalogRow::together([("brand", brand), ("model", model)]);
     let rows = [row("Audi", "A4"), row("Audi", "A6"), row("BMW", "X1"), row("Kia", "Ceed")];
     let templates = Templates::default();
     // The last row's names are not among those of the catalog, and a brand may be indexed alone.

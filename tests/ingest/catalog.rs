@@ -37,8 +37,7 @@ async fn every_name_of_a_table_is_read_past_the_servers_cap() {
 
     let rows = read("table:typo_training_dataset").await.expect("rows");
     assert_eq!(rows.len(), 2300);
-    let row = [("corrected", "name 7"), ("domain", "brand"), ("typo", "typo")];
-    let row = CatalogRow::together(row.map(|(domain, name)| (domain.to_owned(), name.to_owned())));
+    let row = CatalogRow::together([("corrected", "name 7"), ("domain", "brand"), ("typo", "typo")]);
     assert_eq!(rows.iter().filter(|other| **other == row).count(), 1);
 
     let error = read("table:typo_training_dataset.nope").await.expect_err("no such column");

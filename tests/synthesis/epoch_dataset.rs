@@ -52,10 +52,8 @@ fn each_epoch_has_every_real_pair_and_fresh_synthetic_ones() {
 
 #[test]
 fn a_typos_positive_is_a_text_of_the_index_one_for_each_name_and_epoch() {
-    let rows = ["Golf", "Polo", "Passat", "Jetta", "Tiguan", "Touran"].map(|model| {
-        let names = [("brand", "Volkswagen"), ("model", model)];
-        CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
-    });
+    let rows = ["Golf", "Polo", "Passat", "Jetta", "Tiguan", "Touran"]
+        .map(|model| CatalogRow::together([("brand", "Volkswagen"), ("model", model)]));
     let templates = Templates::default();
     let names = rows.iter().flat_map(CatalogRow::names).chain([("brand", "Audi"), ("brand", "BMW")]);
     let catalog = Catalog::new(names).with_indexed(&rows, &templates);

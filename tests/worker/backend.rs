@@ -147,10 +147,7 @@ async fn finds_what_the_backend_answers(backend: &mut Backend, hub: &hub::Hub, d
         side: Side::NewTypo,
     };
     let queries: Vec<Query> = typed.iter().zip(&answers).map(query).collect();
-    let row = |(brand, model): &(&str, &str)| {
-        let names = [("brand", *brand), ("model", *model)];
-        CatalogRow::together(names.map(|(domain, name)| (domain.to_owned(), name.to_owned())))
-    };
+    let row = |(brand, model): &(&str, &str)| CatalogRow::together([("brand", *brand), ("model", *model)]);
     let rows: Vec<CatalogRow> = rows.iter().map(row).collect();
     let templates = Templates::default();
     let catalog = Catalog::new(rows.iter().flat_map(CatalogRow::names)).with_indexed(&rows, &templates);
