@@ -7,6 +7,7 @@
 //! together, so that hard and easy queries cancel out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,6 +78,14 @@ pub struct GatePolicy {
     /// difference between two milliseconds and three. Records from before this rule lack it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub query_budget_ms: f64,
+}
+
+impl GatePolicy {
+    /// Returns the encode time of one query up to which no model is too slow.
+    pub fn query_budget(&self) -> Duration {
+        // A record comes from outside.
+        Duration::try_from_secs_f64(self.query_budget_ms / 1_000.0).unwrap_or_default()
+    }
 }
 
 impl Default for GatePolicy {

@@ -72,16 +72,31 @@ fn a_model_that_answers_within_the_budget_is_not_slow_however_fast_the_live_one_
     );
 }
 
+/// Returns the time of three queries that take `times`, after a first call that takes longer, and the
+/// number of calls.
+fn timed_queries(times: impl IntoIterator<Item = u64>) -> (Option<Duration>, usize) {
+    let mut times = std::iter::once(900).chain(times);
+    let mut calls = 0;
+    let time = query_time(3, Duration::from_millis(20), |query| {
+        assert_eq!(query, if calls == 0 { 0 } else { (calls - 1) % 3 });
+        calls += 1;
+        Ok::<_, Infallible>(Duration::from_millis(times.next().unwrap_or(900)))
+    });
+    (time.unwrap(), calls)
+}
+
 #[test]
 fn the_time_of_a_query_is_the_median_without_the_first_call() {
-    let mut calls = Vec::new();
-    let time = query_time(3, |query| {
-        calls.push(query);
-        Ok::<_, Infallible>(Duration::from_millis([900, 7, 900, 5][calls.len() - 1]))
-    });
-    assert_eq!(time, Ok(Some(Duration::from_millis(7))));
-    assert_eq!(calls, [0, 0, 1, 2]);
-    assert_eq!(query_time(0, |_| Ok::<_, Infallible>(Duration::ZERO)), Ok(None));
+    assert_eq!(timed_queries([7, 900, 5]), (Some(Duration::from_millis(7)), 4));
+    assert_eq!(query_time(0, Duration::ZERO, |_| Ok::<_, Infallible>(Duration::ZERO)), Ok(None));
+}
+
+#[test]
+fn a_busy_machine_does_not_make_a_model_slow() {
+    let busy_at_times = [60, 6, 60, 60, 60, 60, 60, 60, 5];
+    assert_eq!(timed_queries(busy_at_times), (Some(Duration::from_millis(6)), 10));
+    let slow = std::iter::repeat_n(21, 30);
+    assert_eq!(timed_queries(slow), (Some(Duration::from_millis(21)), 31));
 }
 
 #[test]

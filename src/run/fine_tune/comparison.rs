@@ -1,5 +1,7 @@
 //! The comparison of a new model with the live model and the original one, on the same queries.
 
+use std::time::Duration;
+
 use crate::evaluate::{
     Cohorts, GatePolicy, ModelRanks, QuerySet, Report, Sanity, ServingTrials, Speed, query_time, slowdown,
     timed,
@@ -87,7 +89,11 @@ fn sanity(
         || timed(|| live.embed(texts).map(drop)),
         || timed(|| new.embed(texts).map(drop)),
     )?;
-    let query = query_time(texts.len(), |query| timed(|| new.embed(&texts[query..=query]).map(drop)))?;
+    // Beyond the other limit only, the budget decides.
+    let is_slower = slowdown.is_some_and(|factor| factor > policy.slowest);
+    let budget = if is_slower { policy.query_budget() } else { Duration::MAX };
+    let query =
+        query_time(texts.len(), budget, |query| timed(|| new.embed(&texts[query..=query]).map(drop)))?;
     let embeddings = new.embed(texts)?;
     let speed = Speed { slowdown, query };
     Ok(Sanity::check(embeddings.view(), new.normalizes, speed, policy))
