@@ -6,6 +6,10 @@
 //! [`replace`](Corrections::replace) stores what the table says. A replacement names the version that
 //! was stored before the row was read: when another worker has stored a newer one meanwhile, the
 //! replacement does not take place, and the row is reported again.
+//!
+//! A new row whose id is below others of its series was committed late, or belongs to another series
+//! already: the table's ids have started anew, and no row with a known id has told so yet. Again only
+//! the table knows, so [`append_in_order`](Corrections::append_in_order) reports such rows, too.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,7 +22,7 @@ use serde::Serialize;
 
 use super::digest::RowDigest;
 use super::erase::DELETED;
-use super::ledger::{Entry, Place, Recognition};
+use super::ledger::{Entry, Ledger, Place, Recognition};
 use super::message_id::MessageId;
 use super::{
     Corrections, DIGEST_HEADER, MINUTE_HEADER, REFUSAL_HEADER, StreamState, insert_text_id, minute_of,
@@ -26,7 +30,7 @@ use super::{
 use crate::broker::BrokerError;
 use crate::broker::{Clock, Name};
 use crate::correction::{Refusal, Row};
-use crate::row_identity::{KeptRow, RowId, series_of};
+use crate::row_identity::{KeptRow, RowId, is_text, series_of};
 
 /// Header of a row whose texts were cut because they would not fit into a message.
 pub const SHORTENED_HEADER: &str = "Shortened";
@@ -53,6 +57,9 @@ pub struct Appended {
     /// Ids of rows that are stored with another text. Nothing was stored for them: read them again from
     /// the table, and [`replace`](Corrections::replace) them.
     pub differing: Vec<i64>,
+    /// Ids of new rows that are not above every id of their series, and of new rows after such a one.
+    /// Nothing was stored for them.
+    pub late: Vec<i64>,
     /// Current series of the table's ids. It grows when the ids start anew.
     pub series: u32,
 }
@@ -66,6 +73,35 @@ impl Corrections {
     /// [`BrokerError::Publish`], [`BrokerError::Request`], [`BrokerError::TimedOut`],
     /// [`BrokerError::Encode`].
     pub async fn append(&self, rows: &[Row]) -> Result<Appended, BrokerError> {
+        self.append_where(rows, |_, _| true).await
+    }
+
+    /// Stores rows as [`append`](Self::append) does, but reports late ones, and the new ones that follow
+    /// them, instead of storing them. Store those with `append` after some known rows were read from the
+    /// table and handed over: if its ids have started anew, these begin the new series.
+    ///
+    /// # Errors
+    /// The errors of [`append`](Self::append).
+    pub async fn append_in_order(&self, rows: &[Row]) -> Result<Appended, BrokerError> {
+        let mut late_in = None;
+        self.append_where(rows, |ledger, number| {
+            // A row of a later series than the last late one tells what was in doubt.
+            let follows_late = late_in == Some(series_of(number));
+            let is_late = !is_text(number) && (follows_late || ledger.is_late(number));
+            if is_late {
+                late_in = Some(series_of(number));
+            }
+            !is_late
+        })
+        .await
+    }
+
+    /// Stores those new rows whose numbers the ledger admits, and reports the others as late.
+    async fn append_where(
+        &self,
+        rows: &[Row],
+        mut admits: impl FnMut(&Ledger, i64) -> bool,
+    ) -> Result<Appended, BrokerError> {
         if rows.is_empty() {
             return Ok(Appended::default());
         }
@@ -80,7 +116,10 @@ impl Corrections {
                     batch.known.ledger.shown(row.id);
                 }
                 Recognition::Changed(kept) => batch.appended.differing.push(kept.id),
-                Recognition::New(number) => batch.store(row, digest, number, 1).await?,
+                Recognition::New(number) if admits(&batch.known.ledger, number) => {
+                    batch.store(row, digest, number, 1).await?;
+                }
+                Recognition::New(_) => batch.appended.late.push(row.id),
             }
         }
         batch.finish().await

@@ -172,6 +172,13 @@ impl Ledger {
             || self.shown_again.contains(&number)
     }
 
+    /// Returns true for the number of a new row that is not above every number of the current series, and
+    /// so may belong to a later one. Ids that are texts come in no order.
+    pub(super) fn is_late(&self, number: i64) -> bool {
+        let begins_none = !is_text(number) && series_of(number) == self.series;
+        begins_none && self.highest().is_some_and(|highest| number <= highest)
+    }
+
     /// Returns the current series of ids.
     pub(super) fn series(&self) -> u32 {
         self.series
@@ -370,6 +377,21 @@ mod tests {
         assert_eq!(ids(&ledger), [8, 7]);
         assert!(ledger.may_be_in_table(7) && !ledger.may_be_in_table(8));
         assert!(ledger.may_be_in_table(number_in(8, 1).unwrap()));
+    }
+
+    #[test]
+    fn a_new_row_below_others_of_its_series_is_late() {
+        let mut ledger = Ledger::default();
+        let text = RowId::of_text("form-7").unwrap().number();
+        assert!(!ledger.is_late(7) && !ledger.is_late(text));
+        store(&mut ledger, 7, 1, 100);
+        assert!(ledger.is_late(6) && !ledger.is_late(8) && !ledger.is_late(text));
+        assert!(!ledger.is_late(number_in(3, 1).unwrap()), "it begins a series");
+        store(&mut ledger, 7, 2, 200);
+        let in_series = |id| number_in(id, 1).unwrap();
+        assert!(ledger.is_late(in_series(6)) && !ledger.is_late(in_series(8)));
+        ledger.begin_series_of(number_in(1, 2).unwrap());
+        assert!(!ledger.is_late(number_in(1, 2).unwrap()), "no row of the series is stored yet");
     }
 
     #[test]

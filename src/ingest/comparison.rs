@@ -2,8 +2,7 @@
 //!
 //! Nothing tells for certain that a row has changed or was deleted: Realtime's and the webhook's
 //! messages can get lost, and few tables have a column with the time of the last update. So each sweep
-//! also reads a small page of rows that are kept already, and the table's first rows, which differ when
-//! the table's ids have started anew.
+//! also reads a small page of rows that are kept already.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -13,18 +12,10 @@ use super::page::Page;
 use super::sweep::{Sweep, SweepError, Swept};
 use crate::row_identity::RowId;
 
-/// Number of rows at the beginning of the table that are compared with each sweep.
-const FIRST_ROWS: usize = 3;
 /// Number of kept rows that may be missing from a page and still count as deleted one by one.
 const FEW: usize = 10;
 
 impl<I: Inbox> Sweep<'_, I> {
-    /// Compares the first rows of the table: when its ids have started anew, they differ.
-    pub(super) async fn compare_first_rows(&self, swept: &mut Swept) -> Result<(), SweepError> {
-        let page = self.table.page_after(0, FIRST_ROWS.min(self.compare)).await?;
-        self.compare(page, swept).await
-    }
-
     /// Compares the next page of kept rows with the table. After the last page, begins a new round.
     pub(super) async fn compare_page(
         &self,

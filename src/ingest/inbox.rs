@@ -17,8 +17,13 @@ use crate::row_identity::{KeptRow, KeptText, RowId};
 /// ingest retries after an error. [`accept`](Self::accept) must therefore be idempotent.
 pub trait Inbox: Send + Sync {
     /// Stores the rows that are new. When this method returns, every row is durably stored, known,
-    /// refused, or reported as differing.
+    /// refused, or reported as differing or late.
     fn accept(&self, rows: &[Row]) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
+
+    /// Stores the rows that are new, late ones included: since they were read, the table has shown which
+    /// series its ids belong to. When this method returns, every row is durably stored, known, refused, or
+    /// reported as differing.
+    fn accept_late(&self, rows: &[Row]) -> impl Future<Output = Result<Accepted, InboxError>> + Send;
 
     /// Stores the text that rows have in the table now. Each row was read from the table after
     /// [`kept`](Self::kept) returned it. A row that has changed in the inbox meanwhile is reported as
@@ -128,6 +133,9 @@ pub struct Accepted {
     pub changed: u64,
     /// Ids of rows that are kept with another text. Nothing was stored for them.
     pub differing: Vec<i64>,
+    /// Ids of new rows that are not above every kept id of the current series, and of new rows after such
+    /// a one. Nothing was stored for them: they were committed late, or the table's ids have started anew.
+    pub late: Vec<i64>,
     /// Current series of the table's ids, which grows when a row has the id of another row; `None` when
     /// there was no row to tell it.
     pub series: Option<u32>,

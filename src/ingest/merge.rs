@@ -7,7 +7,7 @@
 //! there costs latency only.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -23,6 +23,7 @@ use super::realtime;
 use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
 use super::rest_error::RestError;
+use super::series::late;
 use super::status::{IngestEvent, IngestStatus, ReportedError};
 use super::sweep::{ReportedIds, Sweep, SweepError, differing};
 use super::sweep_trigger::SweepTrigger;
@@ -46,8 +47,6 @@ pub struct Ingest<I> {
     reported: ReportedIds,
     revising: tokio::sync::Mutex<()>,
     vanishing: AtomicU64,
-    /// Id up to which a sweep has read; [`i64::MAX`] until the first one has begun.
-    pub(super) cursor: AtomicI64,
     updates: tokio::sync::Mutex<SeenUpdates>,
     inserts: InsertProgress,
     pub(super) sweep_trigger: SweepTrigger,
@@ -69,7 +68,6 @@ impl<I: Inbox> Ingest<I> {
             reported: ReportedIds::default(),
             revising: tokio::sync::Mutex::default(),
             vanishing: AtomicU64::new(0),
-            cursor: AtomicI64::new(i64::MAX),
             updates: tokio::sync::Mutex::default(),
             inserts: InsertProgress::default(),
             sweep_trigger: SweepTrigger::default(),
@@ -173,27 +171,32 @@ impl<I: Inbox> Ingest<I> {
 
     async fn deliver(&self, mut rows: mpsc::Receiver<Row>, stop: &CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH);
+        // Number of requests for a sweep, up to the last late row.
+        let mut asked = 0;
         loop {
             let mut received = 0;
             let delivered = async {
                 received = rows.recv_many(&mut batch, BATCH).await;
-                // A row with an id that a sweep has passed is a late one, or the table's ids have started
-                // anew. The sweep tells which.
-                let cursor = self.cursor.load(Ordering::Relaxed);
-                batch.retain(|row| {
-                    let is_passed = row.text_id.is_none() && row.id <= cursor;
-                    if is_passed {
-                        self.sweep_trigger.row(row.row_id());
-                    }
-                    !is_passed
-                });
+                // The table's ids may have started anew while no worker ran, or before a late row came. A
+                // sweep tells, and until then the rows that follow are left to it.
+                let sweeper = self.sweeper(&|_, _| {});
+                let is_told = self.sweep_trigger.has_served(asked)
+                    && (self.status.borrow().sweeps > 0
+                        || sweeper.in_time(self.inbox.count_up_to(i64::MAX)).await? == 0);
+                if !is_told {
+                    let left = batch.extract_if(.., |row| row.text_id.is_none());
+                    left.for_each(|row| self.sweep_trigger.row(row.row_id()));
+                }
                 if batch.is_empty() {
                     return Ok(Accepted::default());
                 }
-                let sweeper = self.sweeper(&|_, _| {});
                 let accepted = sweeper.in_time(self.inbox.accept(&batch)).await?;
                 // An event can be older than what a sweep has read.
                 differing(&accepted, &batch).into_iter().for_each(|id| self.sweep_trigger.changed(id));
+                for row in late(&accepted, &batch) {
+                    self.sweep_trigger.row(row.row_id());
+                    asked = self.sweep_trigger.made();
+                }
                 Ok::<_, SweepError>(accepted)
             };
             tokio::select! {

@@ -62,6 +62,7 @@ mod realtime_event;
 mod realtime_session;
 mod rest;
 mod rest_error;
+mod series;
 mod server_message;
 pub mod sql;
 mod status;

@@ -5,6 +5,9 @@
 //! transaction appears below ids that were already read. Looking back fetches ids only, and then
 //! just the rows that are not in the inbox.
 //!
+//! A row that shows below others that are kept is stored only after the table's first rows were read
+//! once more: the ids may have started anew since the sweep began. See `series`.
+//!
 //! A row that the inbox keeps with another text is read again before its text is replaced: a page may
 //! show an older state of the row than the inbox has. See [`revise`](Sweep::revise).
 
@@ -22,6 +25,7 @@ use super::insert_order::InsertProgress;
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
+use super::series::late;
 use super::updates::SeenUpdates;
 use crate::correction::Row;
 use crate::failure::{Failure, RetryDirective, chain};
@@ -119,7 +123,7 @@ pub(super) struct Swept {
 }
 
 impl Swept {
-    fn add(&mut self, accepted: &Accepted) {
+    pub(super) fn add(&mut self, accepted: &Accepted) {
         let sum = &mut self.accepted;
         sum.stored += accepted.stored;
         sum.duplicates += accepted.duplicates;
@@ -206,16 +210,6 @@ impl<I: Inbox> Sweep<'_, I> {
         self.read_on(position, swept).await
     }
 
-    /// Goes back to the beginning of the table when its ids have started anew: rows of the new series may
-    /// be anywhere below the cursor. Returns true in that case.
-    fn follow_series(&self, position: &mut Position, swept: &Swept) -> bool {
-        let begun = swept.accepted.series.filter(|series| *series > position.series);
-        if let Some(series) = begun {
-            *position = Position { series, cursor: 0, compared: 0, ..position.clone() };
-        }
-        begun.is_some()
-    }
-
     async fn look_back(&self, cursor: i64, swept: &mut Swept) -> Result<(), SweepError> {
         let mut after = cursor.saturating_sub(self.overlap);
         while after < cursor {
@@ -274,7 +268,9 @@ impl<I: Inbox> Sweep<'_, I> {
         if !page.rows.is_empty() {
             let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
             swept.add(&accepted);
-            Box::pin(self.revise(&differing(&accepted, &page.rows), &BTreeSet::new(), swept)).await?;
+            let mut changed = differing(&accepted, &page.rows);
+            changed.extend(self.settle_late(late(&accepted, &page.rows), swept).await?);
+            Box::pin(self.revise(&changed, &BTreeSet::new(), swept)).await?;
         }
         Ok(())
     }
@@ -296,7 +292,7 @@ impl<I: Inbox> Sweep<'_, I> {
             if ids.is_empty() {
                 return Ok(());
             }
-            let _revising = self.revising.lock().await;
+            let revising = self.revising.lock().await;
             // Before the rows are read: a version that somebody else stores meanwhile is noticed.
             let kept = self.in_time(self.inbox.kept(&numbers(&ids))).await?;
             let kept: BTreeMap<i64, KeptRow> = kept.into_iter().map(|kept| (kept.id, kept)).collect();
@@ -322,9 +318,13 @@ impl<I: Inbox> Sweep<'_, I> {
             }
             swept.add(&accepted);
             swept.add(&replaced);
+            drop(revising);
+            let changed = self.settle_late(late(&accepted, &new), swept).await?;
             ids.retain(|id| {
-                let id = id.number();
-                accepted.differing.contains(&id) || replaced.differing.contains(&id)
+                let number = id.number();
+                accepted.differing.contains(&number)
+                    || replaced.differing.contains(&number)
+                    || changed.contains(id)
             });
         }
         // Somebody changes these rows all the time. The comparison of kept rows looks at them again.

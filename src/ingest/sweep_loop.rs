@@ -113,7 +113,6 @@ impl<I: Inbox> Ingest<I> {
             None => sweeper.in_time(self.inbox.position()).await?,
         };
         self.status.send_modify(|status| _ = status.series.get_or_insert(position.series));
-        self.cursor.store(position.cursor, Ordering::Relaxed);
         let mut swept = Swept::default();
         let from = position.cursor;
         // The number of rows ahead matters only once a sweep is long. The sweep never waits for it,
@@ -132,7 +131,6 @@ impl<I: Inbox> Ingest<I> {
             never = counting => never,
         };
         let cursor = position.cursor;
-        self.cursor.store(cursor, Ordering::Relaxed);
         *known = Some(position);
         self.status.send_modify(|status| status.backfill = None);
         self.count(&swept);

@@ -63,7 +63,12 @@ impl SweepTrigger {
 
     /// Returns true while a request waits for a complete sweep that began after it was made.
     pub(super) fn wants_sweep(&self) -> bool {
-        self.requests.served.load(Ordering::SeqCst) < self.made()
+        !self.has_served(self.made())
+    }
+
+    /// Returns true when a sweep is complete that began after this many requests.
+    pub(super) fn has_served(&self, made: u64) -> bool {
+        self.requests.served.load(Ordering::SeqCst) >= made
     }
 
     /// Returns the number of requests so far.
@@ -166,6 +171,7 @@ mod tests {
         sweep_trigger.row(7);
         sweep_trigger.served(begun);
         assert!(sweep_trigger.is_behind(), "row 7 was named while the sweep was running");
+        assert!(sweep_trigger.has_served(begun) && !sweep_trigger.has_served(begun + 1));
         sweep_trigger.served(sweep_trigger.made());
         assert!(!sweep_trigger.is_behind());
         sweep_trigger.served(begun);

@@ -114,6 +114,11 @@ impl Inbox for DurableInbox {
         if rows.is_empty() {
             return Ok(Accepted::default());
         }
+        accepted(self.corrections.append_in_order(rows).await)
+    }
+
+    async fn accept_late(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
+        self.refresh_rules().await.map_err(InboxError::new)?;
         accepted(self.corrections.append(rows).await)
     }
 
@@ -203,6 +208,7 @@ fn accepted(appended: Result<Appended, BrokerError>) -> Result<Accepted, InboxEr
         refused: appended.refused as u64,
         changed: appended.changed as u64,
         differing: appended.differing,
+        late: appended.late,
         series: Some(appended.series),
     })
 }

@@ -62,6 +62,30 @@ async fn a_changed_row_is_reported_and_its_newest_text_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_late_row_is_reported_until_the_table_has_shown_whether_its_ids_started_anew() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    append(&corrections, &[row(1), row(2), row(4)]).await;
+    let in_order = async |rows: &[Row]| within(DEADLINE, corrections.append_in_order(rows)).await.unwrap();
+    let late = Appended { late: vec![3], ..Appended::default() };
+    assert_eq!(in_order(&[row(3)]).await, late);
+    let late = Appended { stored: 1, late: vec![3, 6], ..Appended::default() };
+    assert_eq!(in_order(&[row(5), row(3), row(6)]).await, late, "row 6 may be of the same series as row 3");
+    assert_eq!(append(&corrections, &[row(3)]).await.stored, 1);
+    assert_eq!(
+        in_order(&[row(3), row(6)]).await,
+        Appended { stored: 1, duplicates: 1, ..Appended::default() }
+    );
+
+    let late = Appended { late: vec![0], ..Appended::default() };
+    assert_eq!(in_order(&[later_row(0)]).await, late);
+    let begun = in_order(&[later_row(0), later_row(1), later_row(2)]).await;
+    assert_eq!(begun, Appended { stored: 2, late: vec![0], series: 1, ..Appended::default() });
+    append(&corrections, &[later_row(0)]).await;
+    assert_eq!(corrections.kept(&[0]).await.unwrap()[0].number, number_in(0, 1).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_that_was_read_before_another_one_was_stored_is_reported_again() {
     let bench = TestBroker::new().await;
     let one = bench.corrections().await;

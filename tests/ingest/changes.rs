@@ -95,6 +95,24 @@ async fn a_table_whose_ids_start_anew_is_told_and_taken_in() {
 }
 
 #[tokio::test]
+async fn a_row_that_only_its_update_tells_of_belongs_to_the_new_series() {
+    let (supabase, inbox) = (supabase().await, Arc::new(Memory::default()));
+    insert(&supabase, 60);
+    // No row of the first series has this id, so the next one to have it is new.
+    supabase.delete(50);
+    let mut ingest = Running::start(service(&supabase), &inbox, IngestTiming { compare: 1, ..timing() });
+    ingest.settled().await;
+    inbox.holds((1..=49).chain(51..=60)).await;
+    supabase.truncate_restart_identity();
+    supabase.faults().drop_events(50);
+    insert(&supabase, 50);
+    assert!(supabase.update(50, "hyundia", "Hyundai", "brand"));
+    inbox.has_typo(50, "hyundia").await;
+    assert!(inbox.series_of(50) > Some(0), "the row was taken for one of the first series");
+    ingest.stop().await;
+}
+
+#[tokio::test]
 async fn ids_that_started_anew_are_told_once_whether_the_worker_was_up_or_not() {
     // The series that the sweep has come to before it stopped.
     for known in [2, 1] {

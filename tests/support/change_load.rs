@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use autovalidate::broker::Streams;
 use autovalidate::correction::Row;
 use autovalidate::corrections::Corrections;
-use autovalidate::row_identity::{RowId, id_of};
+use autovalidate::row_identity::{RowId, id_of, series_of};
 use autovalidate_fakes::supabase::{IdType, Options};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +23,8 @@ use super::fault_load::{FaultLoad, Setup, calm, inject, quick};
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(100);
 /// Pause between two comparisons of the data with the table. The worker is another process.
 const GLANCE: Duration = Duration::from_millis(500);
+/// Number of comparisons in a row that must find the data right. In between, the worker sweeps.
+const STEADY_GLANCES: usize = 4;
 
 /// Largest number of differences that are told.
 const MAX_DIFFERENCES: usize = 12;
@@ -58,7 +60,7 @@ pub struct ChangeReport {
     pub stale: usize,
     /// Texts in the data of rows that were deleted.
     pub undead: usize,
-    /// First differences: what, id, and fate of the text.
+    /// First differences: what, id and texts, series of the stored row, and fate of the text.
     pub differences: Vec<String>,
     pub took: Duration,
     /// Time from the last change until the data was right.
@@ -100,14 +102,18 @@ impl Truth {
         let mut report = ChangeReport::default();
         let mut differences = Vec::new();
         let mut seen: BTreeMap<Texts, usize> = BTreeMap::new();
+        let mut series = BTreeMap::new();
         for row in stored {
             let id = id_of(row.id);
             let id = self.rows.get(&id).copied().unwrap_or(id);
-            *seen.entry((id, row.typo.clone(), row.corrected.clone())).or_default() += 1;
+            let texts = (id, row.typo.clone(), row.corrected.clone());
+            series.insert(texts.clone(), series_of(row.id));
+            *seen.entry(texts).or_default() += 1;
         }
         let mut differ = |what: &str, texts: &Texts, fate: Option<&Fate>| {
             if differences.len() < MAX_DIFFERENCES {
-                differences.push(format!("{what} {} {fate:?}", texts.0));
+                let series = series.get(texts);
+                differences.push(format!("{what} {texts:?} in series {series:?}: {fate:?}"));
             }
         };
         for (texts, times) in &seen {
@@ -145,17 +151,24 @@ async fn stored(streams: &Streams) -> Vec<Row> {
     pairs.rows.into_iter().map(|(_, row)| row).chain(quarantined.into_iter().map(|kept| kept.row)).collect()
 }
 
-/// Waits until the data is right, or the deadline passes. Returns the last comparison.
+/// Waits until the data is right and stays so, or the deadline passes. Returns the last comparison. When
+/// the data is right for the first time, a row that was read just before its deletion may be on its way.
 async fn settle(setup: &Setup, truth: &Truth) -> ChangeReport {
     calm(&setup.supabase);
     let streams = setup.existing_streams().await;
     let begun = Instant::now();
     let mut glance = tokio::time::interval(GLANCE);
+    let mut right = Vec::new();
     loop {
         glance.tick().await;
         let report = truth.compare(&stored(&streams).await);
-        if report.is_right() || begun.elapsed() > RECOVERY_DEADLINE {
-            return ChangeReport { recovery: begun.elapsed(), ..report };
+        let elapsed = begun.elapsed();
+        match report.is_right() {
+            true => right.push(elapsed),
+            false => right.clear(),
+        }
+        if right.len() >= STEADY_GLANCES || elapsed > RECOVERY_DEADLINE {
+            return ChangeReport { recovery: right.first().copied().unwrap_or(elapsed), ..report };
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Memory {
     rows: watch::Sender<BTreeMap<i64, Row>>,
     /// Version of each row's text, and the number of times that the ids have started anew.
     versions: Mutex<(BTreeMap<i64, u16>, u32)>,
+    /// Series of each row.
+    series: Mutex<BTreeMap<i64, u32>>,
     position: watch::Sender<Position>,
     failing: AtomicBool,
     held: watch::Sender<bool>,
@@ -60,29 +62,11 @@ fn stored_at(row: &Row) -> Timestamp {
 
 impl Inbox for Memory {
     async fn accept(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
-        if self.failing.load(Ordering::SeqCst) {
-            self.refused_calls.fetch_add(1, Ordering::SeqCst);
-            return Err(InboxError::new(Full));
-        }
-        self.held.subscribe().wait_for(|held| !held).await.expect("the inbox lives");
-        let mut accepted = Accepted::default();
-        let (versions, series) = &mut *self.versions.lock().expect("no panic while locked");
-        self.rows.send_modify(|stored| {
-            for row in rows {
-                match stored.get(&row.id) {
-                    Some(known) if known == row => accepted.duplicates += 1,
-                    Some(known) if known.created_at == row.created_at => accepted.differing.push(row.id),
-                    known => {
-                        *series += u32::from(known.is_some());
-                        accepted.stored += 1;
-                        versions.insert(row.id, 1);
-                        stored.insert(row.id, row.clone());
-                    }
-                }
-            }
-        });
-        accepted.series = Some(*series);
-        Ok(accepted)
+        self.store(rows, false).await
+    }
+
+    async fn accept_late(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
+        self.store(rows, true).await
     }
 
     async fn replace(&self, rows: &[(KeptRow, Row)]) -> Result<Accepted, InboxError> {
@@ -162,6 +146,37 @@ impl Inbox for Memory {
 }
 
 impl Memory {
+    /// Stores rows. With `with_late`, also those below the highest id.
+    async fn store(&self, rows: &[Row], with_late: bool) -> Result<Accepted, InboxError> {
+        if self.failing.load(Ordering::SeqCst) {
+            self.refused_calls.fetch_add(1, Ordering::SeqCst);
+            return Err(InboxError::new(Full));
+        }
+        self.held.subscribe().wait_for(|held| !held).await.expect("the inbox lives");
+        let mut accepted = Accepted::default();
+        let (versions, series) = &mut *self.versions.lock().expect("no panic while locked");
+        self.rows.send_modify(|stored| {
+            let highest = stored.last_key_value().map(|(id, _)| *id);
+            for row in rows {
+                let is_late = row.text_id.is_none() && highest.is_some_and(|highest| row.id < highest);
+                match stored.get(&row.id) {
+                    None if is_late && !with_late => accepted.late.push(row.id),
+                    Some(known) if known == row => accepted.duplicates += 1,
+                    Some(known) if known.created_at == row.created_at => accepted.differing.push(row.id),
+                    known => {
+                        *series += u32::from(known.is_some());
+                        accepted.stored += 1;
+                        versions.insert(row.id, 1);
+                        self.series.lock().expect("no panic while locked").insert(row.id, *series);
+                        stored.insert(row.id, row.clone());
+                    }
+                }
+            }
+        });
+        accepted.series = Some(*series);
+        Ok(accepted)
+    }
+
     pub fn fail(&self, on: bool) {
         self.failing.store(on, Ordering::SeqCst);
     }
@@ -186,6 +201,11 @@ impl Memory {
         let ids = rows.keys().copied().filter(|id| wanted(*id));
         ids.map(|id| KeptRow { id, number: id, version: versions.0.get(&id).copied().unwrap_or_default() })
             .collect()
+    }
+
+    /// Returns the number of times that the ids had started anew when this row was stored.
+    pub fn series_of(&self, id: i64) -> Option<u32> {
+        self.series.lock().expect("no panic while locked").get(&id).copied()
     }
 
     /// Lets the table's ids have started anew this many times.
