@@ -30,7 +30,7 @@ use super::{
 use crate::broker::BrokerError;
 use crate::broker::{Clock, Name};
 use crate::correction::{Refusal, Row};
-use crate::row_identity::{KeptRow, RowId, is_text, series_of};
+use crate::row_identity::{KeptRow, RowId, series_of};
 
 /// Header of a row whose texts were cut because they would not fit into a message.
 pub const SHORTENED_HEADER: &str = "Shortened";
@@ -73,7 +73,7 @@ impl Corrections {
     /// [`BrokerError::Publish`], [`BrokerError::Request`], [`BrokerError::TimedOut`],
     /// [`BrokerError::Encode`].
     pub async fn append(&self, rows: &[Row]) -> Result<Appended, BrokerError> {
-        self.append_where(rows, |_, _| true).await
+        self.append_where(rows, |_, _, _| true).await
     }
 
     /// Stores rows as [`append`](Self::append) does, but reports late ones, and the new ones that follow
@@ -84,10 +84,11 @@ impl Corrections {
     /// The errors of [`append`](Self::append).
     pub async fn append_in_order(&self, rows: &[Row]) -> Result<Appended, BrokerError> {
         let mut late_in = None;
-        self.append_where(rows, |ledger, number| {
+        self.append_where(rows, |ledger, row, number| {
             // A row of a later series than the last late one tells what was in doubt.
             let follows_late = late_in == Some(series_of(number));
-            let is_late = !is_text(number) && (follows_late || ledger.is_late(number));
+            // Texts come in no order, also those that look like numbers.
+            let is_late = row.text_id.is_none() && (follows_late || ledger.is_late(number));
             if is_late {
                 late_in = Some(series_of(number));
             }
@@ -96,11 +97,11 @@ impl Corrections {
         .await
     }
 
-    /// Stores those new rows whose numbers the ledger admits, and reports the others as late.
+    /// Stores those new rows that are admitted with their numbers, and reports the others as late.
     async fn append_where(
         &self,
         rows: &[Row],
-        mut admits: impl FnMut(&Ledger, i64) -> bool,
+        mut admits: impl FnMut(&Ledger, &Row, i64) -> bool,
     ) -> Result<Appended, BrokerError> {
         if rows.is_empty() {
             return Ok(Appended::default());
@@ -116,7 +117,7 @@ impl Corrections {
                     batch.known.ledger.shown(row.id);
                 }
                 Recognition::Changed(kept) => batch.appended.differing.push(kept.id),
-                Recognition::New(number) if admits(&batch.known.ledger, number) => {
+                Recognition::New(number) if admits(&batch.known.ledger, row, number) => {
                     batch.store(row, digest, number, 1).await?;
                 }
                 Recognition::New(_) => batch.appended.late.push(row.id),

@@ -98,7 +98,7 @@ impl Sanity {
             defects.push(Defect::NotUnit { embeddings: off().count(), length: *farthest });
         }
         let query_ms = speed.query.map(|query| query.as_secs_f64() * 1_000.0);
-        let within_budget = query_ms.is_some_and(|query| query <= policy.query_budget_ms);
+        let within_budget = speed.query.is_some_and(|query| query <= policy.query_budget());
         if let Some(factor) = speed.slowdown.filter(|factor| *factor > policy.slowest && !within_budget) {
             defects.push(Defect::Slow { factor, query_ms });
         }

@@ -86,6 +86,17 @@ async fn a_late_row_is_reported_until_the_table_has_shown_whether_its_ids_starte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_row_is_late_in_a_column_of_texts_whatever_they_look_like() {
+    let bench = TestBroker::new().await;
+    let corrections = bench.corrections().await;
+    for id in [9, 7] {
+        let row = Row { text_id: Some(id.to_string().into()), ..row(id) };
+        let stored = within(DEADLINE, corrections.append_in_order(&[row])).await.unwrap();
+        assert_eq!(stored, Appended { stored: 1, ..Appended::default() });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_that_was_read_before_another_one_was_stored_is_reported_again() {
     let bench = TestBroker::new().await;
     let one = bench.corrections().await;
