@@ -20,6 +20,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// deadline.
 pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Time that the messages sent so far have to leave this machine.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Choice of the broker: embedded or remote.
 #[derive(Debug, Clone)]
 pub enum Broker {
@@ -159,10 +162,15 @@ impl Connection {
         Ok(Some(clients.other_than(self.client.server_info().client_id)))
     }
 
+    /// Returns true when JetStream answers a small question.
+    pub(crate) async fn answers(&self) -> bool {
+        self.jetstream.query_account().await.is_ok()
+    }
+
     /// Flushes all sent messages and stops the embedded server cleanly, even when other clones
     /// exist.
     pub async fn close(&self) {
-        let flushed = tokio::time::timeout(REQUEST_DEADLINE, self.client.flush()).await;
+        let flushed = tokio::time::timeout(FLUSH_DEADLINE, self.client.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("nats connection closed with unsent messages");
         }

@@ -354,7 +354,7 @@ impl Failure for BrokerError {
             }
             Self::Connect { reason, .. } => reason.advice().into(),
             Self::Refused { login, .. } => match login {
-                Login::Anonymous => "Set NATS_USER and NATS_PASSWORD, NATS_TOKEN or NATS_CREDS: the server wants one of them.",
+                Login::Anonymous => "Set NATS_USER and NATS_PASSWORD, NATS_TOKEN or NATS_CREDS: the server wants one of them. For a worker's embedded server it is NATS_TOKEN; without one in its settings, the token is in nats/token in its DATA_DIR.",
                 Login::Token => "Check NATS_TOKEN, or the token in NATS_URL: it is not the server's.",
                 Login::User => "Check NATS_USER and NATS_PASSWORD, or the user in NATS_URL: the server does not know the user, or the password is wrong.",
                 Login::Credentials => "Check NATS_CREDS: the server does not know this user, or the credentials have expired or were revoked.",

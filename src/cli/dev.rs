@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::embedded::reachable;
 use crate::hub::Repository;
 use crate::settings::{FILE, Needs, Settings};
-use crate::worker::{Role, Worker, WorkerOptions};
+use crate::worker::{Role, Worker, WorkerOptions, store_dir};
 use autovalidate_fakes::demo::cars_csv;
 use autovalidate_fakes::{hub, supabase};
 
@@ -293,6 +293,7 @@ fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase
         .server()
         .map(crate::broker::embedded::Server::url)
         .unwrap_or_default();
+    let token = store_dir(&settings.data_dir).join("token");
     let endpoint = settings.hub.as_ref().map(|hub| hub.endpoint.to_string()).unwrap_or_default();
     let http = SocketAddr::new(reachable(worker.http().ip()), worker.http().port());
     terminal.line(&format!("Console: http://{http}/\n"));
@@ -303,7 +304,7 @@ fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase
         supabase.publishable_key()
     ));
     terminal.line(&format!("  Hub (stand-in)       {endpoint}   token hf_local"));
-    terminal.line(&format!("  nats-server          {nats}"));
+    terminal.line(&format!("  nats-server          {nats}   token in {}", token.display()));
     terminal.line(&format!("  worker               http://{http}/healthz  /metrics"));
 }
 

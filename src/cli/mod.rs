@@ -77,17 +77,18 @@ mod train;
 mod worker;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::embedded::reachable;
+use crate::broker::embedded::{reachable, stored_token};
 use crate::broker::{BrokerError, JobId, Remote, RunRecord};
 use crate::failure::{Failure, RetryDirective, chain};
 use crate::hub::Repository;
 use crate::settings::{Nats, Needs, Settings, SettingsError};
-use crate::worker::{BrokerHandles, WorkerError};
+use crate::worker::{BrokerHandles, WorkerError, store_dir};
 use autovalidate_finetune::onnx::disable_telemetry;
 use output::{print_json, print_text};
 
@@ -274,7 +275,7 @@ async fn handles() -> Result<BrokerHandles, CliError> {
         Nats::Embedded { address, .. } => Some(*address),
         Nats::Remote(_) => None,
     };
-    settings.nats = on_running_broker(settings.nats);
+    settings.nats = on_running_broker(settings.nats, &settings.data_dir)?;
     match (BrokerHandles::connect(&settings).await, own) {
         (Err(WorkerError::Queue(error @ BrokerError::Connect { .. })), Some(address)) => {
             Err(CliError::Plain {
@@ -289,27 +290,31 @@ async fn handles() -> Result<BrokerHandles, CliError> {
 
 /// Returns settings that connect to the embedded server of a running worker if there is one, and
 /// that start one otherwise.
-async fn on_broker_that_runs(nats: Nats) -> Nats {
+async fn on_broker_that_runs(nats: Nats, data_dir: &Path) -> Result<Nats, CliError> {
     match &nats {
         Nats::Embedded { address, .. }
             if tokio::net::TcpStream::connect((reachable(address.ip()), address.port())).await.is_ok() =>
         {
-            on_running_broker(nats)
+            on_running_broker(nats, data_dir)
         }
-        Nats::Embedded { .. } | Nats::Remote { .. } => nats,
+        Nats::Embedded { .. } | Nats::Remote { .. } => Ok(nats),
     }
 }
 
 /// Returns settings that connect to the embedded server of a running worker, in place of those that
-/// start one.
-fn on_running_broker(nats: Nats) -> Nats {
+/// start one. The worker's token is in its store, unless the settings have one.
+fn on_running_broker(nats: Nats, data_dir: &Path) -> Result<Nats, CliError> {
     match nats {
         Nats::Embedded { address, token, .. } => {
+            let token = match token {
+                Some(token) => Some(token),
+                None => stored_token(&store_dir(data_dir)).map_err(WorkerError::from)?,
+            };
             let address = SocketAddr::new(reachable(address.ip()), address.port());
             let urls = vec![format!("nats://{address}")];
-            Nats::Remote(Remote { urls, token, ..Remote::default() })
+            Ok(Nats::Remote(Remote { urls, token, ..Remote::default() }))
         }
-        Nats::Remote(_) => nats,
+        Nats::Remote(_) => Ok(nats),
     }
 }
 

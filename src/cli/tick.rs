@@ -24,7 +24,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let mut settings = Settings::from_process(Needs { supabase: true, ..Needs::default() })?;
-    settings.nats = on_broker_that_runs(settings.nats).await;
+    settings.nats = on_broker_that_runs(settings.nats, &settings.data_dir).await?;
     let (stop, _signals) = stop_on_signal(at_once);
     let handles = BrokerHandles::open(&settings).await?;
     let tick = tokio::select! {

@@ -25,7 +25,8 @@ pub enum Nats {
         /// acknowledged. With a period, a power failure can lose messages; the ingest's audit finds
         /// their rows missing and reads them again from the table.
         sync_every: Option<Duration>,
-        /// Token that clients must present. Always set when the address is not loopback.
+        /// Token that clients must present, in place of the store's own. Always set when the address
+        /// is not loopback: clients on other machines can't read the store's.
         token: Option<SecretString>,
     },
     /// A server or cluster that the worker does not supervise.
@@ -61,8 +62,8 @@ pub(super) fn streams(reader: &mut SettingsReader<'_>) -> NatsStreams {
     NatsStreams { names: Names::new(namespace), replicas, replicas_are_set, max_bytes }
 }
 
-/// Checks the settings of the embedded server. Anybody who can reach it without a token can read
-/// and write every pair.
+/// Checks the settings of the embedded server. Clients on other machines need a token that they are
+/// given.
 fn embedded(
     reader: &mut SettingsReader<'_>,
     program: Option<PathBuf>,

@@ -1,8 +1,9 @@
 //! The broker of a worker, and everything that is stored on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::broker::embedded::ClientToken;
 use crate::broker::{
     Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, Project, QueueHealth, Runs,
     StreamSettings, Streams, embedded,
@@ -137,15 +138,20 @@ fn job_settings(settings: &Settings) -> JobSettings {
     JobSettings { ack_wait, ack_wait_is_set, ..JobSettings::default() }
 }
 
+/// Returns the folder of the embedded server's store.
+pub(crate) fn store_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("nats")
+}
+
 fn broker(nats: &Nats, data_dir: &Path) -> Broker {
     match nats {
         Nats::Embedded { program, address, sync_every, token } => Broker::Embedded(embedded::Options {
             program: program.clone(),
             host: address.ip(),
             port: address.port(),
-            token: token.clone(),
+            token: token.clone().map_or(ClientToken::Stored, ClientToken::Given),
             sync_every: *sync_every,
-            ..embedded::Options::new(data_dir.join("nats"))
+            ..embedded::Options::new(store_dir(data_dir))
         }),
         Nats::Remote(remote) => Broker::Remote(remote.clone()),
     }

@@ -13,6 +13,7 @@
 //! idle            exit of a worker that has nothing to do
 //! tick            one look from anywhere
 //! tasks           the tasks of a worker, each under its name
+//! stopping        how long a stopping worker waits for them
 //! ```
 
 mod broker_handles;
@@ -22,6 +23,7 @@ mod inbox;
 mod options;
 mod role;
 mod status;
+mod stopping;
 mod tasks;
 mod tick;
 
@@ -45,6 +47,7 @@ use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
 use crate::run::{JobConsumer, ModelCheck, ModelFinder, Pipeline, RunSettings, sweep_models};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
+pub(crate) use broker_handles::store_dir;
 pub use broker_handles::{BrokerHandles, stream_settings};
 pub use error::WorkerError;
 pub use idle::SHORTEST_IDLE;
@@ -54,6 +57,7 @@ pub use status::{Status, StatusSettings};
 pub use tick::{Tick, TrainerLook};
 
 use idle::{IdleWatch, IngestActivity};
+use stopping::{OutOfPatience, out_of_patience};
 use tasks::{EndedTask, Tasks};
 
 /// Time that sweeps of the table may fail before that is worth an alert.
@@ -223,7 +227,8 @@ impl Worker {
 
     /// Waits until `stop` is cancelled and every task has ended, then closes the broker.
     ///
-    /// A task that hasn't ended by the stop deadline is abandoned; its job is delivered again.
+    /// A task that hasn't ended by the stop deadline is abandoned, and so is every task when the broker
+    /// is silent for some seconds; the job in progress is delivered again.
     ///
     /// A task that ends by itself stops the others: a worker without its ingest would look healthy
     /// but receive no pairs.
@@ -232,21 +237,20 @@ impl Worker {
     /// [`WorkerError::TaskEnded`] when a task ended by itself, [`WorkerError::TaskPanicked`] when
     /// one panicked.
     pub async fn join(mut self) -> Result<(), WorkerError> {
-        let mut early = None;
-        let (stop, deadline) = (self.stop.clone(), self.stop_deadline);
-        let late = async move {
-            stop.cancelled().await;
-            tokio::time::sleep(deadline).await;
-        };
+        let (mut early, mut abandoned) = (None, None);
+        let broker = self.handles.streams.connection().clone();
+        let late = out_of_patience(self.stop.clone(), self.stop_deadline, broker);
         tokio::pin!(late);
         loop {
             let ended = tokio::select! {
                 ended = self.tasks.next_ended() => ended,
-                () = &mut late => {
+                reason = &mut late => {
                     tracing::warn!(
-                        ?deadline,
-                        "the stop deadline passed with work in progress; the job will be delivered again"
+                        %reason,
+                        deadline = ?self.stop_deadline,
+                        "stopping with work in progress; a job in hand is delivered again"
                     );
+                    abandoned = Some(reason);
                     break;
                 }
             };
@@ -260,7 +264,9 @@ impl Worker {
             early.get_or_insert(error);
             self.stop.cancel();
         }
-        self.status.stop().await;
+        if abandoned != Some(OutOfPatience::BrokerSilent) {
+            self.status.stop().await;
+        }
         self.handles.streams.connection().close().await;
         early.map_or(Ok(()), Err)
     }

@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use autovalidate::broker::embedded::{Options, Server};
+use autovalidate::broker::embedded::{ClientToken, Options, Server};
 use autovalidate::broker::{Broker, BrokerError, Connection, Remote, StreamSettings, Streams};
 use autovalidate::corrections::{Appended, Corrections};
 use autovalidate::failure::{Failure, RetryDirective};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use secrecy::ExposeSecret;
 
 use crate::support::DEADLINE;
 use crate::support::broker::{TestBroker, options, rows};
@@ -72,7 +73,8 @@ async fn a_clean_stop_ends_the_child_and_keeps_the_data() {
 async fn a_token_is_asked_of_every_client_and_kept_from_other_users() {
     let folder = tempfile::tempdir().unwrap();
     let token = secrecy::SecretString::from("a \"long\" $token");
-    let broker = Broker::Embedded(Options { token: Some(token.clone()), ..options(folder.path()) });
+    let broker =
+        Broker::Embedded(Options { token: ClientToken::Given(token.clone()), ..options(folder.path()) });
     let connection = within(DEADLINE, Connection::open(&broker)).await.unwrap();
     let urls = vec![connection.server().unwrap().url()];
     for wrong in [None, Some("guess".into())] {
@@ -89,6 +91,30 @@ async fn a_token_is_asked_of_every_client_and_kept_from_other_users() {
     let configuration = folder.path().join("nats-server.conf").metadata().unwrap();
     assert_eq!(configuration.permissions().mode() & 0o077, 0, "only the owner can read the token");
     within(DEADLINE, connection.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_of_its_own_a_server_asks_for_the_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::Embedded(Options { token: ClientToken::Stored, ..options(folder.path()) });
+    let connection = within(DEADLINE, Connection::open(&broker)).await.unwrap();
+    let urls = vec![connection.server().unwrap().url()];
+    let stranger = Broker::Remote(Remote { urls: urls.clone(), ..Remote::default() });
+    let error = within(DEADLINE, Connection::open(&stranger)).await.unwrap_err();
+    assert!(matches!(error, BrokerError::Refused { .. }), "{error:?}");
+    let advice = error.advice();
+    assert!(advice.contains("nats/token in its DATA_DIR"), "{advice}");
+    let file = folder.path().join("token");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "only the owner can read it");
+    let token = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    let friend = Broker::Remote(Remote { urls, token: Some(token.clone().into()), ..Remote::default() });
+    within(DEADLINE, Connection::open(&friend)).await.unwrap();
+    within(DEADLINE, connection.close()).await;
+    // A later start asks for the same token, so that scripts go on.
+    let again = within(DEADLINE, Connection::open(&broker)).await.unwrap();
+    let server = again.server().unwrap();
+    assert_eq!(server.token().unwrap().expose_secret(), token);
+    within(DEADLINE, again.close()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

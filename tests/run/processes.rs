@@ -197,3 +197,33 @@ async fn a_stopped_trainer_hands_its_job_back_and_exits_cleanly_and_a_second_sig
     assert_eq!(second.exit_code().await, Some(130), "{}", second.log());
     assert_eq!(stage.releases().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_broker_is_silent_still_ends_soon_and_leaves_its_checkpoint() {
+    let (bench, stage) = (TestBroker::new().await, SharedStandIns::new().await);
+    within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
+    let mut events = bench.listen("training.events.>").await;
+    let (url, id) = (bench.url(), bench.requested(1).await);
+    let settings = [("TRAIN_CHECKPOINT_STEPS", "1")];
+    let mut trainer = stage.worker(&url, "trainer", "t");
+    let mut listener = stage.worker(&url, "listener", "l");
+    bench.connection.client().publish("training.jobs", LONG.into()).await.unwrap();
+    let seen = event(&mut events, |event| is_progress(event, &id)).await;
+
+    let server = Pid::from_raw(bench.connection.server().unwrap().pid().unwrap().try_into().unwrap());
+    kill(server, Signal::SIGSTOP).unwrap();
+    trainer.signal(Signal::SIGTERM);
+    listener.signal(Signal::SIGTERM);
+    // STOP_DEADLINE is four minutes.
+    assert_eq!(listener.exit_code().await, Some(0), "{}", listener.log());
+    assert_eq!(trainer.exit_code().await, Some(0), "{}", trainer.log());
+    assert!(trainer.log().contains("broker-silent"), "{}", trainer.log());
+    kill(server, Signal::SIGCONT).unwrap();
+
+    // The job is delivered again, and goes on where it was.
+    let next = stage.worker(&url, "trainer", "t");
+    let starts = |event: &Event| event.stage == "train" && event.detail["phase"] == "started";
+    event(&mut events, starts).await;
+    let resumed = event(&mut events, |event| is_progress(event, &id)).await;
+    assert!(resumed.detail["step"].as_u64() > seen.detail["step"].as_u64(), "{resumed:?}\n{}", next.log());
+}

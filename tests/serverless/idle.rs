@@ -15,7 +15,7 @@ use crate::support::DEADLINE;
 use crate::support::broker::TestBroker;
 use crate::support::sleeper::{Checks, IDLE, Sleeper, call, exited};
 use crate::support::within;
-use crate::support::worker::WEBHOOK_SECRET;
+use crate::support::worker::{WEBHOOK_SECRET, another_client};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_listener_stores_what_it_finds_and_exits_with_its_broker() {
@@ -33,8 +33,7 @@ async fn an_idle_listener_stores_what_it_finds_and_exits_with_its_broker() {
 async fn a_client_of_the_embedded_server_keeps_the_worker_up() {
     let sleeper = Sleeper::new(&[]).await;
     let worker = sleeper.wake().await;
-    let url = worker.handles().streams.connection().server().unwrap().url();
-    let client = async_nats::connect(url).await.unwrap();
+    let client = another_client(worker.handles()).await;
     let mut checks = Checks::watch(&client).await;
     let ending = tokio::spawn(worker.join());
     checks.many().await;

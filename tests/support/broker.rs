@@ -28,7 +28,11 @@ pub struct TestBroker {
 }
 
 pub fn options(store: &Path) -> embedded::Options {
-    embedded::Options { program: Some(nats_server()), ..embedded::Options::new(store) }
+    embedded::Options {
+        program: Some(nats_server()),
+        token: embedded::ClientToken::NotNeeded,
+        ..embedded::Options::new(store)
+    }
 }
 
 impl TestBroker {

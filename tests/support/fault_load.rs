@@ -38,6 +38,7 @@ impl Setup {
         let server = embedded::Options {
             program: Some(nats.to_owned()),
             sync_every,
+            token: embedded::ClientToken::NotNeeded,
             ..embedded::Options::new(folder.path().join("nats"))
         };
         let connection = Connection::open(&Broker::Embedded(server)).await.expect("a broker");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use async_nats::Subscriber;
 use autovalidate::broker::{Event, JobId, RunRecord};
 use autovalidate::settings::{Needs, Settings};
-use autovalidate::worker::{Role, Worker, WorkerOptions};
+use autovalidate::worker::{BrokerHandles, Role, Worker, WorkerOptions};
 use autovalidate_fakes::{hub, supabase};
 use futures::StreamExt;
 use secrecy::ExposeSecret;
@@ -80,9 +80,9 @@ impl TestWorker {
         Self { supabase, hub, worker, events, data, stop, _folder: folder }
     }
 
-    /// Returns the address for NATS clients.
+    /// Returns the address for NATS clients, with the token.
     pub fn nats_url(&self) -> String {
-        self.worker.handles().streams.connection().server().unwrap().url()
+        url_with_token(self.worker.handles())
     }
 
     /// Waits for the next event of this stage.
@@ -129,6 +129,20 @@ impl TestWorker {
         self.supabase.shutdown().await;
         self.hub.shutdown().await;
     }
+}
+
+/// Returns the address of an embedded server for NATS clients, with the token.
+pub fn url_with_token(handles: &BrokerHandles) -> String {
+    let server = handles.streams.connection().server().unwrap();
+    server.url().replace("nats://", &format!("nats://{}@", server.token().unwrap().expose_secret()))
+}
+
+/// Returns another connection to a worker's embedded server. The client takes no token from a URL.
+pub async fn another_client(handles: &BrokerHandles) -> async_nats::Client {
+    let server = handles.streams.connection().server().unwrap();
+    let token = server.token().unwrap().expose_secret().to_owned();
+    let connecting = async_nats::ConnectOptions::with_token(token).connect(server.url());
+    support::within(DEADLINE, connecting).await.unwrap()
 }
 
 /// Inserts the demo's first `count` corrections over HTTP, as the app does.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::DEADLINE;
 use crate::support::run::repository;
-use crate::support::worker::{REPO, TestWorker, WEBHOOK_SECRET, insert, post};
+use crate::support::worker::{REPO, TestWorker, WEBHOOK_SECRET, another_client, insert, post};
 use crate::support::{self, runtime, tiny, within};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +205,7 @@ async fn health_and_metrics_ask_no_more_however_many_runs_there_were() {
         within(DEADLINE, runs.create(&record)).await.unwrap();
     }
     // Another client of the account sees the worker's JetStream requests.
-    let watching = async_nats::connect(system.nats_url()).await.unwrap();
+    let watching = another_client(system.worker.handles()).await;
     let mut reads = watching.subscribe("$JS.API.DIRECT.GET.KV_training_runs.>").await.unwrap();
     watching.flush().await.unwrap();
     for path in ["healthz", "metrics"] {

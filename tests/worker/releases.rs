@@ -36,10 +36,15 @@ fn with_hub<'a>(command: &'a mut Command, system: &TestWorker) -> &'a mut Comman
         .env("HF_REPO", REPO)
 }
 
-/// Runs the program next to a worker, as a person would on the same machine.
+/// Runs the program next to a worker, as a person would on the same machine. It finds the token of the
+/// embedded server in the worker's data directory.
 async fn autovalidate(system: &TestWorker, arguments: &[&str]) -> Output {
     let mut command = alone(system, arguments);
-    let command = with_hub(&mut command, system).env("NATS_URL", system.nats_url());
+    let address = system.worker.handles().streams.connection().server().unwrap().url();
+    let command = with_hub(&mut command, system)
+        .env("NATS_URL", "embedded")
+        .env("NATS_LISTEN", address.trim_start_matches("nats://"))
+        .env("DATA_DIR", &system.data);
     within(DEADLINE, command.output()).await.unwrap()
 }
 

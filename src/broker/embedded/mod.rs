@@ -11,6 +11,7 @@
 //! process.rs  one process of the server, from start to exit
 //! capacity.rs limit of the store, from the size of its disk
 //! monitor.rs  number of connected clients, from the server's monitoring port
+//! token.rs    token of the server, in a file of the store
 //! ```
 
 mod capacity;
@@ -18,6 +19,7 @@ mod monitor;
 mod process;
 mod program;
 mod store;
+mod token;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ use super::error::BrokerError;
 use crate::retry::Backoff;
 
 pub(super) use monitor::Clients;
+pub use token::ClientToken;
+pub(crate) use token::stored as stored_token;
 
 /// Options of the embedded server.
 #[derive(Debug, Clone)]
@@ -47,9 +51,8 @@ pub struct Options {
     pub host: IpAddr,
     /// Port that the server listens on; 0 picks a free port, which restarts of the child keep.
     pub port: u16,
-    /// Token that every client must present. Without one, anybody who can reach the address can use
-    /// the server.
-    pub token: Option<SecretString>,
+    /// Token that every client must present.
+    pub token: ClientToken,
     /// Period between flushes of the store to disk. `None`, the default, flushes every
     /// message before it is acknowledged (about half a millisecond each on a fast disk). With
     /// a period, a power failure loses at most the messages of one period; a killed server
@@ -66,14 +69,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the usual options for a store folder: local connections only, on a free port.
+    /// Returns the usual options for a store folder: local connections only, on a free port, with the
+    /// store's own token.
     pub fn new(store: impl Into<PathBuf>) -> Self {
         Self {
             program: None,
             store: store.into(),
             host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
-            token: None,
+            token: ClientToken::Stored,
             sync_every: None,
             ready_within: Duration::from_secs(60),
             stop_within: Duration::from_secs(10),
@@ -131,14 +135,23 @@ impl Server {
         let program = program::find(options.program.as_deref())?;
         let version = program::check_version(&program).await?;
         let folder = options.store.clone();
-        let store = blocking(move || Store::open(&folder)).await?;
-        let mut launcher = Launcher { program, store: Arc::new(store), options };
+        let (wanted, fresh) = (options.token.clone(), rand::random());
+        let (store, token) = blocking(move || {
+            let store = Store::open(&folder)?;
+            let token = match wanted {
+                ClientToken::Stored => Some(token::stored_or_new(store.folder(), fresh)?),
+                ClientToken::Given(token) => Some(token),
+                ClientToken::NotNeeded => None,
+            };
+            Ok((store, token))
+        })
+        .await?;
+        let mut launcher = Launcher { program, store: Arc::new(store), token: token.clone(), options };
 
         let process = launcher.launch().await?;
         // Clients know this port from now on, so a restarted server must listen on it again.
         launcher.options.port = process.ports().client;
         let address = SocketAddr::new(reachable(launcher.options.host), process.ports().client);
-        let token = launcher.options.token.clone();
         tracing::info!(%address, version, pid = process.pid(), "nats-server is ready");
 
         let (sender, running) = watch::channel(Running::of(&process));
@@ -159,7 +172,7 @@ impl Server {
     }
 
     /// Returns the token that clients must present.
-    pub(super) fn token(&self) -> Option<&SecretString> {
+    pub fn token(&self) -> Option<&SecretString> {
         self.token.as_ref()
     }
 
@@ -202,6 +215,7 @@ impl Server {
 struct Launcher {
     program: PathBuf,
     store: Arc<Store>,
+    token: Option<SecretString>,
     options: Options,
 }
 
@@ -209,7 +223,7 @@ impl Launcher {
     async fn launch(&self) -> Result<Process, BrokerError> {
         let store = Arc::clone(&self.store);
         let Options { host, port, sync_every, ready_within, .. } = self.options;
-        let token = self.options.token.clone();
+        let token = self.token.clone();
         let configuration = ServerConfiguration { host, port, token, sync_every };
         blocking(move || store.configure(&configuration)).await?;
         Process::start(&self.program, &self.store.configuration(), host, ready_within).await

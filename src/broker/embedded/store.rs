@@ -5,6 +5,7 @@
 //! <store>/supervisor.lock    held by the worker that supervises this store
 //! <store>/nats-server.conf   written at every start
 //! <store>/nats-server.pid    written by the server itself
+//! <store>/token              token of the clients, made at the first start (`token.rs`)
 //! <store>/jetstream/         JetStream's own files
 //! ```
 //!
@@ -75,6 +76,10 @@ impl Store {
         let store = Self { folder, _lock: lock };
         store.end_leftover()?;
         Ok(store)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(super) fn configuration(&self) -> PathBuf {
