@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use autovalidate::evaluate::{
-    Catalog, GatePolicy, Query, Rank, Report, ServingTrials, Side, model_ranks_with,
+    Catalog, FuzzyRule, GatePolicy, Query, Rank, Report, ServingTrials, Side, model_ranks_with,
 };
 use autovalidate::synthesis::{EpochDataset, Synthesizer};
 use autovalidate::templates::Templates;
@@ -100,7 +100,9 @@ impl Bench {
         let seconds = prepared + processor_seconds()? - training;
         let parts =
             [Side::NewTypo, Side::UnseenCorrection, Side::NewName].map(|side| Part::of(dataset, side));
-        let mut trials = parts.each_ref().map(|part| ServingTrials::new(&part.queries, &dataset.catalog));
+        let mut trials = parts
+            .each_ref()
+            .map(|part| ServingTrials::new(&part.queries, &dataset.catalog, FuzzyRule::default()));
         let after = ranks(&fit.parameters, &mut |query, cosines, right| {
             for (part, trials) in parts.iter().zip(&mut trials) {
                 if let Ok(place) = part.places.binary_search(&query) {

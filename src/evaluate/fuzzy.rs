@@ -2,35 +2,32 @@
 //! beat.
 //!
 //! The backend answers a query with an exact match from its cache. Without one, it takes the best
-//! fuzzy match if its ratio reaches [`FUZZY_THRESHOLD`]. Otherwise it asks the model. An exact
-//! match has ratio 100, so the model gets exactly the queries whose best ratio is below the
-//! threshold.
+//! fuzzy match if its ratio reaches a threshold. Otherwise it asks the model. An exact match has ratio
+//! 100, so the model gets exactly the queries whose best ratio is below the threshold.
 
 use std::collections::BTreeMap;
 
 use ndarray::Array1;
 use rapidfuzz::distance::indel;
 
+use super::fuzzy_rule::{FuzzyMetric, FuzzyRule};
 use super::retrieval::{Rank, rank};
+use super::weighted_ratio::weighted_ratio;
 use super::{Catalog, Query};
 use crate::correction::normalize;
-
-/// Ratio, from 0 to 100, at which the fuzzy matcher answers and the model is not asked.
-pub const FUZZY_THRESHOLD: f64 = 75.0;
-/// Number of characters up to which the backend compares a query without spaces as it is. For any other
-/// query, it sorts the words of the query and of each name.
-const LONGEST_WORD: usize = 10;
 
 /// Returns the similarity of a query and a name as the backend computes it, from 0 to 100: Python's
 /// `rapidfuzz.fuzz.token_sort_ratio` for a query with a space or more than ten characters, else
 /// `rapidfuzz.fuzz.ratio`. Both texts are lower-cased, with spaces for dashes, underscores and slashes.
 pub fn fuzzy_ratio(query: &str, name: &str) -> f64 {
-    FuzzyQuery::new(query).ratio(&FuzzyName::new(name))
+    FuzzyRule::default().ratio(query, name)
 }
 
-/// Returns a text as the backend compares it.
-fn compared(text: &str) -> String {
-    normalize(&text.replace(['-', '\u{2013}', '\u{2014}', '_', '/'], " "))
+impl FuzzyRule {
+    /// Returns the similarity of a query and a name by this rule, from 0 to 100.
+    pub fn ratio(self, query: &str, name: &str) -> f64 {
+        FuzzyQuery::new(query, self).ratio(&FuzzyName::new(name, self))
+    }
 }
 
 /// Returns the words of a text in the order of their characters.
@@ -47,30 +44,39 @@ pub(crate) struct FuzzyName {
 }
 
 impl FuzzyName {
-    pub(crate) fn new(name: &str) -> Self {
-        let plain = compared(name);
+    pub(crate) fn new(name: &str, rule: FuzzyRule) -> Self {
+        let plain = rule.compared(name);
         Self { sorted: sorted(&plain).chars().collect(), plain: plain.chars().collect() }
     }
 }
 
 /// A query as the fuzzy matcher compares it.
-pub(crate) struct FuzzyQuery {
-    scorer: RatioScorer,
-    sorts_words: bool,
+pub(crate) enum FuzzyQuery {
+    /// Compared by insertions and deletions, with the words as they are.
+    Plain(RatioScorer),
+    /// Compared by insertions and deletions, with sorted words.
+    Sorted(RatioScorer),
+    /// Compared by the weighted ratio.
+    Weighted(String),
 }
 
 impl FuzzyQuery {
-    pub(crate) fn new(query: &str) -> Self {
-        let plain = compared(query);
-        let sorts_words = plain.contains(' ') || plain.chars().count() > LONGEST_WORD;
-        let text = if sorts_words { sorted(&plain) } else { plain };
-        Self { scorer: RatioScorer::new(text.chars()), sorts_words }
+    pub(crate) fn new(query: &str, rule: FuzzyRule) -> Self {
+        let plain = rule.compared(query);
+        match (rule.metric, rule.metric.sorts_words(&plain)) {
+            (FuzzyMetric::WeightedRatio, _) => Self::Weighted(plain),
+            (_, true) => Self::Sorted(RatioScorer::new(sorted(&plain).chars())),
+            (_, false) => Self::Plain(RatioScorer::new(plain.chars())),
+        }
     }
 
-    /// Returns the similarity of a name, from 0 to 100.
+    /// Returns the similarity of a name, from 0 to 100. The name is prepared by the same rule.
     pub(crate) fn ratio(&self, name: &FuzzyName) -> f64 {
-        let name = if self.sorts_words { &name.sorted } else { &name.plain };
-        self.scorer.ratio(name.iter().copied())
+        match self {
+            Self::Plain(scorer) => scorer.ratio(name.plain.iter().copied()),
+            Self::Sorted(scorer) => scorer.ratio(name.sorted.iter().copied()),
+            Self::Weighted(query) => weighted_ratio(query, &name.plain.iter().collect::<String>()),
+        }
     }
 }
 
@@ -78,7 +84,7 @@ impl FuzzyQuery {
 ///
 /// This does not use `fuzz::RatioBatchComparator`: in rapidfuzz 0.5.0 that type divides by the
 /// longer length, so its result differs from `fuzz::ratio`.
-struct RatioScorer(indel::BatchComparator<char>);
+pub(crate) struct RatioScorer(indel::BatchComparator<char>);
 
 impl RatioScorer {
     /// Creates a scorer for a normalized text.
@@ -111,8 +117,8 @@ impl FuzzyMatch {
     }
 
     /// True when the backend asks the model.
-    pub fn leaves_to_model(&self) -> bool {
-        self.best < FUZZY_THRESHOLD
+    pub fn leaves_to_model(&self, rule: FuzzyRule) -> bool {
+        self.best < rule.threshold
     }
 }
 
@@ -120,16 +126,18 @@ impl FuzzyMatch {
 pub struct FuzzyMatcher<'a> {
     /// The catalog.
     pub(super) catalog: &'a Catalog,
+    /// Rule of comparison.
+    pub(super) rule: FuzzyRule,
     /// Names of each domain, in catalog order.
     names: BTreeMap<&'a str, Vec<FuzzyName>>,
 }
 
 impl<'a> FuzzyMatcher<'a> {
     /// Prepares the names of a catalog.
-    pub fn new(catalog: &'a Catalog) -> Self {
-        let prepared = |names: &[String]| names.iter().map(|name| FuzzyName::new(name)).collect();
+    pub fn new(catalog: &'a Catalog, rule: FuzzyRule) -> Self {
+        let prepared = |names: &[String]| names.iter().map(|name| FuzzyName::new(name, rule)).collect();
         let names = catalog.domains().map(|(domain, names)| (domain, prepared(names))).collect();
-        Self { catalog, names }
+        Self { catalog, rule, names }
     }
 
     /// Looks up a query by ratio. Names with equal ratios are ranked in catalog order.
@@ -140,7 +148,7 @@ impl<'a> FuzzyMatcher<'a> {
     /// Returns the ratios of the names of the query's domain, in catalog order.
     pub(super) fn ratios(&self, query: &Query) -> Array1<f64> {
         let names = self.names.get(normalize(&query.domain).as_str());
-        let scorer = FuzzyQuery::new(&query.typo);
+        let scorer = FuzzyQuery::new(&query.typo, self.rule);
         names.into_iter().flatten().map(|name| scorer.ratio(name)).collect()
     }
 }

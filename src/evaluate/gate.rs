@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::fuzzy_rule::FuzzyRule;
 use super::retrieval::{Rank, reciprocal};
 use super::{Cohorts, Query, Side};
 use crate::correction::normalize;
@@ -78,6 +79,10 @@ pub struct GatePolicy {
     /// difference between two milliseconds and three. Records from before this rule lack it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub query_budget_ms: f64,
+    /// Rule of the fuzzy matcher, which decides the queries that count as left to the model. Records
+    /// from before this setting lack it, which means the backend's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fuzzy: FuzzyRule,
 }
 
 impl GatePolicy {
@@ -99,6 +104,7 @@ impl Default for GatePolicy {
             publish_when_unsure: true,
             slowest: 1.2,
             query_budget_ms: 20.0,
+            fuzzy: FuzzyRule::default(),
         }
     }
 }

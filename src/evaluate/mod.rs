@@ -12,6 +12,7 @@
 //! catalog      queries, and the names they are looked up in
 //! retrieval    ranks of the right names by a model, and the scores over them
 //! fuzzy        ranks by the string metric, and the slice of queries left to the model
+//! fuzzy_rule   the string metric and the threshold of the backend, as settings
 //! cohort       the newest rows, and the rows that judged earlier versions
 //! sanity       checks that the model's embeddings are usable and its speed acceptable
 //! gate         verdict (better, no worse, worse, cannot tell) and the decision to publish
@@ -26,6 +27,7 @@
 mod catalog;
 mod cohort;
 mod fuzzy;
+mod fuzzy_rule;
 mod gate;
 mod holdout;
 mod outline;
@@ -39,8 +41,9 @@ mod weighted_ratio;
 
 pub use catalog::{Catalog, Query};
 pub use cohort::{Cohorts, NewestWindow, NoWindow};
-pub use fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, FuzzyMatcher, fuzzy_ratio};
+pub use fuzzy::{FuzzyMatch, FuzzyMatcher, fuzzy_ratio};
 pub(crate) use fuzzy::{FuzzyName, FuzzyQuery};
+pub use fuzzy_rule::{FUZZY_THRESHOLD, FuzzyMetric, FuzzyRule};
 pub use gate::{Gate, GatePolicy, Judgment, Verdict, judge};
 pub use holdout::{HoldOut, Side, is_validation};
 pub use report::{Comparison, EndToEnd, Group, ModelRanks, QuerySet, Report};

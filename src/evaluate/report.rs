@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fuzzy::{FuzzyMatch, FuzzyMatcher};
+use super::fuzzy_rule::FuzzyRule;
 use super::retrieval::{Rank, Retrieval, Scores};
 use super::{
     Catalog, Cohorts, Gate, GatePolicy, MetricScores, Query, Sanity, ServingAdvice, Side, string_metrics,
@@ -132,7 +133,7 @@ impl Report {
     pub fn compare(questions: &QuerySet<'_>, answers: &ModelRanks<'_>, policy: &GatePolicy) -> Self {
         let QuerySet { queries, rows, catalog, cohorts } = *questions;
         let ModelRanks { original, before, after } = *answers;
-        let matcher = FuzzyMatcher::new(catalog);
+        let matcher = FuzzyMatcher::new(catalog, policy.fuzzy);
         let ranked: Vec<Ranked<'_>> = queries
             .iter()
             .enumerate()
@@ -152,14 +153,13 @@ impl Report {
             let of_part = of_part.filter(|(at, ranked)| belongs(ranked.query.side, row(*at)));
             of_part.map(|(_, ranked)| ranked).collect::<Vec<_>>()
         };
-        let present = |part: Vec<&Ranked<'_>>| (!part.is_empty()).then(|| Group::of(part));
+        let group = |part: Vec<&Ranked<'_>>| Group::of(part, policy.fuzzy);
+        let present = |part: Vec<&Ranked<'_>>| (!part.is_empty()).then(|| group(part));
         Self {
             catalog: catalog.len(),
-            held_out: Group::of(part(&|_, _| true)),
-            new_typo: Group::of(part(&|side, _| side == Side::NewTypo)),
-            unseen_correction: Group::of(part(&|side, _| {
-                matches!(side, Side::UnseenCorrection | Side::NewName)
-            })),
+            held_out: group(part(&|_, _| true)),
+            new_typo: group(part(&|side, _| side == Side::NewTypo)),
+            unseen_correction: group(part(&|side, _| matches!(side, Side::UnseenCorrection | Side::NewName))),
             new_name: present(part(&|side, _| side == Side::NewName)),
             newest: present(part(&|_, row| row.is_some_and(|row| cohorts.is_newest(row)))),
             legacy: present(part(&|_, row| row.is_some_and(|row| cohorts.is_legacy(row)))),
@@ -226,10 +226,10 @@ impl Report {
 }
 
 impl Group {
-    fn of(ranked: Vec<&Ranked<'_>>) -> Self {
+    fn of(ranked: Vec<&Ranked<'_>>, rule: FuzzyRule) -> Self {
         let all = Comparison::of(&ranked);
         let served = |model: fn(&Ranked<'_>) -> Rank| {
-            let ranks = ranked.iter().map(|ranked| match ranked.fuzzy.leaves_to_model() {
+            let ranks = ranked.iter().map(|ranked| match ranked.fuzzy.leaves_to_model(rule) {
                 true => model(ranked),
                 false => ranked.fuzzy.rank,
             });
@@ -237,7 +237,7 @@ impl Group {
         };
         let end_to_end =
             EndToEnd { before: served(|ranked| ranked.before), after: served(|ranked| ranked.after) };
-        let slice: Vec<_> = ranked.into_iter().filter(|ranked| ranked.fuzzy.leaves_to_model()).collect();
+        let slice: Vec<_> = ranked.into_iter().filter(|ranked| ranked.fuzzy.leaves_to_model(rule)).collect();
         Self { all, slice: Comparison::of(&slice), end_to_end }
     }
 }

@@ -12,10 +12,12 @@ use std::fmt;
 use ndarray::{Array1, ArrayView1, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::fuzzy::{FUZZY_THRESHOLD, FuzzyMatch, FuzzyMatcher};
+use super::fuzzy::{FuzzyMatch, FuzzyMatcher};
+use super::fuzzy_rule::FuzzyRule;
 use super::retrieval::rank;
 use super::string_metrics::{MOST_COMPARISONS, comparisons};
 use super::{Catalog, Query};
+use crate::default_value::is_default;
 
 /// Smallest number of queries that advice is given for.
 const FEWEST: usize = 50;
@@ -41,7 +43,10 @@ pub struct ServedAccuracy {
 pub struct ServingAdvice {
     /// Number of queries.
     pub queries: usize,
-    /// The backend's present way: the fuzzy matcher from ratio 75 on, else the model.
+    /// Rule of the backend's fuzzy matcher. Records from before this setting lack it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rule: FuzzyRule,
+    /// The backend's present way: the fuzzy matcher from its threshold on, else the model.
     pub today: ServedAccuracy,
     /// The fuzzy matcher alone.
     pub fuzzy: ServedAccuracy,
@@ -59,6 +64,7 @@ pub struct ServingAdvice {
 
 /// Answers to one query: whether each way of serving finds the right name.
 struct Answers {
+    today: bool,
     by_threshold: Vec<bool>,
     by_weight: Vec<bool>,
 }
@@ -75,9 +81,9 @@ pub struct ServingTrials<'a> {
 
 impl<'a> ServingTrials<'a> {
     /// Prepares the trials of one model.
-    pub fn new(queries: &'a [Query], catalog: &'a Catalog) -> Self {
+    pub fn new(queries: &'a [Query], catalog: &'a Catalog, rule: FuzzyRule) -> Self {
         let step = comparisons(queries, catalog).div_ceil(MOST_COMPARISONS).max(1);
-        Self { queries, matcher: FuzzyMatcher::new(catalog), step, answers: BTreeMap::new() }
+        Self { queries, matcher: FuzzyMatcher::new(catalog, rule), step, answers: BTreeMap::new() }
     }
 
     /// Tries the query with this index, given the model's cosines with all names of its domain and the
@@ -99,6 +105,7 @@ impl<'a> ServingTrials<'a> {
         let by_threshold =
             |threshold: f64| if fuzzy.best >= threshold { fuzzy.rank == Some(1) } else { model };
         let answers = Answers {
+            today: by_threshold(self.matcher.rule.threshold),
             by_threshold: THRESHOLDS.map(by_threshold).to_vec(),
             by_weight: (0..=STEPS).map(mixed).collect(),
         };
@@ -117,7 +124,8 @@ impl<'a> ServingTrials<'a> {
             answers.iter().map(|answers| (&*answers.by_threshold, &*answers.by_weight)).unzip();
         Some(ServingAdvice {
             queries: answers.len(),
-            today: share(at(FUZZY_THRESHOLD)),
+            rule: self.matcher.rule,
+            today: accuracy(answers.iter().map(|answers| answers.today)),
             fuzzy: share(at(0.0)),
             model: share(at(101.0)),
             threshold: THRESHOLDS[best_choice(&thresholds, None)],

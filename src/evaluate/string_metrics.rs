@@ -87,7 +87,7 @@ pub(super) fn scores(queries: &[Query], matcher: &FuzzyMatcher<'_>) -> Vec<Metri
     for query in queries.iter().step_by(step) {
         let ratios = matcher.ratios(query);
         let right = catalog.position(query);
-        let left = FuzzyMatch::of(&ratios, right).leaves_to_model();
+        let left = FuzzyMatch::of(&ratios, right).leaves_to_model(matcher.rule);
         let names = spelled.get(normalize(&query.domain).as_str());
         let by_metric = names.map(|names| names.similarities(&query.typo, ratios / 100.0));
         for (combination, ranks) in combinations.iter().zip(&mut ranks) {

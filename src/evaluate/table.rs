@@ -17,10 +17,10 @@ impl fmt::Display for Report {
         let columns = " fuzzy  base  live   new";
         writeln!(out, "{:NAME$}{:>9}  {:^24}  {:^24}  {:^24}", "", "", "accuracy@1", "MRR@10", "recall@3")?;
         writeln!(out, "{:NAME$}{:>9}  {columns}  {columns}  {columns}", "held-out typos", "queries")?;
-        for (name, part) in [
-            ("all", (|group| &group.all) as fn(&Group) -> &Comparison),
-            ("left to the model (< 75)", |group| &group.slice),
-        ] {
+        let left = format!("left to the model (< {})", self.policy.fuzzy.threshold);
+        for (name, part) in
+            [("all", (|group| &group.all) as fn(&Group) -> &Comparison), (&left, |group| &group.slice)]
+        {
             self.part(out, name, part)?;
         }
         let EndToEnd { before, after } = self.held_out.end_to_end;

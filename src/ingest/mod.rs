@@ -36,6 +36,7 @@
 //! status             state and events of the ingest, for status pages and metrics
 //! webhook            a database webhook's request: secret and hint
 //! catalog            names that a correction may have
+//! text_budget        limits on the names that are read from a table
 //! sql                SQL that prepares a Supabase project
 //! ```
 
@@ -69,6 +70,7 @@ mod status;
 mod sweep;
 mod sweep_loop;
 mod sweep_trigger;
+mod text_budget;
 mod timing;
 mod updates;
 pub mod webhook;

@@ -21,6 +21,7 @@ use super::id_kind::IdKind;
 use super::page::{Page, Record, UnreadableReason, check_range};
 use super::page_size::{MAX_ROWS, PageSize};
 use super::rest_error::RestError;
+use super::text_budget::TextBudget;
 use crate::answer::{AnswerError, read_body};
 use crate::failure::chain;
 use crate::row_identity::RowId;
@@ -201,6 +202,7 @@ impl Table {
         let select = columns.join(",");
         let order = columns.iter().map(|column| format!("{column}.asc")).collect::<Vec<_>>().join(",");
         let mut texts: Vec<Vec<String>> = Vec::new();
+        let mut budget = TextBudget::default();
         let first = vec![(column, "not.is.null".to_owned())];
         let mut question = Question { select: &select, filters: first, order };
         let mut previous: Option<Vec<Option<String>>> = None;
@@ -225,6 +227,7 @@ impl Table {
                 let entry: Vec<String> = values(record).into_iter().map(Option::unwrap_or_default).collect();
                 let is_blank = entry.first().is_none_or(|name| name.trim().is_empty());
                 if !is_blank && texts.last() != Some(&entry) {
+                    budget.take(&entry)?;
                     texts.push(entry);
                 }
             }

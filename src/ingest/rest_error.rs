@@ -8,6 +8,7 @@ use super::error_answer::ErrorAnswer;
 use super::page_size::SmallerPage;
 use crate::failure::{Failure, RetryDirective};
 use crate::row_identity::{RowId, is_uuid};
+use crate::table_file::{MAX_BYTES, MAX_RECORDS};
 
 /// Reason why the table could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,9 @@ pub enum RestError {
     /// A catalog's column of names holds values that are not text.
     #[error("the column of names holds values that are not text")]
     NoTexts,
+    /// A catalog's table holds more names than a file may.
+    #[error("the table has more than {MAX_RECORDS} names, or more than {} MiB of them", MAX_BYTES >> 20)]
+    TooManyTexts,
 }
 
 impl RestError {
@@ -108,7 +112,8 @@ impl RestError {
             | Self::IdsBecameNumbers { .. }
             | Self::NoOrder { .. }
             | Self::NoIds
-            | Self::NoTexts => SmallerPage::IsNoRemedy,
+            | Self::NoTexts
+            | Self::TooManyTexts => SmallerPage::IsNoRemedy,
         }
     }
 
@@ -150,7 +155,8 @@ impl Failure for RestError {
             | Self::IdsBecameNumbers { .. }
             | Self::NoOrder { .. }
             | Self::NoIds
-            | Self::NoTexts => RetryDirective::Person,
+            | Self::NoTexts
+            | Self::TooManyTexts => RetryDirective::Person,
         }
     }
 
@@ -179,6 +185,7 @@ impl Failure for RestError {
                 "Name the primary key as id in SUPABASE_COLUMNS. A view needs such a column, too.".to_owned()
             }
             Self::NoTexts => "Let CATALOG name a column that holds text.".to_owned(),
+            Self::TooManyTexts => "Let CATALOG name a table or a view with fewer names.".to_owned(),
         }
     }
 }

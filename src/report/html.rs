@@ -19,7 +19,7 @@ const SERIES: [(&str, &str); 4] =
 const SHOWN: usize = 12;
 
 /// A part of every group: its id, its title, its description, and its accessor.
-type Part = (&'static str, &'static str, &'static str, fn(&Group) -> &Comparison);
+type Part<'a> = (&'static str, &'static str, &'a str, fn(&Group) -> &Comparison);
 
 /// Returns a run's report as a self-contained page.
 pub fn page(run: &RunReport) -> String {
@@ -81,19 +81,18 @@ pub(crate) fn content(run: &RunReport) -> String {
 
 fn scores(body: &mut String, report: &Report) {
     body.push_str("<h2>Scores</h2>");
-    let parts: [Part; 2] = [
+    let left = format!(
+        "The best fuzzy ratio of these typos is below {}: the fuzzy matcher declines, and the model decides.",
+        report.policy.fuzzy.threshold
+    );
+    let parts: [Part<'_>; 2] = [
         (
             "all",
             "All held-out typos",
             "Each held-out typo is a query against all names of its domain.",
             |group| &group.all,
         ),
-        (
-            "slice",
-            "Typos left to the model",
-            "The best fuzzy ratio of these typos is below 75: the fuzzy matcher declines, and the model decides.",
-            |group| &group.slice,
-        ),
+        ("slice", "Typos left to the model", &left, |group| &group.slice),
     ];
     for (id, title, told, part) in parts {
         let whole = part(&report.held_out);

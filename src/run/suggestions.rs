@@ -9,7 +9,7 @@ use autovalidate_finetune::onnx::Runtime;
 
 use crate::catalog_row::CatalogRow;
 use crate::correction::normalize;
-use crate::evaluate::{Catalog, fuzzy_ratio};
+use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery, FuzzyRule};
 use crate::hub::Serving;
 use crate::templates::Templates;
 
@@ -35,6 +35,8 @@ pub struct SuggestionQuery {
     names: Vec<String>,
     /// Texts that the backend indexes for the names, each with the place of its name.
     texts: Vec<(usize, String)>,
+    /// Rule by which the fuzzy matcher compares.
+    rule: FuzzyRule,
 }
 
 /// Cosines of a typo with the names of a query, by one model.
@@ -72,7 +74,12 @@ impl SuggestionQuery {
             texts.extend(of_domain.map(|(position, text)| (before + position, text)));
             names.extend(spelled.iter().cloned());
         }
-        Self { typo: typo.to_owned(), rendered, names, texts }
+        Self { typo: typo.to_owned(), rendered, names, texts, rule: FuzzyRule::default() }
+    }
+
+    /// Compares by this rule instead of the backend's.
+    pub fn with_rule(self, rule: FuzzyRule) -> Self {
+        Self { rule, ..self }
     }
 
     /// Returns the number of names.
@@ -119,7 +126,8 @@ impl SuggestionQuery {
     }
 
     fn ratios(&self) -> impl Iterator<Item = f32> {
-        self.names.iter().map(|name| fuzzy_ratio(&self.typo, name) as f32)
+        let query = FuzzyQuery::new(&self.typo, self.rule);
+        self.names.iter().map(move |name| query.ratio(&FuzzyName::new(name, self.rule)) as f32)
     }
 
     /// Returns the `top` best names by score. A score that is not a number comes last.

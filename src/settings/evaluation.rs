@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::evaluate::{GatePolicy, HoldOut, NewestWindow};
+use crate::evaluate::{FuzzyRule, GatePolicy, HoldOut, NewestWindow};
 use crate::synthesis::{Keyboard, SynthesisSettings};
 
 use super::durations;
@@ -57,7 +57,30 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
         slowest: reader.parse_or("GATE_SLOWEST", "at least 1", default.slowest, |n: &f64| *n >= 1.0),
         query_budget_ms: query_budget.map_or(0.0, |budget| budget.as_secs_f64() * 1_000.0),
         publish_when_unsure: publish_when_unsure.unwrap_or(default.publish_when_unsure),
+        fuzzy: fuzzy(reader),
         ..default
+    }
+}
+
+/// Reads the rule of the backend's fuzzy matcher.
+fn fuzzy(reader: &mut SettingsReader<'_>) -> FuzzyRule {
+    let default = FuzzyRule::default();
+    let metric = reader.parse_if_set(
+        "SERVE_FUZZY_METRIC",
+        "by-length, ratio, token-sort-ratio or weighted-ratio",
+        |text| text.parse().ok(),
+    );
+    FuzzyRule {
+        metric: metric.unwrap_or(default.metric),
+        threshold: reader.parse_or("SERVE_FUZZY_THRESHOLD", "from 0 to 100", default.threshold, |ratio| {
+            (0.0..=100.0).contains(ratio)
+        }),
+        dashes_are_spaces: reader.parse_or(
+            "SERVE_DASHES_ARE_SPACES",
+            "true or false",
+            default.dashes_are_spaces,
+            |_| true,
+        ),
     }
 }
 

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::correction::normalize;
-use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery};
+use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery, FuzzyRule};
 use crate::templates::Templates;
 use autovalidate_finetune::train::ranges::MOST_HARD_NEGATIVES;
 
@@ -42,7 +42,7 @@ impl Neighbors {
     pub fn new(catalog: &Catalog, templates: &Templates, is_left_out: impl Fn(&str, &str) -> bool) -> Self {
         let of_domain = |(domain, names): (&str, &[String])| {
             let name = |spelled: &String| Name {
-                compared: FuzzyName::new(spelled),
+                compared: FuzzyName::new(spelled, FuzzyRule::default()),
                 spelled: spelled.clone(),
                 rendered: templates.render(domain, spelled),
             };
@@ -76,7 +76,7 @@ impl Neighbors {
     fn search(&self, (domain, place): (usize, usize)) -> Vec<usize> {
         let names = &self.domains[domain];
         let asked = &names[place];
-        let scorer = FuzzyQuery::new(&asked.spelled);
+        let scorer = FuzzyQuery::new(&asked.spelled, FuzzyRule::default());
         let mut nearest: Vec<(f64, usize)> = Vec::with_capacity(NEAREST + 1);
         for (other, name) in names.iter().enumerate() {
             if other == place || name.rendered == asked.rendered {

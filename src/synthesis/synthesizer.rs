@@ -10,7 +10,7 @@ use super::domain_names::DomainNames;
 use super::draw::{Draw, TRIES};
 use super::{SlipRates, SlipSet, SynthesisSettings};
 use crate::correction::normalize;
-use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery, HoldOut};
+use crate::evaluate::{Catalog, FuzzyName, FuzzyQuery, FuzzyRule, HoldOut};
 
 /// Synthetic typo of a catalog name.
 #[derive(Clone, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl Synthesizer {
     /// have to draw the same typos.
     fn ratio(&self, typo: &str, name: &Mistyped<'_>) -> f64 {
         match self.settings.slips {
-            SlipSet::Full => FuzzyQuery::new(typo).ratio(&name.compared),
+            SlipSet::Full => FuzzyQuery::new(typo, FuzzyRule::default()).ratio(&name.compared),
             SlipSet::Original => 100.0 * fuzz::ratio(typo.chars(), name.normal.chars()),
         }
     }
@@ -184,6 +184,6 @@ struct Mistyped<'a> {
 
 impl<'a> Mistyped<'a> {
     fn new(spelled: &'a str) -> Self {
-        Self { spelled, normal: normalize(spelled), compared: FuzzyName::new(spelled) }
+        Self { spelled, normal: normalize(spelled), compared: FuzzyName::new(spelled, FuzzyRule::default()) }
     }
 }

@@ -291,6 +291,7 @@ fn console(
                 base_model: settings.base_model.clone(),
             },
             templates: settings.templates.clone(),
+            fuzzy: settings.gate.fuzzy,
             names: settings.names(),
             asking: Mutex::default(),
         }),

@@ -6,7 +6,7 @@ mod serverless;
 use std::collections::{BTreeSet, HashSet};
 
 use autovalidate::correction::{Row, normalize};
-use autovalidate::evaluate::{Catalog, FuzzyMatcher, Query, Side};
+use autovalidate::evaluate::{Catalog, FuzzyMatcher, FuzzyRule, Query, Side};
 use autovalidate_fakes::demo::{cars_csv, catalog, corrections, hard_corrections_of};
 
 #[test]
@@ -86,7 +86,7 @@ fn hard_typos_are_what_the_string_metric_often_guesses_wrong() {
         .into_iter()
         .map(|pair| {
             let (domain, corrected) = (pair.domain.to_owned(), pair.corrected.to_owned());
-            FuzzyMatcher::new(&names).search(&Query {
+            FuzzyMatcher::new(&names, FuzzyRule::default()).search(&Query {
                 domain,
                 typo: pair.typo,
                 corrected,
@@ -94,7 +94,7 @@ fn hard_typos_are_what_the_string_metric_often_guesses_wrong() {
             })
         })
         .collect();
-    let left: Vec<_> = matches.iter().filter(|found| found.leaves_to_model()).collect();
+    let left: Vec<_> = matches.iter().filter(|found| found.leaves_to_model(FuzzyRule::default())).collect();
     let right = left.iter().filter(|found| found.rank == Some(1)).count() as f64 / left.len() as f64;
     assert!(left.len() > 500, "{} of 2000 are left to the model", left.len());
     assert!((0.72..0.85).contains(&right), "the best guess is right {right} of the time");

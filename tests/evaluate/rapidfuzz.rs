@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use autovalidate::evaluate::{fuzzy_ratio, weighted_ratio};
+use autovalidate::evaluate::{FuzzyMetric, FuzzyRule, fuzzy_ratio, weighted_ratio};
 use autovalidate_fakes::demo;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -38,7 +38,7 @@ fn pairs(count: usize) -> Vec<(String, String)> {
 }
 
 #[test]
-fn ten_thousand_pairs_have_the_ratios_that_the_backend_computes() {
+fn ten_thousand_pairs_have_the_ratios_that_the_library_computes() {
     let pairs = pairs(10_000);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/evaluate/rapidfuzz_scores.py");
     let mut python = Command::new(local("backend/bin/python"))
@@ -52,12 +52,21 @@ fn ten_thousand_pairs_have_the_ratios_that_the_backend_computes() {
     drop(input);
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success());
-    let theirs: Vec<[f64; 2]> = serde_json::from_slice(&output.stdout).unwrap();
+    let theirs: Vec<[f64; 10]> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(theirs.len(), pairs.len());
     let sorted = pairs.iter().filter(|(query, _)| query.chars().count() > 10 || query.contains(' ')).count();
     assert!((1_000..9_000).contains(&sorted), "{sorted} queries have their words sorted");
+    use FuzzyMetric::{ByLength, Ratio, TokenSortRatio, WeightedRatio};
+    let metrics = [ByLength, Ratio, TokenSortRatio, WeightedRatio];
+    let rules: [FuzzyRule; 8] = std::array::from_fn(|place| FuzzyRule {
+        metric: metrics[place % 4],
+        dashes_are_spaces: place < 4,
+        ..FuzzyRule::default()
+    });
     for ((query, name), theirs) in pairs.iter().zip(theirs) {
-        let ours = [fuzzy_ratio(query, name), weighted_ratio(&query.to_lowercase(), &name.to_lowercase())];
+        let by_rule = rules.map(|rule| rule.ratio(query, name));
+        let as_is = weighted_ratio(&query.to_lowercase(), &name.to_lowercase());
+        let ours = [[fuzzy_ratio(query, name), as_is].as_slice(), &by_rule].concat();
         let differs = ours.iter().zip(theirs).any(|(ours, theirs)| (ours - theirs).abs() > 1e-9);
         assert!(!differs, "{query:?} and {name:?}: {ours:?}, but {theirs:?} in Python");
     }

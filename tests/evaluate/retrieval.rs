@@ -6,8 +6,8 @@ use std::io;
 
 use autovalidate::catalog_row::CatalogRow;
 use autovalidate::evaluate::{
-    Catalog, EvaluateError, FuzzyMatcher, Query, Retrieval, Scores, Side, fuzzy_ratio, held_out_loss,
-    model_ranks,
+    Catalog, EvaluateError, FuzzyMatcher, FuzzyMetric, FuzzyRule, Query, Retrieval, Scores, Side,
+    fuzzy_ratio, held_out_loss, model_ranks,
 };
 use autovalidate::templates::Templates;
 use ndarray::{Array2, array};
@@ -194,7 +194,14 @@ fn the_fuzzy_ratio_is_pythons() {
 
 #[test]
 fn the_matcher_goes_by_that_ratio() {
-    let of = |typo: &str| FuzzyMatcher::new(&brands()).search(&query("brand", typo, "Ford", Side::NewTypo));
+    let of = |typo: &str| {
+        FuzzyMatcher::new(&brands(), FuzzyRule::default()).search(&query(
+            "brand",
+            typo,
+            "Ford",
+            Side::NewTypo,
+        ))
+    };
     for typo in ["fird", "fod", "fo rd", "frd mustang", "ft", "xyz", "Fiatt"] {
         let best = brands()
             .domains()
@@ -205,21 +212,36 @@ fn the_matcher_goes_by_that_ratio() {
     }
     // Python's rapidfuzz gives this ratio for the two texts.
     assert_close(of("fod").best, 200.0 * 3.0 / 7.0);
-    assert!(!of("fod").leaves_to_model());
+    assert!(!of("fod").leaves_to_model(FuzzyRule::default()));
 }
 
 #[test]
 fn the_slice_is_what_the_fuzzy_matcher_is_not_sure_of() {
     // Against Audi, BMW, Fiat, Ford: "fird" has ratio 75 to Ford (6/8) and 50 to Audi and Fiat.
-    let sure = FuzzyMatcher::new(&brands()).search(&query("brand", "fird", "Ford", Side::NewTypo));
+    let sure = FuzzyMatcher::new(&brands(), FuzzyRule::default()).search(&query(
+        "brand",
+        "fird",
+        "Ford",
+        Side::NewTypo,
+    ));
     assert_eq!((sure.rank, sure.best), (Some(1), 75.0));
-    assert!(!sure.leaves_to_model(), "a ratio equal to the threshold is enough");
+    assert!(!sure.leaves_to_model(FuzzyRule::default()), "a ratio equal to the threshold is enough");
     // "fxrx" has ratio 50 to Ford (f, r) and 25 to Fiat (f): Ford is first, but below the
     // threshold.
-    let unsure = FuzzyMatcher::new(&brands()).search(&query("brand", "fxrx", "Fiat", Side::NewTypo));
+    let unsure = FuzzyMatcher::new(&brands(), FuzzyRule::default()).search(&query(
+        "brand",
+        "fxrx",
+        "Fiat",
+        Side::NewTypo,
+    ));
     assert_eq!((unsure.rank, unsure.best), (Some(2), 50.0));
-    assert!(unsure.leaves_to_model());
-    let unknown = FuzzyMatcher::new(&brands()).search(&query("trim", "glx", "GLX", Side::NewTypo));
+    assert!(unsure.leaves_to_model(FuzzyRule::default()));
+    let unknown = FuzzyMatcher::new(&brands(), FuzzyRule::default()).search(&query(
+        "trim",
+        "glx",
+        "GLX",
+        Side::NewTypo,
+    ));
     assert_eq!((unknown.rank, unknown.best), (None, 0.0));
 }
 
@@ -230,4 +252,22 @@ fn constant(texts: &[String], value: f32) -> Result<Array2<f32>, Infallible> {
 #[track_caller]
 fn assert_close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+}
+
+#[test]
+fn a_backend_with_another_rule_leaves_other_queries_to_the_model() {
+    let typo = query("brand", "fird", "Ford", Side::NewTypo);
+    let left = |rule: FuzzyRule| FuzzyMatcher::new(&brands(), rule).search(&typo).leaves_to_model(rule);
+    assert!(!left(FuzzyRule::default()));
+    assert!(left(FuzzyRule { threshold: 75.5, ..FuzzyRule::default() }));
+    let swapped = query("model", "van caddy", "Caddy Van", Side::NewTypo);
+    let catalog = Catalog::new([("model", "Caddy Van".to_owned())]);
+    let best = |metric| {
+        let rule = FuzzyRule { metric, ..FuzzyRule::default() };
+        FuzzyMatcher::new(&catalog, rule).search(&swapped).best
+    };
+    assert_close(best(FuzzyMetric::ByLength), 100.0);
+    assert!(best(FuzzyMetric::Ratio) < 75.0);
+    // Records from before this setting mean the backend's rule.
+    assert_eq!(serde_json::from_str::<FuzzyRule>("{}").unwrap(), FuzzyRule::default());
 }

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use autovalidate::evaluate::{
-    Catalog, GatePolicy, MetricScores, Query, Report, ServingAdvice, ServingTrials, Side, StringMetric,
-    model_ranks_with,
+    Catalog, FuzzyRule, GatePolicy, MetricScores, Query, Report, ServingAdvice, ServingTrials, Side,
+    StringMetric, model_ranks_with,
 };
 use autovalidate::templates::Templates;
 use autovalidate_fakes::demo;
@@ -89,7 +89,7 @@ fn tried(
     catalog: &Catalog,
     encode: impl FnMut(&[String]) -> Result<Array2<f32>, Infallible>,
 ) -> Option<ServingAdvice> {
-    let mut trials = ServingTrials::new(queries, catalog);
+    let mut trials = ServingTrials::new(queries, catalog, FuzzyRule::default());
     let visit = |query: usize, cosines: ArrayView1<'_, f32>, right| trials.add(query, cosines, right);
     model_ranks_with(queries, catalog, &Templates::default(), encode, visit).unwrap();
     trials.advice()

@@ -48,6 +48,7 @@ fn card() -> Card {
         verdict: "Better: on every domain.".into(),
         serving: Some(Serving {
             queries: 60,
+            rule: Default::default(),
             today: 0.9,
             cosine_weight: 0.25,
             ratio_weight: 0.75,

@@ -204,7 +204,6 @@ async fn a_worker_whose_broker_is_silent_still_ends_soon_and_leaves_its_checkpoi
     within(DEADLINE, bench.corrections().await.append(&crate::support::run::rows())).await.unwrap();
     let mut events = bench.listen("training.events.>").await;
     let (url, id) = (bench.url(), bench.requested(1).await);
-    let settings = [("TRAIN_CHECKPOINT_STEPS", "1")];
     let mut trainer = stage.worker(&url, "trainer", "t");
     let mut listener = stage.worker(&url, "listener", "l");
     bench.connection.client().publish("training.jobs", LONG.into()).await.unwrap();

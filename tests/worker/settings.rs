@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use autovalidate::evaluate::{FuzzyMetric, FuzzyRule};
 use autovalidate::settings::{Needs, Settings, TrainerStart};
 use autovalidate_finetune::train::{EarlyStop, Metric};
 
@@ -391,5 +392,25 @@ fn a_secret_that_somebody_could_guess_is_refused_without_being_told() {
         };
         let told = read("guess me, please").map(drop).and(read("guess me please")).unwrap_err().to_string();
         assert!(told.contains(name) && told.contains("16 characters") && !told.contains("guess"), "{told}");
+    }
+}
+
+#[test]
+fn the_backends_string_metric_is_a_setting() {
+    let read = |name: &'static str, value: &'static str| {
+        Settings::read(&|asked| (asked == name).then(|| value.to_owned()), None, Needs::default())
+    };
+    let weighted = read("SERVE_FUZZY_METRIC", "weighted-ratio").unwrap().gate.fuzzy;
+    assert_eq!(weighted, FuzzyRule { metric: FuzzyMetric::WeightedRatio, ..FuzzyRule::default() });
+    assert_eq!(read("SERVE_FUZZY_THRESHOLD", "88.5").unwrap().gate.fuzzy.threshold, 88.5);
+    assert!(!read("SERVE_DASHES_ARE_SPACES", "false").unwrap().gate.fuzzy.dashes_are_spaces);
+    for (name, value) in [
+        ("SERVE_FUZZY_METRIC", "WRatio"),
+        ("SERVE_FUZZY_THRESHOLD", "101"),
+        ("SERVE_FUZZY_THRESHOLD", "NaN"),
+        ("SERVE_DASHES_ARE_SPACES", "no"),
+    ] {
+        let told = read(name, value).unwrap_err().to_string();
+        assert!(told.contains(name), "{told}");
     }
 }

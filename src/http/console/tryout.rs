@@ -16,7 +16,7 @@ use super::form::{OwnForm, token_field};
 use super::layout::{Page, trouble};
 use super::words::thousands;
 use crate::catalog_row::CatalogRow;
-use crate::evaluate::FUZZY_THRESHOLD;
+use crate::evaluate::FuzzyRule;
 use crate::failure::{Failure, chain};
 use crate::http::Views;
 use crate::run::{ModelFinder, NameSource, RunError, Suggestion, SuggestionQuery};
@@ -39,6 +39,8 @@ pub struct Tryout {
     pub finder: ModelFinder,
     /// Templates that turn a text into a model's input.
     pub templates: Templates,
+    /// Rule of the fuzzy matcher that answers before the model.
+    pub fuzzy: FuzzyRule,
     /// Source of the names; `None` takes the corrections of the newest pairs.
     pub names: Option<NameSource>,
     /// One question at a time: each loads its models.
@@ -55,6 +57,7 @@ struct Question<'a> {
 /// Answers of the fuzzy matcher and of each model.
 struct Answers {
     names: usize,
+    rule: FuzzyRule,
     fuzzy: Suggestion,
     models: Vec<Suggestion>,
 }
@@ -98,8 +101,14 @@ impl Console {
             }
         };
         let domain = Some(question.domain).filter(|domain| !domain.is_empty());
-        let query = SuggestionQuery::new(question.typo, domain, &names, &tryout.templates);
-        let mut answers = Answers { names: query.names(), fuzzy: query.by_ratio(TOP), models: Vec::new() };
+        let query =
+            SuggestionQuery::new(question.typo, domain, &names, &tryout.templates).with_rule(tryout.fuzzy);
+        let mut answers = Answers {
+            names: query.names(),
+            rule: tryout.fuzzy,
+            fuzzy: query.by_ratio(TOP),
+            models: Vec::new(),
+        };
         if query.names() == 0 || query.names() > MOST_NAMES {
             return Ok(answers);
         }
@@ -149,9 +158,9 @@ fn page(console: &Console, visitor: &Visitor, question: &Question<'_>, answered:
 }
 
 fn shown(question: &Question<'_>, answers: &Answers) -> Markup {
-    let Answers { names, fuzzy, models } = answers;
+    let Answers { names, rule, fuzzy, models } = answers;
     let best = fuzzy.names.first().map_or(0.0, |(_, ratio)| f64::from(*ratio));
-    let sure = best >= FUZZY_THRESHOLD;
+    let sure = best >= rule.threshold;
     let first =
         |suggestion: &Suggestion| suggestion.names.first().map_or("–".to_owned(), |(name, _)| name.clone());
     html! {
@@ -162,8 +171,8 @@ fn shown(question: &Question<'_>, answers: &Answers) -> Markup {
                 h2 { "What the backend would answer to " q { (question.typo) } }
                 p.hint {
                     "The fuzzy matcher's best ratio is " (format!("{best:.0}")) ". "
-                    @if sure { "From " (FUZZY_THRESHOLD) " on it answers, and the model is not asked." }
-                    @else { "It answers from " (FUZZY_THRESHOLD) " on, so the model is asked." }
+                    @if sure { "From " (rule.threshold) " on it answers, and the model is not asked." }
+                    @else { "It answers from " (rule.threshold) " on, so the model is asked." }
                     " " (thousands(*names as u64)) " names."
                 }
                 @if *names > MOST_NAMES { (trouble("Too many names for this page.", "", "Use `autovalidate suggest`, which takes any number of names.")) }

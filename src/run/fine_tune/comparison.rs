@@ -54,7 +54,7 @@ impl ModelComparison {
             Some(original) if original.path() == self.live.path() => Some(before.clone()),
             Some(original) => Some(Scorer::open(runtime, original, &texts)?.ranks(dataset, templates)?),
         };
-        let mut trials = ServingTrials::new(&dataset.queries, &dataset.catalog);
+        let mut trials = ServingTrials::new(&dataset.queries, &dataset.catalog, policy.fuzzy);
         let after =
             new.ranks_with(dataset, templates, |query, cosines, right| trials.add(query, cosines, right))?;
         let known = KnownRows::of(self.live.path());

@@ -110,6 +110,7 @@ pub(in crate::run) fn release_serving(advice: &ServingAdvice) -> Serving {
     let errors = [today, by_mixture, by_threshold].map(|served| served.standard_error);
     Serving {
         queries: advice.queries,
+        rule: advice.rule,
         today: today.accuracy,
         cosine_weight: advice.cosine_weight,
         ratio_weight: 1.0 - advice.cosine_weight,
