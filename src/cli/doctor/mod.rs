@@ -13,9 +13,10 @@ mod machine;
 use std::time::Duration;
 
 use crate::broker::Broker;
-use crate::settings::{Nats, Needs, Settings};
+use crate::settings::{Nats, Needs};
 use autovalidate_finetune::onnx::Runtime;
 
+use super::config::settings;
 use super::{CliError, CommandOutcome, print_json, print_text};
 use finding::{Finding, Outcome};
 
@@ -51,7 +52,7 @@ impl Findings {
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
-    let settings = Settings::from_process(Needs { supabase: true, hub: true, runtime: true })?;
+    let settings = settings(Needs { supabase: true, hub: true, runtime: true })?;
     let mut findings = Findings { all: Vec::new(), prints: !args.json };
     findings.add(Finding::ok("settings", "complete"))?;
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
