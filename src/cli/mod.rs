@@ -204,7 +204,7 @@ pub fn main() -> ExitCode {
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Forget(args) => Box::pin(forget::run(args)).await,
             Command::Healthz(args) => Box::pin(healthz::run(&args)).await,
-            Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+            Command::Doctor(args) => Box::pin(doctor::run(args, at_once.clone())).await,
             Command::Init(args) => Box::pin(init::run(args)).await,
             Command::Artifacts(args) => artifacts::run(&args),
             Command::Completions(args) => completions::run(&args),
