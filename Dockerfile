@@ -21,6 +21,11 @@ RUN scripts/setup --runtime \
     && install -D -m 755 .local/bin/nats-server /image/bin/nats-server \
     && install -D -m 644 .local/lib/libonnxruntime.so /image/lib/libonnxruntime.so
 COPY . .
+# For `--version` and for `init`: there is no Git here to tell.
+ARG REVISION=unknown
+ARG REVISION_DATE=unknown
+ARG IMAGE=
+ENV AUTOVALIDATE_REVISION=${REVISION} AUTOVALIDATE_REVISION_DATE=${REVISION_DATE} AUTOVALIDATE_IMAGE=${IMAGE}
 # The caches outlive a build but are not part of a layer, hence the copy out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
     cargo build --release --locked --no-default-features --bin autovalidate \

@@ -53,6 +53,7 @@ pub mod hub;
 pub mod ingest;
 pub mod launcher;
 mod postgres_time;
+pub mod probe;
 pub mod redaction;
 pub mod report;
 pub mod retry;

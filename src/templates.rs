@@ -78,6 +78,17 @@ impl Templates {
         Self { domains: domains.collect(), ..self }
     }
 
+    /// Returns the template of each domain; `default` is that of every other domain.
+    pub fn typed(&self) -> impl Iterator<Item = (&str, &str)> {
+        let domains = self.domains.iter().map(|(domain, template)| (domain.as_str(), template.as_str()));
+        domains.chain([("default", self.fallback.as_str())])
+    }
+
+    /// Returns the template of each domain whose names are indexed together with others.
+    pub fn indexed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.indexed.iter().map(|(domain, template)| (domain.as_str(), template.as_str()))
+    }
+
     /// Returns true when a domain has a template of its own.
     pub fn has(&self, domain: &str) -> bool {
         self.domains.contains_key(&normalize(domain))

@@ -11,6 +11,7 @@ mod evaluate;
 mod files;
 mod hub;
 mod ingest;
+mod init;
 mod nextest;
 mod report;
 mod run;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::embedded::reachable;
 use crate::hub::Repository;
-use crate::settings::{FILE, Needs, Settings};
+use crate::settings::{Needs, Settings};
 use crate::worker::{Role, Worker, WorkerOptions, store_dir};
 use autovalidate_fakes::demo::cars_csv;
 use autovalidate_fakes::{hub, supabase};
@@ -18,7 +18,7 @@ use super::demo::{Demo, DemoSettings};
 use super::serverless_demo::{Recipe, WeekSettings};
 use super::signals::stop_on_signal;
 use super::terminal::Terminal;
-use super::{CliError, CommandOutcome, print_text};
+use super::{CliError, CommandOutcome, config, print_text};
 
 /// Default of `--pairs`.
 const PAIRS: u64 = 600;
@@ -280,9 +280,8 @@ fn settings(
             _ => own(),
         }
     };
-    let file = Path::new(FILE);
     let needs = Needs { supabase: true, hub: true, runtime: true };
-    Ok(Settings::read(&environment, file.exists().then_some(file), needs)?)
+    Ok(Settings::read(&environment, config::file(), needs)?)
 }
 
 fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase: &supabase::Supabase) {

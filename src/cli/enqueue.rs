@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     // Refused here as the worker would refuse it, so that the person sees the mistake at once.
     let body = serde_json::to_vec(&request).map_err(crate::broker::BrokerError::from)?;
     if let Err(refusal) = JobRequest::parse(&body) {
-        return Err(CliError::plain(
+        return Err(CliError::argument(
             refusal.to_string(),
             "Correct the argument; see `autovalidate enqueue --help`.",
         ));

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::evaluate::Report;
 use crate::run::{ModelComparison, RowCounts, RunError, Scorer};
-use crate::settings::{Needs, Settings};
+use crate::settings::Needs;
 use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 
+use super::config::settings;
 use super::dataset::dataset;
 use super::{CliError, CommandOutcome, print_json, print_text};
 
@@ -45,7 +46,7 @@ struct Evaluation<'a> {
 }
 
 pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
-    let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let settings = settings(Needs { runtime: true, ..Needs::default() })?;
     let dataset = dataset(&args.data, &settings.hold_out, &settings.templates, settings.names()).await?;
     let rows = RowCounts::from(&dataset.summary);
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)

@@ -6,6 +6,9 @@ use clap::{Command, CommandFactory};
 
 use super::Cli;
 
+/// Commands of other programs that a text names on a line of their own.
+const OTHERS: [&str; 2] = ["docker run ", "fly "];
+
 /// A flag that a text names.
 struct Flag<'t> {
     name: &'t str,
@@ -74,6 +77,7 @@ fn problem(root: &Command, flag: &Flag<'_>, own: &Command) -> Option<String> {
             (!has_flag(command, flag.name)).then(|| format!("`{name}` has no --{}", flag.name))
         }
         None if flag.name == "version" => None,
+        None if OTHERS.iter().any(|program| flag.before.contains(program)) => None,
         None => (!has_flag(own, flag.name)).then(|| format!("`{}` has no --{}", own.get_name(), flag.name)),
     }
 }

@@ -11,6 +11,7 @@ use crate::row_identity::{RowId, id_of};
 use crate::run::{PairLineage, erase_snapshots};
 use crate::settings::{Needs, Settings};
 
+use super::config::settings;
 use super::lineage::Versions;
 use super::{CliError, CommandOutcome, handles, print_json};
 
@@ -57,7 +58,7 @@ struct Erased {
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
-    let settings = Settings::from_process(Needs::default())?;
+    let settings = settings(Needs::default())?;
     let handles = handles().await?;
     let done = act(&settings, &handles.corrections, &args).await;
     handles.streams.connection().close().await;

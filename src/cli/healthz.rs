@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::broker::embedded::reachable;
-use crate::settings::{Needs, Settings};
+use crate::settings::Needs;
 use crate::text::plain_line;
 
+use super::config::settings;
 use super::{CliError, CommandOutcome};
 
 /// Limit for the answer. A container runtime gives up after about as long.
@@ -27,7 +28,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     let address = match args.address {
         Some(address) => address,
-        None => address_of(Settings::from_process(Needs::default())?.http_address),
+        None => address_of(settings(Needs::default())?.http_address),
     };
     let failed = |error: reqwest::Error| CliError::Plain {
         what: format!("no worker answers at {address}"),

@@ -10,6 +10,9 @@
 //! dev.rs         everything on this machine, no account needed
 //! demo.rs        display of `dev`, and the demo of `dev --demo`
 //! serverless_demo  the demo of `dev --demo --serverless`
+//! arguments.rs   parsers of arguments that several commands have
+//! config.rs      settings of a command, and the file that `--config` names
+//! error.rs       errors of a command, and their exit codes
 //! output.rs      the way out of every text that a command prints
 //! terminal.rs    progress bars on a terminal, lines elsewhere
 //! train.rs       one run in the foreground, from a file
@@ -28,7 +31,9 @@
 //! quarantine.rs  rows that are kept out of training
 //! forget.rs      rows that must be forgotten
 //! flags.rs       test of the flags that texts name
-//! init.rs        SQL and an environment template
+//! init           files of a new installation
+//! completions.rs completions for shells
+//! man.rs         manual pages
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
 //! check_model.rs the reading of a model folder by a process of its own, which trainers start
@@ -43,8 +48,11 @@
 mod output;
 
 mod adopt;
+mod arguments;
 mod artifacts;
 mod check_model;
+mod completions;
+mod config;
 mod dataset;
 #[cfg(feature = "dev")]
 mod demo;
@@ -52,6 +60,7 @@ mod demo;
 mod dev;
 mod doctor;
 mod enqueue;
+mod error;
 mod evaluate;
 #[cfg(test)]
 mod flags;
@@ -59,6 +68,7 @@ mod forget;
 mod healthz;
 mod init;
 mod lineage;
+mod man;
 mod models;
 mod quarantine;
 mod replay;
@@ -77,7 +87,7 @@ mod train;
 mod worker;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -85,22 +95,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::embedded::{reachable, stored_token};
 use crate::broker::{BrokerError, JobId, Remote, RunRecord};
-use crate::failure::{Failure, RetryDirective, chain};
+use crate::failure::{Failure, chain};
 use crate::hub::Repository;
-use crate::settings::{Nats, Needs, Settings, SettingsError};
+use crate::settings::{Nats, Needs, Settings};
 use crate::worker::{BrokerHandles, WorkerError, store_dir};
 use autovalidate_finetune::onnx::disable_telemetry;
+use error::CliError;
 use output::{print_json, print_text};
+
+/// Version of the program: of the package, and of the sources that it was built from if the build could
+/// tell.
+const VERSION: &str = env!("AUTOVALIDATE_VERSION");
 
 /// Turns accepted corrections of mistyped car names into a better embedding model.
 #[derive(Parser)]
 #[command(
     name = "autovalidate",
-    version,
+    version = VERSION,
     max_term_width = 100,
     after_help = "Settings come from the environment and from autovalidate.toml; see `autovalidate init`."
 )]
 struct Cli {
+    /// Settings file, in place of autovalidate.toml in the working directory.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -127,6 +145,8 @@ enum Command {
     Healthz(healthz::Args),
     Init(init::Args),
     Artifacts(artifacts::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Outcome of a command.
@@ -134,66 +154,6 @@ enum CommandOutcome {
     Done,
     NothingPublished,
     Differs,
-}
-
-/// Errors of a command.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    #[error(transparent)]
-    Job(#[from] crate::run::RunError),
-    #[error(transparent)]
-    Rollback(#[from] crate::run::RollbackError),
-    #[error("{what}")]
-    Plain {
-        what: String,
-        advice: String,
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-}
-
-impl CliError {
-    fn plain(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::Plain { what: what.into(), advice: advice.into(), source: None }
-    }
-}
-
-impl From<BrokerError> for CliError {
-    fn from(error: BrokerError) -> Self {
-        Self::Worker(error.into())
-    }
-}
-
-impl From<crate::hub::HubError> for CliError {
-    fn from(error: crate::hub::HubError) -> Self {
-        Self::Worker(error.into())
-    }
-}
-
-impl Failure for CliError {
-    fn directive(&self) -> RetryDirective {
-        match self {
-            Self::Settings(error) => error.directive(),
-            Self::Worker(error) => error.directive(),
-            Self::Job(error) => error.directive(),
-            Self::Rollback(error) => error.directive(),
-            Self::Plain { .. } => RetryDirective::Person,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Settings(error) => error.advice(),
-            Self::Worker(error) => error.advice(),
-            Self::Job(error) => error.advice(),
-            Self::Rollback(error) => error.advice(),
-            Self::Plain { advice, .. } => advice.clone(),
-        }
-    }
 }
 
 /// Runs the program.
@@ -208,6 +168,9 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
+    if let Some(file) = cli.config {
+        config::use_file(file);
+    }
     telemetry::start(match &cli.command {
         Command::Worker(_) => telemetry::DefaultLevel::Info,
         #[cfg(feature = "dev")]
@@ -241,9 +204,11 @@ pub fn main() -> ExitCode {
             Command::Quarantine(args) => Box::pin(quarantine::run(args)).await,
             Command::Forget(args) => Box::pin(forget::run(args)).await,
             Command::Healthz(args) => Box::pin(healthz::run(&args)).await,
-            Command::Doctor(args) => Box::pin(doctor::run(args)).await,
-            Command::Init(args) => init::run(&args),
+            Command::Doctor(args) => Box::pin(doctor::run(args, at_once.clone())).await,
+            Command::Init(args) => Box::pin(init::run(args)).await,
             Command::Artifacts(args) => artifacts::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     };
     let result = runtime.block_on(async {
@@ -262,7 +227,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             eprintln!("  what to do: {}", error.advice());
-            ExitCode::from(if matches!(error, CliError::Settings(_)) { 2 } else { 1 })
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -270,7 +235,7 @@ pub fn main() -> ExitCode {
 /// Connects to the broker of a running worker. A command must not start a second embedded
 /// server next to the worker's, nor change the worker's streams.
 async fn handles() -> Result<BrokerHandles, CliError> {
-    let mut settings = Settings::from_process(Needs::default())?;
+    let mut settings = config::settings(Needs::default())?;
     let own = match &settings.nats {
         Nats::Embedded { address, .. } => Some(*address),
         Nats::Remote(_) => None,
@@ -333,7 +298,7 @@ async fn record(handles: &BrokerHandles, id: &str) -> Result<RunRecord, CliError
 /// Returns the settings and the model repository that they name. A public one is read without a
 /// token.
 fn repository(writes: bool) -> Result<(Settings, Repository), CliError> {
-    let settings = Settings::from_process(Needs { hub: writes, ..Needs::default() })?;
+    let settings = config::settings(Needs { hub: writes, ..Needs::default() })?;
     let Some(access) = settings.hub.clone() else {
         return Err(CliError::plain("HF_REPO is not set", "Set it to the model repository, owner/name."));
     };

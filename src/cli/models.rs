@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use jiff::Timestamp;
 
-use crate::hub::{Version, versions};
+use crate::hub::{HubError, Version, versions};
 use crate::run::roll_back;
 
 use super::{CliError, CommandOutcome, print_json, repository};
@@ -41,8 +41,17 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let (settings, repository) = repository(matches!(args.command, Command::Rollback { .. }))?;
     match args.command {
         Command::List { json } => {
-            let (releases, index) = tokio::try_join!(repository.releases(), repository.index())?;
-            let versions = versions(&releases, &index);
+            let read = async { tokio::try_join!(repository.releases(), repository.index()) };
+            let versions = match read.await {
+                Ok((releases, index)) => versions(&releases, &index),
+                // The first release creates the repo.
+                Err(HubError::NoRepository { repo, .. }) if !json => {
+                    println!("no releases yet: the Hub has no {repo}, or the token may not see it");
+                    return Ok(CommandOutcome::Done);
+                }
+                Err(HubError::NoRepository { .. }) => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
             match json {
                 true => print_json(&versions)?,
                 false if versions.is_empty() => println!("no releases yet"),

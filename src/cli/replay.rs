@@ -7,9 +7,10 @@ use indicatif::ProgressBar;
 use crate::broker::BrokerError;
 use crate::hub::Repository;
 use crate::run::{ReplaySpec, Replayed, Sources, replay};
-use crate::settings::{Needs, Settings};
+use crate::settings::Needs;
 use autovalidate_finetune::train::Progress;
 
+use super::config::settings;
 use super::{CliError, CommandOutcome, handles, print_json, record};
 
 /// Trains the same model again, from the same base, rows, seed and settings, and compares the
@@ -36,7 +37,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
-    let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let settings = settings(Needs { runtime: true, ..Needs::default() })?;
     if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
         let what = format!("{} already exists", out.display());
         return Err(CliError::plain(what, "Choose another folder with --out."));

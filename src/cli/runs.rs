@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use futures::{StreamExt, TryStreamExt};
+use serde_json::json;
 
 use crate::broker::{BrokerError, JobId, RunRecord, RunState, Runs};
 
@@ -36,12 +37,18 @@ enum Command {
     Cancel {
         /// Id of the run.
         id: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Puts a failed or cancelled run back on the queue, or one that a rollback kept from being
     /// published. The run continues from what it has recorded.
     Retry {
         /// Id of the run.
         id: String,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
     },
     Replay(super::replay::Args),
 }
@@ -68,13 +75,17 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         Command::Show { id } => {
             print_json(&record(&handles, &id).await?)?;
         }
-        Command::Cancel { id } => match handles.jobs.cancel(&job_id(&id)?).await? {
+        Command::Cancel { id, json } => match handles.jobs.cancel(&job_id(&id)?).await? {
+            state if json => print_json(&json!({ "job": id, "state": state }))?,
             RunState::Running => println!("{id} is in progress and ends as soon as it can"),
             _ => println!("{id} is cancelled"),
         },
-        Command::Retry { id } => {
+        Command::Retry { id, json } => {
             handles.jobs.retry(&job_id(&id)?).await?;
-            println!("{id} is queued again; follow it with: autovalidate runs show {id}");
+            match json {
+                true => print_json(&json!({ "job": id, "state": RunState::Queued }))?,
+                false => println!("{id} is queued again; follow it with: autovalidate runs show {id}"),
+            }
         }
         // Handled above: a replay needs no broker if everything it reads is on this disk.
         Command::Replay(_) => {}

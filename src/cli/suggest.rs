@@ -10,6 +10,7 @@ use crate::run::{ModelFinder, RunError, Suggestion, SuggestionQuery};
 use crate::settings::{Needs, Settings};
 use autovalidate_finetune::onnx::Runtime;
 
+use super::config::settings;
 use super::{CliError, CommandOutcome, handles, print_json, print_text};
 
 /// Shows the names that models find nearest to a typo, side by side with the fuzzy matcher.
@@ -34,15 +35,15 @@ pub(super) struct Args {
     #[arg(long)]
     model: Vec<String>,
     /// Number of names to show.
-    #[arg(long, default_value_t = 5)]
-    top: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    top: u16,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
-    let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let settings = settings(Needs { runtime: true, ..Needs::default() })?;
     let (of_text, typo) = settings.templates.parse(&args.text).unwrap_or((Some("brand"), &args.text));
     let domain = args.domain.as_deref().or(of_text).map(normalize);
     let domain = domain.as_deref();
@@ -69,7 +70,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let runtime = Runtime::load(&settings.runtime_library, settings.threads)
         .and_then(|runtime| runtime.on(settings.device))
         .map_err(RunError::from)?;
-    let mut answers = vec![query.by_ratio(args.top)];
+    let mut answers = vec![query.by_ratio(args.top.into())];
     let models = match (args.model.is_empty(), &settings.hub) {
         (false, _) => args.model.clone(),
         (true, Some(_)) => vec!["live".to_owned(), "base".to_owned()],
@@ -85,11 +86,11 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
             found => found?,
         };
         let cosines = query.cosines(&runtime, &folder)?;
-        answers.push(query.by_model(&model, &cosines, args.top));
+        answers.push(query.by_model(&model, &cosines, args.top.into()));
         if let (true, Some(repository)) = (model == "live", &finder.repository)
             && let Some(serving) = advice(repository).await?
         {
-            answers.push(query.by_mixture("live, as advised", &cosines, &serving, args.top));
+            answers.push(query.by_mixture("live, as advised", &cosines, &serving, args.top.into()));
         }
     }
     if args.json {

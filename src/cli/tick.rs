@@ -2,9 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Needs, Settings};
+use crate::settings::Needs;
 use crate::worker::{BrokerHandles, Tick, TrainerLook};
 
+use super::config::settings;
 use super::signals::stop_on_signal;
 use super::{CliError, CommandOutcome, on_broker_that_runs, print_json};
 
@@ -23,7 +24,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
-    let mut settings = Settings::from_process(Needs { supabase: true, ..Needs::default() })?;
+    let mut settings = settings(Needs { supabase: true, ..Needs::default() })?;
     settings.nats = on_broker_that_runs(settings.nats, &settings.data_dir).await?;
     let (stop, _signals) = stop_on_signal(at_once);
     let handles = BrokerHandles::open(&settings).await?;

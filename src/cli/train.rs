@@ -9,8 +9,10 @@ use crate::settings::{DEFAULT_PATIENCE, Needs, Settings};
 use autovalidate_finetune::durable;
 use autovalidate_finetune::model::{ModelFolder, archive};
 use autovalidate_finetune::onnx::Runtime;
-use autovalidate_finetune::train::{EarlyStop, Metric, Progress};
+use autovalidate_finetune::train::{EarlyStop, Metric, Progress, ranges};
 
+use super::arguments::within;
+use super::config::settings;
 use super::dataset::dataset;
 use super::{CliError, CommandOutcome, print_text};
 
@@ -37,22 +39,22 @@ pub(super) struct Args {
     #[arg(long)]
     report: Option<PathBuf>,
     /// Number of passes over the pairs.
-    #[arg(long)]
+    #[arg(long, value_parser = within(&ranges::EPOCHS))]
     epochs: Option<usize>,
     /// Number of pairs in a batch.
-    #[arg(long)]
+    #[arg(long, value_parser = within(&ranges::BATCH_SIZE))]
     batch_size: Option<usize>,
     /// Peak learning rate.
-    #[arg(long)]
+    #[arg(long, value_parser = within(&ranges::LEARNING_RATE))]
     learning_rate: Option<f32>,
     /// Synthetic typos per name and epoch; 0 makes none.
-    #[arg(long)]
-    variants: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(..=1_000))]
+    variants: Option<u16>,
     /// Share of every target that is spread evenly over a batch's corrections; 0 for none.
-    #[arg(long)]
+    #[arg(long, value_parser = within(&ranges::LABEL_SMOOTHING))]
     label_smoothing: Option<f32>,
     /// Hard negatives per typo, drawn from the catalog names most similar to its correction.
-    #[arg(long)]
+    #[arg(long, value_parser = within(&ranges::HARD_NEGATIVES))]
     hard_negatives: Option<usize>,
     /// Trains with dropout, at the rates in the model's config.
     #[arg(long)]
@@ -62,11 +64,11 @@ pub(super) struct Args {
     #[arg(long, value_enum)]
     early_stop: Option<Stop>,
     /// Number of consecutive assessments without improvement after which training stops.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    patience: Option<u16>,
+    #[arg(long, value_parser = within(&ranges::PATIENCE))]
+    patience: Option<usize>,
     /// Optimizer steps between assessments; one epoch when not given.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    assess_every: Option<u32>,
+    #[arg(long, value_parser = within(&ranges::ASSESS_EVERY))]
+    assess_every: Option<usize>,
     /// Seed of all random choices.
     #[arg(long)]
     seed: Option<u64>,
@@ -95,14 +97,14 @@ impl Args {
         let set_patience = set.map_or(DEFAULT_PATIENCE, |set| set.patience);
         Some(EarlyStop {
             metric,
-            patience: self.patience.map_or(set_patience, usize::from),
-            every: self.assess_every.map(|steps| steps as usize).or(set.and_then(|set| set.every)),
+            patience: self.patience.unwrap_or(set_patience),
+            every: self.assess_every.or(set.and_then(|set| set.every)),
         })
     }
 }
 
 pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
-    let settings = Settings::from_process(Needs { runtime: true, ..Needs::default() })?;
+    let settings = settings(Needs { runtime: true, ..Needs::default() })?;
     let names = settings.names();
     let mut spec = TrainingSpec {
         tokenizer: settings.tokenizer,
@@ -120,7 +122,7 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
     recipe.dropout |= args.dropout;
     recipe.early_stop = args.early_stop(recipe.early_stop);
     recipe.seed = args.seed.unwrap_or(recipe.seed);
-    spec.synthesis.variants = args.variants.unwrap_or(spec.synthesis.variants);
+    spec.synthesis.variants = args.variants.map_or(spec.synthesis.variants, Into::into);
     if args.out.exists() {
         let what = format!("{} already exists", args.out.display());
         return Err(CliError::plain(what, "Choose another folder with --out."));

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Needs, Settings};
+use crate::settings::Needs;
 use crate::worker::{Role, SHORTEST_IDLE, Worker, WorkerOptions};
 
+use super::config::settings_with;
 use super::signals::stop_on_signal;
-use super::{CliError, CommandOutcome};
+use super::{CliError, CommandOutcome, print_json};
 
 /// Listens for corrections, trains when there are enough, and publishes a model that is better.
 ///
@@ -24,9 +25,12 @@ pub(super) struct Args {
     /// NATS server of this machine, in place of NATS_URL: a URL, several with commas, or `embedded`.
     #[arg(long, value_name = "URL")]
     nats_url: Option<String>,
-    /// Prints the settings in force with the source of each, secrets as ***, and exits.
+    /// Prints every setting with its value in force and the source of that, secrets as ***, and exits.
     #[arg(long)]
     print_config: bool,
+    /// With --print-config: prints JSON.
+    #[arg(long, requires = "print_config")]
+    json: bool,
 }
 
 /// Parses the value of `--exit-when-idle`.
@@ -43,13 +47,14 @@ fn idle_time(text: &str) -> Result<Duration, String> {
 
 pub(super) async fn run(args: Args, at_once: CancellationToken) -> Result<CommandOutcome, CliError> {
     let needs = Needs { supabase: args.role.listens(), hub: args.role.trains(), runtime: args.role.trains() };
-    let settings = Settings::from_process_with(needs, &|name| match name {
+    let settings = settings_with(needs, &|name| match name {
         "NATS_URL" => args.nats_url.clone(),
         _ => None,
     })?;
     if args.print_config {
-        for setting in &settings.effective {
-            println!("{} = {}  ({})", setting.setting, setting.value, setting.origin);
+        match args.json {
+            true => print_json(&settings.effective)?,
+            false => settings.effective.iter().for_each(|setting| println!("{setting}")),
         }
         return Ok(CommandOutcome::Done);
     }

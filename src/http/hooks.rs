@@ -16,7 +16,7 @@ use super::Views;
 use super::gate::HookGate;
 use super::refusals::RefusalLog;
 use crate::failure::Failure;
-use crate::ingest::webhook::{self, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
+use crate::ingest::webhook::{self, HOOKS_OFF, MAX_BODY_BYTES, SECRET_HEADER, WebhookError};
 use crate::ingest::{SweepTrigger, TableAccess};
 
 /// Checks of incoming hooks, and the work that valid ones ask for.
@@ -98,7 +98,7 @@ fn accepted(gate: &HookGate) -> Response {
 }
 
 fn hooks_are_off() -> Response {
-    (StatusCode::NOT_FOUND, "the hooks are off: set WEBHOOK_SECRET on a listener\n").into_response()
+    (StatusCode::NOT_FOUND, format!("{HOOKS_OFF}: set WEBHOOK_SECRET on a listener\n")).into_response()
 }
 
 /// Returns true when a body is longer than its limit, and not cut short or broken.

@@ -93,7 +93,7 @@ impl TableAccess {
     }
 
     /// Returns the table's PostgREST address.
-    pub(super) fn rest_url(&self) -> Result<Url, AccessError> {
+    pub(crate) fn rest_url(&self) -> Result<Url, AccessError> {
         self.below(&["rest", "v1", &self.table])
     }
 
@@ -159,7 +159,7 @@ impl Columns {
     }
 
     /// Returns the id of a record. A `numeric` column may write a whole number with a fraction of zeros.
-    pub(super) fn id_of(&self, record: &Map<String, Value>) -> Option<RowId> {
+    pub(crate) fn id_of(&self, record: &Map<String, Value>) -> Option<RowId> {
         match record.get(&self.id)? {
             Value::String(text) => RowId::of_text(text),
             value => self::number(value).map(RowId::of_number),

@@ -47,7 +47,7 @@ impl std::error::Error for ErrorAnswer {}
 
 impl ErrorAnswer {
     /// Sorts an answer that is not a success, or is a web page.
-    pub(super) fn new(access: &TableAccess, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+    pub(crate) fn new(access: &TableAccess, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let (status, key) = (status.as_u16(), access.key.expose_secret());
         let said = ServerMessage::of_json(body, key);
         let kind = AnswerKind::of(status, said.as_ref());

@@ -20,7 +20,7 @@
 //! realtime_session   protocol state of a session: join, heartbeats, frames
 //! realtime_event     events that a session reports, and its deadlines
 //! disconnect_reason  reasons why a session ended
-//! probe              one-time check that row changes can be subscribed to
+//! probe              subscriptions without a worker, for checks
 //! sweep              keyset reads of every row that the inbox may lack
 //! id_kind            kind of a table's ids
 //! insert_order       the sweep by time of insert, where ids are texts
@@ -84,9 +84,10 @@ pub use error_answer::ErrorAnswer;
 pub use inbox::{Accepted, Inbox, InboxError, InsertPlace, Position};
 pub use merge::Ingest;
 pub use page::{Page, Unreadable, UnreadableReason};
-pub use probe::subscribes;
+pub use probe::{Notice, subscribes, watch_inserts};
 pub use realtime_event::RealtimeDeadlines;
 pub use rest::Table;
+pub(crate) use rest::headers as rest_headers;
 pub use rest_error::RestError;
 pub use server_message::ServerMessage;
 pub use status::{Backfill, IngestEvent, IngestStatus, ReportedError};

@@ -1,14 +1,45 @@
-//! One-time check that row changes can be subscribed to: the answer that a worker gets at its
-//! start, without a worker.
+//! Subscriptions without a worker: the answer that a worker gets at its start, and the rows that it
+//! would be shown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use super::access::TableAccess;
+use super::access::{Malformed, TableAccess};
 use super::disconnect_reason::DisconnectReason;
 use super::realtime::run_session;
 use super::realtime_event::{RealtimeDeadlines, RealtimeEvent};
+use crate::row_identity::RowId;
+
+/// Something that a subscription shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Rows are shown from now on.
+    Subscribed,
+    /// The row with this id was inserted.
+    Inserted(RowId),
+}
+
+/// Subscribes to the table's row changes as the ingest does, and reports inserted rows until `stop`.
+/// Returns the reason for the end.
+pub async fn watch_inserts(
+    access: &TableAccess,
+    stop: &CancellationToken,
+    mut report: impl FnMut(Notice) + Send,
+) -> DisconnectReason {
+    let report = |event| match event {
+        RealtimeEvent::Subscribed => report(Notice::Subscribed),
+        RealtimeEvent::Row(row) => report(Notice::Inserted(row.row_id())),
+        RealtimeEvent::Partial(id) | RealtimeEvent::Malformed(Malformed { id: Some(id) }) => {
+            report(Notice::Inserted(id));
+        }
+        RealtimeEvent::Malformed(Malformed { id: None })
+        | RealtimeEvent::Changed(_)
+        | RealtimeEvent::Deleted(_)
+        | RealtimeEvent::Gap => {}
+    };
+    run_session(access, &RealtimeDeadlines::default(), stop, report).await
+}
 
 /// Subscribes to the table's row changes as the ingest does, and disconnects.
 ///

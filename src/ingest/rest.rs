@@ -342,7 +342,7 @@ impl Table {
 
 /// Builds the headers of every request: the key and, when it is a JWT, the key again as the bearer
 /// token, without which PostgREST would run as `anon`.
-fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
+pub(crate) fn headers(access: &TableAccess) -> Result<HeaderMap, AccessError> {
     let secret = |text: &str| {
         let mut value = HeaderValue::from_str(text).map_err(|_| AccessError::Key)?;
         value.set_sensitive(true);

@@ -8,7 +8,7 @@ use url::Url;
 use super::access::TableAccess;
 
 /// Text that stands for the secret until a person replaces it.
-const SECRET_PLACEHOLDER: &str = "<WEBHOOK_SECRET>";
+pub const SECRET_PLACEHOLDER: &str = "<WEBHOOK_SECRET>";
 
 /// Returns SQL that creates the table, as the app writes it and the worker reads it. Harmless when
 /// the table exists.
@@ -69,6 +69,11 @@ pub fn policies(access: &TableAccess) -> String {
     )
 }
 
+/// Returns the name of the policy by which the app inserts into a table that [`protection`] protects.
+pub fn app_policy(access: &TableAccess) -> String {
+    format!("{} writable by the app", access.table)
+}
+
 /// Returns SQL that lets the app insert, with and without a signed-in user (`authenticated` and
 /// `anon`), and turns row level security on, so that the database refuses everything that no policy
 /// allows. For a new table only: a table in use may have readers and writers that need policies of
@@ -78,7 +83,7 @@ pub fn policies(access: &TableAccess) -> String {
 /// where a later policy would let it.
 pub fn protection(access: &TableAccess) -> String {
     let name = qualified(access);
-    let policy = quoted(&format!("{} writable by the app", access.table));
+    let policy = quoted(&app_policy(access));
     format!(
         "grant usage on schema {schema} to anon, authenticated;\n\
          revoke all on {name} from anon, authenticated;\n\
@@ -154,7 +159,8 @@ fn created_at(access: &TableAccess, before: &str) -> String {
     }
 }
 
-fn qualified(access: &TableAccess) -> String {
+/// Returns the name of the table in SQL, with its schema.
+pub fn qualified(access: &TableAccess) -> String {
     format!("{}.{}", quoted(&access.schema), quoted(&access.table))
 }
 

@@ -19,6 +19,9 @@ use crate::row_identity::RowId;
 /// Header that carries the secret.
 pub const SECRET_HEADER: &str = "x-webhook-secret";
 
+/// Beginning of the answer of a worker without a secret, which takes no hook.
+pub const HOOKS_OFF: &str = "the hooks are off";
+
 /// Largest body that is read, in bytes: a row of two short texts, with room to spare.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 

@@ -7,6 +7,9 @@ use crate::hub::RepoName;
 
 use super::reader::SettingsReader;
 
+/// Address of the Hub.
+const HUB: &str = "https://huggingface.co";
+
 /// Reads the access to the table of corrections. Reports a problem when it is needed and not set.
 pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::ingest::TableAccess> {
     let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
@@ -27,7 +30,8 @@ pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<
 
 /// Reads the access to the model repository. Reports a problem when it is needed and not set.
 pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::hub::HubAccess> {
-    let endpoint = url(reader, "HF_ENDPOINT", "https://huggingface.co");
+    let endpoint = reader.text_or("HF_ENDPOINT", HUB);
+    let endpoint = checked_url(reader, "HF_ENDPOINT", &endpoint, HUB);
     let token = reader.secret("HF_TOKEN");
     if needed && token.is_none() {
         reader.problem("HF_TOKEN", "is not set; create a token with write access in the Hub's settings");
@@ -36,14 +40,18 @@ pub(super) fn hub(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate
         reader.problem("HF_REPO", "is not set; it is the model repository, owner/name");
     }
     let repo = reader.parse_if_set("HF_REPO", "owner/name", |name| name.parse::<RepoName>().ok());
-    let endpoint = endpoint.or_else(|| Url::parse("https://huggingface.co").ok())?;
-    Some(crate::hub::HubAccess { endpoint, token, repo: repo? })
+    Some(crate::hub::HubAccess { endpoint: endpoint?, token, repo: repo? })
 }
 
 /// Reads a setting that must be an `http` or `https` URL.
 pub(super) fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: &str) -> Option<Url> {
     let text = reader.text(name)?;
-    match Url::parse(&text) {
+    checked_url(reader, name, &text, example)
+}
+
+/// Returns the URL that a setting holds. Anything but the address alone is a problem.
+fn checked_url(reader: &mut SettingsReader<'_>, name: &str, text: &str, example: &str) -> Option<Url> {
+    match Url::parse(text) {
         Ok(url) if is_http(&url) && is_plain(&url) => Some(url),
         Ok(url) if is_http(&url) => {
             let problem = format!(
@@ -53,7 +61,7 @@ pub(super) fn url(reader: &mut SettingsReader<'_>, name: &'static str, example: 
             None
         }
         _ => {
-            reader.refuse(name, &text, format_args!("a URL such as {example}"));
+            reader.refuse(name, text, format_args!("a URL such as {example}"));
             None
         }
     }

@@ -108,11 +108,10 @@ pub(super) fn nats(reader: &mut SettingsReader<'_>) -> Nats {
         tls_first: reader.parse_or("NATS_TLS_FIRST", "true or false", false, |_| true),
         domain: domain(reader),
     };
-    match reader.text("NATS_URL") {
-        None => embedded(reader, program, address, sync_every, remote.token),
-        Some(url) if url == "embedded" => embedded(reader, program, address, sync_every, remote.token),
-        Some(text) => {
-            match nats_url::parse(&text) {
+    match reader.text_or("NATS_URL", "embedded").as_str() {
+        "embedded" => embedded(reader, program, address, sync_every, remote.token),
+        text => {
+            match nats_url::parse(text) {
                 Ok((urls, login)) => {
                     remote.urls = urls;
                     take_login(reader, &mut remote, login);

@@ -36,7 +36,7 @@ pub(super) fn hold_out(reader: &mut SettingsReader<'_>) -> HoldOut {
 
 pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
     let default = GatePolicy::default();
-    let publish_when_unsure = reader.parse_if_set("GATE_UNSURE", "publish or hold", |text| match text {
+    let publish_when_unsure = reader.choice("GATE_UNSURE", "publish or hold", "publish", |text| match text {
         "publish" => Some(true),
         "hold" => Some(false),
         _ => None,
@@ -89,14 +89,16 @@ pub(super) fn synthesis(reader: &mut SettingsReader<'_>) -> SynthesisSettings {
     let share = |share: &f64| (0.0..=1.0).contains(share);
     let variants =
         reader.parse_or("SYNTHESIS_VARIANTS", "from 0 (off) to 1000", default.variants, |n| *n <= 1_000);
-    let keyboard = reader.parse_if_set("SYNTHESIS_KEYBOARD", "qwerty, qwertz or azerty", |text| match text {
-        "qwerty" => Some(Keyboard::Qwerty),
-        "qwertz" => Some(Keyboard::Qwertz),
-        "azerty" => Some(Keyboard::Azerty),
-        _ => None,
-    });
+    let keyboard =
+        reader.choice("SYNTHESIS_KEYBOARD", "qwerty, qwertz or azerty", "qwerty", |text| match text {
+            "qwerty" => Some(Keyboard::Qwerty),
+            "qwertz" => Some(Keyboard::Qwertz),
+            "azerty" => Some(Keyboard::Azerty),
+            _ => None,
+        });
+    let budget = default.max_steps.map_or("off".to_owned(), |steps| steps.to_string());
     let max_steps =
-        reader.parse_if_set("TRAIN_BUDGET", "a number of steps from 1, or off", |text| match text {
+        reader.choice("TRAIN_BUDGET", "a number of steps from 1, or off", &budget, |text| match text {
             "off" => Some(None),
             steps => steps.parse().ok().filter(|steps| *steps > 0).map(Some),
         });

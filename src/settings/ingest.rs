@@ -12,7 +12,8 @@ use super::reader::SettingsReader;
 pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
     let mut columns = Columns::default();
     let mut entries = reader.table("columns").unwrap_or_default();
-    if let Some(text) = reader.text("SUPABASE_COLUMNS") {
+    let given = reader.look_up("SUPABASE_COLUMNS");
+    if let Some((text, _)) = &given {
         for entry in text.split(',') {
             match entry.split_once('=') {
                 Some((column, name)) => entries.push((column.trim().to_owned(), name.trim().to_owned())),
@@ -46,6 +47,14 @@ pub(super) fn columns(reader: &mut SettingsReader<'_>) -> Columns {
                 ),
             ),
         }
+    }
+    let Columns { id, typo, corrected, domain, created_at, updated_at } = &columns;
+    let in_force = format!(
+        "id={id},typo={typo},corrected={corrected},domain={domain},created_at={created_at},updated_at={updated_at}"
+    );
+    match given {
+        Some((_, origin)) => reader.note("SUPABASE_COLUMNS", in_force, origin),
+        None => reader.note_table("SUPABASE_COLUMNS", "columns", in_force),
     }
     columns
 }

@@ -5,7 +5,8 @@
 //! as `***`, and so does a password or key in any other setting (`crate::redaction`).
 //!
 //! ```text
-//! reader.rs         lookup in the environment and the file, and the list of problems
+//! reader.rs         lookup in the environment and the file
+//! shown.rs          problems, and the values in force
 //! accounts.rs       Supabase project and Hub repository
 //! broker.rs         NATS server and streams
 //! nats_url.rs       addresses of a NATS server, with user and password or token
@@ -17,6 +18,7 @@
 //! ingest.rs         column names, catalog, burst limit
 //! templates.rs      templates of texts
 //! trainer_start.rs  start of a trainer by a listener
+//! training.rs       start, tokens and parameters of training
 //! ```
 
 mod accounts;
@@ -29,8 +31,10 @@ mod evaluation;
 mod ingest;
 mod nats_url;
 mod reader;
+mod shown;
 mod templates;
 mod trainer_start;
+mod training;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,21 +50,22 @@ use crate::templates::Templates;
 use crate::trigger::TriggerPolicy;
 use autovalidate_finetune::model::TokenizerChoice;
 use autovalidate_finetune::onnx::Device;
-use autovalidate_finetune::train::{EarlyStop, Metric, Recipe, ranges};
+use autovalidate_finetune::train::Recipe;
 
 use reader::SettingsReader;
 
 pub use broker::{Nats, NatsStreams};
 use byte_size::ByteSize;
 pub use checkpoints::{CheckpointPlace, CheckpointSettings};
-pub use reader::{Effective, Problem, SettingSource};
+pub use shown::{Effective, Problem, SettingSource};
 pub use trainer_start::TrainerStart;
+pub use training::DEFAULT_PATIENCE;
 
 /// Name of the settings file, which is read from the working directory.
 pub const FILE: &str = "autovalidate.toml";
 
-/// Default number of bytes of replaceable files: some twenty models of the default's size with their zips.
-const DATA_BUDGET: u64 = 4 << 30;
+/// Default size of replaceable files: some twenty models of the default's size with their zips.
+const DATA_BUDGET: &str = "4GiB";
 
 /// Default acknowledgement wait: long enough for a leader election among the brokers, short enough
 /// that a dead worker's job is soon delivered again.
@@ -71,10 +76,6 @@ const STOP_DEADLINE: Duration = Duration::from_secs(240);
 /// Default time between sweeps of the table. Sweeps guarantee that no row is lost, so they can't be
 /// turned off.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
-/// Default patience of early stopping: the number of assessments in a row without an improvement
-/// that stop a run. Used when a metric is set and a patience is not.
-pub const DEFAULT_PATIENCE: usize = 3;
 
 /// Settings that a command requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -180,7 +181,7 @@ impl Failure for SettingsError {
     }
 
     fn advice(&self) -> String {
-        "Correct them in the environment or in autovalidate.toml; `autovalidate init` prints a template."
+        "Correct them in the environment or in autovalidate.toml; `autovalidate init` writes a new installation's."
             .to_owned()
     }
 }
@@ -193,28 +194,20 @@ impl Settings {
         Some(crate::run::NameSource { source, access: self.supabase.clone(), domains })
     }
 
-    /// Reads the settings of this process from its environment and from `autovalidate.toml` in its
-    /// working directory.
+    /// Reads the settings of this process from its environment, with the values of arguments in its
+    /// place, and from a file, which must exist.
     ///
     /// # Errors
     /// [`SettingsError`] with every problem.
-    pub fn from_process(needs: Needs) -> Result<Self, SettingsError> {
-        Self::from_process_with(needs, &|_| None)
-    }
-
-    /// Reads the settings of this process, with the values of arguments in place of its environment.
-    ///
-    /// # Errors
-    /// [`SettingsError`] with every problem.
-    pub fn from_process_with(
+    pub fn from_process(
         needs: Needs,
         arguments: &dyn Fn(&str) -> Option<String>,
+        file: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let file = Path::new(FILE);
         // What is not UTF-8 must be told, and not count as not set.
         let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
         let environment = |name: &str| arguments(name).or_else(|| variable(name));
-        Self::read(&environment, file.exists().then_some(file), needs)
+        Self::read(&environment, file, needs)
     }
 
     /// Reads settings from an environment and a file.
@@ -240,9 +233,9 @@ impl Settings {
             reader.duration(&durations::STOP_DEADLINE, Some(STOP_DEADLINE)).unwrap_or_default();
         let trainer_start = trainer_start::trainer_start(&mut reader);
         let checkpoints = checkpoints::checkpoints(&mut reader);
-        let trigger = trigger(&mut reader);
-        let recipe = recipe(&mut reader);
-        let tokenizer = tokenizer(&mut reader);
+        let trigger = training::trigger(&mut reader);
+        let recipe = training::recipe(&mut reader);
+        let tokenizer = training::tokenizer(&mut reader);
         let synthesis = evaluation::synthesis(&mut reader);
         let hold_out = evaluation::hold_out(&mut reader);
         let gate = evaluation::gate(&mut reader);
@@ -253,10 +246,11 @@ impl Settings {
             "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
             |_| true,
         );
-        let data_budget = reader.parse_if_set("DATA_BUDGET", "a size, such as 512MiB or 4GB", |text| {
-            text.parse().ok().map(|ByteSize(bytes)| bytes)
-        });
-        let data_budget = data_budget.unwrap_or(DATA_BUDGET);
+        let data_budget =
+            reader.choice("DATA_BUDGET", "a size, such as 512MiB or 4GB", DATA_BUDGET, |text| {
+                text.parse().ok().map(|ByteSize(bytes)| bytes)
+            });
+        let data_budget = data_budget.unwrap_or_default();
         let base_model_folders = folders(&mut reader, "BASE_MODEL_FOLDERS");
         let data_dir = PathBuf::from(reader.parse_or("DATA_DIR", "a folder", "data".to_owned(), |_| true));
         let runtime_library = library(&mut reader, needs.runtime);
@@ -274,6 +268,9 @@ impl Settings {
             SocketAddr::from(([0, 0, 0, 0], 8080)),
             |_| true,
         );
+        // Read by the Hub's library and by the logs.
+        reader.note_variable("HF_HOME");
+        reader.note_variable("RUST_LOG");
         reader.finish();
         if !reader.problems.is_empty() {
             return Err(SettingsError(reader.problems));
@@ -315,64 +312,6 @@ impl Settings {
     }
 }
 
-fn trigger(reader: &mut SettingsReader<'_>) -> TriggerPolicy {
-    TriggerPolicy {
-        threshold: reader.parse_or("TRAIN_THRESHOLD", "a whole number from 1", 100, |n: &u64| *n > 0),
-        max_wait: reader.duration(&durations::TRAIN_MAX_WAIT, Some(Duration::from_secs(7 * 24 * 3600))),
-        quiet: reader.duration(&durations::TRAIN_QUIET, None),
-        cooldown: reader
-            .duration(&durations::TRAIN_COOLDOWN, Some(Duration::from_secs(600)))
-            .unwrap_or_default(),
-    }
-}
-
-fn tokenizer(reader: &mut SettingsReader<'_>) -> TokenizerChoice {
-    let choice = reader.parse_if_set("TRAIN_TOKENIZER", "keep or characters", |text| match text {
-        "keep" => Some(TokenizerChoice::Keep),
-        "characters" => Some(TokenizerChoice::Characters),
-        _ => None,
-    });
-    choice.unwrap_or(TokenizerChoice::Characters)
-}
-
-fn recipe(reader: &mut SettingsReader<'_>) -> Recipe {
-    let default = Recipe::default();
-    Recipe {
-        epochs: reader.number("TRAIN_EPOCHS", &ranges::EPOCHS, default.epochs),
-        batch_size: reader.number("TRAIN_BATCH_SIZE", &ranges::BATCH_SIZE, default.batch_size),
-        learning_rate: reader.number("TRAIN_LEARNING_RATE", &ranges::LEARNING_RATE, default.learning_rate),
-        label_smoothing: reader.number(
-            "TRAIN_LABEL_SMOOTHING",
-            &ranges::LABEL_SMOOTHING,
-            default.label_smoothing,
-        ),
-        hard_negatives: reader.number(
-            "TRAIN_HARD_NEGATIVES",
-            &ranges::HARD_NEGATIVES,
-            default.hard_negatives,
-        ),
-        early_stop: early_stop(reader),
-        dropout: reader.parse_or("TRAIN_DROPOUT", "true or false", default.dropout, |_| true),
-        seed: reader.parse_or("TRAIN_SEED", "a whole number", default.seed, |_| true),
-        ..default
-    }
-}
-
-fn early_stop(reader: &mut SettingsReader<'_>) -> Option<EarlyStop> {
-    let metric = reader.parse_if_set("TRAIN_EARLY_STOP", "off, loss or accuracy", |text| match text {
-        "off" => Some(None),
-        "loss" => Some(Some(Metric::Loss)),
-        "accuracy" => Some(Some(Metric::Accuracy)),
-        _ => None,
-    });
-    let patience = reader.number("TRAIN_PATIENCE", &ranges::PATIENCE, DEFAULT_PATIENCE);
-    let every = reader.parse_if_set("TRAIN_ASSESS_EVERY", "epoch, or a number of steps from 1", |text| {
-        let steps = || text.parse().ok().filter(|steps| ranges::ASSESS_EVERY.contains(steps));
-        if text == "epoch" { Some(None) } else { steps().map(Some) }
-    });
-    metric.flatten().map(|metric| EarlyStop { metric, patience, every: every.flatten() })
-}
-
 /// Returns a list of folders, separated by commas.
 fn folders(reader: &mut SettingsReader<'_>, name: &'static str) -> Vec<PathBuf> {
     let parse = |text: &str| {
@@ -385,7 +324,7 @@ fn folders(reader: &mut SettingsReader<'_>, name: &'static str) -> Vec<PathBuf> 
 }
 
 fn library(reader: &mut SettingsReader<'_>, needed: bool) -> PathBuf {
-    let path = reader.path("ORT_DYLIB_PATH").unwrap_or_else(|| PathBuf::from("libonnxruntime.so"));
+    let path = PathBuf::from(reader.text_or("ORT_DYLIB_PATH", "libonnxruntime.so"));
     // The system's loader resolves a bare name; a path that doesn't exist is reported here.
     if needed && path.components().count() > 1 && !path.exists() {
         reader.problem(

@@ -9,49 +9,11 @@ use autovalidate_finetune::train::ranges::Range;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::durations::DurationRange;
+use super::shown::{Effective, Problem, SettingSource};
 use crate::redaction::{HIDDEN, SHORTEST_SECRET, is_key, quote, redact, redact_value};
 
 /// Length of the shortest secret that an operator may choose, in characters.
 const SHORTEST_CHOSEN: usize = 16;
-
-/// A problem with one setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The setting's name in the environment.
-    pub setting: String,
-    /// The mistake, and the values that are allowed.
-    pub problem: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.setting, self.problem)
-    }
-}
-
-/// Source of a setting's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
-#[strum(serialize_all = "lowercase")]
-pub enum SettingSource {
-    /// An environment variable.
-    Environment,
-    /// The settings file.
-    #[strum(serialize = "autovalidate.toml")]
-    File,
-    /// The program's default.
-    Default,
-}
-
-/// One setting in force. A secret shows as `***`, also inside another setting's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effective {
-    /// The setting's name in the environment.
-    pub setting: &'static str,
-    /// The value as text.
-    pub value: String,
-    /// Source of the value.
-    pub origin: SettingSource,
-}
 
 /// Reader of settings. A setting `NAME` is the environment variable `NAME` or the key `name` of the
 /// file; the environment wins. An empty variable counts as not set, because container platforms
@@ -84,7 +46,7 @@ impl<'a> SettingsReader<'a> {
             match std::fs::read_to_string(path) {
                 Ok(text) => match text.parse::<toml::Table>() {
                     Ok(table) => reader.file = table,
-                    Err(error) => reader.problem(&shown, format!("is not TOML: {}", error.message())),
+                    Err(error) => reader.problem(&shown, not_toml(&text, &error)),
                 },
                 Err(error) => reader.problem(&shown, format!("can't be read: {error}")),
             }
@@ -107,7 +69,8 @@ impl<'a> SettingsReader<'a> {
         self.secrets.push(secret);
     }
 
-    fn look_up(&mut self, name: &'static str) -> Option<(String, SettingSource)> {
+    /// Returns the text of a setting with its source, if it is set. The caller notes the value in force.
+    pub(super) fn look_up(&mut self, name: &'static str) -> Option<(String, SettingSource)> {
         let key = name.to_ascii_lowercase();
         let of_file = self.file.get(&key).cloned();
         self.known.push(key);
@@ -141,18 +104,71 @@ impl<'a> SettingsReader<'a> {
         (self.environment)(name).filter(|value| !value.trim().is_empty())
     }
 
-    fn note(&mut self, setting: &'static str, value: impl AsRef<str>, origin: SettingSource) {
+    /// Notes the value in force of a setting.
+    pub(super) fn note(&mut self, setting: &'static str, value: impl AsRef<str>, origin: SettingSource) {
         if is_key(value.as_ref()) {
             self.misplaced.push(setting);
         }
-        self.effective.push(Effective { setting, value: redact_value(value.as_ref()), origin });
+        self.effective.push(Effective { setting, value: Some(redact_value(value.as_ref())), origin });
+    }
+
+    /// Notes a setting that is not set and has no default.
+    fn note_unset(&mut self, setting: &'static str) {
+        self.effective.push(Effective { setting, value: None, origin: SettingSource::Default });
+    }
+
+    /// Notes the value in force of a setting that the file may hold as the table `key`.
+    pub(super) fn note_table(&mut self, setting: &'static str, key: &str, value: impl AsRef<str>) {
+        let in_file = self.file.contains_key(key);
+        self.note(setting, value, if in_file { SettingSource::File } else { SettingSource::Default });
+    }
+
+    /// Notes a variable that other code reads from the environment alone, so that it is shown with the
+    /// settings.
+    pub(super) fn note_variable(&mut self, name: &'static str) {
+        match self.variable(name) {
+            Some(value) => self.note(name, value, SettingSource::Environment),
+            None => self.note_unset(name),
+        }
     }
 
     /// Returns a setting as text, if it is set.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
-        let (value, origin) = self.look_up(name)?;
+        match self.look_up(name) {
+            Some((value, origin)) => {
+                self.note(name, &value, origin);
+                Some(value)
+            }
+            None => {
+                self.note_unset(name);
+                None
+            }
+        }
+    }
+
+    /// Returns a setting as text, or `default` when it is not set.
+    pub(super) fn text_or(&mut self, name: &'static str, default: &str) -> String {
+        let (value, origin) =
+            self.look_up(name).unwrap_or_else(|| (default.to_owned(), SettingSource::Default));
         self.note(name, &value, origin);
-        Some(value)
+        value
+    }
+
+    /// Returns a setting that `parse` takes, or what it makes of `default` when the setting is not set.
+    /// Any other value is a problem, whose message names `expected`.
+    pub(super) fn choice<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text_or(name, default);
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            self.refuse(name, &text, expected);
+        }
+        parsed
     }
 
     /// Returns a setting that `parse` takes, if it is set. Any other value is a problem, whose message
@@ -173,7 +189,10 @@ impl<'a> SettingsReader<'a> {
 
     /// Returns a secret, if it is set.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
-        let (value, origin) = self.look_up(name)?;
+        let Some((value, origin)) = self.look_up(name) else {
+            self.note_unset(name);
+            return None;
+        };
         self.note(name, HIDDEN, origin);
         let secret = SecretString::from(value);
         self.hide(secret.clone());
@@ -308,7 +327,7 @@ impl<'a> SettingsReader<'a> {
             }
         }
         let secrets: Vec<&str> = self.secrets.iter().map(ExposeSecret::expose_secret).collect();
-        let shown = self.effective.iter_mut().map(|each| &mut each.value);
+        let shown = self.effective.iter_mut().filter_map(|each| each.value.as_mut());
         for text in shown.chain(self.problems.iter_mut().map(|each| &mut each.problem)) {
             for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
                 // A quoted value has its special characters escaped.
@@ -319,4 +338,14 @@ impl<'a> SettingsReader<'a> {
             }
         }
     }
+}
+
+/// Describes a mistake in the settings file by its line and column. The line itself may hold a secret.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().and_then(|span| text.get(..span.start)).map(|before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        format!(" at line {line}, column {column}")
+    });
+    format!("is not TOML{}: {}", place.unwrap_or_default(), error.message())
 }

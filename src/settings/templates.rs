@@ -10,7 +10,16 @@ use crate::text::normalize;
 /// them.
 pub(super) fn templates(reader: &mut SettingsReader<'_>) -> Templates {
     let typed = typed(reader);
-    with_indexed(reader, typed)
+    let templates = with_indexed(reader, typed);
+    reader.note_table("[templates]", "templates", table(templates.typed()));
+    reader.note_table("[serve_templates]", "serve_templates", table(templates.indexed()));
+    templates
+}
+
+/// Returns templates by domain as TOML writes a table on one line.
+fn table<'a>(templates: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let entries = templates.map(|(domain, template)| (domain.to_owned(), template.into()));
+    toml::Value::Table(entries.collect()).to_string()
 }
 
 /// Reads the templates of typed texts.

@@ -40,7 +40,7 @@ pub(super) fn trainer_start(reader: &mut SettingsReader<'_>) -> TrainerStart {
         default.to_owned(),
         |url: &String| Url::parse(url).is_ok_and(|url| is_http(&url) && is_plain(&url)),
     );
-    let Some(text) = reader.text("TRAINER_START") else { return TrainerStart::None };
+    let text = reader.text_or("TRAINER_START", "none");
     match text.split_once(':') {
         None if text == "none" => TrainerStart::None,
         Some(("exec", command)) if !command.trim().is_empty() => {

@@ -97,7 +97,9 @@ impl Failure for WorkerError {
                 "Install the system's certificates (the package ca-certificates), or unset ALERT_URL."
                     .to_owned()
             }
-            Self::Missing(setting) => format!("Set {setting}; `autovalidate init` prints a template."),
+            Self::Missing(setting) => {
+                format!("Set {setting}; `autovalidate init` writes a new installation's settings.")
+            }
             Self::DataDir { .. } => "Set DATA_DIR to a folder that the worker can write to.".to_owned(),
             Self::Listen { .. } => {
                 "Set HTTP_ADDR to a free address, or stop the program that uses this one.".to_owned()

@@ -4,8 +4,9 @@
 use autovalidate::broker::{Connection, Remote, StreamSettings, Streams};
 use autovalidate::settings::{Nats, Needs, Settings, SettingsError};
 
-use super::remote::{certificate, open, serve};
+use super::remote::{open, serve};
 use crate::support::DEADLINE;
+use crate::support::certificate::certificate;
 use crate::support::within;
 
 /// Reads the settings of the broker from these variables.

@@ -4,7 +4,8 @@ use autovalidate::broker::{BrokerError, ConnectFailure};
 use autovalidate::failure::{Failure, chain};
 
 use super::access::remote;
-use super::remote::{certificate, open, serve};
+use super::remote::{open, serve};
+use crate::support::certificate::certificate;
 
 /// Connects, and returns the refusal with its text and advice.
 async fn refused(variables: &[(&str, &str)]) -> (BrokerError, String, String) {

@@ -3,12 +3,14 @@
 //! `scripts/setup` installs.
 
 pub mod broker;
+pub mod certificate;
 pub mod change_load;
 pub mod crash;
 pub mod fault_load;
 pub mod hub;
 pub mod ingest;
 pub mod nats;
+pub mod postgres;
 pub mod run;
 pub mod sleeper;
 pub mod worker;

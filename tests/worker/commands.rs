@@ -212,8 +212,11 @@ fn a_wrong_file_is_told_by_line() {
 fn a_reader_that_goes_away_makes_nothing_panic() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_autovalidate")).arg("init").env_clear().stdout(writer).output();
+    let output = Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+        .args(["init", "--print"])
+        .env_clear()
+        .stdout(writer)
+        .output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::support::nats::NatsServer;
+use crate::support::worker::{TestWorker, WEBHOOK_SECRET};
 use crate::support::{DEADLINE, onnxruntime, tiny, within};
 
 /// Runs the command against this NATS server, and returns the lines about NATS.
@@ -70,11 +71,12 @@ impl SetUp {
         Self { supabase, hub, folder }
     }
 
-    /// Runs the command with these settings changed, and returns its exit code and each check that is not
-    /// `ok`, with its outcome.
-    async fn doctor(&self, changed: &[(&str, &str)]) -> (Option<i32>, Vec<(String, String)>) {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"))
+    /// Returns the command with these arguments, and with these settings changed.
+    fn command(&self, arguments: &[&str], changed: &[(&str, &str)]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_autovalidate"));
+        command
             .args(["doctor", "--json"])
+            .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .env("SUPABASE_URL", self.supabase.url().as_str())
@@ -86,9 +88,14 @@ impl SetUp {
             .env("DATA_DIR", self.folder.path().join("data"))
             .env("HTTP_ADDR", "127.0.0.1:0")
             .env("ORT_DYLIB_PATH", onnxruntime())
-            .envs(changed.iter().copied())
-            .output();
-        let output = within(DEADLINE, output).await.unwrap();
+            .envs(changed.iter().copied());
+        command
+    }
+
+    /// Runs the command with these settings changed, and returns its exit code and each check that is not
+    /// `ok`, with its outcome.
+    async fn doctor(&self, changed: &[(&str, &str)]) -> (Option<i32>, Vec<(String, String)>) {
+        let output = within(DEADLINE, self.command(&[], changed).output()).await.unwrap();
         let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let text = |finding: &Value, field: &str| finding[field].as_str().unwrap().to_owned();
         let told = findings.iter().filter(|finding| finding["outcome"] != "ok");
@@ -136,4 +143,133 @@ async fn a_right_new_set_up_passes_with_notes_and_a_broken_one_fails_at_its_own_
     let (code, told) = set_up.doctor(&[("SUPABASE_SERVICE_KEY", ""), ("SUPABASE_ANON_KEY", &anon)]).await;
     assert_eq!(code, Some(0));
     assert!(told.contains(&note("table")), "an empty table, or a hidden one: {told:?}");
+}
+
+impl SetUp {
+    /// Runs the command with these arguments and settings changed, and returns its exit code and the finding
+    /// of one check, if it has one.
+    async fn finding(
+        &self,
+        check: &str,
+        arguments: &[&str],
+        changed: &[(&str, &str)],
+    ) -> (Option<i32>, Value) {
+        let output = within(DEADLINE, self.command(arguments, changed).output()).await.unwrap();
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let finding = findings.into_iter().find(|finding| finding["check"] == check);
+        (output.status.code(), finding.unwrap_or_default())
+    }
+}
+
+/// Text of a row that a killed check has left.
+const INTERRUPTED: &str = "autovalidate-doctor-probe-0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_inserted_seen_and_removed_with_what_an_earlier_check_left() {
+    let set_up = SetUp::new().await;
+    let kept = set_up.supabase.insert("toyta", "Toyota", "brand");
+    set_up.supabase.insert(INTERRUPTED, INTERRUPTED, "brand");
+    let mut commits = set_up.supabase.commits();
+    let before = *within(DEADLINE, commits.wait_for(|count| *count == 2)).await.unwrap();
+    let (code, finding) = set_up.finding("insert", &["--insert"], &[]).await;
+    assert_eq!((code, &finding["outcome"]), (Some(0), &Value::from("ok")), "{finding}");
+    assert!(finding["found"].as_str().unwrap().contains("shown by Realtime after"), "{finding}");
+    assert_eq!(set_up.supabase.ids(), [kept]);
+    assert_eq!(*commits.borrow_and_update() - before, 3, "the row's insert, and both removals");
+
+    let anon = set_up.supabase.anon_key().to_owned();
+    let changed = [("SUPABASE_SERVICE_KEY", ""), ("SUPABASE_ANON_KEY", anon.as_str())];
+    let (code, finding) = set_up.finding("insert", &["--insert"], &changed).await;
+    assert_eq!((code, &finding["outcome"]), (Some(1), &Value::from("failed")), "{finding}");
+    assert!(finding["advice"].as_str().unwrap().contains("SUPABASE_SERVICE_KEY"), "{finding}");
+    assert!(!commits.has_changed().unwrap(), "nothing was inserted that the key might not remove");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_realtime_does_not_show_is_removed_too() {
+    let set_up = SetUp::new().await;
+    set_up.supabase.faults().drop_events(100);
+    let (code, finding) = set_up.finding("insert", &["--insert"], &[]).await;
+    assert_eq!(code, Some(1), "{finding}");
+    assert!(
+        finding["found"].as_str().unwrap().starts_with("Realtime showed none of 2 inserted rows"),
+        "{finding}"
+    );
+    assert_eq!(set_up.supabase.ids(), Vec::<i64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_the_row_is_there_removes_it_first() {
+    let set_up = SetUp::new().await;
+    set_up.supabase.faults().drop_events(100);
+    let mut commits = set_up.supabase.commits();
+    let command = set_up.command(&["--insert"], &[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    within(DEADLINE, commits.wait_for(|count| *count == 1)).await.unwrap();
+    assert_eq!(set_up.supabase.ids().len(), 1);
+    let process = nix::unistd::Pid::from_raw(command.id().unwrap().try_into().unwrap());
+    nix::sys::signal::kill(process, nix::sys::signal::SIGINT).unwrap();
+    let output = within(DEADLINE, command.wait_with_output()).await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(1) && told.contains("stopped by a signal"), "{told}");
+    assert_eq!(set_up.supabase.ids(), Vec::<i64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_worker_takes_the_webhook_and_trains_on_no_probe() {
+    let mut worker = TestWorker::start(&tiny(), &[]).await;
+    let set_up = SetUp::new().await;
+    let host = worker.worker.http().to_string();
+    let settings = [
+        ("SUPABASE_URL", worker.supabase.url().as_str().to_owned()),
+        ("SUPABASE_SERVICE_KEY", worker.supabase.service_key().to_owned()),
+        ("WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+    ];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let hook = format!("http://{host}/hooks/supabase");
+    let (code, row) = set_up.finding("insert", &["--insert", "--webhook", &hook], &settings).await;
+    assert_eq!(code, Some(0), "{row}");
+    let (code, call) = set_up.finding("webhook", &["--webhook", &hook], &settings).await;
+    assert_eq!((code, &call["outcome"]), (Some(0), &Value::from("ok")), "{call}");
+
+    // Pairs are stored in the order of the table, so the probe's row has been looked at before this one.
+    worker.supabase.insert("toyta", "Toyota", "brand");
+    worker.stored(1).await;
+    let corrections = &worker.worker.handles().corrections;
+    assert_eq!(corrections.last_sequence().await.unwrap(), 1, "only the real pair was stored");
+
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, changed, expected) in [
+        (hook.clone(), ("WEBHOOK_SECRET", "another secret of 16"), "another WEBHOOK_SECRET"),
+        (hook.clone(), ("SUPABASE_TABLE", "others"), "another table than others"),
+        (
+            format!("http://{host}/hooks/supabse"),
+            settings[2],
+            "which is no worker's answer at /hooks/supabse",
+        ),
+        (format!("http://{elsewhere}/hooks/supabase"), settings[2], "can't be reached"),
+        (
+            set_up.hub.url().join("hooks/supabase").unwrap().to_string(),
+            settings[2],
+            "which is no worker's answer",
+        ),
+    ] {
+        let changed = [&settings[..], &[changed]].concat();
+        let (code, call) = set_up.finding("webhook", &["--webhook", &url], &changed).await;
+        let found = call["found"].as_str().unwrap();
+        assert!(code == Some(1) && found.contains(expected), "{url}: {call}");
+        assert!(!call.to_string().contains("another secret of 16"), "{call}");
+    }
+    let (_, call) = set_up.finding("webhook", &["--webhook", &hook], &[("WEBHOOK_SECRET", "")]).await;
+    assert_eq!(call["found"], "WEBHOOK_SECRET is not set");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_secret_is_told_apart_from_a_wrong_path() {
+    let worker = TestWorker::start(&tiny(), &[("WEBHOOK_SECRET", "")]).await;
+    let set_up = SetUp::new().await;
+    let hook = format!("http://{}/hooks/supabase", worker.worker.http());
+    let changed = [("WEBHOOK_SECRET", "a secret of 16 characters")];
+    let (code, call) = set_up.finding("webhook", &["--webhook", &hook], &changed).await;
+    assert_eq!(code, Some(1));
+    assert!(call["found"].as_str().unwrap().contains("has no WEBHOOK_SECRET"), "{call}");
 }

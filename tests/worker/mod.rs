@@ -3,6 +3,7 @@
 
 mod alerts;
 mod backend;
+mod command_line;
 mod commands;
 mod doctor;
 mod foreign_text;

@@ -20,11 +20,7 @@ fn names() -> Vec<&'static str> {
 /// Returns everything that is shown of the settings.
 fn shown(read: Result<Settings, autovalidate::settings::SettingsError>) -> String {
     match read {
-        Ok(settings) => settings
-            .effective
-            .iter()
-            .map(|each| format!("{} = {}  ({})\n", each.setting, each.value, each.origin))
-            .collect(),
+        Ok(settings) => settings.effective.iter().map(|each| format!("{each}\n")).collect(),
         Err(error) => error.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use autovalidate::evaluate::{FuzzyMetric, FuzzyRule};
 use autovalidate::settings::{Needs, Settings, TrainerStart};
 use autovalidate_finetune::train::{EarlyStop, Metric};
 
-fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
+pub(super) fn autovalidate(arguments: &[&str], environment: &[(&str, &str)], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autovalidate"))
         .args(arguments)
         .env_clear()
@@ -153,6 +153,8 @@ fn every_command_explains_itself_with_an_example() {
         "doctor",
         "init",
         "artifacts",
+        "completions",
+        "man",
     ] {
         let output = autovalidate(&[command, "--help"], &[], folder.path());
         assert!(output.status.success());
@@ -165,7 +167,7 @@ fn every_command_explains_itself_with_an_example() {
 fn init_prints_sql_and_an_environment() {
     let folder = tempfile::tempdir().unwrap();
     let output = autovalidate(
-        &["init", "--table", "typos", "--webhook", "https://x.example/hooks/supabase"],
+        &["init", "--print", "--table", "typos", "--webhook", "https://x.example/hooks/supabase"],
         &[],
         folder.path(),
     );
@@ -187,7 +189,7 @@ fn init_prints_sql_and_an_environment() {
 fn init_lets_the_app_insert_and_only_on_request_everybody_read() {
     let folder = tempfile::tempdir().unwrap();
     let init = |arguments: &[&str]| {
-        let output = autovalidate(&[&["init"], arguments].concat(), &[], folder.path());
+        let output = autovalidate(&[&["init", "--print"], arguments].concat(), &[], folder.path());
         String::from_utf8(output.stdout).unwrap()
     };
     let (private, public) = (init(&[]), init(&["--public-read"]));

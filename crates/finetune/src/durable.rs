@@ -6,7 +6,7 @@
 //! synced.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -46,6 +46,22 @@ pub fn replace_with<E>(
     beside.as_file().sync_all().map_err(&failed)?;
     beside.persist(path).map_err(|error| failed(error.error))?;
     sync_folder(folder).map_err(&failed)
+}
+
+/// Creates the file at `path` with these bytes, complete or not at all, and replaces nothing. A private
+/// file can be read by its owner only.
+///
+/// # Errors
+/// Errors of the file system; [`io::ErrorKind::AlreadyExists`] when there is something at `path`.
+pub fn create(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+    let folder = parent(path);
+    fs::create_dir_all(folder)?;
+    let mut beside =
+        if private { tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder) } else { partial(folder) }?;
+    beside.write_all(bytes)?;
+    beside.as_file().sync_all()?;
+    beside.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder(folder)
 }
 
 /// Moves a complete file to `path`. A missing folder is created.
@@ -102,8 +118,6 @@ fn partial(folder: &Path) -> io::Result<NamedTempFile> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -118,6 +132,24 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(parent(&path)).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_that_is_there_is_not_created_again_and_a_private_one_is_its_owners() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        let (private, public) = (folder.path().join("below/private"), folder.path().join("public"));
+        create(&private, b"old", true).unwrap();
+        assert_eq!(mode(&private) & 0o777, 0o600);
+        create(&public, b"", false).unwrap();
+        assert_ne!(mode(&public) & 0o044, 0, "others may read it, as the umask allows");
+        let again = create(&private, b"new", true).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&private).unwrap(), b"old");
+        assert_eq!(fs::read_dir(parent(&private)).unwrap().count(), 1);
     }
 
     #[test]
