@@ -6,6 +6,7 @@ mod backend;
 mod commands;
 mod doctor;
 mod foreign_text;
+mod metrics;
 mod path;
 mod read_only;
 mod releases;
