@@ -26,6 +26,7 @@
 //! job.rs          delivered job: kept alive, then settled
 //! runs.rs         run records
 //! run_index.rs    summaries of the runs, in pages
+//! latest_runs.rs  figures of the latest runs, for metrics
 //! queued_runs.rs  runs behind the requests on the queue
 //! message_size.rs bound on the size of records and events
 //! checkpoints.rs  checkpoints in the object store, for trainers that share no disk
@@ -52,6 +53,7 @@ mod events;
 mod job;
 mod job_id;
 mod jobs;
+mod latest_runs;
 mod message_size;
 mod names;
 mod ownership;
@@ -84,6 +86,7 @@ pub use events::{Event, Events};
 pub use job::Job;
 pub use job_id::{JobId, NotAJobId};
 pub use jobs::{JobSettings, Jobs};
+pub use latest_runs::LatestRuns;
 pub use message_size::{MAX_MESSAGE, is_left_out};
 pub use names::{Name, Names, Namespace, NotANamespace};
 pub use project::Project;

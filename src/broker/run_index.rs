@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::error::BrokerError;
 use super::job_id::JobId;
+use super::latest_runs::LastPublished;
 use super::message_size::size;
 use super::records::{Records, Revision};
 use super::run_state::RunState;
@@ -126,7 +127,7 @@ pub struct RunPage {
 /// The newest page, with what is known of the whole index.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct NewestPage {
+pub(super) struct NewestPage {
     /// False while the index is being built.
     complete: bool,
     /// Number of earlier pages.
@@ -134,9 +135,12 @@ struct NewestPage {
     /// Number of records that the index was built from or that were added since.
     records: u64,
     /// Runs, oldest first.
-    runs: Vec<RunSummary>,
+    pub(super) runs: Vec<RunSummary>,
     /// The run that ended last, and the time.
     last_ended: Option<(JobId, Timestamp)>,
+    /// The run that published a model last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_published: Option<LastPublished>,
 }
 
 /// A page that gets no further run.
@@ -148,6 +152,7 @@ struct EarlierPage {
 
 impl NewestPage {
     fn note_end(&mut self, summary: &RunSummary) {
+        self.last_published = LastPublished::or(self.last_published.take(), summary);
         let Some(ended_at) = summary.ended_at.filter(|_| summary.state.is_final()) else { return };
         if self.last_ended.as_ref().is_none_or(|(_, last)| *last <= ended_at) {
             self.last_ended = Some((summary.id.clone(), ended_at));
@@ -182,7 +187,7 @@ impl RunIndex {
         Self { newest: streams.state(), earlier: streams.state() }
     }
 
-    async fn complete(&self) -> Result<Option<NewestPage>, BrokerError> {
+    pub(super) async fn complete(&self) -> Result<Option<NewestPage>, BrokerError> {
         let stored = self.newest.load(KEY).await?;
         Ok(stored.map(|(page, _)| page).filter(|page| page.complete))
     }

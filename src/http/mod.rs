@@ -6,7 +6,7 @@
 //! ```text
 //! console/     pages and actions for people, and who may see them
 //! connections  limits on connections and on the time that they take
-//! metrics      metrics in Prometheus' text format
+//! metrics/     metrics in Prometheus' text format
 //! hooks        calls from outside that ask for work: database webhook and tick
 //! gate         promise behind an accepted call: the worker serves it before it exits
 //! refusals     log of refused calls, which has a bound
@@ -24,22 +24,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::broker::{BrokerError, QueueHealth};
+use crate::broker::{BrokerError, QueueHealth, Runs};
+use crate::corrections::Corrections;
 use crate::ingest::IngestStatus;
 
 pub use connections::ConnectionLimits;
 pub use console::{Console, ConsoleParts, Tryout};
 pub use gate::HookGate;
 pub use hooks::Hooks;
+pub use metrics::registry;
 pub use refusals::RefusalLog;
 
 /// Size of the largest form, in bytes.
@@ -55,6 +58,12 @@ pub struct Views {
     pub hooks: Option<Hooks>,
     /// The console.
     pub console: Arc<Console>,
+    /// Stored pairs.
+    pub corrections: Corrections,
+    /// Run records.
+    pub runs: Runs,
+    /// Numbers of this process.
+    pub metrics: Registry,
 }
 
 /// A server that is bound but not serving yet, so that its address is known first.
@@ -75,7 +84,7 @@ impl Server {
         let router = Router::new()
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(metrics::show))
             .route("/ingest", get(ingest))
             .route("/hooks/supabase", post(hooks::database_webhook))
             .route("/hooks/tick", post(hooks::tick))
@@ -127,13 +136,6 @@ async fn ready(State(views): State<Arc<Views>>) -> Response {
         true => health(State(views)).await,
         false => (StatusCode::SERVICE_UNAVAILABLE, "the first sweep is under way\n").into_response(),
     }
-}
-
-async fn metrics(State(views): State<Arc<Views>>) -> Response {
-    let queue_health = (views.queue_health)().await.ok();
-    let ingest = views.ingest.as_ref().map(|ingest| ingest.borrow().clone());
-    let text = metrics::render(queue_health, ingest.as_ref());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 /// Returns the status of the ingest, including its errors with advice. It contains no text of any

@@ -19,6 +19,7 @@ use super::backoff;
 use super::disconnect_reason::DisconnectReason;
 use super::inbox::{Accepted, Inbox};
 use super::insert_order::InsertProgress;
+use super::metrics::{IngestMetrics, RowOrigin};
 use super::realtime;
 use super::realtime_event::RealtimeEvent;
 use super::rest::Table;
@@ -52,6 +53,7 @@ pub struct Ingest<I> {
     pub(super) sweep_trigger: SweepTrigger,
     pub(super) status: watch::Sender<IngestStatus>,
     events: broadcast::Sender<IngestEvent>,
+    pub(super) metrics: IngestMetrics,
 }
 
 impl<I: Inbox> Ingest<I> {
@@ -73,12 +75,18 @@ impl<I: Inbox> Ingest<I> {
             sweep_trigger: SweepTrigger::default(),
             status: watch::Sender::default(),
             events: broadcast::Sender::new(EVENTS),
+            metrics: IngestMetrics::default(),
         })
     }
 
     /// Returns a watch on the current state.
     pub fn status(&self) -> watch::Receiver<IngestStatus> {
         self.status.subscribe()
+    }
+
+    /// Returns the numbers for `/metrics`.
+    pub fn metrics(&self) -> IngestMetrics {
+        self.metrics.clone()
     }
 
     /// Subscribes to events from now on. A subscriber that falls behind misses some.
@@ -191,6 +199,8 @@ impl<I: Inbox> Ingest<I> {
                     return Ok(Accepted::default());
                 }
                 let accepted = sweeper.in_time(self.inbox.accept(&batch)).await?;
+                self.metrics.count_rows(RowOrigin::Realtime, &accepted, 0);
+                self.metrics.note_lag(&accepted, &batch);
                 // An event can be older than what a sweep has read.
                 differing(&accepted, &batch).into_iter().for_each(|id| self.sweep_trigger.changed(id));
                 for row in late(&accepted, &batch) {
@@ -244,6 +254,7 @@ impl<I: Inbox> Ingest<I> {
             vanishing: &self.vanishing,
             updates: &self.updates,
             inserts: &self.inserts,
+            metrics: &self.metrics,
             page: self.timing.page,
             compare: self.timing.compare,
             overlap: self.timing.overlap,

@@ -34,6 +34,7 @@
 //! timing             intervals and ranges of the ingest
 //! backoff            wait before the next try
 //! status             state and events of the ingest, for status pages and metrics
+//! metrics            numbers of the ingest, for `/metrics`
 //! webhook            a database webhook's request: secret and hint
 //! catalog            names that a correction may have
 //! text_budget        limits on the names that are read from a table
@@ -55,6 +56,7 @@ mod insert_order;
 mod insert_pages;
 mod look_up;
 mod merge;
+mod metrics;
 mod page;
 mod page_size;
 mod probe;
@@ -83,6 +85,7 @@ pub use disconnect_reason::{DisconnectReason, ProtocolStep};
 pub use error_answer::ErrorAnswer;
 pub use inbox::{Accepted, Inbox, InboxError, InsertPlace, Position};
 pub use merge::Ingest;
+pub use metrics::IngestMetrics;
 pub use page::{Page, Unreadable, UnreadableReason};
 pub use probe::{Notice, subscribes, watch_inserts};
 pub use realtime_event::RealtimeDeadlines;

@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 use super::id_kind::IdKind;
 use super::inbox::{Accepted, Inbox, InboxError, Position};
 use super::insert_order::InsertProgress;
+use super::metrics::IngestMetrics;
 use super::page::{Page, UnreadableReason};
 use super::rest::Table;
 use super::rest_error::RestError;
@@ -157,6 +158,8 @@ pub(super) struct Sweep<'a, I> {
     pub(super) vanishing: &'a AtomicU64,
     /// Progress in the order of inserts, where ids are texts.
     pub(super) inserts: &'a InsertProgress,
+    /// Numbers of the ingest, which are told how late a row is.
+    pub(super) metrics: &'a IngestMetrics,
     /// Number of rows per request.
     pub(super) page: usize,
     /// Number of kept rows that each sweep compares with the table.
@@ -268,6 +271,7 @@ impl<I: Inbox> Sweep<'_, I> {
         if !page.rows.is_empty() {
             let accepted = self.in_time(self.inbox.accept(&page.rows)).await?;
             swept.add(&accepted);
+            self.metrics.note_lag(&accepted, &page.rows);
             let mut changed = differing(&accepted, &page.rows);
             changed.extend(self.settle_late(late(&accepted, &page.rows), swept).await?);
             Box::pin(self.revise(&changed, &BTreeSet::new(), swept)).await?;

@@ -17,6 +17,7 @@ use super::backoff;
 use super::inbox::{Inbox, Position};
 use super::look_up::Purpose;
 use super::merge::Ingest;
+use super::metrics::RowOrigin;
 use super::status::{Backfill, IngestEvent, ReportedError};
 use super::sweep::{SweepError, Swept};
 use crate::failure::{Failure, chain};
@@ -97,6 +98,12 @@ impl<I: Inbox> Ingest<I> {
 
     async fn sweep_once(&self, known: &mut Option<Position>) -> Result<(), SweepError> {
         let begun = Instant::now();
+        let swept = Box::pin(self.sweep_to_end(known, begun)).await;
+        self.metrics.sweep_ended(swept.is_ok(), begun.elapsed());
+        swept
+    }
+
+    async fn sweep_to_end(&self, known: &mut Option<Position>, begun: Instant) -> Result<(), SweepError> {
         let reported = AtomicU64::new(0);
         let total = OnceLock::new();
         let long = Notify::new();
@@ -195,6 +202,7 @@ impl<I: Inbox> Ingest<I> {
 
     /// Adds a sweep's result to the status.
     fn count(&self, swept: &Swept) {
+        self.metrics.count_rows(RowOrigin::Sweep, &swept.accepted, swept.malformed);
         self.status.send_modify(|status| {
             status.rows_by_sweep += swept.accepted.stored;
             if swept.accepted.stored > 0 {
@@ -235,6 +243,7 @@ impl<I: Inbox> Ingest<I> {
     async fn audit(&self, auditor: &mut Auditor, position: &mut Position) -> Result<(), SweepError> {
         let mut swept = Swept::default();
         let audited = auditor.audit(&self.sweeper(&|_, _| {}), position, &mut swept).await?;
+        self.metrics.count_rows(RowOrigin::Audit, &swept.accepted, swept.malformed);
         let trouble = audited.invisible.as_ref().map(ReportedError::of);
         let fresh = trouble
             .clone()

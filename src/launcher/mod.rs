@@ -12,6 +12,7 @@
 //! claim.rs    record of the last start, and the claim on the next one
 //! command.rs  start by a command
 //! fly/        start of a Fly machine
+//! metrics.rs  number of starts by result, for `/metrics`
 //! error.rs    reasons why a start failed
 //! ```
 
@@ -19,6 +20,7 @@ mod claim;
 mod command;
 mod error;
 mod fly;
+mod metrics;
 mod watch;
 
 use std::fmt::Debug;
@@ -31,6 +33,7 @@ pub use claim::{StartRecord, StartState};
 pub use command::CommandLauncher;
 pub use error::LaunchError;
 pub use fly::{FlyApp, FlyLauncher};
+pub use metrics::StartMetrics;
 pub use watch::{Look, TrainerStarter};
 
 /// A way to start a trainer.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claim, StartRecord, claim};
 use super::error::LaunchError;
+use super::metrics::{StartMetrics, StartResult};
 use super::{Launch, Launcher};
 use crate::broker::{
     BrokerError, Clock, JobId, Jobs, RecordedError, Records, Streams, keep_watching, trainer_is_up,
@@ -53,6 +54,7 @@ pub struct TrainerStarter {
     clock: Arc<dyn Clock>,
     answer: Duration,
     woken: Arc<Notify>,
+    metrics: StartMetrics,
 }
 
 impl TrainerStarter {
@@ -66,6 +68,7 @@ impl TrainerStarter {
             clock,
             answer: ANSWER,
             woken: Arc::default(),
+            metrics: StartMetrics::default(),
         }
     }
 
@@ -73,6 +76,11 @@ impl TrainerStarter {
     #[must_use]
     pub fn with_answer_time(self, answer: Duration) -> Self {
         Self { answer, ..self }
+    }
+
+    /// Returns the numbers for `/metrics`.
+    pub fn metrics(&self) -> StartMetrics {
+        self.metrics.clone()
     }
 
     /// Reads the record of the last start from these streams.
@@ -149,6 +157,7 @@ impl TrainerStarter {
         claimed: StartRecord,
         result: Result<Launch, LaunchError>,
     ) -> Result<Look, BrokerError> {
+        self.metrics.count(StartResult::of(&result));
         let (job, now) = (claimed.job.clone(), self.clock.now());
         let (record, look) = match result {
             Ok(launch) => {

@@ -17,6 +17,7 @@
 //! suggestions    the names nearest to a typo, by the fuzzy matcher and by models
 //! recorder       the run record and the events; the fence between workers
 //! watchdog       the check that stops work on a cancelled or overtaken run
+//! metrics        the numbers of runs, for `/metrics`
 //! stage          the names of the stages
 //! error          the reasons why a run fails, with advice for the operator
 //! ```
@@ -25,6 +26,7 @@ mod consumer;
 mod dataset;
 mod error;
 mod fine_tune;
+mod metrics;
 mod model_check;
 mod orchestrator;
 mod pipeline;
@@ -46,6 +48,7 @@ pub use error::RunError;
 pub use fine_tune::{
     FineTuneSession, ModelComparison, NameCoverage, Scorer, SessionFigures, TrainedModel, TrainingSpec,
 };
+pub use metrics::RunMetrics;
 pub use model_check::{CHECK_MODEL, Limits, ModelCheck, ModelCheckError, Refusal, answer};
 pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{

@@ -5,7 +5,6 @@
 //! every zip is in the record before it is sent to the Hub. So several attempts, even simultaneous
 //! ones, publish one model.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use autovalidate_finetune::model::TokenizerChoice;
@@ -39,9 +38,7 @@ impl Pipeline {
     /// Works on a job until the run has ended, the attempt fails, or the work must stop. The run's
     /// record says which of these happened.
     pub async fn run(&self, job: &Job, stop: &CancellationToken) -> AttemptEnding {
-        let opened =
-            Box::pin(RunRecorder::open(self.runs.clone(), self.events.clone(), Arc::clone(&self.clock), job))
-                .await;
+        let opened = Box::pin(RunRecorder::open(self, job)).await;
         let mut recorder = match opened {
             Ok(Opened::Ready(recorder)) => recorder,
             Ok(Opened::Ended(record)) => return recorded_ending(*record),

@@ -16,6 +16,7 @@ use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Recipe;
 
 use crate::run::dataset::NameSource;
+use crate::run::metrics::RunMetrics;
 use crate::run::model_check::ModelCheck;
 
 /// Everything that runs need besides the job.
@@ -37,6 +38,8 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
     /// Settings of every run.
     pub plan: RunSettings,
+    /// Numbers of the runs of this process.
+    pub metrics: RunMetrics,
 }
 
 /// Settings of every run.

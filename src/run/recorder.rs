@@ -15,6 +15,8 @@ use crate::broker::{
 use crate::failure::chain;
 
 use super::error::RunError;
+use super::metrics::{RunMetrics, RunOutcome, StageOutcome};
+use super::pipeline::Pipeline;
 use super::stage::Stage;
 use super::steps::{Step, StepContext, StepOutput};
 
@@ -29,6 +31,7 @@ pub(in crate::run) struct RunRecorder {
     runs: Runs,
     events: Events,
     clock: Arc<dyn Clock>,
+    metrics: RunMetrics,
     /// The record, with all changes that the next save writes.
     pub(in crate::run) record: RunRecord,
     revision: Revision,
@@ -46,12 +49,9 @@ impl RunRecorder {
     /// Takes up a run. From now on, the worker that had the run before can't save its record. A
     /// redelivered job finds the record of the earlier attempt. The stages in that record stay, so
     /// that the history of attempts remains visible.
-    pub(in crate::run) async fn open(
-        runs: Runs,
-        events: Events,
-        clock: Arc<dyn Clock>,
-        job: &Job,
-    ) -> Result<Opened, BrokerError> {
+    pub(in crate::run) async fn open(pipeline: &Pipeline, job: &Job) -> Result<Opened, BrokerError> {
+        let (runs, events) = (pipeline.runs.clone(), pipeline.events.clone());
+        let (clock, metrics) = (Arc::clone(&pipeline.clock), pipeline.metrics.clone());
         loop {
             let (mut record, revision) = match runs.load(job.id()).await? {
                 Some(found) => found,
@@ -77,7 +77,8 @@ impl RunRecorder {
             record.ended_at = None;
             match runs.save(&record, revision).await {
                 Ok(revision) => {
-                    return Ok(Opened::Ready(Box::new(Self { runs, events, clock, record, revision })));
+                    let recorder = Self { runs, events, clock, metrics, record, revision };
+                    return Ok(Opened::Ready(Box::new(recorder)));
                 }
                 // At this moment, a person cancelled the run, or another worker took it up: read
                 // the record again.
@@ -125,6 +126,7 @@ impl RunRecorder {
         let stage = S::STAGE;
         let ended_at = self.clock.now();
         let seconds = ended_at.duration_since(started_at).as_secs_f64();
+        self.metrics.stage_ended(stage, StageOutcome::of(&result), seconds);
         let Some(entry) = self.record.stages.last_mut() else { return Err(RunError::Overtaken) };
         entry.ended_at = Some(ended_at);
         let (result, detail) = match result {
@@ -161,6 +163,9 @@ impl RunRecorder {
         self.record.error = error;
         self.record.ended_at = state.is_final().then(|| self.clock.now());
         self.save().await?;
+        if let Some(outcome) = RunOutcome::of(&self.record) {
+            self.metrics.run_ended(outcome);
+        }
         let detail = json!({
             "state": state,
             "verdict": self.record.verdict,

@@ -40,11 +40,11 @@ use tokio_util::sync::CancellationToken;
 use crate::alert::{Alerts, tell_when_held_up};
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
 use crate::failure::chain;
-use crate::http::{Console, ConsoleParts, HookGate, Hooks, RefusalLog, Server, Tryout, Views};
+use crate::http::{self, Console, ConsoleParts, HookGate, Hooks, RefusalLog, Server, Tryout, Views};
 use crate::hub::Repository;
 use crate::ingest::{IngestEvent, IngestStatus};
 use crate::launcher::{CommandLauncher, FlyLauncher, Launcher, TrainerStarter};
-use crate::run::{JobConsumer, ModelCheck, ModelFinder, Pipeline, RunSettings, sweep_models};
+use crate::run::{JobConsumer, ModelCheck, ModelFinder, Pipeline, RunMetrics, RunSettings, sweep_models};
 use crate::settings::{CheckpointPlace, Settings, TrainerStart};
 
 pub(crate) use broker_handles::store_dir;
@@ -111,6 +111,7 @@ impl Worker {
         let mut tasks = Tasks::default();
 
         let gate = HookGate::default();
+        let mut metrics = http::registry(role.name());
         let (mut ingest_status, mut hooks) = (None, None);
         let (mut ingest_events, mut ingest_activity) = (None, None);
         // A worker that trains is a trainer itself.
@@ -123,6 +124,7 @@ impl Worker {
             let ingest = inbox::ingest(settings, &handles, access.clone())?;
             ingest_status = Some(ingest.status());
             ingest_events = Some(ingest.events());
+            ingest.metrics().register(&mut metrics);
             let sweep_trigger = ingest.sweep_trigger();
             ingest_activity =
                 Some(IngestActivity { status: ingest.status(), sweep_trigger: sweep_trigger.clone() });
@@ -159,6 +161,7 @@ impl Worker {
         let (trigger, cancel) = (handles.trigger.clone(), stop.clone());
         tasks.spawn("trigger", move || async move { trigger.run(&cancel).await });
         if let Some(starter) = starter {
+            starter.metrics().register(&mut metrics);
             let cancel = stop.clone();
             tasks.spawn("trainer start", move || async move { starter.run(&cancel).await });
         }
@@ -173,18 +176,25 @@ impl Worker {
                 Some(program) => ModelCheck::new(program, library),
                 None => ModelCheck::of_this_program(library),
             };
-            let consumer = JobConsumer {
-                jobs: handles.jobs.clone(),
-                pipeline: trainer.pipeline(&handles, settings, model_check),
-                trigger: handles.trigger.clone(),
-            };
+            let pipeline = trainer.pipeline(&handles, settings, model_check);
+            pipeline.metrics.register(&mut metrics);
+            let (jobs, trigger) = (handles.jobs.clone(), handles.trigger.clone());
+            let consumer = JobConsumer { jobs, pipeline, trigger };
             let cancel = stop.clone();
             tasks.spawn("trainer", move || async move { consumer.run(&cancel).await });
         }
         let console = Arc::new(console(&handles, settings, ingest_status.clone(), runtime, &stop)?);
         let queue_health =
             on_each_call(&handles, |handles| async move { handles.queue_health().await }.boxed());
-        let views = Views { queue_health, ingest: ingest_status, hooks, console: Arc::clone(&console) };
+        let views = Views {
+            queue_health,
+            ingest: ingest_status,
+            hooks,
+            console: Arc::clone(&console),
+            corrections: handles.corrections.clone(),
+            runs: handles.runs.clone(),
+            metrics,
+        };
         tasks.spawn("console", move || async move { console.follow().await });
         let failed = |source| WorkerError::Listen { address: settings.http_address, source };
         let server = Server::bind(settings.http_address, views).await.map_err(failed)?;
@@ -392,6 +402,7 @@ impl Trainer {
                 checkpoint_every: settings.checkpoints.every,
                 private_repository: true,
             },
+            metrics: RunMetrics::default(),
         }
     }
 }

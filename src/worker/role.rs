@@ -1,7 +1,9 @@
 //! The role of a worker.
 
 /// Role of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display, strum::IntoStaticStr,
+)]
 #[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Receives pairs and starts jobs.
@@ -14,6 +16,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// Returns the name of the role.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
     /// Returns true when the worker receives pairs.
     pub fn listens(self) -> bool {
         self != Self::Trainer

@@ -1,6 +1,8 @@
 //! Lists of runs come from the index, and an index is built once for records without one.
 
-use autovalidate::broker::{JobId, JobRequest, RecordedError, RunRecord, RunState, Runs};
+use autovalidate::broker::{
+    JobId, JobRequest, LatestRuns, PublishedArtifact, RecordedError, RunRecord, RunState, Runs,
+};
 use autovalidate::failure::RetryDirective;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -97,4 +99,40 @@ async fn changes_of_new_and_old_runs_are_in_the_index() {
     assert_eq!(summary.state, RunState::Failed);
     assert!(summary.error.unwrap().len() <= 120);
     assert_eq!(within(DEADLINE, runs.last_ended()).await.unwrap().unwrap(), failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_names_the_run_that_published_last_and_the_last_scores() {
+    let bench = TestBroker::quick().await;
+    let runs = Runs::new(&bench.streams);
+    let evaluated = |number: u64, accuracy: f64, published: bool| {
+        let scores = serde_json::json!({ "overall": { "accuracy_at_1": accuracy } });
+        let artifact = PublishedArtifact {
+            path: format!("{number}.zip"),
+            commit: String::new(),
+            sha256: String::new(),
+            size: 1,
+        };
+        RunRecord {
+            metrics: serde_json::json!({ "held_out": { "all": { "before": scores, "after": scores } } }),
+            artifact: published.then_some(artifact),
+            state: if published { RunState::Done } else { RunState::Refused },
+            ..record(number)
+        }
+    };
+    let latest = || async { within(DEADLINE, runs.latest()).await.unwrap() };
+    within(DEADLINE, runs.create(&evaluated(1, 0.5, true))).await.unwrap();
+    assert_eq!(latest().await, LatestRuns::default(), "without an index, nothing is read");
+    within(DEADLINE, runs.complete_index()).await.unwrap();
+    let of = |latest: LatestRuns| {
+        let second = latest.published_at.map(|at| at.as_second() - 1_700_000_000);
+        (second, latest.published.map(|scores| scores.after), latest.candidate.map(|scores| scores.after))
+    };
+    assert_eq!(of(latest().await), (Some(1), Some(0.5), Some(0.5)), "the index was built with it");
+    within(DEADLINE, runs.create(&evaluated(3, 0.75, true))).await.unwrap();
+    within(DEADLINE, runs.create(&evaluated(4, 0.25, false))).await.unwrap();
+    // A run that ended earlier is written later, and most runs have no scores.
+    within(DEADLINE, runs.create(&evaluated(2, 0.6, true))).await.unwrap();
+    within(DEADLINE, runs.create(&record(5))).await.unwrap();
+    assert_eq!(of(latest().await), (Some(3), Some(0.75), Some(0.6)));
 }

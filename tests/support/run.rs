@@ -132,6 +132,7 @@ impl RunHarness {
                 checkpoint_every: Duration::from_secs(30),
                 private_repository: true,
             },
+            metrics: Default::default(),
         }
     }
 

@@ -45,6 +45,17 @@ impl TestWorker {
         base: &Path,
         more: &[(&str, &str)],
     ) -> Self {
+        Self::start_as(Role::All, folder, supabase, hub, base, more).await
+    }
+
+    pub async fn start_as(
+        role: Role,
+        folder: tempfile::TempDir,
+        supabase: supabase::Supabase,
+        hub: hub::Hub,
+        base: &Path,
+        more: &[(&str, &str)],
+    ) -> Self {
         let data = folder.path().join("data");
         let mut environment: HashMap<&str, String> = HashMap::from([
             ("SUPABASE_URL", supabase.url().to_string()),
@@ -72,7 +83,7 @@ impl TestWorker {
         let settings = Settings::read(&|name| environment.get(name).cloned(), None, needs).unwrap();
         let stop = CancellationToken::new();
         let program = Some(env!("CARGO_BIN_EXE_autovalidate").into());
-        let options = WorkerOptions { program, ..Role::All.into() };
+        let options = WorkerOptions { program, ..role.into() };
         let worker = Worker::start(&settings, options, stop.clone()).await.unwrap();
         let client = worker.handles().streams.connection().client();
         let events = client.subscribe("training.events.>").await.unwrap();

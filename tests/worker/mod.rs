@@ -7,6 +7,7 @@ mod command_line;
 mod commands;
 mod doctor;
 mod foreign_text;
+mod metrics;
 mod path;
 mod read_only;
 mod releases;

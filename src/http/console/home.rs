@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
 
 use super::access::Visitor;
-use super::hook_answers::meaning;
+use super::hook_answers::HookAnswer;
 use super::hub_view::HubView;
 use super::layout::{Page, Part, facts, pill, trouble};
 use super::live::LiveTraining;
@@ -205,7 +205,7 @@ fn ingest(console: &Console, status: Option<&IngestStatus>, broker: bool) -> Par
                             @if answers.is_empty() { "none since the start" }
                             @for (place, (status, number)) in answers.iter().enumerate() {
                                 @if place > 0 { ", " }
-                                (thousands(*number)) " × " (status) " " (meaning(*status))
+                                (thousands(*number)) " × " (status) " " (HookAnswer::of(*status).words())
                             }
                         }),
                     ]))

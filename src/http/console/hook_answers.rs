@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use strum::VariantArray;
 
 use crate::http::Views;
 
@@ -38,17 +39,42 @@ pub(in crate::http) async fn count_hooks(
     response
 }
 
-/// Returns the meaning of a hook's answer.
-pub(super) fn meaning(status: u16) -> &'static str {
-    match status {
-        202 => "accepted",
-        400 => "malformed",
-        401 => "wrong secret",
-        404 => "hooks are off",
-        413 => "too large",
-        422 => "another table",
-        429 => "too many",
-        503 => "about to exit",
-        _ => "other",
+/// Meaning of a hook's answer. Its name is a label of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(in crate::http) enum HookAnswer {
+    Accepted,
+    Malformed,
+    WrongSecret,
+    HooksAreOff,
+    TooLarge,
+    AnotherTable,
+    TooMany,
+    AboutToExit,
+    Other,
+}
+
+impl HookAnswer {
+    /// All answers.
+    pub(in crate::http) const ALL: &[Self] = Self::VARIANTS;
+
+    /// Returns the meaning of an HTTP status.
+    pub(in crate::http) fn of(status: u16) -> Self {
+        match status {
+            202 => Self::Accepted,
+            400 => Self::Malformed,
+            401 => Self::WrongSecret,
+            404 => Self::HooksAreOff,
+            413 => Self::TooLarge,
+            422 => Self::AnotherTable,
+            429 => Self::TooMany,
+            503 => Self::AboutToExit,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns the words for people.
+    pub(super) fn words(self) -> String {
+        <&str>::from(self).replace('_', " ")
     }
 }

@@ -31,6 +31,20 @@ pub(super) struct HubView {
     changes: u64,
 }
 
+impl HubView {
+    /// Returns the accuracy of the live model on the typos that its run held out. A rollback has the
+    /// accuracy of the version that it repeats.
+    pub(super) fn live_accuracy(&self) -> Option<f64> {
+        let versions = self.versions.as_ref()?;
+        let live = versions.iter().find(|version| version.live)?;
+        let scored = match &live.rollback_of {
+            Some(repeated) => versions.iter().find(|version| version.version == *repeated)?,
+            None => live,
+        };
+        Some(scored.metrics?.after.accuracy_at_1)
+    }
+}
+
 /// Observer of the repository, which asks the Hub only while somebody looks.
 pub(super) struct HubWatch {
     pub(super) repository: Option<Arc<Repository>>,
@@ -48,6 +62,11 @@ impl HubWatch {
     /// Returns the view, and asks the Hub again if the view is old.
     pub(super) fn look(&self) -> HubView {
         self.asked.notify_one();
+        self.seen.borrow().clone()
+    }
+
+    /// Returns the view without asking the Hub.
+    pub(super) fn seen(&self) -> HubView {
         self.seen.borrow().clone()
     }
 
@@ -107,4 +126,41 @@ impl HubWatch {
 async fn ask(repository: &Repository) -> Result<Vec<Version>, HubError> {
     let (releases, index) = tokio::try_join!(repository.releases(), repository.index())?;
     Ok(versions(&releases, &index))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rollback_has_the_accuracy_of_the_version_that_it_repeats() {
+        let scores =
+            |accuracy: f64| json!({ "accuracy_at_1": accuracy, "mrr_at_10": 0.0, "recall_at_3": 0.0 });
+        let entry = |version: &str, accuracy: f64, rollback_of: Option<&str>| {
+            let metrics = json!({ "queries": 9, "before": scores(0.0), "after": scores(accuracy) });
+            json!({
+                "version": version,
+                "path": version,
+                "published_at": "2026-01-01T00:00:00Z",
+                "metrics": rollback_of.is_none().then_some(metrics),
+                "rollback_of": rollback_of,
+            })
+        };
+        let models = [
+            entry("20260103000000", 0.0, Some("20260101000000")),
+            entry("20260102000000", 0.75, None),
+            entry("20260101000000", 0.5, None),
+        ];
+        let index = serde_json::from_value(json!({ "schema": 1, "models": models })).unwrap();
+        let seen = |live: &str| {
+            let mut versions = versions(&[], &index);
+            versions.iter_mut().for_each(|version| version.live = version.version == live);
+            HubView { versions: Some(Arc::new(versions)), ..HubView::default() }.live_accuracy()
+        };
+        assert_eq!(HubView::default().live_accuracy(), None);
+        assert_eq!(seen("20260102000000"), Some(0.75));
+        assert_eq!(seen("20260103000000"), Some(0.5));
+    }
 }

@@ -49,6 +49,7 @@ mod updates;
 mod waterfall;
 mod words;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ use live::LiveRun;
 use overview::OverviewCache;
 
 pub(super) use access::guard;
-pub(super) use hook_answers::count_hooks;
+pub(super) use hook_answers::{HookAnswer, count_hooks};
 pub use tryout::Tryout;
 
 /// Largest number of browsers that receive updates at the same time.
@@ -146,6 +147,16 @@ impl Console {
             update_streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             stop,
         }
+    }
+
+    /// Returns the number of hooks by the status of their answers.
+    pub(super) fn hook_counts(&self) -> BTreeMap<u16, u64> {
+        self.hook_answers.counts()
+    }
+
+    /// Returns the accuracy of the live model, if a page has looked at the Hub. Does not ask the Hub.
+    pub(super) fn live_accuracy(&self) -> Option<f64> {
+        self.hub.seen().live_accuracy()
     }
 
     /// Follows the runs and the repository, until stopped.

@@ -57,6 +57,10 @@ impl Observer for ValidationSet<'_> {
         self.observer.checkpoints()
     }
 
+    fn checkpoint_written(&mut self, step: usize) {
+        self.observer.checkpoint_written(step);
+    }
+
     fn assess(&mut self, parameters: &ParameterBuffer) -> Result<Option<f32>, TrainError> {
         let Self { queries, catalog, templates, tokenizer, encoder, scale, .. } = self;
         let Some(early_stop) = self.early_stop.filter(|_| !queries.is_empty()) else { return Ok(None) };

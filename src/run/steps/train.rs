@@ -1,16 +1,20 @@
 //! Train: trains on a separate thread, and publishes the progress.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use autovalidate_finetune::model::TokenizerChoice;
-use autovalidate_finetune::train::{Checkpoints, Interval, Progress, Recipe, TrainError};
+use autovalidate_finetune::train::{Checkpoints, Interval, Observer, Progress, Recipe, TrainError};
 
 use crate::broker::{Events, JobId};
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::fine_tune::{FineTuneSession, TrainedModel, TrainingSpec, training_outline};
+use crate::run::metrics::{CheckpointEvent, RunMetrics};
 use crate::run::stage::Stage;
 use crate::run::storage::{BaseModel, CheckpointSync, blocking};
 
@@ -45,15 +49,14 @@ impl Step for Train<'_> {
         let checkpoints =
             Checkpoints { folder: run_dir.checkpoints(), interval: Interval::Time(plan.checkpoint_every) };
         let dataset = self.dataset;
+        let mut observer =
+            TrainingObserver { report, stop: stop.clone(), metrics: pipeline.metrics.clone(), last: None };
         let work = blocking(move || {
             let session = FineTuneSession::prepare(&runtime, folder, dataset, spec, || !stop.is_cancelled())?;
-            let mut observer = |progress: &Progress| {
-                report.send_replace(Some(*progress));
-                !stop.is_cancelled()
-            };
             session.train(&mut observer, Some(checkpoints))
         });
-        let mut sync = CheckpointSync::new(pipeline.checkpoints.clone(), job, run_dir);
+        let mut sync =
+            CheckpointSync::new(pipeline.checkpoints.clone(), job, run_dir, pipeline.metrics.clone());
         watchdog.watch(sync.fetch().map(Ok)).await?;
         let progress_events = publish_progress(pipeline.events.clone(), job.clone(), progress.clone());
         // The progress channel closes when training ends, so all three futures end together.
@@ -72,6 +75,28 @@ impl Step for Train<'_> {
         };
         let figures = json!({ "study": trained.figures, "training": training_outline(&trained.summary) });
         StepOutput::new(trained, figures)
+    }
+}
+
+/// Observer of a training: passes the progress on, counts, and stops the training on request.
+struct TrainingObserver {
+    report: watch::Sender<Option<Progress>>,
+    stop: CancellationToken,
+    metrics: RunMetrics,
+    /// Time spent in the loop up to the step before; `None` before the first step of this process.
+    last: Option<Duration>,
+}
+
+impl Observer for TrainingObserver {
+    fn step(&mut self, progress: &Progress) -> bool {
+        let since = self.last.replace(progress.elapsed).map(|last| progress.elapsed.saturating_sub(last));
+        self.metrics.step(progress, since);
+        self.report.send_replace(Some(*progress));
+        !self.stop.is_cancelled()
+    }
+
+    fn checkpoint_written(&mut self, _step: usize) {
+        self.metrics.checkpoint(CheckpointEvent::Written);
     }
 }
 

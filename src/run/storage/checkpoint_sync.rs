@@ -15,6 +15,7 @@ use crate::failure::chain;
 use autovalidate_finetune::train::{Checkpoint, Progress};
 
 use crate::run::error::RunError;
+use crate::run::metrics::{CheckpointEvent, RunMetrics};
 
 use super::RunDir;
 use super::files::{blocking, place};
@@ -25,13 +26,19 @@ pub(in crate::run) struct CheckpointSync {
     store: Option<CheckpointStore>,
     job: JobId,
     run_dir: RunDir,
+    metrics: RunMetrics,
     /// Optimizer step of the stored checkpoint, as far as this worker knows.
     stored: Option<u64>,
 }
 
 impl CheckpointSync {
-    pub(in crate::run) fn new(store: Option<CheckpointStore>, job: &JobId, run_dir: &RunDir) -> Self {
-        Self { store, job: job.clone(), run_dir: run_dir.clone(), stored: None }
+    pub(in crate::run) fn new(
+        store: Option<CheckpointStore>,
+        job: &JobId,
+        run_dir: &RunDir,
+        metrics: RunMetrics,
+    ) -> Self {
+        Self { store, job: job.clone(), run_dir: run_dir.clone(), metrics, stored: None }
     }
 
     /// Fetches the stored checkpoint if it is further along than the one on this disk.
@@ -53,6 +60,7 @@ impl CheckpointSync {
         store.fetch(&self.job, &beside).await?;
         let folder = self.run_dir.checkpoints();
         blocking(move || place(&beside, &Checkpoint::file(&folder))).await?;
+        self.metrics.checkpoint(CheckpointEvent::Fetched);
         tracing::info!(job = %self.job, step = stored, "a checkpoint was fetched");
         Ok(())
     }
@@ -82,8 +90,12 @@ impl CheckpointSync {
         // one is.
         self.stored = Some(step);
         match store.put(&self.job, step, &Checkpoint::file(&self.run_dir.checkpoints())).await {
-            Ok(()) => tracing::debug!(job = %self.job, step, "a checkpoint was stored"),
+            Ok(()) => {
+                self.metrics.checkpoint(CheckpointEvent::Stored);
+                tracing::debug!(job = %self.job, step, "a checkpoint was stored");
+            }
             Err(error) => {
+                self.metrics.checkpoint(CheckpointEvent::NotStored);
                 let (error, advice) = (chain(&error), crate::failure::Failure::advice(&error));
                 tracing::warn!(job = %self.job, step, error, advice, "a checkpoint was not stored; training continues");
             }

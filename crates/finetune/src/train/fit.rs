@@ -59,6 +59,9 @@ pub trait Observer {
     fn checkpoints(&self) -> Option<&Checkpoints> {
         None
     }
+
+    /// Handles a checkpoint that has been written after this step. The default is to do nothing.
+    fn checkpoint_written(&mut self, _step: usize) {}
 }
 
 /// An observer whose run keeps checkpoints and resumes from the last one.
@@ -80,6 +83,10 @@ impl Observer for Resumable<'_> {
 
     fn checkpoints(&self) -> Option<&Checkpoints> {
         Some(&self.checkpoints)
+    }
+
+    fn checkpoint_written(&mut self, step: usize) {
+        self.observer.checkpoint_written(step);
     }
 }
 
@@ -220,7 +227,9 @@ pub fn fit(
             {
                 watch.take(score, &mut stepper)?;
             }
-            resume.after_step(&mut stepper, &losses, &watch, before + started.elapsed(), !go_on)?;
+            if resume.after_step(&mut stepper, &losses, &watch, before + started.elapsed(), !go_on)? {
+                observer.checkpoint_written(losses.len());
+            }
             if !go_on {
                 return Err(TrainError::Stopped { step: losses.len() });
             }

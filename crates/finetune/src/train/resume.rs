@@ -93,7 +93,8 @@ impl Resume {
         Ok((checkpoint.losses, checkpoint.elapsed))
     }
 
-    /// Writes a checkpoint when it is time, and always when the run is about to stop.
+    /// Writes a checkpoint when it is time, and always when the run is about to stop. Returns true
+    /// when it has written one.
     pub(super) fn after_step(
         &mut self,
         stepper: &mut Stepper,
@@ -101,20 +102,21 @@ impl Resume {
         watch: &Assessments,
         elapsed: Duration,
         stopping: bool,
-    ) -> Result<(), TrainError> {
-        let Some(kept) = &mut self.0 else { return Ok(()) };
+    ) -> Result<bool, TrainError> {
+        let Some(kept) = &mut self.0 else { return Ok(false) };
         let due = match kept.checkpoints.interval {
             Interval::Steps(steps) => stepper.progress().0.is_multiple_of(steps.max(1)),
             Interval::Time(time) => kept.last.elapsed() >= time,
         };
-        if due || stopping {
-            let (parameters, moments) = stepper.state()?;
-            let values = parameters.values();
-            let assessed = watch.assessed();
-            TrainingState { values, moments, losses, assessed, elapsed }
-                .save(&kept.checkpoints.folder, &kept.identity.fingerprint())?;
-            kept.last = Instant::now();
+        if !due && !stopping {
+            return Ok(false);
         }
-        Ok(())
+        let (parameters, moments) = stepper.state()?;
+        let values = parameters.values();
+        let assessed = watch.assessed();
+        TrainingState { values, moments, losses, assessed, elapsed }
+            .save(&kept.checkpoints.folder, &kept.identity.fingerprint())?;
+        kept.last = Instant::now();
+        Ok(true)
     }
 }
