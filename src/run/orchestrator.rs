@@ -31,6 +31,9 @@ use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
 const ATTEMPTS: u64 = 5;
+/// Number of failed attempts after which a run is given up whose trouble may pass, and otherwise calls for
+/// a person. The pauses between them add up to about half a minute.
+const DOUBTS: u64 = 3;
 /// Number of times that an attempt evaluates its model. It evaluates again when another model went
 /// live before its own was published.
 const EVALUATIONS: u32 = 3;
@@ -298,7 +301,8 @@ impl Pipeline {
         let failures = recorder.record.failures;
         let again = match error.directive() {
             RetryDirective::Retry => failures < ATTEMPTS,
-            RetryDirective::Person | RetryDirective::Never => false,
+            RetryDirective::Person => error.may_pass() && failures < DOUBTS,
+            RetryDirective::Never => false,
         };
         let state = if again { RunState::Queued } else { RunState::Failed };
         recorder.end(state, Some(RecordedError::new(error))).await?;
