@@ -22,7 +22,7 @@ use super::provenance::{Ancestor, Lineage};
 use super::recorder::{Opened, RunRecorder};
 use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
-    StepContext, Train, publish_package, record_known_rollback, to_json,
+    StepContext, Train, find_published, publish_package, record_known_rollback, to_json,
 };
 use super::storage::{
     Baselines, ModelCache, RunDir, blocking, keep_within, leave_error, remove_stored_checkpoint, take_error,
@@ -271,16 +271,35 @@ impl Pipeline {
                 recorder.end(RunState::Queued, None).await?;
                 Ok(AttemptEnding::Retry { failures: 0 })
             }
-            Some(Interruption::Cancelled) => {
-                self.run_dir(&recorder.record)?.remove(SystemTime::now())?;
-                let (job, now) = (&recorder.record.id, self.clock.now());
-                remove_stored_checkpoint(self.checkpoints.as_ref(), job, now).await;
-                recorder.end(RunState::Cancelled, None).await?;
-                Ok(AttemptEnding::Closed(RunState::Cancelled))
-            }
+            Some(Interruption::Cancelled) => Box::pin(self.close_cancelled(recorder)).await,
             None if error.needs_decision() => Self::close_undecided(recorder, &error).await,
             None => Self::close_failed(recorder, &error).await,
         }
+    }
+
+    /// Ends a run that a person cancelled. The cancellation comes too late when an earlier attempt has
+    /// published without hearing of it, so the Hub is asked first.
+    async fn close_cancelled(&self, recorder: &mut RunRecorder) -> Result<AttemptEnding, RunError> {
+        let record = &recorder.record;
+        let published = match record.may_be_published() {
+            true => find_published(self, &record.packages).await,
+            false => Ok(None),
+        };
+        let artifact = match published {
+            Ok(artifact) => artifact,
+            Err(error) => return Self::close_failed(recorder, &error).await,
+        };
+        self.run_dir(record)?.remove(SystemTime::now())?;
+        remove_stored_checkpoint(self.checkpoints.as_ref(), &record.id, self.clock.now()).await;
+        let Some(artifact) = artifact else {
+            recorder.end(RunState::Cancelled, None).await?;
+            return Ok(AttemptEnding::Closed(RunState::Cancelled));
+        };
+        let covered = record.last_sequence.unwrap_or_default();
+        recorder.record.artifact = Some(artifact.clone());
+        let finished = FinishedRun { outcome: Outcome::Published(artifact), covered };
+        recorder.end(finished.state(), None).await?;
+        Ok(AttemptEnding::Finished(finished))
     }
 
     /// Ends a run whose model stays in the run's folder until a person decides. Its rows count as

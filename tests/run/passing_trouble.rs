@@ -58,6 +58,30 @@ async fn a_token_that_the_hub_goes_on_refusing_fails_the_run_after_three_attempt
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_while_nobody_knows_whether_it_published_is_looked_up() {
+    let harness = RunHarness::new().await;
+    let pipeline = harness.pipeline(&harness.data("one"));
+    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    let job = harness.next().await;
+    harness.hub.faults().lose_commit_answer_and_refuse(StatusCode::FORBIDDEN);
+    let stop = CancellationToken::new();
+    let work = || within(DEADLINE, pipeline.run(&job, &stop));
+    let ending = work().await;
+    assert!(matches!(ending, AttemptEnding::Retry { failures: 1 }), "{ending:?}");
+
+    // The answer of the commit was lost, and the run waits for its next attempt.
+    assert_eq!(harness.jobs.cancel(&id).await.unwrap(), RunState::Running, "a trainer looks first");
+    let ending = work().await;
+    assert!(matches!(ending, AttemptEnding::Retry { failures: 2 }), "the Hub can't be asked: {ending:?}");
+    harness.hub.faults().refuse(None);
+    let ending = work().await;
+    assert!(matches!(ending, AttemptEnding::Finished(_)), "{ending:?}");
+    let record = harness.record(&id).await;
+    assert_eq!(record.state, RunState::Done);
+    assert_eq!(record.artifact.unwrap().path, harness.releases().await[0].path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_erased_while_a_run_stores_its_rows_cost_no_run() {
     let harness = RunHarness::new().await;
     let data = harness.data("one");
