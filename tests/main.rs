@@ -5,6 +5,7 @@
 #![allow(clippy::large_futures, reason = "a test awaits once")]
 
 mod broker;
+mod chaos;
 mod console;
 mod demo;
 mod evaluate;

@@ -26,7 +26,8 @@ const PULL_EXPIRES: Duration = Duration::from_secs(5);
 
 impl Jobs {
     /// Cancels a run and returns the state it was in. A queued run has ended when this returns. A
-    /// running one ends soon, or is not cancelled at all when its model is already being published.
+    /// running one ends soon, or is not cancelled at all when its model is already being published. A
+    /// queued one that may have published counts as running: a trainer looks first.
     ///
     /// # Errors
     /// [`BrokerError::UnknownRun`], [`BrokerError::RunEnded`], [`BrokerError::Request`].
@@ -36,12 +37,7 @@ impl Jobs {
                 return Err(BrokerError::UnknownRun { id: id.clone() });
             };
             match record.state {
-                RunState::Running => {
-                    self.runs.request_cancel(id, record.retries).await?;
-                    tracing::info!(job = %id, "cancel requested for a running job");
-                    return Ok(RunState::Running);
-                }
-                RunState::Queued => {
+                RunState::Queued if !record.may_be_published() => {
                     record.state = RunState::Cancelled;
                     record.ended_at = Some(self.events.now());
                     match self.runs.save(&record, revision).await {
@@ -59,6 +55,11 @@ impl Jobs {
                         self.events.publish_best_effort(id, SETTLED, detail).await;
                     }
                     return Ok(RunState::Queued);
+                }
+                RunState::Queued | RunState::Running => {
+                    self.runs.request_cancel(id, record.retries).await?;
+                    tracing::info!(job = %id, "cancel requested for a running job");
+                    return Ok(RunState::Running);
                 }
                 state => return Err(BrokerError::RunEnded { id: id.clone(), state }),
             }

@@ -191,6 +191,12 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Returns true when a zip of this run may be on the Hub, although no attempt has recorded that: the
+    /// answer to an upload may have been lost, or its worker killed.
+    pub(crate) fn may_be_published(&self) -> bool {
+        self.artifact.is_none() && !self.packages.is_empty() && !self.request.dry_run
+    }
+
     /// Creates the record of a run that has not begun.
     pub fn new(id: JobId, request: JobRequest, created_at: Timestamp) -> Self {
         Self {

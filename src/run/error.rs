@@ -287,6 +287,23 @@ impl RunError {
         }
     }
 
+    /// Returns true when a person may have to act, and the trouble may also pass by itself: a Hub that
+    /// restarts refuses a good token for a moment, a bad connection garbles an index, and a full disk has
+    /// room again when others are done.
+    pub(in crate::run) fn may_pass(&self) -> bool {
+        let is_doubtful = match self {
+            Self::Hub(error) | Self::BaseModel { source: error, .. } => {
+                matches!(error, HubError::Unauthorized { .. } | HubError::Forbidden { .. } | HubError::Index)
+            }
+            _ => false,
+        };
+        let mut causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        let is_full = |error: &std::io::Error| {
+            matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        };
+        is_doubtful || causes.any(|error| error.downcast_ref().is_some_and(is_full))
+    }
+
     /// True when the model is finished and stored, and a person decides whether to publish it.
     pub(in crate::run) fn needs_decision(&self) -> bool {
         matches!(self, Self::RolledBack { .. })
@@ -420,5 +437,28 @@ impl Failure for RunError {
             }
         }
         .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_may_pass_wherever_it_was_met_and_a_missing_file_may_not() {
+        let met = |kind: ErrorKind| {
+            let path = PathBuf::from("file");
+            let source = || io::Error::from(kind);
+            [
+                RunError::File { action: "write", path: path.clone(), source: source() },
+                RunError::from(ModelError::File { action: "write", path: path.clone(), source: source() }),
+                RunError::from(ArchiveError::Io { action: "writing", path, source: source() }),
+            ]
+        };
+        assert!(met(ErrorKind::StorageFull).iter().all(RunError::may_pass));
+        assert!(met(ErrorKind::QuotaExceeded).iter().all(RunError::may_pass));
+        assert!(!met(ErrorKind::NotFound).iter().any(RunError::may_pass));
     }
 }

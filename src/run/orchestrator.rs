@@ -21,7 +21,7 @@ use super::provenance::{Ancestor, Lineage};
 use super::recorder::{Opened, RunRecorder};
 use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
-    StepContext, Train, publish_package, record_known_rollback, to_json,
+    StepContext, Train, find_published, publish_package, record_known_rollback, to_json,
 };
 use super::storage::{
     Baselines, ModelCache, RunDir, blocking, keep_within, leave_error, remove_stored_checkpoint, take_error,
@@ -30,6 +30,9 @@ use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
 const ATTEMPTS: u64 = 5;
+/// Number of failed attempts after which a run is given up whose trouble may pass, and otherwise calls for
+/// a person. The pauses between them add up to about half a minute.
+const DOUBTS: u64 = 3;
 /// Number of times that an attempt evaluates its model. It evaluates again when another model went
 /// live before its own was published.
 const EVALUATIONS: u32 = 3;
@@ -265,16 +268,35 @@ impl Pipeline {
                 recorder.end(RunState::Queued, None).await?;
                 Ok(AttemptEnding::Retry { failures: 0 })
             }
-            Some(Interruption::Cancelled) => {
-                self.run_dir(&recorder.record)?.remove(SystemTime::now())?;
-                let (job, now) = (&recorder.record.id, self.clock.now());
-                remove_stored_checkpoint(self.checkpoints.as_ref(), job, now).await;
-                recorder.end(RunState::Cancelled, None).await?;
-                Ok(AttemptEnding::Closed(RunState::Cancelled))
-            }
+            Some(Interruption::Cancelled) => Box::pin(self.close_cancelled(recorder)).await,
             None if error.needs_decision() => Self::close_undecided(recorder, &error).await,
             None => Self::close_failed(recorder, &error).await,
         }
+    }
+
+    /// Ends a run that a person cancelled. The cancellation comes too late when an earlier attempt has
+    /// published without hearing of it, so the Hub is asked first.
+    async fn close_cancelled(&self, recorder: &mut RunRecorder) -> Result<AttemptEnding, RunError> {
+        let record = &recorder.record;
+        let published = match record.may_be_published() {
+            true => find_published(self, &record.packages).await,
+            false => Ok(None),
+        };
+        let artifact = match published {
+            Ok(artifact) => artifact,
+            Err(error) => return Self::close_failed(recorder, &error).await,
+        };
+        self.run_dir(record)?.remove(SystemTime::now())?;
+        remove_stored_checkpoint(self.checkpoints.as_ref(), &record.id, self.clock.now()).await;
+        let Some(artifact) = artifact else {
+            recorder.end(RunState::Cancelled, None).await?;
+            return Ok(AttemptEnding::Closed(RunState::Cancelled));
+        };
+        let covered = record.last_sequence.unwrap_or_default();
+        recorder.record.artifact = Some(artifact.clone());
+        let finished = FinishedRun { outcome: Outcome::Published(artifact), covered };
+        recorder.end(finished.state(), None).await?;
+        Ok(AttemptEnding::Finished(finished))
     }
 
     /// Ends a run whose model stays in the run's folder until a person decides. Its rows count as
@@ -295,7 +317,8 @@ impl Pipeline {
         let failures = recorder.record.failures;
         let again = match error.directive() {
             RetryDirective::Retry => failures < ATTEMPTS,
-            RetryDirective::Person | RetryDirective::Never => false,
+            RetryDirective::Person => error.may_pass() && failures < DOUBTS,
+            RetryDirective::Never => false,
         };
         let state = if again { RunState::Queued } else { RunState::Failed };
         recorder.end(state, Some(RecordedError::new(error))).await?;

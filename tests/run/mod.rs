@@ -9,6 +9,7 @@ pub(crate) mod crash_points;
 mod foreign_releases;
 mod hostile_models;
 mod meanwhile;
+mod passing_trouble;
 mod permissions;
 mod pipeline;
 mod processes;

@@ -16,7 +16,7 @@ use autovalidate_fakes::supabase::{IdType, Options};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::fault_load::{FaultLoad, Setup, calm, inject, quick};
+use super::fault_load::{FaultLoad, Setup, inject, quick};
 
 /// Time limit for the worker to catch up with the table. After two refused keys in a row, the worker pauses
 /// for up to a minute.
@@ -154,7 +154,7 @@ async fn stored(streams: &Streams) -> Vec<Row> {
 /// Waits until the data is right and stays so, or the deadline passes. Returns the last comparison. When
 /// the data is right for the first time, a row that was read just before its deletion may be on its way.
 async fn settle(setup: &Setup, truth: &Truth) -> ChangeReport {
-    calm(&setup.supabase);
+    setup.supabase.faults().clear();
     let streams = setup.existing_streams().await;
     let begun = Instant::now();
     let mut glance = tokio::time::interval(GLANCE);

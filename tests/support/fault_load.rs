@@ -192,7 +192,7 @@ pub async fn run_fault_load(load: &FaultLoad, program: &Path, nats: &Path) -> Fa
         }
     }
     let recovery = Instant::now();
-    calm(&setup.supabase);
+    setup.supabase.faults().clear();
     let mut commits = setup.supabase.commits();
     let settled = async {
         commits.wait_for(|committed| *committed == load.inserts).await.expect("the stand-in lives");
@@ -214,20 +214,6 @@ pub async fn run_fault_load(load: &FaultLoad, program: &Path, nats: &Path) -> Fa
         took: begun.elapsed(),
         recovery,
     }
-}
-
-/// Ends every fault that lasts.
-pub fn calm(supabase: &Supabase) {
-    let faults = supabase.faults();
-    faults.silence_heartbeats(false);
-    faults.silence_joins(false);
-    faults.duplicate_events(false);
-    faults.break_events(false);
-    faults.drop_events(0);
-    faults.clear_rest();
-    faults.delay_commits(Duration::ZERO);
-    faults.limit_statement_rows(None);
-    faults.limit_answer_bytes(None);
 }
 
 /// Injects a random fault.

@@ -152,11 +152,17 @@ impl RunHarness {
         within(DEADLINE, self.jobs.next(&CancellationToken::new())).await.unwrap()
     }
 
-    /// Works on a new job until it ends, and returns its record.
+    /// Works on a new job, in as many attempts as it takes, until its run has ended. Returns the record.
     pub async fn ended(&self, pipeline: &Pipeline, request: &JobRequest) -> RunRecord {
         let id = within(DEADLINE, self.jobs.enqueue(request)).await.unwrap();
         let job = self.next().await;
-        let ending = within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+        // The attempts follow each other without the pauses that a trainer makes between them.
+        let ending = loop {
+            match within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await {
+                AttemptEnding::Retry { .. } => {}
+                ending => break ending,
+            }
+        };
         within(DEADLINE, settle(job, ending, &self.trigger)).await.unwrap();
         self.record(&id).await
     }

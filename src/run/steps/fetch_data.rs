@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::broker::RunRecord;
+use crate::failure::chain;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
 use crate::run::stage::Stage;
@@ -83,7 +84,8 @@ impl FetchData {
     }
 
     /// Builds the dataset from the current stream and catalog, and stores the rows for later
-    /// attempts and for a replay.
+    /// attempts and for a replay. A run does without stored rows: when a row of it is erased at that
+    /// moment, they are removed while they are written.
     async fn read_stream(&self, context: &StepContext<'_>) -> Result<Dataset, RunError> {
         let StepContext { pipeline, watchdog, .. } = context;
         let plan = &pipeline.plan;
@@ -100,12 +102,16 @@ impl FetchData {
         // Written before the dataset takes the rows apart, so that a million of them are in memory once.
         let job = context.job.clone();
         blocking(move || {
-            let written = snapshots.write(&run_rows, &job)?;
+            let written = snapshots.write(&run_rows, &job);
             if !run_rows.names.is_empty() {
                 lists.store(&run_rows.names)?;
             }
             let dataset = run_rows.dataset(&hold_out, &templates);
-            snapshots.store(&dataset.summary.hash, &written)?;
+            let stored = written.and_then(|written| snapshots.store(&dataset.summary.hash, &written));
+            if let Err(error) = stored {
+                let error = chain(&error);
+                tracing::warn!(%job, error, "the rows are not stored: a later attempt reads them from the stream");
+            }
             Ok(dataset)
         })
         .await

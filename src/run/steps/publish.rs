@@ -170,7 +170,7 @@ async fn refuse_after_rollback(
 }
 
 /// Finds the release on the Hub that holds one of these packages.
-async fn find_published(
+pub(in crate::run) async fn find_published(
     pipeline: &Pipeline,
     packages: &[PackageRecord],
 ) -> Result<Option<PublishedArtifact>, RunError> {

@@ -133,9 +133,13 @@ impl Snapshots {
         Ok(path)
     }
 
-    /// Stores written rows under their hash, and removes the oldest snapshots.
+    /// Stores written rows under their hash, and removes the oldest snapshots. Rows that can't be stored
+    /// are removed.
     pub(in crate::run) fn store(&self, hash: &str, written: &Path) -> Result<(), RunError> {
-        place(written, &self.folder.join(format!("{hash}{SUFFIX}")))?;
+        place(written, &self.folder.join(format!("{hash}{SUFFIX}"))).inspect_err(|_| {
+            // It may be gone already, which is the usual reason for the error.
+            let _ = std::fs::remove_file(written);
+        })?;
         keep_newest(&self.folder, SUFFIX, MAX_SNAPSHOTS)
     }
 }

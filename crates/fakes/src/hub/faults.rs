@@ -49,6 +49,11 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends every fault that lasts, and discards those that have not happened yet.
+    pub fn clear(&self) {
+        *self.switches() = Switches::default();
+    }
+
     /// Answers every request with this status, such as 401 or 403, until `None` is set.
     pub fn refuse(&self, status: Option<StatusCode>) {
         self.switches().refused = status;

@@ -81,6 +81,11 @@ impl Faults {
         let _ = self.strikes.send(fault);
     }
 
+    /// Ends every fault that lasts, and discards those that have not happened yet.
+    pub fn clear(&self) {
+        *self.switches() = Switches::default();
+    }
+
     /// Stops (or resumes) answering heartbeats.
     pub fn silence_heartbeats(&self, on: bool) {
         self.switches().silent_heartbeats = on;
