@@ -36,6 +36,7 @@
 //! status             state and events of the ingest, for status pages and metrics
 //! webhook            a database webhook's request: secret and hint
 //! catalog            names that a correction may have
+//! fuzzing            doors for the fuzzer
 //! sql                SQL that prepares a Supabase project
 //! ```
 
@@ -48,6 +49,8 @@ mod comparison;
 mod disconnect_reason;
 mod error_answer;
 mod filters;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod id_kind;
 mod inbox;
 mod insert_order;
