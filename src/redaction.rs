@@ -21,6 +21,8 @@ const LONGEST_QUOTE: usize = 80;
 /// Prefixes that only keys have, whatever follows: Supabase, Fly.io, and private keys as PEM.
 const KEY_PREFIXES: [&str; 7] =
     ["sb_secret_", "sb_publishable_", "sbp_", "fm1r_", "fm2_", "FlyV1 ", "-----BEGIN"];
+/// Those that are in no word.
+const SUPABASE_PREFIXES: [&str; 2] = ["sb_secret_", "sb_publishable_"];
 /// Prefixes that keys share with ordinary words, which are shorter or have no digit and no capital:
 /// Hugging Face, JWTs, bcrypt hashes, GitHub.
 const LIKELY_PREFIXES: [&str; 6] = ["hf_", "eyJ", "$2", "ghp_", "gho_", "github_pat_"];
@@ -47,6 +49,8 @@ fn scan(text: &str, random: bool) -> Cow<'_, str> {
         let found = match rest.strip_prefix("://") {
             Some(authority) => userinfo(authority).map(|length| Found { name: 3, length: 3 + length }),
             None if begins_word(before) => secret(rest).or_else(|| random_run(rest).filter(|_| random)),
+            // A key that was pasted behind other letters.
+            None if SUPABASE_PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) => secret(rest),
             None => None,
         };
         let length = match found {
@@ -244,6 +248,7 @@ mod tests {
                 "wss://h/socket?apikey=***&vsn=1",
             ),
             ("the key sb_secret_abc is refused", "the key *** is refused"),
+            ("keysb_secret_abc, sb_sesb_secret_abc-", "key***, sb_se***"),
             ("hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "***"),
             ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
             ("FlyV1 fm2_lJPE,fm2_x==", "***,***"),

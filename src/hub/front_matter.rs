@@ -34,6 +34,11 @@ impl FrontMatter {
     }
 
     fn parse(front: &str) -> Option<Self> {
+        // Callers make the line ends of a whole page one kind. In a mixture, readers differ in where a line,
+        // and with it the front matter, ends.
+        if front.contains('\r') {
+            return None;
+        }
         let mut parsed = Self::default();
         for line in front.lines() {
             let continued = line.trim().is_empty() || line.starts_with([' ', '\t', '-', '#']);
@@ -85,19 +90,21 @@ impl FrontMatter {
         (rest.trim().is_empty() && plain && short && simple).then(|| text.to_owned())
     }
 
-    /// Returns the items of an entry that is a list of plain texts.
+    /// Returns the items of an entry that is a list of texts.
     pub(super) fn items(&self, key: &str) -> Vec<String> {
         let Some((first, rest)) = self.get(key).and_then(|text| text.split_once('\n')) else {
             return Vec::new();
         };
         let value = first.split_once(':').map_or("", |(_, value)| value.trim());
+        if let Ok(items) = serde_json::from_str(value) {
+            return items;
+        }
         let in_line = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
         let items: Vec<&str> = match in_line {
             Some(items) => items.split(',').collect(),
             None => rest.lines().filter_map(|line| line.trim_start().strip_prefix("- ")).collect(),
         };
-        let unquoted = |item: &str| item.trim().trim_matches(['"', '\'']).to_owned();
-        items.into_iter().map(unquoted).filter(|item| !item.is_empty()).collect()
+        items.into_iter().map(item_text).filter(|item| !item.is_empty()).collect()
     }
 
     /// Returns the front matter with its two lines `---`.
@@ -105,6 +112,42 @@ impl FrontMatter {
         let entries: String = self.entries.iter().map(|(_, text)| text.as_str()).collect();
         format!("---\n{}{entries}---\n", self.comment)
     }
+}
+
+/// Returns the text of a list's item. It is plain or quoted, and a comment may follow.
+fn item_text(item: &str) -> String {
+    let item = item.trim();
+    // Texts in double quotes are those of JSON, but for a few escapes that no tool writes.
+    let mut json = serde_json::Deserializer::from_str(item).into_iter::<String>();
+    if let Some(Ok(text)) = json.next()
+        && item.get(json.byte_offset()..).is_some_and(is_comment)
+    {
+        return text;
+    }
+    let plain = || match is_comment(item) {
+        true => String::new(),
+        false => item.split(" #").next().unwrap_or_default().trim_end().to_owned(),
+    };
+    single_quoted(item).unwrap_or_else(plain)
+}
+
+/// Returns the text of an item in single quotes, in which a quote is written twice.
+fn single_quoted(item: &str) -> Option<String> {
+    let (mut text, mut rest) = (String::new(), item.strip_prefix('\'')?);
+    loop {
+        let (before, after) = rest.split_once('\'')?;
+        text.push_str(before);
+        match after.strip_prefix('\'') {
+            Some(more) => rest = more,
+            None => return is_comment(after).then_some(text),
+        }
+        text.push('\'');
+    }
+}
+
+/// Returns true for the end of a line that holds no value.
+fn is_comment(rest: &str) -> bool {
+    rest.trim_start().is_empty() || rest.trim_start().starts_with('#')
 }
 
 /// License of a model, as its card says it.
@@ -184,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn items_are_read_in_every_quoting_and_written_as_they_were_read() {
+        let items = |list: &str| FrontMatter::parse(&format!("tags:{list}\n")).unwrap().items("tags");
+        let texts = ["a", "b \"c\" \\", "it's", "x#y", "\"open"];
+        let listed =
+            "\n- a # ours\n- \"b \\\"c\\\" \\\\\" # theirs\n- 'it''s' # it's\n- x#y\n- \"open\n- # nothing";
+        assert_eq!(items(listed), texts);
+        let written: String =
+            texts.iter().map(|text| format!("\n- {}", serde_json::Value::from(*text))).collect();
+        assert_eq!(items(&written), texts);
+        assert_eq!(items(" [a, 'b']"), ["a", "b"]);
+        assert_eq!(items(r#" ["a, b", "c"]"#), ["a, b", "c"]);
+    }
+
+    #[test]
     fn other_forms_are_not_understood() {
         for page in [
             "---\n{a: 1}\n---\n",
@@ -192,6 +249,7 @@ mod tests {
             "---\na:1\n---\n",
             "---\n- a\n---\n",
             "---\na: 1\n",
+            "---\na: 1\n---\r\n---\n",
         ] {
             assert_eq!(FrontMatter::split(page), None, "{page}");
         }

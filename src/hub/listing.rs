@@ -230,6 +230,18 @@ async fn page(wire: &Wire, url: &Url) -> Result<(Vec<Entry>, Option<Url>), HubEr
     .await
 }
 
+/// Reads one page, its header `Link` and its body, as [`page`] does.
+#[cfg(feature = "fuzzing")]
+pub(super) fn read_page(link: &[u8], body: &[u8]) -> (Vec<Item>, Vec<Release>, Option<Url>) {
+    let link = reqwest::header::HeaderValue::from_bytes(link).ok().map(|link| (LINK, link));
+    let next = Url::parse("https://example.org/api").ok();
+    let next = next.and_then(|base| next_link(&HeaderMap::from_iter(link), &base));
+    let entries: Vec<Entry> = serde_json::from_slice(body).unwrap_or_default();
+    let items: Vec<Item> = entries.into_iter().filter_map(item).collect();
+    let releases = items.iter().cloned().filter_map(release).collect();
+    (items, releases, next)
+}
+
 /// Returns the URL of the next page, from `Link: <url>; rel="next"`.
 fn next_link(headers: &HeaderMap, base: &Url) -> Option<Url> {
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());

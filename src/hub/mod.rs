@@ -22,6 +22,7 @@
 //! repo_card   merge of the model card into the repo's page, which people may edit
 //! serving     advice on serving a release, for index and card
 //! versions    versions of a repo, for lists
+//! fuzzing     doors for the fuzzer
 //! index       models/index.json, which tells consumers the live model
 //! ```
 
@@ -32,6 +33,8 @@ mod digest;
 mod download;
 mod error;
 mod front_matter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod limits;
 mod listing;

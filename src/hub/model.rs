@@ -55,6 +55,12 @@ fn belongs(path: &str) -> bool {
     plain && kind && printable && !OTHER_RUNTIMES.iter().any(|folder| path.starts_with(folder))
 }
 
+/// Returns the paths of these files that a download would create.
+#[cfg(feature = "fuzzing")]
+pub(super) fn created(items: &[Item]) -> Vec<String> {
+    items.iter().filter(|item| belongs(&item.path)).map(|item| item.path.clone()).collect()
+}
+
 /// Lists the model folder at the repo's head.
 pub(super) async fn list(wire: &Wire) -> Result<ModelFiles, HubError> {
     let commit = listing::head(wire).await?;

@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn a_page_without_markers_keeps_every_word_and_gets_ours_at_its_end() {
         let ours = |text: &str| format!("{BEGIN}\n{text}\n{END}");
-        for page in ["# Mine\n", "# Mine", "---\nlicense: mit\n---\n", BEGIN, END] {
+        let mixed = "---\nautovalidate_fields:\n- a\n---\r\n---\n# Mine\n";
+        for page in ["# Mine\n", "# Mine", "---\nlicense: mit\n---\n", BEGIN, END, mixed] {
             let first = merged(Some(page), &card("new"));
             assert!(first.starts_with(page), "{first}");
             assert_eq!(first[page.len()..].trim(), ours("new"), "{page}");

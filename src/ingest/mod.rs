@@ -38,6 +38,7 @@
 //! webhook            a database webhook's request: secret and hint
 //! catalog            names that a correction may have
 //! text_budget        limits on the names that are read from a table
+//! fuzzing            doors for the fuzzer
 //! sql                SQL that prepares a Supabase project
 //! ```
 
@@ -50,6 +51,8 @@ mod comparison;
 mod disconnect_reason;
 mod error_answer;
 mod filters;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod id_kind;
 mod inbox;
 mod insert_order;

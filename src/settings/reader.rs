@@ -328,7 +328,9 @@ impl<'a> SettingsReader<'a> {
         }
         let secrets: Vec<&str> = self.secrets.iter().map(ExposeSecret::expose_secret).collect();
         let shown = self.effective.iter_mut().filter_map(|each| each.value.as_mut());
-        for text in shown.chain(self.problems.iter_mut().map(|each| &mut each.problem)) {
+        // A key of the file may be a secret, too.
+        let problems = self.problems.iter_mut().flat_map(|each| [&mut each.setting, &mut each.problem]);
+        for text in shown.chain(problems) {
             for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
                 // A quoted value has its special characters escaped.
                 let quoted = format!("{secret:?}");
@@ -348,4 +350,21 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
         format!(" at line {line}, column {column}")
     });
     format!("is not TOML{}: {}", place.unwrap_or_default(), error.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_a_key_of_the_file_is_not_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "my_open_sesame = 1\n").unwrap();
+        let environment = |name: &str| (name == "WEBHOOK_SECRET").then(|| "open_sesame".to_owned());
+        let mut reader = SettingsReader::new(&environment, Some(file.path()));
+        reader.secret("WEBHOOK_SECRET");
+        reader.finish();
+        let problems: Vec<String> = reader.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, ["my_*** in autovalidate.toml is not a setting"]);
+    }
 }
