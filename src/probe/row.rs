@@ -58,7 +58,7 @@ pub enum RowProbeError {
     /// A request failed.
     #[error("can't {step} a row")]
     Request {
-        /// What the request does.
+        /// Purpose of the request.
         step: &'static str,
         /// Name of the table in SQL.
         table: String,

@@ -17,6 +17,7 @@
 //! suggestions    the names nearest to a typo, by the fuzzy matcher and by models
 //! recorder       the run record and the events; the fence between workers
 //! watchdog       the check that stops work on a cancelled or overtaken run
+//! failed_lookup  failed runs whose release is live after all
 //! metrics        the numbers of runs, for `/metrics`
 //! stage          the names of the stages
 //! error          the reasons why a run fails, with advice for the operator
@@ -25,6 +26,7 @@
 mod consumer;
 mod dataset;
 mod error;
+mod failed_lookup;
 mod fine_tune;
 mod metrics;
 mod model_check;

@@ -112,6 +112,8 @@ impl Pipeline {
             _ => self.corrections.last_sequence().await?,
         };
         record_known_rollback(recorder, &context).await?;
+        // The Hub has just answered.
+        self.look_up_failed_runs().await;
         let published = match request.dry_run {
             true => PublishOutcome::NoPackage,
             false => Box::pin(publish_package(recorder, &context)).await?,

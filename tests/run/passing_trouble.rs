@@ -82,6 +82,30 @@ async fn a_run_that_is_cancelled_while_nobody_knows_whether_it_published_is_look
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_failed_while_nobody_knew_whether_it_published_is_looked_up_by_the_next_run() {
+    let harness = RunHarness::new().await;
+    let pipeline = harness.pipeline(&harness.data("one"));
+    let id = within(DEADLINE, harness.jobs.enqueue(&RunHarness::forced())).await.unwrap();
+    let job = harness.next().await;
+    harness.hub.faults().lose_commit_answer_and_refuse(StatusCode::FORBIDDEN);
+    for _ in 0..3 {
+        within(DEADLINE, pipeline.run(&job, &CancellationToken::new())).await;
+    }
+    let failed = harness.record(&id).await;
+    assert_eq!((failed.state, failed.artifact), (RunState::Failed, None));
+    job.complete().await.unwrap();
+
+    harness.hub.faults().refuse(None);
+    let next = harness.ended(&pipeline, &RunHarness::forced()).await;
+    assert_eq!(next.state, RunState::Done, "{:?}", next.error);
+    let found = harness.record(&id).await;
+    assert_eq!((found.state, found.error), (RunState::Done, None));
+    let live: BTreeSet<String> = harness.releases().await.iter().map(|release| release.path()).collect();
+    let recorded = [found, next].map(|record| record.artifact.unwrap().path);
+    assert_eq!(live, BTreeSet::from(recorded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_erased_while_a_run_stores_its_rows_cost_no_run() {
     let harness = RunHarness::new().await;
     let data = harness.data("one");
