@@ -247,7 +247,7 @@ impl Pipeline {
         }
     }
 
-    fn run_dir(&self, record: &RunRecord) -> Result<RunDir, RunError> {
+    pub(super) fn run_dir(&self, record: &RunRecord) -> Result<RunDir, RunError> {
         RunDir::open(&self.plan.data_dir, &record.id, record.attempts)
     }
 

@@ -99,7 +99,7 @@ async fn a_run_that_failed_while_nobody_knew_whether_it_published_is_looked_up_b
     let next = harness.ended(&pipeline, &RunHarness::forced()).await;
     assert_eq!(next.state, RunState::Done, "{:?}", next.error);
     let found = harness.record(&id).await;
-    assert_eq!((found.state, found.error), (RunState::Done, None));
+    assert_eq!((found.state, &found.error), (RunState::Done, &None));
     let live: BTreeSet<String> = harness.releases().await.iter().map(|release| release.path()).collect();
     let recorded = [found, next].map(|record| record.artifact.unwrap().path);
     assert_eq!(live, BTreeSet::from(recorded));
