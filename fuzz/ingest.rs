@@ -1,7 +1,7 @@
 //! Answers and messages of Supabase, or of whoever answers in its place.
 
 use autovalidate::correction::{Row, normalize, subject_token};
-use autovalidate::failure::Failure;
+use autovalidate::failure::{Failure, chain};
 use autovalidate::ingest::{TableAccess, fuzzing, webhook};
 use secrecy::SecretString;
 
@@ -18,7 +18,7 @@ pub(crate) fn realtime(input: &[u8]) {
     let session = fuzzing::frames(&access(), text);
     session.rows.iter().for_each(read);
     if let Some(reason) = session.ended {
-        printable(&reason.to_string());
+        printable(&chain(&reason));
         assert!(!reason.advice().is_empty());
     }
 }
