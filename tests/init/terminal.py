@@ -4,7 +4,11 @@ import os
 import pty
 import select
 import sys
+import termios
+import time
 
+# Answers to these are not shown: the terminal forgets what is typed before it is told so.
+HIDDEN = ["secret or service_role key", "Hugging Face token"]
 ANSWERS = [
     ("Supabase project's URL", "no url"),
     ("give the project's URL", "https://typed.supabase.co"),
@@ -14,6 +18,14 @@ ANSWERS = [
     ("App on Fly.io", "typed-app"),
     ("Image to run there", "registry.example/a/b:1-fly"),
 ]
+
+def wait_until_hidden(terminal):
+    deadline = time.monotonic() + 30
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        if time.monotonic() > deadline:
+            sys.exit("the terminal shows what is typed")
+        os.sched_yield()
+
 
 child, terminal = pty.fork()
 if child == 0:
@@ -27,6 +39,8 @@ for question, answer in ANSWERS:
             sys.exit(f"{question} was not asked:\n{shown}")
         shown += os.read(terminal, 4096).decode(errors="replace")
     asked = shown.index(question, asked) + len(question)
+    if question in HIDDEN:
+        wait_until_hidden(terminal)
     os.write(terminal, (answer + "\r").encode())
 while True:
     try:
