@@ -23,6 +23,7 @@ async fn nats_lines(url: &str) -> String {
         .env("HF_REPO", "a/b")
         .env("HF_ENDPOINT", "http://127.0.0.1:9")
         .env("ORT_DYLIB_PATH", onnxruntime())
+        .env("BASE_MODEL", tiny())
         .output();
     let output = within(DEADLINE, output).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
