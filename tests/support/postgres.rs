@@ -11,7 +11,8 @@ pub struct Postgres {
     folder: tempfile::TempDir,
 }
 
-/// What a hosted project has, as far as our SQL uses it. `create extension` finds the extensions there.
+/// Roles, publication and schemas of a hosted project, as far as our SQL uses them. `create extension` finds the
+/// extensions there.
 const PROJECT: &str = "
 create role anon nologin;
 create role authenticated nologin;
