@@ -12,6 +12,7 @@
 //! run          a training run: its stages, from a job request to a published model
 //! launcher     start of a trainer when a job waits: a Fly machine, or a command
 //! alert        requests to a receiver for what a person would want to know at once
+//! probe        checks of a set-up from end to end, on request
 //! ingest       table sweep, Realtime and webhook, merged into one ingest
 //! trigger      decision to start a job: after N pairs, or after a time
 //! corrections  the stream of pairs: screening, dedup ledger, quarantine
@@ -30,6 +31,7 @@
 //! postgres_time a time in the forms that PostgreSQL writes
 //! redaction    removal of secrets from texts that are printed, logged or recorded
 //! text         identity of a text: normalizing
+//! hex          bytes as hexadecimal digits
 //! ```
 //!
 //! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
@@ -48,6 +50,7 @@ pub mod corrections;
 mod default_value;
 pub mod evaluate;
 pub mod failure;
+mod hex;
 pub mod http;
 pub mod hub;
 pub mod ingest;

@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use autovalidate::evaluate::{FUZZY_THRESHOLD, FuzzyMatcher, FuzzyRule, Query, Report, Scores, model_ranks};
+use autovalidate::evaluate::{FuzzyMatcher, FuzzyRule, Query, Report, Scores, model_ranks};
 use autovalidate_finetune::train::{
     EarlyStop, Metric, Observer, ParameterBuffer, Progress, Recipe, TrainError, batches, export, fit,
 };
@@ -67,8 +67,9 @@ impl Bench {
         let dataset = Dataset::new(name, seed, QueryKind::Hard)?;
         let Prepared { folder, tokenizer, examples, vocabulary, parameters, mut encoder } =
             self.prepare(trial, &dataset, seed, &[])?;
-        let matcher = FuzzyMatcher::new(&dataset.catalog, FuzzyRule::default());
-        let is_left = |query: &&Query| matcher.search(query).best < FUZZY_THRESHOLD;
+        let rule = FuzzyRule::default();
+        let matcher = FuzzyMatcher::new(&dataset.catalog, rule);
+        let is_left = |query: &&Query| matcher.search(query).leaves_to_model(rule);
         let queries: Vec<Query> = dataset.queries.iter().filter(is_left).cloned().collect();
         let unranked = vec![None; queries.len()];
         let report = Report::new(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use autovalidate_fakes::{hub, supabase};
 use axum::http::StatusCode;
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator;
 use supabase::{RestFault, SocketFault};
@@ -50,6 +51,16 @@ pub(crate) enum Blow {
     Stop,
     /// SIGSTOP, and SIGCONT when the fault ends.
     Freeze,
+}
+
+impl Blow {
+    pub(crate) fn signal(self) -> Signal {
+        match self {
+            Self::Kill => Signal::SIGKILL,
+            Self::Stop => Signal::SIGTERM,
+            Self::Freeze => Signal::SIGSTOP,
+        }
+    }
 }
 
 #[derive(

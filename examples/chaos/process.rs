@@ -90,11 +90,7 @@ impl Process {
     /// Strikes the process. A frozen one goes on when [`Process::thaw`] is called.
     pub(crate) fn strike(&mut self, blow: Blow) -> bool {
         let Some(pid) = self.pid().filter(|_| self.asked.is_none()) else { return false };
-        let signal = match blow {
-            Blow::Kill => Signal::SIGKILL,
-            Blow::Stop => Signal::SIGTERM,
-            Blow::Freeze => Signal::SIGSTOP,
-        };
+        let signal = blow.signal();
         match blow {
             Blow::Freeze => self.frozen = true,
             Blow::Kill | Blow::Stop => {

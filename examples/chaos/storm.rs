@@ -119,9 +119,7 @@ impl<'a> Storm<'a> {
     }
 
     fn fill_disk(&mut self, choice: usize, until: Instant) -> anyhow::Result<Outcome> {
-        let trainers: Vec<_> =
-            (0..self.system.workers.len()).filter(|n| self.system.workers[*n].trains).collect();
-        let place = trainers[choice % trainers.len()];
+        let Some(place) = self.system.trainer(choice) else { return Ok(Outcome::Missed) };
         self.ends.push((until, End::EmptyDisk(place)));
         Ok(if self.system.workers[place].data.fill()? { Outcome::Struck } else { Outcome::Impossible })
     }

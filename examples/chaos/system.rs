@@ -149,7 +149,7 @@ impl System {
     pub(crate) fn strike(&mut self, target: Target, blow: Blow, choice: usize) -> Option<Struck> {
         let place = match target {
             Target::Listener => nth(&self.workers, choice, |worker| worker.listens),
-            Target::Trainer => nth(&self.workers, choice, |worker| worker.trains),
+            Target::Trainer => self.trainer(choice),
             Target::Supabase => {
                 self.supabase.freeze(true);
                 return Some(Struck::Supabase);
@@ -163,18 +163,18 @@ impl System {
         self.workers[place].process.strike(blow).then_some(Struck::Worker(place))
     }
 
+    /// Returns the place of one of the trainers.
+    pub(crate) fn trainer(&self, choice: usize) -> Option<usize> {
+        nth(&self.workers, choice, |worker| worker.trains)
+    }
+
     fn strike_server(&mut self, blow: Blow) -> Option<Struck> {
         if let Some(nats) = &mut self.nats {
             return nats.strike(blow).then_some(Struck::Server(None));
         }
         let found = processes_of(&self.paths.folder.join("data"));
         let pid = found.into_iter().find(|(_, line)| line.contains("nats-server"))?.0;
-        let signal = match blow {
-            Blow::Kill => Signal::SIGKILL,
-            Blow::Stop => Signal::SIGTERM,
-            Blow::Freeze => Signal::SIGSTOP,
-        };
-        send(Some(pid), signal);
+        send(Some(pid), blow.signal());
         Some(Struck::Server(Some(pid)))
     }
 

@@ -3,6 +3,8 @@
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::hex::hex;
+
 /// Number of bytes of the hash that a fingerprint keeps: enough that no two projects share one.
 const FINGERPRINT_BYTES: usize = 16;
 
@@ -24,7 +26,7 @@ impl Project {
         // JSON keeps the three texts apart, whatever characters they hold.
         let identity = serde_json::json!([address, schema, table]).to_string();
         let hash = Sha256::digest(identity);
-        let fingerprint = hash.iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex(&hash[..FINGERPRINT_BYTES]);
         Self { fingerprint, description: format!("{schema}.{table} at {address}") }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::embedded::reachable;
+use crate::broker::embedded::{reachable, token_path};
 use crate::hub::Repository;
 use crate::settings::{Needs, Settings};
 use crate::worker::{Role, Worker, WorkerOptions, store_dir};
@@ -292,7 +292,7 @@ fn introduce(terminal: &Terminal, settings: &Settings, worker: &Worker, supabase
         .server()
         .map(crate::broker::embedded::Server::url)
         .unwrap_or_default();
-    let token = store_dir(&settings.data_dir).join("token");
+    let token = token_path(&store_dir(&settings.data_dir));
     let endpoint = settings.hub.as_ref().map(|hub| hub.endpoint.to_string()).unwrap_or_default();
     let http = SocketAddr::new(reachable(worker.http().ip()), worker.http().port());
     terminal.line(&format!("Console: http://{http}/\n"));

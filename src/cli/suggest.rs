@@ -48,7 +48,7 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
     let domain = args.domain.as_deref().or(of_text).map(normalize);
     let domain = domain.as_deref();
     let rows = Box::pin(known(&args, &settings)).await?;
-    let query = SuggestionQuery::new(typo, domain, &rows, &settings.templates).with_rule(settings.gate.fuzzy);
+    let query = SuggestionQuery::new(typo, domain, &rows, &settings.templates, settings.gate.fuzzy);
     if query.names() == 0 {
         let of = domain.map_or("outside the domains with a template".to_owned(), |domain| {
             format!("of the domain {domain:?}")

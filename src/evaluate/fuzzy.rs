@@ -12,7 +12,7 @@ use rapidfuzz::distance::indel;
 
 use super::fuzzy_rule::{FuzzyMetric, FuzzyRule};
 use super::retrieval::{Rank, rank};
-use super::weighted_ratio::weighted_ratio;
+use super::weighted_ratio::weighted_ratio_of;
 use super::{Catalog, Query};
 use crate::correction::normalize;
 
@@ -57,14 +57,14 @@ pub(crate) enum FuzzyQuery {
     /// Compared by insertions and deletions, with sorted words.
     Sorted(RatioScorer),
     /// Compared by the weighted ratio.
-    Weighted(String),
+    Weighted(Vec<char>),
 }
 
 impl FuzzyQuery {
     pub(crate) fn new(query: &str, rule: FuzzyRule) -> Self {
         let plain = rule.compared(query);
         match (rule.metric, rule.metric.sorts_words(&plain)) {
-            (FuzzyMetric::WeightedRatio, _) => Self::Weighted(plain),
+            (FuzzyMetric::WeightedRatio, _) => Self::Weighted(plain.chars().collect()),
             (_, true) => Self::Sorted(RatioScorer::new(sorted(&plain).chars())),
             (_, false) => Self::Plain(RatioScorer::new(plain.chars())),
         }
@@ -75,7 +75,7 @@ impl FuzzyQuery {
         match self {
             Self::Plain(scorer) => scorer.ratio(name.plain.iter().copied()),
             Self::Sorted(scorer) => scorer.ratio(name.sorted.iter().copied()),
-            Self::Weighted(query) => weighted_ratio(query, &name.plain.iter().collect::<String>()),
+            Self::Weighted(query) => weighted_ratio_of(query, &name.plain),
         }
     }
 }

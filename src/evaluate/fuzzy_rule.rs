@@ -6,7 +6,7 @@ use crate::correction::normalize;
 use crate::default_value::is_default;
 
 /// Ratio, from 0 to 100, at which the backend's fuzzy matcher answers and the model is not asked.
-pub const FUZZY_THRESHOLD: f64 = 75.0;
+const THRESHOLD: f64 = 75.0;
 /// Number of characters up to which the backend compares a query without spaces as it is. For any other
 /// query, it sorts the words of the query and of each name.
 const LONGEST_WORD: usize = 10;
@@ -66,7 +66,7 @@ pub struct FuzzyRule {
 
 impl Default for FuzzyRule {
     fn default() -> Self {
-        Self { metric: FuzzyMetric::default(), threshold: FUZZY_THRESHOLD, dashes_are_spaces: true }
+        Self { metric: FuzzyMetric::default(), threshold: THRESHOLD, dashes_are_spaces: true }
     }
 }
 

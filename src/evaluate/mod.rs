@@ -43,7 +43,7 @@ pub use catalog::{Catalog, Query};
 pub use cohort::{Cohorts, NewestWindow, NoWindow};
 pub use fuzzy::{FuzzyMatch, FuzzyMatcher, fuzzy_ratio};
 pub(crate) use fuzzy::{FuzzyName, FuzzyQuery};
-pub use fuzzy_rule::{FUZZY_THRESHOLD, FuzzyMetric, FuzzyRule};
+pub use fuzzy_rule::{FuzzyMetric, FuzzyRule};
 pub use gate::{Gate, GatePolicy, Judgment, Verdict, judge};
 pub use holdout::{HoldOut, Side, is_validation};
 pub use report::{Comparison, EndToEnd, Group, ModelRanks, QuerySet, Report};

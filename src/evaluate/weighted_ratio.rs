@@ -16,20 +16,25 @@ const MUCH_LONGER: f64 = 1.5;
 /// Returns the weighted ratio of two texts, from 0 to 100; 0 when one of them is empty.
 pub fn weighted_ratio(one: &str, other: &str) -> f64 {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let (shorter, longer) = if one.len() <= other.len() { (&one, &other) } else { (&other, &one) };
+    weighted_ratio_of(&one, &other)
+}
+
+/// Returns the weighted ratio of two texts, given as their characters.
+pub(super) fn weighted_ratio_of(one: &[char], other: &[char]) -> f64 {
+    let (shorter, longer) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     if shorter.is_empty() {
         return 0.0;
     }
     let times_longer = longer.len() as f64 / shorter.len() as f64;
-    let (words, other_words) = (Words::of(&one), Words::of(&other));
-    let whole = ratio(&one, &other);
+    let (words, other_words) = (Words::of(one), Words::of(other));
+    let whole = ratio(one, other);
     if times_longer < MUCH_LONGER {
         let of_words = ratio(&words.sorted(), &other_words.sorted()).max(words.ratio(&other_words));
         return whole.max(of_words * OF_WORDS);
     }
     let of_parts = if times_longer <= 8.0 { 0.9 } else { 0.6 };
     let of_words = words.partial_ratio(&other_words);
-    whole.max(partial_ratio(&one, &other) * of_parts).max(of_words * OF_WORDS * of_parts)
+    whole.max(partial_ratio(one, other) * of_parts).max(of_words * OF_WORDS * of_parts)
 }
 
 /// Returns the similarity by insertions and deletions, from 0 to 100.

@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 use crate::broker::{BrokerError, QueueHealth, Runs};
 use crate::corrections::Corrections;
-use crate::ingest::IngestStatus;
+use crate::ingest::{IngestStatus, webhook};
 
 pub use connections::ConnectionLimits;
 pub use console::{Console, ConsoleParts, Tryout};
@@ -86,7 +86,7 @@ impl Server {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics::show))
             .route("/ingest", get(ingest))
-            .route("/hooks/supabase", post(hooks::database_webhook))
+            .route(webhook::PATH, post(hooks::database_webhook))
             .route("/hooks/tick", post(hooks::tick))
             .merge(console::routes().layer(DefaultBodyLimit::max(MAX_FORM_BYTES)))
             .layer(from_fn_with_state(Arc::clone(&views), console::count_hooks))

@@ -80,14 +80,19 @@ impl Failure for AccessError {
     }
 }
 
+/// Schema of the table, unless another is set.
+pub const DEFAULT_SCHEMA: &str = "public";
+/// Name of the table, unless another is set.
+pub const DEFAULT_TABLE: &str = "typo_training_dataset";
+
 impl TableAccess {
     /// Returns access to `public.typo_training_dataset` with the usual column names.
     pub fn new(url: Url, key: SecretString) -> Self {
         Self {
             url,
             key,
-            schema: "public".to_owned(),
-            table: "typo_training_dataset".to_owned(),
+            schema: DEFAULT_SCHEMA.to_owned(),
+            table: DEFAULT_TABLE.to_owned(),
             columns: Columns::default(),
         }
     }

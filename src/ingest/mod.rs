@@ -80,7 +80,7 @@ mod timing;
 mod updates;
 pub mod webhook;
 
-pub use access::{AccessError, Columns, Malformed, TableAccess};
+pub use access::{AccessError, Columns, DEFAULT_SCHEMA, DEFAULT_TABLE, Malformed, TableAccess};
 pub use answer_kind::AnswerKind;
 pub use audit::Invisible;
 pub use catalog::{CatalogError, CatalogSource, NoCatalog, read_names};

@@ -19,6 +19,9 @@ use crate::row_identity::RowId;
 /// Header that carries the secret.
 pub const SECRET_HEADER: &str = "x-webhook-secret";
 
+/// Path at which a worker serves the webhook. The tick is served beside it.
+pub const PATH: &str = "/hooks/supabase";
+
 /// Beginning of the answer of a worker without a secret, which takes no hook.
 pub const HOOKS_OFF: &str = "the hooks are off";
 

@@ -11,7 +11,7 @@ use url::Url;
 use crate::answer::read_body;
 use crate::failure::{Failure, RetryDirective};
 use crate::ingest::TableAccess;
-use crate::ingest::webhook::{HOOKS_OFF, SECRET_HEADER};
+use crate::ingest::webhook::{HOOKS_OFF, PATH, SECRET_HEADER};
 
 /// Time of a call. A machine that sleeps starts for it.
 const CALL_TIME: Duration = Duration::from_secs(30);
@@ -96,6 +96,7 @@ impl Failure for WebhookProbeError {
 
     fn advice(&self) -> String {
         match self {
+            Self::NoWorker { .. } => return format!("Give the worker's address with the path {PATH}."),
             Self::Unreachable { .. } => {
                 "Check the host, its certificate, and that the worker runs behind it."
             }
@@ -104,7 +105,6 @@ impl Failure for WebhookProbeError {
             Self::OtherTable { .. } => {
                 "Set the same SUPABASE_SCHEMA and SUPABASE_TABLE here and on the worker."
             }
-            Self::NoWorker { .. } => "Give the worker's address with the path /hooks/supabase.",
             Self::Moved { .. } => "Give the address that the redirect leads to, for example with https.",
             Self::Unavailable { .. } => {
                 "Try again; if it stays so, look at the worker's log and at the proxy before it."

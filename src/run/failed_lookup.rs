@@ -1,12 +1,9 @@
 //! Runs that ended as failed while nobody knew whether they had published: the answer to an upload was
 //! lost, and the Hub could not be asked before the attempts were over.
 
-use std::time::SystemTime;
-
 use super::error::RunError;
 use super::pipeline::Pipeline;
-use super::steps::find_published;
-use super::storage::remove_stored_checkpoint;
+use super::steps::{clean_up, published_among};
 use crate::broker::{RunRecord, RunState};
 use crate::failure::chain;
 
@@ -24,18 +21,25 @@ impl Pipeline {
 
     async fn try_look_up_failed_runs(&self) -> Result<(), RunError> {
         let newest = self.runs.page(None, NEWEST).await?;
+        let mut unknown = Vec::new();
         for run in newest.runs.iter().filter(|run| run.state == RunState::Failed) {
-            let Some((record, revision)) = self.runs.load(&run.id).await? else { continue };
-            if record.state != RunState::Failed || !record.may_be_published() {
-                continue;
-            }
-            let Some(artifact) = find_published(self, &record.packages).await? else { continue };
+            let loaded = self.runs.load(&run.id).await?;
+            unknown.extend(
+                loaded.filter(|(record, _)| record.state == RunState::Failed && record.may_be_published()),
+            );
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let releases = Box::pin(self.repository.releases()).await?;
+        for (record, revision) in unknown {
+            let found = published_among(self, &releases, &record.packages).await?;
+            let Some(artifact) = found else { continue };
             let found = RunRecord { state: RunState::Done, artifact: Some(artifact), error: None, ..record };
             // Nobody else has touched the record since: a person may have retried the run meanwhile.
             self.runs.save(&found, revision).await?;
             tracing::info!(job = %found.id, "a run that had ended as failed has published");
-            self.run_dir(&found)?.remove(SystemTime::now())?;
-            remove_stored_checkpoint(self.checkpoints.as_ref(), &found.id, self.clock.now()).await;
+            clean_up(self, &found.id, self.run_dir(&found)?).await?;
         }
         Ok(())
     }

@@ -21,11 +21,9 @@ use super::provenance::{Ancestor, Lineage};
 use super::recorder::{Opened, RunRecorder};
 use super::steps::{
     CleanUp, Evaluate, Evaluated, FetchData, Gate, LoadBase, LoadedBase, Package, PublishOutcome,
-    StepContext, Train, find_published, publish_package, record_known_rollback, to_json,
+    StepContext, Train, clean_up, find_published, publish_package, record_known_rollback, to_json,
 };
-use super::storage::{
-    Baselines, ModelCache, RunDir, blocking, keep_within, leave_error, remove_stored_checkpoint, take_error,
-};
+use super::storage::{Baselines, ModelCache, RunDir, blocking, keep_within, leave_error, take_error};
 use super::watchdog::RunWatchdog;
 
 /// Number of failed attempts after which a run is given up.
@@ -113,7 +111,11 @@ impl Pipeline {
         };
         record_known_rollback(recorder, &context).await?;
         // The Hub has just answered.
-        self.look_up_failed_runs().await;
+        let look_up = async {
+            self.look_up_failed_runs().await;
+            Ok(())
+        };
+        watchdog.watch(look_up).await?;
         let published = match request.dry_run {
             true => PublishOutcome::NoPackage,
             false => Box::pin(publish_package(recorder, &context)).await?,
@@ -288,8 +290,7 @@ impl Pipeline {
             Ok(artifact) => artifact,
             Err(error) => return Self::close_failed(recorder, &error).await,
         };
-        self.run_dir(record)?.remove(SystemTime::now())?;
-        remove_stored_checkpoint(self.checkpoints.as_ref(), &record.id, self.clock.now()).await;
+        clean_up(self, &record.id, self.run_dir(record)?).await?;
         let Some(artifact) = artifact else {
             recorder.end(RunState::Cancelled, None).await?;
             return Ok(AttemptEnding::Closed(RunState::Cancelled));

@@ -49,7 +49,13 @@ impl SuggestionQuery {
 
     /// Chooses the names of a domain, or those of all domains without a template when there is none. A
     /// name without a domain belongs to every domain.
-    pub fn new(typo: &str, domain: Option<&str>, rows: &[CatalogRow], templates: &Templates) -> Self {
+    pub fn new(
+        typo: &str,
+        domain: Option<&str>,
+        rows: &[CatalogRow],
+        templates: &Templates,
+        rule: FuzzyRule,
+    ) -> Self {
         let domain = domain.map(normalize);
         // A text in the fallback template says only that its domain has no template of its own.
         let wanted = |of: &str| match &domain {
@@ -74,12 +80,7 @@ impl SuggestionQuery {
             texts.extend(of_domain.map(|(position, text)| (before + position, text)));
             names.extend(spelled.iter().cloned());
         }
-        Self { typo: typo.to_owned(), rendered, names, texts, rule: FuzzyRule::default() }
-    }
-
-    /// Compares by this rule instead of the backend's.
-    pub fn with_rule(self, rule: FuzzyRule) -> Self {
-        Self { rule, ..self }
+        Self { typo: typo.to_owned(), rendered, names, texts, rule }
     }
 
     /// Returns the number of names.

@@ -4,6 +4,7 @@
 use url::Url;
 
 use crate::hub::RepoName;
+use crate::ingest::{DEFAULT_SCHEMA, DEFAULT_TABLE};
 
 use super::reader::SettingsReader;
 
@@ -14,8 +15,8 @@ const HUB: &str = "https://huggingface.co";
 pub(super) fn supabase(reader: &mut SettingsReader<'_>, needed: bool) -> Option<crate::ingest::TableAccess> {
     let url = url(reader, "SUPABASE_URL", "https://<project>.supabase.co");
     let (anonymous, service) = (reader.secret("SUPABASE_ANON_KEY"), reader.secret("SUPABASE_SERVICE_KEY"));
-    let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", "public".to_owned(), |_| true);
-    let table = reader.parse_or("SUPABASE_TABLE", "a table", "typo_training_dataset".to_owned(), |_| true);
+    let schema = reader.parse_or("SUPABASE_SCHEMA", "a schema", DEFAULT_SCHEMA.to_owned(), |_| true);
+    let table = reader.parse_or("SUPABASE_TABLE", "a table", DEFAULT_TABLE.to_owned(), |_| true);
     let columns = super::ingest::columns(reader);
     // The service key sees every row; the anonymous key sees only the rows that policies allow.
     let key = service.or(anonymous);

@@ -65,9 +65,10 @@ pub(super) fn gate(reader: &mut SettingsReader<'_>) -> GatePolicy {
 /// Reads the rule of the backend's fuzzy matcher.
 fn fuzzy(reader: &mut SettingsReader<'_>) -> FuzzyRule {
     let default = FuzzyRule::default();
-    let metric = reader.parse_if_set(
+    let metric = reader.choice(
         "SERVE_FUZZY_METRIC",
         "by-length, ratio, token-sort-ratio or weighted-ratio",
+        default.metric.into(),
         |text| text.parse().ok(),
     );
     FuzzyRule {

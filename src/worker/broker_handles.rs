@@ -9,6 +9,7 @@ use crate::broker::{
     StreamSettings, Streams, embedded,
 };
 use crate::corrections::Corrections;
+use crate::ingest::DEFAULT_TABLE;
 use crate::settings::{Nats, NatsStreams, Settings};
 use crate::trigger::Trigger;
 
@@ -95,8 +96,7 @@ impl BrokerHandles {
 
     async fn on(streams: &Streams, settings: &Settings) -> Result<Self, WorkerError> {
         let clock: Arc<dyn Clock> = Arc::new(streams.clock().clone());
-        let table =
-            settings.supabase.as_ref().map_or("typo_training_dataset", |access| access.table.as_str());
+        let table = settings.supabase.as_ref().map_or(DEFAULT_TABLE, |access| access.table.as_str());
         let corrections = Corrections::open(streams, table).await?;
         let events = Events::new(streams, Arc::clone(&clock));
         let jobs = Jobs::new(streams, &events, job_settings(settings));

@@ -12,6 +12,7 @@ use autovalidate_finetune::durable;
 use secrecy::SecretString;
 
 use crate::broker::error::BrokerError;
+use crate::hex::hex;
 
 /// Token that clients of the embedded server present.
 #[derive(Debug, Clone)]
@@ -30,7 +31,8 @@ const SHORTEST: usize = 16;
 /// Length of the longest token that a file may hold, in bytes.
 const LONGEST: usize = 256;
 
-fn path(store: &Path) -> PathBuf {
+/// Returns the path of the file with the token of the store in this folder.
+pub(crate) fn path(store: &Path) -> PathBuf {
     store.join("token")
 }
 
@@ -56,7 +58,7 @@ pub(super) fn stored_or_new(store: &Path, fresh: [u8; 32]) -> Result<SecretStrin
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(BrokerError::store(&path))?;
         return Ok(token);
     }
-    let token: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = hex(&fresh);
     let written = durable::replace(&path, |file| {
         file.set_permissions(Permissions::from_mode(0o600))?;
         writeln!(file, "{token}")

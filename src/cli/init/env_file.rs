@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::ingest::{DEFAULT_SCHEMA, DEFAULT_TABLE};
+
 /// Name of the file.
 pub(super) const NAME: &str = ".env";
 
@@ -71,8 +73,8 @@ const SECTIONS: [(&str, &[Entry]); 5] = [
                 ANON_KEY,
                 "Publishable key (sb_publishable_...) or anon key: Project Settings > API Keys.",
             ),
-            optional("SUPABASE_SCHEMA", "public", "Schema of the table."),
-            optional("SUPABASE_TABLE", "typo_training_dataset", "Name of the table."),
+            optional("SUPABASE_SCHEMA", DEFAULT_SCHEMA, "Schema of the table."),
+            optional("SUPABASE_TABLE", DEFAULT_TABLE, "Name of the table."),
             optional(
                 "CATALOG",
                 "",

@@ -1,7 +1,5 @@
 //! The new installation: what arguments, the file `.env`, the environment and a person say about it.
 
-use std::fmt::Write as _;
-
 use url::Url;
 
 use super::env_file::{self, Values, is_plain};
@@ -10,7 +8,10 @@ use super::migration::Parts;
 use super::questions::Questions;
 use super::{Args, hook};
 use crate::cli::CliError;
+use crate::hex::hex;
 use crate::hub::RepoName;
+use crate::ingest::webhook::PATH;
+use crate::ingest::{DEFAULT_SCHEMA, DEFAULT_TABLE};
 
 /// Image that this program was released with, for Fly.io, if a release has built it.
 const IMAGE: Option<&str> = option_env!("AUTOVALIDATE_IMAGE");
@@ -76,8 +77,8 @@ impl Installation {
         check(&values)?;
         let name = |setting: &str, default: &str| values.get(setting).map_or(default, |name| name).to_owned();
         let parts = Parts {
-            schema: name("SUPABASE_SCHEMA", "public"),
-            table: name("SUPABASE_TABLE", "typo_training_dataset"),
+            schema: name("SUPABASE_SCHEMA", DEFAULT_SCHEMA),
+            table: name("SUPABASE_TABLE", DEFAULT_TABLE),
             existing,
             public_read: args.public_read,
             webhook,
@@ -146,7 +147,7 @@ fn is_chosen(args: &Args, questions: &Questions) -> bool {
 
 /// Returns the webhook of an app on Fly.io.
 fn of_app(name: &str) -> Result<Option<Url>, CliError> {
-    hook(&format!("https://{name}.fly.dev{}", super::WEBHOOK_PATH))
+    hook(&format!("https://{name}.fly.dev{}", PATH))
         .map(Some)
         .map_err(|problem| CliError::argument(problem, "Give the webhook's URL with --webhook."))
 }
@@ -170,12 +171,7 @@ fn bare(url: &Url) -> String {
 
 /// Makes a secret. The generator of a thread is a cryptographic one, seeded by the operating system.
 fn secret() -> String {
-    let bytes: [u8; SECRET_BYTES] = rand::random();
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&rand::random::<[u8; SECRET_BYTES]>())
 }
 
 /// Refuses values that readers of `.env` would read differently. The message has no value.

@@ -31,6 +31,7 @@ use url::Url;
 
 use super::{CliError, CommandOutcome, print_json, print_text};
 use crate::hub::RepoName;
+use crate::ingest::webhook::PATH;
 use apply::Database;
 use files::{Outcome, Placed};
 use installation::Installation;
@@ -110,18 +111,13 @@ fn hidden(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.to_owned().into())
 }
 
-/// Path of the webhook. The tick is served beside it.
-const WEBHOOK_PATH: &str = "/hooks/supabase";
-
 /// Parses the URL of a webhook.
 fn hook(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     match url {
-        Some(url) if url.path().ends_with(WEBHOOK_PATH) => Ok(url),
-        Some(_) => {
-            Err(format!("the worker serves its webhook at {WEBHOOK_PATH}: end the URL with that path"))
-        }
-        None => Err(format!("give a URL such as https://trainer.example.com{WEBHOOK_PATH}")),
+        Some(url) if url.path().ends_with(PATH) => Ok(url),
+        Some(_) => Err(format!("the worker serves its webhook at {PATH}: end the URL with that path")),
+        None => Err(format!("give a URL such as https://trainer.example.com{PATH}")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::migration::Parts;
 use super::{Args, CliError};
+use crate::ingest::{DEFAULT_SCHEMA, DEFAULT_TABLE};
 
 /// Line of the environment template for the key that reads the table.
 fn key(public_read: bool) -> &'static str {
@@ -26,10 +27,10 @@ const ENVIRONMENT: &str = "\
 /// Returns further lines of the environment template, for arguments that differ from the defaults.
 fn others(parts: &Parts) -> String {
     let mut lines = String::new();
-    if parts.schema != "public" {
+    if parts.schema != DEFAULT_SCHEMA {
         lines += &format!("--   SUPABASE_SCHEMA={}\n", parts.schema);
     }
-    if parts.table != "typo_training_dataset" {
+    if parts.table != DEFAULT_TABLE {
         lines += &format!("--   SUPABASE_TABLE={}\n", parts.table);
     }
     if parts.webhook.is_some() {
@@ -41,8 +42,8 @@ fn others(parts: &Parts) -> String {
 /// Returns the text.
 pub(super) fn text(args: &Args) -> Result<String, CliError> {
     let parts = Parts {
-        schema: args.schema.clone().unwrap_or_else(|| "public".to_owned()),
-        table: args.table.clone().unwrap_or_else(|| "typo_training_dataset".to_owned()),
+        schema: args.schema.clone().unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
+        table: args.table.clone().unwrap_or_else(|| DEFAULT_TABLE.to_owned()),
         existing: args.existing_table,
         public_read: args.public_read,
         webhook: args.webhook.clone(),

@@ -21,9 +21,10 @@ use secrecy::SecretString;
 
 use super::session::{COOKIE, Sessions, is_same_secret};
 use crate::http::Views;
+use crate::ingest::webhook;
 
 /// Paths that are open to everybody.
-const OPEN: [&str; 4] = ["/healthz", "/readyz", "/hooks/supabase", "/hooks/tick"];
+const OPEN: [&str; 4] = ["/healthz", "/readyz", webhook::PATH, "/hooks/tick"];
 /// Paths that a person needs to log in.
 const FOR_LOGIN: [&str; 2] = ["/login", "/console.css"];
 /// Everything comes from this server, and nothing may frame or embed a page.

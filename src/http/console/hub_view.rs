@@ -34,7 +34,7 @@ pub(super) struct HubView {
 impl HubView {
     /// Returns the accuracy of the live model on the typos that its run held out. A rollback has the
     /// accuracy of the version that it repeats.
-    pub(super) fn live_accuracy(&self) -> Option<f64> {
+    fn live_accuracy(&self) -> Option<f64> {
         let versions = self.versions.as_ref()?;
         let live = versions.iter().find(|version| version.live)?;
         let scored = match &live.rollback_of {
@@ -65,9 +65,9 @@ impl HubWatch {
         self.seen.borrow().clone()
     }
 
-    /// Returns the view without asking the Hub.
-    pub(super) fn seen(&self) -> HubView {
-        self.seen.borrow().clone()
+    /// Returns the accuracy of the live model in the view, without asking the Hub.
+    pub(super) fn live_accuracy(&self) -> Option<f64> {
+        self.seen.borrow().live_accuracy()
     }
 
     /// Notes that a model may have been published: the view is old.

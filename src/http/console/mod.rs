@@ -156,7 +156,7 @@ impl Console {
 
     /// Returns the accuracy of the live model, if a page has looked at the Hub. Does not ask the Hub.
     pub(super) fn live_accuracy(&self) -> Option<f64> {
-        self.hub.seen().live_accuracy()
+        self.hub.live_accuracy()
     }
 
     /// Follows the runs and the repository, until stopped.

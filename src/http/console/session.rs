@@ -12,6 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::hex::hex;
+
 /// Name of the cookie.
 pub(super) const COOKIE: &str = "autovalidate_console";
 /// Time after which a person has to log in again.
@@ -67,7 +69,7 @@ impl Sessions {
     fn code(&self, purpose: &str, text: &str) -> String {
         let mac = Hmac::<Sha256>::new(&self.key.into());
         let code = mac.chain_update(purpose).chain_update("\n").chain_update(text).finalize();
-        code.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&code.into_bytes())
     }
 }
 

@@ -57,7 +57,6 @@ struct Question<'a> {
 /// Answers of the fuzzy matcher and of each model.
 struct Answers {
     names: usize,
-    rule: FuzzyRule,
     fuzzy: Suggestion,
     models: Vec<Suggestion>,
 }
@@ -81,7 +80,7 @@ pub(super) async fn ask(
     let answered = match &console.tryout {
         Some(tryout) if visitor.logged_in && !typo.is_empty() => {
             match Box::pin(console.answers(tryout, &question)).await {
-                Ok(answers) => shown(&question, &answers),
+                Ok(answers) => shown(&question, &answers, tryout.fuzzy),
                 Err(error) => trouble("There is no answer.", &chain(&error), &error.advice()),
             }
         }
@@ -101,14 +100,8 @@ impl Console {
             }
         };
         let domain = Some(question.domain).filter(|domain| !domain.is_empty());
-        let query =
-            SuggestionQuery::new(question.typo, domain, &names, &tryout.templates).with_rule(tryout.fuzzy);
-        let mut answers = Answers {
-            names: query.names(),
-            rule: tryout.fuzzy,
-            fuzzy: query.by_ratio(TOP),
-            models: Vec::new(),
-        };
+        let query = SuggestionQuery::new(question.typo, domain, &names, &tryout.templates, tryout.fuzzy);
+        let mut answers = Answers { names: query.names(), fuzzy: query.by_ratio(TOP), models: Vec::new() };
         if query.names() == 0 || query.names() > MOST_NAMES {
             return Ok(answers);
         }
@@ -157,8 +150,8 @@ fn page(console: &Console, visitor: &Visitor, question: &Question<'_>, answered:
     })
 }
 
-fn shown(question: &Question<'_>, answers: &Answers) -> Markup {
-    let Answers { names, rule, fuzzy, models } = answers;
+fn shown(question: &Question<'_>, answers: &Answers, rule: FuzzyRule) -> Markup {
+    let Answers { names, fuzzy, models } = answers;
     let best = fuzzy.names.first().map_or(0.0, |(_, ratio)| f64::from(*ratio));
     let sure = best >= rule.threshold;
     let first =

@@ -38,13 +38,15 @@ use super::stage::Stage;
 use super::storage::RunDir;
 use super::watchdog::RunWatchdog;
 
-pub(in crate::run) use clean_up::CleanUp;
+pub(in crate::run) use clean_up::{CleanUp, clean_up};
 pub(in crate::run) use evaluate::{Evaluate, Evaluated};
 pub(in crate::run) use fetch_data::FetchData;
 pub(in crate::run) use gate::Gate;
 pub(in crate::run) use load_base::{LoadBase, LoadedBase};
 pub(in crate::run) use package::Package;
-pub(in crate::run) use publish::{PublishOutcome, find_published, publish_package, record_known_rollback};
+pub(in crate::run) use publish::{
+    PublishOutcome, find_published, publish_package, published_among, record_known_rollback,
+};
 pub(in crate::run) use train::Train;
 
 /// One stage of a run. The fields of a step are its input.

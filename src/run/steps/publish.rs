@@ -9,7 +9,7 @@
 //! which both conditions were checked.
 
 use crate::broker::{KnownRollback, PackageRecord, PublishedArtifact, RunRecord};
-use crate::hub::{Extra, HubError, Listed, LiveRelease, ReleaseName, ReplacePolicy, Upload};
+use crate::hub::{Extra, HubError, Listed, LiveRelease, Release, ReleaseName, ReplacePolicy, Upload};
 use crate::run::error::RunError;
 use crate::run::pipeline::Pipeline;
 use crate::run::provenance::Receipt;
@@ -174,7 +174,15 @@ pub(in crate::run) async fn find_published(
     pipeline: &Pipeline,
     packages: &[PackageRecord],
 ) -> Result<Option<PublishedArtifact>, RunError> {
-    let releases = Box::pin(pipeline.repository.releases()).await?;
+    published_among(pipeline, &Box::pin(pipeline.repository.releases()).await?, packages).await
+}
+
+/// Finds the one of these releases that holds one of these packages.
+pub(in crate::run) async fn published_among(
+    pipeline: &Pipeline,
+    releases: &[Release],
+    packages: &[PackageRecord],
+) -> Result<Option<PublishedArtifact>, RunError> {
     let found = releases.iter().find(|release| {
         packages.iter().any(|package| {
             package.release == release.name.as_str()
