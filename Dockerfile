@@ -28,7 +28,7 @@ ARG IMAGE=
 ENV AUTOVALIDATE_REVISION=${REVISION} AUTOVALIDATE_REVISION_DATE=${REVISION_DATE} AUTOVALIDATE_IMAGE=${IMAGE}
 # The caches outlive a build but are not part of a layer, hence the copy out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
-    cargo build --release --locked --no-default-features --bin autovalidate \
+    cargo build --release --locked --no-default-features --features otel --bin autovalidate \
     && install -D --strip -m 755 target/release/autovalidate /image/bin/autovalidate
 
 FROM ${RUNTIME_BASE} AS image

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use autovalidate::ingest::read_names;
 use autovalidate::run::read_rows;
-use autovalidate::table_file::{ENDINGS, MAX_RECORDS};
+use autovalidate::table_file::{ENDINGS, MAX_RECORDS, ParquetReader};
 
 use crate::scratch;
 
@@ -28,11 +28,12 @@ pub(crate) fn parquet(input: &[u8]) {
 }
 
 fn rows(path: &Path) {
-    if let Ok(rows) = read_rows(&[path]) {
+    if let Ok(rows) = read_rows(&[path], &ParquetReader::in_this_process()) {
         assert!(rows.rows.len() as u64 <= MAX_RECORDS);
     }
 }
 
 fn names(path: &Path) {
-    let _ = read_names(path, &["brand".to_owned(), "model".to_owned()], true);
+    let domains = ["brand", "model"].map(str::to_owned);
+    let _ = read_names(path, &domains, true, &ParquetReader::in_this_process());
 }

@@ -21,6 +21,7 @@
 //! synthesis    synthetic typos of catalog names
 //! evaluate     hold-out, retrieval metrics, baselines, gate
 //! table_file   tables in files: CSV, JSON, Parquet
+//! confined     another process of this program, with limits, for hostile bytes
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
 //! correction   the training pair and its validation
@@ -32,6 +33,7 @@
 //! redaction    removal of secrets from texts that are printed, logged or recorded
 //! text         identity of a text: normalizing
 //! hex          bytes as hexadecimal digits
+//! trace_context contexts of traces, in messages
 //! ```
 //!
 //! Three crates are below these modules: `autovalidate-finetune` (model folder, graphs, training),
@@ -45,6 +47,7 @@ mod answer;
 pub mod broker;
 pub mod catalog_row;
 pub mod cli;
+pub mod confined;
 pub mod correction;
 pub mod corrections;
 mod default_value;
@@ -67,5 +70,6 @@ pub mod synthesis;
 pub mod table_file;
 pub mod templates;
 pub mod text;
+pub mod trace_context;
 pub mod trigger;
 pub mod worker;

@@ -14,6 +14,7 @@ use super::events::Events;
 use super::job_id::JobId;
 use super::request::JobRequest;
 use crate::text::plain_line;
+use crate::trace_context::TraceContext;
 
 /// Number of times an acknowledgement is sent before it is given up; the broker ignores repeats.
 const ACKNOWLEDGE_ATTEMPTS: u32 = 3;
@@ -29,6 +30,7 @@ pub struct Job {
     retry: u64,
     delivery: Delivery,
     progress: AbortOnDropHandle<()>,
+    trace: Option<TraceContext>,
 }
 
 impl Job {
@@ -41,7 +43,12 @@ impl Job {
         ack_wait: Duration,
     ) -> Self {
         let progress = AbortOnDropHandle::new(tokio::spawn(delivery.clone().keep_alive(ack_wait / 3)));
-        Self { id, request, deliveries, retry, delivery, progress }
+        Self { id, request, deliveries, retry, delivery, progress, trace: None }
+    }
+
+    /// Returns the job with the trace that its message is part of.
+    pub(super) fn in_trace(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Returns the run's id, which is the same at every delivery.
@@ -63,6 +70,11 @@ impl Job {
     /// Returns the number of this retry of the run; 0 for the original request.
     pub fn retry(&self) -> u64 {
         self.retry
+    }
+
+    /// Returns the context of the trace that the request is part of, which is the same at every delivery.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
     }
 
     /// Acknowledges the job as done, whatever its outcome: the broker won't deliver it again. Call

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::error::BrokerError;
 use super::event_stage::REFUSED;
@@ -30,6 +31,7 @@ use super::runs::Runs;
 use super::set_up::require;
 use super::streams::Streams;
 use crate::retry::Backoff;
+use crate::trace_context::{TRACE_HEADER, TraceContext};
 
 /// Name of the durable consumer that all workers share.
 const CONSUMER: &str = "trainer";
@@ -98,9 +100,17 @@ impl Jobs {
     /// # Errors
     /// [`BrokerError::Publish`], [`BrokerError::Encode`], [`BrokerError::Request`].
     pub async fn enqueue(&self, request: &JobRequest) -> Result<JobId, BrokerError> {
+        // The run goes on in this trace.
+        Box::pin(self.enqueue_in_trace(request)).instrument(tracing::info_span!("request a run")).await
+    }
+
+    async fn enqueue_in_trace(&self, request: &JobRequest) -> Result<JobId, BrokerError> {
         let mut message = PublishMessage::build().payload(serde_json::to_vec(request)?.into());
         if let Some(id) = &request.job_id {
             message = message.message_id(id.as_str());
+        }
+        if let Some(context) = TraceContext::current() {
+            message = message.header(TRACE_HEADER, context.as_str());
         }
         // Asked for first: once the request is stored, nothing may fail.
         let mut ids = RequestIds::new(&self.streams);
@@ -240,7 +250,9 @@ impl Jobs {
                 let id = ids.id(&request, sequence).await?;
                 let retry = message.headers.as_ref().map_or(0, retry_of);
                 tracing::info!(job = %id, deliveries, retry, "job taken");
-                let job = Job::new(id, request, deliveries, retry, delivery, ack_wait);
+                let trace = message.headers.as_ref().and_then(|headers| headers.get(TRACE_HEADER));
+                let trace = trace.and_then(|trace| TraceContext::parse(trace.as_str()));
+                let job = Job::new(id, request, deliveries, retry, delivery, ack_wait).in_trace(trace);
                 // A failure drops the job, so the broker delivers it again.
                 self.register(job.id(), job.request()).await?;
                 if retry > 0 {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::evaluate::HoldOut;
 use crate::run::{Dataset, NameSource, RunError, read_rows};
+use crate::table_file::ParquetReader;
 use crate::templates::Templates;
 
 use super::CliError;
@@ -16,7 +17,7 @@ pub(super) async fn dataset(
     templates: &Templates,
     names: Option<NameSource>,
 ) -> Result<Dataset, CliError> {
-    let read = read_rows(files).map_err(RunError::from)?;
+    let read = read_rows(files, &ParquetReader::of_this_program()).map_err(RunError::from)?;
     if let Some(repeated) = &read.repeated_ids {
         eprintln!("note: {repeated}");
     }

@@ -36,9 +36,9 @@
 //! man.rs         manual pages
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
-//! check_model.rs the reading of a model folder by a process of its own, which trainers start
+//! confined.rs    the reading of hostile bytes by a process of its own, which this program starts
 //! artifacts.rs   training artifacts of a model, as files
-//! telemetry.rs   logs
+//! telemetry/     logs and traces
 //! signals.rs     signals that end the program
 //! ```
 
@@ -50,9 +50,9 @@ mod output;
 mod adopt;
 mod arguments;
 mod artifacts;
-mod check_model;
 mod completions;
 mod config;
+mod confined;
 mod dataset;
 #[cfg(feature = "dev")]
 mod demo;
@@ -159,8 +159,8 @@ enum CommandOutcome {
 /// Runs the program.
 pub fn main() -> ExitCode {
     // Before anything starts a thread.
-    if check_model::is_asked() {
-        return check_model::run();
+    if let Some(answer) = confined::asked() {
+        return confined::run(answer);
     }
     if let Err(error) = disable_telemetry() {
         eprintln!("error: the program can't restart itself with ONNX Runtime's telemetry disabled: {error}");
@@ -171,7 +171,7 @@ pub fn main() -> ExitCode {
     if let Some(file) = cli.config {
         config::use_file(file);
     }
-    telemetry::start(match &cli.command {
+    let telemetry = telemetry::start(match &cli.command {
         Command::Worker(_) => telemetry::DefaultLevel::Info,
         #[cfg(feature = "dev")]
         Command::Dev(_) => telemetry::DefaultLevel::Warn,
@@ -220,6 +220,7 @@ pub fn main() -> ExitCode {
     // A library's task that doesn't end must not keep the program running. Tasks are dropped here,
     // and with them a nats-server that was not stopped.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    drop(telemetry);
     let Some(result) = result else { return ExitCode::from(130) };
     match result {
         Ok(CommandOutcome::Done) => ExitCode::SUCCESS,

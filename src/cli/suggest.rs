@@ -8,6 +8,7 @@ use crate::hub::{Repository, Serving};
 use crate::ingest::read_names;
 use crate::run::{ModelFinder, RunError, Suggestion, SuggestionQuery};
 use crate::settings::{Needs, Settings};
+use crate::table_file::ParquetReader;
 use autovalidate_finetune::onnx::Runtime;
 
 use super::config::settings;
@@ -111,7 +112,8 @@ async fn advice(repository: &Repository) -> Result<Option<Serving>, CliError> {
 async fn known(args: &Args, settings: &Settings) -> Result<Vec<CatalogRow>, CliError> {
     if !args.names.is_empty() {
         let domains = settings.templates.indexed_domains();
-        let files = args.names.iter().map(|file| read_names(file, &domains, false));
+        let parquet = ParquetReader::of_this_program();
+        let files = args.names.iter().map(|file| read_names(file, &domains, false, &parquet));
         let files: Result<Vec<_>, _> = files.collect();
         return Ok(files.map_err(RunError::from)?.concat());
     }

@@ -31,6 +31,7 @@ use crate::broker::BrokerError;
 use crate::broker::{Clock, Name};
 use crate::correction::{Refusal, Row};
 use crate::row_identity::{KeptRow, RowId, series_of};
+use crate::trace_context::{TRACE_HEADER, TraceContext};
 
 /// Header of a row whose texts were cut because they would not fit into a message.
 pub const SHORTENED_HEADER: &str = "Shortened";
@@ -335,6 +336,9 @@ impl Corrections {
         let names = self.streams.names();
         let Judged { minute, refusal } = judged;
         insert_text_id(&mut headers, row.text_id.as_deref());
+        if let Some(context) = TraceContext::current() {
+            headers.insert(TRACE_HEADER, context.as_str());
+        }
         if let Some(minute) = minute {
             headers.insert(MINUTE_HEADER, minute.to_string());
         }

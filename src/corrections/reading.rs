@@ -15,6 +15,7 @@ use super::{Corrections, last_sequence};
 use crate::broker::BrokerError;
 use crate::broker::timestamp;
 use crate::correction::{Refusal, Row};
+use crate::trace_context::{RecentTraces, TRACE_HEADER};
 
 /// Largest number of notices of new pairs that are merged into one.
 const NOTICES_AT_ONCE: usize = 512;
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub malformed: usize,
     /// Numbers of the rows that a person released. These rows win over conflicting ones.
     pub released: BTreeSet<i64>,
+    /// Traces in which the last pairs were stored.
+    pub traces: RecentTraces,
 }
 
 /// Pairs stored after a stream sequence, counted.
@@ -130,6 +133,9 @@ impl Corrections {
             }
             if id.role == MessageRole::Released {
                 snapshot.released.insert(id.number);
+            }
+            if let Some(trace) = message.headers.as_ref().and_then(|headers| headers.get(TRACE_HEADER)) {
+                snapshot.traces.add(trace.as_str());
             }
         })
         .await?;

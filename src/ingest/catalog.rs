@@ -11,7 +11,7 @@ use super::rest::Table;
 use super::rest_error::RestError;
 use crate::catalog_row::CatalogRow;
 use crate::failure::{Failure, RetryDirective};
-use crate::table_file::{Column, Columns, ENDINGS, Problem, TableFileError, ending, read};
+use crate::table_file::{Column, Columns, ENDINGS, ParquetReader, Problem, TableFileError, ending, read};
 use crate::text::normalize;
 
 /// Names of the column of names in a file. A file of corrections is a file of names, too.
@@ -145,7 +145,10 @@ impl CatalogSource {
         let names = match self {
             Self::File(path) => {
                 let (path, domains) = (path.clone(), domains.to_vec());
-                let read = tokio::task::spawn_blocking(move || read_names(&path, &domains, true)).await;
+                let read = tokio::task::spawn_blocking(move || {
+                    read_names(&path, &domains, true, &ParquetReader::of_this_program())
+                })
+                .await;
                 read.map_err(CatalogError::Lost)?.map_err(CatalogError::File)?
             }
             Self::Table { table, name } => {
@@ -189,13 +192,18 @@ fn alone(values: Vec<String>) -> Option<CatalogRow> {
 ///
 /// # Errors
 /// [`TableFileError`], naming the first record that can't be read.
-pub fn read_names(path: &Path, domains: &[String], strict: bool) -> Result<Vec<CatalogRow>, TableFileError> {
+pub fn read_names(
+    path: &Path,
+    domains: &[String],
+    strict: bool,
+    parquet: &ParquetReader,
+) -> Result<Vec<CatalogRow>, TableFileError> {
     let names: Vec<[&str; 1]> = domains.iter().map(|domain| [domain.as_str()]).collect();
     let of_domains = names.iter().map(|names| Column::alternative(names));
     let wanted: Vec<Column<'_>> =
         [Column::alternative(&NAME), Column::optional(&DOMAIN)].into_iter().chain(of_domains).collect();
     let mut rows = Vec::new();
-    for record in read(path, &Columns { wanted: &wanted, lone: Some(0) })? {
+    for record in read(path, &Columns { wanted: &wanted, lone: Some(0) }, parquet)? {
         let mut values = record.values.into_iter().map(Option::unwrap_or_default);
         let named = alone(values.by_ref().take(2).collect());
         let row = named.unwrap_or_else(|| CatalogRow::together(domains.iter().zip(values)));
@@ -223,7 +231,7 @@ mod tests {
         let path = folder.path().join(file);
         std::fs::write(&path, text).unwrap();
         let domains = ["brand", "model"].map(str::to_owned);
-        read_names(&path, &domains, true)
+        read_names(&path, &domains, true, &ParquetReader::in_this_process())
             .map_err(|error| error.to_string().replace(&*path.to_string_lossy(), file))
     }
 
@@ -262,7 +270,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.csv");
         std::fs::write(&path, "typo,corrected\na,\nb,Kia\n").unwrap();
-        assert_eq!(read_names(&path, &[], false).unwrap(), [pair("", "Kia")]);
+        assert_eq!(
+            read_names(&path, &[], false, &ParquetReader::in_this_process()).unwrap(),
+            [pair("", "Kia")]
+        );
     }
 
     #[test]

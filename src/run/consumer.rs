@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::broker::{BrokerError, Job, Jobs, RunState};
 use crate::failure::chain;
 use crate::retry::Backoff;
+use crate::trace_context::STATUS;
 use crate::trigger::Trigger;
 
 use super::pipeline::{AttemptEnding, Pipeline};
@@ -30,7 +33,14 @@ impl JobConsumer {
     pub async fn run(&self, cancel: &CancellationToken) {
         while let Some(job) = self.jobs.next(cancel).await {
             let id = job.id().clone();
-            let ending = Box::pin(self.pipeline.run(&job, cancel)).await;
+            let span = tracing::info_span!("run", job = %id, otel.status_code = Empty);
+            if let Some(trace) = job.trace() {
+                trace.continue_in(&span);
+            }
+            let ending = Box::pin(self.pipeline.run(&job, cancel)).instrument(span.clone()).await;
+            if matches!(ending, AttemptEnding::Closed(RunState::Failed)) {
+                span.record(STATUS, "ERROR");
+            }
             if let Err(error) = settle(job, ending, &self.trigger).await {
                 // The job is delivered again, finds its record, and is settled then.
                 tracing::warn!(job = %id, error = chain(&error), "a job was not settled");

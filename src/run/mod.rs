@@ -7,6 +7,7 @@
 //! ```text
 //! consumer       the loop that takes jobs off the queue, runs them, and settles them
 //! orchestrator   the order of the stages in a run: start reading here
+//! endings        what becomes of a run when an attempt ends
 //! steps/         the stages, one file each
 //! dataset/       rows, conflicts between them, and the summary
 //! fine_tune/     training, scoring, and the comparison of models
@@ -25,6 +26,7 @@
 
 mod consumer;
 mod dataset;
+mod endings;
 mod error;
 mod failed_lookup;
 mod fine_tune;
@@ -51,7 +53,8 @@ pub use fine_tune::{
     FineTuneSession, ModelComparison, NameCoverage, Scorer, SessionFigures, TrainedModel, TrainingSpec,
 };
 pub use metrics::RunMetrics;
-pub use model_check::{CHECK_MODEL, Limits, ModelCheck, ModelCheckError, Refusal, answer};
+pub(crate) use model_check::{CHECK_MODEL, answer};
+pub use model_check::{ModelCheck, ModelCheckError, Refusal};
 pub use pipeline::{AttemptEnding, FinishedRun, Outcome, Pipeline, RunSettings};
 pub use provenance::{
     Ancestor, Lineage, PairLineage, PairUse, ParityProof, Receipt, ReplaySpec, Replayed, RollbackError,

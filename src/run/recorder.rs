@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tracing::{Instrument, Span};
 
 use crate::broker::{
     BrokerError, Clock, ENDED, Events, Job, MAX_MESSAGE, RecordedError, Revision, RunRecord, RunState, Runs,
     StageRecord,
 };
 use crate::failure::chain;
+use crate::trace_context::STATUS;
 
 use super::error::RunError;
 use super::metrics::{RunMetrics, RunOutcome, StageOutcome};
@@ -95,12 +97,14 @@ impl RunRecorder {
         step: S,
         context: &'a StepContext<'_>,
     ) -> BoxFuture<'a, Result<S::Output, RunError>> {
-        Box::pin(async move {
+        let span = S::STAGE.span(&self.record.id);
+        let staged = async move {
             step.announce(&mut self.record);
             let started_at = self.start_stage(S::STAGE).await?;
             let result = Box::pin(step.perform(context)).await;
             self.end_stage::<S>(started_at, result).await
-        })
+        };
+        Box::pin(staged.instrument(span))
     }
 
     async fn start_stage(&mut self, stage: Stage) -> Result<Timestamp, RunError> {
@@ -142,6 +146,7 @@ impl RunRecorder {
             Err(error) if error.interruption().is_some() => return Err(error),
             Err(error) => {
                 let recorded = RecordedError::new(&error);
+                Span::current().record(STATUS, "ERROR");
                 let detail = json!({ "phase": "failed", "seconds": seconds, "error": recorded });
                 tracing::warn!(job = %self.record.id, %stage, error = recorded.message, "stage failed");
                 entry.error = Some(recorded);

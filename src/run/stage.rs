@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::broker::JobId;
 
 /// A stage of a run, as run records and event subjects name it.
 #[derive(
@@ -45,5 +49,40 @@ impl Stage {
     /// Returns the name of the stage in run records and event subjects.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    /// Returns the span of this stage of a run. Names of spans are fixed when the program is compiled.
+    pub(super) fn span(self, job: &JobId) -> Span {
+        macro_rules! span {
+            ($name:literal) => {
+                tracing::info_span!($name, %job, stage = $name, otel.status_code = Empty)
+            };
+        }
+        match self {
+            Self::LoadBase => span!("load-base"),
+            Self::FetchData => span!("fetch-data"),
+            Self::Train => span!("train"),
+            Self::Evaluate => span!("evaluate"),
+            Self::Gate => span!("gate"),
+            Self::Package => span!("package"),
+            Self::Publish => span!("publish"),
+            Self::CleanUp => span!("clean-up"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_the_name_of_its_stage() {
+        let everything = tracing_subscriber::registry();
+        tracing::subscriber::with_default(everything, || {
+            for stage in Stage::ALL {
+                let span = stage.span(&JobId::manual(1));
+                assert_eq!(span.metadata().map(tracing::Metadata::name), Some(stage.name()));
+            }
+        });
     }
 }

@@ -1,5 +1,7 @@
 //! Columns that a caller wants, and their places among the columns of a file.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::Problem;
 use crate::text::normalize;
 
@@ -13,7 +15,7 @@ pub struct Column<'c> {
 }
 
 /// Need for a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Need {
     /// A file without the column is refused.
     Required,

@@ -1,14 +1,17 @@
 //! Problems of a file that holds a table. None of their texts has a value of the file: a value may be
 //! what a person typed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::{MAX_BYTES, MAX_RECORDS};
 use crate::failure::{Failure, RetryDirective};
 
 /// Place of a record in its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// The line on which the record begins, from 1.
     Line(u64),
@@ -73,7 +76,7 @@ impl Failure for TableFileError {
 }
 
 /// Problem of a file or of one of its records.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Problem {
     /// The file is larger than [`MAX_BYTES`].
     #[error("is larger than {} MiB", MAX_BYTES >> 20)]
@@ -85,7 +88,7 @@ pub enum Problem {
     #[error("is {kind}")]
     OtherFormat {
         /// The format.
-        kind: &'static str,
+        kind: Cow<'static, str>,
     },
     /// The text is not UTF-8.
     #[error("not UTF-8")]
@@ -144,10 +147,16 @@ pub enum Problem {
     NotParquet,
     /// The Parquet file is damaged, encrypted, or of a kind without a reader.
     #[error("can't be read as a Parquet file: {0}")]
-    Parquet(&'static str),
+    Parquet(Cow<'static, str>),
     /// A column of the Parquet file is compressed with a method without a reader.
     #[error("has a column that is compressed with {0}")]
-    Codec(&'static str),
+    Codec(Cow<'static, str>),
+    /// The process that decodes the Parquet file was ended by a limit.
+    #[error("takes too much memory or time to read as a Parquet file")]
+    ParquetLimits,
+    /// The process that decodes a Parquet file can't be started.
+    #[error("can't be read as a Parquet file, because no process can be started for it: {0}")]
+    NoReader(String),
 }
 
 impl Problem {
@@ -175,7 +184,10 @@ impl Problem {
                 "Write one object for each row, with a text in each field (in pandas, orient=\"records\")."
             }
             Self::NoName => "Fill in the name, or remove the record.",
-            Self::NotParquet | Self::Parquet(_) => "Write the file again, or save the table as CSV (UTF-8).",
+            Self::NotParquet | Self::Parquet(_) | Self::ParquetLimits => {
+                "Write the file again, or save the table as CSV (UTF-8)."
+            }
+            Self::NoReader(_) => "Check that this machine has free memory and room for processes.",
             Self::Codec(_) => "Write the file with the compression snappy or zstd, or without one.",
         }
         .to_owned()
@@ -183,7 +195,7 @@ impl Problem {
 }
 
 /// A problem, and the place of its record.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Fault {
     pub(super) place: Option<Place>,
     pub(super) problem: Problem,

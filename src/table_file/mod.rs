@@ -9,7 +9,7 @@
 //! encoding   UTF-8 and UTF-16
 //! separated  columns separated by commas, semicolons or tabs
 //! json       one array, or one value after the other
-//! parquet    columns of a Parquet file
+//! parquet    columns of a Parquet file, decoded by a process of its own
 //! lines      line numbers
 //! error      problems, each with its remedy
 //! ```
@@ -29,6 +29,8 @@ use std::path::Path;
 pub use columns::{Column, Columns, Need};
 use error::Fault;
 pub use error::{Place, Problem, TableFileError};
+pub use parquet::ParquetReader;
+pub(crate) use parquet::{READ_PARQUET, answer};
 
 /// Largest size of a file, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;
@@ -55,9 +57,13 @@ pub struct Record {
 ///
 /// # Errors
 /// [`TableFileError`], naming the first record that can't be read.
-pub fn read(path: &Path, columns: &Columns<'_>) -> Result<Vec<Record>, TableFileError> {
+pub fn read(
+    path: &Path,
+    columns: &Columns<'_>,
+    parquet: &ParquetReader,
+) -> Result<Vec<Record>, TableFileError> {
     let bytes = read_bytes(path)?;
-    records(bytes, &ending(path), columns).map_err(|fault| fault.of(path))
+    records(bytes, &ending(path), columns, parquet).map_err(|fault| fault.of(path))
 }
 
 /// Returns the ending of a file's name in lower case; empty for a name without one.
@@ -83,9 +89,14 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, TableFileError> {
     if bytes.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
-fn records(bytes: Vec<u8>, ending: &str, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
+fn records(
+    bytes: Vec<u8>,
+    ending: &str,
+    columns: &Columns<'_>,
+    parquet: &ParquetReader,
+) -> Result<Vec<Record>, Fault> {
     if bytes.starts_with(b"PAR1") {
-        return parquet::records(bytes, columns);
+        return parquet.records(bytes, columns);
     }
     if ending == "parquet" {
         return Err(Problem::NotParquet.into());
@@ -98,7 +109,7 @@ fn records(bytes: Vec<u8>, ending: &str, columns: &Columns<'_>) -> Result<Vec<Re
         (b"SQLite format 3", "a SQLite database"),
     ] {
         if bytes.starts_with(magic) {
-            return Err(Problem::OtherFormat { kind }.into());
+            return Err(Problem::OtherFormat { kind: kind.into() }.into());
         }
     }
     let text = encoding::decode(&bytes)?;
@@ -129,8 +140,12 @@ pub(crate) mod tests {
         lone: Some(0),
     };
 
+    fn here() -> ParquetReader {
+        ParquetReader::in_this_process()
+    }
+
     pub(crate) fn texts(text: impl AsRef<[u8]>, ending: &str) -> Vec<Vec<Option<String>>> {
-        let records = records(text.as_ref().to_vec(), ending, &COLUMNS).unwrap();
+        let records = records(text.as_ref().to_vec(), ending, &COLUMNS, &here()).unwrap();
         records.into_iter().map(|record| record.values).collect()
     }
 
@@ -143,23 +158,23 @@ pub(crate) mod tests {
         for (bytes, kind) in
             [(&b"PK\x03\x04.."[..], "workbook"), (b"\x1f\x8b..", "gzip"), (b"PAR1", "Parquet")]
         {
-            let fault = records(bytes.to_vec(), "csv", &COLUMNS).unwrap_err();
+            let fault = records(bytes.to_vec(), "csv", &COLUMNS, &here()).unwrap_err();
             assert!(fault.problem.to_string().contains(kind), "{fault:?}");
         }
-        let fault = records(b"typo".to_vec(), "parquet", &COLUMNS).unwrap_err();
+        let fault = records(b"typo".to_vec(), "parquet", &COLUMNS, &here()).unwrap_err();
         assert!(matches!(fault.problem, Problem::NotParquet));
     }
 
     #[test]
     fn a_file_is_named_and_too_large_a_one_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        let error = read(&folder.path().join("none.csv"), &COLUMNS).unwrap_err();
+        let error = read(&folder.path().join("none.csv"), &COLUMNS, &here()).unwrap_err();
         assert!(matches!(error, TableFileError::File { .. }) && error.to_string().contains("none.csv"));
-        let error = read(Path::new("/dev/zero"), &COLUMNS).unwrap_err();
+        let error = read(Path::new("/dev/zero"), &COLUMNS, &here()).unwrap_err();
         assert!(matches!(error, TableFileError::File { .. }), "{error:?}");
         let path = folder.path().join("large.csv");
         std::fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
-        let error = read(&path, &COLUMNS).unwrap_err();
+        let error = read(&path, &COLUMNS, &here()).unwrap_err();
         assert!(matches!(error, TableFileError::Whole { problem: Problem::TooLarge, .. }), "{error:?}");
     }
 
@@ -181,7 +196,7 @@ pub(crate) mod tests {
         ) {
             let bytes = [start, &bytes].concat();
             for columns in [COLUMNS, NAMES] {
-                if let Err(fault) = records(bytes.clone(), ending, &columns) {
+                if let Err(fault) = records(bytes.clone(), ending, &columns, &here()) {
                     prop_assert!(!fault.problem.advice().is_empty());
                 }
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::BrokerHandles;
 use crate::broker::{BrokerError, Records};
@@ -108,18 +109,23 @@ impl DurableInbox {
     }
 }
 
+/// Returns the span in which rows are stored; the trace of these rows begins with it.
+fn store_span(rows: &[Row]) -> Span {
+    tracing::info_span!("store rows", rows = rows.len())
+}
+
 impl Inbox for DurableInbox {
     async fn accept(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
         self.refresh_rules().await.map_err(InboxError::new)?;
         if rows.is_empty() {
             return Ok(Accepted::default());
         }
-        accepted(self.corrections.append_in_order(rows).await)
+        accepted(self.corrections.append_in_order(rows).instrument(store_span(rows)).await)
     }
 
     async fn accept_late(&self, rows: &[Row]) -> Result<Accepted, InboxError> {
         self.refresh_rules().await.map_err(InboxError::new)?;
-        accepted(self.corrections.append(rows).await)
+        accepted(self.corrections.append(rows).instrument(store_span(rows)).await)
     }
 
     async fn replace(&self, rows: &[(KeptRow, Row)]) -> Result<Accepted, InboxError> {

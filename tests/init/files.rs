@@ -50,7 +50,7 @@ fn a_file_that_differs_stays_and_is_shown_without_keys() {
     std::fs::write(folder.path().join("fly.toml"), "app = \"other\"\n").unwrap();
     let told = succeeded(&init(
         folder.path(),
-        &[&ACCOUNTS[..], &["--fly-app", "mine", "--stamp", "20260102030405"]].concat(),
+        &[&ACCOUNTS[..], &["--fly-app", "mine", "--fly-region", "ams", "--stamp", "20260102030405"]].concat(),
         &KEYS,
     ));
     assert!(
@@ -125,9 +125,13 @@ fn what_readers_of_env_files_read_differently_is_refused_without_being_told() {
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains(name) && !told.contains(value), "{told}");
     }
-    for arguments in
-        [["--fly-app", "My App"], ["--stamp", "yesterday"], ["--hf-repo", "model"], ["--supabase-url", "x"]]
-    {
+    for arguments in [
+        ["--fly-app", "My App"],
+        ["--fly-region", "Frankfurt"],
+        ["--stamp", "yesterday"],
+        ["--hf-repo", "model"],
+        ["--supabase-url", "x"],
+    ] {
         assert_eq!(init(folder.path(), &arguments, &[]).status.code(), Some(2), "{arguments:?}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");

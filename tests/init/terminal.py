@@ -16,6 +16,7 @@ ANSWERS = [
     ("Hugging Face token", "hf_typed0"),
     ("exist already", "n"),
     ("App on Fly.io", "typed-app"),
+    ("Region of the app", "ams"),
     ("Image to run there", "registry.example/a/b:1-fly"),
 ]
 

@@ -25,8 +25,8 @@ fn a_person_is_asked_for_what_is_not_given_and_keys_are_not_shown() {
         assert!(env.contains(&format!("\n{line}\n")), "{line} is missing in:\n{env}");
     }
     let fly = std::fs::read_to_string(folder.path().join("fly.toml")).unwrap();
-    assert!(
-        fly.contains("app = \"typed-app\"") && fly.contains("image = \"registry.example/a/b:1-fly\""),
-        "{fly}"
-    );
+    for line in ["app = \"typed-app\"", "primary_region = \"ams\"", "image = \"registry.example/a/b:1-fly\""]
+    {
+        assert!(fly.contains(line), "{line} is missing in:\n{fly}");
+    }
 }

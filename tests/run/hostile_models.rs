@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use autovalidate::broker::{JobRequest, RunState};
+use autovalidate::confined::Limits;
 use autovalidate::failure::{Failure, RetryDirective};
-use autovalidate::run::{Limits, ModelCheck, ModelCheckError};
+use autovalidate::run::{ModelCheck, ModelCheckError};
 use autovalidate_finetune::model::archive;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;

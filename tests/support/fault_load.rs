@@ -61,6 +61,11 @@ impl Setup {
         Streams::existing(&connection, &StreamSettings::default()).await.expect("streams")
     }
 
+    /// Returns the address of the broker.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Starts a worker that listens and does not train. The worker is killed when dropped.
     pub fn listener(&self, settings: &[(&str, &str)]) -> Child {
         Command::new(&self.program)

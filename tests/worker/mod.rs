@@ -14,4 +14,6 @@ mod releases;
 mod secrets;
 mod settings;
 mod stand_ins;
+#[cfg(feature = "otel")]
+mod traces;
 mod wrong_input;

@@ -7,6 +7,8 @@ pub(super) const NAME: &str = "fly.toml";
 const RECIPE: &str = include_str!("../../../fly.toml");
 /// App of the recipe.
 pub(super) const RECIPE_APP: &str = "autovalidate-trainer";
+/// Region of the recipe.
+pub(super) const RECIPE_REGION: &str = "fra";
 /// First line after the recipe's head.
 const AFTER_HEAD: &str = "# Names of apps are unique";
 /// First line of the recipe's build.
@@ -27,6 +29,8 @@ const HEAD: &str = "\
 pub(super) struct FlyApp {
     /// Name of the app.
     pub(super) name: String,
+    /// Code of the region that the machine and its volume are in.
+    pub(super) region: String,
     /// Image to run: the variant for Fly.io, whose tag ends with `-fly`. Without one, the machine is built
     /// from a checkout of the repository.
     pub(super) image: Option<String>,
@@ -38,6 +42,14 @@ pub(super) fn app(text: &str) -> Result<String, String> {
     match !text.is_empty() && !text.starts_with('-') && text.chars().all(is_name) {
         true => Ok(text.to_owned()),
         false => Err("give the name of an app: lower-case letters, digits and `-`".to_owned()),
+    }
+}
+
+/// Parses the code of a region.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    match text.len() == 3 && text.chars().all(|c| c.is_ascii_lowercase()) {
+        true => Ok(text.to_owned()),
+        false => Err("give the code of a region, such as fra: `fly platform regions` lists them".to_owned()),
     }
 }
 
@@ -53,11 +65,11 @@ pub(super) fn image(text: &str) -> Result<String, String> {
 /// Returns the text of the file.
 pub(super) fn text(app: &FlyApp) -> String {
     let (_, body) = RECIPE.split_once(AFTER_HEAD).unwrap_or(("", RECIPE));
-    let body = format!("{HEAD}{AFTER_HEAD}{body}").replacen(
-        &format!("app = \"{RECIPE_APP}\""),
-        &format!("app = \"{}\"", app.name),
-        1,
-    );
+    let body = [("app", RECIPE_APP, &app.name), ("primary_region", RECIPE_REGION, &app.region)]
+        .into_iter()
+        .fold(format!("{HEAD}{AFTER_HEAD}{body}"), |body, (key, of_recipe, value)| {
+            body.replacen(&format!("{key} = \"{of_recipe}\""), &format!("{key} = \"{value}\""), 1)
+        });
     let Some(image) = &app.image else { return body };
     let build = format!(
         "[build]\n# Variant of the image that starts as root, because a new volume belongs to root, and then drops root for good.\nimage = \"{image}\"\n\n"
@@ -72,21 +84,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_recipe_keeps_everything_but_its_head_its_app_and_its_build() {
+    fn the_recipe_keeps_everything_but_its_head_its_app_its_region_and_its_build() {
         let recipe: toml::Table = RECIPE.parse().unwrap();
         let read = |image: Option<&str>| -> toml::Table {
-            let app = FlyApp { name: "mine".to_owned(), image: image.map(str::to_owned) };
+            let (name, region) = ("mine".to_owned(), "ams".to_owned());
+            let app = FlyApp { name, region, image: image.map(str::to_owned) };
             let text = text(&app);
             assert!(text.starts_with("# One machine") && !text.contains("docs/how-to"), "{text}");
             assert!(text.lines().all(|line| line.chars().count() <= 130), "{text}");
             text.parse().unwrap()
         };
         let built = read(None);
-        assert_eq!(built["app"].as_str(), Some("mine"));
+        assert_eq!((built["app"].as_str(), built["primary_region"].as_str()), (Some("mine"), Some("ams")));
         let pulled = read(Some("registry.example/owner/trainer:1.2.3-fly"));
         assert_eq!(pulled["build"].to_string(), "{ image = \"registry.example/owner/trainer:1.2.3-fly\" }");
         for (key, value) in &recipe {
-            let is_ours = ["app", "build"].contains(&key.as_str());
+            let is_ours = ["app", "primary_region", "build"].contains(&key.as_str());
             assert!(is_ours || pulled[key] == *value && built[key] == *value, "{key}");
         }
         assert_eq!((pulled.len(), &built["build"]), (recipe.len(), &recipe["build"]));
@@ -100,6 +113,13 @@ mod tests {
                 "{wrong:?}"
             );
         }
-        assert!(app("my-trainer-2").is_ok() && image("ghcr.io/a/b:1.0.0-fly@sha256:ab").is_ok());
+        for wrong in ["", "fr", "fran", "FRA", "f\"a"] {
+            assert!(region(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(
+            app("my-trainer-2").is_ok()
+                && region("ams").is_ok()
+                && image("ghcr.io/a/b:1.0.0-fly@sha256:ab").is_ok()
+        );
     }
 }

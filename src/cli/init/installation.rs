@@ -130,6 +130,14 @@ fn fly_app(args: &Args, questions: &Questions) -> Result<Option<FlyApp>, CliErro
         (None, true) => questions.text("App on Fly.io (empty: none)", |text| fly::app(text).map(drop))?,
     };
     let Some(name) = name else { return Ok(None) };
+    let region = match &args.fly_region {
+        Some(region) => Some(region.clone()),
+        None => questions
+            .text("Region of the app, near the Supabase project (empty: fra, Frankfurt)", |text| {
+                fly::region(text).map(drop)
+            })?,
+    };
+    let region = region.unwrap_or_else(|| fly::RECIPE_REGION.to_owned());
     let image = match args.image.clone().or_else(|| IMAGE.map(str::to_owned)) {
         Some(image) => Some(image),
         None => questions
@@ -137,7 +145,7 @@ fn fly_app(args: &Args, questions: &Questions) -> Result<Option<FlyApp>, CliErro
                 fly::image(text).map(drop)
             })?,
     };
-    Ok(Some(FlyApp { name, image }))
+    Ok(Some(FlyApp { name, region, image }))
 }
 
 /// Returns true when a person has named the app on Fly.io.

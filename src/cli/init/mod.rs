@@ -77,11 +77,14 @@ pub(super) struct Args {
     /// Name of the app in fly.toml.
     #[arg(long, value_name = "NAME", value_parser = fly::app)]
     fly_app: Option<String>,
+    /// Region of the app in fly.toml, such as fra; choose the one nearest to the Supabase project.
+    #[arg(long, value_name = "CODE", value_parser = fly::region)]
+    fly_region: Option<String>,
     /// Image of the app in fly.toml.
     #[arg(long, value_name = "IMAGE", value_parser = fly::image)]
     image: Option<String>,
     /// Writes no fly.toml.
-    #[arg(long, conflicts_with_all = ["fly_app", "image"])]
+    #[arg(long, conflicts_with_all = ["fly_app", "fly_region", "image"])]
     no_fly: bool,
     /// Time that the migration's name begins with, as YYYYMMDDHHMMSS; now unless given.
     #[arg(long, value_name = "TIME")]

@@ -15,6 +15,9 @@ use crate::hub::{HubError, Repository, Version, versions};
 
 /// Age from which a page asks the Hub again.
 const FRESH: Duration = Duration::from_secs(60);
+/// Age from which a scrape of `/metrics` asks the Hub again: a rollback shows after this time, and a scraper
+/// that never rests costs the Hub four questions an hour.
+const FRESH_FOR_METRICS: Duration = Duration::from_secs(15 * 60);
 /// Pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(20);
 
@@ -45,7 +48,7 @@ impl HubView {
     }
 }
 
-/// Observer of the repository, which asks the Hub only while somebody looks.
+/// Observer of the repository, which asks the Hub only while somebody looks or scrapes.
 pub(super) struct HubWatch {
     pub(super) repository: Option<Arc<Repository>>,
     seen: watch::Sender<HubView>,
@@ -65,9 +68,15 @@ impl HubWatch {
         self.seen.borrow().clone()
     }
 
-    /// Returns the accuracy of the live model in the view, without asking the Hub.
-    pub(super) fn live_accuracy(&self) -> Option<f64> {
-        self.seen.borrow().live_accuracy()
+    /// Returns the accuracy of the live model in the view at a time, and asks the Hub again if the view is
+    /// very old.
+    pub(super) fn live_accuracy(&self, now: Timestamp) -> Option<f64> {
+        let seen = self.seen.borrow();
+        let fresh = seen.at.is_some_and(|at| now.duration_since(at).unsigned_abs() < FRESH_FOR_METRICS);
+        if !fresh || seen.changes != self.changes.load(Ordering::Relaxed) {
+            self.asked.notify_one();
+        }
+        seen.live_accuracy()
     }
 
     /// Notes that a model may have been published: the view is old.
@@ -90,7 +99,7 @@ impl HubWatch {
         })
     }
 
-    /// Asks the Hub whenever a page was shown and the view is old.
+    /// Asks the Hub whenever somebody looked and the view is old.
     pub(super) async fn follow(&self, cancel: &CancellationToken) {
         let Some(repository) = &self.repository else { return cancel.cancelled().await };
         let mut asked_at = None::<(Instant, Duration)>;
@@ -130,9 +139,25 @@ async fn ask(repository: &Repository) -> Result<Vec<Version>, HubError> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_scrape_asks_for_a_view_that_is_very_old() {
+        let now: Timestamp = "2026-01-01T00:20:00Z".parse().unwrap();
+        let is_asked = |age: Option<i64>, changes: u64| {
+            let watch = HubWatch::new(None);
+            let at = age.map(|minutes| now - jiff::SignedDuration::from_mins(minutes));
+            watch.seen.send_replace(HubView { at, ..HubView::default() });
+            (0..changes).for_each(|_| watch.changed());
+            let _ = watch.live_accuracy(now);
+            watch.asked.notified().now_or_never().is_some()
+        };
+        assert!(is_asked(None, 0) && is_asked(Some(15), 0) && is_asked(Some(1), 1));
+        assert!(!is_asked(Some(1), 0) && !is_asked(Some(14), 0));
+    }
 
     #[test]
     fn a_rollback_has_the_accuracy_of_the_version_that_it_repeats() {

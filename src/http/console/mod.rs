@@ -154,9 +154,9 @@ impl Console {
         self.hook_answers.counts()
     }
 
-    /// Returns the accuracy of the live model, if a page has looked at the Hub. Does not ask the Hub.
+    /// Returns the accuracy of the live model as the Hub was last seen. Does not wait for the Hub.
     pub(super) fn live_accuracy(&self) -> Option<f64> {
-        self.hub.live_accuracy()
+        self.hub.live_accuracy(jiff::Timestamp::now())
     }
 
     /// Follows the runs and the repository, until stopped.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::correction::Row;
 use crate::postgres_time::PostgresTime;
 use crate::row_identity::RowId;
-use crate::table_file::{Column, Columns, Place, TableFileError, read};
+use crate::table_file::{Column, Columns, ParquetReader, Place, TableFileError, read};
 
 /// Columns of a file of rows.
 const COLUMNS: Columns<'static> = Columns {
@@ -74,10 +74,10 @@ struct FileRow {
 ///
 /// # Errors
 /// [`TableFileError`], naming the first record that can't be read.
-pub fn read_rows(paths: &[impl AsRef<Path>]) -> Result<FileRows, TableFileError> {
+pub fn read_rows(paths: &[impl AsRef<Path>], parquet: &ParquetReader) -> Result<FileRows, TableFileError> {
     let mut rows = Vec::new();
     for (file, path) in paths.iter().enumerate() {
-        for record in read(path.as_ref(), &COLUMNS)? {
+        for record in read(path.as_ref(), &COLUMNS, parquet)? {
             let mut values = record.values.into_iter();
             let mut next = || values.next().flatten();
             let (typo, corrected, domain) = (next(), next(), next());
@@ -144,7 +144,7 @@ mod tests {
         for (path, (_, text)) in paths.iter().zip(files) {
             std::fs::write(path, text).unwrap();
         }
-        read_rows(&paths)
+        read_rows(&paths, &ParquetReader::in_this_process())
     }
 
     fn ids(files: &[(&str, &str)]) -> Vec<i64> {

@@ -1,25 +1,15 @@
 //! The trainer's side: starts the process that reads a folder, and takes its verdict.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::{CHECK_MODEL, Limits, ModelCheckError, Request, Verdict};
+use super::{CHECK_MODEL, ModelCheckError, Request, Verdict};
+use crate::confined::{self, Limits};
 
 /// Largest verdict that is read, in bytes.
 const MOST_BYTES: u64 = 64 << 10;
-/// Variables that the system's loader needs. The process gets no other, and so no secret.
-const VARIABLES: [&str; 3] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH"];
-/// Settings of libraries: one thread each, whose stacks and heaps would count as memory.
-const LIBRARIES: [(&str, &str); 4] = [
-    ("ORT_DISABLE_TELEMETRY", "1"),
-    ("RAYON_NUM_THREADS", "1"),
-    ("TOKENIZERS_PARALLELISM", "false"),
-    ("MALLOC_ARENA_MAX", "1"),
-];
-
 /// Reader of model folders in a process of its own.
 #[derive(Debug, Clone)]
 pub struct ModelCheck {
@@ -40,12 +30,7 @@ impl ModelCheck {
 
     /// Returns a reader that starts the program of this process.
     pub fn of_this_program(runtime: impl Into<PathBuf>) -> Self {
-        // An upgrade may replace the file while the process runs. Linux still has the one of the process.
-        let program = match cfg!(target_os = "linux") {
-            true => PathBuf::from("/proc/self/exe"),
-            false => std::env::current_exe().unwrap_or_else(|_| PathBuf::from("autovalidate")),
-        };
-        Self::new(program, runtime)
+        Self::new(confined::this_program(), runtime)
     }
 
     /// Returns a reader that also tries the folder with each character as a token.
@@ -78,10 +63,8 @@ impl ModelCheck {
     }
 
     async fn read(&self, folder: &Path, request: &[u8]) -> Result<(), ModelCheckError> {
-        let mut command = Command::new(&self.program);
-        command.arg(CHECK_MODEL).env_clear().envs(LIBRARIES).kill_on_drop(true);
-        command.envs(VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut command = Command::from(confined::command(&self.program, CHECK_MODEL));
+        command.kill_on_drop(true);
         let mut process = command.spawn().map_err(ModelCheckError::Start)?;
         if let Some(mut input) = process.stdin.take() {
             // A process that has died already is told by its end.

@@ -7,8 +7,9 @@ use autovalidate_finetune::model::ModelFolder;
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::Encoder;
 
-use super::confined::{confine, isolate};
+use super::folder_size::folder_size;
 use super::{Refusal, Request, Verdict};
+use crate::confined::{confine, isolate};
 use crate::run::error::RunError;
 
 /// Text that a model must be able to embed.
@@ -20,7 +21,7 @@ const RUN: usize = 48;
 ///
 /// # Errors
 /// When the request is malformed or the answer can't be written.
-pub fn answer() -> std::io::Result<()> {
+pub(crate) fn answer() -> std::io::Result<()> {
     isolate();
     let mut request = Vec::new();
     std::io::stdin().take(1 << 20).read_to_end(&mut request)?;
@@ -38,7 +39,7 @@ pub fn answer() -> std::io::Result<()> {
 fn read(request: &Request) -> Result<(), RunError> {
     // The library is not the folder's: its memory does not count.
     let runtime = Runtime::load(&request.runtime, 1)?;
-    confine(&request.folder, &request.limits)
+    confine(folder_size(&request.folder), &request.limits)
         .map_err(RunError::file("limit the reading of", &request.folder))?;
     let folder = ModelFolder::open(&request.folder)?;
     let texts = texts();

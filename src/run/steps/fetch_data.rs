@@ -1,6 +1,7 @@
 //! Fetch-data: reads the rows, and sorts them into training pairs and held-out queries.
 
 use serde_json::json;
+use tracing::Span;
 
 use crate::broker::RunRecord;
 use crate::failure::chain;
@@ -91,6 +92,7 @@ impl FetchData {
         let plan = &pipeline.plan;
         let snapshot =
             watchdog.watch(async { Ok(pipeline.corrections.snapshot(self.covered).await?) }).await?;
+        snapshot.traces.link_to(&Span::current());
         let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
         let names = match &plan.names {
             None => Vec::new(),

@@ -1,30 +1,31 @@
-//! Columns of a Parquet file.
+//! From the bytes of a Parquet file to the values of its records.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use parquet::basic::{Compression, LogicalType, TimeUnit};
+use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::{Type, TypePtr};
 
-use super::columns::Columns;
-use super::error::{Fault, Place, Problem};
-use super::{MAX_BYTES, MAX_RECORDS, Record};
+use super::Take;
+use crate::table_file::columns::{Column, Columns};
+use crate::table_file::error::{Fault, Place, Problem};
+use crate::table_file::{MAX_BYTES, MAX_RECORDS};
 
 /// Largest size of the wanted columns when they are decompressed, in bytes.
 const MAX_COLUMNS_BYTES: u64 = 4 * MAX_BYTES;
 
-/// Reads all records.
-pub(super) fn records(bytes: Vec<u8>, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
+/// Hands over the values of each record. The library may take as much memory as the file asks for.
+pub(super) fn decode(bytes: Vec<u8>, columns: &Columns<'_>, take: Take<'_>) -> Result<(), Fault> {
     let bytes = Bytes::from(bytes);
     // The library panics on some damaged files. It keeps no state that such a panic could damage.
-    catch_unwind(AssertUnwindSafe(|| read(bytes, columns)))
-        .unwrap_or_else(|_| Err(Problem::Parquet("it is damaged").into()))
+    catch_unwind(AssertUnwindSafe(|| read(bytes, columns, take)))
+        .unwrap_or_else(|_| Err(Problem::Parquet("it is damaged".into()).into()))
 }
 
-fn read(bytes: Bytes, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
+fn read(bytes: Bytes, columns: &Columns<'_>, take: Take<'_>) -> Result<(), Fault> {
     let reader = SerializedFileReader::new(bytes).map_err(|error| unreadable(&error))?;
     let metadata = reader.metadata();
     if metadata.file_metadata().num_rows() > MAX_RECORDS as i64 {
@@ -39,7 +40,11 @@ fn read(bytes: Bytes, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
     let fields: Vec<TypePtr> =
         chosen.iter().filter_map(|place| schema.get_fields().get(*place)).cloned().collect();
     for (place, column) in places.iter().zip(columns.wanted) {
-        if place.and_then(|place| schema.get_fields().get(place)).is_some_and(|field| !field.is_primitive()) {
+        // A repeated value has a list in each record, of any length.
+        let is_text = |field: &TypePtr| {
+            field.is_primitive() && field.get_basic_info().repetition() != Repetition::REPEATED
+        };
+        if place.and_then(|place| schema.get_fields().get(place)).is_some_and(|field| !is_text(field)) {
             return Err(Problem::NotAText { name: column.name().to_owned() }.into());
         }
     }
@@ -52,10 +57,10 @@ fn read(bytes: Bytes, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
         }
         match chunk.compression() {
             Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) => {}
-            Compression::GZIP(_) => return Err(Problem::Codec("gzip").into()),
-            Compression::BROTLI(_) => return Err(Problem::Codec("brotli").into()),
-            Compression::LZ4 | Compression::LZ4_RAW => return Err(Problem::Codec("LZ4").into()),
-            Compression::LZO => return Err(Problem::Codec("LZO").into()),
+            Compression::GZIP(_) => return Err(Problem::Codec("gzip".into()).into()),
+            Compression::BROTLI(_) => return Err(Problem::Codec("brotli".into()).into()),
+            Compression::LZ4 | Compression::LZ4_RAW => return Err(Problem::Codec("LZ4".into()).into()),
+            Compression::LZO => return Err(Problem::Codec("LZO".into()).into()),
         }
         size = size.saturating_add(u64::try_from(chunk.uncompressed_size()).unwrap_or(u64::MAX));
     }
@@ -68,22 +73,21 @@ fn read(bytes: Bytes, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
         .build()
         .map_err(|error| unreadable(&error))?;
     let rows = reader.get_row_iter(Some(wanted)).map_err(|error| unreadable(&error))?;
-    let mut records = Vec::new();
     for (number, row) in (1_u64..).zip(rows) {
         let place = Place::Row(number);
         if number > MAX_RECORDS {
             return Err(Problem::TooMany.into());
         }
         let row = row.map_err(|error| Fault { place: Some(place), ..unreadable(&error) })?.into_columns();
-        let value = |(place, column): (&Option<usize>, &super::Column)| {
+        let value = |(place, column): (&Option<usize>, &Column<'_>)| {
             let Some(at) = place.and_then(|place| chosen.binary_search(&place).ok()) else { return Ok(None) };
             let (Some((_, value)), Some(field)) = (row.get(at), fields.get(at)) else { return Ok(None) };
             text_of(value, field).ok_or(Problem::NotAText { name: column.name().to_owned() })
         };
         let values: Result<_, Problem> = places.iter().zip(columns.wanted).map(value).collect();
-        records.push(Record { number, place, values: values.map_err(|problem| Fault::at(place, problem))? });
+        take(values.map_err(|problem| Fault::at(place, problem))?)?;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// Returns the text of a value, with `None` for null; or `None` when the value has no text.
@@ -145,5 +149,5 @@ fn unreadable(error: &ParquetError) -> Fault {
         ParquetError::NYI(_) => "it has a feature without a reader",
         _ => "it is damaged or encrypted",
     };
-    Problem::Parquet(problem).into()
+    Problem::Parquet(problem.into()).into()
 }

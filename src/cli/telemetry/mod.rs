@@ -1,12 +1,16 @@
-//! Logs, written to standard error: text on a terminal, JSON elsewhere. `RUST_LOG` sets the levels.
+//! Logs, written to standard error: text on a terminal, JSON elsewhere. `RUST_LOG` sets the levels. With the
+//! feature `otel`, also traces.
+
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::io::IsTerminal;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::redaction::Redacting;
 
@@ -42,24 +46,47 @@ fn is_own(target: &str) -> bool {
         .any(|own| target.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
 }
 
-/// Starts logging.
-pub(super) fn start(default: DefaultLevel) {
+/// Handle that has to live as long as the program: dropping it sends the last spans.
+#[must_use]
+pub(super) struct Telemetry {
+    #[cfg(feature = "otel")]
+    _traces: Option<traces::Traces>,
+}
+
+/// Starts logging and, with the feature `otel`, the export of traces.
+pub(super) fn start(default: DefaultLevel) -> Telemetry {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default.filter()));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         // Libraries log addresses and answers, which may hold a password or a key.
         .with_writer(|| Redacting(std::io::stderr()))
         // When the reader of the log has gone, a message about that has no reader either, and
         // printing it would panic.
         .log_internal_errors(false);
-    let started = if std::io::stderr().is_terminal() {
-        builder.compact().with_target(false).finish().with(filter_fn(is_allowed)).try_init()
-    } else {
-        builder.json().flatten_event(true).finish().with(filter_fn(is_allowed)).try_init()
+    let is_terminal = std::io::stderr().is_terminal();
+    let layer = match is_terminal {
+        true => layer.compact().with_target(false).boxed(),
+        // The innermost span has the run and its stage.
+        false => layer.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    // On a terminal, a line is what happened; the spans around it would repeat its fields.
+    let is_shown =
+        move |metadata: &Metadata<'_>| is_allowed(metadata) && !(is_terminal && metadata.is_span());
+    let log = layer.with_filter(filter).with_filter(filter_fn(is_shown));
+    #[cfg(not(feature = "otel"))]
+    let (started, telemetry) = (tracing_subscriber::registry().with(log).try_init(), Telemetry {});
+    #[cfg(feature = "otel")]
+    let (started, telemetry) = {
+        let traces = traces::Traces::start().unwrap_or_else(|error| {
+            eprintln!("traces are not exported: {error}");
+            None
+        });
+        let layer = traces.as_ref().map(traces::Traces::layer);
+        (tracing_subscriber::registry().with(layer).with(log).try_init(), Telemetry { _traces: traces })
     };
     if let Err(error) = started {
         eprintln!("logging can't start: {error}");
     }
+    telemetry
 }
 
 #[cfg(test)]
