@@ -157,6 +157,10 @@ pub struct RunRecord {
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_continued: Option<String>,
+    /// Last stream sequence of the data of the newest earlier run that changed the live release's tokens, and
+    /// that the gate refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_switch: Option<u64>,
     /// Everything besides the rows that determines the model's weights, as in the receipt: base
     /// model and its hash, settings, seed.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -197,6 +201,15 @@ impl RunRecord {
         self.artifact.is_none() && !self.packages.is_empty() && !self.request.dry_run
     }
 
+    /// Returns [`refused_switch`](Self::refused_switch) as it is for the run that comes after this one.
+    pub(crate) fn refused_switch_so_far(&self) -> Option<u64> {
+        match (&self.not_continued, self.state) {
+            (Some(_), RunState::Refused) => self.last_sequence,
+            (Some(_), RunState::Done) if self.artifact.is_some() => None,
+            _ => self.refused_switch,
+        }
+    }
+
     /// Creates the record of a run that has not begun.
     pub fn new(id: JobId, request: JobRequest, created_at: Timestamp) -> Self {
         Self {
@@ -216,6 +229,7 @@ impl RunRecord {
             dataset_hash: None,
             live_unreadable: None,
             not_continued: None,
+            refused_switch: None,
             lineage: Value::Null,
             settings: Value::Null,
             stages: Vec::new(),

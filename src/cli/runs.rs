@@ -75,11 +75,18 @@ pub(super) async fn run(args: Args) -> Result<CommandOutcome, CliError> {
         Command::Show { id } => {
             print_json(&record(&handles, &id).await?)?;
         }
-        Command::Cancel { id, json } => match handles.jobs.cancel(&job_id(&id)?).await? {
-            state if json => print_json(&json!({ "job": id, "state": state }))?,
-            RunState::Running => println!("{id} is in progress and ends as soon as it can"),
-            _ => println!("{id} is cancelled"),
-        },
+        Command::Cancel { id, json } => {
+            // A run that waited has ended by now; one in progress ends later, if at all.
+            let state = match handles.jobs.cancel(&job_id(&id)?).await? {
+                RunState::Running => RunState::Running,
+                _ => RunState::Cancelled,
+            };
+            match state {
+                state if json => print_json(&json!({ "job": id, "state": state }))?,
+                RunState::Running => println!("{id} is in progress and ends as soon as it can"),
+                _ => println!("{id} is cancelled"),
+            }
+        }
         Command::Retry { id, json } => {
             handles.jobs.retry(&job_id(&id)?).await?;
             match json {

@@ -108,6 +108,8 @@ struct SweptTable {
 /// State read from both streams, and the sequence up to which each stream has been read.
 #[derive(Debug, Default)]
 struct StreamState {
+    /// False until the streams were read for the first time.
+    is_read: bool,
     ledger: Ledger,
     /// Numbers of the rows whose current text a person released into the pairs.
     released: BTreeSet<i64>,
@@ -129,19 +131,22 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::InvalidTable`], [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn open(streams: &Streams, table: &str) -> Result<Self, BrokerError> {
+        let corrections = Self::unread(streams, table)?;
+        drop(corrections.current().await?);
+        Ok(corrections)
+    }
+
+    /// Returns the pairs of one table. The ledger is read by whoever first needs it: most commands don't, and
+    /// it takes seconds for a million rows.
+    ///
+    /// # Errors
+    /// [`BrokerError::InvalidTable`].
+    pub fn unread(streams: &Streams, table: &str) -> Result<Self, BrokerError> {
         // The name becomes part of a header, which a line break would end.
         if table.is_empty() || table.chars().any(char::is_control) {
             return Err(BrokerError::InvalidTable);
         }
-        let corrections =
-            Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) };
-        let swept = corrections.swept_table().load(SWEPT_TABLE).await?;
-        let mut known = corrections.current().await?;
-        if let Some((SweptTable { floor }, _)) = swept {
-            known.history.raise_floor(floor);
-        }
-        drop(known);
-        Ok(corrections)
+        Ok(Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) })
     }
 
     fn swept_table(&self) -> Records<SweptTable> {
@@ -249,6 +254,11 @@ impl Corrections {
 
     /// Reads the rows that any worker has stored since the ledger was last read.
     async fn catch_up(&self, known: &mut StreamState) -> Result<(), BrokerError> {
+        let swept = match known.is_read {
+            false => self.swept_table().load(SWEPT_TABLE).await?,
+            // This process raises the floor itself from then on.
+            true => None,
+        };
         let (corrections, quarantine) = (self.streams.corrections(), self.streams.quarantine());
         let (corrections_last, quarantine_last) =
             tokio::try_join!(last_sequence(corrections), last_sequence(quarantine))?;
@@ -256,6 +266,7 @@ impl Corrections {
             tracing::warn!("a stream of pairs lost messages; rebuilding the ledger");
             let floor = known.history.floor();
             *known = StreamState {
+                is_read: known.is_read,
                 rules: std::mem::take(&mut known.rules),
                 dates: std::mem::take(&mut known.dates),
                 undeleted: known.undeleted,
@@ -301,6 +312,10 @@ impl Corrections {
                 Place::Quarantine | Place::Erased => known.quarantine_read = last,
             }
         }
+        if let Some((SweptTable { floor }, _)) = swept {
+            known.history.raise_floor(floor);
+        }
+        known.is_read = true;
         Ok(())
     }
 

@@ -126,7 +126,8 @@ impl Pipeline {
         covered: u64,
     ) -> Result<Outcome, RunError> {
         let StepContext { request, watchdog, .. } = context;
-        let (recipe, tokenizer) = (self.recipe(request)?, self.tokenizer(&recorder.record));
+        let recipe = self.recipe(request)?;
+        let tokenizer = watchdog.watch(self.tokenizer(&mut recorder.record, covered)).await?;
         recorder.record.settings = to_json(&recipe)?;
         let check = match tokenizer {
             TokenizerChoice::Keep => self.plan.model_check.clone(),
@@ -213,11 +214,27 @@ impl Pipeline {
 
     /// Returns the tokens to train on. An attempt that continues a run keeps those of the attempt before,
     /// even if the settings have changed since: its checkpoint is of no use to a model with others.
-    fn tokenizer(&self, record: &RunRecord) -> TokenizerChoice {
-        match record.lineage.is_null() {
-            true => self.plan.tokenizer,
+    ///
+    /// A switch to characters starts from the original model. If the gate has refused one, runs go on with
+    /// the live model's tokens until there are twice as many rows: else no correction would reach the live
+    /// model while the switch loses.
+    async fn tokenizer(&self, record: &mut RunRecord, covered: u64) -> Result<TokenizerChoice, RunError> {
+        if !record.lineage.is_null() {
             // Records of earlier versions don't name the tokens, which were those of the base.
-            false => TokenizerChoice::deserialize(&record.lineage["tokenizer"]).unwrap_or_default(),
+            return Ok(TokenizerChoice::deserialize(&record.lineage["tokenizer"]).unwrap_or_default());
+        }
+        if self.plan.tokenizer == TokenizerChoice::Keep {
+            return Ok(TokenizerChoice::Keep);
+        }
+        let last = self.runs.last_ended().await?;
+        record.refused_switch = last.and_then(|last| last.refused_switch_so_far());
+        match record.refused_switch.map(|refused| refused.saturating_mul(2)) {
+            Some(again_at) if covered < again_at => {
+                let job = &record.id;
+                tracing::info!(%job, covered, again_at, "the tokens stay: the gate has refused other ones");
+                Ok(TokenizerChoice::Keep)
+            }
+            _ => Ok(self.plan.tokenizer),
         }
     }
 

@@ -271,6 +271,7 @@ impl Settings {
         // Read by the Hub's library and by the logs.
         reader.note_variable("HF_HOME");
         reader.note_variable("RUST_LOG");
+        reader.note_variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         reader.finish();
         if !reader.problems.is_empty() {
             return Err(SettingsError(reader.problems));

@@ -69,7 +69,8 @@ impl BrokerHandles {
         streams: &StreamSettings,
     ) -> Result<Self, WorkerError> {
         let streams = Streams::ensure(connection, streams).await?;
-        let handles = Box::pin(Self::on(&streams, settings)).await?;
+        let corrections = Box::pin(Corrections::open(&streams, table(settings))).await?;
+        let handles = Self::on(&streams, settings, corrections);
         // Creates the consumer, or gives it these settings.
         let settings = job_settings(settings);
         let jobs = Box::pin(Jobs::open(&streams, &handles.events, settings)).await?;
@@ -83,7 +84,8 @@ impl BrokerHandles {
     pub async fn connect(settings: &Settings) -> Result<Self, WorkerError> {
         let connection = Box::pin(Self::connection(settings)).await?;
         let streams = Streams::existing(&connection, &stream_settings(settings)).await?;
-        Box::pin(Self::on(&streams, settings)).await
+        let corrections = Corrections::unread(&streams, table(settings))?;
+        Ok(Self::on(&streams, settings, corrections))
     }
 
     /// Connects to the broker, after starting it if it is embedded.
@@ -94,16 +96,14 @@ impl BrokerHandles {
         Ok(Connection::open(&broker(&settings.nats, &settings.data_dir)).await?)
     }
 
-    async fn on(streams: &Streams, settings: &Settings) -> Result<Self, WorkerError> {
+    fn on(streams: &Streams, settings: &Settings, corrections: Corrections) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(streams.clock().clone());
-        let table = settings.supabase.as_ref().map_or(DEFAULT_TABLE, |access| access.table.as_str());
-        let corrections = Corrections::open(streams, table).await?;
         let events = Events::new(streams, Arc::clone(&clock));
         let jobs = Jobs::new(streams, &events, job_settings(settings));
         let trigger =
             Trigger::new(streams, &corrections, Arc::new(jobs.clone()), settings.trigger.clone(), clock);
         let runs = Runs::new(streams);
-        Ok(Self { streams: streams.clone(), corrections, jobs, runs, events, trigger })
+        Self { streams: streams.clone(), corrections, jobs, runs, events, trigger }
     }
 
     /// Asks the broker for the number of pending pairs and of jobs. Cheap enough for callers that
@@ -117,6 +117,11 @@ impl BrokerHandles {
         let (threshold, waiting) = (self.trigger.policy().threshold, outstanding.saturating_sub(in_hand));
         Ok(QueueHealth { pending, threshold, in_hand, waiting })
     }
+}
+
+/// Returns the name of the table of pairs.
+fn table(settings: &Settings) -> &str {
+    settings.supabase.as_ref().map_or(DEFAULT_TABLE, |access| access.table.as_str())
 }
 
 /// Returns the settings of the streams.

@@ -1,6 +1,7 @@
 //! A change of the tokens that models are trained on, from one release to the next.
 
 use autovalidate::broker::{JobRequest, RunState};
+use autovalidate::correction::Row;
 use autovalidate::hub::Release;
 use autovalidate::report::RunReport;
 use autovalidate::run::{AttemptEnding, Pipeline, settle};
@@ -98,4 +99,42 @@ async fn a_run_that_is_continued_keeps_its_tokens_when_the_setting_changes() {
     let record = harness.record(&id).await;
     assert_eq!((record.state, record.lineage.get("tokenizer")), (RunState::Done, None), "those of the base");
     assert!(!is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_the_gate_refuses_waits_for_twice_as_many_rows() {
+    let harness = RunHarness::new().await;
+    harness.ended(&pipeline(&harness, TokenizerChoice::Keep), &RunHarness::forced()).await;
+    let pieces = harness.releases().await.remove(0);
+
+    let characters = pipeline(&harness, TokenizerChoice::Characters);
+    let mut strict = pipeline(&harness, TokenizerChoice::Characters);
+    // Every model is too slow.
+    (strict.plan.gate.slowest, strict.plan.gate.query_budget_ms) = (0.0, 0.0);
+    let refused = harness.ended(&strict, &JobRequest::default()).await;
+    assert_eq!((refused.state, refused.base_model.as_deref()), (RunState::Refused, Some("tiny")));
+    let rows = refused.last_sequence.unwrap();
+
+    // The next runs go on from the live model, also after one that was refused itself.
+    let withheld = harness.ended(&strict, &JobRequest::default()).await;
+    assert_eq!((withheld.state, withheld.base_model.as_deref()), (RunState::Refused, Some(&*pieces.path())));
+    let goes_on = harness.ended(&characters, &RunHarness::forced()).await;
+    assert_eq!(
+        (goes_on.state, goes_on.base_model, goes_on.not_continued),
+        (RunState::Done, withheld.base_model, None)
+    );
+    assert_eq!(goes_on.refused_switch, Some(rows));
+    assert!(!is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+
+    let more: Vec<Row> = crate::support::run::rows()
+        .into_iter()
+        .map(|row| Row { id: row.id + 1_000_000, typo: format!("{}x", row.typo), ..row })
+        .collect();
+    within(DEADLINE, harness.corrections.append(&more)).await.unwrap();
+    let again = harness.ended(&characters, &RunHarness::forced()).await;
+    assert_eq!((again.state, again.base_model.as_deref()), (RunState::Done, Some("tiny")));
+    assert!(is_in_characters(&harness, &harness.releases().await.remove(0)).await);
+    // A switch that was published is over.
+    let after = harness.ended(&characters, &RunHarness::forced()).await;
+    assert_eq!(after.refused_switch, None);
 }

@@ -11,6 +11,7 @@ mod metrics;
 mod path;
 mod read_only;
 mod releases;
+mod run_commands;
 mod secrets;
 mod settings;
 mod stand_ins;

@@ -7,7 +7,7 @@ use autovalidate::broker::{
 };
 use autovalidate::worker::{Status, StatusSettings};
 use autovalidate_fakes::{hub, supabase};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use secrecy::ExposeSecret;
 
 use crate::broker::ownership::everything;
@@ -84,8 +84,15 @@ async fn commands_that_read_leave_every_stream_and_consumer_as_it_is() {
         assert_eq!(everything(&bench.connection).await, before, "{command:?} said {told}");
     }
 
-    // No worker runs, so the number that starts a run is this machine's; the command says so.
+    // No worker runs, so the number that starts a run is this machine's; the command says so. It counts the
+    // pairs and reads none of them: a million take seconds.
+    let mut reads = bench.listen("$JS.API.CONSUMER.CREATE.CORRECTIONS").await;
     let told = laptop.run(&["status"]).await;
+    within(DEADLINE, bench.connection.client().flush()).await.unwrap();
+    assert!(reads.next().now_or_never().is_none(), "the pairs were read");
+    // Whoever does read them is seen.
+    bench.corrections().await;
+    within(DEADLINE, reads.next()).await.unwrap();
     assert!(told.contains("3 of 7 pairs") && told.contains("no worker answers"), "{told}");
     // A trainer that died left its run in progress.
     let runs = Runs::new(&bench.streams);
