@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 /// Pages that are asked, and `/metrics`.
 const PAGES: [&str; 6] = ["/", "/runs", "/models", "/pairs", "/try", "/metrics"];
 /// Longest wait for something that the worker does.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Measures the console.
 #[derive(Parser)]
@@ -46,10 +46,10 @@ struct Args {
     #[arg(long)]
     json: Option<PathBuf>,
     /// Number of pairs.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 100_000)]
     pairs: u64,
     /// Number of past runs.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 200)]
     runs: u64,
     /// Number of times that each page is asked.
     #[arg(long, default_value_t = 200)]

@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use autovalidate::confined::Limits;
 use autovalidate::failure::Failure;
 use autovalidate::run::read_rows;
 use autovalidate::table_file::{ParquetReader, Problem, TableFileError};
@@ -95,11 +97,13 @@ fn a_list_in_each_row_is_no_text() {
 #[test]
 fn a_process_that_does_not_answer_is_an_answer() {
     let home = tempfile::tempdir().unwrap();
-    let by = |script: &str| {
+    let by = |script: &str, time: Duration| {
         let program = home.path().join("program");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        problem(b"PAR1 and whatever follows", &ParquetReader::new(&program))
+        // More than a pipe holds.
+        let bytes = [&b"PAR1"[..], &[b'a'; 200_000]].concat();
+        problem(&bytes, &ParquetReader::new(&program).within(Limits { time, ..Limits::default() }))
     };
     let record = r#"echo '{"record":["a","b",null,null,null]}'"#;
     for script in [
@@ -111,7 +115,11 @@ fn a_process_that_does_not_answer_is_an_answer() {
         record,
         &format!("{record}; kill -SEGV $$"),
     ] {
-        let problem = by(script);
+        let problem = by(script, Duration::from_secs(60));
+        assert!(matches!(problem, Problem::ParquetLimits), "{script}: {problem:?}");
+    }
+    for script in ["exec sleep 600", "cat >/dev/null; exec sleep 600", "yes"] {
+        let problem = by(script, Duration::from_millis(50));
         assert!(matches!(problem, Problem::ParquetLimits), "{script}: {problem:?}");
     }
     let problem = problem(b"PAR1", &ParquetReader::new(Path::new("/no/such/program")));

@@ -4,8 +4,11 @@
 //! record, and one for the end. An answer without its end is that of a process that died.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::decode::decode;
@@ -54,6 +57,13 @@ impl Confined {
 
         let mut process = confined::command(&self.program, READ_PARQUET).spawn().map_err(failed)?;
         let (input, output) = (process.stdin.take(), process.stdout.take());
+        // The number is this process's until it was waited for.
+        let pid = Pid::from_raw(process.id().cast_signed());
+        let end = move || {
+            // It may have ended by itself.
+            let _ = kill(pid, Signal::SIGKILL);
+        };
+        let limit = self.limits.time;
         let outcome = thread::scope(|scope| {
             // The process reads all of its input before it answers. One that has died reads no more, and is
             // told by its answer.
@@ -62,10 +72,18 @@ impl Confined {
                 let _ = input.write_all(&request).and_then(|()| input.write_all(b"\n"));
                 let _ = input.write_all(bytes);
             });
-            output.map_or(Ok(false), |output| read_answer(output.take(MAX_ANSWER), take))
+            let (answered, answer) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                if answer.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                    end();
+                }
+            });
+            let outcome = output.map_or(Ok(false), |output| read_answer(output.take(MAX_ANSWER), take));
+            // After a fault, nobody reads what the process still writes, and it reads no more.
+            end();
+            drop(answered);
+            outcome
         });
-        // After a fault, nobody reads what the process still writes.
-        let _ = process.kill();
         let _ = process.wait();
         match outcome? {
             true => Ok(()),
