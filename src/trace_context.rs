@@ -20,8 +20,13 @@ pub(crate) const STATUS: &str = "otel.status_code";
 pub struct TraceContext(String);
 
 impl TraceContext {
-    /// Parses the text of a header. Returns `None` for anything but a context of version 0.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Reads the header of a message. Returns `None` for anything but a context of version 0, and without the
+    /// feature `otel`.
+    pub(crate) fn received(header: &str) -> Option<Self> {
+        if cfg!(feature = "otel") { Self::parse(header) } else { None }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         const LENGTHS: [usize; 4] = [2, 32, 16, 2];
         let parts: Vec<&str> = text.split('-').take(LENGTHS.len() + 1).collect();
         let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -53,7 +58,7 @@ impl RecentTraces {
 
     /// Adds the context that the header of a message has.
     pub(crate) fn add(&mut self, header: &str) {
-        let Some(context) = TraceContext::parse(header).filter(|_| cfg!(feature = "otel")) else { return };
+        let Some(context) = TraceContext::received(header) else { return };
         if self.0.iter().rev().any(|known| known.trace() == context.trace()) {
             return;
         }

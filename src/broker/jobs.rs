@@ -251,7 +251,7 @@ impl Jobs {
                 let retry = message.headers.as_ref().map_or(0, retry_of);
                 tracing::info!(job = %id, deliveries, retry, "job taken");
                 let trace = message.headers.as_ref().and_then(|headers| headers.get(TRACE_HEADER));
-                let trace = trace.and_then(|trace| TraceContext::parse(trace.as_str()));
+                let trace = trace.and_then(|trace| TraceContext::received(trace.as_str()));
                 let job = Job::new(id, request, deliveries, retry, delivery, ack_wait).in_trace(trace);
                 // A failure drops the job, so the broker delivers it again.
                 self.register(job.id(), job.request()).await?;

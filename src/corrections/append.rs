@@ -185,6 +185,8 @@ struct Batch<'a> {
     known: &'a mut StreamState,
     /// Current time, by the broker's clock.
     now: Timestamp,
+    /// Trace in which the batch is stored.
+    trace: Option<TraceContext>,
     /// Digest of each row sent in this batch, by its id in the table.
     sent: HashMap<i64, (RowDigest, KeptRow)>,
     waiting: VecDeque<InFlight>,
@@ -199,6 +201,7 @@ impl<'a> Batch<'a> {
             corrections,
             known,
             now: clock.now(),
+            trace: TraceContext::current(),
             sent: HashMap::new(),
             waiting: VecDeque::new(),
             appended: Appended::default(),
@@ -245,7 +248,8 @@ impl<'a> Batch<'a> {
         judged: Judged,
     ) -> Result<(), BrokerError> {
         self.sent.insert(row.id, (digest, kept));
-        self.waiting.push_back(self.corrections.publish(row, digest, kept, judged).await?);
+        let published = self.corrections.publish(row, digest, kept, judged, self.trace.as_ref()).await?;
+        self.waiting.push_back(published);
         Ok(())
     }
 
@@ -328,6 +332,7 @@ impl Corrections {
         digest: RowDigest,
         kept: KeptRow,
         judged: Judged,
+        trace: Option<&TraceContext>,
     ) -> Result<InFlight, BrokerError> {
         let mut headers = HeaderMap::new();
         let id = MessageId::of_row(kept.number, kept.version);
@@ -336,8 +341,8 @@ impl Corrections {
         let names = self.streams.names();
         let Judged { minute, refusal } = judged;
         insert_text_id(&mut headers, row.text_id.as_deref());
-        if let Some(context) = TraceContext::current() {
-            headers.insert(TRACE_HEADER, context.as_str());
+        if let Some(trace) = trace {
+            headers.insert(TRACE_HEADER, trace.as_str());
         }
         if let Some(minute) = minute {
             headers.insert(MINUTE_HEADER, minute.to_string());

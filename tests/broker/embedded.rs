@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use crate::support::DEADLINE;
 use crate::support::broker::{TestBroker, options, rows};
 use crate::support::nats::NatsServer;
-use crate::support::{nats_server, within};
+use crate::support::{nats_server, within, write_program};
 
 fn pid(server: &Server) -> Pid {
     let pid = server.pid().unwrap();
@@ -24,8 +24,7 @@ fn pid(server: &Server) -> Pid {
 
 fn script(folder: &Path, body: &str) -> Options {
     let program = folder.join("nats-server");
-    std::fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&program, body);
     Options { program: Some(program), ..options(&folder.join("store")) }
 }
 

@@ -1,6 +1,5 @@
 //! Parquet files that ask for more than they hold, and processes that don't answer.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use super::confined;
+use crate::support::write_program;
 
 /// Number of rows, as the header of `DELTA_LENGTH_BYTE_ARRAY` writes it: blocks of 128 values, four parts
 /// each, 100 values.
@@ -99,8 +99,7 @@ fn a_process_that_does_not_answer_is_an_answer() {
     let home = tempfile::tempdir().unwrap();
     let by = |script: &str, time: Duration| {
         let program = home.path().join("program");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&program, script);
         // More than a pipe holds.
         let bytes = [&b"PAR1"[..], &[b'a'; 200_000]].concat();
         problem(&bytes, &ParquetReader::new(&program).within(Limits { time, ..Limits::default() }))

@@ -1,6 +1,5 @@
 //! Models that somebody made to do harm: named by a request, or uploaded as a release.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::hub::publish_zip;
 use crate::support::run::{RunHarness, repository, stages};
-use crate::support::{DEADLINE, copy_folder, onnxruntime, tiny, within};
+use crate::support::{DEADLINE, copy_folder, onnxruntime, tiny, within, write_program};
 
 /// Returns a copy of the tiny model with code in it.
 fn with_code(to: PathBuf) -> PathBuf {
@@ -127,9 +126,7 @@ async fn a_model_is_read_by_a_process_with_limits() {
 async fn whoever_cancels_a_run_ends_the_process_that_reads_its_model() {
     let harness = RunHarness::new().await;
     let (program, told) = (harness.data("program"), harness.data("pid"));
-    let script = format!("#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600\n", told.display());
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&program, &format!("echo $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600", told.display()));
     let mut pipeline = harness.pipeline(&harness.data("one"));
     pipeline.plan.model_check = ModelCheck::new(&program, onnxruntime())
         .within(Limits { time: Duration::from_secs(600), ..Limits::default() });

@@ -16,6 +16,7 @@ pub mod sleeper;
 pub mod worker;
 
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -50,6 +51,12 @@ pub fn local(path: &str) -> PathBuf {
 /// Returns the folder of the tiny model among the fixtures.
 pub fn tiny() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crates/finetune/tests/fixtures/tiny")
+}
+
+/// Writes a program that is this shell script.
+pub fn write_program(path: &Path, script: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Copies a folder with everything in it.

@@ -29,6 +29,36 @@ pub struct TestWorker {
     _folder: tempfile::TempDir,
 }
 
+/// Returns the settings of a worker that uses these stand-ins and a broker of its own.
+pub fn environment(
+    supabase: &supabase::Supabase,
+    hub: &hub::Hub,
+    base: &Path,
+    data: &Path,
+) -> HashMap<&'static str, String> {
+    HashMap::from([
+        ("SUPABASE_URL", supabase.url().to_string()),
+        ("SUPABASE_ANON_KEY", supabase.anon_key().to_owned()),
+        ("HF_ENDPOINT", hub.url().to_string()),
+        ("HF_TOKEN", hub.token().expose_secret().to_owned()),
+        ("HF_REPO", REPO.to_owned()),
+        ("BASE_MODEL", base.display().to_string()),
+        ("DATA_DIR", data.display().to_string()),
+        ("ORT_DYLIB_PATH", support::onnxruntime().display().to_string()),
+        ("NATS_SERVER", support::nats_server().display().to_string()),
+        ("NATS_LISTEN", "127.0.0.1:0".to_owned()),
+        ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
+        ("WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+        ("TRAIN_COOLDOWN", "off".to_owned()),
+        ("TRAIN_THREADS", "1".to_owned()),
+        ("TRAIN_EPOCHS", "3".to_owned()),
+        ("TRAIN_BATCH_SIZE", "16".to_owned()),
+        // Other tests use the processor, too.
+        ("GATE_SLOWEST", "100".to_owned()),
+        ("SYNTHESIS_VARIANTS", "2".to_owned()),
+    ])
+}
+
 impl TestWorker {
     /// Starts all servers and the worker, with a base model and additional settings.
     pub async fn start(base: &Path, more: &[(&str, &str)]) -> Self {
@@ -57,27 +87,7 @@ impl TestWorker {
         more: &[(&str, &str)],
     ) -> Self {
         let data = folder.path().join("data");
-        let mut environment: HashMap<&str, String> = HashMap::from([
-            ("SUPABASE_URL", supabase.url().to_string()),
-            ("SUPABASE_ANON_KEY", supabase.anon_key().to_owned()),
-            ("HF_ENDPOINT", hub.url().to_string()),
-            ("HF_TOKEN", hub.token().expose_secret().to_owned()),
-            ("HF_REPO", REPO.to_owned()),
-            ("BASE_MODEL", base.display().to_string()),
-            ("DATA_DIR", data.display().to_string()),
-            ("ORT_DYLIB_PATH", support::onnxruntime().display().to_string()),
-            ("NATS_SERVER", support::nats_server().display().to_string()),
-            ("NATS_LISTEN", "127.0.0.1:0".to_owned()),
-            ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
-            ("WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
-            ("TRAIN_COOLDOWN", "off".to_owned()),
-            ("TRAIN_THREADS", "1".to_owned()),
-            ("TRAIN_EPOCHS", "3".to_owned()),
-            ("TRAIN_BATCH_SIZE", "16".to_owned()),
-            // Other tests use the processor, too.
-            ("GATE_SLOWEST", "100".to_owned()),
-            ("SYNTHESIS_VARIANTS", "2".to_owned()),
-        ]);
+        let mut environment = environment(&supabase, &hub, base, &data);
         environment.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let needs = Needs { supabase: true, hub: true, runtime: true };
         let settings = Settings::read(&|name| environment.get(name).cloned(), None, needs).unwrap();

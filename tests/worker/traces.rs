@@ -15,12 +15,12 @@ use nix::unistd::Pid;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::support::{DEADLINE, nats_server, onnxruntime, tiny, within};
+use crate::support::worker::environment;
+use crate::support::{DEADLINE, tiny, within};
 
 /// Everything that a collector has been sent.
 #[derive(Debug, Default)]
@@ -77,28 +77,16 @@ impl Traced {
             .arg("worker")
             .current_dir(folder.path())
             .env_clear()
+            .envs(environment(&supabase, &hub, &tiny(), &folder.path().join("data")))
             .envs([
-                ("SUPABASE_URL", supabase.url().as_str()),
-                ("SUPABASE_ANON_KEY", supabase.anon_key()),
-                ("HF_ENDPOINT", hub.url().as_str()),
-                ("HF_TOKEN", hub.token().expose_secret()),
-                ("HF_REPO", "local/traced"),
-                ("NATS_LISTEN", "127.0.0.1:0"),
-                ("HTTP_ADDR", "127.0.0.1:0"),
                 ("TRAIN_THRESHOLD", "20"),
                 ("TRAIN_EPOCHS", "1"),
-                ("TRAIN_BATCH_SIZE", "8"),
-                ("TRAIN_THREADS", "1"),
-                ("SYNTHESIS_VARIANTS", "2"),
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
                 ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer of-the-collector"),
                 ("OTEL_BSP_SCHEDULE_DELAY", "100"),
                 // Traces are there whatever is logged.
                 ("RUST_LOG", "error"),
             ])
-            .env("BASE_MODEL", tiny())
-            .env("ORT_DYLIB_PATH", onnxruntime())
-            .env("NATS_SERVER", nats_server())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()

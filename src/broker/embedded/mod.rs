@@ -38,7 +38,9 @@ use crate::retry::Backoff;
 
 pub(super) use monitor::Clients;
 pub use token::ClientToken;
-pub(crate) use token::{path as token_path, stored as stored_token};
+#[cfg(feature = "dev")]
+pub(crate) use token::path as token_path;
+pub(crate) use token::stored as stored_token;
 
 /// Options of the embedded server.
 #[derive(Debug, Clone)]

@@ -130,21 +130,22 @@ fn fly_app(args: &Args, questions: &Questions) -> Result<Option<FlyApp>, CliErro
         (None, true) => questions.text("App on Fly.io (empty: none)", |text| fly::app(text).map(drop))?,
     };
     let Some(name) = name else { return Ok(None) };
-    let region = match &args.fly_region {
-        Some(region) => Some(region.clone()),
-        None => questions
-            .text("Region of the app, near the Supabase project (empty: fra, Frankfurt)", |text| {
-                fly::region(text).map(drop)
-            })?,
-    };
+    let given_or_asked =
+        |given: Option<String>, question: &str, parse: fn(&str) -> Result<String, String>| match given {
+            Some(given) => Ok(Some(given)),
+            None => questions.text(question, |text| parse(text).map(drop)),
+        };
+    let region = given_or_asked(
+        args.fly_region.clone(),
+        "Region of the app, near the Supabase project (empty: fra, Frankfurt)",
+        fly::region,
+    )?;
     let region = region.unwrap_or_else(|| fly::RECIPE_REGION.to_owned());
-    let image = match args.image.clone().or_else(|| IMAGE.map(str::to_owned)) {
-        Some(image) => Some(image),
-        None => questions
-            .text("Image to run there, ending with -fly (empty: built from a checkout)", |text| {
-                fly::image(text).map(drop)
-            })?,
-    };
+    let image = given_or_asked(
+        args.image.clone().or_else(|| IMAGE.map(str::to_owned)),
+        "Image to run there, ending with -fly (empty: built from a checkout)",
+        fly::image,
+    )?;
     Ok(Some(FlyApp { name, region, image }))
 }
 
@@ -155,7 +156,7 @@ fn is_chosen(args: &Args, questions: &Questions) -> bool {
 
 /// Returns the webhook of an app on Fly.io.
 fn of_app(name: &str) -> Result<Option<Url>, CliError> {
-    hook(&format!("https://{name}.fly.dev{}", PATH))
+    hook(&format!("https://{name}.fly.dev{PATH}"))
         .map(Some)
         .map_err(|problem| CliError::argument(problem, "Give the webhook's URL with --webhook."))
 }

@@ -48,8 +48,7 @@ impl ParquetReader {
         Self(Some(Confined { program: program.into(), limits: Limits::default() }))
     }
 
-    /// Returns a reader that decodes in this process, without limits: for files that this program wrote, and
-    /// for tests.
+    /// Returns a reader that decodes in this process, without limits: for tests and the fuzzer.
     pub fn in_this_process() -> Self {
         Self(None)
     }
