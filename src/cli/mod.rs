@@ -36,7 +36,7 @@
 //! man.rs         manual pages
 //! doctor.rs      checks of everything that a worker needs
 //! healthz.rs     health of the worker on this machine
-//! confined.rs    the reading of hostile bytes by a process of its own, which this program starts
+//! own_processes.rs  processes that this program starts of itself
 //! artifacts.rs   training artifacts of a model, as files
 //! telemetry/     logs and traces
 //! signals.rs     signals that end the program
@@ -52,7 +52,6 @@ mod arguments;
 mod artifacts;
 mod completions;
 mod config;
-mod confined;
 mod dataset;
 #[cfg(feature = "dev")]
 mod demo;
@@ -70,6 +69,7 @@ mod init;
 mod lineage;
 mod man;
 mod models;
+mod own_processes;
 mod quarantine;
 mod replay;
 mod report;
@@ -159,8 +159,8 @@ enum CommandOutcome {
 /// Runs the program.
 pub fn main() -> ExitCode {
     // Before anything starts a thread.
-    if let Some(answer) = confined::asked() {
-        return confined::run(answer);
+    if let Some(work) = own_processes::asked() {
+        return own_processes::run(work);
     }
     if let Err(error) = disable_telemetry() {
         eprintln!("error: the program can't restart itself with ONNX Runtime's telemetry disabled: {error}");

@@ -8,6 +8,7 @@ use crate::broker::{
     Broker, BrokerError, Clock, Connection, Events, JobSettings, Jobs, Project, QueueHealth, Runs,
     StreamSettings, Streams, embedded,
 };
+use crate::confined::this_program;
 use crate::corrections::Corrections;
 use crate::ingest::DEFAULT_TABLE;
 use crate::settings::{Nats, NatsStreams, Settings};
@@ -39,20 +40,22 @@ impl BrokerHandles {
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn open(settings: &Settings) -> Result<Self, WorkerError> {
-        Box::pin(Self::open_with(settings, stream_settings(settings))).await
+        Box::pin(Self::open_as(settings, &this_program(), false)).await
     }
 
-    /// Does the same as [`BrokerHandles::open`], and takes over streams of another project.
+    /// Does the same as [`BrokerHandles::open`] in a process that may have loaded this program as a library.
+    /// Streams of another project are taken over if so wanted.
     ///
     /// # Errors
     /// [`WorkerError::Queue`].
-    pub(super) async fn take_over(settings: &Settings) -> Result<Self, WorkerError> {
-        let streams = StreamSettings { takes_over: true, ..stream_settings(settings) };
-        Box::pin(Self::open_with(settings, streams)).await
-    }
-
-    async fn open_with(settings: &Settings, streams: StreamSettings) -> Result<Self, WorkerError> {
-        let connection = Box::pin(Self::connection(settings)).await?;
+    pub(super) async fn open_as(
+        settings: &Settings,
+        program: &Path,
+        takes_over: bool,
+    ) -> Result<Self, WorkerError> {
+        let streams = StreamSettings { takes_over, ..stream_settings(settings) };
+        let broker = broker(&settings.nats, &settings.data_dir, program);
+        let connection = Box::pin(Connection::open(&broker)).await?;
         match Box::pin(Self::set_up(&connection, settings, &streams)).await {
             Ok(handles) => Ok(handles),
             Err(error) => {
@@ -93,7 +96,7 @@ impl BrokerHandles {
     /// # Errors
     /// [`WorkerError::Queue`].
     pub async fn connection(settings: &Settings) -> Result<Connection, WorkerError> {
-        Ok(Connection::open(&broker(&settings.nats, &settings.data_dir)).await?)
+        Ok(Connection::open(&broker(&settings.nats, &settings.data_dir, &this_program())).await?)
     }
 
     fn on(streams: &Streams, settings: &Settings, corrections: Corrections) -> Self {
@@ -148,7 +151,8 @@ pub(crate) fn store_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("nats")
 }
 
-fn broker(nats: &Nats, data_dir: &Path) -> Broker {
+/// Returns the broker of these settings. An embedded server is tied to this process by `this_program`.
+fn broker(nats: &Nats, data_dir: &Path, this_program: &Path) -> Broker {
     match nats {
         Nats::Embedded { program, address, sync_every, token } => Broker::Embedded(embedded::Options {
             program: program.clone(),
@@ -156,6 +160,7 @@ fn broker(nats: &Nats, data_dir: &Path) -> Broker {
             port: address.port(),
             token: token.clone().map_or(ClientToken::Stored, ClientToken::Given),
             sync_every: *sync_every,
+            tied_by: Some(this_program.to_owned()),
             ..embedded::Options::new(store_dir(data_dir))
         }),
         Nats::Remote(remote) => Broker::Remote(remote.clone()),

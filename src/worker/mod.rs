@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alert::{Alerts, tell_when_held_up};
 use crate::broker::{BrokerError, CheckpointStore, StatusService};
+use crate::confined::this_program;
 use crate::failure::chain;
 use crate::http::{self, Console, ConsoleParts, HookGate, Hooks, RefusalLog, Server, Tryout, Views};
 use crate::hub::Repository;
@@ -102,10 +103,8 @@ impl Worker {
             true => Some(Trainer::open(settings)?),
             false => None,
         };
-        let handles = match takes_over {
-            true => BrokerHandles::take_over(settings).await?,
-            false => BrokerHandles::open(settings).await?,
-        };
+        let program = program.unwrap_or_else(this_program);
+        let handles = BrokerHandles::open_as(settings, &program, takes_over).await?;
         handles.corrections.complete_erasures().await?;
         handles.runs.complete_index().await?;
         let mut tasks = Tasks::default();
@@ -172,10 +171,7 @@ impl Worker {
         let runtime = trainer.as_ref().map(|trainer| trainer.runtime.clone());
         if let Some(trainer) = trainer {
             let library = &settings.runtime_library;
-            let model_check = match program {
-                Some(program) => ModelCheck::new(program, library),
-                None => ModelCheck::of_this_program(library),
-            };
+            let model_check = ModelCheck::new(program, library);
             let pipeline = trainer.pipeline(&handles, settings, model_check);
             pipeline.metrics.register(&mut metrics);
             let (jobs, trigger) = (handles.jobs.clone(), handles.trigger.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use autovalidate::ingest::IngestEvent;
 use autovalidate::ingest::webhook::{Hint, SECRET_HEADER, receive};
 use autovalidate::settings::{Needs, Settings};
-use autovalidate::worker::{Role, Worker};
+use autovalidate::worker::{Role, Worker, WorkerOptions};
 use autovalidate_fakes::supabase::{Options, Supabase, Webhook};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -99,7 +99,9 @@ async fn a_webhook_wakes_a_whole_worker_and_strangers_do_not() {
     let settings =
         Settings::read(&environment, None, Needs { supabase: true, ..Needs::default() }).expect("good");
     let stop = CancellationToken::new();
-    let started = Box::pin(Worker::start(&settings, Role::Listener, stop.clone()));
+    let program = Some(env!("CARGO_BIN_EXE_autovalidate").into());
+    let options = WorkerOptions { program, ..Role::Listener.into() };
+    let started = Box::pin(Worker::start(&settings, options, stop.clone()));
     let mut worker = within(DEADLINE, started).await.expect("the worker starts");
     let mut events = worker.take_ingest_events().expect("a listener");
     let mut ended = 0;

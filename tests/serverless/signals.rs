@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::sleeper::Sleeper;
@@ -82,6 +83,30 @@ async fn a_second_signal_ends_the_program_at_once_and_its_broker_with_it() {
     // The first signal may have ended it before the second one came.
     assert!(matches!(status.code(), Some(130 | 0)), "{status}");
     gone(broker).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_leaves_no_broker_behind_not_even_one_that_it_had_restarted() {
+    let sleeper = Sleeper::new(&[]).await;
+    let mut worker = Command::from(sleeper.program(&["worker", "--role", "listener"]));
+    worker.env("RUST_LOG", "autovalidate=info");
+    let mut worker = worker.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut log = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let mut ready = async |line: &str| {
+        within(DEADLINE, async {
+            while !log.next_line().await.unwrap().expect("the worker runs").contains(line) {}
+        })
+        .await;
+        broker(&sleeper).await
+    };
+    let first = ready("worker started").await;
+    kill(first, Signal::SIGKILL).unwrap();
+    let second = ready("nats-server is ready again").await;
+    assert_ne!(first, second);
+    // The worker gets no chance to end it.
+    send(&worker, Signal::SIGKILL);
+    gone(second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

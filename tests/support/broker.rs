@@ -30,6 +30,7 @@ pub struct TestBroker {
 pub fn options(store: &Path) -> embedded::Options {
     embedded::Options {
         program: Some(nats_server()),
+        tied_by: Some(env!("CARGO_BIN_EXE_autovalidate").into()),
         token: embedded::ClientToken::NotNeeded,
         ..embedded::Options::new(store)
     }

@@ -69,8 +69,12 @@ impl Sleeper {
 
     #[track_caller]
     pub fn wake_for(&self, idle: Duration) -> impl Future<Output = Worker> {
-        let options =
-            WorkerOptions { role: Role::Listener, exit_when_idle: Some(idle), ..WorkerOptions::default() };
+        let options = WorkerOptions {
+            role: Role::Listener,
+            exit_when_idle: Some(idle),
+            program: Some(env!("CARGO_BIN_EXE_autovalidate").into()),
+            ..WorkerOptions::default()
+        };
         let settings = self.settings();
         within(DEADLINE, async move {
             Box::pin(Worker::start(&settings, options, CancellationToken::new())).await.unwrap()

@@ -9,6 +9,7 @@
 //! program.rs  lookup of the program, and the check of its version
 //! store.rs    store folder: lock, configuration file, leftover server
 //! process.rs  one process of the server, from start to exit
+//! parent_death.rs  a server that ends with this process, however that ends
 //! capacity.rs limit of the store, from the size of its disk
 //! monitor.rs  number of connected clients, from the server's monitoring port
 //! token.rs    token of the server, in a file of the store
@@ -16,6 +17,7 @@
 
 mod capacity;
 mod monitor;
+mod parent_death;
 mod process;
 mod program;
 mod store;
@@ -31,12 +33,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::process::Process;
+use self::parent_death::tied_command;
+use self::process::{Process, server_command};
 use self::store::{ServerConfiguration, Store};
 use super::error::BrokerError;
 use crate::retry::Backoff;
 
 pub(super) use monitor::Clients;
+pub(crate) use parent_death::{RUN_SERVER, become_server};
 pub use token::ClientToken;
 #[cfg(feature = "dev")]
 pub(crate) use token::path as token_path;
@@ -47,6 +51,9 @@ pub(crate) use token::stored as stored_token;
 pub struct Options {
     /// Path of the nats-server program; `nats-server` on `PATH` when not set.
     pub program: Option<PathBuf>,
+    /// This program, which then becomes the server, so that the server ends when this process is killed (on
+    /// Linux). `None` starts the server itself: the next worker on the store ends one that was left behind.
+    pub tied_by: Option<PathBuf>,
     /// Folder of the server's store. Only one worker at a time can use it.
     pub store: PathBuf,
     /// Address that the server listens on.
@@ -76,6 +83,7 @@ impl Options {
     pub fn new(store: impl Into<PathBuf>) -> Self {
         Self {
             program: None,
+            tied_by: None,
             store: store.into(),
             host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
@@ -228,7 +236,11 @@ impl Launcher {
         let token = self.token.clone();
         let configuration = ServerConfiguration { host, port, token, sync_every };
         blocking(move || store.configure(&configuration)).await?;
-        Process::start(&self.program, &self.store.configuration(), host, ready_within).await
+        let command = match &self.options.tied_by {
+            Some(program) => tied_command(program, &self.program),
+            None => server_command(&self.program),
+        };
+        Process::start(&self.program, command, &self.store.configuration(), host, ready_within).await
     }
 }
 

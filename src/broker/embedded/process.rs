@@ -13,6 +13,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::parent_death::{self, ParentThread};
 use super::reachable;
 use crate::broker::error::BrokerError;
 
@@ -31,6 +32,7 @@ pub(super) struct Process {
     child: Child,
     ports: Ports,
     _log: AbortOnDropHandle<()>,
+    _parent: ParentThread,
 }
 
 /// Variables that a server gets: those of the system's loader, of Go's runtime and of certificates.
@@ -57,14 +59,15 @@ pub(super) fn server_command(program: &Path) -> Command {
 }
 
 impl Process {
-    /// Starts the server and waits until it answers on its port.
+    /// Starts the server by `command`, which gets the server's arguments, and waits until it answers on its
+    /// port. `program` is the server's program.
     pub(super) async fn start(
         program: &Path,
+        mut command: Command,
         configuration: &Path,
         host: IpAddr,
         ready_within: Duration,
     ) -> Result<Self, BrokerError> {
-        let mut command = server_command(program);
         command
             .arg("-c")
             .arg(configuration)
@@ -75,8 +78,9 @@ impl Process {
         // Ctrl-C in a terminal reaches the whole foreground process group, but the worker must
         // end before its broker does.
         command.process_group(0);
-        let mut child =
-            command.spawn().map_err(|source| BrokerError::Program { program: program.to_owned(), source })?;
+        let started = parent_death::spawn(command).await;
+        let (mut child, parent) =
+            started.map_err(|source| BrokerError::Program { program: program.to_owned(), source })?;
         let (ready, is_ready) = oneshot::channel();
         let log = child.stderr.take().map(|stderr| tokio::spawn(follow_log(stderr, ready)));
         let log = AbortOnDropHandle::new(log.unwrap_or_else(|| tokio::spawn(async {})));
@@ -96,7 +100,7 @@ impl Process {
                 return Err(BrokerError::ServerEnded { status });
             }
         };
-        Ok(Self { child, ports, _log: log })
+        Ok(Self { child, ports, _log: log, _parent: parent })
     }
 
     pub(super) fn ports(&self) -> Ports {
@@ -136,7 +140,8 @@ async fn follow_log(stderr: ChildStderr, ready: oneshot::Sender<Ports>) {
     let mut lines = BufReader::new(stderr).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
         let line = String::from_utf8_lossy(&line);
-        if line.contains("[ERR]") || line.contains("[FTL]") {
+        // The last is this program's, if it could not become the server.
+        if line.contains("[ERR]") || line.contains("[FTL]") || line.starts_with("error: ") {
             tracing::warn!(target: "autovalidate::nats_server", "{}", line.trim_end());
         } else {
             tracing::debug!(target: "autovalidate::nats_server", "{}", line.trim_end());

@@ -28,11 +28,6 @@ impl ModelCheck {
         Self { program, runtime, characters: None, limits: Limits::default() }
     }
 
-    /// Returns a reader that starts the program of this process.
-    pub fn of_this_program(runtime: impl Into<PathBuf>) -> Self {
-        Self::new(confined::this_program(), runtime)
-    }
-
     /// Returns a reader that also tries the folder with each character as a token.
     #[must_use]
     pub fn with_characters(self, phrases: Vec<String>) -> Self {
