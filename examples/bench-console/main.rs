@@ -113,7 +113,7 @@ impl Bench<'_> {
         self.stop(listener).await;
 
         // One training that outlasts the questions.
-        let long = [("TRAIN_BUDGET", "1000000"), ("TRAIN_BATCH_SIZE", "8")];
+        let long = [("TRAIN_BUDGET", "1000")];
         let worker = self.worker("all", &long);
         self.answers("/readyz").await;
         self.command(&["enqueue", "--force"]).await;
@@ -156,7 +156,7 @@ impl Bench<'_> {
             (format!("{}{number}", &name[..4]), name.to_owned(), "brand".to_owned())
         });
         self.setup.supabase.import(rows, Timestamp::now());
-        let worker = self.worker("all", &[("TRAIN_EPOCHS", "1")]);
+        let worker = self.worker("all", &[("TRAIN_EPOCHS", "1"), ("TRAIN_BUDGET", "10")]);
         self.answers("/readyz").await;
         self.setup.holds(400).await;
         self.command(&["enqueue", "--force"]).await;

@@ -142,6 +142,11 @@ impl History {
         undated.minute
     }
 
+    /// Returns the history of these minutes, each with its number of rows.
+    pub(super) fn of(minutes: impl IntoIterator<Item = (i64, u32)>) -> Self {
+        Self { minutes: minutes.into_iter().collect(), ..Self::default() }
+    }
+
     /// Returns the remembered minutes, each with its number of rows.
     pub(super) fn minutes(&self) -> impl Iterator<Item = (i64, u32)> + '_ {
         self.minutes.iter().map(|(minute, count)| (*minute, *count))

@@ -134,6 +134,17 @@ impl Ledger {
         }
     }
 
+    /// Records a text as [`text_ids`](Self::text_ids) returns it.
+    pub(super) fn restore_text(&mut self, id: i64, text: &str, stored: i64) {
+        self.texts.insert(id, StoredText { text: text.into(), stored });
+    }
+
+    /// Returns the ids that are texts, each with its text and the Unix time, in seconds, of its row's first
+    /// message that was read.
+    pub(super) fn text_ids(&self) -> impl Iterator<Item = (i64, &str, i64)> {
+        self.texts.iter().map(|(id, known)| (*id, known.text.as_ref(), known.stored))
+    }
+
     /// Returns the id that a row has in the table.
     pub(super) fn row_id(&self, number: i64) -> RowId {
         let id = id_of(number);
@@ -257,7 +268,7 @@ impl Ledger {
     /// Returns the number of rows with an id up to and including `last`, over all series. Ids that are
     /// texts are below all others. Erased rows don't count.
     pub(super) fn count_up_to(&self, last: i64) -> u64 {
-        let texts = self.entries(i64::MIN, i64::MAX).take_while(|(number, _)| is_text(*number));
+        let texts = self.all().take_while(|(number, _)| is_text(*number));
         let texts = texts.filter(|(_, entry)| entry.place != Place::Erased).count() as u64;
         let of_series = |series| {
             let Some((first, last)) = numbers_between(i64::MIN, last, series) else { return 0 };
@@ -274,9 +285,7 @@ impl Ledger {
 
     /// Returns the numbers of all erased rows.
     pub(super) fn erased(&self) -> impl Iterator<Item = i64> {
-        self.entries(i64::MIN, i64::MAX)
-            .filter(|(_, entry)| entry.place == Place::Erased)
-            .map(|(number, _)| number)
+        self.all().filter(|(_, entry)| entry.place == Place::Erased).map(|(number, _)| number)
     }
 
     /// Returns the numbers that an id may have, from the current series down to the first.
@@ -288,6 +297,16 @@ impl Ledger {
             false => self.series,
         };
         (0..=last).rev().filter_map(move |series| number_in(id, series))
+    }
+
+    /// Returns the number of rows, erased ones included.
+    pub(super) fn len(&self) -> u64 {
+        self.chunks.values().map(|chunk| chunk.len() as u64).sum()
+    }
+
+    /// Returns all rows, by their numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = (i64, Entry)> {
+        self.entries(i64::MIN, i64::MAX)
     }
 
     fn entries(&self, first: i64, last: i64) -> impl Iterator<Item = (i64, Entry)> {

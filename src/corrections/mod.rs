@@ -19,6 +19,7 @@
 //! burst.rs       bursts: their ids, and what is logged about them
 //! date_log.rs    messages about the dates of rows
 //! ledger.rs      the dedup ledger: digest, version and place of each row
+//! ledger_file/   the ledger on disk, for the next start
 //! digest.rs      digest of a row
 //! message_id.rs  message ids
 //! scan.rs        one ordered read of a range of a stream
@@ -31,6 +32,7 @@ mod digest;
 mod erase;
 mod history;
 mod ledger;
+mod ledger_file;
 mod listing;
 mod message_id;
 mod quarantine;
@@ -48,7 +50,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::stream::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use self::append::{Appended, SHORTENED_HEADER};
 use self::burst::BurstLog;
@@ -59,6 +61,8 @@ pub use self::erase::Forgotten;
 pub use self::history::BurstLimit;
 use self::history::{History, minute_of};
 use self::ledger::{Entry, Ledger, Place};
+use self::ledger_file::FileState;
+pub use self::ledger_file::LedgerFile;
 pub use self::listing::{QuarantinePage, StoredPair};
 use self::message_id::{MessageId, MessageRole};
 pub use self::quarantine::{Decided, Quarantined};
@@ -96,6 +100,7 @@ pub struct Corrections {
     streams: Streams,
     table: Arc<str>,
     known: Arc<Mutex<StreamState>>,
+    file: Option<LedgerFile>,
 }
 
 /// Record of the sweeps that reached the end of the table.
@@ -123,6 +128,7 @@ struct StreamState {
     deleted: u64,
     corrections_read: u64,
     quarantine_read: u64,
+    file: FileState,
 }
 
 impl Corrections {
@@ -131,7 +137,20 @@ impl Corrections {
     /// # Errors
     /// [`BrokerError::InvalidTable`], [`BrokerError::Request`], [`BrokerError::TimedOut`].
     pub async fn open(streams: &Streams, table: &str) -> Result<Self, BrokerError> {
-        let corrections = Self::unread(streams, table)?;
+        Self::open_as(streams, table, None).await
+    }
+
+    /// Opens the pairs as [`open`](Self::open) does. The ledger is read from the file as far as that goes,
+    /// and written to it from time to time.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open). A file that can't be read or written is none.
+    pub async fn open_with(streams: &Streams, table: &str, file: LedgerFile) -> Result<Self, BrokerError> {
+        Self::open_as(streams, table, Some(file)).await
+    }
+
+    async fn open_as(streams: &Streams, table: &str, file: Option<LedgerFile>) -> Result<Self, BrokerError> {
+        let corrections = Self { file, ..Self::unread(streams, table)? };
         drop(corrections.current().await?);
         Ok(corrections)
     }
@@ -146,7 +165,12 @@ impl Corrections {
         if table.is_empty() || table.chars().any(char::is_control) {
             return Err(BrokerError::InvalidTable);
         }
-        Ok(Self { streams: streams.clone(), table: table.into(), known: Arc::new(Mutex::default()) })
+        Ok(Self {
+            streams: streams.clone(),
+            table: table.into(),
+            known: Arc::new(Mutex::default()),
+            file: None,
+        })
     }
 
     fn swept_table(&self) -> Records<SweptTable> {
@@ -246,10 +270,16 @@ impl Corrections {
 
     /// Returns the ledger, brought up to date with what any worker has stored. While the guard is
     /// held, no other task of this process stores rows.
-    async fn current(&self) -> Result<MutexGuard<'_, StreamState>, BrokerError> {
-        let mut known = self.known.lock().await;
+    async fn current(&self) -> Result<OwnedMutexGuard<StreamState>, BrokerError> {
+        let mut known = Arc::clone(&self.known).lock_owned().await;
+        if let Some(file) = self.file.as_ref().filter(|_| !known.is_read) {
+            known = file.load(self, known).await?;
+        }
         self.catch_up(&mut known).await?;
-        Ok(known)
+        match &self.file {
+            Some(file) => file.write_if_due(self, known).await,
+            None => Ok(known),
+        }
     }
 
     /// Reads the rows that any worker has stored since the ledger was last read.
@@ -274,6 +304,9 @@ impl Corrections {
                 ..StreamState::default()
             };
             floor.and_then(|floor| known.history.raise_floor(floor));
+            if let Some(file) = &self.file {
+                file.remove().await?;
+            }
         }
         for (stream, place, last) in
             [(corrections, Place::Pairs, corrections_last), (quarantine, Place::Quarantine, quarantine_last)]
@@ -326,6 +359,11 @@ impl Corrections {
 }
 
 impl StreamState {
+    /// Returns the number of messages that were read from both streams.
+    fn messages_read(&self) -> u64 {
+        self.corrections_read.saturating_add(self.quarantine_read)
+    }
+
     /// Records a message of one of the two streams.
     fn record(
         &mut self,
@@ -345,6 +383,8 @@ impl StreamState {
             self.ledger.record_text(number, &text, stored_at.unwrap_or(Timestamp::UNIX_EPOCH));
         }
         let after = self.ledger.get(number);
+        let is_kept = |entry: &Entry| entry.place != Place::Erased;
+        self.file.has_erased |= before.as_ref().is_some_and(is_kept) && !after.as_ref().is_some_and(is_kept);
         // A tombstone and a message of the same row: the message is still to be deleted.
         if before.is_some_and(|before| (before.place == Place::Erased) != (place == Place::Erased)) {
             self.undeleted += 1;

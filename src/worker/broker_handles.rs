@@ -9,7 +9,7 @@ use crate::broker::{
     StreamSettings, Streams, embedded,
 };
 use crate::confined::this_program;
-use crate::corrections::Corrections;
+use crate::corrections::{Corrections, LedgerFile};
 use crate::ingest::DEFAULT_TABLE;
 use crate::settings::{Nats, NatsStreams, Settings};
 use crate::trigger::Trigger;
@@ -72,7 +72,8 @@ impl BrokerHandles {
         streams: &StreamSettings,
     ) -> Result<Self, WorkerError> {
         let streams = Streams::ensure(connection, streams).await?;
-        let corrections = Box::pin(Corrections::open(&streams, table(settings))).await?;
+        let file = LedgerFile::new(ledger_path(&settings.data_dir, &streams));
+        let corrections = Box::pin(Corrections::open_with(&streams, table(settings), file)).await?;
         let handles = Self::on(&streams, settings, corrections);
         // Creates the consumer, or gives it these settings.
         let settings = job_settings(settings);
@@ -125,6 +126,11 @@ impl BrokerHandles {
 /// Returns the name of the table of pairs.
 fn table(settings: &Settings) -> &str {
     settings.supabase.as_ref().map_or(DEFAULT_TABLE, |access| access.table.as_str())
+}
+
+/// Returns the path of the ledger's file. Workers of several namespaces may share a folder.
+fn ledger_path(data_dir: &Path, streams: &Streams) -> PathBuf {
+    data_dir.join("ledger").join(streams.names().corrections().to_string())
 }
 
 /// Returns the settings of the streams.

@@ -16,6 +16,7 @@ mod domain;
 mod embedded;
 mod foreign_clients;
 mod jobs;
+mod ledger_file;
 pub(crate) mod ownership;
 mod quarantine;
 mod records;

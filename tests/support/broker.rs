@@ -10,7 +10,7 @@ use autovalidate::broker::{
     SystemClock, embedded,
 };
 use autovalidate::correction::Row;
-use autovalidate::corrections::Corrections;
+use autovalidate::corrections::{Corrections, LedgerFile};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -69,8 +69,10 @@ impl TestBroker {
         within(DEADLINE, Streams::ensure(&connection, &StreamSettings::default())).await.unwrap()
     }
 
+    /// Opens the pairs as a worker does that starts again on its disk, and has written its ledger each time.
     pub async fn corrections(&self) -> Corrections {
-        within(DEADLINE, Corrections::open(&self.streams, "pairs")).await.unwrap()
+        let file = LedgerFile::new(self.folder.path().join("ledger")).written_after(1, Duration::ZERO);
+        within(DEADLINE, Corrections::open_with(&self.streams, "pairs", file)).await.unwrap()
     }
 
     pub async fn jobs(&self, settings: JobSettings) -> Jobs {
