@@ -24,6 +24,7 @@
 //! confined     another process of this program, with limits, for hostile bytes
 //! retry        growing pauses with jitter
 //! answer       body of an HTTP answer, read up to a limit
+//! row_list     rows in few large pieces of memory
 //! correction   the training pair and its validation
 //! templates    rendering of texts as model input
 //! catalog_row  names of the catalog that belong together
@@ -64,6 +65,7 @@ pub mod redaction;
 pub mod report;
 pub mod retry;
 pub mod row_identity;
+pub mod row_list;
 pub mod run;
 pub mod settings;
 pub mod synthesis;

@@ -169,9 +169,9 @@ async fn kept(handles: &BrokerHandles, reason: Option<Refusal>) -> Result<Vec<Ke
         .collect();
     if reason.is_none_or(|reason| reason == Refusal::Conflict) {
         let Snapshot { rows, released, .. } = handles.corrections.snapshot(u64::MAX).await?;
-        let conflicts = Conflicts::among(rows.iter().map(|(_, row)| row), &released);
-        let losers = rows.into_iter().filter(|(_, row)| conflicts.contains(row.id));
-        kept.extend(losers.map(|(_, row)| Kept { refusal: Refusal::Conflict, place: Place::Pairs { row } }));
+        let conflicts = Conflicts::among(rows.iter(), &released);
+        let losers = rows.iter().filter(|row| conflicts.contains(row.id));
+        kept.extend(losers.map(|row| Kept { refusal: Refusal::Conflict, place: Place::Pairs { row } }));
     }
     Ok(kept)
 }

@@ -123,7 +123,7 @@ async fn known(args: &Args, settings: &Settings) -> Result<Vec<CatalogRow>, CliE
     let handles = handles().await?;
     let snapshot = handles.corrections.snapshot(u64::MAX).await?;
     handles.streams.connection().close().await;
-    Ok(snapshot.rows.into_iter().map(|(_, row)| CatalogRow::alone(row.domain, row.corrected)).collect())
+    Ok(snapshot.rows.iter().map(|row| CatalogRow::alone(row.domain, row.corrected)).collect())
 }
 
 /// Formats the answers as columns, one per model.

@@ -15,6 +15,7 @@ use super::{Corrections, last_sequence};
 use crate::broker::BrokerError;
 use crate::broker::timestamp;
 use crate::correction::{Refusal, Row};
+use crate::row_list::RowList;
 use crate::trace_context::{RecentTraces, TRACE_HEADER};
 
 /// Largest number of notices of new pairs that are merged into one.
@@ -23,9 +24,9 @@ const NOTICES_AT_ONCE: usize = 512;
 /// All pairs up to a stream sequence.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Stream sequence and row of each pair, in order of sequence. Each row has its newest text up to
-    /// the sequence, and its id is its [number](crate::row_identity). Erased rows are left out.
-    pub rows: Vec<(u64, Row)>,
+    /// Row of each pair, in order of sequence. Each row has its newest text up to the sequence, and its id is
+    /// its [number](crate::row_identity). Erased rows are left out.
+    pub rows: RowList,
     /// Number of messages left out because they hold no row, or a row that may not be trained on.
     /// Other programs published them; such messages are never fatal.
     pub malformed: usize,
@@ -109,9 +110,10 @@ impl Corrections {
     pub async fn snapshot(&self, up_to_sequence: u64) -> Result<Snapshot, BrokerError> {
         let to = up_to_sequence.min(self.last_sequence().await?);
         let mut versions: HashMap<i64, (u16, usize)> = HashMap::new();
-        let mut rows: Vec<Option<(u64, Row)>> = Vec::new();
+        // Rows in order of sequence, also those that a later version has superseded.
+        let (mut rows, mut is_superseded) = (RowList::default(), Vec::new());
         let mut snapshot = Snapshot::default();
-        scan(self.streams.corrections(), 1, to, Depth::Whole, |sequence, message| {
+        scan(self.streams.corrections(), 1, to, Depth::Whole, |_, message| {
             let Some(row) = trainable(&message.payload) else {
                 snapshot.malformed += 1;
                 return;
@@ -123,12 +125,13 @@ impl Corrections {
                 Some((version, _)) if *version > id.version => return,
                 Some((version, _)) if *version == id.version => {}
                 known => {
-                    if let Some(superseded) = known.and_then(|(_, place)| rows.get_mut(*place)) {
-                        *superseded = None;
+                    if let Some(superseded) = known.and_then(|(_, place)| is_superseded.get_mut(*place)) {
+                        *superseded = true;
                         snapshot.released.remove(&id.number);
                     }
                     versions.insert(id.number, (id.version, rows.len()));
-                    rows.push(Some((sequence, Row { id: id.number, ..row })));
+                    rows.push(&Row { id: id.number, ..row });
+                    is_superseded.push(false);
                 }
             }
             if id.role == MessageRole::Released {
@@ -139,13 +142,18 @@ impl Corrections {
             }
         })
         .await?;
-        snapshot.rows = rows.into_iter().flatten().collect();
+        drop(versions);
         // The text of a pair may have changed to one that nobody can learn from. Only now: the ledger is
         // not held while a long stream is read, so that the ingest goes on.
         let known = self.current().await?;
-        snapshot
-            .rows
-            .retain(|(_, row)| known.ledger.get(row.id).is_none_or(|current| current.place == Place::Pairs));
+        let is_pair =
+            |number: i64| known.ledger.get(number).is_none_or(|current| current.place == Place::Pairs);
+        let is_kept = |place: &usize| !is_superseded[*place] && is_pair(rows.id(*place));
+        let kept: Vec<usize> = (0..rows.len()).filter(is_kept).collect();
+        snapshot.rows = match kept.len() == rows.len() {
+            true => rows,
+            false => kept.iter().map(|place| rows.row(*place)).collect(),
+        };
         if snapshot.malformed > 0 {
             tracing::warn!(
                 count = snapshot.malformed,

@@ -54,49 +54,70 @@ fn cost(slip: Slip) -> u32 {
 /// The run time is proportional to the product of the two lengths. The checks of a row limit each
 /// length to 256 characters.
 pub fn align(typo: &str, corrected: &str, typing: Typing) -> Alignment {
-    let typo: Vec<char> = normalize(typo).chars().collect();
-    let corrected = lower(&normalize(corrected).chars().collect::<Vec<_>>());
-    let mut from_place: Vec<Vec<(Slip, Edit)>> = vec![Vec::new(); corrected.len() + 1];
-    for slip in typing.slips.kinds() {
-        for edit in edits(slip, &corrected, typing) {
-            from_place[edit.at].push((slip, edit));
+    Correction::new(corrected, typing).align(typo)
+}
+
+/// A correction, with every edit that a slip can make to it.
+pub(super) struct Correction {
+    letters: Vec<char>,
+    /// Edits by the places at which they begin.
+    from_place: Vec<Vec<(Slip, Edit)>>,
+    slips: SlipSet,
+}
+
+impl Correction {
+    /// Lists the edits of a correction, in lower case and without extra white space.
+    pub(super) fn new(corrected: &str, typing: Typing) -> Self {
+        let letters = lower(&normalize(corrected).chars().collect::<Vec<_>>());
+        let mut from_place: Vec<Vec<(Slip, Edit)>> = vec![Vec::new(); letters.len() + 1];
+        for slip in typing.slips.kinds() {
+            for edit in edits(slip, &letters, typing) {
+                from_place[edit.at].push((slip, edit));
+            }
         }
+        Self { letters, from_place, slips: typing.slips }
     }
-    let end = (corrected.len(), typo.len());
-    let mut table = Vec::new();
-    for limit in SEARCHES {
-        table = paths(&corrected, &typo, &from_place, limit);
-        if table[end.0][end.1].cost <= limit {
-            break;
+
+    /// Aligns a typo with the correction, as [`align`] does.
+    pub(super) fn align(&self, typo: &str) -> Alignment {
+        let typo: Vec<char> = normalize(typo).chars().collect();
+        let corrected = &self.letters;
+        let end = (corrected.len(), typo.len());
+        let mut table = Vec::new();
+        for limit in SEARCHES {
+            table = paths(corrected, &typo, &self.from_place, limit);
+            if table[end.0][end.1].cost <= limit {
+                break;
+            }
         }
-    }
-    let mut alignment = Alignment::default();
-    // Characters that the typo still has of the correction. Those of a slip that writes a letter again, or
-    // beside it, don't count.
-    let mut kept = 0;
-    let mut place = end;
-    while place != (0, 0) {
-        let step = table[place.0][place.1];
-        let free = step.cost == table[step.from.0][step.from.1].cost;
-        alignment.slips.extend(step.slip);
-        kept += match step.slip {
-            Some(Slip::Abbreviated | Slip::Swapped) => place.1 - step.from.1,
-            _ => usize::from(free),
+        let mut alignment = Alignment::default();
+        // Characters that the typo still has of the correction. Those of a slip that writes a letter again, or
+        // beside it, don't count.
+        let mut kept = 0;
+        let mut place = end;
+        while place != (0, 0) {
+            let step = table[place.0][place.1];
+            let free = step.cost == table[step.from.0][step.from.1].cost;
+            alignment.slips.extend(step.slip);
+            kept += match step.slip {
+                Some(Slip::Abbreviated | Slip::Swapped) => place.1 - step.from.1,
+                _ => usize::from(free),
+            };
+            alignment.unexplained += usize::from(step.slip.is_none() && !free);
+            place = step.from;
+        }
+        alignment.slips.reverse();
+        let changes = alignment.slips.len() + alignment.unexplained;
+        alignment.is_another_word = match self.slips {
+            SlipSet::Original => alignment.unexplained > 0 || alignment.slips.len() > MOST_SLIPS,
+            SlipSet::Full => {
+                let (shorter, longer) = (corrected.len().min(typo.len()), corrected.len().max(typo.len()));
+                let many = table[end.0][end.1].cost as usize > longer || kept * 2 < shorter;
+                changes > 0 && (kept == 0 || (changes > 1 && many))
+            }
         };
-        alignment.unexplained += usize::from(step.slip.is_none() && !free);
-        place = step.from;
+        alignment
     }
-    alignment.slips.reverse();
-    let changes = alignment.slips.len() + alignment.unexplained;
-    alignment.is_another_word = match typing.slips {
-        SlipSet::Original => alignment.unexplained > 0 || alignment.slips.len() > MOST_SLIPS,
-        SlipSet::Full => {
-            let (shorter, longer) = (corrected.len().min(typo.len()), corrected.len().max(typo.len()));
-            let many = table[end.0][end.1].cost as usize > longer || kept * 2 < shorter;
-            changes > 0 && (kept == 0 || (changes > 1 && many))
-        }
-    };
-    alignment
 }
 
 /// Returns the cheapest path to each cell, as far as paths of at most `limit` reach.

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::tempered_sample::TemperedSample;
-use super::{Neighbors, Synthesizer};
+use super::{Neighbors, PairTable, Synthesizer};
 use crate::evaluate::Catalog;
 use crate::templates::Templates;
 use autovalidate_finetune::model::{ModelError, Tokenizer};
@@ -45,28 +45,34 @@ impl EpochDataset {
         Self { real, synthesizer, templates, seed, negatives: None, indexed, samples: None }
     }
 
-    /// Limits the number of pairs in each of `epochs` epochs. At least half of it is for real pairs if there
-    /// are as many.
-    pub fn limited(mut self, pairs: Option<usize>, epochs: usize) -> Self {
-        let synthetic = self.synthesizer.size(self.real.len());
-        let Some(limit) = pairs.filter(|limit| self.real.len() + synthetic > *limit) else { return self };
-        let count = limit.saturating_sub(synthetic).max(limit.div_ceil(2)).min(self.real.len());
-        let sample = TemperedSample::new(&self.real);
+    /// Creates the dataset of `epochs` epochs with at most `limit` pairs each. At least half of that is for
+    /// real pairs if there are as many. Pairs that no epoch has are not kept.
+    pub fn limited(
+        pairs: &impl PairTable,
+        synthesizer: Synthesizer,
+        templates: Templates,
+        seed: u64,
+        limit: Option<usize>,
+        epochs: usize,
+    ) -> Self {
+        let synthetic = synthesizer.size(pairs.len());
+        let Some(limit) = limit.filter(|limit| pairs.len() + synthetic > *limit) else {
+            let real = (0..pairs.len()).map(|position| pairs.pair(position)).collect();
+            return Self::new(real, synthesizer, templates, seed);
+        };
+        let count = limit.saturating_sub(synthetic).max(limit.div_ceil(2)).min(pairs.len());
+        let sample = TemperedSample::new(pairs);
         // Indexed texts are drawn from the streams before.
-        let draw = |epoch| sample.draw(count, self.seed, (3 << 32) + epoch as u64);
+        let draw = |epoch| sample.draw(count, seed, (3 << 32) + epoch as u64);
         let mut epochs: Vec<Vec<u32>> = (0..epochs).map(draw).collect();
         let mut kept: Vec<u32> = epochs.concat();
         kept.sort_unstable();
         kept.dedup();
         let place = |position: &u32| kept.partition_point(|other| other < position) as u32;
         epochs.iter_mut().flatten().for_each(|position| *position = place(position));
-        let mut position = 0;
-        self.real.retain(|_| {
-            position += 1;
-            kept.binary_search(&(position - 1)).is_ok()
-        });
-        self.real.shrink_to_fit();
-        Self { samples: Some(Samples { epochs, most: limit - count }), ..self }
+        let real = kept.iter().map(|position| pairs.pair(*position as usize)).collect();
+        let samples = Some(Samples { epochs, most: limit - count });
+        Self { samples, ..Self::new(real, synthesizer, templates, seed) }
     }
 
     /// Adds `count` hard negatives to each pair, drawn from the catalog names most similar to its

@@ -20,6 +20,7 @@
 //! synthesizer     the synthetic pairs of an epoch
 //! neighbors       similar names, for hard negatives
 //! tempered_sample a sample of the real pairs for an epoch that can't hold them all
+//! pair_table      the real pairs of a run, by position
 //! epoch_dataset   real and synthetic pairs of each epoch, in the form that training reads
 //! ```
 
@@ -31,6 +32,7 @@ mod epoch_dataset;
 mod keyboard;
 mod letters;
 mod neighbors;
+mod pair_table;
 mod rates;
 mod settings;
 mod slip;
@@ -44,6 +46,7 @@ pub use edit::Typing;
 pub use epoch_dataset::{EpochDataset, TokenizedEpochDataset};
 pub use keyboard::Keyboard;
 pub use neighbors::Neighbors;
+pub use pair_table::PairTable;
 pub use rates::SlipRates;
 pub use settings::{SynthesisError, SynthesisSettings};
 pub use slip::{Slip, SlipSet};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::alignment::align;
+use super::alignment::Correction;
 use super::edit::{Typing, edits};
 use super::letters::lower;
 use super::{Slip, SlipSet};
@@ -108,21 +108,30 @@ impl SlipRates {
         let mut counts = prior.counts.map(|share| share * PRIOR_SLIPS);
         let mut case = Case::default();
         let (mut learned, mut other_words) = (0, 0);
-        for (typo, corrected) in pairs {
-            let alignment = align(typo, corrected, typing);
-            let slips = alignment.slips.len();
-            if alignment.is_another_word {
-                other_words += 1;
-                continue;
-            }
-            case.count(typo, corrected);
-            let Some(count) = slips.checked_sub(1) else { continue };
-            learned += 1;
-            counts[count.min(MOST_SLIPS - 1)] += 1.0;
-            let possible = possible(corrected, typing);
-            *chances.entry(possible).or_default() += slips as f64;
-            for slip in alignment.slips {
-                *seen.entry(slip).or_default() += 1.0;
+        // Pairs of one correction come together: its edits are the same for each of them.
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.sort_unstable_by_key(|(_, corrected)| *corrected);
+        for pairs in pairs.chunk_by(|(_, one), (_, other)| one == other) {
+            let Some((_, corrected)) = pairs.first() else { continue };
+            let (correction, possible) = (Correction::new(corrected, typing), possible(corrected, typing));
+            for (typo, corrected) in pairs {
+                let alignment = correction.align(typo);
+                let slips = alignment.slips.len();
+                if alignment.is_another_word {
+                    other_words += 1;
+                    continue;
+                }
+                case.count(typo, corrected);
+                let Some(count) = slips.checked_sub(1) else { continue };
+                learned += 1;
+                counts[count.min(MOST_SLIPS - 1)] += 1.0;
+                match chances.get_mut(&possible) {
+                    Some(chances) => *chances += slips as f64,
+                    None => _ = chances.insert(possible.clone(), slips as f64),
+                }
+                for slip in alignment.slips {
+                    *seen.entry(slip).or_default() += 1.0;
+                }
             }
         }
         let total: f64 = counts.iter().sum();

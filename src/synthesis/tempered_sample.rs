@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 
-use autovalidate_finetune::train::PairTexts;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
+
+use super::PairTable;
 
 /// Pairs by their correction, for drawing samples.
 pub(super) struct TemperedSample {
@@ -18,12 +19,12 @@ pub(super) struct TemperedSample {
 }
 
 impl TemperedSample {
-    pub(super) fn new(pairs: &[PairTexts]) -> Self {
-        let mut places: HashMap<&str, usize> = HashMap::new();
+    pub(super) fn new(pairs: &impl PairTable) -> Self {
+        let mut places: HashMap<String, usize> = HashMap::new();
         let mut corrections: Vec<Vec<u32>> = Vec::new();
-        for (position, pair) in (0..).zip(pairs) {
+        for position in 0..pairs.len() as u32 {
             let next = corrections.len();
-            let place = *places.entry(&pair.positive).or_insert(next);
+            let place = *places.entry(pairs.pair(position as usize).positive).or_insert(next);
             if place == next {
                 corrections.push(Vec::new());
             }
@@ -79,6 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use autovalidate_finetune::train::PairTexts;
 
     #[test]
     fn shares_grow_with_the_root_of_the_size() {

@@ -11,8 +11,8 @@ use super::lines::Lines;
 use super::{MAX_RECORDS, Record};
 
 /// Reads all records.
-pub(super) fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
-    let mut reader = Reader { text, lines: Lines::new(text), columns, records: Vec::new(), fault: None };
+pub(super) fn records(text: &str, columns: &Columns<'_>, take: &mut dyn FnMut(Record)) -> Result<(), Fault> {
+    let mut reader = Reader { text, lines: Lines::new(text), columns, take, read: 0, fault: None };
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| not_json(&error, 1))?;
         let line = reader.line(value);
@@ -22,10 +22,10 @@ pub(super) fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, 
                 return Err(reader.fault.unwrap_or_else(|| not_json(&error, line)));
             }
         } else {
-            reader.take(value, Place::Line(line))?;
+            reader.record(value, Place::Line(line))?;
         }
     }
-    Ok(reader.records)
+    Ok(())
 }
 
 /// Returns the fault for a text that is not JSON. The messages of serde_json may quote the text.
@@ -38,7 +38,9 @@ struct Reader<'t> {
     text: &'t str,
     lines: Lines<'t>,
     columns: &'t Columns<'t>,
-    records: Vec<Record>,
+    take: &'t mut dyn FnMut(Record),
+    /// Number of records that were read.
+    read: u64,
     /// Reason why an array's reading was broken off.
     fault: Option<Fault>,
 }
@@ -49,13 +51,14 @@ impl Reader<'_> {
         self.lines.at((value.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize))
     }
 
-    fn take(&mut self, value: &RawValue, place: Place) -> Result<(), Fault> {
-        let number = self.records.len() as u64 + 1;
+    fn record(&mut self, value: &RawValue, place: Place) -> Result<(), Fault> {
+        let number = self.read + 1;
         if number > MAX_RECORDS {
             return Err(Problem::TooMany.into());
         }
         let values = values(value, self.columns).map_err(|problem| Fault::at(place, problem))?;
-        self.records.push(Record { number, place, values });
+        (self.take)(Record { number, place, values });
+        self.read = number;
         Ok(())
     }
 }
@@ -73,7 +76,7 @@ impl<'de> Visitor<'de> for &mut Reader<'_> {
         while let Some(element) = elements.next_element::<&RawValue>()? {
             number += 1;
             let place = Place::Element(self.line(element), number);
-            if let Err(fault) = self.take(element, place) {
+            if let Err(fault) = self.record(element, place) {
                 self.fault = Some(fault);
                 return Err(A::Error::custom("the reading ends here"));
             }
@@ -152,8 +155,12 @@ const MAX_FIELDS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{COLUMNS, NAMES, texts};
+    use super::super::tests::{COLUMNS, NAMES, collected, texts};
     use super::*;
+
+    fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
+        collected(|take| super::records(text, columns, take))
+    }
 
     fn fault(text: &str) -> (Option<Place>, Problem) {
         let fault = records(text, &COLUMNS).unwrap_err();

@@ -62,8 +62,24 @@ pub fn read(
     columns: &Columns<'_>,
     parquet: &ParquetReader,
 ) -> Result<Vec<Record>, TableFileError> {
+    let mut records = Vec::new();
+    read_each(path, columns, parquet, &mut |record| records.push(record))?;
+    Ok(records)
+}
+
+/// Reads a file as [`read`] does, and hands each record over. After an error, the records so far are not the
+/// whole file, and count for nothing.
+///
+/// # Errors
+/// The errors of [`read`].
+pub fn read_each(
+    path: &Path,
+    columns: &Columns<'_>,
+    parquet: &ParquetReader,
+    take: &mut dyn FnMut(Record),
+) -> Result<(), TableFileError> {
     let bytes = read_bytes(path)?;
-    records(bytes, &ending(path), columns, parquet).map_err(|fault| fault.of(path))
+    each_record(bytes, &ending(path), columns, parquet, take).map_err(|fault| fault.of(path))
 }
 
 /// Returns the ending of a file's name in lower case; empty for a name without one.
@@ -89,14 +105,15 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, TableFileError> {
     if bytes.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
-fn records(
+fn each_record(
     bytes: Vec<u8>,
     ending: &str,
     columns: &Columns<'_>,
     parquet: &ParquetReader,
-) -> Result<Vec<Record>, Fault> {
+    take: &mut dyn FnMut(Record),
+) -> Result<(), Fault> {
     if bytes.starts_with(b"PAR1") {
-        return parquet.records(bytes, columns);
+        return parquet.records(bytes, columns, take);
     }
     if ending == "parquet" {
         return Err(Problem::NotParquet.into());
@@ -118,11 +135,11 @@ fn records(
         "csv" | "tsv" => false,
         _ => text.trim_start().starts_with(['[', '{']),
     };
-    if is_json { json::records(&text, columns) } else { separated::records(&text, columns) }
+    if is_json { json::records(&text, columns, take) } else { separated::records(&text, columns, take) }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -139,6 +156,25 @@ pub(crate) mod tests {
         wanted: &[Column::required(&["name", "corrected"]), Column::optional(&["domain"])],
         lone: Some(0),
     };
+
+    /// Returns the records of a file with these bytes.
+    fn records(
+        bytes: Vec<u8>,
+        ending: &str,
+        columns: &Columns<'_>,
+        parquet: &ParquetReader,
+    ) -> Result<Vec<Record>, Fault> {
+        collected(|take| each_record(bytes, ending, columns, parquet, take))
+    }
+
+    /// Returns the records that a reading hands over.
+    pub(in crate::table_file) fn collected(
+        read: impl FnOnce(&mut dyn FnMut(Record)) -> Result<(), Fault>,
+    ) -> Result<Vec<Record>, Fault> {
+        let mut records = Vec::new();
+        read(&mut |record| records.push(record))?;
+        Ok(records)
+    }
 
     fn here() -> ParquetReader {
         ParquetReader::in_this_process()

@@ -9,7 +9,7 @@ use super::{MAX_RECORDS, Record};
 const SEPARATORS: [u8; 3] = [b'\t', b';', b','];
 
 /// Reads all records.
-pub(super) fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
+pub(super) fn records(text: &str, columns: &Columns<'_>, take: &mut dyn FnMut(Record)) -> Result<(), Fault> {
     if text.trim().is_empty() {
         return Err(Problem::Empty.into());
     }
@@ -23,7 +23,7 @@ pub(super) fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, 
     let places = columns
         .find(&header)
         .map_err(|problem| Fault::at(Place::Line(lines.at(start + after_line_ends(text, 0))), problem))?;
-    let (mut records, mut last_start) = (Vec::new(), 0);
+    let mut last = None;
     for (number, record) in (1_u64..).zip(reader.records()) {
         // The reader's errors are those of the source and of the encoding, and the source is a text.
         let record = record.map_err(|_| Fault::from(Problem::NotUtf8))?;
@@ -44,16 +44,16 @@ pub(super) fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, 
         let values =
             places.iter().map(value).map(|value| value.filter(|value| separator != b'\t' || *value != r"\N"));
         let values = values.map(|value| value.map(str::to_owned)).collect();
-        records.push(Record { number, place, values });
-        last_start = byte;
+        take(Record { number, place, values });
+        last = Some((byte, place));
     }
     // A quote that is not closed makes the rest of the file one text.
-    if let Some(last) = records.last()
-        && never_closed(text.get(last_start..).unwrap_or_default(), separator)
+    if let Some((start, place)) = last
+        && never_closed(text.get(start..).unwrap_or_default(), separator)
     {
-        return Err(Fault::at(last.place, Problem::OpenQuote));
+        return Err(Fault::at(place, Problem::OpenQuote));
     }
-    Ok(records)
+    Ok(())
 }
 
 fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {
@@ -109,8 +109,12 @@ fn never_closed(text: &str, separator: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{COLUMNS, NAMES, texts};
+    use super::super::tests::{COLUMNS, NAMES, collected, texts};
     use super::*;
+
+    fn records(text: &str, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
+        collected(|take| super::records(text, columns, take))
+    }
 
     fn some(values: [&str; 3]) -> Vec<Option<String>> {
         values.iter().map(|value| Some((*value).to_owned())).collect()

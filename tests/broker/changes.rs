@@ -30,7 +30,7 @@ async fn replace(corrections: &Corrections, rows: &[Row]) -> Appended {
 /// Returns id and typo of each pair of a dataset.
 async fn pairs(corrections: &Corrections) -> Vec<(i64, String)> {
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
-    snapshot.rows.into_iter().map(|(_, row)| (row.id, row.typo)).collect()
+    snapshot.rows.iter().map(|row| (row.id, row.typo)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn a_changed_row_is_reported_and_its_newest_text_counts() {
     assert_eq!(pairs(&corrections).await, expected);
     // An earlier run's data, up to its own sequence, has the earlier text.
     let earlier = within(DEADLINE, corrections.snapshot(3)).await.unwrap();
-    assert_eq!(earlier.rows[1].1, row(2));
+    assert_eq!(earlier.rows.row(1), row(2));
 
     // Back to the first text, and again: each change is one message.
     assert_eq!(replace(&corrections, &[row(2)]).await.changed, 1);

@@ -40,7 +40,7 @@ async fn a_released_row_is_trained_on_and_never_quarantined_again() {
     assert_eq!(corrections.quarantined_counts().await.unwrap(), BTreeMap::new());
 
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
-    assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(snapshot.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(snapshot.released, [1].into());
 
     // Neither row comes back with the next sweep or after a restart.
@@ -124,7 +124,7 @@ async fn a_pair_that_lost_its_majority_can_be_dropped_or_vouched_for() {
         [Decided::Already]
     );
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
-    assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(snapshot.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
     assert_eq!(snapshot.released, [2].into());
     let again = within(DEADLINE, bench.corrections().await.append(&rows(1..=2))).await.unwrap();
     assert_eq!(again.duplicates, 2);
@@ -160,5 +160,5 @@ async fn a_person_sees_releases_and_drops_rows_on_the_command_line() {
     assert_eq!(run(&["list", "--json"]).await.1, serde_json::json!([]));
     assert!(!run(&["release", "1"]).await.0, "the row is no longer in quarantine");
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
-    assert_eq!(snapshot.rows.iter().map(|(_, row)| row.id).collect::<Vec<_>>(), [2, 6, 8, 1]);
+    assert_eq!(snapshot.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [2, 6, 8, 1]);
 }

@@ -23,7 +23,7 @@ async fn append(corrections: &Corrections, rows: &[Row]) -> Appended {
 /// Returns the rows of a dataset.
 async fn pairs(corrections: &Corrections) -> Vec<Row> {
     let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
-    snapshot.rows.into_iter().map(|(_, row)| row).collect()
+    snapshot.rows.iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ async fn the_store_of_the_last_version_is_adopted_and_its_rows_are_recognized() 
         let known = within(DEADLINE, corrections.append(&table())).await.unwrap();
         assert_eq!(known, Appended { duplicates: 6, ..Appended::default() }, "start {start}");
         let snapshot = within(DEADLINE, corrections.snapshot(u64::MAX)).await.unwrap();
-        let pairs: Vec<Row> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
+        let pairs: Vec<Row> = snapshot.rows.iter().collect();
         assert_eq!(pairs, table()[..4]);
         let quarantined = within(DEADLINE, corrections.quarantined(None)).await.unwrap();
         let quarantined: Vec<_> = quarantined.iter().map(|kept| (kept.row.id, kept.refusal)).collect();

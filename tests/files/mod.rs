@@ -48,8 +48,7 @@ fn every_export_of_a_table_gives_its_rows() {
         let rows = read_rows(std::slice::from_ref(&path), &confined())
             .unwrap_or_else(|error| panic!("{name}: {error}"))
             .rows;
-        let texts: Vec<[&str; 3]> =
-            rows.iter().map(|row| [&*row.typo, &*row.corrected, &*row.domain]).collect();
+        let texts: Vec<[String; 3]> = rows.iter().map(|row| [row.typo, row.corrected, row.domain]).collect();
         assert_eq!(texts, ROWS, "{name}");
         if name.contains("uuid") {
             assert!(
@@ -71,7 +70,7 @@ fn every_export_of_a_table_gives_its_rows() {
 fn the_same_ids_are_the_same_rows_in_every_format() {
     let ids = |name: &str| {
         let rows = read_rows(&[folder().join(name)], &confined()).unwrap().rows;
-        rows.into_iter().map(|row| (row.id, row.text_id)).collect::<Vec<_>>()
+        rows.iter().map(|row| (row.id, row.text_id)).collect::<Vec<_>>()
     };
     assert_eq!(ids("duckdb-uuid.parquet"), ids("postgresql-uuid.csv"), "16 bytes there, a text here");
 }

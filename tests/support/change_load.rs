@@ -148,7 +148,7 @@ async fn stored(streams: &Streams) -> Vec<Row> {
     let corrections = Corrections::open(streams, "typo_training_dataset").await.expect("the pairs");
     let pairs = corrections.snapshot(u64::MAX).await.expect("a snapshot");
     let quarantined = corrections.quarantined(None).await.expect("the quarantine");
-    pairs.rows.into_iter().map(|(_, row)| row).chain(quarantined.into_iter().map(|kept| kept.row)).collect()
+    pairs.rows.iter().chain(quarantined.into_iter().map(|kept| kept.row)).collect()
 }
 
 /// Waits until the data is right and stays so, or the deadline passes. Returns the last comparison. When

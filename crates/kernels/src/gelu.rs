@@ -1,4 +1,7 @@
 //! Exact GELU, `x Phi(x)`, and its gradient.
+//!
+//! The forward pass of training keeps only GELU's input. The backward pass computes result and slope again,
+//! which costs one exponential for each element, and halves what a layer keeps of its widest rows.
 
 use super::columns::{self, BLOCK};
 use super::math::{Normal, multiply_add, normal};
@@ -8,25 +11,43 @@ use super::width::for_every_width;
 /// Number of elements that one task of the forward pass processes.
 const NUMBERS: usize = 1 << 15;
 
-/// Computes `y = x Phi(x)` element by element, and replaces each element of `x` by GELU's slope
-/// there, `Phi(x) + x phi(x)`. The slope is all that the gradient needs, and both results share one
-/// exponential.
+/// Computes `y = x Phi(x)` element by element.
 ///
 /// # Panics
 /// When the slices differ in length.
-pub fn gelu(pool: &dyn ThreadPool, x: &mut [f32], y: &mut [f32]) {
+pub fn gelu(pool: &dyn ThreadPool, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), y.len(), "y is as long as x");
-    each_with(pool, y.chunks_mut(NUMBERS).zip(x.chunks_mut(NUMBERS)).collect(), |_, (y, x)| forward(x, y));
+    each_with(pool, y.chunks_mut(NUMBERS).zip(x.chunks(NUMBERS)).collect(), |_, (y, x)| value(x, y));
 }
 
-for_every_width! { fn forward(x: &mut [f32], y: &mut [f32]) = forward_body }
+for_every_width! { fn value(x: &[f32], y: &mut [f32]) = value_body }
 
 #[inline(always)]
-fn forward_body<const FUSED: bool>(x: &mut [f32], y: &mut [f32]) {
+fn value_body<const FUSED: bool>(x: &[f32], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
+        *y = *x * normal::<FUSED>(*x).below;
+    }
+}
+
+/// Computes `y = x Phi(x)` element by element, and in `slope` GELU's slope there, `Phi(x) + x phi(x)`. The
+/// slope is all that the gradient needs, and both results share one exponential.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn gelu_with_slope(pool: &dyn ThreadPool, x: &[f32], y: &mut [f32], slope: &mut [f32]) {
+    assert!(x.len() == y.len() && x.len() == slope.len(), "y and slope are as long as x");
+    let parts = y.chunks_mut(NUMBERS).zip(slope.chunks_mut(NUMBERS)).zip(x.chunks(NUMBERS)).collect();
+    each_with(pool, parts, |_, ((y, slope), x)| value_and_slope(x, y, slope));
+}
+
+for_every_width! { fn value_and_slope(x: &[f32], y: &mut [f32], slope: &mut [f32]) = value_and_slope_body }
+
+#[inline(always)]
+fn value_and_slope_body<const FUSED: bool>(x: &[f32], y: &mut [f32], slope: &mut [f32]) {
+    for ((y, slope), x) in y.iter_mut().zip(slope).zip(x) {
         let Normal { below, density } = normal::<FUSED>(*x);
         *y = *x * below;
-        *x = multiply_add::<FUSED>(*x, density, below);
+        *slope = multiply_add::<FUSED>(*x, density, below);
     }
 }
 
@@ -83,11 +104,14 @@ mod tests {
         let x = numbers(96);
         let value = |x: f32| {
             let mut y = [0.0];
-            gelu(&SingleThread, &mut [x], &mut y);
+            gelu(&SingleThread, &[x], &mut y);
             f64::from(y[0])
         };
-        let (mut slope, mut y) = (x.clone(), vec![0.0; 96]);
-        gelu(&SingleThread, &mut slope, &mut y);
+        let (mut slope, mut y) = (vec![0.0; 96], vec![0.0; 96]);
+        gelu_with_slope(&SingleThread, &x, &mut y, &mut slope);
+        let mut alone = vec![0.0; 96];
+        gelu(&SingleThread, &x, &mut alone);
+        assert_eq!(alone, y, "the result is the same bits when it is computed again");
         let (mut dx, mut columns) = (vec![0.0; 96], vec![0.0; 6]);
         gelu_gradient(&SingleThread, &[2.0; 96], &slope, &mut dx, &mut columns);
         for (x, dx) in x.iter().zip(&dx) {
@@ -103,10 +127,13 @@ mod tests {
         let near = |a: &[f32], b: &[f32], most: f32| {
             a.iter().zip(b).all(|(a, b)| (a - b).abs() <= most * (1.0 + b.abs()))
         };
-        let (mut slope, mut plain_slope) = (numbers(300), numbers(300));
+        let (x, mut slope, mut plain_slope) = (numbers(300), vec![0.0; 300], vec![0.0; 300]);
         let (mut wide, mut plain) = (vec![0.0; 300], vec![0.0; 300]);
-        forward(&mut slope, &mut wide);
-        forward_body::<false>(&mut plain_slope, &mut plain);
+        value(&x, &mut wide);
+        value_body::<false>(&x, &mut plain);
+        assert!(near(&wide, &plain, 1e-6));
+        value_and_slope(&x, &mut wide, &mut slope);
+        value_and_slope_body::<false>(&x, &mut plain, &mut plain_slope);
         assert!(near(&wide, &plain, 1e-6) && near(&slope, &plain_slope, 1e-6));
         let upstream = numbers(301).split_off(1);
         let (mut wide_sums, mut plain_sums) = (vec![0.0; 30], vec![0.0; 30]);

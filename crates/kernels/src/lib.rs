@@ -48,7 +48,7 @@ mod width;
 pub use adamw::{AdamWStep, adamw, squares};
 pub use attention::{Attention, Texts};
 pub use factors::Factors;
-pub use gelu::{gelu, gelu_gradient};
+pub use gelu::{gelu, gelu_gradient, gelu_with_slope};
 pub use norm::{NormGradients, NormStatistics, layer_norm, layer_norm_gradient};
 pub use product::{LinearGradients, linear, linear_gradient, linear_input_gradient};
 pub use shared::Sharing;

@@ -5,6 +5,7 @@
 //! outlier; otherwise the first row would always win. Each dataset counts the votes of all rows and
 //! leaves out the rows that lose, even rows that earlier runs trained on.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -29,14 +30,15 @@ impl Conflicts {
     /// Counts the votes. A correction wins with at least twice as many rows as the runner-up. A
     /// correction that a person released wins over all others; among several released ones, the
     /// latest wins. The order of the rows doesn't matter.
-    pub fn among<'a>(
-        rows: impl IntoIterator<Item = &'a Row, IntoIter: Clone>,
+    pub fn among<R: Borrow<Row>>(
+        rows: impl IntoIterator<Item = R, IntoIter: Clone>,
         released: &BTreeSet<i64>,
     ) -> Self {
         let rows = rows.into_iter();
         let contested = contested(rows.clone());
         let mut typos: BTreeMap<(String, String), Voters> = BTreeMap::new();
-        for row in rows.filter(|row| contested.contains(&typo_hash(row))) {
+        for row in rows.filter(|row| contested.contains(&typo_hash(row.borrow()))) {
+            let row: &Row = row.borrow();
             let corrections = typos.entry((normalize(&row.domain), normalize(&row.typo))).or_default();
             corrections.entry(normalize(&row.corrected)).or_default().insert((row.insert_order(), row.id));
         }
@@ -73,9 +75,10 @@ impl Conflicts {
 /// Returns the hashes of the typos that rows correct to different names. Most typos have one correction,
 /// and their texts need no memory here. Two typos with one hash look contested and are compared by their
 /// texts.
-fn contested<'a>(rows: impl Iterator<Item = &'a Row>) -> HashSet<u64> {
+fn contested<R: Borrow<Row>>(rows: impl Iterator<Item = R>) -> HashSet<u64> {
     let (mut first, mut contested) = (HashMap::new(), HashSet::new());
     for row in rows {
+        let row: &Row = row.borrow();
         let (typo, correction) = (typo_hash(row), hash_of([&normalize(&row.corrected)]));
         if *first.entry(typo).or_insert(correction) != correction {
             contested.insert(typo);
@@ -129,7 +132,7 @@ mod tests {
     }
 
     fn left_out(corrections: &[&str], released: &[i64]) -> (Vec<i64>, Vec<i64>) {
-        let conflicts = Conflicts::among(&rows(corrections), &released.iter().copied().collect());
+        let conflicts = Conflicts::among(rows(corrections), &released.iter().copied().collect());
         (conflicts.outvoted.into_iter().collect(), conflicts.undecided.into_iter().collect())
     }
 

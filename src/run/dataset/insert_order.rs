@@ -1,23 +1,25 @@
 //! Order of rows by their inserts.
 
-use crate::correction::Row;
+use crate::row_list::RowList;
 
-/// Puts rows in the order of their inserts, each with its place. Places differ, so that a window of the
-/// newest rows never ends within one moment: rows of one transaction have one time.
-pub(super) fn in_insert_order(rows: Vec<Row>) -> Vec<(i64, Row)> {
-    let mut rows: Vec<_> = rows.into_iter().map(|row| (row.insert_order(), row)).collect();
-    rows.sort_by_key(|(place, row)| (*place, row.id));
+/// Puts rows, given by their places in the list, in the order of their inserts, each with its place in that
+/// order. The latter places differ, so that a window of the newest rows never ends within one moment: rows of
+/// one transaction have one time.
+pub(super) fn in_insert_order(rows: &RowList, places: &[usize]) -> Vec<(i64, usize)> {
+    let mut order: Vec<_> = places.iter().map(|at| (rows.row(*at).insert_order(), *at)).collect();
+    order.sort_by_key(|(place, at)| (*place, rows.id(*at)));
     let mut free = i64::MIN;
-    for (place, _) in &mut rows {
+    for (place, _) in &mut order {
         *place = (*place).max(free);
         free = place.saturating_add(1);
     }
-    rows
+    order
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correction::Row;
 
     fn row(id: i64, text_id: Option<&str>, created_at: &str) -> Row {
         let created_at = Some(created_at.to_owned());
@@ -26,9 +28,11 @@ mod tests {
 
     /// Returns the places of rows, in the order of their ids.
     fn places(rows: impl Into<Vec<Row>>) -> Vec<i64> {
-        let mut rows = in_insert_order(rows.into());
-        rows.sort_by_key(|(_, row)| row.id);
-        rows.into_iter().map(|(place, _)| place).collect()
+        let rows = RowList::from(rows.into());
+        let places: Vec<usize> = (0..rows.len()).collect();
+        let mut order = in_insert_order(&rows, &places);
+        order.sort_by_key(|(_, at)| rows.id(*at));
+        order.into_iter().map(|(place, _)| place).collect()
     }
 
     #[test]

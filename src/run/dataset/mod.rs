@@ -9,6 +9,7 @@
 //! rows         the rows, sorted into training pairs and held-out queries
 //! insert_order the order of rows by their inserts
 //! conflicts    the vote between rows that correct the same typo to different names
+//! training_pairs  the training pairs, rendered when they are asked for
 //! summary      counts, ids and hashes of a dataset
 //! row_counts   counts of what became of each row
 //! untemplated  rows of domains without a template
@@ -27,6 +28,7 @@ mod row_counts;
 mod rows;
 mod rows_file;
 mod summary;
+mod training_pairs;
 mod untemplated;
 
 pub use conflicts::Conflicts;
@@ -38,4 +40,5 @@ pub use row_counts::RowCounts;
 pub use rows::Dataset;
 pub use rows_file::{FileRows, RepeatedIds, read_rows};
 pub use summary::{DatasetSummary, Omitted};
+pub use training_pairs::TrainingPairs;
 pub use untemplated::Untemplated;

@@ -8,24 +8,18 @@ use crate::catalog_row::CatalogRow;
 use crate::correction::{Row, normalize};
 use crate::evaluate::{Catalog, Cohorts, HoldOut, Query, Side};
 use crate::hub::Hasher;
-use crate::run::dataset::{Conflicts, DatasetSummary, NameList, Untemplated};
+use crate::row_list::RowList;
+use crate::run::dataset::{Conflicts, DatasetSummary, NameList, TrainingPairs, Untemplated};
 use crate::templates::Templates;
 use crate::text::compose;
-use autovalidate_finetune::train::PairTexts;
 
 use super::insert_order::in_insert_order;
 use super::names::hash_names;
 
-/// Number of training pairs that the rates of slips are learned from: far more than the rates need.
-const MOST_SLIPS: usize = 200_000;
-
 /// Data that a run trains on and is evaluated with.
 pub struct Dataset {
-    /// Training pairs, rendered; each distinct pair once.
-    pub pairs: Vec<PairTexts>,
-    /// Typo and correction of each training pair, of the first 200,000, [composed](compose). The
-    /// rates of synthetic slips are learned from these texts, and a letter with an accent is one letter.
-    pub slips: Vec<(String, String)>,
+    /// Training pairs; each distinct pair once.
+    pub pairs: TrainingPairs,
     /// Held-out queries, one per held-out pair.
     pub queries: Vec<Query>,
     /// Place of each held-out query's row in the order of inserts, which is its id where ids are whole
@@ -41,42 +35,46 @@ pub struct Dataset {
 
 impl Dataset {
     /// Sorts rows. Their order doesn't matter: the same set of rows gives the same dataset.
-    pub fn new(rows: Vec<Row>, hold_out: &HoldOut, templates: &Templates) -> Self {
+    pub fn new(rows: impl Into<RowList>, hold_out: &HoldOut, templates: &Templates) -> Self {
         Self::with_released(rows, &BTreeSet::new(), hold_out, templates)
     }
 
     /// Sorts rows, some of which a person released. Released rows, given by id, win over
     /// conflicting ones.
     pub fn with_released(
-        mut rows: Vec<Row>,
+        rows: impl Into<RowList>,
         released: &BTreeSet<i64>,
         hold_out: &HoldOut,
         templates: &Templates,
     ) -> Self {
-        rows.sort_by_key(|row| row.id);
-        rows.dedup_by_key(|row| row.id);
-        let hash = hash(&rows, released);
-        let row_ids = rows.iter().map(|row| row.id).collect();
-        let total = rows.len();
-        let has_text_ids = rows.iter().any(|row| row.text_id.is_some());
+        let rows = rows.into();
+        let mut by_id: Vec<usize> = (0..rows.len()).collect();
+        by_id.sort_by_key(|at| rows.id(*at));
+        by_id.dedup_by_key(|at| rows.id(*at));
+        let hash = hash(by_id.iter().map(|at| rows.row(*at)), released);
+        let row_ids = by_id.iter().map(|at| rows.id(*at)).collect();
+        let total = by_id.len();
+        let has_text_ids = by_id.iter().any(|at| rows.row(*at).text_id.is_some());
         // Of rows that repeat a pair, the oldest one decides.
-        let rows = in_insert_order(rows);
-        let newest_from = hold_out.newest.first_row(rows.iter().map(|(place, _)| *place));
-        let last_insert = rows.last().map(|(place, _)| *place).filter(|_| has_text_ids);
+        let order = in_insert_order(&rows, &by_id);
+        drop(by_id);
+        let newest_from = hold_out.newest.first_row(order.iter().map(|(place, _)| *place));
+        let last_insert = order.last().map(|(place, _)| *place).filter(|_| has_text_ids);
         let window = Cohorts { newest_from, ..Cohorts::default() };
 
-        let trainable = rows.iter().map(|(_, row)| row).filter(|row| row.check().is_ok());
+        let trainable = order.iter().map(|(_, at)| rows.row(*at)).filter(|row| row.check().is_ok());
         let conflicts = Conflicts::among(trainable, released);
         let mut seen: HashMap<u128, Side> = HashMap::new();
         let (mut refused, mut repeated) = (BTreeMap::new(), 0);
         let mut rows_of_domain = BTreeMap::new();
-        let (mut pairs, mut slips) = (Vec::new(), Vec::new());
+        let mut picked = Vec::new();
         let (mut queries, mut names) = (Vec::new(), FirstSpellings::default());
         let mut training = BTreeMap::new();
         let (mut held_out_ids, mut left_out_ids) = (Vec::new(), Vec::new());
         let (mut new_typos, mut unseen_corrections, mut newest) = (0, 0, 0);
         let mut query_rows = Vec::new();
-        for (place, row) in rows {
+        for (place, at) in order {
+            let row = rows.row(at);
             if let Err(reason) = row.check() {
                 *refused.entry(reason).or_insert(0) += 1;
                 left_out_ids.push(row.id);
@@ -111,15 +109,7 @@ impl Dataset {
             names.add(&domain, normal, &corrected);
             match side {
                 Side::Train => {
-                    pairs.push(PairTexts {
-                        negatives: Vec::new(),
-                        row: row.id,
-                        anchor: templates.render(&domain, &row.typo),
-                        positive: templates.render(&domain, &corrected),
-                    });
-                    if slips.len() < MOST_SLIPS {
-                        slips.push((compose(&row.typo), corrected));
-                    }
+                    picked.push(at);
                     *training.entry(domain).or_insert(0) += 1;
                 }
                 side => {
@@ -159,7 +149,8 @@ impl Dataset {
             hash,
             omitted: None,
         };
-        Self { pairs, slips, queries, query_rows, catalog, summary, untemplated }
+        let pairs = TrainingPairs::new(rows, picked, templates.clone());
+        Self { pairs, queries, query_rows, catalog, summary, untemplated }
     }
 
     /// Removes and returns the queries for which `taken` returns true.
@@ -244,7 +235,7 @@ fn pair_key(texts: [&str; 3]) -> u128 {
 }
 
 /// Hashes rows in the order of their ids, and marks the released ones.
-fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
+fn hash(rows: impl Iterator<Item = Row>, released: &BTreeSet<i64>) -> String {
     let mut digest = Hasher::default();
     for row in rows {
         digest.update(&row.id.to_le_bytes());
@@ -259,6 +250,8 @@ fn hash(rows: &[Row], released: &BTreeSet<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correction::Row;
+    use crate::synthesis::PairTable;
     use proptest::prelude::*;
 
     fn row(id: i64, typo: &str, corrected: &str) -> Row {
@@ -306,9 +299,10 @@ mod tests {
         assert_eq!(summary.training, BTreeMap::from([("größe".to_owned(), 1)]));
         assert_eq!((summary.catalog, summary.names_added), (2, 1));
         // The typo as a person typed it, the name as everybody reads it.
-        assert_eq!(dataset.pairs[0].anchor, "size: citroe\u{308}nn");
-        assert_eq!(dataset.pairs[0].positive, "size: Citroën");
-        assert_eq!(dataset.slips, [("citroënn".to_owned(), "Citroën".to_owned())]);
+        assert_eq!(dataset.pairs.pair(0).anchor, "size: citroe\u{308}nn");
+        assert_eq!(dataset.pairs.pair(0).positive, "size: Citroën");
+        let slips: Vec<_> = dataset.pairs.slips().collect();
+        assert_eq!(slips, [("citroënn".to_owned(), "Citroën".to_owned())]);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::correction::Row;
 use crate::postgres_time::PostgresTime;
 use crate::row_identity::RowId;
-use crate::table_file::{Column, Columns, ParquetReader, Place, TableFileError, read};
+use crate::row_list::RowList;
+use crate::table_file::{Column, Columns, ParquetReader, Place, Record, TableFileError, read_each};
 
 /// Columns of a file of rows.
 const COLUMNS: Columns<'static> = Columns {
@@ -31,7 +32,7 @@ const FILE_STEP: i64 = 1_000_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRows {
     /// The rows, in the order of the files.
-    pub rows: Vec<Row>,
+    pub rows: RowList,
     /// Ids that several rows have; `None` when there are none.
     pub repeated_ids: Option<RepeatedIds>,
 }
@@ -59,72 +60,76 @@ impl fmt::Display for RepeatedIds {
     }
 }
 
-/// A row of a file.
-struct FileRow {
-    file: usize,
-    number: u64,
-    place: Place,
-    id: Option<RowId>,
-    row: Row,
-}
-
-/// Reads the rows of all files, as [`read`] does.
+/// Reads the rows of all files, as [`read_each`] does.
 ///
 /// The columns are `typo`, `corrected` and, if the file has them, `domain`, `id` and `created_at`.
 ///
 /// # Errors
 /// [`TableFileError`], naming the first record that can't be read.
 pub fn read_rows(paths: &[impl AsRef<Path>], parquet: &ParquetReader) -> Result<FileRows, TableFileError> {
-    let mut rows = Vec::new();
-    for (file, path) in paths.iter().enumerate() {
-        for record in read(path.as_ref(), &COLUMNS, parquet)? {
-            let mut values = record.values.into_iter();
-            let mut next = || values.next().flatten();
-            let (typo, corrected, domain) = (next(), next(), next());
-            let id = next().and_then(|text| text.trim().parse().ok());
-            let row = Row {
-                typo: typo.unwrap_or_default(),
-                corrected: corrected.unwrap_or_default(),
-                domain: domain.unwrap_or_default(),
-                created_at: next(),
-                ..Row::default()
-            };
-            rows.push(FileRow { file, number: record.number, place: record.place, id, row });
-        }
+    let mut reading = Reading::default();
+    for (file, path) in paths.iter().map(AsRef::as_ref).enumerate() {
+        read_each(path, &COLUMNS, parquet, &mut |record| reading.take(file, path, record))?;
     }
-    let repeated_ids = repeated_ids(&rows, paths);
-    let keeps_ids = repeated_ids.is_none() && ids_order_all(&rows);
-    let numbered = |of: FileRow| {
-        let FileRow { file, number, id, row, .. } = of;
-        match id.filter(|_| keeps_ids) {
-            Some(id) => row.with_id(&id),
-            None => Row { id: number_of(file, number), created_at: None, ..row },
+    Ok(reading.finish())
+}
+
+/// Rows of the files so far.
+#[derive(Default)]
+struct Reading {
+    /// Rows with the ids of their files. A row without one has any.
+    rows: RowList,
+    /// Number that stands for each row where the ids don't.
+    numbers: Vec<i64>,
+    ids: BTreeSet<i64>,
+    repeated_ids: Option<RepeatedIds>,
+    /// Number of rows whose id is a whole number, and of those whose id is a text and that have a time. Where
+    /// every row is one of the former, or every row one of the latter, ids give the order of inserts: a text
+    /// has no place among whole numbers.
+    whole: usize,
+    timed: usize,
+}
+
+impl Reading {
+    fn take(&mut self, file: usize, path: &Path, record: Record) {
+        let mut values = record.values.into_iter();
+        let mut next = || values.next().flatten();
+        let (typo, corrected, domain) = (next(), next(), next());
+        let id = next().and_then(|text| text.trim().parse::<RowId>().ok());
+        let row = Row {
+            typo: typo.unwrap_or_default(),
+            corrected: corrected.unwrap_or_default(),
+            domain: domain.unwrap_or_default(),
+            created_at: next(),
+            ..Row::default()
+        };
+        self.numbers.push(number_of(file, record.number));
+        let Some(id) = id else { return self.rows.push(&row) };
+        match id.text() {
+            None => self.whole += 1,
+            Some(_) => self.timed += usize::from(has_time(&row)),
         }
-    };
-    Ok(FileRows { rows: rows.into_iter().map(numbered).collect(), repeated_ids })
+        if !self.ids.insert(id.number()) {
+            let first = || RepeatedIds { rows: 0, path: path.to_owned(), place: record.place };
+            self.repeated_ids.get_or_insert_with(first).rows += 1;
+        }
+        self.rows.push(&row.with_id(&id));
+    }
+
+    fn finish(self) -> FileRows {
+        let Self { rows, numbers, repeated_ids, whole, timed, .. } = self;
+        let keeps_ids = repeated_ids.is_none() && (whole == rows.len() || timed == rows.len());
+        if keeps_ids {
+            return FileRows { rows, repeated_ids };
+        }
+        let numbered = rows.iter().zip(numbers);
+        let numbered = numbered.map(|(row, id)| Row { id, text_id: None, created_at: None, ..row });
+        FileRows { rows: numbered.collect(), repeated_ids }
+    }
 }
 
-/// Returns true when every row has an id, and the ids give the order of inserts: they are whole numbers,
-/// or the rows have times.
-fn ids_order_all(rows: &[FileRow]) -> bool {
-    let all = |fits: fn(&FileRow, &RowId) -> bool| {
-        rows.iter().all(|of| of.id.as_ref().is_some_and(|id| fits(of, id)))
-    };
-    // A text has no place among whole numbers.
-    all(|_, id| id.text().is_none()) || all(|of, id| id.text().is_some() && has_time(of))
-}
-
-fn has_time(of: &FileRow) -> bool {
-    of.row.created_at.as_deref().and_then(PostgresTime::read).is_some()
-}
-
-fn repeated_ids(rows: &[FileRow], paths: &[impl AsRef<Path>]) -> Option<RepeatedIds> {
-    let mut ids = BTreeSet::new();
-    let mut repeated = rows.iter().filter(|of| of.id.as_ref().is_some_and(|id| !ids.insert(id.number())));
-    let first = repeated.next()?;
-    let path = paths.get(first.file).map(|path| path.as_ref().to_owned()).unwrap_or_default();
-    let place = first.place;
-    Some(RepeatedIds { rows: 1 + repeated.count(), path, place })
+fn has_time(row: &Row) -> bool {
+    row.created_at.as_deref().and_then(PostgresTime::read).is_some()
 }
 
 /// Returns the number that stands for a row: that within its file, and the file's in front.
@@ -181,7 +186,7 @@ mod tests {
         let with = format!(
             "ID,typo,corrected,Created_At\n{a},a,A,2026-01-02 03:04:05.123456+00\n{b},b,B,2026-01-02T03:04:05Z\n"
         );
-        let rows = parse(&[("a.csv", &with)]).unwrap().rows;
+        let rows: Vec<Row> = parse(&[("a.csv", &with)]).unwrap().rows.iter().collect();
         assert!(rows[0].insert_order() > rows[1].insert_order());
         assert_eq!(rows.iter().map(|row| row.row_id().to_string()).collect::<Vec<_>>(), [a, b]);
         let without = format!("id,typo,corrected\n{a},a,A\n{b},b,B\n");
@@ -192,7 +197,7 @@ mod tests {
     #[test]
     fn null_is_an_empty_text() {
         let rows = parse(&[("a.jsonl", "{\"typo\":\"a\",\"corrected\":null,\"domain\":null}")]).unwrap().rows;
-        assert_eq!((rows[0].corrected.as_str(), rows[0].domain.as_str()), ("", ""));
+        assert_eq!((rows.row(0).corrected.as_str(), rows.row(0).domain.as_str()), ("", ""));
     }
 
     proptest! {

@@ -21,6 +21,8 @@ use crate::run::fine_tune::{
     Embedder, ModelComparison, NameCoverage, Scorer, ValidationSet, split_validation_set,
 };
 
+/// Number of training pairs that the rates of slips are learned from: far more than the rates need.
+const MOST_SLIPS: usize = 200_000;
 /// Largest number of texts of training pairs that are kept for a comparison with the exported model.
 const SAMPLES: usize = 200;
 
@@ -110,11 +112,10 @@ impl FineTuneSession {
         let base = tokenizer.applied_to(base, templates.phrases());
         let tokenizer = base.tokenizer()?;
         let limit = synthesis.epoch_limit(recipe.epochs, recipe.batch_size);
-        let slips = dataset.slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
+        let slips: Vec<(String, String)> = dataset.pairs.slips().take(MOST_SLIPS).collect();
+        let slips = slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
         let rates = synthesis.rates(slips);
         let other_words = rates.other_words;
-        // A large dataset is in memory once.
-        dataset.slips = Vec::new();
         let name_coverage = NameCoverage::of(&dataset, &tokenizer, &templates)?;
         for warning in name_coverage.warnings() {
             tracing::warn!("{warning}");
@@ -126,9 +127,11 @@ impl FineTuneSession {
         let synthesizer = Synthesizer::new(dataset.catalog.clone(), rates, synthesis, hold_out)
             .without(queries)
             .without_names(new_names);
-        let examples = EpochDataset::new(pairs, synthesizer, templates.clone(), recipe.seed)
-            .with_negatives(recipe.hard_negatives)
-            .limited(limit, recipe.epochs);
+        let (seed, epochs) = (recipe.seed, recipe.epochs);
+        let examples = EpochDataset::limited(&pairs, synthesizer, templates.clone(), seed, limit, epochs)
+            .with_negatives(recipe.hard_negatives);
+        // A million rows are not in memory while the model is trained.
+        drop(pairs);
         let evaluated = tokenizer.encode(&dataset.texts(&templates))?;
         let trained = examples.token_ids(&tokenizer, recipe.epochs, goes_on)?;
         let vocabulary = Vocabulary::of(evaluated.texts.iter().chain([&trained]));

@@ -227,9 +227,8 @@ async fn rows(spec: &ReplaySpec, sources: &Sources<'_>) -> Result<(Dataset, RowS
     let other = |found| RunError::OtherRows { rows: spec.rows, found };
     let Some(last) = spec.lineage.last_sequence else { return Err(other(0)) };
     let snapshot = corrections.snapshot(last).await?;
-    let rows: Vec<_> = snapshot.rows.into_iter().map(|(_, row)| row).collect();
-    let found = rows.len();
-    let run_rows = RunRows { rows, released: snapshot.released, names };
+    let found = snapshot.rows.len();
+    let run_rows = RunRows { rows: snapshot.rows, released: snapshot.released, names };
     of(run_rows, RowSource::Stream).await?.ok_or_else(|| other(found))
 }
 

@@ -93,12 +93,11 @@ impl FetchData {
         let snapshot =
             watchdog.watch(async { Ok(pipeline.corrections.snapshot(self.covered).await?) }).await?;
         snapshot.traces.link_to(&Span::current());
-        let rows = snapshot.rows.into_iter().map(|(_, row)| row).collect();
         let names = match &plan.names {
             None => Vec::new(),
             Some(source) => watchdog.watch(async { Ok(source.read().await?) }).await?,
         };
-        let run_rows = RunRows { rows, released: snapshot.released, names };
+        let run_rows = RunRows { rows: snapshot.rows, released: snapshot.released, names };
         let (snapshots, lists) = (Snapshots::new(&plan.data_dir), NameLists::new(&plan.data_dir));
         let (hold_out, templates) = (plan.hold_out, plan.templates.clone());
         // Written before the dataset takes the rows apart, so that a million of them are in memory once.

@@ -15,6 +15,7 @@ use crate::broker::JobId;
 use crate::catalog_row::CatalogRow;
 use crate::correction::Row;
 use crate::evaluate::HoldOut;
+use crate::row_list::RowList;
 use crate::templates::Templates;
 
 use crate::run::dataset::Dataset;
@@ -45,7 +46,7 @@ pub(in crate::run) struct Snapshots {
 /// The rows of a run as read from the stream, with the names from `CATALOG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::run) struct RunRows {
-    pub(in crate::run) rows: Vec<Row>,
+    pub(in crate::run) rows: RowList,
     /// Ids of the rows that a person released from quarantine.
     pub(in crate::run) released: BTreeSet<i64>,
     /// Rows of `CATALOG` at the time of the read.
@@ -106,7 +107,7 @@ impl Snapshots {
     /// because building the dataset computes it anyway.
     pub(in crate::run) fn load(&self, hash: &str) -> Option<RunRows> {
         let file = BufReader::new(File::open(self.path(hash)?).ok()?);
-        let mut run_rows = RunRows { rows: Vec::new(), released: BTreeSet::new(), names: Vec::new() };
+        let mut run_rows = RunRows { rows: RowList::default(), released: BTreeSet::new(), names: Vec::new() };
         for line in file.lines() {
             match serde_json::from_str(&line.ok()?).ok()? {
                 Line::Names { names } => run_rows.names = names,
@@ -114,7 +115,7 @@ impl Snapshots {
                     if released {
                         run_rows.released.insert(row.id);
                     }
-                    run_rows.rows.push(row);
+                    run_rows.rows.push(&row);
                 }
             }
         }
@@ -127,7 +128,8 @@ impl Snapshots {
         let path = self.folder.join(format!("{UNNAMED}{job}{SUFFIX}"));
         let names = (!run_rows.names.is_empty()).then(|| Line::Names { names: run_rows.names.clone() });
         let rows = run_rows.rows.iter().map(|row| {
-            Line::Row(RowLine { row: row.clone(), released: run_rows.released.contains(&row.id) })
+            let released = run_rows.released.contains(&row.id);
+            Line::Row(RowLine { row, released })
         });
         replace_json_lines(&path, names.into_iter().chain(rows))?;
         Ok(path)
@@ -234,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path());
         let names = vec![CatalogRow::alone("brand", "Kia")];
-        let rows = RunRows { rows: vec![row(1), row(2)], released: BTreeSet::from([2]), names };
+        let rows = RunRows { rows: vec![row(1), row(2)].into(), released: BTreeSet::from([2]), names };
         for number in 0..MAX_SNAPSHOTS + 3 {
             store(&snapshots, &format!("{number:02}"), &rows);
         }

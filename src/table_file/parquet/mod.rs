@@ -60,22 +60,27 @@ impl ParquetReader {
     }
 
     /// Reads all records of a file.
-    pub(super) fn records(&self, bytes: Vec<u8>, columns: &Columns<'_>) -> Result<Vec<Record>, Fault> {
-        let mut records = Vec::new();
+    pub(super) fn records(
+        &self,
+        bytes: Vec<u8>,
+        columns: &Columns<'_>,
+        take: &mut dyn FnMut(Record),
+    ) -> Result<(), Fault> {
+        let mut number = 0;
         let mut left = MAX_BYTES;
         let mut add = |values: Values| {
-            let number = records.len() as u64 + 1;
+            number += 1;
             // A long text that is stored once may be the value of every row.
             let size: usize = values.iter().flatten().map(String::len).sum();
             left = left.checked_sub(size as u64).ok_or(Problem::TooLarge)?;
-            records.push(Record { number, place: Place::Row(number), values });
+            take(Record { number, place: Place::Row(number), values });
             Ok(())
         };
         match &self.0 {
             Some(confined) => confined.decode(&bytes, columns, &mut add)?,
             None => decode::decode(bytes, columns, &mut add)?,
         }
-        Ok(records)
+        Ok(())
     }
 }
 

@@ -57,8 +57,8 @@ impl Tape {
     /// Emits exact GELU of `x * weight^T + bias`.
     pub(super) fn linear_gelu(&mut self, x: Value, affine: Affine) -> Value {
         if self.graph.is_fused() {
-            let (y, slope) = self.graph.fused_linear_gelu(x, affine);
-            return self.record(LinearGelu { linear: Linear { x, affine, residual: None, y }, slope });
+            let (y, before) = self.graph.fused_linear_gelu(x, affine);
+            return self.record(LinearGelu { linear: Linear { x, affine, residual: None, y }, before });
         }
         let x = self.linear(x, affine);
         let y = self.graph.gelu_exact(x);
@@ -116,11 +116,12 @@ impl Step for Linear {
         }
         if graph.is_fused() {
             let (earlier, weight) = (gradients.take(self.x), self.affine.weight);
+            let input = gradients.again(graph, self.x, upstream);
             let x = if graph.form == GraphForm::Factored {
-                gradients.factors.insert(weight, [upstream, self.x]);
+                gradients.factors.insert(weight, [upstream, input]);
                 graph.fused_linear_input_gradient(upstream, weight, earlier)
             } else {
-                let (x, dweight) = graph.fused_linear_gradient(upstream, self.x, weight, earlier);
+                let (x, dweight) = graph.fused_linear_gradient(upstream, input, weight, earlier);
                 gradients.parameter(weight, dweight);
                 x
             };
@@ -183,9 +184,10 @@ impl Step for LayerNorm {
 
 /// A linear layer and GELU in one operator.
 struct LinearGelu {
-    /// The linear layer. No value holds the layer's own result: `y` is GELU's output.
+    /// The linear layer; its `y` is GELU's output.
     linear: Linear,
-    slope: Value,
+    /// The layer's own result.
+    before: Value,
 }
 
 impl Step for LinearGelu {
@@ -193,8 +195,13 @@ impl Step for LinearGelu {
         self.linear.y
     }
 
+    fn before_gelu(&self) -> Option<Value> {
+        Some(self.before)
+    }
+
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients) {
-        let (upstream, sum) = graph.fused_gelu_gradient(upstream, self.slope);
+        let (_, slope) = gradients.gelu_again(graph, self.linear.y, self.before, upstream);
+        let (upstream, sum) = graph.fused_gelu_gradient(upstream, slope);
         gradients.know_sum(upstream, sum);
         self.linear.backward(graph, upstream, gradients);
     }

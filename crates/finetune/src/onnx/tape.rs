@@ -19,6 +19,12 @@ pub(super) trait Step {
     /// The value that this step produced.
     fn output(&self) -> Value;
 
+    /// Returns the value before GELU of a step whose output is not kept for the backward pass, but computed
+    /// again there.
+    fn before_gelu(&self) -> Option<Value> {
+        None
+    }
+
     /// Emits the gradients of this step's inputs, given the gradient of its output.
     fn backward(&self, graph: &mut Graph, upstream: Value, gradients: &mut Gradients);
 }
@@ -36,6 +42,10 @@ pub(super) struct Gradients {
     pub(super) factors: BTreeMap<Value, [Value; 2]>,
     /// Sums of gradients over all rows, by gradient, for nodes that return both.
     column_sums: HashMap<Value, Value>,
+    /// Values before GELU, by its result.
+    before_gelu: HashMap<Value, Value>,
+    /// Results and slopes of GELU that were computed again, by the first result.
+    again: HashMap<Value, (Value, Value)>,
 }
 
 impl Gradients {
@@ -72,6 +82,26 @@ impl Gradients {
     /// Returns `gradient` summed over all rows, which is the gradient of a bias.
     pub(super) fn column_sum(&self, graph: &mut Graph, gradient: Value) -> Value {
         self.known_sum(gradient).unwrap_or_else(|| graph.sum(gradient, 0, false))
+    }
+
+    /// Returns a value of the forward pass: itself, or GELU's result computed again once the gradient `after`
+    /// is known. So that result lives for two steps of the backward pass, and not from the forward pass on.
+    pub(super) fn again(&mut self, graph: &mut Graph, of: Value, after: Value) -> Value {
+        match self.before_gelu.get(&of) {
+            Some(before) => self.gelu_again(graph, of, *before, after).0,
+            None => of,
+        }
+    }
+
+    /// Returns a GELU's result and slope, computed again from the value before it.
+    pub(super) fn gelu_again(
+        &mut self,
+        graph: &mut Graph,
+        result: Value,
+        before: Value,
+        after: Value,
+    ) -> (Value, Value) {
+        *self.again.entry(result).or_insert_with(|| graph.fused_gelu_with_slope(before, after))
     }
 
     /// Sets the gradient of a parameter. Only one step may use each parameter.
@@ -111,7 +141,8 @@ impl Tape {
     /// it). Returns every remaining gradient: those of parameters, and of values that no step
     /// produced.
     pub(super) fn backward(&mut self, seeds: &[(Value, Value)]) -> Gradients {
-        let mut gradients = Gradients::default();
+        let before_gelu = self.steps.iter().filter_map(|step| Some((step.output(), step.before_gelu()?)));
+        let mut gradients = Gradients { before_gelu: before_gelu.collect(), ..Gradients::default() };
         for (of, gradient) in seeds {
             gradients.add(&mut self.graph, *of, *gradient);
         }

@@ -54,9 +54,16 @@ impl Graph {
         self.op("LinearInputGradient", &inputs, &[])
     }
 
-    /// Emits exact GELU of `x weight^T + bias`, and its slope there, which the gradient needs.
+    /// Emits exact GELU of `x weight^T + bias`, and `x weight^T + bias` itself, of which the backward pass
+    /// computes the [rest](Self::fused_gelu_with_slope).
     pub(in crate::onnx) fn fused_linear_gelu(&mut self, x: Value, affine: Affine) -> (Value, Value) {
         let outputs = self.node("LinearGelu", &[x, affine.weight, affine.bias], 2, &[]);
+        (outputs[0], outputs[1])
+    }
+
+    /// Emits exact GELU of `x` and its slope there, which are computed once `after` is known.
+    pub(in crate::onnx) fn fused_gelu_with_slope(&mut self, x: Value, after: Value) -> (Value, Value) {
+        let outputs = self.node("GeluWithSlope", &[x, after], 2, &[]);
         (outputs[0], outputs[1])
     }
 

@@ -6,7 +6,7 @@
 
 use autovalidate_kernels::{
     Attention, LinearGradients, NormGradients, NormStatistics, Sharing, Texts, gelu, gelu_gradient,
-    layer_norm, layer_norm_gradient, linear, linear_gradient, linear_input_gradient,
+    gelu_with_slope, layer_norm, layer_norm_gradient, linear, linear_gradient, linear_input_gradient,
 };
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
@@ -31,6 +31,7 @@ enum Fused {
     LinearGelu,
     LinearGradient,
     LinearInputGradient,
+    GeluWithSlope,
     GeluGradient,
     LayerNorm,
     LayerNormGradient,
@@ -53,6 +54,7 @@ impl Fused {
             Self::LinearGelu => (3, false, 2),
             Self::LinearGradient => (3, true, 2),
             Self::LinearInputGradient => (2, true, 1),
+            Self::GeluWithSlope => (2, false, 2),
             Self::GeluGradient => (2, false, 2),
             Self::LayerNorm => (3, false, 3),
             Self::LayerNormGradient => (5, false, 4),
@@ -122,6 +124,7 @@ impl Operator for FusedOperator {
                 Box::new(move |call: &ComputeContext| run_linear_input_gradient(call, threads))
             }
             Fused::LinearGelu => Box::new(move |call: &ComputeContext| run_linear_gelu(call, threads)),
+            Fused::GeluWithSlope => Box::new(move |call: &ComputeContext| run_gelu_with_slope(call, threads)),
             Fused::GeluGradient => Box::new(move |call: &ComputeContext| run_gelu_gradient(call, threads)),
             Fused::RowSums => Box::new(move |call: &ComputeContext| run_row_sums(call, threads)),
             Fused::LayerNorm => {
@@ -191,11 +194,21 @@ fn run_linear_gelu(call: &ComputeContext, threads: usize) -> ort::Result<()> {
     let (x, weight, bias) = (input(call, 0)?, input(call, 1)?, input(call, 2)?);
     let (rows, _, x) = matrix(&x)?;
     let (outputs, _, weight) = matrix(&weight)?;
-    let (mut y, mut slope) = (output(call, 0, &[rows, outputs])?, output(call, 1, &[rows, outputs])?);
-    let slope = slope.try_extract_tensor_mut()?.1;
+    let (mut y, mut before) = (output(call, 0, &[rows, outputs])?, output(call, 1, &[rows, outputs])?);
+    let before = before.try_extract_tensor_mut()?.1;
     let pool = SessionPool::new(call, threads);
-    linear(&pool, x, weight, numbers(&bias)?, None, slope);
-    gelu(&pool, slope, y.try_extract_tensor_mut()?.1);
+    linear(&pool, x, weight, numbers(&bias)?, None, before);
+    gelu(&pool, before, y.try_extract_tensor_mut()?.1);
+    pool.ended()
+}
+
+/// The second input only orders the nodes: what is computed again must not be computed early.
+fn run_gelu_with_slope(call: &ComputeContext, threads: usize) -> ort::Result<()> {
+    let x = input(call, 0)?;
+    let (rows, width, x) = matrix(&x)?;
+    let (mut y, mut slope) = (output(call, 0, &[rows, width])?, output(call, 1, &[rows, width])?);
+    let pool = SessionPool::new(call, threads);
+    gelu_with_slope(&pool, x, y.try_extract_tensor_mut()?.1, slope.try_extract_tensor_mut()?.1);
     pool.ended()
 }
 

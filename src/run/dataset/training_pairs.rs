@@ -1,0 +1,56 @@
+//! The training pairs of a dataset. Their texts are made when they are asked for: of a million pairs, an epoch
+//! has a sample.
+
+use crate::correction::normalize;
+use crate::row_list::RowList;
+use crate::synthesis::PairTable;
+use crate::templates::Templates;
+use crate::text::compose;
+use autovalidate_finetune::train::PairTexts;
+
+/// Training pairs, each distinct pair once, in the order of their inserts.
+#[derive(Debug, Clone, Default)]
+pub struct TrainingPairs {
+    rows: RowList,
+    /// Places of the pairs' rows in the list.
+    picked: Vec<usize>,
+    templates: Templates,
+}
+
+impl TrainingPairs {
+    /// Returns the pairs of these rows of a list.
+    pub(super) fn new(rows: RowList, picked: Vec<usize>, templates: Templates) -> Self {
+        Self { rows, picked, templates }
+    }
+
+    /// Returns the rendered pairs.
+    pub fn iter(&self) -> impl Iterator<Item = PairTexts> {
+        (0..self.len()).map(|position| self.pair(position))
+    }
+
+    /// Returns typo and correction of each pair, [composed](compose), so that a letter with an accent is one
+    /// letter.
+    pub fn slips(&self) -> impl Iterator<Item = (String, String)> {
+        self.picked.iter().map(|place| {
+            let row = self.rows.row(*place);
+            (compose(&row.typo), compose(&row.corrected))
+        })
+    }
+}
+
+impl PairTable for TrainingPairs {
+    fn len(&self) -> usize {
+        self.picked.len()
+    }
+
+    fn pair(&self, position: usize) -> PairTexts {
+        let row = self.rows.row(self.picked[position]);
+        let domain = normalize(&row.domain);
+        PairTexts {
+            negatives: Vec::new(),
+            row: row.id,
+            anchor: self.templates.render(&domain, &row.typo),
+            positive: self.templates.render(&domain, &compose(&row.corrected)),
+        }
+    }
+}
