@@ -58,7 +58,8 @@ pub(super) async fn run(args: &Args) -> Result<CommandOutcome, CliError> {
         live: open(args.against.as_deref().unwrap_or(base))?,
         original: if base.is_dir() { Some(open(base)?) } else { None },
     };
-    let mut new = Scorer::open(&runtime, &open(&args.model)?, &dataset.texts(&settings.templates))?;
+    let mut new =
+        Scorer::open(&runtime, &open(&args.model)?, &dataset.texts(&settings.templates).collect::<Vec<_>>())?;
     let report = baselines.judge(&runtime, &mut new, &dataset, &settings.templates, &settings.gate)?;
     if args.json {
         print_json(&Evaluation { report: &report, rows })?;

@@ -46,7 +46,7 @@ pub use crate::broker::ENDED;
 pub use consumer::{JobConsumer, settle};
 pub use dataset::{
     Conflicts, Dataset, DatasetSummary, FileRows, IdRanges, NameList, NameSource, NotIdRanges, Omitted,
-    RECEIPT, RepeatedIds, RowCounts, TrainingPairs, Untemplated, read_rows,
+    RECEIPT, RepeatedIds, RowCounts, SlipTexts, TrainingPairs, Untemplated, read_rows,
 };
 pub use error::RunError;
 pub use fine_tune::{

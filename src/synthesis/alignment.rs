@@ -91,8 +91,8 @@ impl Correction {
             }
         }
         let mut alignment = Alignment::default();
-        // Characters that the typo still has of the correction. Those of a slip that writes a letter again, or
-        // beside it, don't count.
+        // Characters that the typo still has of the correction. Those of a slip that writes a letter again,
+        // or beside it, don't count.
         let mut kept = 0;
         let mut place = end;
         while place != (0, 0) {

@@ -7,7 +7,7 @@ mod traces;
 use std::io::IsTerminal;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -71,7 +71,10 @@ pub(super) fn start(default: DefaultLevel) -> Telemetry {
     // On a terminal, a line is what happened; the spans around it would repeat its fields.
     let is_shown =
         move |metadata: &Metadata<'_>| is_allowed(metadata) && !(is_terminal && metadata.is_span());
-    let log = layer.with_filter(filter).with_filter(filter_fn(is_shown));
+    // Without the hint, every library would build its records of all levels, only for them to be dropped
+    // here: the tokenizer has some for each character.
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let log = layer.with_filter(filter).with_filter(filter_fn(is_shown).with_max_level_hint(most));
     #[cfg(not(feature = "otel"))]
     let (started, telemetry) = (tracing_subscriber::registry().with(log).try_init(), Telemetry {});
     #[cfg(feature = "otel")]
@@ -91,7 +94,13 @@ pub(super) fn start(default: DefaultLevel) -> Telemetry {
 
 #[cfg(test)]
 mod tests {
-    use super::is_own;
+    use super::{DefaultLevel, LevelFilter, is_own, start};
+
+    #[test]
+    fn libraries_build_no_records_that_nobody_sees() {
+        let _telemetry = start(DefaultLevel::Info);
+        assert!(LevelFilter::current() < LevelFilter::TRACE, "unless RUST_LOG asks for them");
+    }
 
     #[test]
     fn a_library_is_not_own() {

@@ -40,5 +40,5 @@ pub use row_counts::RowCounts;
 pub use rows::Dataset;
 pub use rows_file::{FileRows, RepeatedIds, read_rows};
 pub use summary::{DatasetSummary, Omitted};
-pub use training_pairs::TrainingPairs;
+pub use training_pairs::{SlipTexts, TrainingPairs};
 pub use untemplated::Untemplated;

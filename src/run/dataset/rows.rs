@@ -201,11 +201,11 @@ impl Dataset {
     }
 
     /// Returns the rendered texts of the evaluation: queries, and the texts that names are found by.
-    pub fn texts(&self, templates: &Templates) -> Vec<String> {
+    pub fn texts(&self, templates: &Templates) -> impl Iterator<Item = String> {
         let queries = self.queries.iter().map(|query| templates.render(&query.domain, &query.typo));
         let domains = self.catalog.domains();
         let names = domains.flat_map(|(domain, _)| self.catalog.texts(domain, templates));
-        queries.chain(names.map(|(_, text)| text)).collect()
+        queries.chain(names.map(|(_, text)| text))
     }
 }
 
@@ -301,8 +301,7 @@ mod tests {
         // The typo as a person typed it, the name as everybody reads it.
         assert_eq!(dataset.pairs.pair(0).anchor, "size: citroe\u{308}nn");
         assert_eq!(dataset.pairs.pair(0).positive, "size: Citroën");
-        let slips: Vec<_> = dataset.pairs.slips().collect();
-        assert_eq!(slips, [("citroënn".to_owned(), "Citroën".to_owned())]);
+        assert_eq!(dataset.pairs.slips(9).iter().collect::<Vec<_>>(), [("citroënn", "Citroën")]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The training pairs of a dataset. Their texts are made when they are asked for: of a million pairs, an epoch
-//! has a sample.
+//! The training pairs of a dataset. Their texts are made when they are asked for: of a million pairs, an
+//! epoch has a sample.
 
 use crate::correction::normalize;
 use crate::row_list::RowList;
@@ -28,13 +28,36 @@ impl TrainingPairs {
         (0..self.len()).map(|position| self.pair(position))
     }
 
-    /// Returns typo and correction of each pair, [composed](compose), so that a letter with an accent is one
-    /// letter.
-    pub fn slips(&self) -> impl Iterator<Item = (String, String)> {
-        self.picked.iter().map(|place| {
+    /// Returns typo and correction of the first pairs, at most `most`.
+    pub fn slips(&self, most: usize) -> SlipTexts {
+        let mut slips = SlipTexts::default();
+        for place in self.picked.iter().take(most) {
             let row = self.rows.row(*place);
-            (compose(&row.typo), compose(&row.corrected))
-        })
+            slips.text += &compose(&row.typo);
+            let middle = slips.text.len();
+            slips.text += &compose(&row.corrected);
+            slips.ends.push((middle, slips.text.len()));
+        }
+        slips
+    }
+}
+
+/// Typos and corrections, [composed](compose), so that a letter with an accent is one letter. They lie in one
+/// piece of memory.
+#[derive(Debug, Clone, Default)]
+pub struct SlipTexts {
+    text: String,
+    /// End of each typo and of its correction, in bytes.
+    ends: Vec<(usize, usize)>,
+}
+
+impl SlipTexts {
+    /// Returns each typo with its correction.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let starts = [0].into_iter().chain(self.ends.iter().map(|(_, end)| *end));
+        starts
+            .zip(&self.ends)
+            .map(|(start, (middle, end))| (&self.text[start..*middle], &self.text[*middle..*end]))
     }
 }
 

@@ -46,7 +46,7 @@ impl ModelComparison {
         templates: &Templates,
         policy: &GatePolicy,
     ) -> Result<Report, RunError> {
-        let texts = dataset.texts(templates);
+        let texts: Vec<String> = dataset.texts(templates).collect();
         let mut live = Scorer::open(runtime, &self.live, &texts)?;
         let before = live.ranks(dataset, templates)?;
         let original = match &self.original {

@@ -3,13 +3,15 @@
 //!
 //! Blocks and never uses the network; the pipeline runs it off the async threads.
 
+use std::collections::BTreeSet;
+
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{GatePolicy, HoldOut, Query, Report, Side};
 use crate::synthesis::{EpochDataset, SynthesisSettings, Synthesizer};
 use crate::templates::Templates;
-use autovalidate_finetune::model::{ModelFolder, TokenizerChoice};
+use autovalidate_finetune::model::{ModelFolder, Tokenizer, TokenizerChoice};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
     Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, Vocabulary, fit,
@@ -91,6 +93,21 @@ pub struct SessionFigures {
     pub name_coverage: NameCoverage,
 }
 
+/// Returns every token id of these texts, each once, and the number of texts that the tokenizer cuts. The
+/// texts of a million rows are not in memory at the same time.
+fn token_ids(
+    texts: impl Iterator<Item = String>,
+    tokenizer: &Tokenizer,
+) -> Result<(Vec<u32>, usize), RunError> {
+    let (mut ids, mut cut) = (BTreeSet::new(), 0);
+    for text in texts {
+        let tokens = tokenizer.encode(&[text])?;
+        ids.extend(tokens.texts.into_iter().flatten());
+        cut += tokens.cut;
+    }
+    Ok((ids.into_iter().collect(), cut))
+}
+
 impl FineTuneSession {
     /// Draws the training data, and loads the parameters that its texts and the held-out queries
     /// use. Ends early when `goes_on` returns false.
@@ -112,9 +129,7 @@ impl FineTuneSession {
         let base = tokenizer.applied_to(base, templates.phrases());
         let tokenizer = base.tokenizer()?;
         let limit = synthesis.epoch_limit(recipe.epochs, recipe.batch_size);
-        let slips: Vec<(String, String)> = dataset.pairs.slips().take(MOST_SLIPS).collect();
-        let slips = slips.iter().map(|(typo, corrected)| (typo.as_str(), corrected.as_str()));
-        let rates = synthesis.rates(slips);
+        let rates = synthesis.rates(dataset.pairs.slips(MOST_SLIPS).iter());
         let other_words = rates.other_words;
         let name_coverage = NameCoverage::of(&dataset, &tokenizer, &templates)?;
         for warning in name_coverage.warnings() {
@@ -132,9 +147,9 @@ impl FineTuneSession {
             .with_negatives(recipe.hard_negatives);
         // A million rows are not in memory while the model is trained.
         drop(pairs);
-        let evaluated = tokenizer.encode(&dataset.texts(&templates))?;
+        let (evaluated, texts_cut) = token_ids(dataset.texts(&templates), &tokenizer)?;
         let trained = examples.token_ids(&tokenizer, recipe.epochs, goes_on)?;
-        let vocabulary = Vocabulary::of(evaluated.texts.iter().chain([&trained]));
+        let vocabulary = Vocabulary::of([&evaluated, &trained]);
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
         let validation = split_validation_set(&recipe, &mut dataset);
         let first = examples.epoch(0);
@@ -145,7 +160,7 @@ impl FineTuneSession {
         let figures = SessionFigures {
             vocabulary: parameters.vocabulary().ids().len(),
             parameters: parameters.values().len(),
-            texts_cut: evaluated.cut,
+            texts_cut,
             synthesized: first.len() - examples.real_pairs(),
             sampled_pairs,
             other_words,
