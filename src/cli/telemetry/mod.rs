@@ -72,8 +72,9 @@ pub(super) fn start(default: DefaultLevel) -> Telemetry {
     let is_shown =
         move |metadata: &Metadata<'_>| is_allowed(metadata) && !(is_terminal && metadata.is_span());
     // Without the hint, every library would build its records of all levels, only for them to be dropped
-    // here: the tokenizer has some for each character.
-    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    // here: the tokenizer has some for each character. Spans are exported whatever `RUST_LOG` asks for, so
+    // their level is the least.
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE).max(LevelFilter::INFO);
     let log = layer.with_filter(filter).with_filter(filter_fn(is_shown).with_max_level_hint(most));
     #[cfg(not(feature = "otel"))]
     let (started, telemetry) = (tracing_subscriber::registry().with(log).try_init(), Telemetry {});
