@@ -117,3 +117,16 @@ async fn an_erased_row_leaves_the_file() {
     start(&bench, &bench.streams).await;
     assert!(!is_in_file(&ids[1]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_goes_when_so_many_of_the_last_rows_were_erased_that_no_other_can_be_written() {
+    let bench = TestBroker::new().await;
+    let corrections = start(&bench, &bench.streams).await;
+    store(&corrections, 1..=80).await;
+    assert!(path(&bench).exists());
+    let erased: Vec<i64> = (10..=80).collect();
+    within(DEADLINE, another(&bench.streams).await.forget(&erased, &[])).await.unwrap();
+    known(&corrections, &[]).await;
+    assert!(!path(&bench).exists(), "it has digests of erased texts");
+    assert_eq!(known(&start(&bench, &bench.streams).await, &[9]).await, [9]);
+}

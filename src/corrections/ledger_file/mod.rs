@@ -107,7 +107,11 @@ impl LedgerFile {
             return Ok(known);
         }
         known.file.written = Some((known.messages_read(), now));
-        let Some(header) = Header::of(corrections, &known, now).await? else { return Ok(known) };
+        let Some(header) = Header::of(corrections, &known, now).await? else {
+            // The last rows were erased, and an earlier file may have them.
+            self.remove().await?;
+            return Ok(known);
+        };
         let path = self.path.clone();
         // The lock is held, so that the file is of one moment.
         let (mut known, written) = blocking(move || {
