@@ -114,19 +114,33 @@ async fn an_erased_row_leaves_the_file() {
     drop(corrections);
     within(DEADLINE, another(&bench.streams).await.forget(&[ids[1].number()], &[])).await.unwrap();
     assert!(is_in_file(&ids[1]));
-    start(&bench, &bench.streams).await;
+    let again = start(&bench, &bench.streams).await;
+    within(DEADLINE, again.complete_erasures()).await.unwrap();
+    known(&again, &[]).await;
     assert!(!is_in_file(&ids[1]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_goes_when_so_many_of_the_last_rows_were_erased_that_no_other_can_be_written() {
+async fn a_stream_whose_last_rows_were_erased_is_recognized() {
     let bench = TestBroker::new().await;
     let corrections = start(&bench, &bench.streams).await;
     store(&corrections, 1..=80).await;
-    assert!(path(&bench).exists());
     let erased: Vec<i64> = (10..=80).collect();
-    within(DEADLINE, another(&bench.streams).await.forget(&erased, &[])).await.unwrap();
+    within(DEADLINE, corrections.forget(&erased, &[])).await.unwrap();
     known(&corrections, &[]).await;
-    assert!(!path(&bench).exists(), "it has digests of erased texts");
-    assert_eq!(known(&start(&bench, &bench.streams).await, &[9]).await, [9]);
+    let other = another(&bench.streams).await;
+    within(DEADLINE, other.append(&rows(81..=83))).await.unwrap();
+    within(DEADLINE, stream(&bench).await.delete_message(5)).await.unwrap();
+    assert_eq!(known(&start(&bench, &bench.streams).await, &[5, 9, 83]).await, [5, 9, 83]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_stream_was_emptied_writes_no_file_of_what_it_remembers() {
+    let bench = TestBroker::new().await;
+    let corrections = start(&bench, &bench.streams).await;
+    store(&corrections, 1..=5).await;
+    within(DEADLINE, stream(&bench).await.purge().into_future()).await.unwrap();
+    store(&corrections, 6..=7).await;
+    assert!(!path(&bench).exists());
+    assert_eq!(known(&start(&bench, &bench.streams).await, &[1, 5, 6, 7]).await, [6, 7]);
 }

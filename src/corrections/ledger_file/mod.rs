@@ -80,13 +80,15 @@ impl LedgerFile {
             Err(error) => {
                 let path = self.path.display();
                 tracing::warn!(%path, %error, "the ledger's file can't be used; reading all rows from the broker");
+                self.remove().await?;
                 return Ok(known);
             }
         };
         let (header, state) = loaded;
-        if !header.is_of(corrections).await? {
+        if !header.is_of(corrections, state.ledger.len()).await? {
             let path = self.path.display();
             tracing::info!(%path, "the ledger's file is about other streams; reading all rows from the broker");
+            self.remove().await?;
             return Ok(known);
         }
         let rules = std::mem::take(&mut known.rules);
@@ -107,10 +109,18 @@ impl LedgerFile {
             return Ok(known);
         }
         known.file.written = Some((known.messages_read(), now));
-        let Some(header) = Header::of(corrections, &known, now).await? else {
-            // The last rows were erased, and an earlier file may have them.
-            self.remove().await?;
-            return Ok(known);
+        let header = match Header::of(corrections, &known, now).await {
+            Ok(Some(header)) => header,
+            // The streams have lost rows. A start shall read what is left.
+            Ok(None) => {
+                self.remove().await?;
+                known.file = FileState::default();
+                return Ok(known);
+            }
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "the ledger's file is not written now");
+                return Ok(known);
+            }
         };
         let path = self.path.clone();
         // The lock is held, so that the file is of one moment.
@@ -130,6 +140,11 @@ impl LedgerFile {
     }
 
     fn is_due(&self, known: &StreamState, now: Timestamp) -> bool {
+        // Messages of erased rows are about to be deleted: a file of before would have a start look for them,
+        // and might name one of them as the message to recognize a stream by.
+        if known.undeleted != known.deleted {
+            return false;
+        }
         let read = known.messages_read();
         let (written, at) = known.file.written.unwrap_or((0, Timestamp::MIN));
         let grown = read.saturating_sub(written) >= self.least_messages.max(read / PART_OF_MESSAGES);
@@ -153,7 +168,7 @@ impl LedgerFile {
 }
 
 impl Header {
-    /// Returns the header of a file with this state; `None` when a start could not recognize the streams.
+    /// Returns the header of a file with this state; `None` when the streams no longer have all of its rows.
     async fn of(
         corrections: &Corrections,
         known: &StreamState,
@@ -163,17 +178,22 @@ impl Header {
             StreamMark::of(corrections.streams.corrections(), known.corrections_read),
             StreamMark::of(corrections.streams.quarantine(), known.quarantine_read),
         )?;
-        let (Some(pairs), Some(quarantine)) = marks else { return Ok(None) };
+        let ((pairs, one), (quarantine, other)) = marks;
+        if known.ledger.len() > one.saturating_add(other) {
+            return Ok(None);
+        }
         Ok(Some(Self { table: corrections.table.to_string(), written, corrections: pairs, quarantine }))
     }
 
-    /// Returns true when the streams still are those of which the file has a part.
-    async fn is_of(&self, corrections: &Corrections) -> Result<bool, BrokerError> {
+    /// Returns true when the streams still are those of which the file has a part. Each of its rows has a
+    /// message: where there are fewer, somebody has emptied a stream.
+    async fn is_of(&self, corrections: &Corrections, rows: u64) -> Result<bool, BrokerError> {
         let (pairs, quarantine) = tokio::try_join!(
             self.corrections.is_of(corrections.streams.corrections()),
             self.quarantine.is_of(corrections.streams.quarantine()),
         )?;
-        Ok(pairs && quarantine && self.table == *corrections.table)
+        let (Some(pairs), Some(quarantine)) = (pairs, quarantine) else { return Ok(false) };
+        Ok(rows <= pairs.saturating_add(quarantine) && self.table == *corrections.table)
     }
 }
 

@@ -26,9 +26,8 @@ pub(super) struct StreamMark {
 }
 
 impl StreamMark {
-    /// Returns the mark of a stream that was read up to this sequence; `None` when all of its last messages
-    /// were deleted.
-    pub(super) async fn of(stream: &Stream, read: u64) -> Result<Option<Self>, BrokerError> {
+    /// Returns the mark of a stream that was read up to this sequence, and the stream's number of messages.
+    pub(super) async fn of(stream: &Stream, read: u64) -> Result<(Self, u64), BrokerError> {
         let info = info(stream).await?;
         let mark = |seen| Self {
             stream: info.config.name.clone(),
@@ -37,27 +36,30 @@ impl StreamMark {
             seen,
         };
         if read == 0 || info.state.messages == 0 {
-            return Ok(Some(mark(None)));
+            return Ok((mark(None), info.state.messages));
         }
-        let first = info.state.first_sequence.max(read.saturating_sub(TRIES) + 1);
-        for sequence in (first..=read).rev() {
+        let first = info.state.first_sequence;
+        let last = (first.max(read.saturating_sub(TRIES) + 1)..=read).rev();
+        // All of the last messages may have been deleted. The first one of a stream is there.
+        for sequence in last.chain([first]) {
             if let Some(stored) = stored_at(stream, sequence).await? {
-                return Ok(Some(mark(Some((sequence, stored)))));
+                return Ok((mark(Some((sequence, stored))), info.state.messages));
             }
         }
-        Ok(None)
+        Ok((mark(None), info.state.messages))
     }
 
-    /// Returns true when the stream is the one that was read.
-    pub(super) async fn is_of(&self, stream: &Stream) -> Result<bool, BrokerError> {
+    /// Returns the number of messages of a stream if it is the one that was read.
+    pub(super) async fn is_of(&self, stream: &Stream) -> Result<Option<u64>, BrokerError> {
         let info = info(stream).await?;
         let same = info.config.name == self.stream
             && info.created.unix_timestamp_nanos() == self.created
             && info.state.last_sequence >= self.read;
-        match self.seen {
-            Some((sequence, at)) if same => Ok(stored_at(stream, sequence).await? == Some(at)),
-            Some(_) | None => Ok(same),
-        }
+        let same = match self.seen {
+            Some((sequence, at)) if same => stored_at(stream, sequence).await? == Some(at),
+            Some(_) | None => same,
+        };
+        Ok(same.then_some(info.state.messages))
     }
 }
 
