@@ -101,6 +101,14 @@ impl RowList {
         self.rows[place].id
     }
 
+    /// Returns true when the id of the row at a place is a text.
+    ///
+    /// # Panics
+    /// When there are fewer rows.
+    pub fn has_text_id(&self, place: usize) -> bool {
+        self.rows[place].text_id != NONE
+    }
+
     /// Returns all rows.
     pub fn iter(&self) -> impl Iterator<Item = Row> + Clone {
         (0..self.len()).map(|place| self.row(place))

@@ -29,7 +29,7 @@ use super::request::JobRequest;
 use super::request_ids::RequestIds;
 use super::runs::Runs;
 use super::set_up::require;
-use super::streams::Streams;
+use super::streams::{Streams, stream_info};
 use crate::retry::Backoff;
 use crate::trace_context::{TRACE_HEADER, TraceContext};
 
@@ -144,8 +144,7 @@ impl Jobs {
     /// # Errors
     /// [`BrokerError::Request`].
     pub async fn outstanding(&self) -> Result<u64, BrokerError> {
-        let info = self.streams.training().get_info().await;
-        Ok(info.map_err(BrokerError::request("asking for a stream's state"))?.state.messages)
+        Ok(stream_info(self.streams.training()).await?.state.messages)
     }
 
     /// Returns the id of the first request that waits or is in progress, and its sequence on the

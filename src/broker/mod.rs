@@ -10,6 +10,7 @@
 //! connection.rs   connection to the broker, with checks of its version and of JetStream
 //! remote.rs       access to a broker that somebody else runs: login, TLS, JetStream domain
 //! connect_failure.rs  reasons for a failed connection, each with the setting that mends it
+//! blocking.rs     blocking work off the async threads
 //! names.rs        names of streams, buckets and subjects, below a namespace
 //! streams.rs      streams and buckets, and handles to them
 //! set_up.rs       creation, change and check of one stream or bucket
@@ -41,6 +42,7 @@
 //! error.rs        errors, with advice for each
 //! ```
 
+mod blocking;
 mod checkpoints;
 mod clock;
 mod connect_failure;
@@ -75,6 +77,7 @@ mod version;
 mod waiting;
 mod watching;
 
+pub(crate) use blocking::blocking;
 pub use checkpoints::CheckpointStore;
 pub(crate) use clock::timestamp;
 pub use clock::{BrokerClock, Clock, SystemClock};
@@ -101,5 +104,6 @@ pub use runs::{
     KnownRollback, PackageRecord, PublishedArtifact, RecordedError, RunRecord, Runs, StageRecord,
 };
 pub use status::{QueueHealth, StatusService, ask_status, trainer_is_up, worker_is_up};
+pub(crate) use streams::stream_info;
 pub use streams::{StreamSettings, Streams};
 pub(crate) use watching::keep_watching;

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, Stream};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -35,6 +35,14 @@ use super::records::Records;
 use super::set_up::{bucket, ensure_stream, judged, mark_stream};
 use super::size_limits::{SizeLimit, SizeLimits};
 use super::stream_config::{StreamUse, Wanted};
+
+/// Returns what the server says of a stream now.
+///
+/// # Errors
+/// [`BrokerError::Request`].
+pub(crate) async fn stream_info(stream: &Stream) -> Result<stream::Info, BrokerError> {
+    stream.get_info().await.map_err(BrokerError::request("asking for a stream's state"))
+}
 
 /// Settings that may differ between installations.
 #[derive(Debug, Clone)]
@@ -290,8 +298,7 @@ impl Streams {
     /// # Errors
     /// [`BrokerError::Request`].
     pub(crate) async fn corrections_created_at(&self) -> Result<Timestamp, BrokerError> {
-        let info = self.parts.corrections.get_info().await;
-        let info = info.map_err(BrokerError::request("asking for a stream's state"))?;
+        let info = stream_info(&self.parts.corrections).await?;
         Ok(timestamp(info.created.unix_timestamp_nanos()))
     }
 

@@ -69,8 +69,7 @@ pub use self::quarantine::{Decided, Quarantined};
 pub use self::reading::{Arrivals, Snapshot};
 use self::scan::{Depth, scan};
 pub use self::screening::{KnownNames, ScreeningRules};
-use crate::broker::BrokerError;
-use crate::broker::{Clock, Records, Streams, timestamp};
+use crate::broker::{BrokerError, Clock, Records, Streams, stream_info, timestamp};
 use crate::row_identity::{KeptRow, KeptText, RowId};
 
 /// Header of a quarantined row that names its [`Refusal`](crate::correction::Refusal).
@@ -441,6 +440,5 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 async fn last_sequence(stream: &Stream) -> Result<u64, BrokerError> {
-    let info = stream.get_info().await;
-    Ok(info.map_err(BrokerError::request("asking for a stream's state"))?.state.last_sequence)
+    Ok(stream_info(stream).await?.state.last_sequence)
 }

@@ -12,8 +12,7 @@ use super::ledger::Place;
 use super::message_id::{MessageId, MessageRole};
 use super::scan::{Depth, scan};
 use super::{Corrections, last_sequence};
-use crate::broker::BrokerError;
-use crate::broker::timestamp;
+use crate::broker::{BrokerError, stream_info, timestamp};
 use crate::correction::{Refusal, Row};
 use crate::row_list::RowList;
 use crate::trace_context::{RecentTraces, TRACE_HEADER};
@@ -74,8 +73,7 @@ impl Corrections {
     /// [`BrokerError::Request`].
     pub async fn arrivals_after(&self, sequence: u64) -> Result<Arrivals, BrokerError> {
         let stream = self.streams.corrections();
-        let info = stream.get_info().await.map_err(BrokerError::request("asking for a stream's state"))?;
-        let state = info.state;
+        let state = stream_info(stream).await?.state;
         let from = sequence.saturating_add(1).max(state.first_sequence);
         if state.messages == 0 || from > state.last_sequence {
             return Ok(Arrivals { last_sequence: state.last_sequence, ..Arrivals::default() });

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
@@ -13,7 +13,7 @@ use super::{Neighbors, PairTable, Synthesizer};
 use crate::evaluate::Catalog;
 use crate::templates::Templates;
 use autovalidate_finetune::model::{ModelError, Tokenizer};
-use autovalidate_finetune::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary};
+use autovalidate_finetune::train::{PairSource, PairTexts, Pairs, TrainError, Vocabulary, token_ids};
 
 /// Source of each epoch's pairs: every real pair, plus newly drawn synthetic pairs.
 pub struct EpochDataset {
@@ -57,8 +57,7 @@ impl EpochDataset {
     ) -> Self {
         let synthetic = synthesizer.size(pairs.len());
         let Some(limit) = limit.filter(|limit| pairs.len() + synthetic > *limit) else {
-            let real = (0..pairs.len()).map(|position| pairs.pair(position)).collect();
-            return Self::new(real, synthesizer, templates, seed);
+            return Self::new(pairs.all().collect(), synthesizer, templates, seed);
         };
         let count = limit.saturating_sub(synthetic).max(limit.div_ceil(2)).min(pairs.len());
         let sample = TemperedSample::new(pairs);
@@ -168,20 +167,15 @@ impl EpochDataset {
         epochs: usize,
         goes_on: impl Fn() -> bool,
     ) -> Result<Vec<u32>, TrainError> {
-        let (mut ids, mut names) = (BTreeSet::new(), HashSet::new());
-        for epoch in 0..epochs {
-            for pair in self.epoch(epoch) {
-                if !goes_on() {
-                    return Err(TrainError::Stopped { step: 0 });
-                }
-                // A name is the correction of many pairs, while few typos repeat.
-                let of_pair = [pair.positive].into_iter().chain(pair.negatives);
-                let new = of_pair.filter(|name| names.insert(name.clone()));
-                let texts: Vec<String> = [pair.anchor].into_iter().chain(new).collect();
-                ids.extend(tokenizer.encode(&texts)?.texts.into_iter().flatten());
-            }
-        }
-        Ok(ids.into_iter().collect())
+        let mut names = HashSet::new();
+        let pairs = (0..epochs).flat_map(|epoch| self.epoch(epoch));
+        let texts = pairs.flat_map(|pair| {
+            // A name is the correction of many pairs, while few typos repeat.
+            let of_pair = [pair.positive].into_iter().chain(pair.negatives);
+            let new = of_pair.filter(|name| names.insert(name.clone()));
+            [pair.anchor].into_iter().chain(new).collect::<Vec<_>>()
+        });
+        Ok(token_ids(texts, tokenizer, goes_on)?.0)
     }
 
     /// Binds the dataset to the tokenizer and vocabulary of a run. The vocabulary must contain the

@@ -10,6 +10,11 @@ pub trait PairTable {
     /// Returns the pair at a position below [`len`](Self::len).
     fn pair(&self, position: usize) -> PairTexts;
 
+    /// Returns all pairs.
+    fn all(&self) -> impl Iterator<Item = PairTexts> {
+        (0..self.len()).map(|position| self.pair(position))
+    }
+
     /// Returns true when there is no pair.
     fn is_empty(&self) -> bool {
         self.len() == 0

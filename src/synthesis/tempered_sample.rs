@@ -22,9 +22,9 @@ impl TemperedSample {
     pub(super) fn new(pairs: &impl PairTable) -> Self {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut corrections: Vec<Vec<u32>> = Vec::new();
-        for position in 0..pairs.len() as u32 {
+        for (position, pair) in (0..).zip(pairs.all()) {
             let next = corrections.len();
-            let place = *places.entry(pairs.pair(position as usize).positive).or_insert(next);
+            let place = *places.entry(pair.positive).or_insert(next);
             if place == next {
                 corrections.push(Vec::new());
             }

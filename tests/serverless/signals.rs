@@ -22,6 +22,13 @@ fn start(sleeper: &Sleeper, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
+/// Starts a listener whose log of this level can be read.
+fn start_with_log(sleeper: &Sleeper, level: &str) -> Child {
+    let mut worker = Command::from(sleeper.program(&["worker", "--role", "listener"]));
+    worker.env("RUST_LOG", format!("autovalidate={level}"));
+    worker.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
+}
+
 /// Waits until the program's nats-server has written its process id.
 async fn broker(sleeper: &Sleeper) -> Pid {
     let file = sleeper.folder.path().join("nats/nats-server.pid");
@@ -89,9 +96,7 @@ async fn a_second_signal_ends_the_program_at_once_and_its_broker_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_leaves_no_broker_behind_not_even_one_that_it_had_restarted() {
     let sleeper = Sleeper::new(&[]).await;
-    let mut worker = Command::from(sleeper.program(&["worker", "--role", "listener"]));
-    worker.env("RUST_LOG", "autovalidate=info");
-    let mut worker = worker.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut worker = start_with_log(&sleeper, "info");
     let mut log = BufReader::new(worker.stderr.take().unwrap()).lines();
     let mut ready = async |line: &str| {
         within(DEADLINE, async {
@@ -124,9 +129,7 @@ async fn a_tick_that_is_interrupted_ends_the_broker_that_it_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_log_has_no_reader_any_more_works_on() {
     let sleeper = Sleeper::new(&[]).await;
-    let mut worker = Command::from(sleeper.program(&["worker", "--role", "listener"]));
-    worker.env("RUST_LOG", "autovalidate=debug");
-    let mut worker = worker.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut worker = start_with_log(&sleeper, "debug");
     drop(worker.stderr.take());
     broker(&sleeper).await;
     send(&worker, Signal::SIGTERM);

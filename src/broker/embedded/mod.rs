@@ -36,6 +36,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::parent_death::tied_command;
 use self::process::{Process, server_command};
 use self::store::{ServerConfiguration, Store};
+use super::blocking::blocking;
 use super::error::BrokerError;
 use crate::retry::Backoff;
 
@@ -106,6 +107,8 @@ pub(crate) fn reachable(bound: IpAddr) -> IpAddr {
     }
 }
 
+const FILE_WORK: &str = "file work of the embedded server";
+
 /// Uptime after which a server counts as healthy: the next restart uses the first backoff again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
@@ -146,16 +149,16 @@ impl Server {
         let version = program::check_version(&program).await?;
         let folder = options.store.clone();
         let (wanted, fresh) = (options.token.clone(), rand::random());
-        let (store, token) = blocking(move || {
+        let (store, token) = blocking(FILE_WORK, move || {
             let store = Store::open(&folder)?;
             let token = match wanted {
                 ClientToken::Stored => Some(token::stored_or_new(store.folder(), fresh)?),
                 ClientToken::Given(token) => Some(token),
                 ClientToken::NotNeeded => None,
             };
-            Ok((store, token))
+            Ok::<_, BrokerError>((store, token))
         })
-        .await?;
+        .await??;
         let mut launcher = Launcher { program, store: Arc::new(store), token: token.clone(), options };
 
         let process = launcher.launch().await?;
@@ -235,7 +238,7 @@ impl Launcher {
         let Options { host, port, sync_every, ready_within, .. } = self.options;
         let token = self.token.clone();
         let configuration = ServerConfiguration { host, port, token, sync_every };
-        blocking(move || store.configure(&configuration)).await?;
+        blocking(FILE_WORK, move || store.configure(&configuration)).await??;
         let command = match &self.options.tied_by {
             Some(program) => tied_command(program, &self.program),
             None => server_command(&self.program),
@@ -297,18 +300,6 @@ async fn supervise(
                     "nats-server could not be restarted"
                 );
             }
-        }
-    }
-}
-
-/// Runs blocking file work on the blocking thread pool.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, BrokerError> + Send + 'static,
-) -> Result<T, BrokerError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            Err(BrokerError::Request { what: "file work of the embedded server", source: error.into() })
         }
     }
 }

@@ -7,7 +7,6 @@
 //! ids that are texts  their number, then each: id, time, text with its length before it
 //! released rows     their number, then 8 bytes each
 //! minutes           their number, then 12 bytes each: minute, number of rows
-//! undeleted         1 byte: 1 when the text of an erased row is still in a stream
 //! SHA-256           32 bytes, of everything before
 //! ```
 //!
@@ -94,7 +93,6 @@ fn encode(to: impl Write, header: &Header, state: &StreamState) -> io::Result<()
         to.write_all(&minute.to_le_bytes())?;
         to.write_all(&rows.to_le_bytes())?;
     }
-    to.write_all(&[u8::from(state.undeleted != state.deleted)])?;
     let Digesting { mut inner, digest } = to;
     inner.write_all(&digest.finalize())?;
     inner.flush()
@@ -135,8 +133,6 @@ fn decode(from: impl Read) -> io::Result<(Header, StreamState)> {
         minutes.push((i64::from_le_bytes(from.bytes()?), u32::from_le_bytes(from.bytes()?)));
     }
     state.history = History::of(minutes);
-    let [undeleted] = from.bytes()?;
-    state.undeleted = u64::from(undeleted);
     let Digesting { mut inner, digest } = from;
     let mut expected = [0; 32];
     inner.read_exact(&mut expected)?;

@@ -24,8 +24,10 @@ use tokio::sync::OwnedMutexGuard;
 use self::format::Header;
 use self::stream_mark::StreamMark;
 use super::{Corrections, StreamState};
-use crate::broker::{BrokerError, Clock};
+use crate::broker::{BrokerError, Clock, blocking};
 use crate::failure::chain;
+
+const FILE_WORK: &str = "file work of the ledger";
 
 /// Smallest number of messages after which the file is written anew.
 const LEAST_MESSAGES: u64 = 1_000;
@@ -74,7 +76,7 @@ impl LedgerFile {
         mut known: OwnedMutexGuard<StreamState>,
     ) -> Result<OwnedMutexGuard<StreamState>, BrokerError> {
         let path = self.path.clone();
-        let loaded = match blocking(move || format::read(&path)).await? {
+        let loaded = match blocking(FILE_WORK, move || format::read(&path)).await? {
             Ok(loaded) => loaded,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(known),
             Err(error) => {
@@ -124,7 +126,7 @@ impl LedgerFile {
         };
         let path = self.path.clone();
         // The lock is held, so that the file is of one moment.
-        let (mut known, written) = blocking(move || {
+        let (mut known, written) = blocking(FILE_WORK, move || {
             let written = format::write(&path, &header, &known);
             (known, written)
         })
@@ -157,7 +159,7 @@ impl LedgerFile {
     /// Removes the file.
     pub(super) async fn remove(&self) -> Result<(), BrokerError> {
         let path = self.path.clone();
-        match blocking(move || std::fs::remove_file(path)).await? {
+        match blocking(FILE_WORK, move || std::fs::remove_file(path)).await? {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(path = %self.path.display(), %error, "the ledger's file can't be removed");
             }
@@ -195,12 +197,4 @@ impl Header {
         let (Some(pairs), Some(quarantine)) = (pairs, quarantine) else { return Ok(false) };
         Ok(rows <= pairs.saturating_add(quarantine) && self.table == *corrections.table)
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BrokerError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| {
-        tracing::error!(error = chain(&error), "the ledger's file broke its task");
-        BrokerError::Request { what: "file work of the ledger", source: error.into() }
-    })
 }

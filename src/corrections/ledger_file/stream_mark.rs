@@ -7,7 +7,7 @@ use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{BrokerError, timestamp};
+use crate::broker::{BrokerError, stream_info, timestamp};
 
 /// Largest number of sequences that are tried for a message that was not deleted.
 const TRIES: u64 = 64;
@@ -28,30 +28,26 @@ pub(super) struct StreamMark {
 impl StreamMark {
     /// Returns the mark of a stream that was read up to this sequence, and the stream's number of messages.
     pub(super) async fn of(stream: &Stream, read: u64) -> Result<(Self, u64), BrokerError> {
-        let info = info(stream).await?;
-        let mark = |seen| Self {
-            stream: info.config.name.clone(),
-            created: info.created.unix_timestamp_nanos(),
-            read,
-            seen,
-        };
-        if read == 0 || info.state.messages == 0 {
-            return Ok((mark(None), info.state.messages));
-        }
-        let first = info.state.first_sequence;
-        let last = (first.max(read.saturating_sub(TRIES) + 1)..=read).rev();
-        // All of the last messages may have been deleted. The first one of a stream is there.
-        for sequence in last.chain([first]) {
-            if let Some(stored) = stored_at(stream, sequence).await? {
-                return Ok((mark(Some((sequence, stored))), info.state.messages));
+        let info = stream_info(stream).await?;
+        let (messages, first) = (info.state.messages, info.state.first_sequence);
+        let mut seen = None;
+        if read > 0 && messages > 0 {
+            let last = (first.max(read.saturating_sub(TRIES) + 1)..=read).rev();
+            // All of the last messages may have been deleted. The first one of a stream is there.
+            for sequence in last.chain([first]) {
+                if let Some(stored) = stored_at(stream, sequence).await? {
+                    seen = Some((sequence, stored));
+                    break;
+                }
             }
         }
-        Ok((mark(None), info.state.messages))
+        let created = info.created.unix_timestamp_nanos();
+        Ok((Self { stream: info.config.name, created, read, seen }, messages))
     }
 
     /// Returns the number of messages of a stream if it is the one that was read.
     pub(super) async fn is_of(&self, stream: &Stream) -> Result<Option<u64>, BrokerError> {
-        let info = info(stream).await?;
+        let info = stream_info(stream).await?;
         let same = info.config.name == self.stream
             && info.created.unix_timestamp_nanos() == self.created
             && info.state.last_sequence >= self.read;
@@ -61,10 +57,6 @@ impl StreamMark {
         };
         Ok(same.then_some(info.state.messages))
     }
-}
-
-async fn info(stream: &Stream) -> Result<async_nats::jetstream::stream::Info, BrokerError> {
-    stream.get_info().await.map_err(BrokerError::request("asking for a stream's state"))
 }
 
 /// Returns the time at which a message was stored; `None` when there is no such message.

@@ -54,7 +54,7 @@ impl Dataset {
         let hash = hash(by_id.iter().map(|at| rows.row(*at)), released);
         let row_ids = by_id.iter().map(|at| rows.id(*at)).collect();
         let total = by_id.len();
-        let has_text_ids = by_id.iter().any(|at| rows.row(*at).text_id.is_some());
+        let has_text_ids = by_id.iter().any(|at| rows.has_text_id(*at));
         // Of rows that repeat a pair, the oldest one decides.
         let order = in_insert_order(&rows, &by_id);
         drop(by_id);
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!((summary.outvoted, summary.undecided, summary.repeated), (1, 2, 1));
         assert_eq!(summary.training_pairs() + summary.held_out(), 39);
         assert_eq!(summary.catalog, 1);
-        assert!(dataset.pairs.iter().all(|pair| pair.positive.contains("Toyota")));
+        assert!(dataset.pairs.all().all(|pair| pair.positive.contains("Toyota")));
         assert_eq!(of(&[42]).summary.catalog, 2, "a person said so");
     }
 
@@ -331,7 +331,7 @@ mod tests {
         let dataset = of(&rows);
         let first = dataset.summary.newest_from.unwrap();
         assert_eq!(first, 380);
-        assert!(dataset.pairs.iter().all(|pair| pair.row < first));
+        assert!(dataset.pairs.all().all(|pair| pair.row < first));
         assert!(dataset.summary.newest > 10);
         let held_out: BTreeSet<i64> = dataset.query_rows.iter().copied().collect();
         assert!((first..400).all(|row| held_out.contains(&row)), "each of them is held out");
@@ -339,7 +339,7 @@ mod tests {
         assert!(newest.filter(|(query, _)| query.side == Side::Newest).all(|(_, row)| *row >= first));
         let more: Vec<Row> = (400..800).map(|id| row(id, &format!("typo {id}"), "name 1")).collect();
         let next = of(&[rows, more].concat());
-        let trained = next.pairs.iter().filter(|pair| (first..400).contains(&pair.row)).count();
+        let trained = next.pairs.all().filter(|pair| (first..400).contains(&pair.row)).count();
         assert_eq!(trained, dataset.summary.newest, "all rows that were held out for being new");
     }
 
@@ -361,7 +361,7 @@ mod tests {
         // Row 301 repeats row 0, so it is used in the same way.
         let again = usize::from(summary.held_out_ids.contains(0));
         assert_eq!((held_out, summary.held_out_ids.contains(301)), (summary.held_out() + again, again == 1));
-        assert!(dataset.pairs.iter().all(|pair| !summary.held_out_ids.contains(pair.row)));
+        assert!(dataset.pairs.all().all(|pair| !summary.held_out_ids.contains(pair.row)));
         assert_eq!(summary.catalog, 40);
     }
 

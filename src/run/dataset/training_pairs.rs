@@ -23,11 +23,6 @@ impl TrainingPairs {
         Self { rows, picked, templates }
     }
 
-    /// Returns the rendered pairs.
-    pub fn iter(&self) -> impl Iterator<Item = PairTexts> {
-        (0..self.len()).map(|position| self.pair(position))
-    }
-
     /// Returns typo and correction of the first pairs, at most `most`.
     pub fn slips(&self, most: usize) -> SlipTexts {
         let mut slips = SlipTexts::default();

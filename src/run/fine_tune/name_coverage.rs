@@ -13,6 +13,7 @@ use crate::correction::normalize;
 use crate::default_value::is_default;
 use crate::run::dataset::Dataset;
 use crate::run::error::RunError;
+use crate::synthesis::PairTable;
 use crate::templates::Templates;
 
 /// Largest number of row ids that are given as examples.
@@ -142,7 +143,7 @@ fn rows_by_text(dataset: &Dataset, templates: &Templates) -> HashMap<String, i64
     if dataset.summary.last_insert.is_some() {
         return HashMap::new();
     }
-    let trained = dataset.pairs.iter().map(|pair| (pair.positive, pair.row));
+    let trained = dataset.pairs.all().map(|pair| (pair.positive, pair.row));
     let held_out = dataset.queries.iter().zip(&dataset.query_rows);
     let held_out = held_out.map(|(query, row)| (templates.render(&query.domain, &query.corrected), *row));
     let mut rows = HashMap::new();

@@ -3,18 +3,16 @@
 //!
 //! Blocks and never uses the network; the pipeline runs it off the async threads.
 
-use std::collections::BTreeSet;
-
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{GatePolicy, HoldOut, Query, Report, Side};
 use crate::synthesis::{EpochDataset, SynthesisSettings, Synthesizer};
 use crate::templates::Templates;
-use autovalidate_finetune::model::{ModelFolder, Tokenizer, TokenizerChoice};
+use autovalidate_finetune::model::{ModelFolder, TokenizerChoice};
 use autovalidate_finetune::onnx::Runtime;
 use autovalidate_finetune::train::{
-    Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, Vocabulary, fit,
+    Checkpoints, Encoder, Observer, ParameterBuffer, Recipe, Resumable, Summary, Vocabulary, fit, token_ids,
 };
 
 use crate::run::dataset::Dataset;
@@ -93,21 +91,6 @@ pub struct SessionFigures {
     pub name_coverage: NameCoverage,
 }
 
-/// Returns every token id of these texts, each once, and the number of texts that the tokenizer cuts. The
-/// texts of a million rows are not in memory at the same time.
-fn token_ids(
-    texts: impl Iterator<Item = String>,
-    tokenizer: &Tokenizer,
-) -> Result<(Vec<u32>, usize), RunError> {
-    let (mut ids, mut cut) = (BTreeSet::new(), 0);
-    for text in texts {
-        let tokens = tokenizer.encode(&[text])?;
-        ids.extend(tokens.texts.into_iter().flatten());
-        cut += tokens.cut;
-    }
-    Ok((ids.into_iter().collect(), cut))
-}
-
 impl FineTuneSession {
     /// Draws the training data, and loads the parameters that its texts and the held-out queries
     /// use. Ends early when `goes_on` returns false.
@@ -147,8 +130,8 @@ impl FineTuneSession {
             .with_negatives(recipe.hard_negatives);
         // A million rows are not in memory while the model is trained.
         drop(pairs);
-        let (evaluated, texts_cut) = token_ids(dataset.texts(&templates), &tokenizer)?;
-        let trained = examples.token_ids(&tokenizer, recipe.epochs, goes_on)?;
+        let (evaluated, texts_cut) = token_ids(dataset.texts(&templates), &tokenizer, &goes_on)?;
+        let trained = examples.token_ids(&tokenizer, recipe.epochs, &goes_on)?;
         let vocabulary = Vocabulary::of([&evaluated, &trained]);
         let parameters = ParameterBuffer::load(&base.config, &base.weights()?, vocabulary)?;
         let validation = split_validation_set(&recipe, &mut dataset);

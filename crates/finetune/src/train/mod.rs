@@ -82,4 +82,4 @@ pub use recipe::Recipe;
 pub use sampler::batches;
 pub use schedule::Schedule;
 pub use step::{StepReport, Stepper};
-pub use vocabulary::Vocabulary;
+pub use vocabulary::{Vocabulary, token_ids};

@@ -5,7 +5,33 @@
 //! [`Moments`](super::Moments) keep the product of those decays, and saving applies it to the rows
 //! that were left out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+use super::TrainError;
+use crate::model::Tokenizer;
+
+/// Returns every token id of these texts, each once, in ascending order, and the number of texts that the
+/// tokenizer cuts. The texts need not be in memory at the same time. `goes_on` is asked before each.
+///
+/// # Errors
+/// [`TrainError::Model`] when the tokenizer rejects a text, [`TrainError::Stopped`] when `goes_on` returns
+/// false.
+pub fn token_ids(
+    texts: impl IntoIterator<Item = String>,
+    tokenizer: &Tokenizer,
+    goes_on: impl Fn() -> bool,
+) -> Result<(Vec<u32>, usize), TrainError> {
+    let (mut ids, mut cut) = (BTreeSet::new(), 0);
+    for text in texts {
+        if !goes_on() {
+            return Err(TrainError::Stopped { step: 0 });
+        }
+        let tokens = tokenizer.encode(&[text])?;
+        ids.extend(tokens.texts.into_iter().flatten());
+        cut += tokens.cut;
+    }
+    Ok((ids.into_iter().collect(), cut))
+}
 
 /// Rows of the token table that a run uses, numbered densely in ascending order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
